@@ -1,0 +1,176 @@
+package filters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Link is a filter that is switched on, with its Spec.
+type Link struct {
+	Spec   Spec
+	Filter Filter
+}
+
+// Chain runs filters in waves: those that wait for none first, side by side, then those that wait for them. Findings
+// come out in registration order whatever the timing was. A Chain is immutable and serves many transactions at once.
+type Chain struct {
+	waves [][]Link
+	log   *slog.Logger
+}
+
+// NewChain orders the links by their After. A filter that is switched off counts as done without findings.
+func NewChain(links []Link, log *slog.Logger) (*Chain, error) {
+	c := &Chain{log: log}
+	depth := map[string]int{}
+	names := map[string]bool{}
+	for _, l := range links {
+		names[l.Spec.Name] = true
+	}
+	for _, l := range links {
+		d := 0
+		for _, before := range l.Spec.After {
+			at, seen := depth[before]
+			if names[before] && !seen {
+				return nil, fmt.Errorf("filter %s waits for %s, which must stand before it in filters/all", l.Spec.Name, before)
+			}
+			if seen {
+				d = max(d, at+1)
+			}
+		}
+		depth[l.Spec.Name] = d
+		for len(c.waves) <= d {
+			c.waves = append(c.waves, nil)
+		}
+		c.waves[d] = append(c.waves[d], l)
+	}
+	return c, nil
+}
+
+// Run is the work of a Chain on one transaction.
+type Run struct {
+	chain   *Chain
+	tx      *mail.Transaction
+	cancel  context.CancelFunc
+	ctx     context.Context
+	pending []pending
+	// Took is the time each filter needed, for the record.
+	Took map[string]time.Duration
+}
+
+type pending struct {
+	link Link
+	done <-chan outcome
+}
+
+type outcome struct {
+	findings []Finding
+	took     time.Duration
+}
+
+// Start begins the work on a transaction. Filters in the background run until they are done, the context ends or the
+// Run is closed.
+func (c *Chain) Start(ctx context.Context, tx *mail.Transaction) *Run {
+	ctx, cancel := context.WithCancel(ctx)
+	return &Run{chain: c, tx: tx, ctx: ctx, cancel: cancel, Took: map[string]time.Duration{}}
+}
+
+// Close ends what still runs in the background.
+func (r *Run) Close() { r.cancel() }
+
+// Stage asks the filters of one stage and puts their findings behind those of the transaction. At StageMessage it
+// waits for the background as well. It gives the findings that are new.
+func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
+	r.tx.Stage = stage
+	first := len(r.tx.Findings)
+	if stage == mail.StageMessage {
+		r.await(r.pending)
+		r.pending = nil
+	}
+	for _, wave := range r.chain.waves {
+		var now []pending
+		for _, l := range wave {
+			if l.Spec.Stages&stage == 0 {
+				continue
+			}
+			if l.Spec.Background && stage != mail.StageMessage {
+				// it reads a copy: the transaction goes on while it works
+				snapshot := *r.tx
+				r.pending = append(r.pending, pending{l, r.begin(r.ctx, l, &snapshot)})
+				continue
+			}
+			now = append(now, pending{l, r.begin(ctx, l, r.tx)})
+		}
+		r.await(now)
+	}
+	return r.tx.Findings[first:]
+}
+
+func (r *Run) await(list []pending) {
+	var found []Finding
+	for _, p := range list {
+		o := <-p.done
+		found = append(found, o.findings...)
+		r.Took[p.link.Spec.Name] += o.took
+	}
+	// appended in one go, behind all of the wave: filters of one wave never see each other's findings
+	r.tx.Findings = append(slices.Clip(r.tx.Findings), found...)
+}
+
+// begin runs one filter with its deadline. The channel gets its outcome once, at the deadline at the latest.
+func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) <-chan outcome {
+	timeout := l.Spec.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	done := make(chan outcome, 1)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	result := make(chan outcome, 1)
+	start := time.Now()
+	go func() {
+		result <- outcome{findings: r.inspect(ctx, l, tx)}
+	}()
+	go func() {
+		defer cancel()
+		select {
+		case o := <-result:
+			o.took = time.Since(start)
+			done <- o
+		case <-time.After(timeout + time.Second): // a filter that does not even heed its context
+			r.chain.log.Error("filter hangs", "filter", l.Spec.Name, "id", tx.ID)
+			done <- outcome{findings: failed(l, "deadline"), took: time.Since(start)}
+		}
+	}()
+	return done
+}
+
+// inspect turns error, time-out and panic into the finding FILTER_FAILED.
+func (r *Run) inspect(ctx context.Context, l Link, tx *mail.Transaction) (found []Finding) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.chain.log.Error("filter panicked", "filter", l.Spec.Name, "id", tx.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			found = failed(l, "panic")
+		}
+	}()
+	found, err := l.Filter.Inspect(ctx, tx)
+	switch {
+	case err == nil:
+		return found
+	case errors.Is(err, context.Canceled):
+		return nil // nobody waits for it any more
+	case errors.Is(err, context.DeadlineExceeded):
+		return append(found, failed(l, "deadline")...)
+	}
+	r.chain.log.Error("filter failed", "filter", l.Spec.Name, "id", tx.ID, "error", err)
+	return append(found, failed(l, "error")...)
+}
+
+func failed(l Link, why string) []Finding {
+	return []Finding{{Symbol: Failed, Evidence: l.Spec.Name + ": " + why, Value: l.Spec.Name}}
+}

@@ -1,0 +1,78 @@
+// Package filters says what a filter is and runs a chain of them. A filter looks at one transaction and reports
+// findings: facts with evidence. It never says what is to be done; that is policy's word.
+//
+// Adding one touches one new folder and one line in filters/all. Its Spec is the single home of what is known about it.
+package filters
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/mail"
+)
+
+// Finding is a fact, mail.Finding.
+type Finding = mail.Finding
+
+// Filter looks at a transaction at one of its stages. It only reads tx, keeps nothing of it after it has returned, and
+// returns when ctx ends. An error is a failure of the filter itself (FILTER_FAILED), never a property of the message.
+type Filter interface {
+	Inspect(ctx context.Context, tx *mail.Transaction) ([]Finding, error)
+}
+
+// Spec is all that is known of a filter: the console, the CLI, the docs and the example configuration are drawn from it.
+type Spec struct {
+	// Name is its folder and its section in postern.toml, [filters.NAME].
+	Name string
+	// Help is one sentence for the admin.
+	Help string
+	// Stages are those at which it is asked.
+	Stages mail.Stage
+	// After names the filters whose findings it reads. It runs when they are done.
+	After []string
+	// Background filters wait on the network: started at their stage, awaited when the message is judged.
+	Background bool
+	// Timeout bounds one Inspect; 0 is DefaultTimeout.
+	Timeout time.Duration
+	// Symbols are all it can report.
+	Symbols []Symbol
+	// Settings is a pointer to its settings with their defaults, nil if it has none: for `postern config show`.
+	Settings func() any
+	// New makes it from its section. A wrong section gives an error that names key and remedy.
+	New func(config.Section, Env) (Filter, error)
+}
+
+// Symbol is what a finding can be called, and what policy makes of it unless the admin says otherwise.
+type Symbol struct {
+	Name string
+	// Score is its default weight; positive is towards spam.
+	Score float64
+	// Help says in one sentence what was seen.
+	Help string
+	// Action is the default forced disposition, "" for none: the words of policy.Disposition.
+	Action string
+	// Reply is what the sender is told where this symbol decides: why, and what can be done. "" leaves it to policy.
+	Reply string
+}
+
+// Env is what a filter may use of the house.
+type Env struct {
+	DNS *dns.Resolver
+	Log *slog.Logger
+	Now func() time.Time
+	// Hostname is the gateway's name, Local says whether a domain is one of ours.
+	Hostname string
+	Local    func(domain string) bool
+	// RulesDir holds the admin's own content rules, "" for none.
+	RulesDir string
+}
+
+// DefaultTimeout bounds a filter that names no other.
+const DefaultTimeout = 10 * time.Second
+
+// Failed is the finding of a filter that returned an error, ran out of time or panicked. Its evidence is the filter's
+// name; policy says per filter whether mail then passes, waits or is held.
+const Failed = "FILTER_FAILED"
