@@ -1,0 +1,174 @@
+package config
+
+import (
+	"crypto/tls"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (k *checker) nextHops() {
+	names := slices.Sorted(maps.Keys(k.c.NextHops))
+	for _, name := range names {
+		hop := k.c.NextHops[name]
+		path := JoinKey("next_hop", name)
+		if name != "default" {
+			k.domain(path, name)
+			if !k.serves(name) {
+				k.bad(path, "%q is none of our domains; add it to domains, or take this next hop away", name)
+			}
+		}
+		if len(hop.Addresses) == 0 {
+			k.bad(path+".addresses", "is missing; name the mail server, as in [\"exchange.internal:25\"]")
+		}
+		k.hop(path, &hop)
+	}
+}
+
+// serves says whether mail for this name can come in at all.
+func (k *checker) serves(name string) bool {
+	return slices.ContainsFunc(k.c.Domains, func(own string) bool {
+		return strings.EqualFold(own, name) || matches(own, strings.TrimPrefix(name, ".")) || matches(name, strings.TrimPrefix(own, "."))
+	})
+}
+
+func (k *checker) hop(path string, h *NextHop) {
+	k.oneOf(path+".protocol", h.Protocol, "smtp", "lmtp")
+	k.oneOf(path+".tls", h.TLS, "none", "opportunistic", "required", "implicit")
+	k.oneOf(path+".when_down", h.WhenDown, "defer", "queue")
+	k.readable(path+".ca_file", h.CAFile)
+	if h.CAFile != "" && !h.Verify.On() {
+		k.bad(path+".ca_file", "has no effect with verify = false; take one of the two away")
+	}
+	if h.User != "" && h.PasswordFile == "" {
+		k.bad(path+".password_file", "is missing; put the password of user into a file and name it here")
+	}
+	k.readable(path+".password_file", h.PasswordFile)
+	if h.User != "" && (h.TLS == "none" || h.TLS == "opportunistic") {
+		k.bad(path+".tls", "%q would send the password in the clear; set tls = \"required\" or \"implicit\"", h.TLS)
+	}
+	if h.User == "" && h.PasswordFile != "" {
+		k.bad(path+".user", "is missing; name whom the password belongs to")
+	}
+}
+
+func (k *checker) outbound() {
+	o := &k.c.Outbound
+	if len(o.Addresses) > 0 {
+		k.hop("outbound", &o.NextHop)
+	} else if slices.ContainsFunc(k.c.Doors, func(d Door) bool { return d.Protocol == "submission" }) {
+		k.bad("outbound.addresses", "is missing; name the smart host that takes your users' mail, as in [\"smtp.provider.example:25\"]")
+	}
+	for i, domain := range o.Sign {
+		key := "outbound.sign[" + strconv.Itoa(i) + "]"
+		k.domain(key, domain)
+		if _, ok := k.c.DKIM[domain]; !ok {
+			k.bad(key, "%q has no key; add [dkim.%q] with keys = { selector = \"file.pem\" }", domain, domain)
+		}
+	}
+}
+
+func (k *checker) tls() {
+	t := &k.c.TLS
+	k.oneOf("tls.min_version", t.MinVersion, "1.0", "1.1", "1.2", "1.3")
+	for i, c := range t.Certificates {
+		path := "tls.certificate[" + strconv.Itoa(i) + "]"
+		if c.Cert == "" || c.Key == "" {
+			k.bad(path, "is half a certificate; name both cert and key, as PEM files")
+			continue
+		}
+		before := len(k.found)
+		k.readable(path+".cert", c.Cert)
+		k.readable(path+".key", c.Key)
+		if len(k.found) > before {
+			continue
+		}
+		if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+			k.bad(path, "%s; the two files must hold a PEM certificate and its key", strings.TrimPrefix(err.Error(), "tls: "))
+		}
+	}
+	if len(t.ACME.Names) > 0 || t.ACME.Email != "" || t.ACME.Directory != "" {
+		k.bad("tls.acme", "is not built into this version; get certificates with another client and list them in [[tls.certificate]]")
+	}
+}
+
+func (k *checker) dkim() {
+	for _, domain := range slices.Sorted(maps.Keys(k.c.DKIM)) {
+		path := JoinKey("dkim", domain)
+		k.domain(path, domain)
+		keys := k.c.DKIM[domain].Keys
+		if len(keys) == 0 {
+			k.bad(path+".keys", "is missing; write keys = { selector = \"file.pem\" }")
+		}
+		for _, selector := range slices.Sorted(maps.Keys(keys)) {
+			k.domain(JoinKey(path+".keys", selector), selector)
+			k.readable(JoinKey(path+".keys", selector), keys[selector])
+		}
+	}
+}
+
+func (k *checker) filters(known []Known) {
+	names := make([]string, len(known))
+	byName := map[string]Known{}
+	for i, f := range known {
+		names[i] = f.Name
+		byName[f.Name] = f
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.c.Filters)) {
+		path := JoinKey("filters", name)
+		f, ok := byName[name]
+		if !ok {
+			remedy := "the filters are " + strings.Join(names, ", ")
+			if near := Nearest(name, names); near != "" {
+				remedy = "did you mean " + near + "?"
+			}
+			k.bad(path, "there is no such filter; %s", remedy)
+			continue
+		}
+		if enabled, set := k.c.Filters[name]["enabled"]; set {
+			if _, ok := enabled.(bool); !ok {
+				k.bad(path+".enabled", "is neither true nor false; write true or false, without quotes")
+			}
+		}
+		into := f.Settings
+		if into == nil {
+			into = &struct{}{}
+		}
+		// on a copy: reading a section over the defaults must not change what others see as defaults
+		k.found = append(k.found, k.c.Filter(name).problems(fresh(into))...)
+	}
+}
+
+func (k *checker) rest() {
+	c := k.c
+	if c.DNS.Timeout < 1e8 || c.DNS.Timeout > 60e9 {
+		k.bad("dns.timeout", "is out of range; write a duration between \"100ms\" and \"1m\"")
+	}
+	k.readable("policy.file", c.Policy.File)
+	if c.Rules.Dir != "" {
+		if info, err := os.Stat(c.Rules.Dir); err != nil || !info.IsDir() {
+			k.bad("rules.dir", "%q is not a folder; make it, or take this key away", c.Rules.Dir)
+		}
+	}
+	if c.Quarantine.Keep < 24*3600e9 {
+		k.bad("quarantine.keep", "is less than a day; nobody could look at held mail in time")
+	}
+	if c.Ledger.Keep < 24*3600e9 {
+		k.bad("ledger.keep", "is less than a day; nobody could ask why in time")
+	}
+	scheme, _, _ := strings.Cut(c.Database.URL, ":")
+	switch scheme {
+	case "", "sqlite":
+	case "postgres", "postgresql":
+		k.bad("database.url", "PostgreSQL is not built into this version; take the key away to keep the ledger in data_dir")
+	default:
+		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\", or take the key away")
+	}
+	if len(c.State.Redis) > 0 {
+		k.bad("state.redis", "Redis is not built into this version; take the key away to keep counters on this machine")
+	}
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+}

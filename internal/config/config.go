@@ -1,0 +1,358 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is postern.toml with its defaults filled in.
+type Config struct {
+	// Hostname is the gateway's own name: greeting, HELO, Received, Authentication-Results.
+	Hostname string `toml:"hostname"`
+	DataDir  string `toml:"data_dir"`
+	// Domains are those whose mail comes in here; ".example.com" holds for all names below it.
+	Domains []string `toml:"domains"`
+	// TrustedNetworks may send outbound without a login.
+	TrustedNetworks Networks `toml:"trusted_networks"`
+
+	Doors      []Door                    `toml:"door"`
+	SMTP       SMTP                      `toml:"smtp"`
+	NextHops   map[string]NextHop        `toml:"next_hop"`
+	Outbound   Outbound                  `toml:"outbound"`
+	TLS        TLS                       `toml:"tls"`
+	DKIM       map[string]DKIM           `toml:"dkim"`
+	DNS        DNS                       `toml:"dns"`
+	Filters    map[string]map[string]any `toml:"filters"`
+	Policy     Policy                    `toml:"policy"`
+	Rules      Rules                     `toml:"rules"`
+	Quarantine Quarantine                `toml:"quarantine"`
+	Ledger     Ledger                    `toml:"ledger"`
+	Database   Database                  `toml:"database"`
+	State      State                     `toml:"state"`
+	Metrics    Endpoint                  `toml:"metrics"`
+	Console    Endpoint                  `toml:"console"`
+	Scan       Endpoint                  `toml:"scan"`
+	Log        Log                       `toml:"log"`
+
+	file  string
+	lines Lines
+}
+
+// Door is an address at which clients knock.
+type Door struct {
+	Name     string `toml:"name"`
+	Protocol string `toml:"protocol"`
+	Listen   Listen `toml:"listen"`
+	TLS      string `toml:"tls"`
+	// ProxyProtocol wants a PROXY header from each client in ProxyNetworks.
+	ProxyProtocol bool     `toml:"proxy_protocol"`
+	ProxyNetworks Networks `toml:"proxy_networks"`
+	// XClientNetworks may claim another client's address with XCLIENT.
+	XClientNetworks Networks `toml:"xclient_networks"`
+	// Auth says who checks logins: "" nobody, "smtp" the next hop AuthRoute, "imap" the server at AuthAddress.
+	Auth              string     `toml:"auth"`
+	AuthRoute         string     `toml:"auth_route"`
+	AuthAddress       string     `toml:"auth_address"`
+	RequireTLSForAuth Switch     `toml:"require_tls_for_auth"`
+	MaxConnections    int        `toml:"max_connections"`
+	Extensions        Extensions `toml:"extensions"`
+}
+
+// Extensions are the service extensions of SMTP that a door offers if what stands behind it can carry them.
+type Extensions struct {
+	Size                Switch `toml:"size"`
+	EightBitMIME        Switch `toml:"8bitmime"`
+	SMTPUTF8            Switch `toml:"smtputf8"`
+	Pipelining          Switch `toml:"pipelining"`
+	Chunking            Switch `toml:"chunking"`
+	DSN                 Switch `toml:"dsn"`
+	EnhancedStatusCodes Switch `toml:"enhancedstatuscodes"`
+	StartTLS            Switch `toml:"starttls"`
+	Auth                Switch `toml:"auth"`
+	RequireTLS          Switch `toml:"requiretls"`
+	Limits              Switch `toml:"limits"`
+}
+
+// SMTP holds for all doors that speak it.
+type SMTP struct {
+	MaxMessageSize Size `toml:"max_message_size"`
+	MaxRecipients  int  `toml:"max_recipients"`
+	MaxErrors      int  `toml:"max_errors"`
+	MaxConnections int  `toml:"max_connections"`
+	// MaxPerNetwork bounds the connections of one /24 of IPv4 or /64 of IPv6.
+	MaxPerNetwork  int      `toml:"max_per_network"`
+	IdleTimeout    Duration `toml:"idle_timeout"`
+	SessionTimeout Duration `toml:"session_timeout"`
+	BareNewline    string   `toml:"bare_newline"`
+	EarlyInput     string   `toml:"early_input"`
+	GreetDelay     Duration `toml:"greet_delay"`
+	HeaderName     string   `toml:"header_name"`
+	SubjectTag     string   `toml:"subject_tag"`
+	Disclose       Disclose `toml:"disclose"`
+}
+
+// Disclose says how much a refused sender is told: "full" the reasons, "short" a constant text.
+type Disclose struct {
+	Inbound  string `toml:"inbound"`
+	Outbound string `toml:"outbound"`
+}
+
+// NextHop is a server that takes mail from us, with its stand-ins in order.
+type NextHop struct {
+	Addresses []HostPort `toml:"addresses"`
+	Protocol  string     `toml:"protocol"`
+	TLS       string     `toml:"tls"`
+	CAFile    string     `toml:"ca_file"`
+	// ServerName is the name its certificate must have, "" for the host in its address.
+	ServerName string `toml:"server_name"`
+	// Verify holds for tls = "required" and "implicit"; "opportunistic" can't verify anything.
+	Verify       Switch `toml:"verify"`
+	XClient      bool   `toml:"xclient"`
+	XForward     bool   `toml:"xforward"`
+	User         string `toml:"user"`
+	PasswordFile string `toml:"password_file"`
+	// WhenDown is "defer" (the sender keeps the mail) or "queue" (we do).
+	WhenDown string `toml:"when_down"`
+}
+
+// Outbound is where our own users' mail goes.
+type Outbound struct {
+	NextHop
+	// Sign are the domains whose mail is signed with their keys in [dkim].
+	Sign []string `toml:"sign"`
+}
+
+// TLS holds for all doors.
+type TLS struct {
+	MinVersion   string        `toml:"min_version"`
+	Certificates []Certificate `toml:"certificate"`
+	ACME         ACME          `toml:"acme"`
+}
+
+// Certificate is a pair of PEM files.
+type Certificate struct {
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+}
+
+// ACME gets certificates by itself: RFC 8555.
+type ACME struct {
+	Names     []string `toml:"names"`
+	Email     string   `toml:"email"`
+	Directory string   `toml:"directory"`
+}
+
+// DKIM are the signing keys of a domain: selector to PEM file.
+type DKIM struct {
+	Keys map[string]string `toml:"keys"`
+}
+
+// DNS names the resolvers; none are those of the system.
+type DNS struct {
+	Servers []Server `toml:"servers"`
+	Timeout Duration `toml:"timeout"`
+}
+
+// Policy names the policy's file.
+type Policy struct {
+	File string `toml:"file"`
+}
+
+// Rules names the folder of the admin's own content rules.
+type Rules struct {
+	Dir string `toml:"dir"`
+}
+
+// Quarantine says how long mail is held.
+type Quarantine struct {
+	Keep Duration `toml:"keep"`
+}
+
+// Ledger says how long it is known what was decided and why.
+type Ledger struct {
+	Keep Duration `toml:"keep"`
+}
+
+// Database is where ledger, quarantine index, lists and policy versions are.
+type Database struct {
+	URL string `toml:"url" show:"hidden"`
+}
+
+// State is where counters shared by many machines are.
+type State struct {
+	Redis []HostPort `toml:"redis"`
+}
+
+// Endpoint is an HTTP server of ours, off without an address.
+type Endpoint struct {
+	Listen Listen `toml:"listen"`
+}
+
+// Log says how much is logged, and in which form.
+type Log struct {
+	Format string `toml:"format"`
+	Level  string `toml:"level"`
+}
+
+// Default is the configuration of an empty file.
+func Default() *Config {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	c := &Config{
+		Hostname: host,
+		DataDir:  "/var/lib/postern",
+		SMTP: SMTP{
+			MaxMessageSize: 50e6, MaxRecipients: 1000, MaxErrors: 10, MaxConnections: 2000, MaxPerNetwork: 50,
+			// RFC 5321 section 4.5.3.2: a server waits five minutes for a command.
+			IdleTimeout: Duration(5 * time.Minute), SessionTimeout: Duration(time.Hour),
+			BareNewline: "reject", EarlyInput: "reject", HeaderName: "X-Postern",
+			Disclose: Disclose{Inbound: "full", Outbound: "full"},
+		},
+		TLS:        TLS{MinVersion: "1.2"},
+		DNS:        DNS{Timeout: Duration(5 * time.Second)},
+		Quarantine: Quarantine{Keep: Duration(30 * 24 * time.Hour)},
+		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour)},
+		Log:        Log{Format: "text", Level: "info"},
+	}
+	c.fill()
+	return c
+}
+
+// Load reads postern.toml. Its error is Problems: all keys that don't exist, or the first value that can't be read.
+// What is readable and still can't work is Check's to say.
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Problems{{File: path, Text: "there is no such file", Remedy: "name it with -c, or use --domain and --next-hop"}}
+	}
+	if err != nil {
+		return nil, Problems{{Text: "can't be read: " + err.Error()}}
+	}
+	return Parse(path, text)
+}
+
+// Parse reads the text of a configuration. Paths in it are relative to the folder of the file it names.
+func Parse(file string, text []byte) (*Config, error) {
+	c := Default()
+	c.file, c.lines = file, IndexLines(text)
+	if problems := Strict(file, text, c); problems != nil {
+		return nil, problems
+	}
+	c.fill()
+	c.anchor(filepath.Dir(file))
+	return c, nil
+}
+
+// FromFlags makes the smallest configuration that works: one domain, one next hop, one door.
+func FromFlags(domain, nextHop, listen string) (*Config, error) {
+	c := Default()
+	if listen == "" {
+		listen = ":25"
+	}
+	var hop HostPort
+	var at Listen
+	var problems Problems
+	note := func(flag string, err error) {
+		if err != nil {
+			text, remedy, _ := strings.Cut(err.Error(), "; ")
+			problems = append(problems, Problem{Key: flag, Text: text, Remedy: remedy})
+		}
+	}
+	if nextHop == "" {
+		note("--next-hop", fmt.Errorf("is missing; name the mail server behind the gateway, as in --next-hop exchange.internal:25"))
+	} else {
+		note("--next-hop", hop.UnmarshalText([]byte(nextHop)))
+	}
+	if domain == "" {
+		note("--domain", fmt.Errorf("is missing; name the domain whose mail comes in here, as in --domain example.com"))
+	}
+	note("--listen", at.UnmarshalText([]byte(listen)))
+	if problems != nil {
+		return nil, problems
+	}
+	c.Domains = strings.Split(domain, ",")
+	c.Doors = []Door{{Name: "mx", Protocol: "smtp", Listen: at}}
+	c.NextHops = map[string]NextHop{"default": {Addresses: []HostPort{hop}}}
+	c.fill()
+	return c, nil
+}
+
+// fill puts the defaults of tables of which there can be several.
+func (c *Config) fill() {
+	secure := len(c.TLS.Certificates) > 0 || len(c.TLS.ACME.Names) > 0
+	for i := range c.Doors {
+		c.Doors[i].fill(secure)
+	}
+	for name, hop := range c.NextHops {
+		hop.fill()
+		c.NextHops[name] = hop
+	}
+	c.Outbound.fill()
+}
+
+func (d *Door) fill(secure bool) {
+	orElse(&d.Protocol, "smtp")
+	orElse(&d.Name, d.Protocol)
+	if d.TLS == "" {
+		d.TLS = "none"
+		if secure {
+			d.TLS = "starttls"
+		}
+	}
+	if d.Auth == "smtp" {
+		orElse(&d.AuthRoute, "default")
+	}
+	d.RequireTLSForAuth.fill(true)
+	e := &d.Extensions
+	for _, s := range []*Switch{&e.Size, &e.EightBitMIME, &e.SMTPUTF8, &e.Pipelining, &e.Chunking, &e.DSN,
+		&e.EnhancedStatusCodes, &e.StartTLS, &e.Auth, &e.RequireTLS, &e.Limits} {
+		s.fill(true)
+	}
+}
+
+func (h *NextHop) fill() {
+	orElse(&h.Protocol, "smtp")
+	orElse(&h.TLS, "opportunistic")
+	orElse(&h.WhenDown, "defer")
+	h.Verify.fill(true)
+}
+
+func orElse(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// anchor makes the paths of files independent of where the program was started.
+func (c *Config) anchor(dir string) {
+	paths := []*string{&c.DataDir, &c.Policy.File, &c.Rules.Dir, &c.Outbound.CAFile, &c.Outbound.PasswordFile}
+	for i := range c.TLS.Certificates {
+		paths = append(paths, &c.TLS.Certificates[i].Cert, &c.TLS.Certificates[i].Key)
+	}
+	for _, p := range paths {
+		*p = under(dir, *p)
+	}
+	for name, hop := range c.NextHops {
+		hop.CAFile, hop.PasswordFile = under(dir, hop.CAFile), under(dir, hop.PasswordFile)
+		c.NextHops[name] = hop
+	}
+	for _, d := range c.DKIM {
+		for selector, key := range d.Keys {
+			d.Keys[selector] = under(dir, key)
+		}
+	}
+}
+
+func under(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
