@@ -1,0 +1,109 @@
+package filters
+
+import (
+	"net/netip"
+	"strconv"
+
+	"postern/internal/mail"
+)
+
+// The typed values of the findings on authentication. They stand here, so that no filter has to know another: DMARC
+// reads what SPF and DKIM found, the console and the reports read all three.
+
+// SPF is the value of a finding on SPF: RFC 7208.
+type SPF struct {
+	// Result is "pass", "fail", "softfail", "neutral", "none", "temperror" or "permerror": section 2.6.
+	Result string
+	// Domain is the one that was checked, in A-labels. Helo is set if it came from HELO because the reverse-path is
+	// null: section 2.4.
+	Domain string
+	Helo   bool
+	Sender string
+	Client netip.Addr
+	// Why names what matched or what went wrong.
+	Why string
+}
+
+// AuthResults implements mail.AuthResulter.
+func (s SPF) AuthResults() []mail.AuthResult {
+	prop := mail.AuthProp{Type: "smtp", Property: "mailfrom", Value: s.Sender}
+	if s.Helo {
+		prop = mail.AuthProp{Type: "smtp", Property: "helo", Value: s.Domain}
+	}
+	return []mail.AuthResult{{Method: "spf", Result: s.Result, Reason: reasonUnless(s.Result, "pass", s.Why), Props: []mail.AuthProp{prop}}}
+}
+
+// DKIM is the value of a finding on DKIM: what came of each signature, from the top of the message down.
+type DKIM []DKIMSignature
+
+// DKIMSignature is one signature: RFC 6376.
+type DKIMSignature struct {
+	// Result is "pass", "fail", "policy", "neutral", "temperror" or "permerror": RFC 8601 section 2.7.1.
+	Result string
+	// Domain is d=, Selector s=, Identity i=, Algorithm a=; KeyBits is the size of the key once it is known.
+	Domain, Selector, Identity, Algorithm string
+	KeyBits                               int
+	// Testing is set if the key says t=y: the domain is only trying DKIM out (section 3.6.1).
+	Testing bool
+	// Sig is the front of b=, enough to tell signatures apart (RFC 6008).
+	Sig string
+	// Why says what went wrong.
+	Why string
+}
+
+// AuthResults implements mail.AuthResulter.
+func (d DKIM) AuthResults() []mail.AuthResult {
+	if len(d) == 0 {
+		return []mail.AuthResult{{Method: "dkim", Result: "none"}}
+	}
+	var all []mail.AuthResult
+	for _, s := range d {
+		r := mail.AuthResult{Method: "dkim", Result: s.Result, Reason: reasonUnless(s.Result, "pass", s.Why)}
+		for _, p := range []mail.AuthProp{{Type: "header", Property: "d", Value: s.Domain}, {Type: "header", Property: "s", Value: s.Selector},
+			{Type: "header", Property: "a", Value: s.Algorithm}, {Type: "header", Property: "b", Value: s.Sig}} {
+			if p.Value != "" {
+				r.Props = append(r.Props, p)
+			}
+		}
+		if s.Result == "pass" && s.KeyBits > 0 && s.KeyBits < 2048 && s.Algorithm == "rsa-sha256" {
+			r.Reason = strconv.Itoa(s.KeyBits) + "-bit key"
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// DMARC is the value of a finding on DMARC: RFC 9989.
+type DMARC struct {
+	// Result is "pass", "fail", "none", "temperror" or "permerror".
+	Result string
+	// Policy is the one that applies to this message after sp, np and t: "none", "quarantine", "reject", "" without a
+	// record. Published is the p the record has; Record its text.
+	Policy, Published, Record string
+	// Domain is the author domain, Org its organizational domain, PolicyDomain where the record was found.
+	Domain, Org, PolicyDomain string
+	// Aligned says what passed and is aligned: "dkim:example.org", "spf:example.org".
+	Aligned []string
+	// Rua are the addresses that want aggregate reports.
+	Rua []string
+	Why string
+}
+
+// AuthResults implements mail.AuthResulter.
+func (d DMARC) AuthResults() []mail.AuthResult {
+	r := mail.AuthResult{Method: "dmarc", Result: d.Result, Reason: reasonUnless(d.Result, "pass", d.Why)}
+	if d.Policy != "" {
+		r.Props = append(r.Props, mail.AuthProp{Type: "policy", Property: "dmarc", Value: d.Policy})
+	}
+	if d.Domain != "" {
+		r.Props = append(r.Props, mail.AuthProp{Type: "header", Property: "from", Value: d.Domain})
+	}
+	return []mail.AuthResult{r}
+}
+
+func reasonUnless(result, good, why string) string {
+	if result == good {
+		return ""
+	}
+	return why
+}

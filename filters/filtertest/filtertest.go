@@ -1,0 +1,373 @@
+// Package filtertest runs a filter on case files, testdata/*.txt. A case says who speaks, what the DNS knows and what
+// must be found, then comes an empty line and the message:
+//
+//	# A client that gives a bare address in HELO. RFC 5321 section 4.1.3.
+//	peer 192.0.2.9
+//	helo 192.0.2.9
+//	mail bob@example.org
+//	rcpt eve@corp.example
+//	dns example.org TXT v=spf1 -all
+//	want HELO_BAREIP 192.0.2.9
+//
+//	From: bob@example.org
+//	...
+//
+// The symbols found must be exactly those wanted, in that order; the text behind a symbol must stand in its evidence.
+// "only at STAGE" ends a case at a stage without a message. "set KEY = VALUE" is a setting, "user NAME" and "trusted"
+// make the session outbound, "spf RESULT DOMAIN" and "dkim RESULT DOMAIN" stand for what other filters found, "times N"
+// repeats the transaction. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
+package filtertest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/mail"
+)
+
+// Hostname and LocalDomain are the gateway's name and the one domain it serves in each case.
+const (
+	Hostname    = "mx.corp.example"
+	LocalDomain = "corp.example"
+)
+
+// Now is the time in each case.
+func Now() time.Time { return time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC) }
+
+// Run runs all cases of a filter and fails if one of its symbols has none.
+func Run(t *testing.T, spec filters.Spec) {
+	t.Helper()
+	wanted := RunCases(t, spec)
+	for _, s := range spec.Symbols {
+		if !wanted[s.Name] {
+			t.Errorf("no case in testdata wants %s", s.Name)
+		}
+		if s.Help == "" {
+			t.Errorf("%s has no help", s.Name)
+		}
+	}
+}
+
+// RunCases runs all cases and gives the symbols that they want.
+func RunCases(t *testing.T, spec filters.Spec) map[string]bool {
+	t.Helper()
+	wanted := map[string]bool{}
+	files, _ := filepath.Glob("testdata/*.txt")
+	if len(files) == 0 {
+		t.Fatal("no case files in testdata")
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := parse(string(text))
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		for _, w := range c.wants {
+			wanted[w.symbol] = true
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			found, err := c.run(t.Context(), spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.compare(t, found)
+			declared(t, spec, found)
+		})
+	}
+	return wanted
+}
+
+// Fuzz feeds the filter messages, seeded from the case files. It must neither panic nor fail nor report what it did not
+// declare.
+func Fuzz(f *testing.F, spec filters.Spec) {
+	files, _ := filepath.Glob("testdata/*.txt")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if c, err := parse(string(text)); err == nil {
+			f.Add(c.message)
+		}
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		c := newCase()
+		c.message = message
+		found, err := c.run(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		declared(t, spec, found)
+	})
+}
+
+func declared(t *testing.T, spec filters.Spec, found []filters.Finding) {
+	t.Helper()
+	for _, f := range found {
+		known := slices.ContainsFunc(spec.Symbols, func(s filters.Symbol) bool { return s.Name == f.Symbol })
+		if !known {
+			t.Errorf("%s (%s) is not declared in the Spec", f.Symbol, f.Evidence)
+		}
+		for _, r := range f.Evidence {
+			if r < ' ' || r == 0x7f {
+				t.Errorf("%s: evidence %q is not printable", f.Symbol, f.Evidence)
+				break
+			}
+		}
+	}
+}
+
+type want struct{ symbol, evidence string }
+
+type testCase struct {
+	session  mail.Session
+	from     string
+	rcpts    []string
+	zone     strings.Builder
+	settings strings.Builder
+	prior    []filters.Finding
+	wants    []want
+	last     mail.Stage
+	times    int
+	message  []byte
+}
+
+func newCase() *testCase {
+	c := &testCase{from: "<bob@example.org>", last: mail.StageMessage, times: 1}
+	c.session = mail.Session{ID: "TEST", ESMTP: true, Helo: "mail.example.org", Client: netip.MustParseAddr("192.0.2.1"), Started: Now()}
+	return c
+}
+
+func parse(text string) (*testCase, error) {
+	c := newCase()
+	head, body, _ := strings.Cut(text, "\n\n")
+	for line := range strings.Lines(head) {
+		line = strings.TrimRight(line, "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := c.line(line); err != nil {
+			return nil, fmt.Errorf("%q: %w", line, err)
+		}
+	}
+	c.message = expand(body)
+	if c.rcpts == nil {
+		c.rcpts = []string{"<eve@corp.example>"}
+	}
+	return c, nil
+}
+
+func (c *testCase) line(line string) (err error) {
+	word, rest, _ := strings.Cut(line, " ")
+	switch word {
+	case "peer":
+		c.session.Client, err = netip.ParseAddr(rest)
+	case "helo":
+		c.session.Helo = rest
+	case "mail":
+		c.from = "<" + strings.Trim(rest, "<>") + ">"
+	case "rcpt":
+		c.rcpts = append(c.rcpts, "<"+strings.Trim(rest, "<>")+">")
+	case "user":
+		c.session.User = rest
+	case "trusted":
+		c.session.Trusted = true
+	case "dns":
+		c.zone.WriteString(rest + "\n")
+	case "set":
+		c.settings.WriteString(rest + "\n")
+	case "times":
+		c.times, err = strconv.Atoi(rest)
+	case "spf", "dkim":
+		result, domain, _ := strings.Cut(rest, " ")
+		c.prior = append(c.prior, prior(word, result, domain))
+	case "want":
+		symbol, evidence, _ := strings.Cut(rest, " ")
+		c.wants = append(c.wants, want{symbol, evidence})
+	case "only":
+		c.last, err = stageNamed(strings.TrimPrefix(rest, "at "))
+	default:
+		err = fmt.Errorf("unknown word %q", word)
+	}
+	return err
+}
+
+// prior is what another filter would have found.
+func prior(method, result, domain string) filters.Finding {
+	if method == "spf" {
+		return filters.Finding{Symbol: "R_SPF", Value: filters.SPF{Result: result, Domain: domain}}
+	}
+	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain}}}
+}
+
+func stageNamed(name string) (mail.Stage, error) {
+	for _, s := range stages() {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("no stage %q", name)
+}
+
+func stages() []mail.Stage {
+	return []mail.Stage{mail.StageConnect, mail.StageHelo, mail.StageMail, mail.StageRcpt, mail.StageMessage}
+}
+
+// expand makes octets of the text of a message: CRLF, escapes, repetitions.
+func expand(body string) []byte {
+	var b []byte
+	for line := range strings.Lines(body) {
+		line, ended := strings.CutSuffix(line, "\n")
+		n := 1
+		if rest, ok := strings.CutPrefix(line, "@repeat "); ok {
+			count, text, _ := strings.Cut(rest, " ")
+			n, _ = strconv.Atoi(count)
+			line = text
+		}
+		for range n {
+			b = append(b, unescape(line)...)
+			if ended {
+				b = append(b, '\r', '\n')
+			}
+		}
+	}
+	return b
+}
+
+func unescape(line string) string {
+	for {
+		before, after, ok := strings.Cut(line, `\x`)
+		if !ok || len(after) < 2 {
+			return line
+		}
+		n, err := strconv.ParseUint(after[:2], 16, 8)
+		if err != nil {
+			return line
+		}
+		line = before + string([]byte{byte(n)}) + after[2:]
+	}
+}
+
+// run lets a chain of the one filter judge the case and gives the findings of the last transaction.
+func (c *testCase) run(ctx context.Context, spec filters.Spec) ([]filters.Finding, error) {
+	resolver, err := dns.NewZoneResolver(c.zone.String())
+	if err != nil {
+		return nil, err
+	}
+	var values map[string]any
+	if err := toml.Unmarshal([]byte(c.settings.String()), &values); err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	f, err := spec.New(config.NewSection("filters."+spec.Name, values), filters.Env{
+		DNS: resolver, Log: log, Now: Now, Hostname: Hostname,
+		Local: func(domain string) bool { return strings.EqualFold(domain, LocalDomain) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	chain, err := filters.NewChain([]filters.Link{{Spec: spec, Filter: f}}, log)
+	if err != nil {
+		return nil, err
+	}
+	var found []filters.Finding
+	for range c.times {
+		if found, err = c.transaction(ctx, chain); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (c *testCase) transaction(ctx context.Context, chain *filters.Chain) ([]filters.Finding, error) {
+	session := c.session
+	tx := &mail.Transaction{ID: "TEST.1", Session: &session, Findings: slices.Clone(c.prior)}
+	run := chain.Start(ctx, tx)
+	defer run.Close()
+	for _, stage := range stages() {
+		switch stage {
+		case mail.StageMail:
+			from, _, err := mail.ParsePath(c.from, true)
+			if err != nil {
+				return nil, err
+			}
+			tx.From = from
+		case mail.StageRcpt:
+			for _, r := range c.rcpts {
+				to, _, err := mail.ParsePath(r, true)
+				if err != nil {
+					return nil, err
+				}
+				tx.Recipients = append(tx.Recipients, mail.Recipient{Address: to})
+				run.Stage(ctx, stage)
+			}
+			if c.last == stage {
+				return tx.Findings[len(c.prior):], nil
+			}
+			continue
+		case mail.StageMessage:
+			tx.Message = mail.NewMessage(slices.Clone(c.message))
+		}
+		run.Stage(ctx, stage)
+		if c.last == stage {
+			break
+		}
+	}
+	return tx.Findings[len(c.prior):], nil
+}
+
+func (c *testCase) compare(t *testing.T, found []filters.Finding) {
+	t.Helper()
+	var got, wanted []string
+	for _, f := range found {
+		got = append(got, f.Symbol)
+	}
+	for _, w := range c.wants {
+		wanted = append(wanted, w.symbol)
+	}
+	if !slices.Equal(got, wanted) {
+		t.Fatalf("found %v, want %v", describe(found), wanted)
+	}
+	for i, w := range c.wants {
+		if !strings.Contains(found[i].Evidence, w.evidence) {
+			t.Errorf("%s: evidence %q, want %q in it", w.symbol, found[i].Evidence, w.evidence)
+		}
+	}
+}
+
+func describe(found []filters.Finding) []string {
+	var all []string
+	for _, f := range found {
+		all = append(all, f.Symbol+"("+f.Evidence+")")
+	}
+	return all
+}
+
+// Names gives the names of the symbols of a Spec, sorted: for tests that compare lists.
+func Names(spec filters.Spec) []string {
+	names := map[string]bool{}
+	for _, s := range spec.Symbols {
+		names[s.Name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
