@@ -1,0 +1,229 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Bounds of the pool that no setting changes.
+const (
+	// maxUses is how many transactions one connection carries: some servers limit them.
+	maxUses = 100
+	// The first and the longest time in which a failed hop is passed over.
+	backOffMin = time.Second
+	backOffMax = time.Minute
+)
+
+// hopState is a hop with its connections and its health.
+type hopState struct {
+	Hop
+	tlsConfig *tls.Config
+	protocol  Protocol
+	helo      string
+	times     Timeouts
+	log       *slog.Logger
+	maxIdle   int
+	slots     chan struct{} // one taken by each connection in use
+
+	mu        sync.Mutex
+	idle      []*conn // the last one is the freshest
+	closed    bool
+	failures  int
+	downUntil time.Time
+	probing   bool // someone is trying a hop that is down
+	lastErr   string
+	lastErrAt time.Time
+	known     bool
+	offered   offer
+	secure    bool
+}
+
+// acquire gives a connection, from the pool unless fresh is set. release gives it back.
+func (h *hopState) acquire(ctx context.Context, fresh bool) (*conn, error) {
+	if err := h.takeSlot(ctx); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	for !fresh {
+		c := h.takeIdle()
+		if c == nil {
+			break
+		}
+		if c.alive(now) {
+			c.reused = true
+			return c, nil
+		}
+		c.broken = true
+		c.close()
+	}
+	c, err := h.tryDial(ctx)
+	if err != nil {
+		<-h.slots
+		return nil, err
+	}
+	return c, nil
+}
+
+func (h *hopState) takeSlot(ctx context.Context) error {
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(h.times.Wait)
+	defer timer.Stop()
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return errBusy
+	case <-ctx.Done():
+		return errBusy
+	}
+}
+
+func (h *hopState) takeIdle() *conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.idle)
+	if n == 0 {
+		return nil
+	}
+	c := h.idle[n-1]
+	h.idle = h.idle[:n-1]
+	c.idle.Stop()
+	return c
+}
+
+// tryDial dials, one at a time while the hop is down: the others hear so at once instead of standing in line.
+func (h *hopState) tryDial(ctx context.Context) (*conn, error) {
+	h.mu.Lock()
+	down := h.failures > 0
+	if down && h.probing {
+		h.mu.Unlock()
+		return nil, errProbing
+	}
+	h.probing = down
+	h.mu.Unlock()
+
+	c, err := h.dial(ctx)
+	if down {
+		h.mu.Lock()
+		h.probing = false
+		h.mu.Unlock()
+	}
+	if err != nil {
+		h.failed(ctx, err)
+		return nil, err
+	}
+	h.healthy()
+	return c, nil
+}
+
+// release takes a connection back: to keep, if nothing is wrong with it.
+func (h *hopState) release(c *conn) {
+	defer func() { <-h.slots }()
+	c.uses++
+	if c.broken || c.uses >= maxUses {
+		c.close()
+		return
+	}
+	h.mu.Lock()
+	if h.closed || len(h.idle) >= h.maxIdle {
+		h.mu.Unlock()
+		c.close()
+		return
+	}
+	c.idle = time.AfterFunc(h.times.Idle, func() { h.expire(c) })
+	h.idle = append(h.idle, c)
+	h.mu.Unlock()
+}
+
+// expire closes a connection that nobody needed.
+func (h *hopState) expire(c *conn) {
+	h.mu.Lock()
+	i := slices.Index(h.idle, c)
+	if i >= 0 {
+		h.idle = slices.Delete(h.idle, i, i+1)
+	}
+	h.mu.Unlock()
+	if i >= 0 {
+		c.close()
+	}
+}
+
+// flush closes all unused connections: behind a restart of the hop they are all dead.
+func (h *hopState) flush(shut bool) {
+	h.mu.Lock()
+	idle := h.idle
+	h.idle = nil
+	h.closed = h.closed || shut
+	h.mu.Unlock()
+	for _, c := range idle {
+		c.idle.Stop()
+		c.close()
+	}
+}
+
+// failed notes that the hop did not do what it should: it is passed over for a while.
+func (h *hopState) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil && isTimeout(err) {
+		return // the one who asked went away or had no time: that says nothing about the hop
+	}
+	h.log.Warn("next hop failed", "hop", h.Address, "error", err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failures++
+	h.lastErr, h.lastErrAt = err.Error(), time.Now()
+	h.downUntil = h.lastErrAt.Add(min(backOffMax, backOffMin<<min(h.failures-1, 6)))
+}
+
+func (h *hopState) healthy() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failures > 0 {
+		h.log.Info("next hop answers again", "hop", h.Address)
+	}
+	h.failures, h.downUntil = 0, time.Time{}
+}
+
+// learn keeps what the hop offers.
+func (h *hopState) learn(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known, h.offered, h.secure = true, c.offer, c.verified()
+}
+
+// verified says whether the connection is secure and the other end is who it should be.
+func (c *conn) verified() bool { return c.tls != nil && !c.hop.tlsConfig.InsecureSkipVerify }
+
+func (h *hopState) isDown(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return now.Before(h.downUntil)
+}
+
+// HopHealth is what the metrics and the console show of a hop.
+type HopHealth struct {
+	Route, Hop  string
+	Up          bool
+	Failures    int
+	LastError   string
+	LastErrorAt time.Time
+	InUse, Idle int
+	// Known is set once the hop has answered; then Secure says whether by TLS with a checked certificate.
+	Known, Secure bool
+}
+
+func (h *hopState) health(route string) HopHealth {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return HopHealth{
+		Route: route, Hop: h.Address, Up: h.failures == 0, Failures: h.failures, LastError: h.lastErr, LastErrorAt: h.lastErrAt,
+		InUse: len(h.slots), Idle: len(h.idle), Known: h.known, Secure: h.secure,
+	}
+}

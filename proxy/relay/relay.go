@@ -1,0 +1,200 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"postern/internal/mail"
+	"postern/proxy"
+)
+
+// Relay knows the routes. It implements proxy.Relay.
+type Relay struct {
+	routes map[string]*route
+	names  []string // sorted
+	log    *slog.Logger
+	blocks sync.Pool // of *[]byte with room for a block
+}
+
+type route struct {
+	Route
+	hops []*hopState
+}
+
+// New makes a Relay. It sends nothing yet; see Probe.
+func New(o Options) (*Relay, error) {
+	r := &Relay{routes: make(map[string]*route, len(o.Routes)), log: o.Log}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.blocks.New = func() any { b := make([]byte, 0, blockSize); return &b }
+	if o.HeloName == "" {
+		o.HeloName = "localhost"
+	}
+	if !mail.ValidDomain(o.HeloName) {
+		if _, ok := mail.ParseLiteral(o.HeloName); !ok {
+			return nil, fmt.Errorf("our own name %q is no host name", o.HeloName)
+		}
+	}
+	for name, set := range o.Routes {
+		made, err := newRoute(set.withDefaults(name), o, r.log)
+		if err != nil {
+			return nil, fmt.Errorf("next hop %s: %w", name, err)
+		}
+		r.routes[name] = made
+		r.names = append(r.names, name)
+	}
+	slices.Sort(r.names)
+	return r, nil
+}
+
+func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
+	if len(set.Hops) == 0 {
+		return nil, errors.New("no server is named")
+	}
+	switch set.Protocol {
+	case SMTP, LMTP, IMAP:
+	default:
+		return nil, fmt.Errorf("protocol %q: want smtp or lmtp", set.Protocol)
+	}
+	made := &route{Route: set}
+	for _, hop := range set.Hops {
+		if err := hop.check(); err != nil {
+			return nil, err
+		}
+		config, err := hop.tlsConfig()
+		if err != nil {
+			return nil, err
+		}
+		made.hops = append(made.hops, &hopState{
+			Hop: hop, tlsConfig: config, protocol: set.Protocol, helo: o.HeloName, times: o.Timeouts.withDefaults(), log: log,
+			maxIdle: set.MaxIdle, slots: make(chan struct{}, set.MaxConnections),
+		})
+	}
+	return made, nil
+}
+
+// Open begins a transaction; nothing is sent before the first Rcpt.
+func (r *Relay) Open(name string, e proxy.Envelope) proxy.Delivery {
+	d := &delivery{relay: r, route: r.routes[name], envelope: e, log: r.log.With("id", e.ID, "route", name)}
+	if d.route == nil || d.route.Protocol == IMAP {
+		d.route = nil
+		d.log.Error("no such route for mail")
+	}
+	return d
+}
+
+// acquire gives a connection to the first hop of the route that can be had. Hops in tried are left out; those that failed
+// a short while ago come last.
+func (rt *route) acquire(ctx context.Context, e proxy.Envelope, tried map[*hopState]bool) (*conn, error) {
+	now := time.Now()
+	order := make([]*hopState, 0, len(rt.hops))
+	for _, down := range []bool{false, true} {
+		for _, h := range rt.hops {
+			if !tried[h] && h.isDown(now) == down {
+				order = append(order, h)
+			}
+		}
+	}
+	err := errGone
+	for _, h := range order {
+		var c *conn
+		// A connection that speaks for a client must not carry mail of nobody's.
+		c, err = h.acquire(ctx, h.XClient && !e.Client.Addr.IsValid())
+		if err == nil {
+			return c, nil
+		}
+		tried[h] = true
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+// Offers is what all hops of the inbound routes offer. A hop that has not answered yet counts as one of today's plain
+// servers: 8BITMIME, nothing more.
+func (r *Relay) Offers() proxy.Extensions {
+	all := proxy.Extensions{EightBitMIME: true}
+	first := true
+	for _, name := range r.names {
+		rt := r.routes[name]
+		if !rt.Inbound || rt.Protocol == IMAP {
+			continue
+		}
+		for _, h := range rt.hops {
+			one := h.extensions()
+			if first {
+				all, first = one, false
+				continue
+			}
+			all.EightBitMIME = all.EightBitMIME && one.EightBitMIME
+			all.SMTPUTF8 = all.SMTPUTF8 && one.SMTPUTF8
+			all.DSN = all.DSN && one.DSN
+			all.RequireTLS = all.RequireTLS && one.RequireTLS
+			if one.MaxSize > 0 && (all.MaxSize == 0 || one.MaxSize < all.MaxSize) {
+				all.MaxSize = one.MaxSize
+			}
+		}
+	}
+	return all
+}
+
+func (h *hopState) extensions() proxy.Extensions {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.known {
+		return proxy.Extensions{EightBitMIME: true}
+	}
+	o := h.offered
+	return proxy.Extensions{
+		EightBitMIME: o.eightBit, SMTPUTF8: o.smtputf8, DSN: o.dsn, MaxSize: o.size,
+		// RFC 8689 section 4.2.1: only over TLS, with a certificate that was checked.
+		RequireTLS: o.requireTLS && h.secure,
+	}
+}
+
+// Probe asks every hop what it offers, side by side. It returns when all have answered or failed; run it in the background
+// at the start and now and then, so that Offers and Health know of hops that nobody writes to.
+func (r *Relay) Probe(ctx context.Context) {
+	var wait sync.WaitGroup
+	for _, name := range r.names {
+		if r.routes[name].Protocol == IMAP {
+			continue
+		}
+		for _, h := range r.routes[name].hops {
+			wait.Go(func() {
+				c, err := h.acquire(ctx, true)
+				if err == nil {
+					h.release(c)
+				}
+			})
+		}
+	}
+	wait.Wait()
+}
+
+// Health tells how the hops are, in the order of names and failover.
+func (r *Relay) Health() []HopHealth {
+	var all []HopHealth
+	for _, name := range r.names {
+		for _, h := range r.routes[name].hops {
+			all = append(all, h.health(name))
+		}
+	}
+	return all
+}
+
+// Close closes unused connections and keeps no new ones. Transactions under way go on to their end.
+func (r *Relay) Close() {
+	for _, name := range r.names {
+		for _, h := range r.routes[name].hops {
+			h.flush(true)
+		}
+	}
+}
