@@ -64,9 +64,11 @@ type Run struct {
 	Took map[string]time.Duration
 }
 
+// pending is a filter at work.
 type pending struct {
-	link Link
-	done <-chan outcome
+	link     Link
+	result   <-chan outcome
+	deadline time.Time
 }
 
 type outcome struct {
@@ -102,52 +104,64 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 			if l.Spec.Background && stage != mail.StageMessage {
 				// it reads a copy: the transaction goes on while it works
 				snapshot := *r.tx
-				r.pending = append(r.pending, pending{l, r.begin(r.ctx, l, &snapshot)})
+				r.pending = append(r.pending, r.begin(r.ctx, l, &snapshot))
 				continue
 			}
-			now = append(now, pending{l, r.begin(ctx, l, r.tx)})
+			now = append(now, r.begin(ctx, l, r.tx))
 		}
 		r.await(now)
 	}
 	return r.tx.Findings[first:]
 }
 
+// grace is what a filter gets on top of its deadline to heed it.
+const grace = time.Second
+
 func (r *Run) await(list []pending) {
 	var found []Finding
 	for _, p := range list {
-		o := <-p.done
+		var o outcome
+		select {
+		case o = <-p.result:
+		default:
+			o = r.awaitOne(p)
+		}
 		found = append(found, o.findings...)
 		r.Took[p.link.Spec.Name] += o.took
 	}
-	// appended in one go, behind all of the wave: filters of one wave never see each other's findings
-	r.tx.Findings = append(slices.Clip(r.tx.Findings), found...)
+	if len(found) > 0 {
+		// appended in one go, behind all of the wave: filters of one wave never see each other's findings
+		r.tx.Findings = append(slices.Clip(r.tx.Findings), found...)
+	}
 }
 
-// begin runs one filter with its deadline. The channel gets its outcome once, at the deadline at the latest.
-func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) <-chan outcome {
+func (r *Run) awaitOne(p pending) outcome {
+	timer := time.NewTimer(time.Until(p.deadline) + grace)
+	defer timer.Stop()
+	select {
+	case o := <-p.result:
+		return o
+	case <-timer.C: // a filter that does not even heed its context
+		r.chain.log.Error("filter hangs", "filter", p.link.Spec.Name, "id", r.tx.ID)
+		return outcome{findings: failed(p.link, "deadline")}
+	}
+}
+
+// begin runs one filter with its deadline.
+func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) pending {
 	timeout := l.Spec.Timeout
 	if timeout == 0 {
 		timeout = DefaultTimeout
 	}
-	done := make(chan outcome, 1)
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	result := make(chan outcome, 1)
-	start := time.Now()
-	go func() {
-		result <- outcome{findings: r.inspect(ctx, l, tx)}
-	}()
 	go func() {
 		defer cancel()
-		select {
-		case o := <-result:
-			o.took = time.Since(start)
-			done <- o
-		case <-time.After(timeout + time.Second): // a filter that does not even heed its context
-			r.chain.log.Error("filter hangs", "filter", l.Spec.Name, "id", tx.ID)
-			done <- outcome{findings: failed(l, "deadline"), took: time.Since(start)}
-		}
+		found := r.inspect(ctx, l, tx)
+		result <- outcome{found, time.Since(start)}
 	}()
-	return done
+	return pending{l, result, start.Add(timeout)}
 }
 
 // inspect turns error, time-out and panic into the finding FILTER_FAILED.

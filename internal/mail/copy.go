@@ -57,4 +57,6 @@ func (c Copy) WriteTo(w io.Writer) (int64, error) {
 	return total, err
 }
 
-func newBytesReader(b []byte) io.Reader { return io.NewSectionReader(&Message{memory: b}, 0, int64(len(b))) }
+func newBytesReader(b []byte) io.Reader {
+	return io.NewSectionReader(&Message{memory: b}, 0, int64(len(b)))
+}

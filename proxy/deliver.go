@@ -1,0 +1,246 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/quarantine"
+)
+
+// batch is one copy for those recipients that get the same octets at the same place.
+type batch struct {
+	leg     *leg
+	copy    mail.Copy
+	verdict policy.Verdict
+	members []int // indices into Exchange.outcomes
+	heldID  string
+}
+
+// copies groups the recipients: who gets the same octets by the same route shares a copy. Those whose verdict is to hold
+// come second; so do those with a reject among others that are not, as one reply can't tell the sender both.
+func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err error) {
+	for i := range x.outcomes {
+		o := &x.outcomes[i]
+		if o.leg == nil {
+			continue
+		}
+		held := o.verdict.Disposition == policy.Quarantine || o.verdict.Disposition == policy.Reject
+		list := &deliver
+		if held {
+			list = &hold
+		}
+		b := find(*list, o.leg, o.verdict, held)
+		if b == nil {
+			b = &batch{leg: o.leg, verdict: o.verdict}
+			*list = append(*list, b)
+		}
+		b.members = append(b.members, i)
+	}
+	signature, err := x.sign(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for n, b := range append(append([]*batch(nil), deliver...), hold...) {
+		tagged := b.verdict.Disposition == policy.Tag
+		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: append(x.top(b.verdict, x.recipients(b)), signature...)}
+		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
+	}
+	return deliver, hold, nil
+}
+
+// find gives the batch a recipient belongs to: same route, same verdict as it will stand in the header.
+func find(list []*batch, l *leg, v policy.Verdict, held bool) *batch {
+	for _, b := range list {
+		if b.leg.route == l.route && b.verdict.Disposition == v.Disposition && b.verdict.Score == v.Score && (held || len(b.verdict.Reasons) == len(v.Reasons)) {
+			return b
+		}
+	}
+	return nil
+}
+
+func (x *Exchange) recipients(b *batch) []mail.Recipient {
+	to := make([]mail.Recipient, len(b.members))
+	for i, m := range b.members {
+		to[i] = x.outcomes[m].recipient
+	}
+	return to
+}
+
+// sign makes the DKIM-Signature of outbound mail, for the domain of its one From address (RFC 6376 section 5).
+func (x *Exchange) sign(ctx context.Context) ([]byte, error) {
+	if x.g.Signer == nil || !x.tx.Session.Outbound() {
+		return nil, nil
+	}
+	boxes, _, err := mail.ParseFrom(x.tx.Message.Header().Get("From"))
+	if err != nil || len(boxes) != 1 {
+		return nil, nil // not ours to mend: the filters have reported it
+	}
+	unsigned := mail.Copy{Message: x.tx.Message, Omit: x.omit(false)}
+	field, err := x.g.Signer.Sign(ctx, unsigned, boxes[0].Address.ASCIIDomain())
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return field, nil
+}
+
+// hold puts the batches into the quarantine. If one fails, none stays.
+func (x *Exchange) hold(ctx context.Context, list []*batch) error {
+	for i, b := range list {
+		if err := x.holdOne(ctx, b, b.verdict.Decisive); err != nil {
+			x.unhold(ctx, list[:i])
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
+	h := x.tx.Message.Header()
+	item := quarantine.Item{
+		ID: b.heldID, TransactionID: x.tx.ID, Time: x.g.Now(), From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(b),
+		Route: b.leg.route, Reason: why, Score: b.verdict.Score, Subject: h.Get("Subject"), HeaderFrom: h.Get("From"),
+		Size: x.tx.Message.Size(), Client: x.tx.Session.Client.String(),
+	}
+	if err := x.g.Quarantine.Hold(ctx, item, b.copy); err != nil {
+		return err
+	}
+	for _, m := range b.members {
+		x.outcomes[m].fate, x.outcomes[m].heldID = "held", b.heldID
+		x.outcomes[m].reply = replyTaken(x.tx.ID)
+	}
+	return nil
+}
+
+// unhold takes back what was held for a transaction that the sender is told to repeat.
+func (x *Exchange) unhold(ctx context.Context, list []*batch) {
+	for _, b := range list {
+		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
+			x.g.Log.Error("quarantine drop", "id", b.heldID, "error", err)
+			continue // it stays held: a copy too many, none too few
+		}
+		for _, m := range b.members {
+			x.outcomes[m].fate, x.outcomes[m].heldID = "deferred", ""
+		}
+	}
+}
+
+// deliver hands the batches over, one next-hop transaction each, and gives the one reply for them.
+//
+// As long as no hop has taken anything, what a hop says goes to the sender. Once one copy is taken, 4xx would make the
+// sender double it: what another hop defers then goes to the queue, and what it refuses is held for the admin, never
+// bounced to a sender that may be forged.
+func (x *Exchange) deliver(ctx context.Context, list []*batch) mail.Reply {
+	var taken, refused mail.Reply
+	for i, b := range list {
+		late := x.send(ctx, b, taken.Positive())
+		for _, m := range b.members {
+			o := &x.outcomes[m]
+			switch {
+			case o.reply.Positive() && !taken.Positive():
+				taken = o.reply
+			case o.reply.Permanent() && refused.Code == 0:
+				refused = o.reply
+			}
+		}
+		if !taken.Positive() && late != nil {
+			return *late
+		}
+		if err := x.settle(ctx, list[:i+1], taken.Positive()); err != nil {
+			x.g.Log.Error("settle", "id", x.tx.ID, "error", err)
+			return mail.TryLater() // a copy too many, none too few
+		}
+	}
+	if taken.Positive() {
+		return taken
+	}
+	return refused
+}
+
+// send hands one batch over and notes each recipient's reply. It gives the first temporary one.
+func (x *Exchange) send(ctx context.Context, b *batch, mayQueue bool) *mail.Reply {
+	to := x.recipients(b)
+	var replies []mail.Reply
+	if b.leg.queue {
+		replies = []mail.Reply{{Code: 451, Enhanced: UnreachableCode, Text: "no hop answers"}}
+	} else {
+		replies = b.leg.delivery.Send(ctx, to, b.copy)
+	}
+	var late *mail.Reply
+	for i, m := range b.members {
+		o := &x.outcomes[m]
+		o.reply = replies[min(i, len(replies)-1)]
+		switch {
+		case o.reply.Positive():
+			o.fate = "delivered"
+		case o.reply.Permanent():
+			o.fate = "refused"
+		default:
+			o.fate = "deferred"
+			r := o.reply
+			late = &r
+		}
+	}
+	if late != nil && !mayQueue && x.setup.QueueWhenDown[b.leg.route] && (b.leg.queue || IsUnreachable(*late)) {
+		if err := x.enqueue(ctx, b, "the mail server did not answer"); err != nil {
+			x.g.Log.Error("queue", "id", x.tx.ID, "error", err)
+			return late
+		}
+		return nil
+	}
+	return late
+}
+
+// settle carries out, once a copy is taken, what the others did not take: deferred ones are queued, refused ones held.
+func (x *Exchange) settle(ctx context.Context, list []*batch, taken bool) error {
+	if !taken {
+		return nil
+	}
+	var failed error
+	for _, b := range list {
+		failed = errors.Join(failed, x.enqueue(ctx, b, "another copy of the message was taken"))
+		failed = errors.Join(failed, x.holdRefused(ctx, b))
+	}
+	return failed
+}
+
+// enqueue puts the deferred recipients of a batch into the queue.
+func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
+	var members []int
+	for _, m := range b.members {
+		if x.outcomes[m].fate == "deferred" {
+			members = append(members, m)
+		}
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	part := &batch{members: members}
+	item := QueueItem{ID: b.heldID, Route: b.leg.route, From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(part), Why: why}
+	if err := x.g.Queue.Put(ctx, item, b.copy); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	for _, m := range members {
+		x.outcomes[m].fate, x.outcomes[m].queued = "queued", item.ID
+		x.outcomes[m].reply = replyTaken(x.tx.ID)
+	}
+	return nil
+}
+
+// holdRefused puts the recipients that a hop refused into the quarantine while others were taken.
+func (x *Exchange) holdRefused(ctx context.Context, b *batch) error {
+	part := *b
+	part.members, part.heldID = nil, b.heldID+"-refused"
+	for _, m := range b.members {
+		if x.outcomes[m].fate == "refused" {
+			part.members = append(part.members, m)
+		}
+	}
+	if len(part.members) == 0 {
+		return nil
+	}
+	return x.holdOne(ctx, &part, "the mail server refused it after another copy was taken: "+x.outcomes[part.members[0]].reply.String())
+}

@@ -1,0 +1,279 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/ledger"
+)
+
+// Exchange is one transaction on its way through the gateway. It is used by one goroutine.
+type Exchange struct {
+	g       *Gateway
+	v       *Visit
+	tx      *mail.Transaction
+	run     *filters.Run
+	setup   *Setup
+	started time.Time
+	env     Envelope
+	legs    []*leg
+	// outcomes are all recipients that were asked for, refused ones too, in their order.
+	outcomes []outcome
+	answered *mail.Reply
+	// refusedFor are findings about recipients that were refused.
+	refusedFor []mail.Finding
+}
+
+// leg is the part of a transaction that goes to one route.
+type leg struct {
+	route    string
+	delivery Delivery
+	// queue is set when no hop answered and the admin chose to accept into the queue then.
+	queue bool
+}
+
+// outcome is what became of one recipient.
+type outcome struct {
+	recipient mail.Recipient
+	leg       *leg // nil for a recipient that was refused at RCPT
+	verdict   policy.Verdict
+	reply     mail.Reply
+	// fate is the word for the record: delivered, queued, held, refused, deferred.
+	fate           string
+	heldID, queued string
+}
+
+// Begin starts a transaction at MAIL. With a refusal the Exchange is still there, to be closed for its record.
+func (v *Visit) Begin(ctx context.Context, from mail.Address, params mail.Params, clientPort uint16) (*Exchange, mail.Reply) {
+	v.began++
+	g := v.g
+	s := v.session
+	x := &Exchange{g: g, v: v, setup: g.setup.Load(), started: g.Now()}
+	x.tx = &mail.Transaction{ID: mail.TransactionID(s.ID, v.began), Session: s, From: from, Params: params}
+	x.env = Envelope{ID: x.tx.ID, From: from, Params: params, Size: params.Size, Client: Client{
+		Addr: s.Client, Port: clientPort, Name: s.ClientName, Helo: s.Helo, Proto: x.protocol(), User: s.User}}
+	x.run = x.setup.Chain.Start(ctx, x.tx)
+	x.run.Stage(ctx, mail.StageMail)
+	if r, refused := x.refusal(); refused {
+		x.answered = &r
+		return x, r
+	}
+	return x, replySenderOK()
+}
+
+// ID is the transaction's id, Params what MAIL said, Recipients how many were accepted.
+func (x *Exchange) ID() string          { return x.tx.ID }
+func (x *Exchange) Params() mail.Params { return x.tx.Params }
+func (x *Exchange) Recipients() int     { return len(x.tx.Recipients) }
+
+// Observe takes a finding of the door's own.
+func (x *Exchange) Observe(f mail.Finding) { x.tx.Findings = append(x.tx.Findings, f) }
+
+func (x *Exchange) refusal() (mail.Reply, bool) {
+	facts := policy.FactsOf(x.tx)
+	var to mail.Address
+	if n := len(x.tx.Recipients); n > 0 {
+		to = x.tx.Recipients[n-1].Address
+	}
+	return refusal(x.setup.Policy.DecideStage(&facts, to))
+}
+
+// Rcpt asks whether a recipient is welcome: first the settings, then policy, then the next hop itself, whose own words
+// are the answer.
+func (x *Exchange) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
+	if r.Address.Domain == "" { // RFC 5321 section 4.5.1: <postmaster>
+		r.Address.Domain = x.setup.Postmaster
+	}
+	l, reply := x.rcpt(ctx, r)
+	o := outcome{recipient: r, leg: l, reply: reply, fate: "accepted"}
+	if l == nil {
+		o.fate = "refused"
+		if reply.Temporary() {
+			o.fate = "deferred"
+		}
+		x.v.counts.Refused++
+	}
+	x.outcomes = append(x.outcomes, o)
+	return reply
+}
+
+func (x *Exchange) rcpt(ctx context.Context, r mail.Recipient) (*leg, mail.Reply) {
+	if r.Address.RoutesBySender() {
+		return nil, replyNoRouting()
+	}
+	route, reply := x.route(r.Address)
+	if route == "" {
+		return nil, reply
+	}
+	x.tx.Recipients = append(x.tx.Recipients, r)
+	before := len(x.tx.Findings)
+	x.run.Stage(ctx, mail.StageRcpt)
+	l := x.leg(route)
+	reply, refused := x.refusal()
+	if !refused {
+		reply = x.ask(ctx, l, r)
+	}
+	if !reply.Positive() {
+		// what was found about this recipient must not be held against the others
+		x.refusedFor = append(x.refusedFor, x.tx.Findings[before:]...)
+		x.tx.Findings = x.tx.Findings[:before:before]
+		x.tx.Recipients = x.tx.Recipients[:len(x.tx.Recipients)-1]
+		return nil, reply
+	}
+	return l, reply
+}
+
+// route finds where mail for an address goes: RFC 5321 section 3.6, never an open relay. Only our own users' mail goes to
+// other domains.
+func (x *Exchange) route(a mail.Address) (string, mail.Reply) {
+	if domain := a.ASCIIDomain(); domain != "" {
+		if route, local := x.setup.Route(domain); local {
+			return route, mail.Reply{}
+		}
+	}
+	switch {
+	case !x.tx.Session.Outbound():
+		return "", replyNoRelay()
+	case x.setup.Outbound == "":
+		return "", replyNoSmartHost()
+	}
+	return x.setup.Outbound, mail.Reply{}
+}
+
+func (x *Exchange) leg(route string) *leg {
+	for _, l := range x.legs {
+		if l.route == route {
+			return l
+		}
+	}
+	l := &leg{route: route, delivery: x.g.Relay.Open(route, x.env)}
+	x.legs = append(x.legs, l)
+	return l
+}
+
+// ask puts the question to the next hop.
+func (x *Exchange) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply {
+	if l.queue {
+		return replyQueuedRcpt()
+	}
+	reply := l.delivery.Rcpt(ctx, r)
+	if IsUnreachable(reply) && x.setup.QueueWhenDown[l.route] {
+		l.queue = true
+		return replyQueuedRcpt()
+	}
+	return reply
+}
+
+// UnreachableCode is the enhanced code of a 451 of ours that says no hop could be asked (RFC 3463 section 3.5: X.4.1, no
+// answer from host).
+const UnreachableCode = "4.4.1"
+
+// IsUnreachable says whether a reply means that no hop could be asked.
+func IsUnreachable(r mail.Reply) bool { return r.Code == 451 && r.Enhanced == UnreachableCode }
+
+// judge asks the last filters and policy, and gives a verdict for each accepted recipient in order.
+func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
+	ctx, cancel := context.WithTimeout(ctx, x.g.JudgeTimeout)
+	defer cancel()
+	x.run.Stage(ctx, mail.StageMessage)
+	x.v.counts.Messages++
+	facts := policy.FactsOf(x.tx)
+	var verdicts []policy.Verdict
+	for i := range x.outcomes {
+		o := &x.outcomes[i]
+		if o.leg == nil {
+			continue
+		}
+		o.verdict = x.setup.Policy.Decide(&facts, o.recipient.Address)
+		verdicts = append(verdicts, o.verdict)
+	}
+	return verdicts
+}
+
+// Refuse answers a message that never became one the gateway could judge.
+func (x *Exchange) Refuse(f mail.Finding, r mail.Reply) mail.Reply {
+	x.Observe(f)
+	x.v.counts.Messages++
+	return x.answer(r)
+}
+
+// answer is the last word on a message; recipients that have no fate yet share it.
+func (x *Exchange) answer(r mail.Reply) mail.Reply {
+	x.answered = &r
+	for i := range x.outcomes {
+		o := &x.outcomes[i]
+		if o.leg == nil || o.fate != "accepted" {
+			continue
+		}
+		o.reply = r
+		switch {
+		case r.Permanent():
+			o.fate = "refused"
+		case r.Temporary():
+			o.fate = "deferred"
+		}
+	}
+	return r
+}
+
+// Close ends the transaction, gives the connections back and writes the record.
+func (x *Exchange) Close(why string) {
+	x.run.Close()
+	for _, l := range x.legs {
+		l.delivery.Close()
+	}
+	x.g.Ledger.Transaction(x.record(why))
+}
+
+func (x *Exchange) record(why string) ledger.Transaction {
+	tx := x.tx
+	rec := ledger.Transaction{
+		ID: tx.ID, ConnID: tx.Session.ID, Time: x.started, From: tx.From.String(), Findings: append(plain(tx.AllFindings()), x.refusedFor...),
+		Outbound: tx.Session.Outbound(), Timings: map[string]float64{},
+	}
+	for name, took := range x.run.Took {
+		rec.Timings[name] = float64(took.Microseconds()) / 1000
+	}
+	if x.answered != nil {
+		rec.Reply = x.answered.String()
+	} else {
+		rec.Reply = "none: " + why
+	}
+	if m := tx.Message; m != nil {
+		h := m.Header()
+		rec.Size, rec.Subject, rec.MessageID, rec.HeaderFrom = m.Size(), h.Get("Subject"), h.Get("Message-ID"), h.Get("From")
+	}
+	for _, o := range x.outcomes {
+		if o.leg != nil && o.fate == "accepted" {
+			o.fate = "abandoned"
+		}
+		rec.Recipients = append(rec.Recipients, o.record())
+		if o.verdict.PolicyVersion != "" {
+			rec.PolicyVersion = o.verdict.PolicyVersion
+		}
+	}
+	return rec
+}
+
+func (o outcome) record() ledger.Recipient {
+	r := ledger.Recipient{
+		Address: o.recipient.Address.String(), Reply: o.reply.String(), Fate: o.fate, Score: o.verdict.Score,
+		HeldID: o.heldID, QueueID: o.queued, Reasons: o.verdict.Reasons,
+	}
+	if o.verdict.PolicyVersion != "" {
+		r.Disposition = o.verdict.Disposition.String()
+		r.Decisive = o.verdict.Decisive
+	}
+	if o.leg != nil {
+		r.Route = o.leg.route
+	}
+	return r
+}
+
+// plain are findings as the ledger keeps them.
+func plain(found []mail.Finding) []mail.Finding {
+	return append([]mail.Finding(nil), found...)
+}

@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/ledger"
+	"postern/policy/quarantine"
+)
+
+// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Visit; what can
+// change while it runs stands in Setup.
+type Gateway struct {
+	// Hostname is our name in trace fields, and our authserv-id (RFC 8601 section 2.5).
+	Hostname string
+	// HeaderName is the name of our own field, "X-Postern" if empty. SubjectTag is put before the subject of tagged
+	// mail, nothing if empty. Strip names fields that only we or the server behind us may set; "*" ends a prefix.
+	HeaderName, SubjectTag string
+	Strip                  []string
+
+	Relay      Relay
+	Queue      Queue
+	Quarantine Quarantine
+	Ledger     Ledger
+	// Signer signs outbound mail, nil for none.
+	Signer Signer
+	Log    *slog.Logger
+	Now    func() time.Time
+	// JudgeTimeout bounds the judging of one message, DeliverTimeout its handing over.
+	JudgeTimeout, DeliverTimeout time.Duration
+
+	setup atomic.Pointer[Setup]
+}
+
+// Setup is what a reload replaces as a whole. A transaction keeps the one it began with.
+type Setup struct {
+	Chain  *filters.Chain
+	Policy *policy.Policy
+	// Route names the route of a recipient domain; local says that the domain is one of ours. Mail of our own users for
+	// other domains takes the Outbound route, "" for none.
+	Route    func(domain string) (route string, local bool)
+	Outbound string
+	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).
+	Postmaster string
+	// QueueWhenDown names the routes whose mail is accepted into the queue while no hop of theirs answers.
+	QueueWhenDown map[string]bool
+}
+
+// Quarantine holds messages.
+type Quarantine interface {
+	// Hold returns nil once the message is on disk for good.
+	Hold(ctx context.Context, item quarantine.Item, content mail.Copy) error
+	// Drop undoes a Hold.
+	Drop(ctx context.Context, id string) error
+}
+
+// Ledger takes the record of everything. It never fails and never waits long.
+type Ledger interface {
+	Connection(ledger.Connection)
+	Transaction(ledger.Transaction)
+}
+
+// Signer makes the DKIM-Signature field for a copy, nil if there is no key for the domain.
+type Signer interface {
+	Sign(ctx context.Context, c mail.Copy, domain string) ([]byte, error)
+}
+
+// Use puts a setup in force for everything that begins from now on.
+func (g *Gateway) Use(s *Setup) { g.setup.Store(s) }
+
+// Offers says which extensions a client can be offered because what stands behind us has them.
+func (g *Gateway) Offers(*mail.Session) Extensions { return g.Relay.Offers() }
+
+// Handle is the way of one message: judged, then refused, held or handed on, and recorded. Its reply is the answer to
+// the end of data.
+//
+// RFC 5321 section 6.1: positive means that somebody has the message, on disk.
+func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail.Reply {
+	x.tx.Message = m
+	verdicts := x.judge(ctx)
+
+	switch common := mildest(verdicts); {
+	case common == policy.Reject: // only if all refuse
+		return x.answer(verdicts[0].Reply)
+	case anyOf(verdicts, policy.Defer): // the sender keeps it, whole: RFC 5321 section 4.2.1
+		return x.answer(deferring(verdicts))
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, g.DeliverTimeout)
+	defer cancel()
+	deliver, hold, err := x.copies(ctx)
+	if err != nil {
+		g.Log.Error("copies", "id", x.tx.ID, "error", err)
+		return x.answer(mail.TryLater())
+	}
+	if err := x.hold(ctx, hold); err != nil {
+		g.Log.Error("quarantine", "id", x.tx.ID, "error", err)
+		return x.answer(mail.TryLater())
+	}
+	if len(deliver) == 0 {
+		return x.answer(replyTaken(x.tx.ID))
+	}
+	reply := x.deliver(ctx, deliver)
+	if reply.Temporary() {
+		x.unhold(ctx, hold) // the sender comes again with all of it
+	}
+	return x.answer(reply)
+}
+
+// mildest is the disposition that decides the one reply: 5xx only if every recipient's verdict is reject.
+func mildest(verdicts []policy.Verdict) policy.Disposition {
+	least := verdicts[0].Disposition
+	for _, v := range verdicts {
+		least = min(least, v.Disposition)
+	}
+	return least
+}
+
+func anyOf(verdicts []policy.Verdict, d policy.Disposition) bool {
+	for _, v := range verdicts {
+		if v.Disposition == d {
+			return true
+		}
+	}
+	return false
+}
+
+func deferring(verdicts []policy.Verdict) mail.Reply {
+	for _, v := range verdicts {
+		if v.Disposition == policy.Defer {
+			return v.Reply
+		}
+	}
+	return mail.TryLater()
+}

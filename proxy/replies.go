@@ -1,0 +1,33 @@
+package proxy
+
+import "postern/internal/mail"
+
+// The gateway's own replies stand here; those about a verdict are made by policy, those of the next hop pass through.
+
+func replyGreeting(hostname string) mail.Reply {
+	return mail.Reply{Code: 220, Text: hostname + " ESMTP Postern"}
+}
+func replySenderOK() mail.Reply { return mail.Reply{Code: 250, Enhanced: "2.1.0", Text: "Sender ok"} }
+func replyHelloOK() mail.Reply  { return mail.Reply{Code: 250} }
+
+// replyTaken answers for a message that is held: the sender learns that somebody has it, and no more.
+func replyTaken(id string) mail.Reply {
+	return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok: taken as " + id}
+}
+
+// RFC 3463 section 3.8: 5.7.1, delivery not authorised.
+func replyNoRelay() mail.Reply {
+	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "We do not take mail for this domain. Check the address, or log in if you are one of our users"}
+}
+
+func replyNoRouting() mail.Reply {
+	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "Addresses that carry a route (user%domain, domain!user, \"user@domain\"@domain) are not accepted"}
+}
+
+func replyNoSmartHost() mail.Reply {
+	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "No route for mail to other domains is set up here"}
+}
+
+func replyQueuedRcpt() mail.Reply {
+	return mail.Reply{Code: 250, Enhanced: "2.1.5", Text: "Recipient ok, will be delivered when the mail server is back"}
+}

@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/internal/mail"
+	"postern/policy"
+)
+
+// top writes the header fields that go on top of a copy: Received (RFC 5321 section 4.4), Authentication-Results
+// (RFC 8601) and our own. Text from outside comes in only as tokens.
+func (x *Exchange) top(v policy.Verdict, to []mail.Recipient) []byte {
+	b := x.received(to)
+	b = append(b, mail.FormatAuthResults(x.g.Hostname, x.authResults())...)
+	b = append(b, x.why(v)...)
+	if v.Disposition == policy.Tag {
+		b = append(b, "X-Spam-Flag: YES\r\n"...)
+		if subject, ok := x.subject(); ok && x.g.SubjectTag != "" {
+			b = append(append(b, "Subject: "+x.g.SubjectTag...), subject.Raw[subject.ValueAt:]...)
+		}
+	}
+	return b
+}
+
+// why is our own field: id, verdict, score, symbols, folded at 78 characters (RFC 5322 section 2.1.1).
+func (x *Exchange) why(v policy.Verdict) []byte {
+	b := fmt.Appendf(nil, "%s: %s %s %.1f", x.g.headerName(), x.tx.ID, v.Disposition, v.Score)
+	line := len(b)
+	for _, r := range v.Reasons {
+		word := fmt.Sprintf("%s(%.1f)", safeToken(r.Symbol), r.Score)
+		if line+1+len(word) > 78 {
+			b, line = append(b, "\r\n\t"...), 8
+		} else {
+			b = append(b, ' ')
+		}
+		b = append(b, word...)
+		line += 1 + len(word)
+	}
+	return append(b, "\r\n"...)
+}
+
+// received is the trace field of RFC 5321 section 4.4 with the words of RFC 3848 behind "with". The recipient stands in
+// it only when there is one: nobody learns of the others.
+func (x *Exchange) received(to []mail.Recipient) []byte {
+	s := x.tx.Session
+	b := fmt.Appendf(nil, "Received: from %s (%s[%s])\r\n", safeToken(s.Helo), nameBefore(s.ClientName), s.Client)
+	if s.TLS != nil {
+		b = fmt.Appendf(b, "\t(using %s with cipher %s)\r\n", tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite))
+	}
+	b = fmt.Appendf(b, "\tby %s (Postern) with %s id %s", x.g.Hostname, x.protocol(), x.tx.ID)
+	if len(to) == 1 && !to[0].Address.NeedsUTF8() {
+		b = fmt.Appendf(b, "\r\n\tfor %s", to[0].Address.Path())
+	}
+	return fmt.Appendf(b, ";\r\n\t%s\r\n", x.started.Format(time.RFC1123Z))
+}
+
+// protocol is the word of RFC 3848 and, for SMTPUTF8, of RFC 6531 section 4.3.
+func (x *Exchange) protocol() string {
+	s := x.tx.Session
+	name := "SMTP"
+	switch {
+	case x.tx.Params.UTF8:
+		name = "UTF8SMTP"
+	case s.ESMTP:
+		name = "ESMTP"
+	}
+	if s.TLS != nil && name != "SMTP" {
+		name += "S"
+	}
+	if s.User != "" && name != "SMTP" {
+		name += "A"
+	}
+	return name
+}
+
+func nameBefore(name string) string {
+	if name == "" {
+		return ""
+	}
+	return safeToken(name) + " "
+}
+
+// safeToken keeps what can stand in a trace field without ending a comment, a token or the line.
+func safeToken(text string) string {
+	const most = 255
+	if len(text) > most {
+		text = text[:most]
+	}
+	if text == "" {
+		return "unknown"
+	}
+	return strings.Map(func(r rune) rune {
+		if r > ' ' && r < 0x7f && !strings.ContainsRune("()<>;\"\\,@", r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+func (g *Gateway) headerName() string {
+	if g.HeaderName == "" {
+		return "X-Postern"
+	}
+	return g.HeaderName
+}
+
+// authResults collects what the filters have to say in Authentication-Results.
+func (x *Exchange) authResults() []mail.AuthResult {
+	var all []mail.AuthResult
+	if u := x.tx.Session.User; u != "" {
+		all = append(all, mail.AuthResult{Method: "auth", Result: "pass", Props: []mail.AuthProp{{Type: "smtp", Property: "auth", Value: u}}})
+	}
+	for _, f := range x.tx.AllFindings() {
+		if r, ok := f.Value.(mail.AuthResulter); ok {
+			all = append(all, r.AuthResults()...)
+		}
+	}
+	return all
+}
+
+// omit finds the fields of the message that nobody but us may set: results under our own authserv-id (RFC 8601 section
+// 5), our own field, and those the settings name.
+func (x *Exchange) omit(tagged bool) []mail.Span {
+	var spans []mail.Span
+	subject, hasSubject := x.subject()
+	for _, f := range x.tx.Message.Header().Fields {
+		gone := f.Is(x.g.headerName()) ||
+			f.Is("Authentication-Results") && mail.AuthservID(f.Value()) == strings.ToLower(x.g.Hostname) ||
+			matchesAny(x.g.Strip, f.Name) ||
+			tagged && x.g.SubjectTag != "" && hasSubject && f.Offset == subject.Offset
+		if gone {
+			spans = append(spans, mail.Span{From: int64(f.Offset), To: int64(f.Offset + len(f.Raw))})
+		}
+	}
+	return spans
+}
+
+func (x *Exchange) subject() (mail.Field, bool) {
+	all := x.tx.Message.Header().All("Subject")
+	if len(all) == 0 {
+		return mail.Field{}, false
+	}
+	return all[0], true
+}
+
+func matchesAny(patterns []string, name string) bool {
+	for _, p := range patterns {
+		prefix, wild := strings.CutSuffix(p, "*")
+		if wild && len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) || strings.EqualFold(p, name) {
+			return true
+		}
+	}
+	return false
+}

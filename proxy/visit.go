@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/ledger"
+)
+
+// Visit is one session as the gateway sees it: it judges the stages before a transaction, and leaves the one record that
+// every connection leaves.
+type Visit struct {
+	g       *Gateway
+	setup   *Setup
+	session *mail.Session
+	began   int // transactions begun
+	counts  ledger.Counts
+}
+
+// Visit begins a session. End must be called once.
+func (g *Gateway) Visit(_ context.Context, s *mail.Session) *Visit {
+	return &Visit{g: g, setup: g.setup.Load(), session: s}
+}
+
+// Observe takes a finding of the door's own.
+func (v *Visit) Observe(f mail.Finding) { v.session.Findings = append(v.session.Findings, f) }
+
+// Connect judges the connection. The reply is the greeting (220) or a refusal.
+func (v *Visit) Connect(ctx context.Context) mail.Reply {
+	if r, refused := v.stage(ctx, mail.StageConnect); refused {
+		if r.Permanent() {
+			r.Code = 554 // RFC 5321 section 3.1: the only permanent answer at connect
+		}
+		return r
+	}
+	return replyGreeting(v.g.Hostname)
+}
+
+// Helo judges the greeting of the client, whose name stands in the session.
+func (v *Visit) Helo(ctx context.Context) mail.Reply {
+	if r, refused := v.stage(ctx, mail.StageHelo); refused {
+		return r
+	}
+	return replyHelloOK()
+}
+
+// stage runs the filters of a stage without a transaction. Findings of an earlier HELO are replaced, not doubled.
+func (v *Visit) stage(ctx context.Context, stage mail.Stage) (mail.Reply, bool) {
+	tx := &mail.Transaction{ID: v.session.ID, Session: v.session}
+	run := v.setup.Chain.Start(ctx, tx)
+	defer run.Close()
+	found := run.Stage(ctx, stage)
+	for _, f := range found {
+		if old, ok := mail.Find(v.session.Findings, f.Symbol); !ok || old.Evidence != f.Evidence {
+			v.session.Findings = append(v.session.Findings, f)
+		}
+	}
+	tx.Findings = nil
+	facts := policy.FactsOf(tx)
+	verdict := v.setup.Policy.DecideStage(&facts, mail.Address{})
+	return refusal(verdict)
+}
+
+// refusal gives the reply of a verdict that ends something before the message.
+func refusal(v policy.Verdict) (mail.Reply, bool) {
+	refused := v.Disposition == policy.Reject || v.Disposition == policy.Defer
+	return v.Reply, refused
+}
+
+// End writes the record of the connection.
+func (v *Visit) End(how string) {
+	s := v.session
+	v.counts.Transactions = v.began
+	record := ledger.Connection{
+		ID: s.ID, Door: s.Door, Started: s.Started, Ended: v.g.Now(), Peer: s.Peer.String(), Client: s.Client.String(),
+		Helo: s.Helo, User: s.User, HowEnded: how, Counts: v.counts, Findings: plain(s.Findings),
+	}
+	if s.TLS != nil {
+		record.TLSVersion, record.TLSCipher = tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite)
+	}
+	v.g.Ledger.Connection(record)
+	v.g.Log.Info("connection", "id", s.ID, "door", s.Door, "client", s.Client.String(), "helo", s.Helo, "user", s.User,
+		"messages", v.counts.Messages, "refused", v.counts.Refused, "ended", how)
+}
