@@ -1,0 +1,261 @@
+package smtpd
+
+import (
+	"strconv"
+	"strings"
+
+	"postern/internal/mail"
+	"postern/proxy"
+)
+
+// extensions gives the door's switches and what stands behind it offers.
+func (c *session) extensions() (Extensions, proxy.Extensions) {
+	return c.opt.Extensions, c.server.gateway.Offers(c.mail)
+}
+
+// mailFrom is MAIL: RFC 5321 section 4.1.1.2.
+func (c *session) mailFrom(args string) {
+	switch {
+	case c.mail.Helo == "":
+		c.fail(replyNeedHelo())
+		return
+	case c.exchange != nil:
+		c.fail(replyNested())
+		return
+	case c.opt.Submission && c.mail.User == "":
+		if c.mail.TLS == nil && !c.opt.AuthInClear && !c.mail.Trusted {
+			c.fail(replyTLSFirst())
+			return
+		}
+		if !c.mail.Trusted {
+			c.fail(replyAuthFirst())
+			return
+		}
+	}
+	path, ok := afterColon(args, "FROM:")
+	if !ok {
+		c.fail(replySyntax("MAIL FROM:<address>"))
+		return
+	}
+	from, rest, err := mail.ParsePath(path, hasUTF8(path))
+	if err != nil {
+		c.fail(replyAddress(true, err))
+		return
+	}
+	params, bad := c.mailParams(rest)
+	if bad != nil {
+		c.fail(*bad)
+		return
+	}
+	if from.NeedsUTF8() && !params.UTF8 {
+		c.fail(replyAddress(true, mail.ErrNeedsSMTPUTF8))
+		return
+	}
+	x, r := c.visit.Begin(c.ctx, from, params, c.clientPort)
+	if !r.Positive() {
+		c.exchange = x // so that the reply carries the transaction's id
+		c.fail(r)
+		c.reset("refused at MAIL")
+		return
+	}
+	c.exchange = x
+	c.commands = 0
+	c.reply(r)
+}
+
+// rcptTo is RCPT: RFC 5321 section 4.1.1.3.
+func (c *session) rcptTo(args string) {
+	if c.exchange == nil {
+		c.fail(replyNeedMail())
+		return
+	}
+	if c.chunks != nil {
+		c.fail(reply(503, "5.5.1", "RCPT after BDAT"))
+		return
+	}
+	path, ok := afterColon(args, "TO:")
+	if !ok {
+		c.fail(replySyntax("RCPT TO:<address>"))
+		return
+	}
+	utf8 := c.exchange.Params().UTF8
+	to, rest, err := mail.ParsePath(path, utf8)
+	if err == nil && to.IsNull() {
+		err = mail.ErrPathSyntax
+	}
+	if err != nil {
+		c.fail(replyAddress(false, err))
+		return
+	}
+	recipient, bad := c.rcptParams(to, rest)
+	if bad != nil {
+		c.fail(*bad)
+		return
+	}
+	if c.exchange.Recipients() >= c.opt.MaxRecipients {
+		c.fail(replyRecipients(c.opt.MaxRecipients))
+		return
+	}
+	if r := c.exchange.Rcpt(c.ctx, recipient); r.Positive() {
+		c.reply(r)
+	} else {
+		c.fail(r)
+	}
+}
+
+// afterColon gives what stands behind FROM: or TO:. White space behind the colon is tolerated, as common clients send
+// it; it changes nothing in the reading.
+func afterColon(args, keyword string) (string, bool) {
+	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
+		return "", false
+	}
+	return strings.TrimLeft(args[len(keyword):], " "), true
+}
+
+// hasUTF8 says whether SMTPUTF8 is among the parameters behind a path, which must be known before the path is read.
+func hasUTF8(args string) bool {
+	_, params, _ := strings.Cut(args, ">")
+	for p := range strings.FieldsSeq(params) {
+		if strings.EqualFold(p, "SMTPUTF8") {
+			return true
+		}
+	}
+	return false
+}
+
+// parameters cuts the ESMTP parameters behind a path: RFC 5321 section 4.1.2, Mail-parameters.
+func parameters(rest string, each func(name, value string, has bool) *mail.Reply) *mail.Reply {
+	if rest == "" {
+		return nil
+	}
+	if rest[0] != ' ' {
+		r := replySyntax("a space between address and parameters")
+		return &r
+	}
+	seen := map[string]bool{}
+	for p := range strings.FieldsSeq(rest) {
+		name, value, has := strings.Cut(p, "=")
+		name = strings.ToUpper(name)
+		if seen[name] {
+			r := replyParameter(printable([]byte(name)), "given twice")
+			return &r
+		}
+		seen[name] = true
+		if has && (value == "" || strings.Contains(value, "=") && name != "AUTH" && name != "ENVID" && name != "ORCPT") {
+			r := replyParameter(printable([]byte(name)), "bad value")
+			return &r
+		}
+		if r := each(name, value, has); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (c *session) mailParams(rest string) (params mail.Params, bad *mail.Reply) {
+	on, hop := c.extensions()
+	no := func(r mail.Reply) *mail.Reply { return &r }
+	bad = parameters(rest, func(name, value string, has bool) *mail.Reply {
+		switch {
+		case name == "SIZE" && on.Size:
+			// RFC 1870 section 4: up to 20 digits.
+			n, err := strconv.ParseUint(value, 10, 64)
+			if err != nil && !isDigits(value) {
+				return no(replyParameter(name, "want a number of octets"))
+			}
+			if err != nil || n > uint64(c.maxSize()) {
+				return no(replyTooBig(c.maxSize()))
+			}
+			params.Size = int64(n)
+		case name == "BODY" && on.EightBitMIME && hop.EightBitMIME:
+			params.Body = strings.ToUpper(value)
+			// BINARYMIME is not offered: its octets could not go on by DATA (RFC 3030 section 3).
+			if params.Body != "7BIT" && params.Body != "8BITMIME" {
+				return no(replyParameter(name, "want 7BIT or 8BITMIME"))
+			}
+		case name == "SMTPUTF8" && on.SMTPUTF8 && hop.SMTPUTF8 && !has:
+			params.UTF8 = true
+		case name == "REQUIRETLS" && on.RequireTLS && hop.RequireTLS && c.mail.TLS != nil && !has:
+			params.RequireTLS = true
+		case name == "RET" && on.DSN && hop.DSN:
+			params.Ret = strings.ToUpper(value)
+			if params.Ret != "FULL" && params.Ret != "HDRS" {
+				return no(replyParameter(name, "want FULL or HDRS"))
+			}
+		case name == "ENVID" && on.DSN && hop.DSN:
+			id, ok := xtext(value)
+			if !ok || len(id) > 100 {
+				return no(replyParameter(name, "want xtext of up to 100 characters"))
+			}
+			params.EnvID = id
+		case name == "AUTH" && c.canTakeAuthParam():
+			// RFC 4954 section 5: what an untrusted client says of the sender is read and not passed on.
+			if _, ok := xtext(value); !ok {
+				return no(replyParameter(name, "want xtext"))
+			}
+		default:
+			return no(replyUnknownParameter(printable([]byte(name))))
+		}
+		return nil
+	})
+	return params, bad
+}
+
+func (c *session) canTakeAuthParam() bool { return c.opt.Extensions.Auth && c.opt.Login != nil }
+
+func (c *session) rcptParams(to mail.Address, rest string) (r mail.Recipient, bad *mail.Reply) {
+	r.Address = to
+	on, hop := c.extensions()
+	no := func(r mail.Reply) *mail.Reply { return &r }
+	bad = parameters(rest, func(name, value string, _ bool) *mail.Reply {
+		switch {
+		case name == "NOTIFY" && on.DSN && hop.DSN:
+			list, ok := notify(value)
+			if !ok {
+				return no(replyParameter(name, "want NEVER or a list of SUCCESS, FAILURE, DELAY"))
+			}
+			r.Notify = list
+		case name == "ORCPT" && on.DSN && hop.DSN:
+			kind, address, ok := strings.Cut(value, ";")
+			decoded, valid := xtext(address)
+			// RFC 3461 section 4.2: addr-type ";" xtext, 500 characters. It never changes where mail goes.
+			if !ok || !valid || len(value) > 500 || !mail.ValidDomain(kind) {
+				return no(replyParameter(name, "want type;address in xtext"))
+			}
+			r.ORcptType, r.ORcptTo = kind, decoded
+		default:
+			return no(replyUnknownParameter(printable([]byte(name))))
+		}
+		return nil
+	})
+	return r, bad
+}
+
+// notify reads the value of RFC 3461 section 4.1.
+func notify(value string) ([]string, bool) {
+	list := strings.Split(strings.ToUpper(value), ",")
+	seen := map[string]bool{}
+	for _, word := range list {
+		switch word {
+		case "NEVER":
+			return list, len(list) == 1
+		case "SUCCESS", "FAILURE", "DELAY":
+			if seen[word] {
+				return nil, false
+			}
+			seen[word] = true
+		default:
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+func isDigits(text string) bool {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return text != ""
+}

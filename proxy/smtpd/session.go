@@ -1,0 +1,318 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"postern/internal/mail"
+	"postern/proxy"
+)
+
+// maxCommand is the longest command line, RFC 5321 section 4.5.3.1.4 with room for the parameters that extensions add;
+// maxAuth that of SASL, RFC 4954 section 4.
+const (
+	maxCommand = 2048
+	maxAuth    = 12288
+)
+
+// session is one client's visit at the door.
+type session struct {
+	server *Server
+	opt    *Options
+	ctx    context.Context
+	raw    net.Conn // the TCP connection
+	conn   net.Conn // raw, or TLS over it
+	in     *reader
+	out    []byte // replies that wait to be sent in one write
+	mail   *mail.Session
+	visit  *proxy.Visit
+
+	clientPort uint16
+	clientEnds string // how it ended, "" while it goes on
+
+	exchange *proxy.Exchange // the transaction under way, nil for none
+	chunks   *chunked        // its BDAT chunks, nil for none
+
+	errors, commands, logins int
+	hurried                  atomic.Bool
+}
+
+// hurry asks the session to end at the next command. It may be called by another goroutine.
+func (c *session) hurry() {
+	c.hurried.Store(true)
+	_ = c.raw.SetReadDeadline(time.Now()) // a session that waits wakes up
+}
+
+func (c *session) run() {
+	c.in.cap = c.mail.Started.Add(c.opt.Total)
+	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
+	defer func() {
+		c.reset("connection ended")
+		c.visit.End(c.clientEnds)
+	}()
+	if c.opt.Implicit && !c.handshake() {
+		return
+	}
+	if !c.greet() {
+		return
+	}
+	for c.clientEnds == "" {
+		c.command()
+	}
+	c.flush()
+}
+
+// greet waits for clients that talk first, then sends the greeting of RFC 5321 section 4.2.
+func (c *session) greet() bool {
+	c.in.idle = max(c.opt.GreetDelay, time.Millisecond)
+	early := false
+	if c.opt.GreetDelay > 0 {
+		early = c.in.fill() == nil
+	}
+	c.in.idle = c.opt.Idle
+	if early {
+		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: printable(c.in.buf[c.in.r:c.in.w])})
+		if !c.opt.ReportEarlyInput {
+			c.refuseAndEnd(replyEarlyInput(), "talked before the greeting")
+			return false
+		}
+	}
+	r := c.visit.Connect(c.ctx)
+	c.reply(r)
+	if r.Code != 220 {
+		c.flush()
+		c.clientEnds = "refused at connect"
+		return false
+	}
+	return true
+}
+
+// command reads and answers one command.
+func (c *session) command() {
+	if c.in.buffered() == 0 && !c.flush() {
+		return
+	}
+	limit := maxCommand
+	if c.canAuth() {
+		limit = maxAuth
+	}
+	line, err := c.readLine(limit)
+	if err != nil {
+		return
+	}
+	verb, args, _ := strings.Cut(line, " ")
+	verb = strings.ToUpper(verb)
+	if run, ok := c.verb(verb); ok {
+		run(args)
+	} else if isHTTP(verb) {
+		c.refuseAndEnd(replyUnknown(), "spoke HTTP")
+	} else {
+		c.fail(replyUnknown())
+	}
+	if c.exchange == nil {
+		c.commands++
+	}
+	if c.clientEnds == "" && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
+		c.refuseAndEnd(replyTooManyErrors(c.opt.Hostname), "too many errors")
+	}
+}
+
+// verb finds what a command does. RFC 5321 section 4.1.1 and the extensions' own.
+func (c *session) verb(verb string) (func(args string), bool) {
+	switch verb {
+	case "HELO":
+		return c.helo, true
+	case "EHLO":
+		return c.ehlo, true
+	case "MAIL":
+		return c.mailFrom, true
+	case "RCPT":
+		return c.rcptTo, true
+	case "DATA":
+		return c.data, true
+	case "BDAT":
+		return c.bdat, c.opt.Extensions.Chunking
+	case "RSET":
+		return c.rset, true
+	case "NOOP":
+		return func(string) { c.reply(replyOK()) }, true
+	case "QUIT":
+		return c.quit, true
+	case "STARTTLS":
+		return c.startTLS, true
+	case "AUTH":
+		return c.auth, true
+	case "XCLIENT":
+		return c.xclient, len(c.opt.XClient) > 0
+	case "VRFY":
+		// RFC 5321 section 3.5.3: 252 tells nothing about who exists.
+		return func(string) { c.fail(reply(252, "2.5.0", "Cannot verify, send the message and see")) }, true
+	case "HELP":
+		return func(string) { c.reply(reply(214, "2.0.0", "See RFC 5321")) }, true
+	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML":
+		return func(string) { c.fail(replyNotDone()) }, true
+	}
+	return nil, false
+}
+
+func isHTTP(verb string) bool {
+	switch verb {
+	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE", "PRI":
+		return true
+	}
+	return strings.HasPrefix(verb, "HOST:") || strings.HasPrefix(verb, "USER-AGENT:")
+}
+
+// readLine reads one line and answers what is wrong with it. After any error but a long line the connection is over.
+func (c *session) readLine(limit int) (string, error) {
+	line, err := c.in.line(limit, !c.opt.NormaliseLines)
+	switch {
+	case err == nil && strings.IndexByte(line, 0) >= 0:
+		c.fail(replyUnknown())
+		return "", errBareLF
+	case err == nil:
+		return line, nil
+	case errors.Is(err, errLineTooLong):
+		c.fail(replyLineLong())
+	case errors.Is(err, errBareLF):
+		// what a lone LF parts is read as one line by some and as two by others
+		c.refuseAndEnd(replyBareLine(), "bare LF in a command")
+	case errors.Is(err, errFlood):
+		c.refuseAndEnd(replyLineLong(), "endless line")
+	default:
+		c.lost(err)
+	}
+	return "", err
+}
+
+// lost ends the session after a read error.
+func (c *session) lost(err error) {
+	switch {
+	case c.hurried.Load():
+		c.refuseAndEnd(replyClosing(c.opt.Hostname), "shutdown")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.refuseAndEnd(replyTimeout(c.opt.Hostname), "timed out")
+	default:
+		c.clientEnds = "client closed the connection"
+	}
+}
+
+// reply puts a reply behind those that wait; they go out together when the client's next command is not there yet.
+func (c *session) reply(r mail.Reply) {
+	if !c.opt.Extensions.EnhancedStatusCodes {
+		r.Enhanced = ""
+	}
+	id := c.mail.ID
+	if c.exchange != nil {
+		id = c.exchange.ID()
+	}
+	c.out = r.WithID(id).AppendWire(c.out)
+	if len(c.out) > 32<<10 {
+		c.flush()
+	}
+}
+
+// fail replies and counts an error of the client.
+func (c *session) fail(r mail.Reply) {
+	c.errors++
+	c.reply(r)
+}
+
+// refuseAndEnd replies and ends the connection: nothing that follows is read.
+func (c *session) refuseAndEnd(r mail.Reply, how string) {
+	c.reply(r)
+	c.clientEnds = how
+	c.flush()
+}
+
+// flush sends the replies that wait. It says whether the connection still stands.
+func (c *session) flush() bool {
+	if len(c.out) == 0 {
+		return c.clientEnds == ""
+	}
+	err := c.conn.SetWriteDeadline(time.Now().Add(c.opt.Idle))
+	if err == nil {
+		_, err = c.conn.Write(c.out)
+	}
+	if cap(c.out) > 4<<10 {
+		c.out = nil
+	}
+	c.out = c.out[:0]
+	if err != nil && c.clientEnds == "" {
+		c.clientEnds = "client does not read"
+	}
+	return c.clientEnds == ""
+}
+
+// onlyAfterReply answers input that came before our reply to a command that must be the last of its group.
+func (c *session) onlyAfterReply() bool {
+	if c.in.buffered() == 0 {
+		return true
+	}
+	c.visit.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: printable(c.in.buf[c.in.r:c.in.w])})
+	if c.opt.ReportEarlyInput {
+		return true
+	}
+	c.refuseAndEnd(replyEarlyInput(), "input before our reply")
+	return false
+}
+
+func (c *session) rset(string) {
+	c.reset("RSET")
+	c.reply(replyOK())
+}
+
+func (c *session) quit(string) {
+	c.reset("QUIT")
+	c.reply(replyBye())
+	c.clientEnds = "QUIT"
+}
+
+// reset drops the transaction under way.
+func (c *session) reset(why string) {
+	if c.chunks != nil {
+		c.chunks.discard()
+		c.chunks = nil
+	}
+	if c.exchange != nil {
+		c.exchange.Close(why)
+		c.exchange = nil
+	}
+}
+
+func (c *session) handshake() bool {
+	t := tls.Server(c.raw, c.opt.TLS)
+	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+	defer cancel()
+	if err := t.HandshakeContext(ctx); err != nil {
+		c.clientEnds = "TLS handshake failed: " + err.Error()
+		return false
+	}
+	state := t.ConnectionState()
+	c.mail.TLS = &state
+	c.conn = t
+	limit := c.in.cap
+	c.in = newReader(t, c.opt.Idle)
+	c.in.cap = limit
+	return true
+}
+
+// printable is a short form of octets from outside, fit for evidence.
+func printable(b []byte) string {
+	const most = 80
+	if len(b) > most {
+		b = b[:most]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffd {
+			return '.'
+		}
+		return r
+	}, string(b))
+}
