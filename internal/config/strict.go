@@ -47,11 +47,12 @@ func valueProblem(file string, err error) Problem {
 	if first, remedy, ok := strings.Cut(p.Text, "; "); ok {
 		p.Text, p.Remedy = first, remedy
 	}
-	// "cannot decode TOML string into struct field config.SMTP.MaxErrors of type int"
-	if what, into, ok := strings.Cut(p.Text, " into struct field "); ok {
-		_, kind, _ := strings.Cut(into, " of type ")
-		p.Text = "is a " + strings.TrimPrefix(strings.TrimPrefix(what, "cannot decode TOML "), "cannot store TOML ")
-		p.Remedy = "it must be " + kindInWords(kind)
+	// "cannot decode TOML string into struct field config.SMTP.MaxErrors of type int", "… into float64"
+	text := strings.Replace(p.Text, "table in a ", "table into ", 1) // "cannot store a table in a string"
+	if what, into, ok := strings.Cut(text, " into "); ok && strings.HasPrefix(what, "cannot ") {
+		words, kinds := strings.Fields(what), strings.Fields(into)
+		p.Text = "is a " + words[len(words)-1]
+		p.Remedy = "it must be " + kindInWords(kinds[len(kinds)-1])
 	}
 	return p
 }
@@ -162,23 +163,27 @@ func Nearest(name string, names []string) string {
 	return best
 }
 
-// distance counts the letters to insert, delete or replace (Levenshtein). Names are short: longer ones are cut.
+// distance counts the slips of the finger between two names: letters to insert, delete, replace or swap with their
+// neighbour (Damerau and Levenshtein, without swapping twice). Names are short: longer ones are cut.
 func distance(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
-	row := make([]int, len(b)+1)
+	before, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
+			cost := row[j]
 			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
+				cost++
 			}
-			diagonal, row[j+1] = row[j+1], cost
+			next[j+1] = min(cost, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row, next = row, next, before
 	}
 	return row[len(b)]
 }

@@ -1,0 +1,262 @@
+package policy
+
+import (
+	"strconv"
+	"strings"
+
+	"postern/filters"
+	"postern/internal/mail"
+)
+
+// tally is what the findings come to in one scope.
+type tally struct {
+	reasons []Reason
+	weights []int64 // of reasons, in thousandths
+	score   int64
+	// forced is the strictest forced disposition and by its symbol; failed the same for filters that failed.
+	forced   Disposition
+	by       *symbol
+	byName   string
+	failed   Disposition
+	failedBy string
+}
+
+// Decide gives the verdict on a message for one recipient. What comes first here wins:
+//
+//  1. an entry of the block list: reject
+//  2. a symbol whose action is reject or defer, the strictest of them
+//  3. a symbol whose action is quarantine, unless the sender is allowed; the score can still refuse
+//  4. a filter that failed, as [on_failure] says
+//  5. an entry of the allow list: accept
+//  6. a symbol whose action is tag; the score can be stricter
+//  7. the score
+func (p *Policy) Decide(f *Facts, rcpt mail.Address) Verdict {
+	s := p.scopeOf(f, rcpt)
+	t := p.tally(f, s)
+	who := parties{f.Client, f.From, f.HeaderFrom, rcpt}
+	v := Verdict{Recipient: rcpt, Required: s.required, PolicyVersion: p.version}
+	allowed := false
+	var why cause
+	if e, ok := p.block.match(who, func(*entry) bool { return true }); ok {
+		t.list(Blocked, e)
+		v.Disposition, why = Reject, cause{kind: causeBlock, name: e.name}
+	} else {
+		e := p.allowing(f, who, &t)
+		allowed = e != nil
+		v.Disposition, why = t.weigh(s, allowed)
+		if why.kind == causeAllow {
+			why.name = e.name
+		}
+	}
+	v.Score = float64(t.score) / 1000
+	v.Reasons = t.reasons
+	v.Decisive = why.sentence(v.Disposition, &t, s)
+	v.Reply = p.reply(f, v.Disposition, why, &t)
+	return v
+}
+
+// DecideStage gives the verdict before there is a message: refuse now, or carry on. Only forced refusals and the block
+// list count: a score is not complete yet, and what would only mark or hold a message can wait for it. The recipient is
+// the null address before RCPT; what is meant for some recipients only has no say then.
+func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
+	s := p.scopeOf(f, rcpt)
+	t := p.tally(f, s)
+	who := parties{f.Client, f.From, nil, rcpt}
+	if f.Stage < mail.StageMail {
+		who.envelope = mail.Address{Domain: "."} // no sender yet, not the null sender
+	}
+	v := Verdict{Recipient: rcpt, Required: s.required, PolicyVersion: p.version, Disposition: Accept}
+	why := cause{kind: causeEarly}
+	if e, ok := p.block.match(who, func(*entry) bool { return true }); ok {
+		t.list(Blocked, e)
+		v.Disposition, why = Reject, cause{kind: causeBlock, name: e.name}
+	} else if forced, by, name := p.forcedEarly(f, s, rcpt); forced >= Defer {
+		t.by, t.byName = by, name
+		v.Disposition, why = forced, cause{kind: causeForced, name: name}
+	}
+	v.Score = float64(t.score) / 1000
+	v.Reasons = t.reasons
+	v.Decisive = why.sentence(v.Disposition, &t, s)
+	v.Reply = p.reply(f, v.Disposition, why, &t)
+	return v
+}
+
+// forcedEarly is the strictest action. Before the recipient is known it must hold in every scope: one of the recipients
+// to come may live in a domain that takes such mail.
+func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address) (Disposition, *symbol, string) {
+	strictest, name := Accept, ""
+	for i := range f.Findings {
+		n := f.Findings[i].Symbol
+		d := s.symbols[n].forced
+		if rcpt.IsNull() && !f.Outbound {
+			d = p.early[n]
+		}
+		if d > strictest {
+			strictest, name = d, n
+		}
+	}
+	by := s.symbols[name]
+	return strictest, &by, name
+}
+
+func (p *Policy) scopeOf(f *Facts, rcpt mail.Address) *scope {
+	if f.Outbound {
+		return p.outbound
+	}
+	if len(p.domains) == 0 {
+		return p.inbound
+	}
+	domain := rcpt.ASCIIDomain()
+	if s, ok := p.domains[domain]; ok {
+		return s
+	}
+	for {
+		i := strings.IndexByte(domain, '.')
+		if i < 0 {
+			return p.inbound
+		}
+		if s, ok := p.domains[domain[i:]]; ok {
+			return s
+		}
+		domain = domain[i+1:]
+	}
+}
+
+// tally sums up the findings. A symbol counts once however often it was seen, with the greatest of its weights.
+func (p *Policy) tally(f *Facts, s *scope) tally {
+	t := tally{
+		// room for the entry of a list behind them
+		reasons: make([]Reason, 0, len(f.Findings)+1),
+		weights: make([]int64, 0, len(f.Findings)+1),
+	}
+	evidence := make([]string, len(f.Findings))
+	for i := range f.Findings {
+		found := &f.Findings[i]
+		sym := s.symbols[found.Symbol]
+		if found.Symbol == filters.Failed {
+			t.failure(p, found)
+		}
+		if sym.forced > t.forced {
+			forced := sym
+			t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol
+		}
+		evidence[i] = found.Evidence
+		t.add(found, sym, evidence[i:i+1:i+1])
+	}
+	for _, w := range t.weights {
+		t.score += w
+	}
+	return t
+}
+
+func (t *tally) add(found *Finding, sym symbol, evidence []string) {
+	weight := weighed(sym.score, found.Weight)
+	if found.Evidence == "" {
+		evidence = nil
+	}
+	for i := range t.reasons {
+		if r := &t.reasons[i]; r.Symbol == found.Symbol {
+			r.Evidence = append(r.Evidence, evidence...)
+			if abs(weight) > abs(t.weights[i]) {
+				t.weights[i], r.Score = weight, float64(weight)/1000
+			}
+			return
+		}
+	}
+	t.reasons = append(t.reasons, Reason{found.Symbol, float64(weight) / 1000, evidence, sym.help})
+	t.weights = append(t.weights, weight)
+}
+
+func (t *tally) failure(p *Policy, found *Finding) {
+	d, ok := p.onFailure[found.Filter]
+	if !ok {
+		d = p.otherwise
+	}
+	if d > t.failed {
+		t.failed, t.failedBy = d, found.Filter
+	}
+}
+
+// list puts an entry of a list behind the reasons.
+func (t *tally) list(symbol string, e *entry) {
+	r := Reason{Symbol: symbol, Evidence: []string{e.name}, Help: e.Reason}
+	switch {
+	case symbol == NotAllowed:
+		r.Help = "an allow entry fits, but neither SPF nor DKIM proves the sender"
+	case symbol == Allowed && e.Unauthenticated && e.sender != "" && !e.network.IsValid():
+		r.Evidence = append(r.Evidence, "the sender is not proven, and this entry does not ask for it")
+	}
+	t.reasons = append(t.reasons, r)
+	t.weights = append(t.weights, 0)
+}
+
+// allowing gives the first entry of the allow list that fits and whose sender is proven.
+func (p *Policy) allowing(f *Facts, who parties, t *tally) *entry {
+	var unproven *entry
+	e, ok := p.allow.match(who, func(e *entry) bool {
+		if e.proven(who, f.Authenticated) {
+			return true
+		}
+		if unproven == nil {
+			unproven = e
+		}
+		return false
+	})
+	switch {
+	case ok:
+		t.list(Allowed, e)
+		return e
+	case unproven != nil:
+		t.list(NotAllowed, unproven)
+	}
+	return nil
+}
+
+// weigh brings the tally to a disposition, in the order that Decide states.
+func (t *tally) weigh(s *scope, allowed bool) (Disposition, cause) {
+	byScore := s.byScore(t.score)
+	switch {
+	case t.forced >= Defer:
+		return t.forced, cause{kind: causeForced, name: t.byName}
+	case t.forced == Quarantine && !allowed:
+		if byScore > Quarantine && t.failed == Accept {
+			return byScore, cause{kind: causeScore}
+		}
+		return Quarantine, cause{kind: causeForced, name: t.byName}
+	case t.failed > Accept:
+		return t.failed, cause{kind: causeFailure, name: t.failedBy}
+	case allowed:
+		return Accept, cause{kind: causeAllow}
+	case t.forced == Tag && byScore <= Tag:
+		return Tag, cause{kind: causeForced, name: t.byName}
+	}
+	return byScore, cause{kind: causeScore}
+}
+
+func (s *scope) byScore(score int64) Disposition {
+	switch {
+	case score >= s.limits[2]:
+		return Reject
+	case score >= s.limits[1]:
+		return Quarantine
+	case score >= s.limits[0]:
+		return Tag
+	}
+	return Accept
+}
+
+func weighed(score int64, weight float64) int64 {
+	switch {
+	case weight == 0 || weight >= 1:
+		return score
+	case weight > 0:
+		return thousandths(float64(score) / 1000 * weight)
+	}
+	return 0 // negative, or not a number
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+func decimal(thousandths int64) string {
+	return strconv.FormatFloat(float64(thousandths)/1000, 'f', -1, 64)
+}

@@ -1,0 +1,93 @@
+// Package policy turns findings into verdicts. It is pure: the same facts, the same policy and the same recipient give
+// the same verdict, octet by octet, on any machine at any time. So yesterday's mail can be judged again by tomorrow's
+// policy, and `postern explain` never has to guess.
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"postern/internal/mail"
+)
+
+// Disposition is what becomes of a message for one recipient, in the words of DMARC (RFC 9989) where it has them. They
+// are ordered: a greater one is stricter.
+type Disposition int
+
+// The dispositions.
+const (
+	Accept     Disposition = iota // delivered as it is
+	Tag                           // delivered, marked as spam
+	Quarantine                    // held, for somebody to look at
+	Defer                         // not taken now, the sender tries again: 4xx
+	Reject                        // not taken: 5xx
+)
+
+func words() [5]string { return [...]string{"accept", "tag", "quarantine", "defer", "reject"} }
+
+// String is the disposition's word.
+func (d Disposition) String() string {
+	if w := words(); d >= 0 && int(d) < len(w) {
+		return w[d]
+	}
+	return fmt.Sprintf("disposition %d", int(d))
+}
+
+// ParseDisposition reads a word.
+func ParseDisposition(word string) (Disposition, error) {
+	list := words()
+	for i, w := range list {
+		if w == word {
+			return Disposition(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a disposition; it must be one of %s", word, strings.Join(list[:], ", "))
+}
+
+// MarshalText writes the word, UnmarshalText reads it.
+func (d Disposition) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads the word.
+func (d *Disposition) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDisposition(string(text))
+	return err
+}
+
+// Verdict is what policy says about one message for one recipient.
+type Verdict struct {
+	Recipient   mail.Address `json:"recipient"`
+	Disposition Disposition  `json:"disposition"`
+	Score       float64      `json:"score"`
+	Required    Thresholds   `json:"required"`
+	// Reasons are the symbols that were seen, in the order of the findings, then the entry of a list that matched.
+	Reasons []Reason `json:"reasons,omitempty"`
+	// Decisive says in one sentence what the verdict hangs on.
+	Decisive string `json:"decisive"`
+	// Reply is what the sender hears if this verdict holds for all recipients.
+	Reply mail.Reply `json:"reply"`
+	// PolicyVersion names the policy that spoke.
+	PolicyVersion string `json:"policy_version"`
+}
+
+// Reason is one symbol with what it weighs, or one entry of a list.
+type Reason struct {
+	Symbol   string   `json:"symbol"`
+	Score    float64  `json:"score"`
+	Evidence []string `json:"evidence,omitempty"`
+	Help     string   `json:"help,omitempty"`
+}
+
+// Thresholds are the scores from which on a message is tagged, held, refused.
+type Thresholds struct {
+	Tag        float64 `json:"tag" toml:"tag"`
+	Quarantine float64 `json:"quarantine" toml:"quarantine"`
+	Reject     float64 `json:"reject" toml:"reject"`
+}
+
+// Symbols of policy's own reasons.
+const (
+	Allowed = "LIST_ALLOW"
+	Blocked = "LIST_BLOCK"
+	// NotAllowed is the reason that an allow entry fits and doesn't hold, because nothing proves the sender.
+	NotAllowed = "LIST_ALLOW_UNPROVEN"
+)

@@ -1,0 +1,67 @@
+package policy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/internal/mail"
+)
+
+// TestBadPolicies reads testdata/bad/*.toml: the first line of each is "# " and the first thing that must be said of it.
+func TestBadPolicies(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no bad policies", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, _, _ := strings.Cut(string(text), "\n")
+			cfg, problems := Parse("policy.toml", text)
+			if len(problems) == 0 {
+				_, problems = Compile(cfg, symbols())
+			}
+			if len(problems) == 0 {
+				problems = cfg.CheckFilters([]string{"spf", "dkim", "clamav"})
+			}
+			if len(problems) == 0 {
+				t.Fatal("nothing was found wrong")
+			}
+			if got := problems[0].String(); got != strings.TrimPrefix(first, "# ") {
+				t.Errorf("\n got %s\nwant %s", got, strings.TrimPrefix(first, "# "))
+			}
+		})
+	}
+}
+
+// Nothing that can be typed into policy.toml may bring the server down, and what compiles must decide.
+func FuzzPolicy(f *testing.F) {
+	files, _ := filepath.Glob("testdata/bad/*.toml")
+	for _, file := range append(files, "../deploy/policy.toml") {
+		if text, err := os.ReadFile(file); err == nil {
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cfg, problems := Parse("policy.toml", text)
+		if len(problems) > 0 {
+			return
+		}
+		p, problems := Compile(cfg, symbols())
+		if (p == nil) != (len(problems) > 0) {
+			t.Fatal("a policy with problems, or none without")
+		}
+		if p == nil {
+			return
+		}
+		v := p.Decide(&Facts{Findings: []Finding{{Symbol: "TEN_POINTS"}}}, mail.Address{Local: "a", Domain: "b.example"})
+		if v.Decisive == "" || v.PolicyVersion == "unknown" {
+			t.Fatalf("%+v", v)
+		}
+	})
+}
