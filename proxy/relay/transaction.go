@@ -132,11 +132,17 @@ func (c *conn) content(ctx context.Context, relay *Relay, message mail.Copy) (ma
 		if _, err := message.WriteTo(dots); err != nil {
 			return err
 		}
+		// A word before the dot would be read as the answer to it, and a 250 as "the hop has it".
+		if c.r.Buffered() > 0 || !quiet(c.nc) {
+			return errInjected
+		}
 		return dots.Close()
 	})
 	switch {
 	case err == nil:
 		return mail.Reply{}, nil
+	case errors.Is(err, errInjected):
+		return c.lastWords(), err
 	case dots.err == nil:
 		c.hop.log.Error("message can't be sent on", "hop", c.hop.Address, "error", err)
 		return mail.TryLater(), err

@@ -223,7 +223,7 @@ func (s *session) finish(m Message) bool {
 	}
 	if reply == "" {
 		reply = s.hop.take(m)
-	} else if strings.HasPrefix(reply, "2") {
+	} else if strings.HasPrefix(reply, "250") {
 		s.hop.take(m)
 	}
 	return s.say(reply)
