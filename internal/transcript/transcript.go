@@ -11,7 +11,7 @@
 //	C! "x" * 5000               and this often
 //	TLS                         the client does its handshake
 //	S! closed                   the server must close, and say nothing more
-//	N: RCPT 550 5.1.1 unknown   what the next hop shall answer to its next RCPT
+//	N: RCPT => 550 5.1.1 gone   what the next hop shall answer to commands that begin so, from now on
 //	>: RCPT TO:<b@corp.test>    the next hop must have received this line, in this order
 //	=: 1                        so many messages the next hop has taken
 package transcript
@@ -34,9 +34,9 @@ import (
 
 // Hop is what stands behind the door.
 type Hop interface {
-	// Script makes the hop answer the next command of a verb with a reply, "421 ..." as text.
-	Script(verb, reply string)
-	// Lines are all lines received so far: commands, and message lines as they came over the wire.
+	// Reply makes the hop answer commands that begin with prefix; "" takes it back.
+	Reply(prefix, text string)
+	// Lines are all lines received so far: the commands, then the lines of the messages as they came over the wire.
 	Lines() []string
 	// Count is how many messages were taken.
 	Count() int
@@ -141,8 +141,8 @@ func (d *dialogue) step(s step) {
 		}
 		d.conn, d.in = t, bufio.NewReader(t)
 	case "N:":
-		verb, reply, _ := strings.Cut(s.text, " ")
-		d.door.Hop.Script(verb, reply)
+		prefix, reply, _ := strings.Cut(s.text, " => ")
+		d.door.Hop.Reply(prefix, strings.ReplaceAll(reply, `\n`, "\n"))
 	case ">:":
 		d.received(s)
 	case "=:":

@@ -1,0 +1,144 @@
+// Package house puts the parts together: configuration in, a gateway that runs out. It is the only place that knows all
+// of them.
+package house
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"postern/filters"
+	"postern/filters/all"
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/policy"
+	"postern/proxy"
+	"postern/rules"
+	defaultrules "postern/rules/default"
+)
+
+// Outside is what the house needs of the world and a test or the demo may replace.
+type Outside struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// Resolver replaces the configured DNS servers.
+	Resolver *dns.Resolver
+}
+
+func (o Outside) withDefaults() Outside {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Judge is what judges a message: the filters that are switched on, and policy.
+type Judge struct {
+	Specs  []filters.Spec
+	Chain  *filters.Chain
+	Policy *policy.Policy
+	// Problems are those of single content rules; the rest of the rules work.
+	Problems []rules.Problem
+}
+
+// NewJudge makes the judge of a configuration. Filters in without are left out.
+func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error) {
+	out = out.withDefaults()
+	set, problems, err := loadRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	resolver := out.Resolver
+	if resolver == nil {
+		if resolver, err = newResolver(cfg); err != nil {
+			return nil, err
+		}
+	}
+	j := &Judge{Specs: all.Specs(set), Problems: problems}
+	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
+	var links []filters.Link
+	for _, spec := range j.Specs {
+		if !cfg.FilterEnabled(spec.Name, true) || contains(without, spec.Name) {
+			continue
+		}
+		f, err := spec.New(cfg.Filter(spec.Name), env)
+		if err != nil {
+			return nil, fmt.Errorf("filter %s: %w", spec.Name, err)
+		}
+		links = append(links, filters.Link{Spec: spec, Filter: f})
+	}
+	if j.Chain, err = filters.NewChain(links, out.Log); err != nil {
+		return nil, err
+	}
+	j.Policy, err = loadPolicy(cfg, j.Specs)
+	return j, err
+}
+
+func contains(list []string, name string) bool {
+	for _, l := range list {
+		if l == name {
+			return true
+		}
+	}
+	return false
+}
+
+// KnownFilters is what `postern config` must know of the filters.
+func KnownFilters() []config.Known {
+	set, _ := defaultrules.Load()
+	var known []config.Known
+	for _, s := range all.Specs(set) {
+		k := config.Known{Name: s.Name, Help: s.Help}
+		if s.Settings != nil {
+			k.Settings = s.Settings()
+		}
+		known = append(known, k)
+	}
+	return known
+}
+
+// Symbols are all symbols with their defaults: those of the filters and those of the doors.
+func Symbols(specs []filters.Spec) []filters.Symbol {
+	var symbols []filters.Symbol
+	for _, s := range specs {
+		symbols = append(symbols, s.Symbols...)
+	}
+	return append(symbols, proxy.Symbols()...)
+}
+
+func loadPolicy(cfg *config.Config, specs []filters.Spec) (*policy.Policy, error) {
+	settings := policy.Default()
+	if file := cfg.PolicyFile(); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("policy: %w", err)
+		}
+		var problems []config.Problem
+		if settings, problems = policy.Parse(file, text); len(problems) > 0 {
+			return nil, config.Problems(problems)
+		}
+	}
+	settings.Disclose = policy.Disclose{Inbound: cfg.SMTP.Disclose.Inbound, Outbound: cfg.SMTP.Disclose.Outbound}
+	p, problems := policy.Compile(settings, Symbols(specs))
+	if len(problems) > 0 {
+		return nil, config.Problems(problems)
+	}
+	return p, nil
+}
+
+func newResolver(cfg *config.Config) (*dns.Resolver, error) {
+	o := dns.Options{Timeout: time.Duration(cfg.DNS.Timeout)}
+	for _, s := range cfg.DNS.Servers {
+		o.Servers = append(o.Servers, string(s))
+	}
+	r, err := dns.New(o)
+	if err != nil {
+		return nil, errors.Join(errors.New("[dns]: name a resolver with servers = [\"127.0.0.1\"]"), err)
+	}
+	return r, nil
+}

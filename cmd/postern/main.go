@@ -1,0 +1,110 @@
+// Command postern is a security-filtering mail proxy: a spam firewall for SMTP in front of an internal mail server.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes, the same for all commands.
+const (
+	exitDone  = 0 // done
+	exitNo    = 1 // the answer is no
+	exitUsage = 2 // wrong use or configuration
+	exitCant  = 3 // could not run
+)
+
+// errNo is the answer no: nothing went wrong, and the exit code says it.
+var errNo = errors.New("no")
+
+// usageError is wrong use or a wrong configuration.
+type usageError struct{ error }
+
+// world is what commands read and write.
+type world struct {
+	ctx            context.Context
+	in             io.Reader
+	stdout, stderr io.Writer
+}
+
+type cli struct {
+	Serve      serveCommand      `cmd:"" help:"Run the gateway in the foreground."`
+	Demo       demoCommand       `cmd:"" help:"Show it at work: a mail system in memory, the gateway in front of it, good and bad mail through it."`
+	Check      checkCommand      `cmd:"" help:"Judge messages offline with the same filters and policy."`
+	Explain    explainCommand    `cmd:"" help:"Say why: the whole record of a connection or a message."`
+	Quarantine quarantineCommand `cmd:"" help:"Held mail: list, show, release, delete."`
+	Queue      queueCommand      `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
+	Ledger     ledgerCommand     `cmd:"" help:"Search the record of everything."`
+	Config     configCommand     `cmd:"" help:"Check the configuration, or show the one in effect."`
+	Rules      rulesCommand      `cmd:"" help:"The content rules: lint, test."`
+	SPF        spfCommand        `cmd:"" name:"spf" help:"One SPF check by itself."`
+	DKIM       dkimCommand       `cmd:"" name:"dkim" help:"Verify signatures, make keys."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(world{ctx, os.Stdin, os.Stdout, os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program but for the process around it.
+func run(w world, args []string) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("postern"), kong.UsageOnError(), kong.Writers(w.stdout, w.stderr),
+		kong.Description("A spam firewall: SMTP in at the edge, judged, out to your mail server. Users and servers change nothing.\n\n"+
+			"Start with: postern serve --domain example.com --next-hop exchange.internal:25"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exited = code }))
+	if err != nil {
+		fmt.Fprintln(w.stderr, "postern:", err)
+		return exitCant
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(w.stderr, "postern: %v\nTry: postern --help\n", err)
+		return exitUsage
+	}
+	return code(w, command.Run(w))
+}
+
+// code turns the outcome of a command into the exit code, and says what went wrong.
+func code(w world, err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errNo):
+		return exitNo
+	case errors.As(err, &usage):
+		fmt.Fprintln(w.stderr, "postern:", usage.error)
+		return exitUsage
+	}
+	fmt.Fprintln(w.stderr, "postern:", err)
+	return exitCant
+}
+
+type versionCommand struct{}
+
+// version is set by the release build.
+const version = "0.1.0"
+
+// Run prints the version.
+func (versionCommand) Run(w world) error {
+	_, err := fmt.Fprintln(w.stdout, "postern", version)
+	return err
+}

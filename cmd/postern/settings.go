@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"postern/cmd/postern/house"
+	"postern/internal/config"
+)
+
+// defaultFiles are where a configuration is looked for when none is named.
+func defaultFiles() []string { return []string{"postern.toml", "/etc/postern/postern.toml"} }
+
+// where is the flag of all commands that need the configuration.
+type where struct {
+	Config string `short:"c" placeholder:"FILE" help:"Configuration file (default: postern.toml here, then /etc/postern/postern.toml)."`
+}
+
+// load reads and checks the configuration.
+func (f where) load() (*config.Config, error) {
+	cfg, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+		return nil, usageError{problems}
+	}
+	return cfg, nil
+}
+
+// read reads the configuration without checking whether it can work.
+func (f where) read() (*config.Config, error) {
+	file := f.Config
+	for _, name := range defaultFiles() {
+		if file == "" {
+			if _, err := os.Stat(name); err == nil {
+				file = name
+			}
+		}
+	}
+	if file == "" {
+		return nil, usageError{fmt.Errorf("no configuration: name one with -c FILE, put one at %s, or start with\n  postern serve --domain example.com --next-hop exchange.internal:25", defaultFiles()[1])}
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
+}
+
+type configCommand struct {
+	Check configCheckCommand `cmd:"" help:"Say what is wrong, with line and remedy."`
+	Show  configShowCommand  `cmd:"" help:"Print the configuration in effect, secrets hidden."`
+}
+
+type configCheckCommand struct{ where }
+
+// Run checks; problems are the answer no with exit code 2, as scripts expect.
+func (c *configCheckCommand) Run(w world) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if _, err := house.NewJudge(cfg, house.Outside{}); err != nil {
+		return usageError{err}
+	}
+	_, err = fmt.Fprintf(w.stdout, "%s: ok\n", cfg.File())
+	return err
+}
+
+type configShowCommand struct{ where }
+
+// Run prints the configuration.
+func (c *configShowCommand) Run(w world) error {
+	cfg := config.Default()
+	if c.Config != "" {
+		var err error
+		if cfg, err = c.read(); err != nil {
+			return err
+		}
+	} else if found, err := c.read(); err == nil {
+		cfg = found
+	}
+	return cfg.Show(w.stdout, house.KnownFilters())
+}

@@ -1,0 +1,173 @@
+package smtpd_test
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/internal/transcript"
+	"postern/policy"
+	"postern/policy/ledger"
+	"postern/policy/quarantine"
+	"postern/proxy"
+	"postern/proxy/relay"
+	"postern/proxy/relay/hoptest"
+	"postern/proxy/smtpd"
+)
+
+// Every transcript is a dialogue with a door in front of a recording next hop; corp.test is our domain.
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	transcript.RunAll(t, "testdata/*.txt", func(t *testing.T, settings map[string]string) transcript.Door {
+		b := newBench(t, settings)
+		return transcript.Door{Address: b.listen(t), TLS: &tls.Config{InsecureSkipVerify: true}, Hop: lines{b.hop}}
+	})
+}
+
+// bench is a door, a gateway without filters and a recording hop.
+type bench struct {
+	hop     *hoptest.Hop
+	gateway *proxy.Gateway
+	server  *smtpd.Server
+	ledger  *records
+}
+
+func newBench(t testing.TB, settings map[string]string) *bench {
+	t.Helper()
+	hop := hoptest.New(t, hoptest.Options{Replies: map[string]string{
+		"RCPT TO:<nobody@": "550 5.1.1 no such user", "RCPT": "250 2.1.5 recipient ok",
+	}})
+	relayed, err := relay.New(relay.Options{HeloName: "gw.test", Log: slog.New(slog.DiscardHandler),
+		Routes: map[string]relay.Route{"default": {Inbound: true, Hops: []relay.Hop{{Address: hop.Addr(), TLS: relay.TLSNone}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	relayed.Probe(t.Context())
+	hop.Forget()
+	chain, err := filters.NewChain(nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge, problems := policy.Compile(policy.Default(), proxy.Symbols())
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	b := &bench{hop: hop, ledger: &records{}}
+	b.gateway = &proxy.Gateway{Hostname: "gw.test", Relay: relayed, Queue: nowhere{}, Quarantine: nowhere{}, Ledger: b.ledger,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute}
+	b.gateway.Use(&proxy.Setup{Chain: chain, Policy: judge, Outbound: "default", Postmaster: "corp.test",
+		Route: func(domain string) (string, bool) { return "default", domain == "corp.test" }})
+	b.server = smtpd.New(options(t, settings), b.gateway, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		b.server.Shutdown(ctx)
+		cancel()
+		relayed.Close()
+	})
+	return b
+}
+
+func options(t testing.TB, settings map[string]string) smtpd.Options {
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	certificate, _ := hoptest.Certificate(t, time.Hour, "gw.test")
+	o := smtpd.Options{Name: "test", Hostname: "gw.test", TLS: certificate, Extensions: smtpd.AllExtensions(), MaxCommands: 1000}
+	for key, value := range settings {
+		n, _ := strconv.Atoi(value) // zero where the value is no number
+		d, _ := time.ParseDuration(value)
+		switch key {
+		case "door":
+			o.Submission = value == "submission"
+			o.Login = func(_ context.Context, user, password string) (bool, error) {
+				return user == "user" && password == "secret", nil
+			}
+		case "tls":
+			o.Implicit = value == "implicit"
+		case "limit":
+			o.MaxSize = int64(n)
+		case "max-errors":
+			o.MaxErrors = n
+		case "max-recipients":
+			o.MaxRecipients = n
+		case "idle":
+			o.Idle = d
+		case "greet-delay":
+			o.GreetDelay = d
+		case "normalise":
+			o.NormaliseLines = true
+		case "xclient":
+			o.XClient = loopback
+		default:
+			t.Fatalf("unknown setting %s", key)
+		}
+	}
+	return o
+}
+
+func (b *bench) listen(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			remote := netip.MustParseAddrPort(c.RemoteAddr().String())
+			go b.server.Serve(context.Background(), c, smtpd.Peer{Remote: remote, Client: remote})
+		}
+	}()
+	return l.Addr().String()
+}
+
+// lines shows a recording hop to a transcript.
+type lines struct{ *hoptest.Hop }
+
+func (l lines) Count() int { return len(l.Messages()) }
+
+func (l lines) Lines() []string {
+	all := l.Commands()
+	for _, m := range l.Messages() {
+		all = append(all, strings.Split(string(m.Raw), "\r\n")...)
+		all[len(all)-1] = "." // behind the last CRLF
+	}
+	return all
+}
+
+// nowhere is a queue and a quarantine for tests in which nothing may get there.
+type nowhere struct{}
+
+func (nowhere) Put(context.Context, proxy.QueueItem, mail.Copy) error  { panic("queued") }
+func (nowhere) Hold(context.Context, quarantine.Item, mail.Copy) error { panic("held") }
+func (nowhere) Drop(context.Context, string) error                     { panic("dropped") }
+
+// records is a ledger in memory.
+type records struct {
+	mu           sync.Mutex
+	connections  []ledger.Connection
+	transactions []ledger.Transaction
+}
+
+func (r *records) Connection(c ledger.Connection) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.connections = append(r.connections, c)
+}
+
+func (r *records) Transaction(tx ledger.Transaction) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.transactions = append(r.transactions, tx)
+}
