@@ -99,6 +99,8 @@ func options(t testing.TB, settings map[string]string) smtpd.Options {
 			o.MaxRecipients = n
 		case "idle":
 			o.Idle = d
+		case "message-time":
+			o.MessageTime = d
 		case "greet-delay":
 			o.GreetDelay = d
 		case "normalise":
