@@ -1,0 +1,127 @@
+package signature
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Result is what came of one signature, in the words of RFC 8601 section 2.7.1.
+type Result struct {
+	Signature *Signature
+	Status    string
+	Key       *Key
+	Why       string
+}
+
+// Verifier checks the DKIM signatures of messages.
+type Verifier struct {
+	DNS TXT
+	Now func() time.Time
+	// Max is how many signatures of a message are looked at, from the top.
+	Max int
+}
+
+// Verify gives a result for each signature, top to bottom. The error is one of reading the message.
+func (v Verifier) Verify(ctx context.Context, m *mail.Message) ([]Result, error) {
+	var results []Result
+	var forms []Canonical
+	for _, f := range m.Header().All("DKIM-Signature") {
+		if len(results) == v.Max {
+			break
+		}
+		s, err := Parse(f)
+		r := Result{Signature: s}
+		if err != nil {
+			r.Status, r.Why = "permerror", err.Error()
+		} else {
+			forms = append(forms, s.Body)
+		}
+		results = append(results, r)
+	}
+	bodies, err := HashBody(m.OpenBody(), forms...)
+	if err != nil {
+		return nil, err
+	}
+	fields := NewFields(m.Header())
+	var all sync.WaitGroup
+	for i := range results {
+		r := &results[i]
+		if r.Status != "" {
+			continue
+		}
+		if r.checkBody(bodies[r.Signature.Body], v.Now()); r.Status != "" {
+			continue
+		}
+		all.Go(func() { r.checkHeader(ctx, v.DNS, fields) })
+	}
+	all.Wait()
+	return results, nil
+}
+
+// checkBody ends what needs no key: age, length and hash of the body.
+func (r *Result) checkBody(body BodyHash, now time.Time) {
+	s := r.Signature
+	switch {
+	case !s.Expires.IsZero() && now.After(s.Expires):
+		r.Status, r.Why = "fail", "the signature has expired"
+	case s.Length > body.Size:
+		r.Status, r.Why = "permerror", "l= is longer than the body"
+	case s.Length >= 0 && s.Length < body.Size:
+		// RFC 6376 section 8.2: whoever handled the message may have put anything behind the signed part
+		r.Status, r.Why = "policy", fmt.Sprintf("l= leaves %d octets of the body unsigned", body.Size-s.Length)
+	case !bytes.Equal(s.BodyHash, body.Sum):
+		r.Status, r.Why = "fail", "the body was changed after signing"
+	}
+}
+
+func (r *Result) checkHeader(ctx context.Context, txt TXT, fields Fields) {
+	s := r.Signature
+	keys, err := LookupKeys(ctx, txt, s.Selector, s.Domain)
+	var failure *net.DNSError
+	switch {
+	case errors.As(err, &failure) && !failure.IsNotFound:
+		r.Status, r.Why = "temperror", "no answer from DNS for the key"
+		return
+	case errors.As(err, &failure):
+		r.Status, r.Why = "permerror", "no key at "+s.Selector+"._domainkey."+s.Domain
+		return
+	case err != nil:
+		r.Status, r.Why = "permerror", err.Error()
+		return
+	}
+	hash := s.HashHeader(fields)
+	for _, k := range keys {
+		r.Key = k
+		err = k.Check(s.Algorithm, hash, s.Sig)
+		if err == nil {
+			r.checkStrict()
+			return
+		}
+		if r.Why == "" || !errors.Is(err, errKind) {
+			r.Why = err.Error()
+		}
+		if errors.Is(err, errKind) && r.Status == "" {
+			r.Status = "permerror"
+		} else if !errors.Is(err, errKind) {
+			r.Status = "fail"
+		}
+	}
+}
+
+// checkStrict holds t=s: RFC 6376 section 3.6.1.
+func (r *Result) checkStrict() {
+	s := r.Signature
+	r.Status, r.Why = "pass", ""
+	domain := mail.ASCIIDomain(s.Identity[strings.LastIndexByte(s.Identity, '@')+1:])
+	if r.Key.Strict && domain != s.Domain {
+		r.Status, r.Why = "permerror", "the key does not allow subdomains in i="
+	}
+}

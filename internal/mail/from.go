@@ -1,0 +1,365 @@
+package mail
+
+import (
+	"errors"
+	"mime"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of an address header field.
+const (
+	maxMailboxes    = 1000
+	maxCommentDepth = 16
+)
+
+// Mailbox is one address of a header field, with the name a reader shows for it.
+type Mailbox struct {
+	// Name is the display name, decoded (RFC 2047), "" without one.
+	Name    string
+	Address Address
+}
+
+// Errors of ParseFrom.
+var (
+	ErrFromSyntax = errors.New("not a list of addresses that every reader reads alike")
+	ErrFromRoute  = errors.New("a source route in an address")
+	ErrFromLimit  = errors.New("too many addresses or comments too deep")
+)
+
+// ParseFrom reads the value of a From, Sender or To field: a mailbox-list of RFC 5322 section 3.4 and, as RFC 6854
+// allows, groups, of which there is then at least one. It is strict wherever two readers could see two different
+// addresses, and takes time linear in the length. Honest mail forces two tolerances: dots and octets above 127 within
+// a display name without quotes.
+func ParseFrom(value string) (mailboxes []Mailbox, group bool, err error) {
+	p := fromParser{text: value}
+	for {
+		if err := p.skip(); err != nil {
+			return nil, group, err
+		}
+		switch {
+		case p.at == len(p.text):
+			if len(mailboxes) == 0 && !group {
+				return nil, false, ErrFromSyntax
+			}
+			return mailboxes, group || p.groups > 0, p.closed()
+		case len(mailboxes) == maxMailboxes:
+			return nil, group, ErrFromLimit
+		}
+		m, kind, err := p.item()
+		if err != nil {
+			return nil, group, err
+		}
+		switch kind {
+		case groupStart:
+			group = true
+		case oneMailbox:
+			mailboxes = append(mailboxes, m)
+		}
+		if err := p.separator(kind); err != nil {
+			return nil, group, err
+		}
+	}
+}
+
+type itemKind int
+
+const (
+	oneMailbox itemKind = iota
+	groupStart
+	groupEnd
+)
+
+type fromParser struct {
+	text    string
+	at      int
+	inGroup bool
+	groups  int
+}
+
+func (p *fromParser) closed() error {
+	if p.inGroup {
+		return ErrFromSyntax
+	}
+	return nil
+}
+
+func (p *fromParser) peek() byte {
+	if p.at < len(p.text) {
+		return p.text[p.at]
+	}
+	return 0
+}
+
+// separator reads what must stand behind an item: a comma, the end of the group or of all.
+func (p *fromParser) separator(kind itemKind) error {
+	if kind == groupStart {
+		return nil
+	}
+	if err := p.skip(); err != nil {
+		return err
+	}
+	switch {
+	case p.at == len(p.text):
+		return nil
+	case p.peek() == ';' && p.inGroup && kind == oneMailbox:
+		return nil
+	case p.peek() == ',':
+		p.at++
+		if err := p.skip(); err != nil {
+			return err
+		}
+		// RFC 5322 section 4.4: the obsolete syntax allows empty items; a list that ends so is cut off or a trick
+		if p.at == len(p.text) || p.peek() == ',' {
+			return ErrFromSyntax
+		}
+		return nil
+	}
+	return ErrFromSyntax
+}
+
+// item reads one mailbox, the front of a group or the end of one.
+func (p *fromParser) item() (Mailbox, itemKind, error) {
+	if p.peek() == ';' && p.inGroup {
+		p.at++
+		p.inGroup = false
+		return Mailbox{}, groupEnd, nil
+	}
+	words, quoted, bare, err := p.words()
+	if err != nil {
+		return Mailbox{}, 0, err
+	}
+	switch p.peek() {
+	case '<':
+		m, err := p.angle()
+		m.Name = displayName(words, quoted)
+		return m, oneMailbox, err
+	case ':':
+		if p.inGroup || len(words) == 0 {
+			return Mailbox{}, 0, ErrFromSyntax
+		}
+		p.at++
+		p.inGroup = true
+		p.groups++
+		return Mailbox{}, groupStart, nil
+	case '@':
+		// RFC 5322 section 3.4.1: addr-spec; its local part is the one word before
+		if len(words) != 1 || !bare || !quoted[0] && !isDotAtom(words[0]) {
+			return Mailbox{}, 0, ErrFromSyntax
+		}
+		m, err := p.addrSpec(words[0])
+		return m, oneMailbox, err
+	}
+	return Mailbox{}, 0, ErrFromSyntax
+}
+
+// addrSpec reads on from the @ of an addr-spec. Much software writes "bob@example.org <bob@example.org>" without the
+// quotes that the name needs; where both are the same address, no reader can see another.
+func (p *fromParser) addrSpec(local string) (Mailbox, error) {
+	address, err := p.domainAfter(local)
+	if err != nil {
+		return Mailbox{}, err
+	}
+	if err := p.skip(); err != nil || p.peek() != '<' {
+		return Mailbox{Address: address}, err
+	}
+	m, err := p.angle()
+	if err == nil && m.Address.Key() != address.Key() {
+		err = ErrFromSyntax
+	}
+	m.Name = address.String()
+	return m, err
+}
+
+// words reads the words of a phrase or a local part. bare says that no white space or comment stood between them and
+// what follows, and none within.
+func (p *fromParser) words() (words []string, quoted []bool, bare bool, err error) {
+	bare = true
+	for p.at < len(p.text) {
+		c := p.peek()
+		switch {
+		case c == '"':
+			w, err := p.quotedString()
+			if err != nil {
+				return nil, nil, false, err
+			}
+			words, quoted = append(words, w), append(quoted, true)
+		case isAtext(c) || c == '.':
+			start := p.at
+			for p.at < len(p.text) && (isAtext(p.text[p.at]) || p.text[p.at] == '.') {
+				p.at++
+			}
+			words, quoted = append(words, p.text[start:p.at]), append(quoted, false)
+		case c == ' ' || c == '\t' || c == '(':
+			if err := p.skip(); err != nil {
+				return nil, nil, false, err
+			}
+			if c := p.peek(); c == '@' {
+				bare = false
+			}
+		default:
+			return words, quoted, bare && len(words) == 1, nil
+		}
+		if len(words) > 1000 {
+			return nil, nil, false, ErrFromLimit
+		}
+	}
+	return words, quoted, bare, nil
+}
+
+// angle reads "<" addr-spec ">".
+func (p *fromParser) angle() (Mailbox, error) {
+	p.at++
+	if err := p.skip(); err != nil {
+		return Mailbox{}, err
+	}
+	// RFC 5322 section 4.4: obs-route may still be read; no honest mail has it, and readers disagree on it
+	if c := p.peek(); c == '@' || c == ',' {
+		return Mailbox{}, ErrFromRoute
+	}
+	var local string
+	var err error
+	if p.peek() == '"' {
+		local, err = p.quotedString()
+	} else {
+		start := p.at
+		for p.at < len(p.text) && (isAtext(p.text[p.at]) || p.text[p.at] == '.') {
+			p.at++
+		}
+		local = p.text[start:p.at]
+		if !isDotAtom(local) {
+			err = ErrFromSyntax
+		}
+	}
+	if err != nil {
+		return Mailbox{}, err
+	}
+	if p.peek() != '@' {
+		return Mailbox{}, ErrFromSyntax
+	}
+	address, err := p.domainAfter(local)
+	if err != nil {
+		return Mailbox{}, err
+	}
+	if err := p.skip(); err != nil {
+		return Mailbox{}, err
+	}
+	if p.peek() != '>' {
+		return Mailbox{}, ErrFromSyntax
+	}
+	p.at++
+	return Mailbox{Address: address}, nil
+}
+
+// domainAfter reads "@" domain behind a local part.
+func (p *fromParser) domainAfter(local string) (Address, error) {
+	p.at++
+	start := p.at
+	if p.peek() == '[' {
+		end := strings.IndexByte(p.text[p.at:], ']')
+		if end < 0 {
+			return Address{}, ErrFromSyntax
+		}
+		p.at += end + 1
+	} else {
+		for p.at < len(p.text) && isDomainByte(p.text[p.at]) {
+			p.at++
+		}
+	}
+	domain := p.text[start:p.at]
+	_, literal := ParseLiteral(domain)
+	if !literal && !ValidDomain(domain) || !plainText(local) || !plainText(domain) {
+		return Address{}, ErrFromSyntax
+	}
+	return Address{Local: local, Domain: domain}, nil
+}
+
+// plainText leaves out what is not UTF-8 and what shows nothing or turns the reading direction.
+func plainText(text string) bool {
+	if isASCII(text) {
+		return true
+	}
+	if !utf8.ValidString(text) {
+		return false
+	}
+	for _, r := range text {
+		if r >= 0x80 && r < 0xa0 || r == utf8.RuneError || isInvisible(r) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDotAtom(text string) bool {
+	return text != "" && text[0] != '.' && text[len(text)-1] != '.' && !strings.Contains(text, "..") && !strings.ContainsAny(text, " \t")
+}
+
+// quotedString reads a quoted-string and takes quotes and quoted-pairs away.
+func (p *fromParser) quotedString() (string, error) {
+	var b strings.Builder
+	for i := p.at + 1; i < len(p.text); i++ {
+		c := p.text[i]
+		switch {
+		case c == '"':
+			p.at = i + 1
+			return b.String(), nil
+		case c == '\\' && i+1 < len(p.text):
+			i++
+			c = p.text[i]
+		}
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return "", ErrFromSyntax
+		}
+		b.WriteByte(c)
+	}
+	return "", ErrFromSyntax
+}
+
+// skip drops white space and comments: RFC 5322 section 3.2.2.
+func (p *fromParser) skip() error {
+	depth := 0
+	for ; p.at < len(p.text); p.at++ {
+		switch c := p.text[p.at]; {
+		case c == ' ' || c == '\t':
+		case c == '(':
+			if depth++; depth > maxCommentDepth {
+				return ErrFromLimit
+			}
+		case depth == 0:
+			return nil
+		case c == ')':
+			depth--
+		case c == '\\':
+			p.at++
+		case c < ' ' || c == 0x7f:
+			return ErrFromSyntax
+		}
+	}
+	if depth > 0 || p.at > len(p.text) {
+		p.at = len(p.text)
+		return ErrFromSyntax
+	}
+	return nil
+}
+
+// displayName joins a phrase and decodes what is encoded in it. Words in quotes are never encoded (RFC 2047 section 5).
+func displayName(words []string, quoted []bool) string {
+	var b strings.Builder
+	var d mime.WordDecoder
+	encodedBefore := false
+	for i, w := range words {
+		encoded := false
+		if !quoted[i] && strings.HasPrefix(w, "=?") {
+			if text, err := d.Decode(w); err == nil {
+				w, encoded = text, true
+			}
+		}
+		// RFC 2047 section 6.2: white space between encoded words is not shown
+		if i > 0 && !(encoded && encodedBefore) {
+			b.WriteByte(' ')
+		}
+		b.WriteString(w)
+		encodedBefore = encoded
+	}
+	return b.String()
+}
