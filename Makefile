@@ -1,0 +1,35 @@
+# make test is the one test command. It needs Go and, for the tests with real servers, root on Debian: what is missing
+# is installed with apt, and nothing is started on default ports.
+GO ?= go
+FUZZTIME ?= 20s
+export CGO_ENABLED = 0
+
+.PHONY: build test demo bench lint fuzz clean
+
+build:
+	$(GO) build -trimpath -o postern ./cmd/postern
+
+test: lint build
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+
+lint:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+
+demo:
+	$(GO) run ./cmd/postern demo
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# every fuzz target for FUZZTIME
+fuzz:
+	@for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "== $$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+	  done; \
+	done
+
+clean:
+	rm -f postern
