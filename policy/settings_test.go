@@ -65,3 +65,23 @@ func FuzzPolicy(f *testing.F) {
 		}
 	})
 }
+
+// The shipped example is a policy, and the same one as that of no file at all.
+func TestShippedExample(t *testing.T) {
+	text, err := os.ReadFile("../deploy/policy.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := Parse("policy.toml", text)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	p, problems := Compile(cfg, symbols())
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	v := p.Decide(&Facts{}, mail.Address{Local: "a", Domain: "example.com"})
+	if v.Required != Default().Thresholds {
+		t.Errorf("%+v", v.Required)
+	}
+}

@@ -13,7 +13,14 @@ type Lines map[string]int
 
 // IndexLines finds the line of every key. A file that is not TOML gives the lines up to its first error.
 func IndexLines(text []byte) Lines {
-	ix := indexer{lines: Lines{}, arrays: map[string]int{}}
+	lines, _ := index(text)
+	return lines
+}
+
+// index finds the line of every key and the kind of every value. Its keys are in lower case, as TOML's are matched
+// with those of structs without regard to it.
+func index(text []byte) (Lines, map[string]unstable.Kind) {
+	ix := indexer{lines: Lines{}, kinds: map[string]unstable.Kind{}, arrays: map[string]int{}}
 	ix.parser.Reset(text)
 	table := ""
 	for ix.parser.NextExpression() {
@@ -26,12 +33,13 @@ func IndexLines(text []byte) Lines {
 			ix.keyValue(table, e)
 		}
 	}
-	return ix.lines
+	return ix.lines, ix.kinds
 }
 
 type indexer struct {
 	parser unstable.Parser
 	lines  Lines
+	kinds  map[string]unstable.Kind
 	arrays map[string]int // how many tables an array has so far
 }
 
@@ -39,7 +47,7 @@ type indexer struct {
 func (ix *indexer) key(path string, parts unstable.Iterator, array bool) string {
 	for parts.Next() {
 		node := parts.Node()
-		path = JoinKey(path, string(node.Data))
+		path = JoinKey(path, strings.ToLower(string(node.Data)))
 		last := parts.IsLast()
 		switch n, isArray := ix.arrays[path]; {
 		case last && array:
@@ -65,6 +73,7 @@ func (ix *indexer) keyValue(table string, e *unstable.Node) {
 }
 
 func (ix *indexer) value(path string, v *unstable.Node) {
+	ix.kinds[path] = v.Kind
 	switch v.Kind {
 	case unstable.InlineTable:
 		for it := v.Children(); it.Next(); {
@@ -88,11 +97,10 @@ func (ix *indexer) value(path string, v *unstable.Node) {
 
 // Line gives the line of a key, or of the nearest table around it that the file has; 0 if it has none.
 func (l Lines) Line(key string) int {
-	for key != "" {
+	for key = strings.ToLower(key); key != ""; key = parentKey(key) {
 		if n, ok := l[key]; ok {
 			return n
 		}
-		key = parentKey(key)
 	}
 	return 0
 }

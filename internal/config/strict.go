@@ -15,7 +15,7 @@ import (
 func Strict(file string, text []byte, into any) Problems {
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(into)
 	if err == nil {
-		return nil
+		return checkValues(file, text, into)
 	}
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) {
