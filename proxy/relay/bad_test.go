@@ -30,6 +30,9 @@ func TestAHopThatMisbehavesIsA4xx(t *testing.T) {
 			if step == "EHLO" && (strings.HasPrefix(deed, "RAW 25") || strings.HasPrefix(deed, "SLOW")) {
 				continue
 			}
+			if step == "DATA" && deed == "354 go on" {
+				continue // that is what it should say
+			}
 			t.Run(fmt.Sprintf("%s %.20q", step, deed), func(t *testing.T) {
 				t.Parallel()
 				hop := hoptest.New(t, hoptest.Options{Replies: map[string]string{step: deed}})
