@@ -329,7 +329,8 @@ func checkDomain(text string) error {
 			return ErrPathTooLong
 		}
 	}
-	if !isASCII(text) && ASCIIDomain(text) == "" {
+	// An internationalised domain must have a form that DNS knows: RFC 5891 section 5.
+	if ASCIIDomain(text) == "" {
 		return ErrPathSyntax
 	}
 	return nil
