@@ -1,0 +1,179 @@
+// Package ledger keeps what was decided and why: one record per connection and one per transaction, refused ones too.
+// It never holds up mail: records go through a bounded channel to one writer, and what can't be written is counted and
+// dropped.
+package ledger
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"postern/policy"
+)
+
+// Connection is one visit of a client.
+type Connection struct {
+	ID         string         `json:"id"`
+	Door       string         `json:"door"`
+	Started    time.Time      `json:"started"`
+	Ended      time.Time      `json:"ended"`
+	Peer       netip.AddrPort `json:"peer"`
+	Client     netip.Addr     `json:"client"`
+	ClientName string         `json:"client_name,omitempty"`
+	Helo       string         `json:"helo,omitempty"`
+	TLSVersion string         `json:"tls_version,omitempty"`
+	TLSCipher  string         `json:"tls_cipher,omitempty"`
+	User       string         `json:"user,omitempty"`
+	// End says how it ended: "quit", "closed by client", "refused: …", "timeout".
+	End      string          `json:"end"`
+	Counts   Counts          `json:"counts"`
+	Findings []policy.Reason `json:"findings,omitempty"`
+}
+
+// Counts of a connection.
+type Counts struct {
+	Transactions int   `json:"transactions"`
+	Recipients   int   `json:"recipients"`
+	Refused      int   `json:"refused"`
+	Errors       int   `json:"errors"`
+	Octets       int64 `json:"octets"`
+}
+
+// Transaction is one message, or the attempt at one.
+type Transaction struct {
+	ID         string      `json:"id"`
+	ConnID     string      `json:"conn_id"`
+	Time       time.Time   `json:"time"`
+	Door       string      `json:"door,omitempty"`
+	Client     netip.Addr  `json:"client"`
+	Outbound   bool        `json:"outbound,omitempty"`
+	From       string      `json:"from"`
+	Recipients []Recipient `json:"recipients"`
+	Size       int64       `json:"size,omitempty"`
+	Subject    string      `json:"subject,omitempty"`
+	MessageID  string      `json:"message_id,omitempty"`
+	HeaderFrom string      `json:"header_from,omitempty"`
+	SHA256     string      `json:"sha256,omitempty"`
+	// Findings are the symbols seen, with what they weighed; Decisive is the sentence the strictest verdict hangs on.
+	Findings      []policy.Reason `json:"findings,omitempty"`
+	Decisive      string          `json:"decisive,omitempty"`
+	PolicyVersion string          `json:"policy_version,omitempty"`
+	// Facts are all that policy knew, so that another policy can judge them again.
+	Facts *policy.Facts `json:"facts,omitempty"`
+	// Reply is what the sender heard at the end.
+	Reply string `json:"reply,omitempty"`
+	// Took is how long each filter needed, in milliseconds.
+	Took     map[string]float64 `json:"took,omitempty"`
+	HeldID   string             `json:"held_id,omitempty"`
+	QueueIDs []string           `json:"queue_ids,omitempty"`
+}
+
+// Recipient is what became of the message for one of them. One that was refused at RCPT stands here, too.
+type Recipient struct {
+	Address     string             `json:"address"`
+	Disposition policy.Disposition `json:"disposition"`
+	Score       float64            `json:"score"`
+	Required    policy.Thresholds  `json:"required"`
+	Decisive    string             `json:"decisive,omitempty"`
+	Reply       string             `json:"reply,omitempty"`
+	Route       string             `json:"route,omitempty"`
+}
+
+// Bounds of what is kept of text from outside, in octets, and of lists.
+const (
+	maxText       = 1000
+	maxEvidence   = 400
+	maxReasons    = 200
+	maxEvidences  = 20
+	maxRecipients = 5000
+)
+
+// bounded gives the record with every text from outside cut to its bound. Slices are copied: the caller's stay his.
+func (c Connection) bounded() Connection {
+	for _, s := range []*string{&c.ClientName, &c.Helo, &c.User, &c.End} {
+		*s = cut(*s, maxText)
+	}
+	c.Findings = boundedReasons(c.Findings)
+	return c
+}
+
+func (t Transaction) bounded() Transaction {
+	for _, s := range []*string{&t.From, &t.Subject, &t.MessageID, &t.HeaderFrom, &t.Reply, &t.Decisive} {
+		*s = cut(*s, maxText)
+	}
+	t.Findings = boundedReasons(t.Findings)
+	recipients := make([]Recipient, 0, len(t.Recipients))
+	for _, r := range t.Recipients[:min(len(t.Recipients), maxRecipients)] {
+		r.Address, r.Reply, r.Decisive = cut(r.Address, maxText), cut(r.Reply, maxText), cut(r.Decisive, maxText)
+		recipients = append(recipients, r)
+	}
+	t.Recipients = recipients
+	if t.Facts != nil {
+		facts := *t.Facts
+		facts.Findings = append([]policy.Finding(nil), facts.Findings[:min(len(facts.Findings), maxReasons)]...)
+		for i := range facts.Findings {
+			facts.Findings[i].Evidence = "" // stands in Findings already, and no verdict depends on it
+		}
+		t.Facts = &facts
+	}
+	return t
+}
+
+func boundedReasons(reasons []policy.Reason) []policy.Reason {
+	kept := make([]policy.Reason, 0, len(reasons))
+	for _, r := range reasons[:min(len(reasons), maxReasons)] {
+		evidence := make([]string, 0, len(r.Evidence))
+		for _, e := range r.Evidence[:min(len(r.Evidence), maxEvidences)] {
+			evidence = append(evidence, cut(e, maxEvidence))
+		}
+		r.Evidence = evidence
+		kept = append(kept, r)
+	}
+	return kept
+}
+
+// cut shortens a text, with a mark that says by how much.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := limit
+	for end > limit-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (%d octets more)", s[:end], len(s)-end)
+}
+
+// Printable makes text from outside fit for a terminal or a log line: control characters, escape sequences, broken
+// UTF-8, line and paragraph separators and the marks that turn the reading direction are written as what they are.
+func Printable(s string) string {
+	clean := true
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1 || r < 0x80 && !unicode.IsPrint(r):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		i += n
+	}
+	return b.String()
+}
