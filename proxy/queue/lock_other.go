@@ -1,0 +1,13 @@
+//go:build !unix
+
+package queue
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// lockDir can't lock on this system: it is up to the admin to run one process on a folder.
+func lockDir(dir string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+}
