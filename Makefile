@@ -4,13 +4,17 @@ GO ?= go
 FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
-.PHONY: build test demo bench lint fuzz clean
+.PHONY: build test tools demo bench lint fuzz clean
 
 build:
 	$(GO) build -trimpath -o postern ./cmd/postern
 
-test: lint build
+test: lint build tools
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+
+# the race detector needs a C compiler; the program itself does not
+tools:
+	@command -v gcc >/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev; }
 
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi

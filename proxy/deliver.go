@@ -100,10 +100,11 @@ func (x *Exchange) hold(ctx context.Context, list []*batch) error {
 
 func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
 	h := x.tx.Message.Header()
+	s := x.tx.Session
 	item := quarantine.Item{
-		ID: b.heldID, TransactionID: x.tx.ID, Time: x.g.Now(), From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(b),
-		Route: b.leg.route, Reason: why, Score: b.verdict.Score, Subject: h.Get("Subject"), HeaderFrom: h.Get("From"),
-		Size: x.tx.Message.Size(), Client: x.tx.Session.Client.String(),
+		ID: b.heldID, Time: x.g.Now(), From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(b), Route: b.leg.route,
+		Outbound: s.Outbound(), Client: s.Client, User: s.User, Reason: why, Reasons: b.verdict.Reasons, Score: b.verdict.Score,
+		Policy: b.verdict.PolicyVersion, Subject: h.Get("Subject"), HeaderFrom: h.Get("From"), MessageID: h.Get("Message-ID"),
 	}
 	if err := x.g.Quarantine.Hold(ctx, item, b.copy); err != nil {
 		return err

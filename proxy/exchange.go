@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"postern/filters"
@@ -88,6 +89,7 @@ func (x *Exchange) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 		r.Address.Domain = x.setup.Postmaster
 	}
 	l, reply := x.rcpt(ctx, r)
+	x.v.counts.Recipients++
 	o := outcome{recipient: r, leg: l, reply: reply, fate: "accepted"}
 	if l == nil {
 		o.fate = "refused"
@@ -179,7 +181,6 @@ func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, x.g.JudgeTimeout)
 	defer cancel()
 	x.run.Stage(ctx, mail.StageMessage)
-	x.v.counts.Messages++
 	facts := policy.FactsOf(x.tx)
 	var verdicts []policy.Verdict
 	for i := range x.outcomes {
@@ -196,7 +197,6 @@ func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
 // Refuse answers a message that never became one the gateway could judge.
 func (x *Exchange) Refuse(f mail.Finding, r mail.Reply) mail.Reply {
 	x.Observe(f)
-	x.v.counts.Messages++
 	return x.answer(r)
 }
 
@@ -225,47 +225,76 @@ func (x *Exchange) Close(why string) {
 	for _, l := range x.legs {
 		l.delivery.Close()
 	}
+	if x.tx.Message != nil {
+		x.v.counts.Octets += x.tx.Message.Size()
+	}
 	x.g.Ledger.Transaction(x.record(why))
 }
 
 func (x *Exchange) record(why string) ledger.Transaction {
-	tx := x.tx
+	tx, s := x.tx, x.tx.Session
+	facts := policy.FactsOf(tx)
 	rec := ledger.Transaction{
-		ID: tx.ID, ConnID: tx.Session.ID, Time: x.started, From: tx.From.String(), Findings: append(plain(tx.AllFindings()), x.refusedFor...),
-		Outbound: tx.Session.Outbound(), Timings: map[string]float64{},
+		ID: tx.ID, ConnID: s.ID, Time: x.started, Door: s.Door, Client: s.Client, Outbound: s.Outbound(), From: tx.From.String(),
+		Facts: &facts, Reply: "none: " + why, Took: map[string]float64{},
 	}
 	for name, took := range x.run.Took {
-		rec.Timings[name] = float64(took.Microseconds()) / 1000
+		rec.Took[name] = float64(took.Microseconds()) / 1000
 	}
 	if x.answered != nil {
 		rec.Reply = x.answered.String()
-	} else {
-		rec.Reply = "none: " + why
 	}
 	if m := tx.Message; m != nil {
 		h := m.Header()
 		rec.Size, rec.Subject, rec.MessageID, rec.HeaderFrom = m.Size(), h.Get("Subject"), h.Get("Message-ID"), h.Get("From")
 	}
-	for _, o := range x.outcomes {
-		if o.leg != nil && o.fate == "accepted" {
-			o.fate = "abandoned"
-		}
+	strictest := x.reasons(&facts)
+	rec.Findings, rec.Decisive, rec.PolicyVersion = strictest.Reasons, strictest.Decisive, strictest.PolicyVersion
+	for i := range x.outcomes {
+		o := &x.outcomes[i]
 		rec.Recipients = append(rec.Recipients, o.record())
-		if o.verdict.PolicyVersion != "" {
-			rec.PolicyVersion = o.verdict.PolicyVersion
+		if o.heldID != "" {
+			rec.HeldID = o.heldID
+		}
+		if o.queued != "" && !slices.Contains(rec.QueueIDs, o.queued) {
+			rec.QueueIDs = append(rec.QueueIDs, o.queued)
 		}
 	}
 	return rec
 }
 
-func (o outcome) record() ledger.Recipient {
-	r := ledger.Recipient{
-		Address: o.recipient.Address.String(), Reply: o.reply.String(), Fate: o.fate, Score: o.verdict.Score,
-		HeldID: o.heldID, QueueID: o.queued, Reasons: o.verdict.Reasons,
+// reasons is the strictest verdict, whose reasons stand in the record. A transaction that never came to one is weighed
+// as it stands, findings about refused recipients included.
+func (x *Exchange) reasons(facts *policy.Facts) policy.Verdict {
+	var strictest policy.Verdict
+	for _, o := range x.outcomes {
+		if o.verdict.PolicyVersion != "" && (strictest.PolicyVersion == "" || o.verdict.Disposition > strictest.Disposition) {
+			strictest = o.verdict
+		}
 	}
-	if o.verdict.PolicyVersion != "" {
-		r.Disposition = o.verdict.Disposition.String()
-		r.Decisive = o.verdict.Decisive
+	if strictest.PolicyVersion != "" {
+		return strictest
+	}
+	all := *x.tx
+	all.Findings = append(slices.Clip(all.Findings), x.refusedFor...)
+	weighed := policy.FactsOf(&all)
+	verdict := x.setup.Policy.Decide(&weighed, mail.Address{})
+	verdict.Decisive = ""
+	return verdict
+}
+
+func (o *outcome) record() ledger.Recipient {
+	r := ledger.Recipient{
+		Address: o.recipient.Address.String(), Reply: o.reply.String(), Score: o.verdict.Score, Required: o.verdict.Required,
+		Disposition: o.verdict.Disposition, Decisive: o.verdict.Decisive, Fate: o.word(),
+	}
+	if o.verdict.PolicyVersion == "" { // it never came to a verdict of policy's
+		switch {
+		case o.reply.Permanent():
+			r.Disposition = policy.Reject
+		case o.reply.Temporary():
+			r.Disposition = policy.Defer
+		}
 	}
 	if o.leg != nil {
 		r.Route = o.leg.route
@@ -273,7 +302,10 @@ func (o outcome) record() ledger.Recipient {
 	return r
 }
 
-// plain are findings as the ledger keeps them.
-func plain(found []mail.Finding) []mail.Finding {
-	return append([]mail.Finding(nil), found...)
+// word says what became of the recipient.
+func (o *outcome) word() string {
+	if o.fate == "accepted" {
+		return "abandoned" // the client went away, or reset the transaction
+	}
+	return o.fate
 }

@@ -73,14 +73,15 @@ func refusal(v policy.Verdict) (mail.Reply, bool) {
 func (v *Visit) End(how string) {
 	s := v.session
 	v.counts.Transactions = v.began
+	facts := policy.FactsOf(&mail.Transaction{Session: s})
 	record := ledger.Connection{
-		ID: s.ID, Door: s.Door, Started: s.Started, Ended: v.g.Now(), Peer: s.Peer.String(), Client: s.Client.String(),
-		Helo: s.Helo, User: s.User, HowEnded: how, Counts: v.counts, Findings: plain(s.Findings),
+		ID: s.ID, Door: s.Door, Started: s.Started, Ended: v.g.Now(), Peer: s.Peer, Client: s.Client, ClientName: s.ClientName,
+		Helo: s.Helo, User: s.User, End: how, Counts: v.counts, Findings: v.setup.Policy.Decide(&facts, mail.Address{}).Reasons,
 	}
 	if s.TLS != nil {
 		record.TLSVersion, record.TLSCipher = tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite)
 	}
 	v.g.Ledger.Connection(record)
 	v.g.Log.Info("connection", "id", s.ID, "door", s.Door, "client", s.Client.String(), "helo", s.Helo, "user", s.User,
-		"messages", v.counts.Messages, "refused", v.counts.Refused, "ended", how)
+		"transactions", v.began, "refused", v.counts.Refused, "ended", how)
 }

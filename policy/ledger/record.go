@@ -75,11 +75,13 @@ type Transaction struct {
 type Recipient struct {
 	Address     string             `json:"address"`
 	Disposition policy.Disposition `json:"disposition"`
-	Score       float64            `json:"score"`
-	Required    policy.Thresholds  `json:"required"`
-	Decisive    string             `json:"decisive,omitempty"`
-	Reply       string             `json:"reply,omitempty"`
-	Route       string             `json:"route,omitempty"`
+	// Fate is what became of it: delivered, queued, held, refused, deferred, abandoned.
+	Fate     string            `json:"fate,omitempty"`
+	Score    float64           `json:"score"`
+	Required policy.Thresholds `json:"required"`
+	Decisive string            `json:"decisive,omitempty"`
+	Reply    string            `json:"reply,omitempty"`
+	Route    string            `json:"route,omitempty"`
 }
 
 // Bounds of what is kept of text from outside, in octets, and of lists.

@@ -127,14 +127,11 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, peer Peer) {
 	session.run()
 }
 
-// Refuse answers a connection that is one too many, and leaves its record.
-func (s *Server) Refuse(ctx context.Context, conn net.Conn, peer Peer, why string) {
-	defer conn.Close()
-	session := s.newSession(ctx, conn, peer)
-	session.visit = s.gateway.Visit(ctx, session.mail)
-	defer func() { session.visit.End("refused: " + why) }()
-	_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // best effort: the client may be gone
-	_, _ = conn.Write(replyTooMany(s.opt.Hostname).WithID(session.mail.ID).AppendWire(nil))
+// Refusal leaves the record of a connection that is not let in, and gives the line to say to it.
+func (s *Server) Refusal(ctx context.Context, peer Peer, why string) string {
+	m := s.newMail(peer)
+	s.gateway.Visit(ctx, m).End("refused: " + why)
+	return string(replyTooMany(s.opt.Hostname).WithID(m.ID).AppendWire(nil))
 }
 
 func (s *Server) add(c *session) bool {
@@ -180,14 +177,18 @@ func (s *Server) Shutdown(ctx context.Context) {
 }
 
 func (s *Server) newSession(ctx context.Context, conn net.Conn, peer Peer) *session {
+	return &session{server: s, opt: &s.opt, ctx: ctx, conn: conn, raw: conn, mail: s.newMail(peer),
+		clientPort: peer.Client.Port(), in: newReader(conn, s.opt.Idle)}
+}
+
+func (s *Server) newMail(peer Peer) *mail.Session {
 	now := time.Now()
 	m := &mail.Session{
 		ID: mail.NewID(now), Door: s.opt.Name, Peer: peer.Remote, Local: peer.Local,
 		Client: peer.Client.Addr().Unmap(), Started: now,
 	}
 	m.Trusted = contains(s.opt.Trusted, m.Client)
-	return &session{server: s, opt: &s.opt, ctx: ctx, conn: conn, raw: conn, mail: m, clientPort: peer.Client.Port(),
-		in: newReader(conn, s.opt.Idle)}
+	return m
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

@@ -1,0 +1,154 @@
+package house
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"postern/internal/config"
+	"postern/proxy"
+	"postern/proxy/listen"
+	"postern/proxy/outbound"
+	"postern/proxy/relay"
+	"postern/proxy/smtpd"
+)
+
+// outboundRoute and loginRoute name routes that no domain can have.
+const (
+	outboundRoute = "(outbound)"
+	loginRoute    = "(login)"
+)
+
+// doorOptions translates the settings of a door.
+func (h *House) doorOptions(d config.Door) smtpd.Options {
+	s := h.cfg.SMTP
+	o := smtpd.Options{
+		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == "submission",
+		AuthInClear: !d.RequireTLSForAuth.On(), XClient: []netip.Prefix(d.XClientNetworks), Trusted: []netip.Prefix(h.cfg.TrustedNetworks),
+		MaxSize: int64(s.MaxMessageSize), MaxRecipients: s.MaxRecipients, MaxErrors: s.MaxErrors,
+		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),
+		NormaliseLines: s.BareNewline == "normalise", ReportEarlyInput: s.EarlyInput == "report", SpoolDir: h.dir("spool"),
+	}
+	e := d.Extensions
+	o.Extensions = smtpd.Extensions{
+		Size: e.Size.On(), EightBitMIME: e.EightBitMIME.On(), SMTPUTF8: e.SMTPUTF8.On(), Pipelining: e.Pipelining.On(),
+		Chunking: e.Chunking.On(), DSN: e.DSN.On(), EnhancedStatusCodes: e.EnhancedStatusCodes.On(), StartTLS: e.StartTLS.On(),
+		Auth: e.Auth.On(), RequireTLS: e.RequireTLS.On(), Limits: e.Limits.On(),
+	}
+	if d.TLS != "none" {
+		o.TLS = h.doorTLS()
+	}
+	switch d.Auth {
+	case "smtp":
+		o.Login = h.login(d.AuthRoute)
+	case "imap":
+		o.Login = h.login(loginRoute + d.Name)
+	}
+	return o
+}
+
+func (h *House) doorTLS() *tls.Config {
+	t := h.certificates.Config()
+	if h.cfg.TLS.MinVersion == "1.3" {
+		t.MinVersion = tls.VersionTLS13
+	}
+	return t
+}
+
+func (h *House) login(route string) func(context.Context, string, string) (bool, error) {
+	return func(ctx context.Context, user, password string) (bool, error) {
+		return h.Relay.Login(ctx, route, user, password)
+	}
+}
+
+// certify loads the certificates of all doors, or makes one.
+func (h *House) certify(ctx context.Context) (err error) {
+	a := h.cfg.TLS.ACME
+	if len(a.Names) > 0 {
+		h.acme, err = listen.NewACME(ctx, listen.ACMEOptions{
+			Names: a.Names, Email: a.Email, CA: a.Directory, Dir: h.dir("tls"), HTTP: ":80", Log: h.out.Log,
+		})
+		if err != nil {
+			return fmt.Errorf("[tls.acme]: %w", err)
+		}
+	}
+	o := listen.CertificateOptions{Dir: h.dir("tls"), HostName: h.cfg.Hostname, ACME: h.acme, Log: h.out.Log}
+	for _, c := range h.cfg.TLS.Certificates {
+		o.Pairs = append(o.Pairs, listen.Pair{Cert: c.Cert, Key: c.Key})
+	}
+	h.certificates, err = listen.NewCertificates(o)
+	return err
+}
+
+// newRelay makes the client towards all next hops, the smart host and the servers that check logins.
+func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
+	routes := map[string]relay.Route{}
+	for name, hop := range cfg.NextHops {
+		r, err := route(name, hop)
+		if err != nil {
+			return nil, err
+		}
+		r.Inbound = true
+		routes[name] = r
+	}
+	if len(cfg.Outbound.Addresses) > 0 {
+		r, err := route(outboundRoute, cfg.Outbound.NextHop)
+		if err != nil {
+			return nil, err
+		}
+		routes[outboundRoute] = r
+	}
+	for _, d := range cfg.Doors {
+		if d.Auth == "imap" {
+			name := loginRoute + d.Name
+			policy := relay.TLSRequired
+			if strings.HasSuffix(d.AuthAddress, ":993") {
+				policy = relay.TLSImplicit
+			}
+			routes[name] = relay.Route{Name: name, Protocol: relay.IMAP, Hops: []relay.Hop{{Address: d.AuthAddress, TLS: policy}}}
+		}
+	}
+	return relay.New(relay.Options{Routes: routes, HeloName: cfg.Hostname, Log: log})
+}
+
+func route(name string, hop config.NextHop) (relay.Route, error) {
+	r := relay.Route{Name: name, Protocol: relay.Protocol(hop.Protocol)}
+	password := ""
+	if hop.PasswordFile != "" {
+		text, err := os.ReadFile(hop.PasswordFile)
+		if err != nil {
+			return r, fmt.Errorf("next hop %s: password_file: %w", name, err)
+		}
+		password = strings.TrimRight(string(text), "\r\n")
+	}
+	for _, address := range hop.Addresses {
+		r.Hops = append(r.Hops, relay.Hop{
+			Address: string(address), TLS: relay.TLSPolicy(hop.TLS), CAFile: hop.CAFile, ServerName: hop.ServerName,
+			Insecure: !hop.Verify.On(), XClient: hop.XClient, XForward: hop.XForward, User: hop.User, Password: password,
+		})
+	}
+	return r, nil
+}
+
+// newSigner makes the signer of outbound mail, nil if no domain is to be signed.
+func newSigner(cfg *config.Config, out Outside) (proxy.Signer, error) {
+	if len(cfg.Outbound.Sign) == 0 {
+		return nil, nil
+	}
+	var keys []outbound.Key
+	for _, domain := range cfg.Outbound.Sign {
+		for selector, file := range cfg.DKIM[domain].Keys {
+			keys = append(keys, outbound.Key{Domain: domain, Selector: selector, File: file})
+		}
+	}
+	s, err := outbound.NewSigner(keys, out.Now)
+	if err != nil {
+		return nil, fmt.Errorf("[dkim]: %w", err)
+	}
+	return s, nil
+}

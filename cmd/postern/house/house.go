@@ -1,0 +1,268 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"postern/internal/config"
+	"postern/policy/ledger"
+	"postern/policy/quarantine"
+	"postern/proxy"
+	"postern/proxy/listen"
+	"postern/proxy/queue"
+	"postern/proxy/relay"
+	"postern/proxy/smtpd"
+)
+
+// How long things may take. The sender waits up to ten minutes for the reply to its message (RFC 5321 section
+// 4.5.3.2.6); ours come within.
+const (
+	judgeTimeout   = 90 * time.Second
+	deliverTimeout = 7 * time.Minute
+	drainTimeout   = 20 * time.Second
+)
+
+// House is a gateway with all its parts.
+type House struct {
+	Gateway    *proxy.Gateway
+	Ledger     *ledger.Ledger
+	Quarantine *quarantine.Store
+	Queue      *queue.Queue
+	Relay      *relay.Relay
+	Judge      *Judge
+
+	cfg          *config.Config
+	out          Outside
+	certificates *listen.Certificates
+	acme         *listen.ACME
+	doors        []*door
+	stop         context.CancelFunc
+	running      sync.WaitGroup
+}
+
+// Open puts a house together from a configuration that was checked. Nothing listens yet.
+func Open(cfg *config.Config, out Outside) (_ *House, err error) {
+	h := &House{cfg: cfg, out: out.withDefaults(), stop: func() {}}
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
+	for _, dir := range []string{cfg.DataDir, h.dir("spool"), h.dir("queue"), h.dir("quarantine"), h.dir("tls")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("data_dir: %w: make it, or name another one with data_dir", err)
+		}
+	}
+	if h.Judge, err = NewJudge(cfg, h.out); err != nil {
+		return nil, err
+	}
+	for _, p := range h.Judge.Problems {
+		h.out.Log.Warn("content rule left out", "problem", p.String())
+	}
+	if h.Ledger, err = ledger.Open(cfg.LedgerFile(), h.out.Log); err != nil {
+		return nil, err
+	}
+	if h.Quarantine, err = quarantine.Open(h.dir("quarantine"), h.out.Log); err != nil {
+		return nil, err
+	}
+	if h.Relay, err = newRelay(cfg, h.out.Log); err != nil {
+		return nil, err
+	}
+	if h.Queue, err = queue.Open(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Log: h.out.Log}); err != nil {
+		return nil, err
+	}
+	signer, err := newSigner(cfg, h.out)
+	if err != nil {
+		return nil, err
+	}
+	h.Gateway = &proxy.Gateway{
+		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
+		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Signer: signer, Log: h.out.Log, Now: h.out.Now,
+		JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout,
+	}
+	h.Gateway.Use(setup(cfg, h.Judge))
+	return h, nil
+}
+
+func (h *House) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
+
+// setup is what a reload replaces.
+func setup(cfg *config.Config, j *Judge) *proxy.Setup {
+	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg)}
+	s.Route = func(domain string) (string, bool) {
+		if !cfg.Local(domain) {
+			return "", false
+		}
+		return cfg.Route(domain), true
+	}
+	for name, hop := range cfg.NextHops {
+		s.QueueWhenDown[name] = hop.WhenDown == "queue"
+	}
+	if len(cfg.Outbound.Addresses) > 0 {
+		s.Outbound = outboundRoute
+		s.QueueWhenDown[outboundRoute] = cfg.Outbound.WhenDown == "queue"
+	}
+	return s
+}
+
+// postmaster is the first domain of ours: where mail for <postmaster> goes.
+func postmaster(cfg *config.Config) string {
+	for _, d := range cfg.Domains {
+		if d[0] != '.' {
+			return d
+		}
+	}
+	return cfg.Hostname
+}
+
+// Reload puts what may change while we run in force: domains, routes to known hops, filters, rules, policy and
+// certificates. If anything is wrong the old settings stay.
+func (h *House) Reload(cfg *config.Config) error {
+	j, err := NewJudge(cfg, h.out)
+	if err != nil {
+		return err
+	}
+	if err := h.certificates.Reload(); err != nil {
+		return err
+	}
+	h.Judge = j
+	h.Gateway.Use(setup(cfg, j))
+	return nil
+}
+
+// Listen opens the doors and begins to work. It returns once every door listens.
+func (h *House) Listen(ctx context.Context) error {
+	if err := h.certify(ctx); err != nil {
+		return err
+	}
+	for _, d := range h.cfg.Doors {
+		opened, err := h.openDoor(d)
+		if err != nil {
+			return fmt.Errorf("door %s: %w", d.Name, err)
+		}
+		h.doors = append(h.doors, opened)
+	}
+	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
+	// what the hops offer must be known before the first client asks for it; a hop that is down is asked again later
+	probe, cancel := context.WithTimeout(ctx, 3*time.Second)
+	h.Relay.Probe(probe)
+	cancel()
+	for _, d := range h.doors {
+		h.running.Go(d.listener.Run)
+	}
+	h.running.Go(func() { h.Queue.Run(ctx) })
+	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
+	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
+	return nil
+}
+
+func (h *House) every(ctx context.Context, pause time.Duration, work func(context.Context)) {
+	t := time.NewTicker(pause)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			work(ctx)
+		}
+	}
+}
+
+// expire forgets what has been kept for long enough.
+func (h *House) expire(ctx context.Context) {
+	now := h.out.Now()
+	if err := h.Ledger.Expire(ctx, now.Add(-time.Duration(h.cfg.Ledger.Keep))); err != nil {
+		h.out.Log.Error("ledger expiry", "error", err)
+	}
+	if _, err := h.Quarantine.Expire(ctx, now.Add(-time.Duration(h.cfg.Quarantine.Keep))); err != nil {
+		h.out.Log.Error("quarantine expiry", "error", err)
+	}
+}
+
+// Close lets what is under way finish for a while, then ends everything.
+func (h *House) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var doors sync.WaitGroup
+	for _, d := range h.doors {
+		doors.Go(func() { d.close(ctx) })
+	}
+	doors.Wait()
+	h.stop()
+	h.running.Wait()
+	if h.acme != nil {
+		h.acme.Close()
+	}
+	var err error
+	if h.Queue != nil {
+		err = errors.Join(err, h.Queue.Close())
+	}
+	if h.Relay != nil {
+		h.Relay.Close()
+	}
+	if h.Quarantine != nil {
+		err = errors.Join(err, h.Quarantine.Close())
+	}
+	if h.Ledger != nil {
+		err = errors.Join(err, h.Ledger.Close())
+	}
+	if err != nil {
+		h.out.Log.Error("close", "error", err)
+	}
+}
+
+// Address is where a door listens.
+type Address struct{ Name, Address string }
+
+// Addresses are those of all doors.
+func (h *House) Addresses() []Address {
+	var all []Address
+	for _, d := range h.doors {
+		all = append(all, Address{d.name, d.listener.Addr().String()})
+	}
+	return all
+}
+
+// door is a listener and what speaks behind it.
+type door struct {
+	name     string
+	listener *listen.Listener
+	server   *smtpd.Server
+}
+
+func (d *door) close(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { _ = d.listener.Shutdown(ctx) }) // its only error is that time ran out
+	both.Go(func() { d.server.Shutdown(ctx) })
+	both.Wait()
+}
+
+func (h *House) openDoor(d config.Door) (*door, error) {
+	server := smtpd.New(h.doorOptions(d), h.Gateway, h.out.Log)
+	peer := func(c *listen.Conn) smtpd.Peer {
+		return smtpd.Peer{Remote: c.Peer, Client: c.Client, Local: c.Local}
+	}
+	limit := d.MaxConnections
+	if limit == 0 {
+		limit = h.cfg.SMTP.MaxConnections
+	}
+	l, err := listen.New(listen.Options{
+		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: []netip.Prefix(d.ProxyNetworks),
+		MaxConnections: limit, MaxPerNetwork: h.cfg.SMTP.MaxPerNetwork, V4Bits: 24, V6Bits: 64, Log: h.out.Log,
+		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c, peer(c)) },
+		Refuse: func(c *listen.Conn, why listen.Reason) string {
+			return server.Refusal(context.Background(), peer(c), string(why))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &door{d.Name, l, server}, nil
+}
