@@ -375,7 +375,7 @@ func TestPrintable(t *testing.T) {
 		"line\u2028sep\u202egnp":  `line\u2028sep\u202egnp`,
 		"\u0085\u009b":            `\u0085\u009b`,
 		"soft\u00adhyphen \ufeff": `soft\u00adhyphen \ufeff`,
-		"\ufffd": "\ufffd",
+		"\ufffd":                  "\ufffd",
 		"%s%n ${jndi:x} {{.}}":    "%s%n ${jndi:x} {{.}}",
 	} {
 		if got := Printable(in); got != want {
