@@ -124,10 +124,10 @@ func TestDeliveryStrikesOffEachRecipient(t *testing.T) {
 		t.Errorf("delivered to %q", to)
 	}
 	mu.Lock()
-	defer mu.Unlock()
 	if len(reports) != 1 || reports[0].Item.Recipients[0].Address.Local != "gone" || reports[0].Replies[0].Code != 550 {
 		t.Errorf("reports %+v", reports)
 	}
+	mu.Unlock()
 
 	// What failed can be tried again, and deleted.
 	if err := q.Retry("ID1"); err != nil {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"time"
 )
 
 // dial makes a connection ready for MAIL: greeting, EHLO, TLS, login.
@@ -230,6 +229,6 @@ func (c *conn) auth(ctx context.Context, user, password string) (bool, error) {
 }
 
 // alive says whether a connection from the pool can be used.
-func (c *conn) alive(now time.Time) bool {
+func (c *conn) alive() bool {
 	return !c.broken && c.r.Buffered() == 0 && c.uses < maxUses && quiet(c.nc)
 }

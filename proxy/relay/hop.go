@@ -47,13 +47,12 @@ func (h *hopState) acquire(ctx context.Context, fresh bool) (*conn, error) {
 	if err := h.takeSlot(ctx); err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	for !fresh {
 		c := h.takeIdle()
 		if c == nil {
 			break
 		}
-		if c.alive(now) {
+		if c.alive() {
 			c.reused = true
 			return c, nil
 		}
