@@ -1,0 +1,27 @@
+// Package all is the one list of filters. Its order is the order of findings; a filter stands behind those it waits for.
+package all
+
+import (
+	"postern/filters"
+	"postern/filters/content"
+	"postern/filters/dkim"
+	"postern/filters/dmarc"
+	"postern/filters/headers"
+	"postern/filters/helo"
+	"postern/filters/ratelimit"
+	"postern/filters/spf"
+	"postern/rules"
+)
+
+// Specs gives the filters; the content filter works with these rules.
+func Specs(set *rules.Set) []filters.Spec {
+	return []filters.Spec{
+		ratelimit.Spec,
+		helo.Spec,
+		spf.Spec,
+		dkim.Spec,
+		dmarc.Spec,
+		headers.Spec,
+		content.Spec(set),
+	}
+}

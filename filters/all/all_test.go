@@ -1,0 +1,120 @@
+package all
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/mail"
+	defaultrules "postern/rules/default"
+)
+
+func specs(t testing.TB) []filters.Spec {
+	t.Helper()
+	set, problems, err := defaultrules.Load("")
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	return Specs(set)
+}
+
+// A symbol has one home and all that the console shows of it.
+func TestSymbolsAreWhole(t *testing.T) {
+	seen := map[string]string{}
+	for _, spec := range specs(t) {
+		if spec.Name == "" || spec.Help == "" || spec.Stages == 0 || spec.New == nil {
+			t.Errorf("filter %q lacks a name, help, stages or New", spec.Name)
+		}
+		for _, s := range spec.Symbols {
+			if seen[s.Name] != "" {
+				t.Errorf("%s stands in %s and in %s", s.Name, seen[s.Name], spec.Name)
+			}
+			seen[s.Name] = spec.Name
+			if s.Help == "" || strings.ToUpper(s.Name) != s.Name {
+				t.Errorf("%s of %s has no help or is not in capitals", s.Name, spec.Name)
+			}
+			if s.Action == "reject" && s.Reply == "" {
+				t.Errorf("%s rejects and does not say why", s.Name)
+			}
+		}
+	}
+}
+
+func TestUnknownSettingsAreRefused(t *testing.T) {
+	for _, spec := range specs(t) {
+		_, err := spec.New(config.NewSection("filters."+spec.Name, map[string]any{"no_such_key": 1}), filters.Env{})
+		if err == nil || !strings.Contains(err.Error(), "no_such_key") {
+			t.Errorf("%s: %v, want an error that names the key", spec.Name, err)
+		}
+	}
+}
+
+// chain makes all filters with their defaults.
+func chain(t testing.TB, zone string) *filters.Chain {
+	t.Helper()
+	r, err := dns.NewZoneResolver(zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	env := filters.Env{DNS: r, Log: log, Now: time.Now, Hostname: "mx.corp.example", Local: func(d string) bool { return d == "corp.example" }}
+	var links []filters.Link
+	for _, spec := range specs(t) {
+		f, err := spec.New(config.NewSection("filters."+spec.Name, nil), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = append(links, filters.Link{Spec: spec, Filter: f})
+	}
+	c, err := filters.NewChain(links, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func judge(ctx context.Context, c *filters.Chain, helo, from string, message []byte) []filters.Finding {
+	address, _ := mail.ParseAddress(from)
+	tx := &mail.Transaction{ID: "T", Session: &mail.Session{Helo: helo, Client: netip.MustParseAddr("192.0.2.1")}, From: address}
+	run := c.Start(ctx, tx)
+	defer run.Close()
+	for _, s := range []mail.Stage{mail.StageConnect, mail.StageHelo, mail.StageMail, mail.StageRcpt} {
+		run.Stage(ctx, s)
+	}
+	tx.Message = mail.NewMessage(message)
+	run.Stage(ctx, mail.StageMessage)
+	return tx.Findings
+}
+
+// SPF works in the background and DMARC waits for it.
+func TestTheWholeChain(t *testing.T) {
+	c := chain(t, "example.org TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.example.org TXT v=DMARC1; p=reject\n")
+	const letter = "From: Bob <bob@example.org>\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\nSubject: Minutes\r\n\r\nSee you on Friday.\r\n"
+	for from, want := range map[string]string{
+		"bob@example.org":    "R_SPF_ALLOW R_DKIM_NA DMARC_POLICY_ALLOW",
+		"bob@attack.example": "R_SPF_NA R_DKIM_NA DMARC_POLICY_REJECT",
+	} {
+		var got []string
+		for _, f := range judge(t.Context(), c, "mail.example.org", from, []byte(letter)) {
+			got = append(got, f.Symbol)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", from, got, want)
+		}
+	}
+}
+
+func BenchmarkChain10KB(b *testing.B) {
+	c := chain(b, "example.org TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.example.org TXT v=DMARC1; p=reject\n")
+	letter := []byte("From: Bob <bob@example.org>\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\nSubject: Minutes\r\n\r\n" +
+		strings.Repeat("The minutes of the meeting say that the budget was agreed, with two votes against it.\r\n", 116))
+	for b.Loop() {
+		judge(b.Context(), c, "mail.example.org", "bob@example.org", letter)
+	}
+}
