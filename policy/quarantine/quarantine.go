@@ -144,7 +144,8 @@ func (q *Quarantine) Hold(ctx context.Context, item Item, content mail.Copy) err
 		return fmt.Errorf("hold %s: %w", item.ID, err)
 	}
 	if err := mail.WriteStored(dir, item.ID, item, content); err != nil {
-		return fmt.Errorf("hold: %w", err)
+		// it may stand there whole, with only the folder's fsync failed: the sender is told to come again
+		return fmt.Errorf("hold: %w", errors.Join(err, q.remove(item.ID)))
 	}
 	if err := q.index(context.WithoutCancel(ctx), &item, Held); err != nil {
 		q.log.Error("a held message is not in the index before the next start", "id", item.ID, "error", err)
