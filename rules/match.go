@@ -67,16 +67,36 @@ type outcome struct {
 // scanText is text that rules look at: pieces, each of which a rule sees by itself.
 type scanText struct {
 	pieces []string
-	// lower is all of it in lower case, for the search for literals.
-	lower string
+	// seen says which literals stand in it; nil if nobody has looked.
+	seen []bool
 }
 
 // newScanText maps octets above 127 to the characters of the same number, so that an expression sees octets.
-func newScanText(pieces []string) *scanText {
+func newScanText(pieces []string, l *literals) *scanText {
+	t := &scanText{pieces: pieces}
+	if l != nil {
+		t.seen = make([]bool, len(l.words))
+	}
 	for i, p := range pieces {
 		pieces[i] = octets(p)
+		if l != nil {
+			l.scan(p, t.seen)
+		}
 	}
-	return &scanText{pieces: pieces, lower: lowerASCII(strings.Join(pieces, "\n"))}
+	return t
+}
+
+// may says whether the rule can match at all.
+func (t *scanText) may(r *rule) bool {
+	if t.seen == nil || r.needs == nil {
+		return true
+	}
+	for _, id := range r.needs {
+		if t.seen[id] {
+			return true
+		}
+	}
+	return false
 }
 
 func octets(text string) string {
@@ -103,16 +123,6 @@ func back(text string) string {
 		b = append(b, byte(r))
 	}
 	return strings.ToValidUTF8(string(b), "?")
-}
-
-func lowerASCII(text string) string {
-	b := []byte(text)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
 }
 
 func (m *matcher) value(name string) float64 {
@@ -150,7 +160,7 @@ func (m *matcher) run(r *rule) outcome {
 
 // find counts the matches, up to the rule's limit.
 func (p *pattern) find(t *scanText, r *rule) (count int, evidence string) {
-	if p.any != nil && !containsAny(t.lower, p.any) {
+	if !t.may(r) {
 		return 0, ""
 	}
 	for _, piece := range t.pieces {
@@ -172,15 +182,6 @@ func (p *pattern) find(t *scanText, r *rule) (count int, evidence string) {
 	return count, evidence
 }
 
-func containsAny(text string, list []string) bool {
-	for _, s := range list {
-		if strings.Contains(text, s) {
-			return true
-		}
-	}
-	return false
-}
-
 func clip(text string) string {
 	text = back(text)
 	if len(text) > maxEvidence {
@@ -195,23 +196,23 @@ func (m *matcher) text(r *rule) *scanText {
 	case kindHeader:
 		t := m.headers[r.header]
 		if t == nil {
-			t = newScanText([]string{m.headerText(r.header)})
+			t = newScanText([]string{m.headerText(r.header)}, nil)
 			m.headers[r.header] = t
 		}
 		return t
 	case kindBody:
 		if m.body == nil {
-			m.body = newScanText(m.paragraphs())
+			m.body = newScanText(m.paragraphs(), m.set.literals[kindBody])
 		}
 		return m.body
 	case kindRaw:
 		if m.raw == nil {
-			m.raw = newScanText(m.rawChunks())
+			m.raw = newScanText(m.rawChunks(), m.set.literals[kindRaw])
 		}
 		return m.raw
 	case kindURI:
 		if m.uri == nil {
-			m.uri = newScanText(append([]string(nil), m.in.View.URLs()...))
+			m.uri = newScanText(append([]string(nil), m.in.View.URLs()...), m.set.literals[kindURI])
 		}
 		return m.uri
 	}
@@ -221,7 +222,7 @@ func (m *matcher) text(r *rule) *scanText {
 		if err != nil && err != io.EOF {
 			n = 0
 		}
-		m.full = newScanText([]string{string(head[:n])})
+		m.full = newScanText([]string{string(head[:n])}, m.set.literals[kindFull])
 	}
 	return m.full
 }
@@ -237,24 +238,40 @@ func (m *matcher) paragraphs() []string {
 			text = text[:left]
 		}
 		left -= len(text)
-		var b strings.Builder
-		for line := range strings.Lines(text) {
-			n := b.Len()
-			for word := range strings.FieldsSeq(line) {
-				if b.Len() > 0 {
-					b.WriteByte(' ')
-				}
-				b.WriteString(word)
-			}
-			if b.Len() == n && n > 0 || b.Len() > 2048 {
-				all = append(all, b.String()+"\n")
-				b.Reset()
-			}
-		}
-		if b.Len() > 0 {
-			all = append(all, b.String()+"\n")
+		all = appendParagraphs(all, text)
+	}
+	return all
+}
+
+// appendParagraphs cuts text at empty lines, and where a paragraph gets longer than 2 KiB at the next line.
+func appendParagraphs(all []string, text string) []string {
+	b := make([]byte, 0, 1024)
+	flush := func() {
+		if len(b) > 0 {
+			all = append(all, string(append(b, '\n')))
+			b = b[:0]
 		}
 	}
+	for line := range strings.Lines(text) {
+		before := len(b)
+		space := before > 0
+		for i := range len(line) {
+			c := line[i]
+			if c == ' ' || c >= '\t' && c <= '\r' {
+				space = len(b) > 0
+				continue
+			}
+			if space {
+				b = append(b, ' ')
+				space = false
+			}
+			b = append(b, c)
+		}
+		if len(b) == before || len(b) > 2048 {
+			flush()
+		}
+	}
+	flush()
 	return all
 }
 

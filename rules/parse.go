@@ -30,6 +30,7 @@ func Parse(files ...File) (*Set, []Problem) {
 		}
 	}
 	p.settle()
+	p.set.collectLiterals()
 	return p.set, p.problems
 }
 
@@ -271,6 +272,29 @@ func (r *rule) flag(flag string) {
 		if n, err := strconv.Atoi(flag[len("maxhits="):]); err == nil && n > 0 {
 			r.maxHits = min(n, 1000)
 		}
+	}
+}
+
+// collectLiterals prepares the one pass over a text that says which rules can match at all. Header fields are short and
+// are searched as they are.
+func (s *Set) collectLiterals() {
+	s.literals = map[kind]*literals{kindBody: {}, kindRaw: {}, kindURI: {}, kindFull: {}}
+	for _, r := range s.rules {
+		l := s.literals[r.kind]
+		if l == nil || r.pattern == nil {
+			continue
+		}
+		for _, word := range r.pattern.any {
+			id := l.add(word)
+			if id < 0 { // the rule is simply always tried
+				r.needs = nil
+				break
+			}
+			r.needs = append(r.needs, id)
+		}
+	}
+	for _, l := range s.literals {
+		l.build()
 	}
 }
 

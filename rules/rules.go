@@ -7,6 +7,7 @@
 package rules
 
 import (
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -28,6 +29,8 @@ type Problem struct {
 type Set struct {
 	rules  []*rule
 	byName map[string]*rule
+	// literals are what the expressions of one kind of rule need in their text.
+	literals map[kind]*literals
 }
 
 // Symbol is what is known of a rule that reports.
@@ -66,6 +69,7 @@ type rule struct {
 	header   headerSpec
 	negate   bool // !~
 	pattern  *pattern
+	needs    []int // the numbers of the pattern's literals
 	meta     *expr
 	score    float64
 	scored   bool // a score line stands for it
@@ -126,4 +130,9 @@ func ReadFiles(dir fs.FS) ([]File, error) {
 		files = append(files, File{path.Base(n), string(text)})
 	}
 	return files, nil
+}
+
+// String is the problem as one line: file, line, reason.
+func (p Problem) String() string {
+	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Text, p.Why)
 }

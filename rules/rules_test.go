@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,8 +153,16 @@ func TestLiteralsNeverCostAMatch(t *testing.T) {
 		}
 		bare := &pattern{re: p.re}
 		for _, text := range texts {
-			st := newScanText([]string{text})
-			a, _ := p.find(st, &rule{maxHits: 1})
+			l := &literals{}
+			r := &rule{maxHits: 1}
+			for _, word := range append([]string{"gra", "a", "re"}, p.any...) {
+				if id := l.add(word); slices.Contains(p.any, word) {
+					r.needs = append(r.needs, id)
+				}
+			}
+			l.build()
+			st := newScanText([]string{text}, l)
+			a, _ := p.find(st, r)
 			b, _ := bare.find(st, &rule{maxHits: 1})
 			if a != b {
 				t.Errorf("%s on %q: %d with literals %v, %d without", re, text, a, p.any, b)
