@@ -33,6 +33,14 @@ func (s SPF) AuthResults() []mail.AuthResult {
 	return []mail.AuthResult{{Method: "spf", Result: s.Result, Reason: reasonUnless(s.Result, "pass", s.Why), Props: []mail.AuthProp{prop}}}
 }
 
+// AuthenticatedDomains says for whom SPF spoke: the domain of the reverse-path, if it passed. A HELO name proves no sender.
+func (s SPF) AuthenticatedDomains() []string {
+	if s.Result != "pass" || s.Helo {
+		return nil
+	}
+	return []string{s.Domain}
+}
+
 // DKIM is the value of a finding on DKIM: what came of each signature, from the top of the message down.
 type DKIM []DKIMSignature
 
@@ -71,6 +79,18 @@ func (d DKIM) AuthResults() []mail.AuthResult {
 		all = append(all, r)
 	}
 	return all
+}
+
+// AuthenticatedDomains are the domains whose signatures passed. A domain that only tries DKIM out proves nothing
+// (RFC 6376 section 3.6.1, t=y).
+func (d DKIM) AuthenticatedDomains() []string {
+	var domains []string
+	for _, s := range d {
+		if s.Result == "pass" && !s.Testing {
+			domains = append(domains, s.Domain)
+		}
+	}
+	return domains
 }
 
 // DMARC is the value of a finding on DMARC: RFC 9989.

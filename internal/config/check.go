@@ -144,9 +144,6 @@ func (k *checker) door(path string, d *Door) {
 	if d.MaxConnections < 0 {
 		k.bad(path+".max_connections", "is %d; write 0 for no limit of its own, or a number", d.MaxConnections)
 	}
-	if d.TLS != "none" && len(c.TLS.Certificates) == 0 && len(c.TLS.ACME.Names) == 0 {
-		k.bad(path+".tls", "%q needs a certificate; add [[tls.certificate]] with cert and key", d.TLS)
-	}
 	if d.ProxyProtocol && len(d.ProxyNetworks) == 0 {
 		k.bad(path+".proxy_protocol", "says nothing of who may use it; list the proxies in proxy_networks")
 	}

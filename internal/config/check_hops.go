@@ -89,8 +89,11 @@ func (k *checker) tls() {
 			k.bad(path, "%s; the two files must hold a PEM certificate and its key", strings.TrimPrefix(err.Error(), "tls: "))
 		}
 	}
-	if len(t.ACME.Names) > 0 || t.ACME.Email != "" || t.ACME.Directory != "" {
-		k.bad("tls.acme", "is not built into this version; get certificates with another client and list them in [[tls.certificate]]")
+	if len(t.ACME.Names) == 0 && (t.ACME.Email != "" || t.ACME.Directory != "") {
+		k.bad("tls.acme.names", "is missing; list the host names that certificates are wanted for")
+	}
+	for _, name := range t.ACME.Names {
+		k.domain("tls.acme.names", name)
 	}
 }
 

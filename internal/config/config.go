@@ -93,6 +93,8 @@ type SMTP struct {
 	GreetDelay     Duration `toml:"greet_delay"`
 	HeaderName     string   `toml:"header_name"`
 	SubjectTag     string   `toml:"subject_tag"`
+	// StripHeaders are fields that only we or the server behind us may set; "*" ends a prefix.
+	StripHeaders []string `toml:"strip_headers"`
 	Disclose       Disclose `toml:"disclose"`
 }
 
@@ -145,6 +147,8 @@ type ACME struct {
 	Names     []string `toml:"names"`
 	Email     string   `toml:"email"`
 	Directory string   `toml:"directory"`
+	// Listen answers the challenges of HTTP-01.
+	Listen Listen `toml:"listen"`
 }
 
 // DKIM are the signing keys of a domain: selector to PEM file.
@@ -209,13 +213,14 @@ func Default() *Config {
 		Hostname: host,
 		DataDir:  "/var/lib/postern",
 		SMTP: SMTP{
-			MaxMessageSize: 50e6, MaxRecipients: 1000, MaxErrors: 10, MaxConnections: 2000, MaxPerNetwork: 50,
+			MaxMessageSize: 50e6, MaxRecipients: 1000, MaxErrors: 20, MaxConnections: 2000, MaxPerNetwork: 50,
 			// RFC 5321 section 4.5.3.2: a server waits five minutes for a command.
 			IdleTimeout: Duration(5 * time.Minute), SessionTimeout: Duration(time.Hour),
 			BareNewline: "reject", EarlyInput: "reject", HeaderName: "X-Postern",
+			StripHeaders: []string{"X-MS-Exchange-Organization-*"},
 			Disclose: Disclose{Inbound: "full", Outbound: "full"},
 		},
-		TLS:        TLS{MinVersion: "1.2"},
+		TLS:        TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},
 		DNS:        DNS{Timeout: Duration(5 * time.Second)},
 		Quarantine: Quarantine{Keep: Duration(30 * 24 * time.Hour)},
 		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour)},
@@ -286,9 +291,8 @@ func FromFlags(domain, nextHop, listen string) (*Config, error) {
 
 // fill puts the defaults of tables of which there can be several.
 func (c *Config) fill() {
-	secure := len(c.TLS.Certificates) > 0 || len(c.TLS.ACME.Names) > 0
 	for i := range c.Doors {
-		c.Doors[i].fill(secure)
+		c.Doors[i].fill()
 	}
 	for name, hop := range c.NextHops {
 		hop.fill()
@@ -297,15 +301,10 @@ func (c *Config) fill() {
 	c.Outbound.fill()
 }
 
-func (d *Door) fill(secure bool) {
+func (d *Door) fill() {
 	orElse(&d.Protocol, "smtp")
 	orElse(&d.Name, d.Protocol)
-	if d.TLS == "" {
-		d.TLS = "none"
-		if secure {
-			d.TLS = "starttls"
-		}
-	}
+	orElse(&d.TLS, "starttls") // without a certificate of the admin's, one is made
 	if d.Auth == "smtp" {
 		orElse(&d.AuthRoute, "default")
 	}

@@ -5,9 +5,13 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/emersion/go-msgauth/dkim"
+
+	"postern/proxy/outbound"
 )
 
 // selector is that of all keys of the demo.
@@ -56,4 +60,17 @@ func build(c Case, keys map[string]ed25519.PrivateKey) ([]byte, error) {
 		raw = append(raw, "And send it to another account, please.\r\n"...)
 	}
 	return raw, err
+}
+
+// writeKey makes the key with which the demo's gateway signs its users' mail.
+func writeKey(dir string) (string, error) {
+	pem, _, err := outbound.Keygen("ed25519")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "dkim.pem")
+	if err := os.WriteFile(file, []byte(pem), 0o600); err != nil {
+		return "", fmt.Errorf("demo key: %w", err)
+	}
+	return file, nil
 }

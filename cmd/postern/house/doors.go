@@ -29,7 +29,7 @@ func (h *House) doorOptions(d config.Door) smtpd.Options {
 	s := h.cfg.SMTP
 	o := smtpd.Options{
 		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == "submission",
-		AuthInClear: !d.RequireTLSForAuth.On(), XClient: []netip.Prefix(d.XClientNetworks), Trusted: []netip.Prefix(h.cfg.TrustedNetworks),
+		AuthInClear: !d.RequireTLSForAuth.On(), XClient: prefixes(d.XClientNetworks), Trusted: prefixes(h.cfg.TrustedNetworks),
 		MaxSize: int64(s.MaxMessageSize), MaxRecipients: s.MaxRecipients, MaxErrors: s.MaxErrors,
 		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),
 		NormaliseLines: s.BareNewline == "normalise", ReportEarlyInput: s.EarlyInput == "report", SpoolDir: h.dir("spool"),
@@ -52,6 +52,14 @@ func (h *House) doorOptions(d config.Door) smtpd.Options {
 	return o
 }
 
+func prefixes(networks config.Networks) []netip.Prefix {
+	list := make([]netip.Prefix, len(networks))
+	for i, n := range networks {
+		list[i] = n.Prefix
+	}
+	return list
+}
+
 func (h *House) doorTLS() *tls.Config {
 	t := h.certificates.Config()
 	if h.cfg.TLS.MinVersion == "1.3" {
@@ -71,7 +79,7 @@ func (h *House) certify(ctx context.Context) (err error) {
 	a := h.cfg.TLS.ACME
 	if len(a.Names) > 0 {
 		h.acme, err = listen.NewACME(ctx, listen.ACMEOptions{
-			Names: a.Names, Email: a.Email, CA: a.Directory, Dir: h.dir("tls"), HTTP: ":80", Log: h.out.Log,
+			Names: a.Names, Email: a.Email, CA: a.Directory, Dir: h.dir("tls"), HTTP: string(a.Listen), Log: h.out.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("[tls.acme]: %w", err)
@@ -130,9 +138,16 @@ func route(name string, hop config.NextHop) (relay.Route, error) {
 		r.Hops = append(r.Hops, relay.Hop{
 			Address: string(address), TLS: relay.TLSPolicy(hop.TLS), CAFile: hop.CAFile, ServerName: hop.ServerName,
 			Insecure: !hop.Verify.On(), XClient: hop.XClient, XForward: hop.XForward, User: hop.User, Password: password,
+			ClearAuth: onLoopback(string(address)),
 		})
 	}
 	return r, nil
+}
+
+// onLoopback says whether a hop is on this machine: a password then crosses no net.
+func onLoopback(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && a.Addr().IsLoopback()
 }
 
 // newSigner makes the signer of outbound mail, nil if no domain is to be signed.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,7 +31,7 @@ const (
 type House struct {
 	Gateway    *proxy.Gateway
 	Ledger     *ledger.Ledger
-	Quarantine *quarantine.Store
+	Quarantine *quarantine.Quarantine
 	Queue      *queue.Queue
 	Relay      *relay.Relay
 	Judge      *Judge
@@ -74,7 +73,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.Relay, err = newRelay(cfg, h.out.Log); err != nil {
 		return nil, err
 	}
-	if h.Queue, err = queue.Open(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Log: h.out.Log}); err != nil {
+	if h.Queue, err = queue.New(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Log: h.out.Log}); err != nil {
 		return nil, err
 	}
 	signer, err := newSigner(cfg, h.out)
@@ -156,7 +155,6 @@ func (h *House) Listen(ctx context.Context) error {
 	for _, d := range h.doors {
 		h.running.Go(d.listener.Run)
 	}
-	h.running.Go(func() { h.Queue.Run(ctx) })
 	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
 	return nil
@@ -178,7 +176,7 @@ func (h *House) every(ctx context.Context, pause time.Duration, work func(contex
 // expire forgets what has been kept for long enough.
 func (h *House) expire(ctx context.Context) {
 	now := h.out.Now()
-	if err := h.Ledger.Expire(ctx, now.Add(-time.Duration(h.cfg.Ledger.Keep))); err != nil {
+	if _, err := h.Ledger.Expire(ctx, now.Add(-time.Duration(h.cfg.Ledger.Keep))); err != nil {
 		h.out.Log.Error("ledger expiry", "error", err)
 	}
 	if _, err := h.Quarantine.Expire(ctx, now.Add(-time.Duration(h.cfg.Quarantine.Keep))); err != nil {
@@ -202,7 +200,7 @@ func (h *House) Close() {
 	}
 	var err error
 	if h.Queue != nil {
-		err = errors.Join(err, h.Queue.Close())
+		err = errors.Join(err, h.Queue.Close(ctx))
 	}
 	if h.Relay != nil {
 		h.Relay.Close()
@@ -254,7 +252,7 @@ func (h *House) openDoor(d config.Door) (*door, error) {
 		limit = h.cfg.SMTP.MaxConnections
 	}
 	l, err := listen.New(listen.Options{
-		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: []netip.Prefix(d.ProxyNetworks),
+		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: prefixes(d.ProxyNetworks),
 		MaxConnections: limit, MaxPerNetwork: h.cfg.SMTP.MaxPerNetwork, V4Bits: 24, V6Bits: 64, Log: h.out.Log,
 		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c, peer(c)) },
 		Refuse: func(c *listen.Conn, why listen.Reason) string {

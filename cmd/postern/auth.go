@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"postern/cmd/postern/house"
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/proxy/outbound"
+)
+
+type spfCommand struct {
+	where
+	IP   string `name:"ip" required:"" placeholder:"ADDR" help:"The client's address."`
+	Helo string `placeholder:"NAME" help:"Its name in EHLO."`
+	From string `required:"" placeholder:"ADDRESS" help:"The envelope sender, <> for none."`
+}
+
+// Run checks; anything but pass is the answer no.
+func (c *spfCommand) Run(w world) error {
+	ip, err := netip.ParseAddr(c.IP)
+	if err != nil {
+		return usageError{fmt.Errorf("--ip %s: want an IP address", c.IP)}
+	}
+	from, err := parseEnvelope(c.From)
+	if err != nil {
+		return usageError{fmt.Errorf("--from %s: %w", c.From, err)}
+	}
+	tx := &mail.Transaction{From: from, Session: &mail.Session{Client: ip, Helo: c.Helo, ESMTP: true}}
+	found, err := runFilter(w, c.where, "spf", tx, mail.StageMail)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if s, ok := f.Value.(filters.SPF); ok {
+			fmt.Fprintf(w.stdout, "spf=%s  %s for %s from %s\n", s.Result, f.Symbol, s.Domain, ip)
+			if s.Why != "" {
+				fmt.Fprintf(w.stdout, "  %s\n", s.Why)
+			}
+			if s.Result == "pass" {
+				return nil
+			}
+		}
+	}
+	return errNo
+}
+
+// runFilter runs one filter by itself.
+func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.Stage) ([]mail.Finding, error) {
+	cfg, err := f.read()
+	if err != nil && f.Config != "" {
+		return nil, err
+	}
+	if err != nil {
+		cfg = config.Default()
+	}
+	var others []string
+	for _, k := range house.KnownFilters() {
+		if k.Name != name {
+			others = append(others, k.Name)
+		}
+	}
+	j, err := house.NewJudge(cfg, house.Outside{}, others...)
+	if err != nil {
+		return nil, err
+	}
+	run := j.Chain.Start(w.ctx, tx)
+	defer run.Close()
+	run.Stage(w.ctx, stage)
+	if stage != mail.StageMessage {
+		run.Stage(w.ctx, mail.StageMessage) // what works in the background is awaited here
+	}
+	if failed, ok := mail.Find(tx.Findings, filters.Failed); ok {
+		return nil, errors.New(failed.Evidence)
+	}
+	return tx.Findings, nil
+}
+
+type dkimCommand struct {
+	Verify dkimVerifyCommand `cmd:"" help:"Check the signatures of messages."`
+	Keygen dkimKeygenCommand `cmd:"" help:"Make a key: the private half to a file, the DNS record to standard output."`
+}
+
+type dkimVerifyCommand struct {
+	where
+	Paths []string `arg:"" name:"file" help:"Messages; - is standard input."`
+}
+
+// Run verifies; it is the answer no unless every message has a signature that passes.
+func (c *dkimVerifyCommand) Run(w world) error {
+	all := true
+	err := eachMessage(w.in, c.Paths, func(s source) error {
+		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage(s.raw)}
+		found, err := runFilter(w, c.where, "dkim", tx, mail.StageMessage)
+		if err != nil {
+			return err
+		}
+		passed := false
+		for _, f := range found {
+			signatures, _ := f.Value.(filters.DKIM)
+			for _, g := range signatures {
+				passed = passed || g.Result == "pass"
+				fmt.Fprintf(w.stdout, "%s: dkim=%s d=%s s=%s a=%s %d bits %s\n", s.name, g.Result, g.Domain, g.Selector, g.Algorithm, g.KeyBits, g.Why)
+			}
+			if len(signatures) == 0 {
+				fmt.Fprintf(w.stdout, "%s: %s %s\n", s.name, f.Symbol, f.Evidence)
+			}
+		}
+		all = all && passed
+		return nil
+	})
+	if err == nil && !all {
+		err = errNo
+	}
+	return err
+}
+
+type dkimKeygenCommand struct {
+	Domain   string `required:""`
+	Selector string `required:"" help:"A name for the key, such as the year and month."`
+	Kind     string `enum:"rsa,ed25519" default:"rsa" help:"rsa (2048 bits, read everywhere) or ed25519."`
+	Out      string `required:"" placeholder:"FILE" help:"Where the private key goes; the file must not exist."`
+}
+
+// Run makes the key and says what to do with it.
+func (c *dkimKeygenCommand) Run(w world) error {
+	if !mail.ValidDomain(c.Domain) || !mail.ValidDomain(c.Selector) {
+		return usageError{errors.New("--domain and --selector must be names as they stand in DNS")}
+	}
+	pem, record, err := outbound.Keygen(c.Kind)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(c.Out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("the key is not overwritten: %w", err)
+	}
+	if _, err := f.WriteString(pem); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	var quoted bytes.Buffer
+	for rest := record; rest != ""; { // strings of a TXT record hold 255 octets
+		n := min(len(rest), 255)
+		fmt.Fprintf(&quoted, " %q", rest[:n])
+		rest = rest[n:]
+	}
+	_, err = fmt.Fprintf(w.stdout, "%s._domainkey.%s. IN TXT (%s )\n\nPut this into DNS, then into postern.toml:\n\n[dkim.%q]\nkeys = { %q = %q }\n\n[outbound]\nsign = [%q]\n",
+		c.Selector, c.Domain, strings.TrimRight(quoted.String(), " "), c.Domain, c.Selector, c.Out, c.Domain)
+	return err
+}

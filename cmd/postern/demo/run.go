@@ -1,0 +1,253 @@
+package demo
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/policy/ledger"
+)
+
+// Demo is a running demonstration: the mail system, the rest of the world and the gateway between them.
+type Demo struct {
+	Inside, World *MailSystem
+	House         *house.House
+	dir           string
+	keys          map[string]ed25519.PrivateKey
+}
+
+// settings are those of the demo's gateway. It differs from the default in its size limit, so that a message over it is
+// quickly sent, and in its rates, so that few messages are too many.
+const settings = `
+hostname = "gw.corp.example"
+data_dir = "data"
+domains = ["corp.example"]
+[[door]]
+name = "mx"
+listen = "127.0.0.1:0"
+xclient_networks = ["127.0.0.0/8"]
+[[door]]
+name = "submission"
+protocol = "submission"
+listen = "127.0.0.1:0"
+auth = "smtp"
+xclient_networks = ["127.0.0.0/8"]
+[smtp]
+max_message_size = "1MB"
+[next_hop."default"]
+addresses = ["%s"]
+tls = "none"
+[outbound]
+addresses = ["%s"]
+tls = "none"
+sign = ["corp.example"]
+[dkim."corp.example"]
+keys = { demo = "%s" }
+`
+
+// Start starts all of it on loopback, in a folder of its own.
+func Start(ctx context.Context, log *slog.Logger) (_ *Demo, err error) {
+	d := &Demo{}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	if d.dir, err = os.MkdirTemp("", "postern-demo-"); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
+	users := map[string]string{"ben@corp.example": "secret-ben", "carla@corp.example": "secret-carla", "postmaster@corp.example": "secret-pm"}
+	if d.Inside, err = NewMailSystem("corp.example", false, users); err != nil {
+		return nil, err
+	}
+	if d.World, err = NewMailSystem("world.example", true, nil); err != nil {
+		return nil, err
+	}
+	cfg, err := d.configure()
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := d.resolver()
+	if err != nil {
+		return nil, err
+	}
+	if d.House, err = house.Open(cfg, house.Outside{Log: log, Resolver: resolver}); err != nil {
+		return nil, err
+	}
+	return d, d.House.Listen(ctx)
+}
+
+func (d *Demo) configure() (*config.Config, error) {
+	key, err := writeKey(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(settings, d.Inside.SMTP, d.World.SMTP, key)
+	cfg, err := config.Parse(filepath.Join(d.dir, "postern.toml"), []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+		return nil, problems
+	}
+	return cfg, nil
+}
+
+func (d *Demo) resolver() (*dns.Resolver, error) {
+	zone, err := files.ReadFile("zone.txt")
+	if err != nil {
+		return nil, err
+	}
+	var published string
+	if d.keys, published, err = signers([]string{"friend.example", "news.example", "shop.example"}); err != nil {
+		return nil, err
+	}
+	return dns.NewZoneResolver(string(zone) + published)
+}
+
+// Close stops everything and leaves nothing behind.
+func (d *Demo) Close() {
+	if d.House != nil {
+		d.House.Close()
+	}
+	for _, m := range []*MailSystem{d.Inside, d.World} {
+		if m != nil {
+			m.Close()
+		}
+	}
+	if d.dir != "" {
+		_ = os.RemoveAll(d.dir) // a folder for temporary files is left at worst
+	}
+}
+
+// Result is what became of a case.
+type Result struct {
+	Case   Case
+	Answer Answer
+	// Verdict, Why and Symbols are those of the ledger.
+	ID, Verdict, Why string
+	Symbols          []string
+	// Missed says what was expected and did not come, "" if all was as expected.
+	Missed string
+}
+
+// Run plays one case and compares what became of it with what is expected.
+func (d *Demo) Run(ctx context.Context, c Case) (Result, error) {
+	raw, err := build(c, d.keys)
+	if err != nil {
+		return Result{}, err
+	}
+	var doors [2]string
+	for i, a := range d.House.Addresses() {
+		doors[i] = a.Address
+	}
+	r := Result{Case: c}
+	before := d.Inside.Taken() + d.World.Taken()
+	for n := range c.Repeat {
+		if r.Answer, err = send(ctx, doors[0], doors[1], c, raw); err != nil {
+			return r, err
+		}
+		if r.Answer.Code == c.WantCode && n > 0 {
+			break
+		}
+	}
+	if err := d.look(ctx, &r); err != nil {
+		return r, err
+	}
+	r.Missed = d.missed(r, d.Inside.Taken()+d.World.Taken()-before)
+	return r, nil
+}
+
+// look finds the record of the case: the newest one.
+func (d *Demo) look(ctx context.Context, r *Result) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		if err := d.House.Ledger.Flush(ctx); err != nil {
+			return fmt.Errorf("demo ledger: %w", err)
+		}
+		found, err := d.House.Ledger.Connections(ctx, ledger.Filter{Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(found) == 1 && !seen(r, found[0].ID) {
+			record, err := d.House.Ledger.Explain(ctx, found[0].ID)
+			if err != nil {
+				return err
+			}
+			r.read(record)
+			return nil
+		}
+		select { // the connection's record is written when it has ended
+		case <-ctx.Done():
+			return errors.New("demo: the connection left no record")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// seen says whether the id is of another case: the answer names its own where it is a refusal.
+func seen(r *Result, id string) bool {
+	return strings.Contains(r.Answer.Text, "(") && r.Answer.Code >= 400 && !strings.Contains(r.Answer.Text, id)
+}
+
+func (r *Result) read(record *ledger.Record) {
+	c := record.Connection
+	r.ID = c.ID
+	for _, f := range c.Findings {
+		r.Symbols = append(r.Symbols, f.Symbol)
+	}
+	if len(record.Transactions) == 0 {
+		r.Verdict, r.Why = "-", r.Answer.Text
+		return
+	}
+	t := record.Transactions[len(record.Transactions)-1]
+	r.ID, r.Why = t.ID, t.Decisive
+	for _, f := range t.Findings {
+		r.Symbols = append(r.Symbols, f.Symbol)
+	}
+	for _, to := range t.Recipients {
+		r.Verdict = to.Disposition.String()
+	}
+	if r.Why == "" || r.Answer.At != "message" && r.Answer.At != "BDAT" {
+		r.Why = r.Answer.Text
+	}
+}
+
+// missed compares. taken is how many messages the two mail systems took meanwhile.
+func (d *Demo) missed(r Result, taken int) string {
+	var missed []string
+	c := r.Case
+	if r.Answer.Code != c.WantCode {
+		missed = append(missed, fmt.Sprintf("reply %d, want %d", r.Answer.Code, c.WantCode))
+	}
+	if c.WantVerdict != "" && r.Verdict != c.WantVerdict {
+		missed = append(missed, "verdict "+r.Verdict+", want "+c.WantVerdict)
+	}
+	for _, want := range c.WantSymbols {
+		found := false
+		for _, s := range r.Symbols {
+			found = found || s == want
+		}
+		if !found {
+			missed = append(missed, "no "+want)
+		}
+	}
+	want := 0
+	if r.Answer.Code == 250 && r.Verdict != "quarantine" {
+		want = 1
+	}
+	if c.Repeat == 1 && taken != want {
+		missed = append(missed, fmt.Sprintf("%d messages behind the gateway, want %d", taken, want))
+	}
+	return strings.Join(missed, "; ")
+}
