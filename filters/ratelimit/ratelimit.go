@@ -39,11 +39,11 @@ type Settings struct {
 // is far above what one of them sends to one company.
 func defaults() Settings {
 	return Settings{MaxKeys: 500_000, Limits: []Limit{
-		{Key: "client", Count: "connections", Rate: "1200/10m"},
-		{Key: "network", Count: "connections", Rate: "6000/10m"},
-		{Key: "client", Count: "messages", Rate: "3000/1h"},
-		{Key: "client", Count: "recipients", Rate: "10000/1h"},
-		{Key: "client+sender+recipient", Count: "recipients", Rate: "300/1h", Burst: 100},
+		{Key: "client", Count: "connections", Rate: "6000/10m"},
+		{Key: "network", Count: "connections", Rate: "30000/10m"},
+		{Key: "client", Count: "messages", Rate: "20000/1h"},
+		{Key: "client", Count: "recipients", Rate: "50000/1h"},
+		{Key: "client+sender+recipient", Count: "recipients", Rate: "10000/1h"},
 		{Key: "user", Count: "recipients", Rate: "2000/1h", Burst: 1000, Outbound: true},
 		{Key: "client", Count: "recipients", Rate: "100000/1h", Outbound: true},
 	}}

@@ -154,6 +154,9 @@ type ACME struct {
 // DKIM are the signing keys of a domain: selector to PEM file.
 type DKIM struct {
 	Keys map[string]string `toml:"keys"`
+	// UseFrom is the day from which on a selector signs, "2027-01-31"; without one it does at once. The latest that has
+	// come signs, so that a key can be published days before its time.
+	UseFrom map[string]string `toml:"use_from"`
 }
 
 // DNS names the resolvers; none are those of the system.

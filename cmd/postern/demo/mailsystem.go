@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 	"github.com/emersion/go-sasl"
@@ -129,7 +130,7 @@ func (m *MailSystem) deliver(to []string, raw []byte) error {
 		}
 		b.messages = append(b.messages, raw)
 		if b.user != nil {
-			if _, err := b.user.Append("INBOX", literal{bytes.NewReader(raw), int64(len(raw))}, nil); err != nil {
+			if _, err := b.user.Append("INBOX", literal{bytes.NewReader(raw), int64(len(raw))}, &imap.AppendOptions{}); err != nil {
 				return fmt.Errorf("append: %w", err)
 			}
 		}

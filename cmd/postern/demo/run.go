@@ -23,6 +23,7 @@ type Demo struct {
 	House         *house.House
 	dir           string
 	keys          map[string]ed25519.PrivateKey
+	last          string // the connection looked at last
 }
 
 // settings are those of the demo's gateway. It differs from the default in its size limit, so that a message over it is
@@ -50,6 +51,10 @@ tls = "none"
 addresses = ["%s"]
 tls = "none"
 sign = ["corp.example"]
+[[filters.ratelimit.limits]]
+key = "client"
+count = "messages"
+rate = "20/1h"
 [dkim."corp.example"]
 keys = { demo = "%s" }
 `
@@ -179,7 +184,8 @@ func (d *Demo) look(ctx context.Context, r *Result) error {
 		if err != nil {
 			return err
 		}
-		if len(found) == 1 && !seen(r, found[0].ID) {
+		if len(found) == 1 && d.isNew(r, found[0].ID) {
+			d.last = found[0].ID
 			record, err := d.House.Ledger.Explain(ctx, found[0].ID)
 			if err != nil {
 				return err
@@ -195,9 +201,9 @@ func (d *Demo) look(ctx context.Context, r *Result) error {
 	}
 }
 
-// seen says whether the id is of another case: the answer names its own where it is a refusal.
-func seen(r *Result, id string) bool {
-	return strings.Contains(r.Answer.Text, "(") && r.Answer.Code >= 400 && !strings.Contains(r.Answer.Text, id)
+// isNew says whether the connection is that of this case: ids are sorted by time, and a refusal names its own.
+func (d *Demo) isNew(r *Result, id string) bool {
+	return id > d.last && (r.Answer.Code < 400 || strings.Contains(r.Answer.Text, id))
 }
 
 func (r *Result) read(record *ledger.Record) {
@@ -218,7 +224,7 @@ func (r *Result) read(record *ledger.Record) {
 	for _, to := range t.Recipients {
 		r.Verdict = to.Disposition.String()
 	}
-	if r.Why == "" || r.Answer.At != "message" && r.Answer.At != "BDAT" {
+	if r.Why == "" || r.Answer.Code >= 400 && (r.Verdict == "accept" || r.Verdict == "tag" || r.Answer.At != "message" && r.Answer.At != "BDAT") {
 		r.Why = r.Answer.Text
 	}
 }

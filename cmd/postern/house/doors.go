@@ -158,7 +158,13 @@ func newSigner(cfg *config.Config, out Outside) (proxy.Signer, error) {
 	var keys []outbound.Key
 	for _, domain := range cfg.Outbound.Sign {
 		for selector, file := range cfg.DKIM[domain].Keys {
-			keys = append(keys, outbound.Key{Domain: domain, Selector: selector, File: file})
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, fmt.Errorf("[dkim.%q]: %w", domain, err)
+			}
+			// a date that can't be read was refused when the configuration was checked
+			from, _ := time.Parse(time.DateOnly, cfg.DKIM[domain].UseFrom[selector])
+			keys = append(keys, outbound.Key{Domain: domain, Selector: selector, PEM: text, From: from})
 		}
 	}
 	s, err := outbound.NewSigner(keys, out.Now)
