@@ -172,7 +172,7 @@ func (d *Demo) Run(ctx context.Context, c Case) (Result, error) {
 	return r, nil
 }
 
-// look finds the record of the case: the newest one.
+// look finds the record of the case: that of the id in a refusal, else the newest.
 func (d *Demo) look(ctx context.Context, r *Result) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -180,18 +180,18 @@ func (d *Demo) look(ctx context.Context, r *Result) error {
 		if err := d.House.Ledger.Flush(ctx); err != nil {
 			return fmt.Errorf("demo ledger: %w", err)
 		}
-		found, err := d.House.Ledger.Connections(ctx, ledger.Filter{Limit: 1})
+		id, err := d.connection(ctx, r)
 		if err != nil {
 			return err
 		}
-		if len(found) == 1 && d.isNew(r, found[0].ID) {
-			d.last = found[0].ID
-			record, err := d.House.Ledger.Explain(ctx, found[0].ID)
-			if err != nil {
-				return err
-			}
+		record, err := d.House.Ledger.Explain(ctx, id)
+		if err == nil && record.Connection != nil && record.Connection.ID != d.last {
+			d.last = record.Connection.ID
 			r.read(record)
 			return nil
+		}
+		if err != nil && !errors.Is(err, ledger.ErrUnknown) {
+			return err
 		}
 		select { // the connection's record is written when it has ended
 		case <-ctx.Done():
@@ -201,9 +201,17 @@ func (d *Demo) look(ctx context.Context, r *Result) error {
 	}
 }
 
-// isNew says whether the connection is that of this case: ids are sorted by time, and a refusal names its own.
-func (d *Demo) isNew(r *Result, id string) bool {
-	return id > d.last && (r.Answer.Code < 400 || strings.Contains(r.Answer.Text, id))
+// connection is the id to look for.
+func (d *Demo) connection(ctx context.Context, r *Result) (string, error) {
+	if _, id, ok := strings.Cut(r.Answer.Text, " (0"); ok && r.Answer.Code >= 400 {
+		id, _, _ = strings.Cut("0"+id, ".")
+		return strings.TrimSuffix(id, ")"), nil
+	}
+	found, err := d.House.Ledger.Connections(ctx, ledger.Filter{Limit: 1})
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0].ID, nil
 }
 
 func (r *Result) read(record *ledger.Record) {
