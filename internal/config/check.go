@@ -205,10 +205,19 @@ func (k *checker) smtp() {
 	k.oneOf("smtp.early_input", s.EarlyInput, "reject", "report")
 	k.oneOf("smtp.disclose.inbound", s.Disclose.Inbound, "full", "short")
 	k.oneOf("smtp.disclose.outbound", s.Disclose.Outbound, "full", "short")
-	if s.HeaderName == "" || strings.Trim(s.HeaderName, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+	for i, name := range s.StripHeaders {
+		if !isFieldName(strings.TrimSuffix(name, "*")) {
+			k.bad(fmt.Sprintf("smtp.strip_headers[%d]", i), "%q is not the name of a header field; write a name, or the front of one and \"*\", as in \"X-MS-Exchange-Organization-*\"", name)
+		}
+	}
+	if !isFieldName(s.HeaderName) {
 		k.bad("smtp.header_name", "%q is not the name of a header field; use letters, digits and hyphens, as in \"X-Postern\"", s.HeaderName)
 	}
 	if strings.Trim(s.SubjectTag, " !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz{|}~") != "" {
 		k.bad("smtp.subject_tag", "%q holds characters that a header can't; use plain ASCII, as in \"[SPAM]\"", s.SubjectTag)
 	}
+}
+
+func isFieldName(name string) bool {
+	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func (k *checker) nextHops() {
@@ -72,7 +73,7 @@ func (k *checker) outbound() {
 
 func (k *checker) tls() {
 	t := &k.c.TLS
-	k.oneOf("tls.min_version", t.MinVersion, "1.0", "1.1", "1.2", "1.3")
+	k.oneOf("tls.min_version", t.MinVersion, "1.2", "1.3") // RFC 8996: the older ones must not be used
 	for i, c := range t.Certificates {
 		path := "tls.certificate[" + strconv.Itoa(i) + "]"
 		if c.Cert == "" || c.Key == "" {
@@ -101,13 +102,22 @@ func (k *checker) dkim() {
 	for _, domain := range slices.Sorted(maps.Keys(k.c.DKIM)) {
 		path := JoinKey("dkim", domain)
 		k.domain(path, domain)
-		keys := k.c.DKIM[domain].Keys
+		keys, from := k.c.DKIM[domain].Keys, k.c.DKIM[domain].UseFrom
 		if len(keys) == 0 {
 			k.bad(path+".keys", "is missing; write keys = { selector = \"file.pem\" }")
 		}
 		for _, selector := range slices.Sorted(maps.Keys(keys)) {
 			k.domain(JoinKey(path+".keys", selector), selector)
 			k.readable(JoinKey(path+".keys", selector), keys[selector])
+		}
+		for _, selector := range slices.Sorted(maps.Keys(from)) {
+			key := JoinKey(path+".use_from", selector)
+			if _, ok := keys[selector]; !ok {
+				k.bad(key, "there is no key of this selector in keys; add it there, or take this day away")
+			}
+			if _, err := time.Parse(time.DateOnly, from[selector]); err != nil {
+				k.bad(key, "%q is not a day; write year, month and day, as in \"2027-01-31\"", from[selector])
+			}
 		}
 	}
 }

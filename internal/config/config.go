@@ -95,7 +95,7 @@ type SMTP struct {
 	SubjectTag     string   `toml:"subject_tag"`
 	// StripHeaders are fields that only we or the server behind us may set; "*" ends a prefix.
 	StripHeaders []string `toml:"strip_headers"`
-	Disclose       Disclose `toml:"disclose"`
+	Disclose     Disclose `toml:"disclose"`
 }
 
 // Disclose says how much a refused sender is told: "full" the reasons, "short" a constant text.
@@ -221,7 +221,7 @@ func Default() *Config {
 			IdleTimeout: Duration(5 * time.Minute), SessionTimeout: Duration(time.Hour),
 			BareNewline: "reject", EarlyInput: "reject", HeaderName: "X-Postern",
 			StripHeaders: []string{"X-MS-Exchange-Organization-*"},
-			Disclose: Disclose{Inbound: "full", Outbound: "full"},
+			Disclose:     Disclose{Inbound: "full", Outbound: "full"},
 		},
 		TLS:        TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},
 		DNS:        DNS{Timeout: Duration(5 * time.Second)},
