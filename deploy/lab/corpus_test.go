@@ -141,9 +141,9 @@ func checkCorpus(t *testing.T, p *lab.Postern, postfix *lab.Postfix, messages []
 			t.Errorf("%s at the next hop is none of those accepted, or stands there twice:\n%.400q", name, below(raw))
 		}
 	}
-	for _, n := range want {
-		if n > 0 {
-			t.Errorf("%d accepted messages are not at the next hop as they were sent", n)
+	for _, m := range messages {
+		if fate(m) == "250 delivered" && want[digest(m.raw)] > 0 {
+			t.Errorf("%s was accepted and is not at the next hop as it was sent", m.name)
 		}
 	}
 	names := make([]string, 0, len(fates))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func load(door, prefix string) (acked []string, lost int) {
 		id := prefix + strconv.Itoa(i) + "-"
 		spam := ""
 		if i%4 == 3 { // some are to be held
-			spam = "URGENT: Barrister John, next of kin, plane crash, USD 18,500,000.00, 100% risk free, strictly confidential, 40 percent of the total sum\r\n"
+			spam = scam
 		}
 		raw := fmt.Sprintf("From: a@friend.example\r\nTo: ben@corp.test\r\nSubject: load\r\nMessage-ID: <%s@friend.example>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n\r\nid=%s\r\n%s%s", id, id, spam,
 			bytes.Repeat([]byte("some text of the message\r\n"), 50+i%400))
@@ -130,7 +131,7 @@ func deliveredAll(t *testing.T, p *lab.Postern, postfix *lab.Postfix, acknowledg
 func addHeld(t *testing.T, dataDir string, all map[string][]byte) (count int) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(dataDir, "quarantine"), func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || filepath.Ext(path) != "" {
+		if err != nil || entry.IsDir() || strings.Contains(entry.Name(), ".db") {
 			return err
 		}
 		raw, err := os.ReadFile(path)

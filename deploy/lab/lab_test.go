@@ -90,6 +90,10 @@ func only(t *testing.T, p *lab.Postfix) string {
 	return ""
 }
 
+// scam is a text that the default policy holds.
+const scam = "I am Barrister John. The sum of USD 18,500,000.00 (eighteen million five hundred thousand United States Dollars) " +
+	"of a late customer who died in a plane crash without next of kin.\r\nYou get 40 percent of the total sum. Strictly confidential, 100% risk free. Send your bank account.\r\n"
+
 // A held message is released by the CLI while the gateway runs: it is delivered once, however often it is asked for.
 func TestReleaseDeliversOnce(t *testing.T) {
 	t.Parallel()
@@ -98,8 +102,7 @@ func TestReleaseDeliversOnce(t *testing.T) {
 	p := lab.NewPostern(t, program, settings(door, postfix.Addr))
 	p.Start(t)
 	raw := "From: A <a@friend.example>\r\nTo: ben@corp.test\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@friend.example>\r\n" +
-		"Subject: URGENT BUSINESS PROPOSAL\r\n\r\n" + "I am Barrister John. The sum of USD 18,500,000.00 (eighteen million five hundred thousand United States Dollars) " +
-		"of a late customer who died in a plane crash without next of kin.\r\nYou get 40 percent of the total sum. Strictly confidential, 100% risk free. Send your bank account.\r\n"
+		"Subject: URGENT BUSINESS PROPOSAL\r\n\r\n" + scam
 	c, err := lab.DialClient(door, "")
 	if err != nil {
 		t.Fatal(err)
