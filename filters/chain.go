@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/dns"
 	"postern/internal/mail"
 )
 
@@ -91,6 +92,8 @@ func (r *Run) Close() { r.cancel() }
 func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 	r.tx.Stage = stage
 	first := len(r.tx.Findings)
+	// a budget for each stage: what is looked up before the message must not starve what is looked up for it
+	ctx = dns.WithBudget(ctx, dns.DefaultBudget())
 	if stage == mail.StageMessage {
 		r.await(r.pending)
 		r.pending = nil
@@ -104,7 +107,7 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 			if l.Spec.Background && stage != mail.StageMessage {
 				// it reads a copy: the transaction goes on while it works
 				snapshot := *r.tx
-				r.pending = append(r.pending, r.begin(r.ctx, l, &snapshot))
+				r.pending = append(r.pending, r.begin(dns.WithBudget(r.ctx, dns.DefaultBudget()), l, &snapshot))
 				continue
 			}
 			now = append(now, r.begin(ctx, l, r.tx))

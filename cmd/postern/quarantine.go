@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 
+	"postern/cmd/postern/house"
 	"postern/internal/mail"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
@@ -27,7 +29,11 @@ func openQuarantine(f where) (*quarantine.Quarantine, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	q, err := quarantine.Open(filepath.Join(cfg.DataDir, "quarantine"), quiet())
+	dir := filepath.Join(cfg.DataDir, "quarantine")
+	if err := enter(cfg.DataDir, dir); err != nil {
+		return nil, "", err
+	}
+	q, err := quarantine.Open(dir, quiet())
 	return q, filepath.Join(cfg.DataDir, "queue"), err
 }
 
@@ -45,12 +51,15 @@ type quarantineListCommand struct {
 func (c *quarantineListCommand) Run(w world) (err error) {
 	q, _, err := openQuarantine(c.where)
 	if err != nil {
-		return err
+		return none(w, err)
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	items, err := q.List(w.ctx, quarantine.Filter{State: quarantine.State(c.State), Recipient: c.Recipient, Text: c.Text, Limit: c.Limit})
 	if err != nil {
 		return err
+	}
+	if len(items) == 0 {
+		fmt.Fprintln(w.stderr, "postern: no message")
 	}
 	for _, i := range items {
 		switch {
@@ -118,7 +127,11 @@ func (c *quarantineShowCommand) Run(w world) (err error) {
 
 func unknown(w world, id string, err error) error {
 	if errors.Is(err, quarantine.ErrUnknown) || errors.Is(err, quarantine.ErrTaken) || errors.Is(err, queue.ErrNotFound) {
-		fmt.Fprintf(w.stderr, "postern: %s: %v\n", ledger.Printable(id), err)
+		why := err.Error()
+		if !strings.HasPrefix(why, id+":") {
+			why = id + ": " + why
+		}
+		fmt.Fprintln(w.stderr, "postern:", ledger.Printable(why))
 		return errNo
 	}
 	return err
@@ -136,25 +149,24 @@ func (c *quarantineReleaseCommand) Run(w world) error {
 	})
 }
 
-// release takes the item for itself, puts it on the queue and says so. Of any number of callers one gets that far.
-func release(w world, q *quarantine.Quarantine, queueDir, id string) (err error) {
+// release takes the item for itself and puts it into the queue's folder. Of any number of callers one gets that far.
+func release(w world, q *quarantine.Quarantine, queueDir, id string) error {
 	if err := q.Claim(w.ctx, id, whoami()); err != nil {
 		return err
 	}
-	item, message, err := q.Get(w.ctx, id)
-	if err != nil {
-		return errors.Join(err, q.Return(w.ctx, id))
-	}
-	defer func() { err = errors.Join(err, message.Close()) }()
 	if err := os.MkdirAll(queueDir, 0o700); err != nil {
 		return errors.Join(err, q.Return(w.ctx, id))
 	}
-	queued := proxy.QueueItem{ID: id + "-r", Route: item.Route, From: item.From, Params: item.Params, Recipients: item.Recipients,
-		Why: "released by " + whoami()}
-	if err := queue.WriteItem(queueDir, queued, mail.Copy{Message: message}); err != nil {
+	queued := false
+	err := house.Release(w.ctx, q, id, func(item proxy.QueueItem, c mail.Copy) error {
+		err := queue.WriteItem(queueDir, item, c)
+		queued = err == nil
+		return err
+	})
+	if err != nil && !queued { // once queued it must not be held again; the gateway finishes it at its next start
 		return errors.Join(err, q.Return(w.ctx, id))
 	}
-	return q.Finish(w.ctx, id)
+	return err
 }
 
 func whoami() string {

@@ -89,6 +89,9 @@ func FuzzParsePath(f *testing.F) {
 
 func TestReplyStaysInItsLine(t *testing.T) {
 	r := NewReply(550, "5.1.1", "%s", "no\r\n250 ok\x1b[2J"+strings.Repeat("x", 1000)).WithID("ID1")
+	if !strings.HasSuffix(string(r.AppendWire(nil)), " (ID1)\r\n") {
+		t.Errorf("the id is cut off: %q", r.AppendWire(nil))
+	}
 	for _, line := range strings.SplitAfter(string(r.AppendWire(nil)), "\r\n") {
 		if line == "" {
 			continue

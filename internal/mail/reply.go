@@ -34,9 +34,15 @@ func (r Reply) Permanent() bool { return r.Code >= 500 }
 
 // WithID puts the id of a connection or transaction behind the text of a refusal, for the sender to quote.
 func (r Reply) WithID(id string) Reply {
-	if r.Code >= 400 && id != "" && !strings.HasSuffix(r.Text, "("+id+")") {
-		r.Text += " (" + id + ")"
+	if r.Code < 400 || id == "" || strings.HasSuffix(r.Text, "("+id+")") {
+		return r
 	}
+	at := strings.LastIndexByte(r.Text, '\n') + 1
+	last := r.Text[at:]
+	if room := maxReplyText - len(id) - 3; len(last) > room { // the id is what the sender's admin will ask for
+		last = strings.ToValidUTF8(last[:room], "")
+	}
+	r.Text = r.Text[:at] + last + " (" + id + ")"
 	return r
 }
 
@@ -70,7 +76,7 @@ func (r Reply) String() string {
 
 func appendPrintable(b []byte, line string) []byte {
 	if len(line) > maxReplyText {
-		line = line[:maxReplyText]
+		line = strings.ToValidUTF8(line[:maxReplyText], "")
 	}
 	for i := range len(line) {
 		c := line[i]

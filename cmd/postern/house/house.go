@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
@@ -86,7 +87,37 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout,
 	}
 	h.Gateway.Use(setup(cfg, h.Judge))
-	return h, nil
+	return h, h.finishReleases()
+}
+
+// finishReleases puts on the queue what was claimed for release when the program last died.
+func (h *House) finishReleases() error {
+	ctx := context.Background()
+	items, err := h.Quarantine.Unfinished(ctx)
+	for _, i := range items {
+		err = errors.Join(err, Release(ctx, h.Quarantine, i.ID, func(item proxy.QueueItem, c mail.Copy) error {
+			return h.Queue.Put(ctx, item, c)
+		}))
+	}
+	return err
+}
+
+// Release puts a claimed message on a queue, as it came, and says that it is safe there. It is not judged again.
+func Release(ctx context.Context, q *quarantine.Quarantine, id string, put func(proxy.QueueItem, mail.Copy) error) (err error) {
+	item, message, err := q.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, message.Close()) }()
+	why := "released"
+	if item.By != "" {
+		why += " by " + item.By
+	}
+	queued := proxy.QueueItem{ID: id + "-r", Route: item.Route, From: item.From, Params: item.Params, Recipients: item.Recipients, Why: why}
+	if err := put(queued, mail.Copy{Message: message}); err != nil {
+		return err
+	}
+	return q.Finish(ctx, id)
 }
 
 func (h *House) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
