@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"postern/filters"
-	"postern/filters/dkim/signature"
+	"postern/internal/mail/signature"
 	"postern/internal/config"
 	"postern/internal/mail"
 )
