@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"postern/cmd/postern/house"
 	"postern/filters"
-	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/policy/ledger"
 	"postern/proxy/outbound"
 )
 
@@ -39,9 +40,9 @@ func (c *spfCommand) Run(w world) error {
 	}
 	for _, f := range found {
 		if s, ok := f.Value.(filters.SPF); ok {
-			fmt.Fprintf(w.stdout, "spf=%s  %s for %s from %s\n", s.Result, f.Symbol, s.Domain, ip)
+			fmt.Fprintf(w.stdout, "spf=%s  %s for %s from %s\n", s.Result, f.Symbol, ledger.Printable(s.Domain), ip)
 			if s.Why != "" {
-				fmt.Fprintf(w.stdout, "  %s\n", s.Why)
+				fmt.Fprintf(w.stdout, "  %s\n", ledger.Printable(s.Why))
 			}
 			if s.Result == "pass" {
 				return nil
@@ -53,12 +54,9 @@ func (c *spfCommand) Run(w world) error {
 
 // runFilter runs one filter by itself.
 func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.Stage) ([]mail.Finding, error) {
-	cfg, err := f.read()
-	if err != nil && f.Config != "" {
-		return nil, err
-	}
+	cfg, err := f.offline()
 	if err != nil {
-		cfg = config.Default()
+		return nil, err
 	}
 	var others []string
 	for _, k := range house.KnownFilters() {
@@ -106,10 +104,17 @@ func (c *dkimVerifyCommand) Run(w world) error {
 			signatures, _ := f.Value.(filters.DKIM)
 			for _, g := range signatures {
 				passed = passed || g.Result == "pass"
-				fmt.Fprintf(w.stdout, "%s: dkim=%s d=%s s=%s a=%s %d bits %s\n", s.name, g.Result, g.Domain, g.Selector, g.Algorithm, g.KeyBits, g.Why)
+				line := fmt.Sprintf("%s: dkim=%s d=%s s=%s a=%s", s.name, g.Result, g.Domain, g.Selector, g.Algorithm)
+				if g.KeyBits > 0 {
+					line += fmt.Sprintf(" %d bits", g.KeyBits)
+				}
+				if g.Why != "" {
+					line += ": " + g.Why
+				}
+				fmt.Fprintln(w.stdout, ledger.Printable(line))
 			}
 			if len(signatures) == 0 {
-				fmt.Fprintf(w.stdout, "%s: %s %s\n", s.name, f.Symbol, f.Evidence)
+				fmt.Fprintln(w.stdout, ledger.Printable(s.name+": dkim=none "+f.Symbol+" "+f.Evidence))
 			}
 		}
 		all = all && passed
@@ -147,6 +152,10 @@ func (c *dkimKeygenCommand) Run(w world) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
+	file := c.Out // the settings may stand in another folder
+	if full, err := filepath.Abs(file); err == nil {
+		file = full
+	}
 	var quoted bytes.Buffer
 	for rest := record; rest != ""; { // strings of a TXT record hold 255 octets
 		n := min(len(rest), 255)
@@ -154,6 +163,6 @@ func (c *dkimKeygenCommand) Run(w world) error {
 		rest = rest[n:]
 	}
 	_, err = fmt.Fprintf(w.stdout, "%s._domainkey.%s. IN TXT (%s )\n\nPut this into DNS, then into postern.toml:\n\n[dkim.%q]\nkeys = { %q = %q }\n\n[outbound]\nsign = [%q]\n",
-		c.Selector, c.Domain, strings.TrimRight(quoted.String(), " "), c.Domain, c.Selector, c.Out, c.Domain)
+		c.Selector, c.Domain, strings.TrimRight(quoted.String(), " "), c.Domain, c.Selector, file, c.Domain)
 	return err
 }

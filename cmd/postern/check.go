@@ -11,9 +11,9 @@ import (
 
 	"postern/cmd/postern/house"
 	"postern/filters"
-	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/ledger"
 )
 
 type checkCommand struct {
@@ -76,7 +76,7 @@ type checker struct {
 }
 
 func (c *checkCommand) prepare() (*checker, error) {
-	cfg, err := c.configuration()
+	cfg, err := c.offline()
 	if err != nil {
 		return nil, err
 	}
@@ -120,15 +120,6 @@ func parseEnvelope(text string) (mail.Address, error) {
 		return mail.Address{}, nil
 	}
 	return mail.ParseAddress(strings.Trim(text, "<>"))
-}
-
-// configuration is the one that is named or found, else the built-in one.
-func (c *checkCommand) configuration() (*config.Config, error) {
-	cfg, err := c.read()
-	if err == nil || c.Config != "" {
-		return cfg, err
-	}
-	return config.Default(), nil
 }
 
 func (k *checker) judge(ctx context.Context, s source) verdictJSON {
@@ -256,10 +247,11 @@ func (c *checkCommand) print(w world, v verdictJSON) error {
 		_, err = fmt.Fprintf(w.stdout, "%s\n", line)
 		return err
 	}
-	_, err := fmt.Fprintf(w.stdout, "%s: %s, score %.1f of %.1f (%s)\n", v.File, v.Disposition, v.Score, v.Required.Tag, v.decisive)
+	_, err := fmt.Fprintf(w.stdout, "%s: %s, score %.1f: %s\n", ledger.Printable(v.File), v.Disposition, v.Score, ledger.Printable(v.decisive))
 	for _, s := range v.Symbols {
-		if err == nil {
-			_, err = fmt.Fprintf(w.stdout, "  %6.1f  %-28s %s\n", s.Score, s.Name, strings.Join(s.Evidence, "; "))
+		if err == nil { // the evidence is text of the message
+			line := fmt.Sprintf("  %6.1f  %-28s %s", s.Score, s.Name, strings.Join(s.Evidence, "; "))
+			_, err = fmt.Fprintln(w.stdout, ledger.Printable(strings.TrimRight(line, " ")))
 		}
 	}
 	return err

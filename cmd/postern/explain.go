@@ -22,6 +22,9 @@ func openLedger(f where) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := enter(cfg.DataDir, cfg.LedgerFile()); err != nil {
+		return nil, err
+	}
 	return ledger.Open(cfg.LedgerFile(), quiet())
 }
 

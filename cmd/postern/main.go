@@ -27,6 +27,8 @@ var errNo = errors.New("no")
 // usageError is wrong use or a wrong configuration.
 type usageError struct{ error }
 
+func (u usageError) Unwrap() error { return u.error }
+
 // world is what commands read and write.
 type world struct {
 	ctx            context.Context
@@ -76,19 +78,37 @@ func run(w world, args []string) int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(w.stderr, "postern: %v\nTry: postern --help\n", err)
+		fmt.Fprintf(w.stderr, "postern: %v\nTry: %s --help\n", err, named(err))
 		return exitUsage
 	}
 	return code(w, command.Run(w))
 }
 
+// named is the command, as far as it is known, that a mistake on the command line was made with.
+func named(err error) string {
+	name := "postern"
+	var mistake *kong.ParseError
+	if errors.As(err, &mistake) {
+		for _, p := range mistake.Context.Path {
+			if p.Command != nil {
+				name += " " + p.Command.Name
+			}
+		}
+	}
+	return name
+}
+
 // code turns the outcome of a command into the exit code, and says what went wrong.
 func code(w world, err error) int {
 	var usage usageError
+	var missing notYet
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errNo):
+		return exitNo
+	case errors.As(err, &missing):
+		fmt.Fprintln(w.stderr, "postern:", missing)
 		return exitNo
 	case errors.As(err, &usage):
 		fmt.Fprintln(w.stderr, "postern:", usage.error)

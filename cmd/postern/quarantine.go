@@ -64,7 +64,7 @@ func (c *quarantineListCommand) Run(w world) (err error) {
 	for _, i := range items {
 		switch {
 		case c.JSON:
-			err = printJSON(w, i)
+			err = printJSON(w, inWords(i))
 		case c.IDs:
 			_, err = fmt.Fprintln(w.stdout, i.ID)
 		default:
@@ -76,6 +76,21 @@ func (c *quarantineListCommand) Run(w world) (err error) {
 		}
 	}
 	return nil
+}
+
+// heldJSON is an item as it is told to other programs: addresses are text.
+type heldJSON struct {
+	quarantine.Item
+	From       string   `json:"from"`
+	Recipients []string `json:"recipients"`
+}
+
+func inWords(i quarantine.Item) heldJSON {
+	h := heldJSON{Item: i, From: i.From.String()}
+	for _, r := range i.Recipients {
+		h.Recipients = append(h.Recipients, r.Address.String())
+	}
+	return h
 }
 
 func addresses(list []mail.Recipient) string {
@@ -103,7 +118,12 @@ func (c *quarantineShowCommand) Run(w world) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	item, message, err := q.Get(w.ctx, c.ID)
+	ids := copies(w, q, c.ID)
+	if len(ids) > 1 {
+		fmt.Fprintf(w.stderr, "postern: %s is held as %s\n", c.ID, strings.Join(ids, ", "))
+		return errNo
+	}
+	item, message, err := q.Get(w.ctx, ids[0])
 	if err != nil {
 		return unknown(w, c.ID, err)
 	}
@@ -113,7 +133,7 @@ func (c *quarantineShowCommand) Run(w world) (err error) {
 		_, err = io.Copy(w.stdout, message.Open())
 		return err
 	case c.JSON:
-		return printJSON(w, item)
+		return printJSON(w, inWords(item))
 	}
 	fmt.Fprintf(w.stdout, "id         %s (%s)\nheld       %s\nfrom       <%s>, client %s\nto         %s\nsubject    %s\nscore      %.1f\nwhy        %s\n",
 		item.ID, item.State, item.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(item.From.String()), item.Client,
@@ -123,6 +143,34 @@ func (c *quarantineShowCommand) Run(w world) (err error) {
 	}
 	_, err = fmt.Fprintf(w.stdout, "%d octets; postern quarantine show --raw %s prints them\n", item.Size, item.ID)
 	return err
+}
+
+// copies gives the ids under which a message is held: the sender, the header and the log have the message's own id, of
+// which several copies may be held. An id that nothing is held under is given back.
+func copies(w world, q *quarantine.Quarantine, id string) []string {
+	held := func(id string) bool {
+		_, message, err := q.Get(w.ctx, id)
+		if err == nil {
+			_ = message.Close() // opened for reading only
+		}
+		return err == nil
+	}
+	if strings.Contains(id, "-") || !mail.ValidID(id) || held(id) {
+		return []string{id}
+	}
+	const most = 50
+	var all []string
+	for n := 1; n <= most; n++ {
+		for _, end := range []string{"", "-refused"} {
+			if one := fmt.Sprintf("%s-%d%s", id, n, end); held(one) {
+				all = append(all, one)
+			}
+		}
+	}
+	if all == nil {
+		return []string{id}
+	}
+	return all
 }
 
 func unknown(w world, id string, err error) error {
@@ -197,7 +245,11 @@ func eachID(w world, f where, ids []string, done string, do func(q *quarantine.Q
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	var no error
+	var each []string
 	for _, id := range ids {
+		each = append(each, copies(w, q, id)...)
+	}
+	for _, id := range each {
 		err := unknown(w, id, do(q, queueDir, id))
 		switch {
 		case errors.Is(err, errNo):

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"postern/internal/mail"
 	"postern/policy/ledger"
 	"postern/proxy/queue"
 )
@@ -19,7 +20,8 @@ func queueDir(f where) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(cfg.DataDir, "queue"), nil
+	dir := filepath.Join(cfg.DataDir, "queue")
+	return dir, enter(cfg.DataDir, dir)
 }
 
 type queueListCommand struct {
@@ -31,11 +33,14 @@ type queueListCommand struct {
 func (c *queueListCommand) Run(w world) error {
 	dir, err := queueDir(c.where)
 	if err != nil {
-		return err
+		return none(w, err)
 	}
 	all, err := queue.List(dir)
 	if err != nil {
 		return err
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(w.stderr, "postern: no message")
 	}
 	for _, s := range all {
 		if c.JSON {
@@ -87,7 +92,11 @@ func ask(w world, f where, verb queue.Verb, ids []string) error {
 		return err
 	}
 	for _, id := range ids {
-		if err := queue.Request(dir, verb, id); err != nil {
+		err := error(queue.ErrNotFound)
+		if mail.ValidID(id) {
+			err = queue.Request(dir, verb, id)
+		}
+		if err != nil {
 			return unknown(w, id, err)
 		}
 		if _, err := fmt.Fprintf(w.stdout, "%s: asked the gateway to %s it\n", id, verb); err != nil {

@@ -17,13 +17,11 @@ type rulesLintCommand struct{ where }
 
 // Run reads the shipped rules and those of [rules] dir; a rule that can't be used is the answer no.
 func (c *rulesLintCommand) Run(w world) error {
-	dir := ""
-	if cfg, err := c.read(); err == nil {
-		dir = cfg.Rules.Dir
-	} else if c.Config != "" {
+	cfg, err := c.offline()
+	if err != nil {
 		return err
 	}
-	set, problems, err := defaultrules.Load(dir)
+	set, problems, err := defaultrules.Load(cfg.Rules.Dir)
 	if err != nil {
 		return err
 	}
@@ -50,7 +48,7 @@ func (c *rulesTestCommand) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w.stdout, "%s: %d hits\n", s.name, len(found))
+		fmt.Fprintf(w.stdout, "%s: %d hits\n", ledger.Printable(s.name), len(found))
 		for _, f := range found {
 			fmt.Fprintf(w.stdout, "  %-28s %s\n", f.Symbol, ledger.Printable(f.Evidence))
 		}

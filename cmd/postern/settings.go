@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"postern/cmd/postern/house"
 	"postern/internal/config"
@@ -28,6 +31,29 @@ func (f where) load() (*config.Config, error) {
 	return cfg, nil
 }
 
+// errNoFile says that no configuration is named, and none is where one is looked for.
+var errNoFile = fmt.Errorf("no configuration: name one with -c FILE, put one at %s, or start with\n  postern serve --domain example.com --next-hop exchange.internal:25", defaultFiles()[1])
+
+// offline is the configuration of commands that work without a gateway: the built-in one where there is no file. Of a
+// file only what such a command uses has to be right.
+func (f where) offline() (*config.Config, error) {
+	cfg, err := f.read()
+	if errors.Is(err, errNoFile) {
+		return config.Default(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	problems := slices.DeleteFunc(cfg.Check(house.KnownFilters()), func(p config.Problem) bool {
+		section, _, _ := strings.Cut(p.Key, ".")
+		return !slices.Contains([]string{"filters", "policy", "rules", "dns"}, section)
+	})
+	if len(problems) > 0 {
+		return nil, usageError{problems}
+	}
+	return cfg, nil
+}
+
 // read reads the configuration without checking whether it can work.
 func (f where) read() (*config.Config, error) {
 	file := f.Config
@@ -39,7 +65,7 @@ func (f where) read() (*config.Config, error) {
 		}
 	}
 	if file == "" {
-		return nil, usageError{fmt.Errorf("no configuration: name one with -c FILE, put one at %s, or start with\n  postern serve --domain example.com --next-hop exchange.internal:25", defaultFiles()[1])}
+		return nil, usageError{errNoFile}
 	}
 	cfg, err := config.Load(file)
 	if err != nil {
@@ -72,14 +98,12 @@ type configShowCommand struct{ where }
 
 // Run prints the configuration.
 func (c *configShowCommand) Run(w world) error {
-	cfg := config.Default()
-	if c.Config != "" {
-		var err error
-		if cfg, err = c.read(); err != nil {
-			return err
-		}
-	} else if found, err := c.read(); err == nil {
-		cfg = found
+	cfg, err := c.read()
+	if errors.Is(err, errNoFile) {
+		cfg, err = config.Default(), nil
+	}
+	if err != nil {
+		return err
 	}
 	return cfg.Show(w.stdout, house.KnownFilters())
 }

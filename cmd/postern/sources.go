@@ -30,27 +30,50 @@ func eachMessage(in io.Reader, paths []string, each func(source) error) error {
 			}
 			continue
 		}
-		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		info, err := os.Stat(path) // a link, or a pipe, that is named is followed
+		if err != nil {
+			return fmt.Errorf("read messages: %w", err)
+		}
+		if !info.IsDir() {
+			if err := readFile(path, each); err != nil {
+				return fmt.Errorf("read messages: %w", err)
+			}
+			continue
+		}
+		err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
 			if entry.IsDir() && entry.Name() == "tmp" && name != path { // Maildir: not delivered yet
 				return fs.SkipDir
 			}
-			if !entry.Type().IsRegular() {
+			if !entry.Type().IsRegular() || isMaildir(filepath.Dir(name)) { // what lies beside cur and new are a server's notes
 				return nil
 			}
-			f, err := os.Open(name)
-			if err != nil {
-				return err
-			}
-			return errors.Join(readMessages(name, f, each), f.Close())
+			return readFile(name, each)
 		})
 		if err != nil {
 			return fmt.Errorf("read messages: %w", err)
 		}
 	}
 	return nil
+}
+
+func isMaildir(dir string) bool {
+	for _, part := range []string{"cur", "new"} {
+		if info, err := os.Stat(filepath.Join(dir, part)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+func readFile(name string, each func(source) error) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(readMessages(name, f, each), f.Close())
 }
 
 // readMessages reads one message, or each of an mbox (RFC 4155), which begins with a "From " line.

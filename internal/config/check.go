@@ -22,7 +22,9 @@ type Known struct {
 // It reads files that are named, and touches no network.
 func (c *Config) Check(filters []Known) Problems {
 	k := checker{c: c}
-	k.top()
+	if !k.top() {
+		return k.found
+	}
 	k.doors()
 	k.smtp()
 	k.nextHops()
@@ -77,12 +79,13 @@ func (k *checker) domain(key, name string) {
 	}
 }
 
-func (k *checker) top() {
+// top looks at what stands above the sections. It is false for a configuration with nothing in it.
+func (k *checker) top() bool {
 	c := k.c
 	if len(c.Domains) == 0 && len(c.NextHops) == 0 && len(c.Doors) == 0 {
 		k.bad("", "nothing is configured; it needs domains = [\"example.com\"], a [[door]] with listen = \":25\", and "+
 			"[next_hop.\"default\"] with addresses = [\"exchange.internal:25\"]")
-		return
+		return false
 	}
 	if !mail.ValidDomain(c.Hostname) {
 		k.bad("hostname", "%q is not a host name; write the gateway's full name, as in \"mx.example.com\"", c.Hostname)
@@ -108,6 +111,7 @@ func (k *checker) top() {
 			k.bad(fmt.Sprintf("trusted_networks[%d]", i), "%q is the whole internet, which would make this an open relay; name your own networks", n)
 		}
 	}
+	return true
 }
 
 func (k *checker) doors() {
