@@ -98,8 +98,14 @@ func (l *literals) complete() {
 	}
 }
 
-// scan marks the strings that stand in a text.
-func (l *literals) scan(text string, seen []bool) {
+// bits is a set of literals by their numbers.
+type bits []uint64
+
+func (b bits) has(id int) bool { return b[id/64]&(1<<(id%64)) != 0 }
+
+// scan gives the strings that stand in a text.
+func (l *literals) scan(text string) bits {
+	seen := make(bits, len(l.words)/64+1)
 	at := 0
 	for i := range len(text) {
 		s := l.next[at+int(l.class[text[i]])]
@@ -109,8 +115,9 @@ func (l *literals) scan(text string, seen []bool) {
 		}
 		for ; s != 0; s = l.link[s] {
 			for _, id := range l.ends[s] {
-				seen[id] = true
+				seen[id/64] |= 1 << (id % 64)
 			}
 		}
 	}
+	return seen
 }

@@ -67,36 +67,25 @@ type outcome struct {
 // scanText is text that rules look at: pieces, each of which a rule sees by itself.
 type scanText struct {
 	pieces []string
-	// seen says which literals stand in it; nil if nobody has looked.
-	seen []bool
+	// seen says which literals stand in each piece; nil if nobody has looked.
+	seen []bits
 }
 
 // newScanText maps octets above 127 to the characters of the same number, so that an expression sees octets.
 func newScanText(pieces []string, l *literals) *scanText {
 	t := &scanText{pieces: pieces}
-	if l != nil {
-		t.seen = make([]bool, len(l.words))
-	}
 	for i, p := range pieces {
 		pieces[i] = octets(p)
 		if l != nil {
-			l.scan(p, t.seen)
+			t.seen = append(t.seen, l.scan(p))
 		}
 	}
 	return t
 }
 
-// may says whether the rule can match at all.
-func (t *scanText) may(r *rule) bool {
-	if t.seen == nil || r.needs == nil {
-		return true
-	}
-	for _, id := range r.needs {
-		if t.seen[id] {
-			return true
-		}
-	}
-	return false
+// may says whether an expression can match a piece at all.
+func (t *scanText) may(p *pattern, piece int) bool {
+	return t.seen == nil || p.needs.met(t.seen[piece])
 }
 
 func octets(text string) string {
@@ -160,10 +149,10 @@ func (m *matcher) run(r *rule) outcome {
 
 // find counts the matches, up to the rule's limit.
 func (p *pattern) find(t *scanText, r *rule) (count int, evidence string) {
-	if !t.may(r) {
-		return 0, ""
-	}
-	for _, piece := range t.pieces {
+	for i, piece := range t.pieces {
+		if !t.may(p, i) {
+			continue
+		}
 		if !r.multiple {
 			if at := p.re.FindStringIndex(piece); at != nil {
 				return 1, clip(piece[at[0]:at[1]])

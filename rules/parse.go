@@ -284,14 +284,7 @@ func (s *Set) collectLiterals() {
 		if l == nil || r.pattern == nil {
 			continue
 		}
-		for _, word := range r.pattern.any {
-			id := l.add(word)
-			if id < 0 { // the rule is simply always tried
-				r.needs = nil
-				break
-			}
-			r.needs = append(r.needs, id)
-		}
+		r.pattern.needs.number(l)
 	}
 	for _, l := range s.literals {
 		l.build()

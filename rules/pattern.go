@@ -12,8 +12,8 @@ import (
 // pattern is a regular expression with what must stand in a text for it to match at all.
 type pattern struct {
 	re *regexp.Regexp
-	// any are literals in lower case, one of which must be there; nil if nothing is known.
-	any []string
+	// needs says what must stand in a text for a match, nil if nothing is known.
+	needs *need
 }
 
 // parsePattern reads /re/mods or m{re}mods.
@@ -51,7 +51,7 @@ func parsePattern(text string) (*pattern, error) {
 	}
 	p := &pattern{re: re}
 	if tree, err := syntax.Parse(translated, syntax.Perl); err == nil {
-		p.any = required(tree, 0)
+		p.needs = required(tree, 0)
 	}
 	return p, nil
 }
@@ -247,16 +247,25 @@ func (t *translator) escape() error {
 	return nil
 }
 
-// required gives literals in lower case of which each match has one, nil if none are known.
-func required(n *syntax.Regexp, depth int) []string {
-	const shortest, most = 3, 24
+// need is what a text must hold: a literal in lower case, or all or one of others.
+type need struct {
+	literal string
+	// id is the literal's number once it has one, -1 for one that had no room: it counts as seen.
+	id  int
+	any bool // one of subs, else all of them
+	sub []*need
+}
+
+// required finds what each match of an expression holds, nil if nothing is known.
+func required(n *syntax.Regexp, depth int) *need {
+	const shortest = 3
 	if depth > 50 {
 		return nil
 	}
 	switch n.Op {
 	case syntax.OpLiteral:
 		if text := longestASCII(n.Rune); len(text) >= shortest {
-			return []string{text}
+			return &need{literal: text}
 		}
 	case syntax.OpCapture, syntax.OpPlus:
 		return required(n.Sub[0], depth+1)
@@ -264,42 +273,51 @@ func required(n *syntax.Regexp, depth int) []string {
 		if n.Min > 0 {
 			return required(n.Sub[0], depth+1)
 		}
-	case syntax.OpConcat:
-		var best []string
+	case syntax.OpConcat, syntax.OpAlternate:
+		all := &need{any: n.Op == syntax.OpAlternate}
 		for _, sub := range n.Sub {
-			if list := required(sub, depth+1); list != nil && better(list, best) {
-				best = list
-			}
-		}
-		return best
-	case syntax.OpAlternate:
-		var all []string
-		for _, sub := range n.Sub {
-			list := required(sub, depth+1)
-			if list == nil || len(all)+len(list) > most {
+			one := required(sub, depth+1)
+			switch {
+			case one != nil:
+				all.sub = append(all.sub, one)
+			case all.any: // that alternative needs nothing we know of
 				return nil
 			}
-			all = append(all, list...)
 		}
-		return all
+		if len(all.sub) > 0 {
+			return all
+		}
 	}
 	return nil
 }
 
-// better prefers few literals, then long ones.
-func better(a, b []string) bool {
-	if b == nil || len(a) != len(b) {
-		return b == nil || len(a) < len(b)
+// number gives the literals their numbers.
+func (n *need) number(l *literals) {
+	switch {
+	case n == nil:
+	case n.literal != "":
+		n.id = l.add(n.literal)
+	default:
+		for _, sub := range n.sub {
+			sub.number(l)
+		}
 	}
-	return shortestOf(a) > shortestOf(b)
 }
 
-func shortestOf(list []string) int {
-	n := len(list[0])
-	for _, s := range list {
-		n = min(n, len(s))
+// met says whether a text with these literals in it can match.
+func (n *need) met(seen bits) bool {
+	switch {
+	case n == nil:
+		return true
+	case n.literal != "":
+		return n.id < 0 || seen.has(n.id)
 	}
-	return n
+	for _, sub := range n.sub {
+		if sub.met(seen) == n.any {
+			return n.any
+		}
+	}
+	return !n.any
 }
 
 // longestASCII is the longest run of ASCII in a literal, in lower case: folding beyond ASCII is no business of ours.

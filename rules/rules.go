@@ -69,7 +69,6 @@ type rule struct {
 	header   headerSpec
 	negate   bool // !~
 	pattern  *pattern
-	needs    []int // the numbers of the pattern's literals
 	meta     *expr
 	score    float64
 	scored   bool // a score line stands for it
