@@ -98,16 +98,30 @@ type DMARC struct {
 	// Result is "pass", "fail", "none", "temperror" or "permerror".
 	Result string
 	// Policy is the one that applies to this message after sp, np and t: "none", "quarantine", "reject", "" without a
-	// record. Published is the p the record has; Record its text.
+	// record. Published is the p the record has; Record its text, Tags what it says, defaults filled in.
 	Policy, Published, Record string
-	// Domain is the author domain, Org its organizational domain, PolicyDomain where the record was found.
-	Domain, Org, PolicyDomain string
+	Tags                      DMARCTags
+	// Domain is the author domain, Org its organizational domain as far as it had to be found, PolicyDomain where the
+	// record was found, Method how: "treewalk" or "psl".
+	Domain, Org, PolicyDomain, Method string
 	// Aligned says what passed and is aligned: "dkim:example.org", "spf:example.org".
 	Aligned []string
 	// Rua are the addresses that want aggregate reports.
 	Rua []string
-	Why string
+	// Override says why the policy is not followed, the zero value if it is.
+	Override DMARCOverride
+	Why      string
 }
+
+// DMARCTags are the tags of a policy record (RFC 9989 section 4.7) that an aggregate report repeats. SP and NP are ""
+// where the record has none.
+type DMARCTags struct {
+	P, SP, NP, ADKIM, ASPF, FO string
+	Testing                    bool
+}
+
+// DMARCOverride is a reason not to follow a policy: its type in the words of RFC 9990 ("local_policy"), and a comment.
+type DMARCOverride struct{ Type, Comment string }
 
 // AuthResults implements mail.AuthResulter.
 func (d DMARC) AuthResults() []mail.AuthResult {

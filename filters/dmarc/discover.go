@@ -3,6 +3,7 @@ package dmarc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -19,49 +20,82 @@ type found struct {
 	record record
 }
 
-// lookup asks for the record of one domain. None and several are the same: nil (RFC 9989 section 4.10).
-func (f filter) lookup(ctx context.Context, domain string) (*found, error) {
-	texts, err := f.env.DNS.LookupTXT(ctx, "_dmarc."+domain)
-	if dns.IsNotFound(err) {
-		return nil, nil
+// search finds records and organizational domains for one message. It asks for each name once.
+type search struct {
+	dns *dns.Resolver
+	psl bool
+	// note hears of each step, nil for nobody.
+	note  func(string)
+	asked map[string]answer
+	// orgs are the organizational domains found so far.
+	orgs map[string]string
+}
+
+type answer struct {
+	found *found
+	err   error
+}
+
+func newSearch(r *dns.Resolver, psl bool, note func(string)) *search {
+	if note == nil {
+		note = func(string) {}
 	}
-	if err != nil {
+	return &search{dns: r, psl: psl, note: note, asked: map[string]answer{}, orgs: map[string]string{}}
+}
+
+// lookup asks for the record of one domain. None and several are the same: nil (RFC 9989 section 4.10).
+func (s *search) lookup(ctx context.Context, domain string) (*found, error) {
+	if a, ok := s.asked[domain]; ok {
+		return a.found, a.err
+	}
+	f, err := s.query(ctx, domain)
+	s.asked[domain] = answer{f, err}
+	return f, err
+}
+
+func (s *search) query(ctx context.Context, domain string) (*found, error) {
+	name := "_dmarc." + domain
+	texts, err := s.dns.LookupTXT(ctx, name)
+	switch {
+	case dns.IsNotFound(err):
+		s.note(name + ": no record")
+		return nil, nil
+	case err != nil:
+		s.note(name + ": no answer from DNS")
 		return nil, err
 	}
 	var one *found
-	var bad error
 	n := 0
 	for _, text := range texts {
 		r, err := parseRecord(text)
 		if errors.Is(err, errNoRecord) {
+			s.note(fmt.Sprintf("%s: %q is not a DMARC record: it does not begin with v=DMARC1", name, text))
 			continue
 		}
-		if n++; err != nil {
-			bad = err
-			continue
-		}
+		s.note(fmt.Sprintf("%s: %q", name, text))
+		n++
 		one = &found{domain, r}
 	}
+	// RFC 9989 section 4.10: if there are several, all of them are discarded
 	if n > 1 {
+		s.note(fmt.Sprintf("%s: %d DMARC records count as none (RFC 9989 section 4.10)", name, n))
 		return nil, nil
 	}
-	return one, bad
+	return one, nil
 }
 
 // walk is the DNS tree walk of RFC 9989 section 4.10: the records from the domain upwards, eight queries at most.
-func (f filter) walk(ctx context.Context, domain string) ([]found, error) {
+func (s *search) walk(ctx context.Context, domain string) ([]found, error) {
 	var all []found
 	target := domain
 	for range maxQueries {
-		r, err := f.lookup(ctx, target)
-		if err != nil && !errors.Is(err, errBadPolicy) {
-			return nil, err
-		}
-		if err != nil && target == domain {
+		r, err := s.lookup(ctx, target)
+		if err != nil {
 			return nil, err
 		}
 		if r != nil {
 			all = append(all, *r)
+			// RFC 9989 section 4.10, steps 2 and 6: psd=n and psd=y end the walk
 			if r.record.psd != "u" {
 				break
 			}
@@ -70,13 +104,13 @@ func (f filter) walk(ctx context.Context, domain string) ([]found, error) {
 		if len(labels) == 1 {
 			break
 		}
-		// of a long name, the next target has seven labels
+		// RFC 9989 section 4.10, step 4: of a name with eight labels or more, seven are left
 		target = strings.Join(labels[max(1, len(labels)-(maxQueries-1)):], ".")
 	}
 	return all, nil
 }
 
-// organizational selects the organizational domain from a walk: RFC 9989 section 4.10.2.
+// organizational selects the organizational domain from a walk, longest name first: RFC 9989 section 4.10.2.
 func organizational(domain string, all []found) string {
 	if len(all) == 0 {
 		return domain
@@ -98,36 +132,49 @@ func oneBelow(domain, parent string) string {
 	return rest[strings.LastIndexByte(rest, '.')+1:] + "." + parent
 }
 
-// discover finds the record that applies to an author domain and the organizational domain: RFC 9989 section 4.10.1,
-// or by the public suffix list, as RFC 7489 section 3.2 did, if the settings say so.
-func (f filter) discover(ctx context.Context, domain string) (*found, string, error) {
-	if f.settings.OrganizationalDomain == "psl" {
-		return f.discoverPSL(ctx, domain)
+// organization gives the organizational domain, by the tree walk or, if the settings say so, by the public suffix list,
+// as RFC 7489 section 3.2 had it.
+func (s *search) organization(ctx context.Context, domain string) (string, error) {
+	if org, ok := s.orgs[domain]; ok {
+		return org, nil
 	}
-	all, err := f.walk(ctx, domain)
-	if err != nil {
-		return nil, domain, err
-	}
-	org := organizational(domain, all)
-	var psd *found
-	for i, r := range all {
-		switch {
-		case r.domain == domain || r.domain == org:
-			return &all[i], org, nil
-		case r.record.psd == "y":
-			psd = &all[i]
+	org := pslOrganizational(domain)
+	if !s.psl {
+		all, err := s.walk(ctx, domain)
+		if err != nil {
+			return domain, err
 		}
+		org = organizational(domain, all)
 	}
-	return psd, org, nil
+	s.orgs[domain] = org
+	s.note("the organizational domain of " + domain + " is " + org)
+	return org, nil
 }
 
-func (f filter) discoverPSL(ctx context.Context, domain string) (*found, string, error) {
-	org := pslOrganizational(domain)
-	r, err := f.lookup(ctx, domain)
-	if r == nil && err == nil && org != domain {
-		r, err = f.lookup(ctx, org)
+// policy finds the record that applies to an author domain: that of the domain itself, of its organizational domain, of
+// its public suffix, in this order (RFC 9989 section 4.10.1).
+func (s *search) policy(ctx context.Context, domain string) (*found, error) {
+	own, err := s.lookup(ctx, domain)
+	if own != nil || err != nil {
+		return own, err
 	}
-	return r, org, err
+	org, err := s.organization(ctx, domain)
+	if err != nil || s.psl && org == domain {
+		return nil, err
+	}
+	if s.psl {
+		return s.lookup(ctx, org)
+	}
+	all, err := s.walk(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range all {
+		if r.domain == org || r.record.psd == "y" {
+			return &all[i], nil
+		}
+	}
+	return nil, nil
 }
 
 func pslOrganizational(domain string) string {
@@ -138,19 +185,24 @@ func pslOrganizational(domain string) string {
 	return org
 }
 
-// aligned says whether a domain that was authenticated stands for the author domain: RFC 9989 section 4.10.3.
-func (f filter) aligned(ctx context.Context, domain, author, org string, strict bool) (bool, error) {
+// aligned says whether a domain that was authenticated stands for the author domain: RFC 9989 section 4.10.2.
+func (s *search) aligned(ctx context.Context, domain, author string, strict bool) (bool, error) {
 	switch {
 	case domain == author:
 		return true, nil
-	case strict || domain != org && !strings.HasSuffix(domain, "."+org):
+	// names under different top domains have no organizational domain in common
+	case strict || topLabel(domain) != topLabel(author):
 		return false, nil
-	case f.settings.OrganizationalDomain == "psl":
-		return pslOrganizational(domain) == org, nil
 	}
-	all, err := f.walk(ctx, domain)
-	if err != nil && !errors.Is(err, errBadPolicy) {
+	org, err := s.organization(ctx, author)
+	if err != nil {
 		return false, err
 	}
-	return organizational(domain, all) == org, nil
+	if domain != org && !strings.HasSuffix(domain, "."+org) {
+		return false, nil
+	}
+	theirs, err := s.organization(ctx, domain)
+	return theirs == org, err
 }
+
+func topLabel(domain string) string { return domain[strings.LastIndexByte(domain, '.')+1:] }

@@ -4,7 +4,6 @@ package dmarc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +19,9 @@ type Settings struct {
 	// OrganizationalDomain says how the organizational domain is found: "tree" by the tree walk of RFC 9989, "psl" by
 	// the public suffix list, as RFC 7489 had it.
 	OrganizationalDomain string `toml:"organizational_domain"`
+	// TrustedSealers are domains whose word is taken when forwarding has broken SPF and DKIM: their ARC seals are good
+	// (RFC 8617) and they say that DMARC passed for the same author when the mail came to them.
+	TrustedSealers []string `toml:"trusted_sealers"`
 }
 
 func defaults() Settings { return Settings{OrganizationalDomain: "tree"} }
@@ -29,7 +31,7 @@ var Spec = filters.Spec{
 	Name:    "dmarc",
 	Help:    "Asks whether SPF and DKIM stand for the domain in From, and what it wants done if not (RFC 9989).",
 	Stages:  mail.StageMessage,
-	After:   []string{"spf", "dkim"},
+	After:   []string{"spf", "dkim", "arc"},
 	Timeout: 15 * time.Second,
 	Symbols: []filters.Symbol{
 		{Name: "DMARC_POLICY_ALLOW", Score: -0.5, Help: "DMARC: the domain in From is authenticated"},
@@ -40,6 +42,9 @@ var Spec = filters.Spec{
 		{Name: "DMARC_NA", Score: 0, Help: "DMARC: the domain in From has no DMARC record"},
 		{Name: "DMARC_DNSFAIL", Score: 0, Help: "DMARC: DNS gave no answer"},
 		{Name: "DMARC_BAD_POLICY", Score: 0.5, Help: "DMARC: the domain's record can't be used"},
+		{Name: "DMARC_AMBIGUOUS", Score: 2, Help: "DMARC: SPF or DKIM stand for a domain in From, but readers may show another one"},
+		{Name: "DMARC_OVERRIDE_ARC", Score: 0, Help: "DMARC: fails here, but passed where a trusted forwarder received the mail (ARC)"},
+		{Name: "DMARC_MAILING_LIST", Score: 0, Help: "DMARC: fails, and the mail looks like that of a mailing list"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New: func(section config.Section, env filters.Env) (filters.Filter, error) {
@@ -50,12 +55,14 @@ var Spec = filters.Spec{
 		if s.OrganizationalDomain != "tree" && s.OrganizationalDomain != "psl" {
 			return nil, fmt.Errorf("[filters.dmarc]: organizational_domain = %q: set it to \"tree\" or \"psl\"", s.OrganizationalDomain)
 		}
+		for i, d := range s.TrustedSealers {
+			if s.TrustedSealers[i] = mail.ASCIIDomain(d); s.TrustedSealers[i] == "" || !mail.ValidDomain(d) {
+				return nil, fmt.Errorf("[filters.dmarc]: trusted_sealers: %q is not a domain: name the domain that stands in d= of the seal", d)
+			}
+		}
 		return filter{env, s}, nil
 	},
 }
-
-// maxAuthors is how many author domains of a message are judged; more than one is rare, more than this never honest.
-const maxAuthors = 5
 
 type filter struct {
 	env      filters.Env
@@ -66,49 +73,91 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	if tx.Session.Outbound() {
 		return nil, nil
 	}
-	var worst filters.Finding
+	s := newSearch(f.env.DNS, f.settings.OrganizationalDomain == "psl", nil)
+	domains, doubt := authors(tx.Message.Header())
+	worst := filters.DMARC{Result: "none", Why: "no domain in From"}
 	rank := -1
-	for _, domain := range authors(tx.Message.Header()) {
-		v := f.judge(ctx, tx, domain)
-		symbol, r := symbolOf(v)
-		if r > rank {
-			rank = r
-			worst = filters.Finding{Symbol: symbol, Evidence: filters.Printable(evidence(v)), Value: v}
+	for _, domain := range domains {
+		v := s.judge(ctx, tx.AllFindings(), domain)
+		if _, r := symbolOf(v); r > rank {
+			rank, worst = r, v
 		}
 	}
-	if rank < 0 {
-		v := filters.DMARC{Result: "none", Why: "no domain in From"}
-		worst = filters.Finding{Symbol: "DMARC_NA", Evidence: v.Why, Value: v}
+	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no domain to stand for
+	if worst.Result == "pass" && doubt != "" {
+		worst.Result, worst.Why = "permerror", doubt
+		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(worst)), Value: worst}}, nil
 	}
-	return []filters.Finding{worst}, nil
+	return f.report(tx, worst), nil
 }
 
+// report names the result, or the reason why it does not hold.
+func (f filter) report(tx *mail.Transaction, v filters.DMARC) []filters.Finding {
+	symbol, _ := symbolOf(v)
+	found := []filters.Finding{}
+	if v.Result == "fail" {
+		if sealer := f.vouched(tx, v.Domain); sealer != "" {
+			symbol = "DMARC_OVERRIDE_ARC"
+			v.Override = filters.DMARCOverride{Type: "local_policy", Comment: "arc=pass; dmarc=pass by " + sealer}
+			v.Why += ", but passed at " + sealer
+		} else if h := tx.Message.Header(); h.Count("List-Id") > 0 && (h.Count("List-Post") > 0 || h.Count("List-Unsubscribe") > 0) {
+			found = append(found, filters.Finding{Symbol: "DMARC_MAILING_LIST", Evidence: filters.Printable(h.Get("List-Id"))})
+		}
+	}
+	return append([]filters.Finding{{Symbol: symbol, Evidence: filters.Printable(evidence(v)), Value: v}}, found...)
+}
+
+// maxAuthors is how many author domains of a message are judged; more than one is rare, more than this never honest.
+const maxAuthors = 5
+
 // authors are the domains that a reader may see: those of all From fields. RFC 9989 section 5.3.1 leaves mail with
-// several to us; each is judged and the worst outcome holds.
-func authors(h *mail.Header) []string {
-	var domains []string
-	for _, field := range h.All("From") {
-		boxes, _, err := mail.ParseFrom(field.Value())
+// several to us; each is judged and the worst outcome holds. doubt says why a reader may see yet another one.
+func authors(h *mail.Header) (domains []string, doubt string) {
+	fields := h.All("From")
+	switch {
+	case len(fields) > 1:
+		doubt = fmt.Sprintf("%d From fields", len(fields))
+	case h.Has(mail.DefectFirstLineFolded) || h.Has(mail.DefectFoldedName):
+		doubt = "a field cut by folding may be another From"
+	case h.Has(mail.DefectTooManyFields) || h.Has(mail.DefectTooLong):
+		doubt = "the header is too large to find every From"
+	}
+	for _, field := range fields {
+		boxes, group, err := mail.ParseFrom(field.Value())
 		if err != nil {
+			doubt = "a From that can't be read"
 			continue // the filter headers says so
+		}
+		if group {
+			doubt = "a group in From"
+		}
+		if field.ValueAt != len(field.Name)+1 {
+			doubt = "white space before the colon of From"
 		}
 		for _, b := range boxes {
 			d := b.Address.ASCIIDomain()
-			if d != "" && !strings.HasPrefix(d, "[") && !slices.Contains(domains, d) && len(domains) < maxAuthors {
+			switch {
+			case d == "" || strings.HasPrefix(d, "["):
+				doubt = "an address without a domain name in From"
+			case slices.Contains(domains, d):
+			case len(domains) == maxAuthors:
+				doubt = "too many domains in From"
+			default:
 				domains = append(domains, d)
 			}
 		}
 	}
-	return domains
+	return domains, doubt
 }
 
-func (f filter) judge(ctx context.Context, tx *mail.Transaction, domain string) filters.DMARC {
-	v := filters.DMARC{Result: "none", Domain: domain, Org: domain}
-	found, org, err := f.discover(ctx, domain)
+// judge applies DMARC to one author domain: RFC 9989 section 5.3.
+func (s *search) judge(ctx context.Context, findings []mail.Finding, domain string) filters.DMARC {
+	v := filters.DMARC{Result: "none", Domain: domain, Org: domain, Method: "treewalk"}
+	if s.psl {
+		v.Method = "psl"
+	}
+	found, err := s.policy(ctx, domain)
 	switch {
-	case errors.Is(err, errBadPolicy):
-		v.Result, v.Why = "permerror", err.Error()
-		return v
 	case err != nil:
 		v.Result, v.Why = "temperror", "no answer from DNS for the policy"
 		return v
@@ -116,19 +165,30 @@ func (f filter) judge(ctx context.Context, tx *mail.Transaction, domain string) 
 		v.Why = "no record"
 		return v
 	}
-	v.Org, v.PolicyDomain, v.Record, v.Published, v.Rua = org, found.domain, found.record.text, found.record.policy, found.record.rua
+	r := found.record
+	v.PolicyDomain, v.Record, v.Published, v.Tags, v.Rua = found.domain, r.text, r.policy, r.tags(), r.rua
+	// RFC 9989 section 4.10.1: no valid p= and nobody who would hear of it
+	if r.unusable {
+		v.Published, v.Result, v.Why = "", "permerror", "p= is none of none, quarantine, reject, and nobody wants a report"
+		return v
+	}
 	sub, exists := found.domain != domain, true
-	if sub && found.record.missing != "" {
-		if exists, err = f.env.DNS.Exists(ctx, domain); err != nil {
+	if sub && r.missing != "" {
+		// RFC 9989 section 3.2.13: a domain does not exist if DNS says NXDOMAIN (RFC 8020)
+		if exists, err = s.dns.Exists(ctx, domain); err != nil {
 			v.Result, v.Why = "temperror", "no answer from DNS for the domain"
 			return v
 		}
 	}
-	v.Policy = found.record.applies(sub, exists)
-	unsure := f.align(ctx, tx, found.record, &v)
+	v.Policy = r.applies(sub, exists)
+	unsure := s.align(ctx, findings, r, &v)
+	if org := s.orgs[domain]; org != "" {
+		v.Org = org
+	}
 	switch {
 	case len(v.Aligned) > 0:
 		v.Result = "pass"
+	// RFC 9989 section 5.3.6: a temporary error decides nothing
 	case unsure:
 		v.Result, v.Why = "temperror", "SPF, DKIM or alignment had no answer from DNS"
 	default:
@@ -138,26 +198,27 @@ func (f filter) judge(ctx context.Context, tx *mail.Transaction, domain string) 
 }
 
 // align collects what passed and stands for the author domain. It says whether something that gave no answer might have.
-func (f filter) align(ctx context.Context, tx *mail.Transaction, r record, v *filters.DMARC) (unsure bool) {
+func (s *search) align(ctx context.Context, findings []mail.Finding, r record, v *filters.DMARC) (unsure bool) {
 	check := func(method, result, domain string, strict bool) {
 		if result != "pass" && result != "temperror" || domain == "" {
 			return
 		}
-		ok, err := f.aligned(ctx, domain, v.Domain, v.Org, strict)
+		domain = strings.ToLower(domain)
+		ok, err := s.aligned(ctx, domain, v.Domain, strict)
 		switch {
 		case err != nil || ok && result == "temperror":
 			unsure = true
-		case ok:
+		case ok && !slices.Contains(v.Aligned, method+":"+domain):
 			v.Aligned = append(v.Aligned, method+":"+domain)
 		}
 	}
-	for _, finding := range tx.AllFindings() {
+	for _, finding := range findings {
 		switch value := finding.Value.(type) {
 		case filters.SPF:
 			check("spf", value.Result, value.Domain, r.strictSPF)
 		case filters.DKIM:
-			for _, s := range value {
-				check("dkim", s.Result, s.Domain, r.strictDKIM)
+			for _, sig := range value {
+				check("dkim", sig.Result, sig.Domain, r.strictDKIM)
 			}
 		}
 	}

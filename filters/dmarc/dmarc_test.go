@@ -1,9 +1,15 @@
 package dmarc
 
 import (
+	"context"
+	"slices"
+	"strings"
 	"testing"
 
+	mdns "github.com/miekg/dns"
+
 	"postern/filters/filtertest"
+	"postern/internal/dns"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }
@@ -18,6 +24,8 @@ func TestCarelessRecordsProtect(t *testing.T) {
 		"v=DMARC1; p=reject; rf=afrf:iodef; fo=x; ri=0; pct=0; ;; junk": "reject",
 		"v=DMARC1; p=reject; sp=bogus":                                  "reject",
 		"v=DMARC1; p=reject; p=none":                                    "reject",
+		"v=DMARC1; p=bogus; p=reject":                                   "reject",
+		"v=DMARC1; p=reject; sp=none; sp=reject; x-y=z; =; t=maybe":     "reject",
 		"v=DMARC1; p=quarantine":                                        "quarantine",
 		"v=DMARC1; p=reject; t=y":                                       "quarantine",
 		"v=DMARC1; p=quarantine; t=Y":                                   "none",
@@ -31,7 +39,7 @@ func TestCarelessRecordsProtect(t *testing.T) {
 	} {
 		r, err := parseRecord(text)
 		got := ""
-		if err == nil {
+		if err == nil && !r.unusable {
 			got = r.applies(false, true)
 		}
 		if got != want {
@@ -49,3 +57,46 @@ func FuzzParseRecord(f *testing.F) {
 		}
 	})
 }
+
+// The worked example of RFC 9989 section 4.10: eight queries, in this order. DNS is asked for each name once.
+func TestTreeWalkAsksEightNames(t *testing.T) {
+	asked := &recorder{}
+	r, err := dns.New(dns.Options{Exchange: asked, Attempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSearch(r, false, nil)
+	for range 2 {
+		if found, err := s.policy(t.Context(), "a.b.c.d.e.f.g.h.i.j.mail.example.com"); found != nil || err != nil {
+			t.Fatal(found, err)
+		}
+	}
+	want := []string{"_dmarc.a.b.c.d.e.f.g.h.i.j.mail.example.com.", "_dmarc.g.h.i.j.mail.example.com.", "_dmarc.h.i.j.mail.example.com.",
+		"_dmarc.i.j.mail.example.com.", "_dmarc.j.mail.example.com.", "_dmarc.mail.example.com.", "_dmarc.example.com.", "_dmarc.com."}
+	if !slices.Equal(asked.names, want) {
+		t.Errorf("asked for %v", asked.names)
+	}
+}
+
+// recorder answers that no name exists, and keeps what it was asked.
+type recorder struct{ names []string }
+
+func (r *recorder) Exchange(_ context.Context, query *mdns.Msg, _, _ string) (*mdns.Msg, error) {
+	r.names = append(r.names, query.Question[0].Name)
+	reply := new(mdns.Msg)
+	reply.SetRcode(query, mdns.RcodeNameError)
+	return reply, nil
+}
+
+func FuzzSaysPass(f *testing.F) {
+	f.Add(` mx.example; dmarc=pass (p=none) header.from=example.org; spf=pass smtp.mailfrom="a\"; dmarc=pass"@x.example`, "example.org")
+	f.Fuzz(func(t *testing.T, text, domain string) {
+		if saysPass(text, "example.org") && !strings.Contains(strings.ToLower(text), "dmarc") {
+			t.Errorf("%q passes", text)
+		}
+		resinfos(text)
+		tagList(text)
+	})
+}
+
+func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, Spec) }

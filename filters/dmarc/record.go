@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+
+	"postern/filters"
 )
 
 // record is a DMARC policy record: RFC 9989 section 4.7.
@@ -15,21 +17,27 @@ type record struct {
 	psd                   string
 	strictDKIM, strictSPF bool
 	testing               bool
+	failure               string
 	rua                   []string
+	// unusable is set if p= is there, but not one of the three words, and nobody wants a report.
+	unusable bool
 }
 
-var (
-	errNoRecord  = errors.New("not a DMARC record")
-	errBadPolicy = errors.New("p= is none of none, quarantine, reject, and nobody wants a report")
-)
+var errNoRecord = errors.New("not a DMARC record")
 
-// maxRecord bounds a record, in octets.
-const maxRecord = 8 << 10
+// Limits of a record: octets, and addresses for reports.
+const (
+	maxRecord = 8 << 10
+	maxRua    = 10
+)
 
 // parseRecord reads a TXT record. It forgives everything but a missing version: a domain that asks for protection in a
 // clumsy way still gets it. What can't be understood counts as absent.
+//
+// RFC 9989 section 4.10.1 would let an sp= or np= that can't be read switch off the p= beside it. That would take the
+// protection from a domain that asked for it; here such a tag is one of the syntax errors that section 4.7 discards.
 func parseRecord(text string) (record, error) {
-	r := record{text: text, psd: "u"}
+	r := record{text: text, psd: "u", failure: "0"}
 	if len(text) > maxRecord {
 		return r, errNoRecord
 	}
@@ -45,34 +53,38 @@ func parseRecord(text string) (record, error) {
 			}
 			continue
 		}
-		// a tag that stands there again says nothing: the first one holds
+		// a tag that stands there again says nothing: the first one that can be read holds
 		if !ok || given[name] {
 			continue
 		}
-		given[name] = true
-		badPolicy = r.set(name, value) && name == "p" || badPolicy
+		given[name] = r.set(name, value)
+		if name == "p" {
+			badPolicy = !given[name]
+		}
 	}
-	switch {
-	case badPolicy && len(r.rua) == 0:
-		return r, errBadPolicy
-	// RFC 9989 section 4.7: without a p= that can be read, it is none
-	case r.policy == "":
+	r.unusable = badPolicy && len(r.rua) == 0
+	// RFC 9989 sections 4.7 and 4.10.1: without a p= that can be read, it is none
+	if r.policy == "" {
 		r.policy = "none"
 	}
 	return r, nil
 }
 
-// set takes one tag; unknown ones must be ignored (RFC 9989 section 4.7). It says whether the value is bad.
-func (r *record) set(name, value string) (bad bool) {
+// set takes one tag; unknown ones must be ignored (RFC 9989 section 4.7). It says whether the value can be read.
+func (r *record) set(name, value string) bool {
 	lower := strings.ToLower(value)
 	word := func(into *string, words ...string) bool {
 		for _, w := range words {
 			if lower == w {
 				*into = w
-				return false
+				return true
 			}
 		}
-		return true
+		return false
+	}
+	flag := func(into *bool, yes, no string) bool {
+		*into = lower == yes
+		return lower == yes || lower == no
 	}
 	switch name {
 	case "p":
@@ -84,24 +96,37 @@ func (r *record) set(name, value string) (bad bool) {
 	case "psd":
 		return word(&r.psd, "y", "n", "u")
 	case "adkim":
-		r.strictDKIM = lower == "s"
+		return flag(&r.strictDKIM, "s", "r")
 	case "aspf":
-		r.strictSPF = lower == "s"
+		return flag(&r.strictSPF, "s", "r")
 	case "t":
-		r.testing = lower == "y"
-	case "rua":
-		for uri := range strings.SplitSeq(value, ",") {
-			uri = strings.TrimSpace(uri)
-			if u, err := url.Parse(uri); err == nil && strings.EqualFold(u.Scheme, "mailto") && strings.Contains(u.Opaque, "@") && len(r.rua) < 10 {
-				r.rua = append(r.rua, uri)
-			}
+		return flag(&r.testing, "y", "n")
+	case "fo":
+		if len(lower) <= 7 && strings.Trim(lower, "01ds:") == "" && lower != "" {
+			r.failure = lower
 		}
+	case "rua":
+		r.rua = reportAddresses(value)
 	}
-	return false
+	return true
 }
 
-// applies gives the policy for a message: published is that of p, sp or np, applied what is left of it under t=y.
-func (r record) applies(sub, exists bool) (applied string) {
+// reportAddresses keeps the mailto: addresses of a list, as they stand there (RFC 9989 section 4.7: other schemes must be
+// ignored).
+func reportAddresses(list string) []string {
+	var uris []string
+	for uri := range strings.SplitSeq(list, ",") {
+		uri = strings.TrimSpace(uri)
+		u, err := url.Parse(uri)
+		if err == nil && strings.EqualFold(u.Scheme, "mailto") && strings.Contains(u.Opaque, "@") && len(uris) < maxRua {
+			uris = append(uris, uri)
+		}
+	}
+	return uris
+}
+
+// applies gives the policy for a message of the record's domain or of a subdomain, which may not exist.
+func (r record) applies(sub, exists bool) string {
 	policy := r.policy
 	if sub {
 		if r.subdomain != "" {
@@ -122,4 +147,15 @@ func (r record) applies(sub, exists bool) (applied string) {
 		}
 	}
 	return policy
+}
+
+func (r record) tags() filters.DMARCTags {
+	mode := func(strict bool) string {
+		if strict {
+			return "s"
+		}
+		return "r"
+	}
+	return filters.DMARCTags{P: r.policy, SP: r.subdomain, NP: r.missing, ADKIM: mode(r.strictDKIM), ASPF: mode(r.strictSPF),
+		FO: r.failure, Testing: r.testing}
 }

@@ -14,7 +14,8 @@
 //
 // The symbols found must be exactly those wanted, in that order; the text behind a symbol must stand in its evidence.
 // "only at STAGE" ends a case at a stage without a message. "set KEY = VALUE" is a setting, "user NAME" and "trusted"
-// make the session outbound, "spf RESULT DOMAIN" and "dkim RESULT DOMAIN" stand for what other filters found, "times N"
+// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN" and "arc RESULT" stand for
+// what other filters found, "times N"
 // repeats the transaction. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
 package filtertest
 
@@ -198,7 +199,7 @@ func (c *testCase) line(line string) (err error) {
 		c.settings.WriteString(rest + "\n")
 	case "times":
 		c.times, err = strconv.Atoi(rest)
-	case "spf", "dkim":
+	case "spf", "dkim", "arc":
 		result, domain, _ := strings.Cut(rest, " ")
 		c.prior = append(c.prior, prior(word, result, domain))
 	case "want":
@@ -217,7 +218,18 @@ func prior(method, result, domain string) filters.Finding {
 	if method == "spf" {
 		return filters.Finding{Symbol: "R_SPF", Value: filters.SPF{Result: result, Domain: domain}}
 	}
+	if method == "arc" {
+		return filters.Finding{Symbol: "ARC", Value: chain(result)}
+	}
 	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain}}}
+}
+
+// chain is the result of ARC as Authentication-Results has it.
+type chain string
+
+// AuthResults implements mail.AuthResulter.
+func (c chain) AuthResults() []mail.AuthResult {
+	return []mail.AuthResult{{Method: "arc", Result: string(c)}}
 }
 
 func stageNamed(name string) (mail.Stage, error) {

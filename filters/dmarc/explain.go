@@ -1,0 +1,59 @@
+package dmarc
+
+import (
+	"context"
+	"strings"
+
+	"postern/filters"
+	"postern/internal/dns"
+	"postern/internal/mail"
+)
+
+// Explain judges mail of an author domain and says step by step what was asked and why. findings are what SPF and DKIM
+// found, none for mail that nothing authenticates. psl takes the public suffix list instead of the tree walk.
+func Explain(ctx context.Context, r *dns.Resolver, psl bool, domain string, findings []mail.Finding, note func(string)) filters.DMARC {
+	s := newSearch(r, psl, note)
+	note("policy for " + domain + ", where the record may stand (RFC 9989 section 4.10.1):")
+	v := s.judge(ctx, findings, mail.ASCIIDomain(domain))
+	if v.Record == "" {
+		return v
+	}
+	note("the record that applies stands at " + v.PolicyDomain)
+	for _, remark := range remarks(v) {
+		note(remark)
+	}
+	return v
+}
+
+// remarks say which tags made the policy what it is.
+func remarks(v filters.DMARC) []string {
+	var notes []string
+	t := v.Tags
+	switch {
+	case v.PolicyDomain == v.Domain:
+		notes = append(notes, "p="+t.P+" is for the domain itself")
+	case t.SP != "" || t.NP != "":
+		notes = append(notes, "the domain is below it: sp="+or(t.SP, "(as p)")+" if it exists, np="+or(t.NP, "(as sp)")+" if it does not; p="+t.P)
+	default:
+		notes = append(notes, "the domain is below it: without sp and np, p="+t.P+" is for it, too")
+	}
+	if t.Testing {
+		notes = append(notes, "t=y lowers the policy by one step")
+	}
+	if v.Policy != "" {
+		notes = append(notes, "policy for this mail if it fails: "+v.Policy)
+	}
+	mode := map[string]string{"r": "relaxed: the same organizational domain", "s": "strict: the very domain"}
+	notes = append(notes, "DKIM must be aligned "+mode[t.ADKIM], "SPF must be aligned "+mode[t.ASPF])
+	if len(v.Aligned) > 0 {
+		notes = append(notes, "aligned: "+strings.Join(v.Aligned, ", "))
+	}
+	return notes
+}
+
+func or(text, fallback string) string {
+	if text == "" {
+		return fallback
+	}
+	return text
+}
