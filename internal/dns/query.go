@@ -24,7 +24,7 @@ type question struct {
 func newQuestion(name string, kind uint16) (question, error) {
 	notFound := &net.DNSError{Err: "not a domain name", Name: name, IsNotFound: true}
 	for i := range len(name) {
-		if name[i] <= ' ' || name[i] >= 0x7f {
+		if name[i] < ' ' || name[i] >= 0x7f {
 			return question{}, notFound
 		}
 	}
