@@ -26,9 +26,6 @@ type Conn struct {
 func newConn(l *Listener, nc net.Conn) *Conn {
 	c := &Conn{Conn: nc, listener: l, raw: nc, Peer: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr())}
 	c.Client = c.Peer
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetNoDelay(true) // Go's default; said because replies go out in small pieces
-	}
 	return c
 }
 
