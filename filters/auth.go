@@ -20,9 +20,17 @@ type SPF struct {
 	Helo   bool
 	Sender string
 	Client netip.Addr
+	// Relay is the host of ours that passed the mail on, if Client is not who we talked to.
+	Relay netip.Addr
 	// Why names what matched or what went wrong.
 	Why string
+	// Explanation is what the domain says about a fail: its exp=, on one line of printable ASCII.
+	Explanation string
 }
+
+// SPFHelo is the value of a finding on the HELO name beside that on the reverse-path: RFC 7208 section 2.3. It is no SPF,
+// so that nobody takes it for a word about the sender.
+type SPFHelo struct{ SPF }
 
 // AuthResults implements mail.AuthResulter.
 func (s SPF) AuthResults() []mail.AuthResult {

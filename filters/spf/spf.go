@@ -1,18 +1,18 @@
-// Package spf asks whether the client may send for the domain of the reverse-path, or of HELO where that is null:
-// RFC 7208. It starts at MAIL FROM and is awaited when the message is judged.
+// Package spf asks whether the client may send for the domain of the reverse-path, and for the name it gave in HELO:
+// RFC 7208. It starts at MAIL FROM and is awaited when the message is judged. Behind a relay of ours it waits for the
+// message, whose top Received field names the client that relay saw.
 package spf
 
 import (
 	"context"
-	"net"
+	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
-	spflib "blitiri.com.ar/go/spf"
-
 	"postern/filters"
+	"postern/filters/spf/checkhost"
 	"postern/internal/config"
-	"postern/internal/dns"
 	"postern/internal/mail"
 )
 
@@ -21,18 +21,24 @@ type Settings struct {
 	// MaxLookups and MaxVoidLookups are the limits of RFC 7208 section 4.6.4; more than 10 breaks it.
 	MaxLookups     uint `toml:"max_lookups"`
 	MaxVoidLookups uint `toml:"max_void_lookups"`
+	// CheckHelo has the HELO name checked as well: section 2.3.
+	CheckHelo bool `toml:"check_helo"`
+	// ExternalRelays are hosts that take mail for us and pass it on, such as a filter service or a backup MX: the client
+	// is then the one that stands in the Received field they put on top.
+	ExternalRelays config.Networks `toml:"external_relays"`
 }
 
-func defaults() Settings { return Settings{MaxLookups: 10, MaxVoidLookups: 2} }
+func defaults() Settings {
+	return Settings{MaxLookups: 10, MaxVoidLookups: 2, CheckHelo: true, ExternalRelays: config.Networks{}}
+}
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
 	Name:       "spf",
-	Help:       "Asks whether the client may send for the domain of the envelope sender (RFC 7208).",
-	Stages:     mail.StageMail,
+	Help:       "Asks whether the client may send for the domain of the envelope sender, and under its HELO name (RFC 7208).",
+	Stages:     mail.StageMail | mail.StageMessage,
 	Background: true,
-	// RFC 7208 section 4.6.4: at least 20 seconds
-	Timeout: 22 * time.Second,
+	Timeout:    budget + 2*time.Second,
 	Symbols: []filters.Symbol{
 		{Name: "R_SPF_ALLOW", Score: -0.2, Help: "SPF: the client may send for this domain"},
 		{Name: "R_SPF_FAIL", Score: 3, Help: "SPF: the domain says that this client may not send for it"},
@@ -41,6 +47,8 @@ var Spec = filters.Spec{
 		{Name: "R_SPF_NA", Score: 0, Help: "SPF: the domain has no SPF record"},
 		{Name: "R_SPF_DNSFAIL", Score: 0, Help: "SPF: DNS gave no answer"},
 		{Name: "R_SPF_PERMFAIL", Score: 0.5, Help: "SPF: the domain's record can't be read"},
+		{Name: "SPF_HELO_PASS", Score: 0, Help: "SPF: the client may use the name it gave in HELO"},
+		{Name: "SPF_HELO_FAIL", Score: 1, Help: "SPF: the client may not use the name it gave in HELO"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New: func(section config.Section, env filters.Env) (filters.Filter, error) {
@@ -48,65 +56,85 @@ var Spec = filters.Spec{
 		if err := section.Decode(&s); err != nil {
 			return nil, err
 		}
+		if s.MaxLookups < 1 || s.MaxLookups > 50 || s.MaxVoidLookups > s.MaxLookups {
+			return nil, fmt.Errorf("[filters.spf]: max_lookups = %d and max_void_lookups = %d: set them from 1 to 50, the second no higher than the first",
+				s.MaxLookups, s.MaxVoidLookups)
+		}
 		return filter{env, s}, nil
 	},
 }
+
+// budget is how long one check may take: RFC 7208 section 4.6.4 wants at least 20 seconds.
+const budget = 20 * time.Second
 
 type filter struct {
 	env      filters.Env
 	settings Settings
 }
 
+// visitor is who is asked about.
+type visitor struct {
+	client netip.Addr
+	helo   string
+	// relay passed the mail on to us, if it did not come from the client itself.
+	relay netip.Addr
+}
+
 func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
-	if tx.Session.Outbound() || !tx.Session.Client.IsValid() {
+	client := tx.Session.Client.Unmap()
+	if tx.Session.Outbound() || !client.IsValid() {
 		return nil, nil
 	}
-	v := f.check(ctx, tx)
-	return []filters.Finding{{Symbol: symbol(v.Result), Evidence: filters.Printable(evidence(v)), Value: v}}, nil
+	relayed := f.settings.ExternalRelays.Contains(client)
+	// behind a relay only the message tells who the client was, else all is known at MAIL FROM
+	if relayed != (tx.Stage == mail.StageMessage) {
+		return nil, nil
+	}
+	v := visitor{client: client, helo: tx.Session.Helo}
+	if relayed {
+		var err error
+		if v, err = f.before(client, tx.Message.Header().All("Received")); err != nil {
+			value := filters.SPF{Result: "none", Domain: tx.From.ASCIIDomain(), Sender: tx.From.String(), Client: client, Relay: client, Why: err.Error()}
+			return []filters.Finding{{Symbol: symbol("none"), Evidence: filters.Printable(evidence(value)), Value: value}}, nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	return f.inspect(ctx, tx.From, v), nil
 }
 
-func (f filter) check(ctx context.Context, tx *mail.Transaction) filters.SPF {
-	v := filters.SPF{Result: "none", Domain: tx.From.ASCIIDomain(), Client: tx.Session.Client.Unmap()}
-	local := tx.From.Local
+func (f filter) inspect(ctx context.Context, from mail.Address, v visitor) []filters.Finding {
+	helo := mail.ASCIIDomain(v.helo)
+	domain := from.ASCIIDomain()
 	// RFC 7208 section 2.4: with a null reverse-path the identity is postmaster at the HELO name
-	if tx.From.IsNull() || v.Domain == "" {
-		local, v.Domain, v.Helo = "postmaster", mail.ASCIIDomain(tx.Session.Helo), true
+	if from.IsNull() || domain == "" {
+		value := f.check(ctx, v, "postmaster", helo)
+		value.Helo = true
+		return []filters.Finding{{Symbol: symbol(value.Result), Evidence: filters.Printable(evidence(value)), Value: value}}
 	}
-	v.Sender = local + "@" + v.Domain
-	// RFC 7208 section 4.3: what is no multi-label domain name has the result none
-	if !mail.ValidDomain(v.Domain) || !strings.Contains(v.Domain, ".") {
-		v.Why = "no domain to check"
-		return v
+	value := f.check(ctx, v, from.Local, domain)
+	found := []filters.Finding{{Symbol: symbol(value.Result), Evidence: filters.Printable(evidence(value)), Value: value}}
+	if !f.settings.CheckHelo || helo == domain {
+		return found
 	}
-	// The library cuts at the first @, and a quoted local part may hold some. It only feeds the macros s, l and o.
-	sender := strings.ReplaceAll(local, "@", "_") + "@" + v.Domain
-	result, why := spflib.CheckHostWithSender(v.Client.AsSlice(), tx.Session.Helo, sender,
-		spflib.WithContext(ctx), spflib.WithResolver(family{f.env.DNS, v.Client.Is6()}),
-		spflib.OverrideLookupLimit(f.settings.MaxLookups), spflib.OverrideVoidLookupLimit(f.settings.MaxVoidLookups))
-	v.Result = string(result)
-	if why != nil {
-		v.Why = why.Error()
+	// RFC 7208 section 2.3: the HELO name is an identity of its own. Only pass and fail say something of a client.
+	value = f.check(ctx, v, "postmaster", helo)
+	value.Helo = true
+	switch value.Result {
+	case "pass":
+		found = append(found, filters.Finding{Symbol: "SPF_HELO_PASS", Evidence: filters.Printable(value.Domain), Value: filters.SPFHelo{SPF: value}})
+	case "fail":
+		found = append(found, filters.Finding{Symbol: "SPF_HELO_FAIL", Evidence: filters.Printable(evidence(value)), Value: filters.SPFHelo{SPF: value}})
 	}
-	return v
+	return found
 }
 
-// family asks for AAAA records only when the client has an IPv6 address: RFC 7208 section 5. The A records are always
-// needed, "exists" looks at nothing else (section 5.7).
-type family struct {
-	*dns.Resolver
-	six bool
-}
-
-func (r family) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
-	if r.six {
-		return r.Resolver.LookupIPAddr(ctx, name)
-	}
-	ips, err := r.LookupA(ctx, name)
-	var all []net.IPAddr
-	for _, ip := range ips {
-		all = append(all, net.IPAddr{IP: ip.AsSlice()})
-	}
-	return all, err
+func (f filter) check(ctx context.Context, v visitor, local, domain string) filters.SPF {
+	a := checkhost.Check(ctx, f.env.DNS, checkhost.Query{
+		Client: v.client, Domain: domain, Local: local, Helo: v.helo, Receiver: f.env.Hostname, Now: f.env.Now(),
+		Limits: checkhost.Limits{Lookups: int(f.settings.MaxLookups), Voids: int(f.settings.MaxVoidLookups)},
+	})
+	return filters.SPF{Result: a.Result, Domain: domain, Sender: local + "@" + domain, Client: v.client, Relay: v.relay, Why: a.Why, Explanation: a.Explanation}
 }
 
 func symbol(result string) string {
@@ -128,12 +156,19 @@ func symbol(result string) string {
 }
 
 func evidence(v filters.SPF) string {
-	text := v.Domain
+	var b strings.Builder
+	b.WriteString(v.Domain)
 	if v.Helo {
-		text += " (HELO)"
+		b.WriteString(" (HELO)")
+	}
+	if v.Relay.IsValid() && v.Relay != v.Client {
+		fmt.Fprintf(&b, " from %s behind %s", v.Client, v.Relay)
 	}
 	if v.Result != "pass" && v.Why != "" {
-		text += ": " + v.Why
+		b.WriteString(": " + v.Why)
 	}
-	return text
+	if v.Explanation != "" {
+		fmt.Fprintf(&b, "; the domain says %q", v.Explanation)
+	}
+	return b.String()
 }
