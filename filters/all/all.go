@@ -8,6 +8,7 @@ import (
 	"postern/filters/dmarc"
 	"postern/filters/headers"
 	"postern/filters/helo"
+	"postern/filters/impersonation"
 	"postern/filters/ratelimit"
 	"postern/filters/spf"
 	"postern/rules"
@@ -22,6 +23,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		dkim.Spec,
 		dmarc.Spec,
 		headers.Spec,
+		impersonation.Spec,
 		content.Spec(set),
 	}
 }

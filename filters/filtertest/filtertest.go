@@ -14,9 +14,9 @@
 //
 // The symbols found must be exactly those wanted, in that order; the text behind a symbol must stand in its evidence.
 // "only at STAGE" ends a case at a stage without a message. "set KEY = VALUE" is a setting, "user NAME" and "trusted"
-// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN" and "arc RESULT" stand for
-// what other filters found, "times N"
-// repeats the transaction. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
+// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT" and "dmarc RESULT POLICY DOMAIN" stand
+// for what other filters found, "times N" repeats the transaction. In the message "\xHH" stands for an octet, "@repeat N
+// TEXT" for N lines.
 package filtertest
 
 import (
@@ -199,7 +199,7 @@ func (c *testCase) line(line string) (err error) {
 		c.settings.WriteString(rest + "\n")
 	case "times":
 		c.times, err = strconv.Atoi(rest)
-	case "spf", "dkim", "arc":
+	case "spf", "dkim", "arc", "dmarc":
 		result, domain, _ := strings.Cut(rest, " ")
 		c.prior = append(c.prior, prior(word, result, domain))
 	case "want":
@@ -218,8 +218,12 @@ func prior(method, result, domain string) filters.Finding {
 	if method == "spf" {
 		return filters.Finding{Symbol: "R_SPF", Value: filters.SPF{Result: result, Domain: domain}}
 	}
-	if method == "arc" {
+	switch method {
+	case "arc":
 		return filters.Finding{Symbol: "ARC", Value: chain(result)}
+	case "dmarc":
+		policy, author, _ := strings.Cut(domain, " ")
+		return filters.Finding{Symbol: "DMARC", Value: filters.DMARC{Result: result, Policy: policy, Domain: author, Org: author}}
 	}
 	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain}}}
 }

@@ -1,0 +1,343 @@
+// Package impersonation looks for mail that pretends to come from somebody else in ways that DMARC can't see: a name of
+// ours with a foreign address, a domain that looks like one of ours, our own domain with nothing to prove it, a reply that
+// goes elsewhere.
+package impersonation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// Settings are the filter's settings.
+type Settings struct {
+	// ProtectedNames are people whose names others like to use, with their true addresses: "Ada Chief <ada@example.com>".
+	// A name may stand there several times.
+	ProtectedNames []string `toml:"protected_names"`
+	// ProtectedDomains are domains that no other may look like: partners, banks. The recipients' own domains always are.
+	ProtectedDomains []string `toml:"protected_domains"`
+	// BIMI asks for the brand record of authors for whom DMARC passed. It costs a DNS query a message; no image is fetched.
+	BIMI bool `toml:"bimi"`
+}
+
+// Spec is what is known of the filter.
+var Spec = filters.Spec{
+	Name:    "impersonation",
+	Help:    "Looks for senders that pretend to be somebody else: names and domains like ours, replies that go elsewhere.",
+	Stages:  mail.StageMessage,
+	After:   []string{"spf", "dkim", "arc", "dmarc"},
+	Timeout: 10 * time.Second,
+	Symbols: []filters.Symbol{
+		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: "quarantine", Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
+		{Name: "SPOOF_PROTECTED_NAME", Score: 4, Help: "The name shown is that of somebody of ours, the address is not"},
+		{Name: "SPOOF_OWN_NAME", Score: 3, Help: "The name shown holds a domain of ours, the address is foreign"},
+		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: "quarantine", Help: "A sender's domain is made of letters that look like one of our domains"},
+		{Name: "LOOKALIKE_NEAR", Score: 4, Help: "A sender's domain is one letter, a hyphen or a label away from one of our domains"},
+		{Name: "HOMOGRAPH_DOMAIN", Score: 4, Help: "A sender's domain mixes scripts, or is written in letters that only look Latin"},
+		{Name: "NAME_INVISIBLE", Score: 2, Help: "The name shown holds characters that can't be seen"},
+		{Name: "FROM_COMMENT_ADDRESS", Score: 3, Help: "A comment in From holds an address of another domain"},
+		{Name: "REPLYTO_FROM_OWN", Score: 2, Help: "From is one of our domains, replies go to another one"},
+		{Name: "REPLYTO_FREEMAIL", Score: 1, Help: "From is a free mail service, replies go to another free mail service"},
+		{Name: "FROM_NEQ_ENVFROM", Score: 0, Help: "The envelope sender has another domain than From"},
+		{Name: "BIMI", Score: 0, Help: "The author's domain shows a brand logo (BIMI), and DMARC passed for it"},
+	},
+	Settings: func() any { return &Settings{} },
+	New:      newFilter,
+}
+
+type filter struct {
+	env     filters.Env
+	bimi    bool
+	look    *lookalikes
+	names   []protectedName
+	domains []string
+}
+
+func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+	var s Settings
+	if err := section.Decode(&s); err != nil {
+		return nil, err
+	}
+	if env.Local == nil {
+		env.Local = func(string) bool { return false }
+	}
+	f := filter{env: env, bimi: s.BIMI, look: newLookalikes()}
+	for _, text := range s.ProtectedNames {
+		boxes, group, err := mail.ParseFrom(text)
+		if err != nil || group || len(boxes) != 1 || len(f.look.words(boxes[0].Name)) == 0 {
+			return nil, fmt.Errorf("[filters.impersonation]: protected_names: %q: write it as \"Ada Chief <ada@example.com>\"", text)
+		}
+		f.names = append(f.names, protectedName{boxes[0].Name, f.look.words(boxes[0].Name), boxes[0].Address.Key()})
+	}
+	for _, d := range s.ProtectedDomains {
+		ascii := mail.ASCIIDomain(d)
+		if ascii == "" || !mail.ValidDomain(d) {
+			return nil, fmt.Errorf("[filters.impersonation]: protected_domains: %q is not a domain", d)
+		}
+		f.domains = append(f.domains, ascii)
+	}
+	return f, nil
+}
+
+func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
+	if tx.Session.Outbound() {
+		return nil, nil
+	}
+	s := f.senders(tx)
+	var r report
+	for _, b := range s.from {
+		f.ownDomain(&r, tx, b)
+		f.name(&r, b)
+	}
+	f.comments(&r, s)
+	f.domainsOf(&r, tx, s)
+	f.replies(&r, tx, s)
+	f.envelope(&r, tx, s)
+	return r.found, f.brand(ctx, &r, tx)
+}
+
+type report struct{ found []filters.Finding }
+
+// add reports a symbol once a message.
+func (r *report) add(symbol, evidence string) {
+	if _, there := mail.Find(r.found, symbol); !there {
+		r.found = append(r.found, filters.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
+	}
+}
+
+// senders are all who a reader may take for the sender.
+type senders struct {
+	raw                   []string // the From fields as they are
+	from, sender, replyTo []mail.Mailbox
+}
+
+func (f filter) senders(tx *mail.Transaction) senders {
+	h := tx.Message.Header()
+	read := func(name string) (boxes []mail.Mailbox) {
+		for _, field := range h.All(name) {
+			list, _, err := mail.ParseFrom(field.Value())
+			if err == nil { // the filter headers says so of From; of the others nobody can be misled
+				boxes = append(boxes, list...)
+			}
+		}
+		return boxes[:min(len(boxes), maxSenders)]
+	}
+	s := senders{from: read("From"), sender: read("Sender"), replyTo: read("Reply-To")}
+	for _, field := range h.All("From") {
+		s.raw = append(s.raw, field.Value())
+	}
+	return s
+}
+
+// maxSenders bounds how many addresses of a field are looked at.
+const maxSenders = 20
+
+// ownDomain asks who stands for mail that says it is ours and comes from outside.
+func (f filter) ownDomain(r *report, tx *mail.Transaction, b mail.Mailbox) {
+	domain := b.Address.ASCIIDomain()
+	if domain == "" || !f.env.Local(domain) || !tx.Session.Client.IsValid() {
+		return
+	}
+	if authenticated(tx.AllFindings(), domain, f.env.Local) {
+		return
+	}
+	r.add("SPOOF_OWN_DOMAIN", b.Address.String()+" from "+tx.Session.Client.String())
+}
+
+// authenticated says whether something stands for a domain of ours: DMARC where there is a policy, else SPF or DKIM for it
+// or any other domain of ours. What gave no answer in time is no proof against the sender.
+func authenticated(findings []mail.Finding, domain string, local func(string) bool) bool {
+	checked := false
+	for _, finding := range findings {
+		switch v := finding.Value.(type) {
+		case filters.DMARC:
+			if v.Domain == domain && (v.Result == "pass" || v.Result == "temperror" || v.Override.Type != "") {
+				return true
+			}
+		case filters.SPF:
+			checked = true
+			if (v.Result == "pass" || v.Result == "temperror") && local(v.Domain) {
+				return true
+			}
+		case filters.DKIM:
+			checked = true
+			for _, s := range v {
+				if (s.Result == "pass" || s.Result == "temperror") && local(mail.ASCIIDomain(s.Domain)) {
+					return true
+				}
+			}
+		}
+	}
+	return !checked // both filters are off: nobody looked
+}
+
+// name looks at the name that is shown with an address.
+func (f filter) name(r *report, b mail.Mailbox) {
+	if b.Name == "" {
+		return
+	}
+	if mark := invisible(b.Name); mark != "" {
+		r.add("NAME_INVISIBLE", mark+" in the name of "+b.Address.String())
+	}
+	if f.env.Local(b.Address.ASCIIDomain()) {
+		return // whoever it is, he is one of ours, or else SPOOF_OWN_DOMAIN
+	}
+	for _, p := range f.names {
+		if f.look.sameName(p, b.Name) && !f.trueAddress(b.Address.Key(), p) {
+			r.add("SPOOF_PROTECTED_NAME", b.Name+" is "+b.Address.String())
+		}
+	}
+	for word := range strings.FieldsFuncSeq(b.Name, func(c rune) bool { return strings.ContainsRune(" \t<>()[]{}\"',;:/|@", c) }) {
+		domain := mail.ASCIIDomain(strings.Trim(word, "."))
+		if strings.Contains(domain, ".") && f.env.Local(domain) && !strings.Contains(b.Name, "@"+word) {
+			r.add("SPOOF_OWN_NAME", b.Name+" is "+b.Address.String())
+		}
+	}
+}
+
+// trueAddress says whether an address belongs to a protected person, who may have several.
+func (f filter) trueAddress(key string, person protectedName) bool {
+	return slices.ContainsFunc(f.names, func(p protectedName) bool { return p.key == key && slices.Equal(p.words, person.words) })
+}
+
+// comments looks for addresses within the comments of From, which some readers show as the name.
+func (f filter) comments(r *report, s senders) {
+	for _, raw := range s.raw {
+		text := comments(raw)
+		if text == "" || len(s.from) == 0 {
+			continue
+		}
+		for word := range strings.FieldsSeq(text) {
+			a, err := mail.ParseAddress(strings.Trim(word, `"'<>[]{},;:`))
+			if err != nil || !strings.Contains(a.Domain, ".") {
+				continue
+			}
+			if f.organization(a.ASCIIDomain()) != f.organization(s.from[0].Address.ASCIIDomain()) {
+				r.add("FROM_COMMENT_ADDRESS", "("+word+") is "+s.from[0].Address.String())
+			}
+		}
+	}
+}
+
+// domainsOf compares the domains of all senders with ours.
+func (f filter) domainsOf(r *report, tx *mail.Transaction, s senders) {
+	own := f.own(tx)
+	check := func(where string, a mail.Address) {
+		domain := a.ASCIIDomain()
+		if domain == "" || domain[0] == '[' || f.env.Local(domain) {
+			return
+		}
+		if what := f.look.homograph(domain); what != "" {
+			r.add("HOMOGRAPH_DOMAIN", where+" "+domain+": "+what)
+		}
+		for _, o := range own {
+			switch kind, how := f.look.compare(domain, o); kind {
+			case confusable:
+				r.add("LOOKALIKE_CONFUSABLE", where+" "+domain+" looks like "+o)
+			case near:
+				r.add("LOOKALIKE_NEAR", where+" "+domain+" is like "+o+": "+how)
+			}
+		}
+	}
+	for _, list := range []struct {
+		where string
+		boxes []mail.Mailbox
+	}{{"From", s.from}, {"Sender", s.sender}, {"Reply-To", s.replyTo}} {
+		for _, b := range list.boxes {
+			check(list.where, b.Address)
+		}
+	}
+	check("envelope sender", tx.From)
+}
+
+// own are the domains that nothing may look like: those of the recipients and those of the settings.
+func (f filter) own(tx *mail.Transaction) []string {
+	list := slices.Clone(f.domains)
+	for _, rcpt := range tx.Recipients {
+		d := rcpt.Address.ASCIIDomain()
+		if d != "" && d[0] != '[' && !slices.Contains(list, d) && f.env.Local(d) {
+			list = append(list, d)
+		}
+		if len(list) == len(f.domains)+maxSenders {
+			break
+		}
+	}
+	return list
+}
+
+// replies looks at where an answer would go. Lists set Reply-To to themselves, so their mail is left out.
+func (f filter) replies(r *report, tx *mail.Transaction, s senders) {
+	if len(s.from) == 0 || tx.Message.Header().Count("List-Id") > 0 {
+		return
+	}
+	from := s.from[0].Address.ASCIIDomain()
+	for _, b := range s.replyTo {
+		to := b.Address.ASCIIDomain()
+		if to == "" || f.organization(to) == f.organization(from) {
+			continue
+		}
+		switch {
+		case f.env.Local(from) && !f.env.Local(to):
+			r.add("REPLYTO_FROM_OWN", s.from[0].Address.String()+", replies to "+b.Address.String())
+		case freemail(from) && freemail(to):
+			r.add("REPLYTO_FREEMAIL", s.from[0].Address.String()+", replies to "+b.Address.String())
+		}
+	}
+}
+
+// envelope compares the reverse-path with From. For lists and where DMARC passed, the difference says nothing.
+func (f filter) envelope(r *report, tx *mail.Transaction, s senders) {
+	if tx.From.Domain == "" || len(s.from) == 0 || tx.Message.Header().Count("List-Id") > 0 {
+		return
+	}
+	for _, finding := range tx.AllFindings() {
+		if v, ok := finding.Value.(filters.DMARC); ok && v.Result == "pass" {
+			return
+		}
+	}
+	for _, b := range s.from {
+		if f.organization(b.Address.ASCIIDomain()) == f.organization(tx.From.ASCIIDomain()) {
+			return
+		}
+	}
+	r.add("FROM_NEQ_ENVFROM", tx.From.String()+" for "+s.from[0].Address.String())
+}
+
+// organization is the registered domain by the public suffix list: here it decides nothing but a hint.
+func (f filter) organization(domain string) string {
+	org, err := publicsuffix.EffectiveTLDPlusOne(domain)
+	if err != nil {
+		return domain
+	}
+	return org
+}
+
+// brand looks for a BIMI record where DMARC passed with a policy that is meant (draft-brand-indicators-for-message-
+// identification section 7.2). It shows what stands there, and fetches nothing.
+func (f filter) brand(ctx context.Context, r *report, tx *mail.Transaction) error {
+	if !f.bimi {
+		return nil
+	}
+	for _, finding := range tx.AllFindings() {
+		v, ok := finding.Value.(filters.DMARC)
+		if !ok || v.Result != "pass" || v.Policy != "quarantine" && v.Policy != "reject" {
+			continue
+		}
+		for _, domain := range slices.Compact([]string{v.Domain, v.Org}) {
+			texts, err := f.env.DNS.LookupTXT(ctx, "default._bimi."+domain)
+			if err == nil && len(texts) == 1 && strings.HasPrefix(strings.ReplaceAll(texts[0], " ", ""), "v=BIMI1") {
+				r.add("BIMI", domain+": "+texts[0])
+				return nil
+			}
+		}
+	}
+	return nil
+}
