@@ -253,6 +253,7 @@ func (x *Exchange) record(why string) ledger.Transaction {
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
 		rec.Recipients = append(rec.Recipients, o.record())
+		x.g.counts.count(o.word())
 		if o.heldID != "" {
 			rec.HeldID = o.heldID
 		}

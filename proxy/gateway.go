@@ -34,7 +34,8 @@ type Gateway struct {
 	// JudgeTimeout bounds the judging of one message, DeliverTimeout its handing over.
 	JudgeTimeout, DeliverTimeout time.Duration
 
-	setup atomic.Pointer[Setup]
+	setup  atomic.Pointer[Setup]
+	counts fates
 }
 
 // Setup is what a reload replaces as a whole. A transaction keeps the one it began with.

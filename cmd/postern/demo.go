@@ -125,6 +125,7 @@ func (c *demoCommand) stay(w world, d *demo.Demo) {
 	for _, a := range d.House.Addresses() {
 		fmt.Fprintf(w.stdout, "  %-12s %s\n", a.Name, a.Address)
 	}
+	fmt.Fprintf(w.stdout, "  %-12s http://%s/\n", "console", d.House.ConsoleAddress())
 	fmt.Fprintf(w.stdout, "  %-12s %s\n  %-12s %s   user ben@corp.example, password secret-ben\n", "IMAP inside", d.Inside.IMAP, "POP3 inside", d.Inside.POP3)
 	<-w.ctx.Done()
 }

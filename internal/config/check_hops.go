@@ -182,6 +182,9 @@ func (k *checker) rest() {
 	if len(c.State.Redis) > 0 {
 		k.bad("state.redis", "Redis is not built into this version; take the key away to keep counters on this machine")
 	}
+	if c.Scan.Listen != "" {
+		k.bad("scan.listen", "the scanning service is not built into this version; take the key away")
+	}
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 }

@@ -53,7 +53,7 @@ func (c *session) run() {
 	c.in.cap = c.mail.Started.Add(c.opt.Total)
 	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
 	defer func() {
-		c.reset("connection ended")
+		c.reset(c.clientEnds)
 		c.visit.End(c.clientEnds)
 	}()
 	if c.opt.Implicit && !c.handshake() {

@@ -47,6 +47,8 @@ max_message_size = "1MB"
 [next_hop."default"]
 addresses = ["%s"]
 tls = "none"
+[console]
+listen = "127.0.0.1:0"
 [outbound]
 addresses = ["%s"]
 tls = "none"
@@ -54,7 +56,7 @@ sign = ["corp.example"]
 [[filters.ratelimit.limits]]
 key = "client"
 count = "messages"
-rate = "20/1h"
+rate = "16/1h"
 [dkim."corp.example"]
 keys = { demo = "%s" }
 `

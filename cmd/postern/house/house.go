@@ -42,6 +42,7 @@ type House struct {
 	certificates *listen.Certificates
 	acme         *listen.ACME
 	doors        []*door
+	webs         []*web
 	stop         context.CancelFunc
 	running      sync.WaitGroup
 }
@@ -178,6 +179,9 @@ func (h *House) Listen(ctx context.Context) error {
 		}
 		h.doors = append(h.doors, opened)
 	}
+	if err := h.openWeb(); err != nil {
+		return err
+	}
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	// what the hops offer must be known before the first client asks for it; a hop that is down is asked again later
 	probe, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -224,6 +228,9 @@ func (h *House) Close() {
 		doors.Go(func() { d.close(ctx) })
 	}
 	doors.Wait()
+	for _, w := range h.webs {
+		_ = w.server.Close() // pages that are being loaded are cut off
+	}
 	h.stop()
 	h.running.Wait()
 	if h.acme != nil {

@@ -1,0 +1,185 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"postern/internal/admin"
+	"postern/policy/ledger"
+	"postern/policy/quarantine"
+)
+
+// web is an HTTP server of ours.
+type web struct {
+	address string
+	server  *http.Server
+}
+
+// openWeb starts the console and the metrics, where an address is set for them.
+func (h *House) openWeb() error {
+	console, err := admin.Handler(h.cfg.Hostname, consoleHouse{h}, h.out.Log)
+	if err != nil {
+		return err
+	}
+	if err := h.serveWeb("console", string(h.cfg.Console.Listen), console); err != nil {
+		return err
+	}
+	metrics := http.NewServeMux()
+	metrics.Handle("GET /metrics", promhttp.HandlerFor(h.registry(), promhttp.HandlerOpts{}))
+	return h.serveWeb("metrics", string(h.cfg.Metrics.Listen), metrics)
+}
+
+func (h *House) serveWeb(name, address string, handler http.Handler) error {
+	if address == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	w := &web{l.Addr().String(), &http.Server{Handler: handler, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 64 << 10}}
+	h.webs = append(h.webs, w)
+	h.running.Go(func() {
+		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			h.out.Log.Error(name, "error", err)
+		}
+	})
+	h.out.Log.Info("listening", "door", name, "address", w.address)
+	return nil
+}
+
+// ConsoleAddress is where the console listens, "" if it does not.
+func (h *House) ConsoleAddress() string {
+	if len(h.webs) == 0 || h.cfg.Console.Listen == "" {
+		return ""
+	}
+	return h.webs[0].address
+}
+
+// registry is what Prometheus may ask. No label ever holds text from outside.
+func (h *House) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "postern", Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	counter := func(name, help string, labels prometheus.Labels, value func() float64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "postern", Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	for _, d := range h.doors {
+		labels := prometheus.Labels{"door": d.name}
+		gauge("connections_open", "Connections that stand now.", labels, func() float64 { return float64(d.listener.Counts().Open) })
+		counter("connections_total", "Connections let in.", labels, func() float64 { return float64(d.listener.Counts().Accepted) })
+		counter("connections_refused_total", "Connections over a limit.", labels, func() float64 {
+			c := d.listener.Counts()
+			return float64(c.TooMany + c.TooManyFromNetwork)
+		})
+	}
+	gauge("queue_messages", "Messages that wait for a next hop.", nil, func() float64 { return float64(h.Queue.Len()) })
+	counter("ledger_dropped_total", "Records that could not be written.", nil, func() float64 { return float64(h.Ledger.Dropped()) })
+	for verdict, count := range h.Gateway.Verdicts() {
+		counter("messages_total", "Messages by what became of them.", prometheus.Labels{"fate": verdict}, func() float64 { return float64(count.Load()) })
+	}
+	for _, hop := range h.Relay.Health() {
+		labels := prometheus.Labels{"route": hop.Route, "hop": hop.Hop}
+		gauge("hop_up", "Whether a next hop answered when it was last asked.", labels, func() float64 { return h.hopUp(hop.Route, hop.Hop) })
+	}
+	return r
+}
+
+func (h *House) hopUp(route, address string) float64 {
+	for _, hop := range h.Relay.Health() {
+		if hop.Route == route && hop.Hop == address && hop.Up {
+			return 1
+		}
+	}
+	return 0
+}
+
+// consoleHouse shows the house to the console.
+type consoleHouse struct{ *House }
+
+// Numbers implements admin.House.
+func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
+	held, err := h.Quarantine.List(ctx, quarantine.Filter{Limit: 10_000})
+	if err != nil {
+		return nil, err
+	}
+	counts := h.Gateway.Verdicts()
+	number := func(name, fate string) admin.Number {
+		return admin.Number{Name: name, Value: strconv.FormatInt(counts[fate].Load(), 10)}
+	}
+	list := []admin.Number{number("delivered", "delivered"), number("refused", "refused"), number("deferred", "deferred"),
+		{Name: "held now", Value: strconv.Itoa(len(held))}, {Name: "in the queue", Value: strconv.Itoa(h.Queue.Len())}}
+	for _, hop := range h.Relay.Health() {
+		if !hop.Up {
+			list = append(list, admin.Number{Name: "next hop " + hop.Hop, Value: "down", Bad: true})
+		}
+	}
+	if n := h.Ledger.Dropped(); n > 0 {
+		list = append(list, admin.Number{Name: "records lost", Value: strconv.FormatInt(n, 10), Bad: true})
+	}
+	return list, nil
+}
+
+// Messages implements admin.House: the text is a sender's or a recipient's address or domain.
+func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]admin.Message, error) {
+	found, err := h.Ledger.Search(ctx, ledger.Filter{Sender: text, Limit: limit})
+	if err == nil && text != "" && len(found) == 0 {
+		found, err = h.Ledger.Search(ctx, ledger.Filter{Recipient: text, Limit: limit})
+	}
+	rows := make([]admin.Message, 0, len(found))
+	for _, t := range found {
+		rows = append(rows, row(t))
+	}
+	return rows, err
+}
+
+func row(t ledger.Transaction) admin.Message {
+	m := admin.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.Subject), Why: t.Decisive, Verdict: "accept"}
+	if m.From == "" {
+		m.From = "<>"
+	}
+	var to []string
+	for _, r := range t.Recipients {
+		to = append(to, r.Address)
+		m.Fate, m.Verdict, m.Score = r.Fate, r.Disposition.String(), r.Score
+		switch {
+		case r.Fate == "abandoned":
+			m.Why = t.Reply
+		case m.Why == "" || r.Fate != "delivered" && m.Verdict == "accept":
+			m.Why = r.Reply
+		}
+	}
+	if len(to) == 0 {
+		m.Verdict, m.Fate, m.Why = "defer", "refused", t.Reply
+		if strings.HasPrefix(t.Reply, "5") {
+			m.Verdict = "reject"
+		}
+	}
+	m.To = strings.Join(to, ", ")
+	return m
+}
+
+// Explain implements admin.House.
+func (h consoleHouse) Explain(ctx context.Context, id string) (string, error) {
+	record, err := h.Ledger.Explain(ctx, id)
+	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
+		return "", admin.ErrUnknown
+	}
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	err = ledger.Describe(&text, record, ledger.Admin)
+	return text.String(), err
+}

@@ -1,0 +1,117 @@
+// Package admin is the console: for now pages that only show. It knows nothing of the house but what it is given.
+package admin
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+//go:embed page.html
+var pages embed.FS
+
+// House is what the console shows.
+type House interface {
+	// Numbers are shown on top, in this order.
+	Numbers(ctx context.Context) ([]Number, error)
+	// Messages are the newest ones that fit, the newest first; text "" fits all.
+	Messages(ctx context.Context, text string, limit int) ([]Message, error)
+	// Explain is the whole record under an id, in plain words; ErrUnknown if there is none.
+	Explain(ctx context.Context, id string) (string, error)
+}
+
+// ErrUnknown means that there is no such record.
+var ErrUnknown = errors.New("no such record")
+
+// Number is one of the figures on top. Bad ones are shown as such.
+type Number struct {
+	Name, Value string
+	Bad         bool
+}
+
+// Message is one row.
+type Message struct {
+	Time                                      time.Time
+	ID, From, To, Subject, Verdict, Fate, Why string
+	Score                                     float64
+}
+
+// page is what the template is given.
+type page struct {
+	Host, Query, ID, Text string
+	Numbers               []Number
+	Messages              []Message
+}
+
+// Handler makes the console. Everything from outside is escaped by html/template, and the pages run no script and load
+// nothing.
+func Handler(host string, h House, log *slog.Logger) (http.Handler, error) {
+	t, err := template.ParseFS(pages, "page.html")
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	c := &console{host, h, t, log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", c.overview)
+	mux.HandleFunc("GET /message/{id}", c.message)
+	return guarded(mux), nil
+}
+
+// guarded sets the headers that keep a page with hostile text in it harmless.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+type console struct {
+	host     string
+	house    House
+	template *template.Template
+	log      *slog.Logger
+}
+
+// rows is how many messages one page shows.
+const rows = 100
+
+func (c *console) overview(w http.ResponseWriter, r *http.Request) {
+	p := page{Host: c.host, Query: r.URL.Query().Get("q")}
+	var err error
+	if p.Numbers, err = c.house.Numbers(r.Context()); err == nil {
+		p.Messages, err = c.house.Messages(r.Context(), p.Query, rows)
+	}
+	c.show(w, p, err)
+}
+
+func (c *console) message(w http.ResponseWriter, r *http.Request) {
+	p := page{Host: c.host, ID: r.PathValue("id")}
+	var err error
+	p.Text, err = c.house.Explain(r.Context(), p.ID)
+	if errors.Is(err, ErrUnknown) {
+		http.Error(w, "no such record", http.StatusNotFound)
+		return
+	}
+	c.show(w, p, err)
+}
+
+func (c *console) show(w http.ResponseWriter, p page, err error) {
+	if err != nil {
+		c.log.Error("console", "error", err)
+		http.Error(w, "something went wrong, the log has the cause", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := c.template.Execute(w, p); err != nil {
+		c.log.Error("console", "error", err) // the client is gone
+	}
+}
