@@ -174,7 +174,7 @@ func (s *search) judge(ctx context.Context, findings []mail.Finding, domain stri
 	}
 	sub, exists := found.domain != domain, true
 	if sub && r.missing != "" {
-		// RFC 9989 section 3.2.13: a domain does not exist if DNS says NXDOMAIN (RFC 8020)
+		// RFC 9989 section 3.2: a domain does not exist if DNS says NXDOMAIN (RFC 8020)
 		if exists, err = s.dns.Exists(ctx, domain); err != nil {
 			v.Result, v.Why = "temperror", "no answer from DNS for the domain"
 			return v

@@ -1,0 +1,106 @@
+package dmarcreport
+
+import (
+	"net/netip"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/policy"
+)
+
+// Observation is what one message says about a policy domain: a record of a report, and the report it belongs to.
+type Observation struct {
+	Published PolicyPublished `json:"published"`
+	// Rua are the addresses that want the report, as they stand in the record.
+	Rua    []string `json:"rua"`
+	Record Record   `json:"record"`
+}
+
+// maxSignatures is how many signatures of a message are reported; RFC 9990 section 3.1.3 allows 100.
+const maxSignatures = 10
+
+// Observe makes the observation of a message that was judged. done is the strictest disposition of its recipients. There
+// is none for mail of our own users, for domains without a policy or without a wish for reports, and for a message that
+// comes again.
+func Observe(findings []mail.Finding, client netip.Addr, envelopeFrom mail.Address, done policy.Disposition) (Observation, bool) {
+	var o Observation
+	var d filters.DMARC
+	for _, f := range findings {
+		switch v := f.Value.(type) {
+		case filters.DMARC:
+			d = v
+		case filters.SPF:
+			o.Record.Auth.SPF = append(o.Record.Auth.SPF, SPFResult{Domain: v.Domain, Scope: "mfrom", Result: v.Result})
+		case filters.DKIM:
+			o.Record.Auth.DKIM = append(o.Record.Auth.DKIM, signatures(v)...)
+		}
+	}
+	// RFC 9989 section 4.7: no rua, no report. A temporary error is no result to report (RFC 9989 section 5.3.6).
+	if len(d.Rua) == 0 || d.Result != "pass" && d.Result != "fail" || !client.IsValid() || done == policy.Defer {
+		return Observation{}, false
+	}
+	t := d.Tags
+	o.Rua = d.Rua
+	o.Published = PolicyPublished{Domain: d.PolicyDomain, DiscoveryMethod: d.Method, P: t.P, SP: t.SP, NP: t.NP, FO: t.FO,
+		ADKIM: t.ADKIM, ASPF: t.ASPF, Testing: "n"}
+	if t.Testing {
+		o.Published.Testing = "y"
+	}
+	if t.SP == "" {
+		o.Published.SP = t.P // RFC 9990 section 3.1.1.5: tags that are not there have their default
+	}
+	o.Record.Row = Row{SourceIP: client.Unmap().WithZone(""), Evaluated: evaluated(d, done)}
+	o.Record.Identifiers = Identifiers{HeaderFrom: d.Domain, EnvelopeFrom: envelopeFrom.ASCIIDomain()}
+	return o, true
+}
+
+// signatures puts those that passed first: RFC 9990 section 3.1.3.
+func signatures(all filters.DKIM) []DKIMResult {
+	var passed, others []DKIMResult
+	for _, s := range all {
+		r := DKIMResult{Domain: s.Domain, Selector: s.Selector, Result: s.Result}
+		if s.Result == "pass" {
+			passed = append(passed, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	passed = append(passed, others...)
+	return passed[:min(len(passed), maxSignatures)]
+}
+
+// evaluated says what came of the policy. What else may have spoken against the message is nobody's business (RFC 9990
+// section 8.3), so it is never more than the policy asks for.
+func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
+	e := Evaluated{Disposition: "none", DKIM: "fail", SPF: "fail"}
+	for _, a := range d.Aligned {
+		switch {
+		case len(a) > 5 && a[:5] == "dkim:":
+			e.DKIM = "pass"
+		case len(a) > 4 && a[:4] == "spf:":
+			e.SPF = "pass"
+		}
+	}
+	if d.Result == "pass" {
+		if d.Policy != "none" {
+			e.Disposition = "pass"
+		}
+		return e
+	}
+	switch {
+	case d.Override.Type != "":
+		e.Reasons = append(e.Reasons, Reason{d.Override.Type, d.Override.Comment})
+	case d.Policy == "none":
+	case done == policy.Reject && d.Policy == "reject":
+		e.Disposition = "reject"
+	case done == policy.Reject || done == policy.Quarantine:
+		e.Disposition = "quarantine"
+	}
+	// RFC 9990 section 3.1.6: a policy that was not followed has a reason
+	if d.Tags.Testing {
+		e.Reasons = append(e.Reasons, Reason{Type: "policy_test_mode"})
+	} else if len(e.Reasons) == 0 && e.Disposition != d.Policy {
+		e.Reasons = append(e.Reasons, Reason{Type: "local_policy"})
+	}
+	return e
+}
