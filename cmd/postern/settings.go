@@ -64,6 +64,11 @@ func (f where) read() (*config.Config, error) {
 			}
 		}
 	}
+	if _, err := os.Stat(config.FlagsDataDir); file == "" && err == nil { // a gateway without a file was started here
+		cfg := config.Default()
+		cfg.DataDir = config.FlagsDataDir
+		return cfg, nil
+	}
 	if file == "" {
 		return nil, usageError{errNoFile}
 	}

@@ -258,6 +258,10 @@ func Parse(file string, text []byte) (*Config, error) {
 	return c, nil
 }
 
+// FlagsDataDir is data_dir where flags stand for a file: in the folder the program was started in, so that a first try
+// needs no rights elsewhere.
+const FlagsDataDir = "postern-data"
+
 // FromFlags makes the smallest configuration that works: one domain, one next hop, one door.
 func FromFlags(domain, nextHop, listen string) (*Config, error) {
 	c := Default()
@@ -285,6 +289,7 @@ func FromFlags(domain, nextHop, listen string) (*Config, error) {
 	if problems != nil {
 		return nil, problems
 	}
+	c.DataDir = FlagsDataDir
 	c.Domains = strings.Split(domain, ",")
 	c.Doors = []Door{{Name: "mx", Protocol: "smtp", Listen: at}}
 	c.NextHops = map[string]NextHop{"default": {Addresses: []HostPort{hop}}}
