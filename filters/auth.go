@@ -101,6 +101,32 @@ func (d DKIM) AuthenticatedDomains() []string {
 	return domains
 }
 
+// ARC is the value of a finding on the Authenticated Received Chain: RFC 8617.
+type ARC struct {
+	// Result is "pass", "fail" or "none"; Why says what failed. Temporary is set if the fail is one of DNS and may be
+	// gone tomorrow: a chain must not be sealed as failed for that.
+	Result, Why string
+	Temporary   bool
+	// Sealers are the d= of the seals, the first hop's first.
+	Sealers []string
+	// OldestPass is the lowest instance from which on nothing signed was changed, 0 if nothing ever was: section 5.2
+	// step 5. It says something only if the chain passed.
+	OldestPass int
+	// Trusted is the sealer of the oldest set that only trusted sealers stand above, itself one; Vouched is what it
+	// says it saw.
+	Trusted string
+	Vouched []mail.AuthResult
+}
+
+// AuthResults implements mail.AuthResulter: RFC 8617 section 7.
+func (a ARC) AuthResults() []mail.AuthResult {
+	r := mail.AuthResult{Method: "arc", Result: a.Result, Reason: reasonUnless(a.Result, "pass", a.Why)}
+	if a.Result == "pass" {
+		r.Props = []mail.AuthProp{{Type: "header", Property: "oldest-pass", Value: strconv.Itoa(a.OldestPass)}}
+	}
+	return []mail.AuthResult{r}
+}
+
 // DMARC is the value of a finding on DMARC: RFC 9989.
 type DMARC struct {
 	// Result is "pass", "fail", "none", "temperror" or "permerror".

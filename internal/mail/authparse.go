@@ -28,7 +28,8 @@ func ParseAuthResults(value string) (authservID string, results []AuthResult, er
 		return "", nil, ErrAuthResults
 	}
 	p := authParser{fromParser{text: strings.NewReplacer("\r\n", "").Replace(value)}}
-	if authservID, err = p.value(); err != nil || authservID == "" {
+	authservID, err = p.value()
+	if authservID = strings.TrimSuffix(strings.ToLower(authservID), "."); err != nil || authservID == "" {
 		return "", nil, ErrAuthResults
 	}
 	if err := p.skip(); err != nil {
@@ -58,7 +59,7 @@ func ParseAuthResults(value string) (authservID string, results []AuthResult, er
 			results = append(results, r)
 		}
 	}
-	return strings.TrimSuffix(strings.ToLower(authservID), "."), results, nil
+	return authservID, results, nil
 }
 
 type authParser struct{ fromParser }

@@ -57,6 +57,7 @@ func FuzzParseAuthResults(f *testing.F) {
 	f.Add("foo.example.net (foobar) 1 (baz); dkim (x) / 1 (y) = (z) fail policy (a) . (b) expired (c) = (d) 1362471462")
 	f.Add(`a.example; spf=pass smtp.mailfrom="x; y"@b.example reason="z"`)
 	f.Add("example.org 1; none")
+	f.Add(".")
 	f.Fuzz(func(t *testing.T, value string) {
 		id, results, err := ParseAuthResults(value)
 		if err != nil {

@@ -98,32 +98,44 @@ func Parse(field mail.Field) (*Signature, error) {
 	if err != nil {
 		return s, err
 	}
+	// RFC 6376 section 6.1.1: v= must be 1
+	if tags["v"] != "1" {
+		s.name(tags)
+		return s, errors.New("not version 1")
+	}
+	return s, s.read(tags)
+}
+
+// name takes what tells signatures apart, whether or not the rest can be read.
+func (s *Signature) name(tags Tags) {
 	s.Algorithm = strings.ToLower(tags["a"])
 	s.Domain, s.Selector = mail.ASCIIDomain(tags["d"]), mail.ASCIIDomain(tags["s"])
 	s.SigText = withoutSpace(tags["b"])
-	// RFC 6376 section 6.1.1: v= must be 1, and a, b, bh, d, h and s must be there
-	if tags["v"] != "1" {
-		return s, errors.New("not version 1")
-	}
+}
+
+// read reads all tags but the version.
+func (s *Signature) read(tags Tags) error {
+	s.name(tags)
+	// RFC 6376 section 6.1.1: a, b, bh, d, h and s must be there
 	for _, name := range []string{"a", "b", "bh", "d", "h", "s"} {
 		if tags[name] == "" {
-			return s, fmt.Errorf("no %s= tag", name)
+			return fmt.Errorf("no %s= tag", name)
 		}
 	}
 	if err := s.readNames(tags); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.readForm(tags); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.readHashes(tags); err != nil {
-		return s, err
+		return err
 	}
-	return s, s.readNumbers(tags)
+	return s.readNumbers(tags)
 }
 
-func (s *Signature) readNames(tags Tags) error {
-	// What is no domain name never reaches DNS.
+// checkName lets nothing reach DNS that is no domain name.
+func (s *Signature) checkName() error {
 	if !isName(s.Domain) || !strings.Contains(s.Domain, ".") {
 		s.Domain = ""
 		return errors.New("d= is not a domain name")
@@ -131,6 +143,13 @@ func (s *Signature) readNames(tags Tags) error {
 	if !isName(s.Selector) {
 		s.Selector = ""
 		return errors.New("s= is not a selector")
+	}
+	return nil
+}
+
+func (s *Signature) readNames(tags Tags) error {
+	if err := s.checkName(); err != nil {
+		return err
 	}
 	s.Identity = "@" + s.Domain
 	if i, ok := tags["i"]; ok {
@@ -169,14 +188,20 @@ func isName(text string) bool {
 	return mail.ValidDomain(text)
 }
 
-func (s *Signature) readForm(tags Tags) error {
+func (s *Signature) checkAlgorithm() error {
 	switch s.Algorithm {
 	case "rsa-sha256", "ed25519-sha256":
+		return nil
 	case "rsa-sha1":
 		// RFC 8301 section 3.1: rsa-sha1 must not be used for verifying
 		return errors.New("rsa-sha1 is no longer valid")
-	default:
-		return errors.New("unknown algorithm")
+	}
+	return errors.New("unknown algorithm")
+}
+
+func (s *Signature) readForm(tags Tags) error {
+	if err := s.checkAlgorithm(); err != nil {
+		return err
 	}
 	s.Header, s.Body = Simple, Simple
 	if c, ok := tags["c"]; ok {

@@ -84,36 +84,45 @@ func (r *Result) checkBody(body BodyHash, now time.Time) {
 
 func (r *Result) checkHeader(ctx context.Context, txt TXT, fields Fields) {
 	s := r.Signature
-	keys, err := LookupKeys(ctx, txt, s.Selector, s.Domain)
+	r.Status, r.Why, r.Key = CheckHash(ctx, txt, s.Selector, s.Domain, s.Algorithm, s.HashHeader(fields), s.Sig)
+	if r.Status == "pass" {
+		r.checkStrict()
+	}
+}
+
+// CheckHash looks up the keys at a selector and says whether one of them made the signature of a hash.
+func CheckHash(ctx context.Context, txt TXT, selector, domain, algorithm string, hash, sig []byte) (status, why string, key *Key) {
+	keys, err := LookupKeys(ctx, txt, selector, domain)
 	var failure *net.DNSError
 	switch {
 	case errors.As(err, &failure) && !failure.IsNotFound:
-		r.Status, r.Why = "temperror", "no answer from DNS for the key"
-		return
+		return "temperror", "no answer from DNS for the key", nil
 	case errors.As(err, &failure):
-		r.Status, r.Why = "permerror", "no key at "+s.Selector+"._domainkey."+s.Domain
-		return
+		return "permerror", "no key at " + selector + "._domainkey." + domain, nil
 	case err != nil:
-		r.Status, r.Why = "permerror", err.Error()
-		return
+		return "permerror", err.Error(), nil
 	}
-	hash := s.HashHeader(fields)
 	for _, k := range keys {
-		r.Key = k
-		err = k.Check(s.Algorithm, hash, s.Sig)
-		if err == nil {
-			r.checkStrict()
-			return
-		}
-		if r.Why == "" || !errors.Is(err, errKind) {
-			r.Why = err.Error()
-		}
-		if errors.Is(err, errKind) && r.Status == "" {
-			r.Status = "permerror"
-		} else if !errors.Is(err, errKind) {
-			r.Status = "fail"
+		err = k.Check(algorithm, hash, sig)
+		switch {
+		case err == nil:
+			return "pass", "", k
+		case !errors.Is(err, errKind):
+			status, why, key = "fail", err.Error(), k
+		case status == "":
+			status, why, key = "permerror", err.Error(), k
 		}
 	}
+	return status, why, key
+}
+
+// CheckMessage checks one signature that Parse or ParseMessageSignature has read.
+func CheckMessage(ctx context.Context, txt TXT, s *Signature, bodies map[Canonical]BodyHash, fields Fields, now time.Time) Result {
+	r := Result{Signature: s}
+	if r.checkBody(bodies[s.Body], now); r.Status == "" {
+		r.checkHeader(ctx, txt, fields)
+	}
+	return r
 }
 
 // checkStrict holds t=s: RFC 6376 section 3.6.1.
