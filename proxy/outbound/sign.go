@@ -66,6 +66,14 @@ func NewSigner(keys []Key, now func() time.Time) (*Signer, error) {
 }
 
 func parseKey(text []byte) (crypto.Signer, string, error) {
+	private, kind, err := parsePEM(text)
+	if k, ok := private.(*rsa.PrivateKey); ok && k.N.BitLen() < minRSA {
+		return nil, "", fmt.Errorf("an RSA key of %d bits is too short, %d is the least", k.N.BitLen(), minRSA)
+	}
+	return private, kind, err
+}
+
+func parsePEM(text []byte) (crypto.Signer, string, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
 		return nil, "", errors.New("not a PEM file: make one with `postern dkim keygen`")
@@ -78,9 +86,6 @@ func parseKey(text []byte) (crypto.Signer, string, error) {
 	}
 	switch k := parsed.(type) {
 	case *rsa.PrivateKey:
-		if k.N.BitLen() < minRSA {
-			return nil, "", fmt.Errorf("an RSA key of %d bits is too short, %d is the least", k.N.BitLen(), minRSA)
-		}
 		return k, "rsa", nil
 	case ed25519.PrivateKey:
 		return k, "ed25519", nil
@@ -164,13 +169,17 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
+// signable are the fields that say what a message is, in the order of RFC 6376 section 5.4.1.
+func signable() []string {
+	return []string{"From", "Reply-To", "Subject", "Date", "To", "Cc", "Message-ID", "In-Reply-To", "References",
+		"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Sender", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"}
+}
+
 // signedNames lists the fields to sign, each once more than it is there: so nobody can add one (RFC 6376 section 8.15).
-// The order is that of RFC 6376 section 5.4.1.
 func signedNames(c mail.Copy) ([]string, error) {
 	top := mail.ParseHeader(append(slices.Clip(slices.Clone(c.Top)), '\r', '\n'))
 	var names []string
-	for _, name := range []string{"From", "Reply-To", "Subject", "Date", "To", "Cc", "Message-ID", "In-Reply-To", "References",
-		"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Sender", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"} {
+	for _, name := range signable() {
 		n := top.Count(name)
 		for _, f := range c.Message.Header().Fields {
 			if f.Is(name) && !omitted(c.Omit, f.Offset) {

@@ -261,3 +261,26 @@ func (c Chain) HashSeals() [][]byte {
 	}
 	return hashes
 }
+
+// Newest gives the highest instance of a header's ARC sets, 0 without any, and whether its seal says that the chain has
+// failed. It is for sealing: a chain that is not whole has a newest instance as well.
+func Newest(h *mail.Header) (instances int, failed bool) {
+	for _, f := range h.Fields {
+		isSeal := strings.EqualFold(f.Name, FieldAS)
+		if !isSeal && !strings.EqualFold(f.Name, FieldAMS) && !strings.EqualFold(f.Name, FieldAAR) {
+			continue
+		}
+		i, err := instance(f)
+		if err != nil || i < instances {
+			continue
+		}
+		if i > instances {
+			instances, failed = i, false
+		}
+		if isSeal {
+			tags, err := ParseTags(string(f.Raw[f.ValueAt:]))
+			failed = failed || err == nil && strings.EqualFold(tags["cv"], "fail")
+		}
+	}
+	return instances, failed
+}
