@@ -19,9 +19,6 @@ type Settings struct {
 	// OrganizationalDomain says how the organizational domain is found: "tree" by the tree walk of RFC 9989, "psl" by
 	// the public suffix list, as RFC 7489 had it.
 	OrganizationalDomain string `toml:"organizational_domain"`
-	// TrustedSealers are domains whose word is taken when forwarding has broken SPF and DKIM: their ARC seals are good
-	// (RFC 8617) and they say that DMARC passed for the same author when the mail came to them.
-	TrustedSealers []string `toml:"trusted_sealers"`
 }
 
 func defaults() Settings { return Settings{OrganizationalDomain: "tree"} }
@@ -55,11 +52,6 @@ var Spec = filters.Spec{
 		if s.OrganizationalDomain != "tree" && s.OrganizationalDomain != "psl" {
 			return nil, fmt.Errorf("[filters.dmarc]: organizational_domain = %q: set it to \"tree\" or \"psl\"", s.OrganizationalDomain)
 		}
-		for i, d := range s.TrustedSealers {
-			if s.TrustedSealers[i] = mail.ASCIIDomain(d); s.TrustedSealers[i] == "" || !mail.ValidDomain(d) {
-				return nil, fmt.Errorf("[filters.dmarc]: trusted_sealers: %q is not a domain: name the domain that stands in d= of the seal", d)
-			}
-		}
 		return filter{env, s}, nil
 	},
 }
@@ -88,15 +80,15 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 		worst.Result, worst.Why = "permerror", doubt
 		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(worst)), Value: worst}}, nil
 	}
-	return f.report(tx, worst), nil
+	return report(tx, worst), nil
 }
 
 // report names the result, or the reason why it does not hold.
-func (f filter) report(tx *mail.Transaction, v filters.DMARC) []filters.Finding {
+func report(tx *mail.Transaction, v filters.DMARC) []filters.Finding {
 	symbol, _ := symbolOf(v)
 	found := []filters.Finding{}
 	if v.Result == "fail" {
-		if sealer := f.vouched(tx, v.Domain); sealer != "" {
+		if sealer := vouched(tx.AllFindings(), v.Domain); sealer != "" {
 			symbol = "DMARC_OVERRIDE_ARC"
 			v.Override = filters.DMARCOverride{Type: "local_policy", Comment: "arc=pass; dmarc=pass by " + sealer}
 			v.Why += ", but passed at " + sealer

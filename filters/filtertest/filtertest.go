@@ -14,9 +14,9 @@
 //
 // The symbols found must be exactly those wanted, in that order; the text behind a symbol must stand in its evidence.
 // "only at STAGE" ends a case at a stage without a message. "set KEY = VALUE" is a setting, "user NAME" and "trusted"
-// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT" and "dmarc RESULT POLICY DOMAIN" stand
-// for what other filters found, "times N" repeats the transaction. In the message "\xHH" stands for an octet, "@repeat N
-// TEXT" for N lines.
+// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT SEALER AUTHENTICATION-RESULTS" and
+// "dmarc RESULT POLICY DOMAIN" stand for what other filters found, "times N" repeats the transaction. In the message
+// "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
 package filtertest
 
 import (
@@ -220,20 +220,14 @@ func prior(method, result, domain string) filters.Finding {
 	}
 	switch method {
 	case "arc":
-		return filters.Finding{Symbol: "ARC", Value: chain(result)}
+		sealer, said, _ := strings.Cut(domain, " ")
+		_, vouched, _ := mail.ParseAuthResults(said)
+		return filters.Finding{Symbol: "ARC", Value: filters.ARC{Result: result, Trusted: sealer, Vouched: vouched}}
 	case "dmarc":
 		policy, author, _ := strings.Cut(domain, " ")
 		return filters.Finding{Symbol: "DMARC", Value: filters.DMARC{Result: result, Policy: policy, Domain: author, Org: author}}
 	}
 	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain}}}
-}
-
-// chain is the result of ARC as Authentication-Results has it.
-type chain string
-
-// AuthResults implements mail.AuthResulter.
-func (c chain) AuthResults() []mail.AuthResult {
-	return []mail.AuthResult{{Method: "arc", Result: string(c)}}
 }
 
 func stageNamed(name string) (mail.Stage, error) {
