@@ -118,8 +118,11 @@ type ARC struct {
 	Vouched []mail.AuthResult
 }
 
-// AuthResults implements mail.AuthResulter: RFC 8617 section 7.
+// AuthResults implements mail.AuthResulter: RFC 8617 section 7. Most mail has no chain, which needs no word.
 func (a ARC) AuthResults() []mail.AuthResult {
+	if a.Result == "none" {
+		return nil
+	}
 	r := mail.AuthResult{Method: "arc", Result: a.Result, Reason: reasonUnless(a.Result, "pass", a.Why)}
 	if a.Result == "pass" {
 		r.Props = []mail.AuthProp{{Type: "header", Property: "oldest-pass", Value: strconv.Itoa(a.OldestPass)}}

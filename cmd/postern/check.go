@@ -232,6 +232,8 @@ func (v *verdictJSON) auth(found []mail.Finding) {
 			for _, s := range value {
 				v.Auth.DKIM = append(v.Auth.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
 			}
+		case filters.ARC:
+			v.Auth.ARC = value.Result
 		case filters.DMARC:
 			v.Auth.DMARC = dmarcJSON{value.Result, value.Policy, value.Record, value.Domain}
 		}

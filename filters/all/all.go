@@ -3,6 +3,7 @@ package all
 
 import (
 	"postern/filters"
+	"postern/filters/arc"
 	"postern/filters/content"
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
@@ -21,6 +22,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		helo.Spec,
 		spf.Spec,
 		dkim.Spec,
+		arc.Spec,
 		dmarc.Spec,
 		headers.Spec,
 		impersonation.Spec,

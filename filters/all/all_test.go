@@ -97,8 +97,8 @@ func TestTheWholeChain(t *testing.T) {
 	c := chain(t, "example.org TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.example.org TXT v=DMARC1; p=reject\n")
 	const letter = "From: Bob <bob@example.org>\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\nSubject: Minutes\r\n\r\nSee you on Friday.\r\n"
 	for from, want := range map[string]string{
-		"bob@example.org":    "R_SPF_ALLOW R_DKIM_NA DMARC_POLICY_ALLOW",
-		"bob@attack.example": "R_SPF_NA R_DKIM_NA DMARC_POLICY_REJECT FROM_NEQ_ENVFROM",
+		"bob@example.org":    "R_SPF_ALLOW R_DKIM_NA ARC_NA DMARC_POLICY_ALLOW",
+		"bob@attack.example": "R_SPF_NA R_DKIM_NA ARC_NA DMARC_POLICY_REJECT FROM_NEQ_ENVFROM",
 	} {
 		var got []string
 		for _, f := range judge(t.Context(), c, "mail.example.org", from, []byte(letter)) {
