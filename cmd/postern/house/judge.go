@@ -55,7 +55,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	}
 	resolver := out.Resolver
 	if resolver == nil {
-		if resolver, err = newResolver(cfg); err != nil {
+		if resolver, err = NewResolver(cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -134,7 +134,8 @@ func loadPolicy(cfg *config.Config, specs []filters.Spec) (*policy.Policy, error
 	return p, nil
 }
 
-func newResolver(cfg *config.Config) (*dns.Resolver, error) {
+// NewResolver makes the resolver of a configuration.
+func NewResolver(cfg *config.Config) (*dns.Resolver, error) {
 	o := dns.Options{Timeout: time.Duration(cfg.DNS.Timeout)}
 	for _, s := range cfg.DNS.Servers {
 		o.Servers = append(o.Servers, string(s))
