@@ -95,10 +95,13 @@ func (m *Message) Close() error {
 type Spool struct {
 	// Dir is where the file is made; "" is the system's folder for temporary files.
 	Dir  string
-	buf  []byte
+	buf  []byte // all of it, or what is not yet in the file
 	file *os.File
 	size int64
 }
+
+// spoolBlock is how much is written to the file at a time: a message of nothing but line ends comes in pieces of two.
+const spoolBlock = 32 << 10
 
 // Write takes octets.
 func (s *Spool) Write(p []byte) (int, error) {
@@ -112,11 +115,28 @@ func (s *Spool) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if len(s.buf)+len(p) > spoolBlock {
+		if err := s.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) < spoolBlock {
+		s.buf = append(s.buf, p...)
+		return len(p), nil
+	}
 	n, err := s.file.Write(p)
 	if err != nil {
 		err = fmt.Errorf("spool the message: %w", err)
 	}
 	return n, err
+}
+
+func (s *Spool) flush() error {
+	if _, err := s.file.Write(s.buf); err != nil {
+		return fmt.Errorf("spool the message: %w", err)
+	}
+	s.buf = s.buf[:0]
+	return nil
 }
 
 // toFile moves what is in memory to a file that has no name any more, so that a crash leaves nothing behind.
@@ -131,7 +151,7 @@ func (s *Spool) toFile() error {
 	if _, err := f.Write(s.buf); err != nil {
 		return errors.Join(fmt.Errorf("spool the message: %w", err), f.Close())
 	}
-	s.file, s.buf = f, nil
+	s.file, s.buf = f, make([]byte, 0, spoolBlock)
 	return nil
 }
 
@@ -144,6 +164,10 @@ func (s *Spool) Finish() (*Message, error) {
 		m := NewMessage(s.buf)
 		*s = Spool{Dir: s.Dir}
 		return m, nil
+	}
+	if err := s.flush(); err != nil {
+		s.Discard()
+		return nil, err
 	}
 	m := &Message{file: s.file, size: s.size}
 	*s = Spool{Dir: s.Dir}
