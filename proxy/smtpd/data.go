@@ -106,8 +106,12 @@ func (d *normaliser) take(p []byte) (used int, end bool) {
 	return used, false
 }
 
+// window is how far ahead inLine looks: what it looks through once for each bare CR or NUL must not be the whole buffer.
+const window = 1024
+
 // inLine copies up to the next octet that matters. The common case, a whole line, is one write.
 func (d *normaliser) inLine(p []byte) int {
+	p = p[:min(len(p), window)]
 	n := bytes.IndexByte(p, '\n')
 	line := p
 	if n >= 0 {
