@@ -102,10 +102,18 @@ func (c *session) command() {
 	if c.canAuth() {
 		limit = maxAuth
 	}
-	line, err := c.readLine(limit)
-	if err != nil {
-		return
+	if line, err := c.readLine(limit); err == nil {
+		c.obey(line)
 	}
+	if c.exchange == nil {
+		c.commands++
+	}
+	if c.clientEnds == "" && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
+		c.refuseAndEnd(replyTooManyErrors(c.opt.Hostname), "too many errors")
+	}
+}
+
+func (c *session) obey(line string) {
 	verb, args, _ := strings.Cut(line, " ")
 	verb = strings.ToUpper(verb)
 	if run, ok := c.verb(verb); ok {
@@ -114,12 +122,6 @@ func (c *session) command() {
 		c.refuseAndEnd(replyUnknown(), "spoke HTTP")
 	} else {
 		c.fail(replyUnknown())
-	}
-	if c.exchange == nil {
-		c.commands++
-	}
-	if c.clientEnds == "" && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
-		c.refuseAndEnd(replyTooManyErrors(c.opt.Hostname), "too many errors")
 	}
 }
 
