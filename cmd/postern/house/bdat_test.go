@@ -156,8 +156,8 @@ func TestChunksAreBounded(t *testing.T) {
 	for range 110 {
 		c.send(many)
 	}
-	if said := <-done; !strings.Contains(said, "\r\n421 ") {
-		t.Errorf("after 110 000 chunks: %q", said[max(0, len(said)-200):])
+	if n := strings.Count(<-done, "\r\n"); n > 100_001 { // the last words may be lost, as there is input behind them
+		t.Errorf("%d chunks were taken", n)
 	}
 	g.settle()
 }
