@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/quarantine"
@@ -48,8 +49,33 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 		tagged := b.verdict.Disposition == policy.Tag
 		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: append(x.top(b.verdict, x.recipients(b)), signature...)}
 		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
+		if err := x.seal(ctx, b, tagged && x.g.SubjectTag != ""); err != nil {
+			return nil, nil, err
+		}
 	}
 	return deliver, hold, nil
+}
+
+// seal puts an ARC set on top of a copy that whoever stands behind us may not be able to verify any more.
+func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) error {
+	if x.g.Sealer == nil || x.g.SealDomain == "" || x.tx.Session.Outbound() || !changed && !x.g.SealAll {
+		return nil
+	}
+	cv := "none"
+	for _, f := range x.tx.Findings {
+		if chain, ok := f.Value.(filters.ARC); ok {
+			cv = chain.Result
+			if chain.Temporary {
+				return nil // a chain must not be sealed as failed because DNS did not answer
+			}
+		}
+	}
+	fields, err := x.g.Sealer.Seal(ctx, b.copy, x.g.SealDomain, x.g.Hostname, x.authResults(), cv)
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	b.copy.Top = append(fields, b.copy.Top...)
+	return nil
 }
 
 // find gives the batch a recipient belongs to: same route, same verdict as it will stand in the header.

@@ -194,6 +194,13 @@ func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
 	return verdicts
 }
 
+// witness tells the witness what policy decided: the mildest verdict, as that is what the sender's mail met.
+func (x *Exchange) witness(verdicts []policy.Verdict) {
+	if x.g.Witness != nil && !x.tx.Session.Outbound() {
+		x.g.Witness.Witness(x.tx, mildest(verdicts))
+	}
+}
+
 // Refuse answers a message that never became one the gateway could judge.
 func (x *Exchange) Refuse(f mail.Finding, r mail.Reply) mail.Reply {
 	x.Observe(f)

@@ -27,10 +27,16 @@ type Gateway struct {
 	Queue      Queue
 	Quarantine Quarantine
 	Ledger     Ledger
-	// Signer signs outbound mail, nil for none.
-	Signer Signer
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Signer signs outbound mail, nil for none. Sealer seals inbound mail for SealDomain (RFC 8617): what we change, or
+	// all of it with SealAll.
+	Signer     Signer
+	Sealer     Sealer
+	SealDomain string
+	SealAll    bool
+	// Witness hears of every judged message, nil for nobody.
+	Witness Witness
+	Log     *slog.Logger
+	Now     func() time.Time
 	// JudgeTimeout bounds the judging of one message, DeliverTimeout its handing over.
 	JudgeTimeout, DeliverTimeout time.Duration
 
@@ -71,6 +77,16 @@ type Signer interface {
 	Sign(ctx context.Context, c mail.Copy, domain string) ([]byte, error)
 }
 
+// Sealer makes the ARC fields for a copy as it goes out, nil if there is no key for the domain.
+type Sealer interface {
+	Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv string) ([]byte, error)
+}
+
+// Witness hears of a message once it is answered: for reports to others. It must be quick.
+type Witness interface {
+	Witness(tx *mail.Transaction, done policy.Disposition)
+}
+
 // Use puts a setup in force for everything that begins from now on.
 func (g *Gateway) Use(s *Setup) { g.setup.Store(s) }
 
@@ -84,6 +100,7 @@ func (g *Gateway) Offers(*mail.Session) Extensions { return g.Relay.Offers() }
 func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail.Reply {
 	x.tx.Message = m
 	verdicts := x.judge(ctx)
+	x.witness(verdicts)
 
 	switch common := mildest(verdicts); {
 	case common == policy.Reject: // only if all refuse

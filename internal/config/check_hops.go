@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/mail"
 )
 
 func (k *checker) nextHops() {
@@ -154,8 +156,30 @@ func (k *checker) filters(known []Known) {
 	}
 }
 
+// reports checks what we say to others of their mail: seals and aggregate reports.
+func (k *checker) reports() {
+	c := k.c
+	k.oneOf("arc.seal", c.ARC.Seal, "changed", "all")
+	if _, ok := c.DKIM[c.ARC.Domain]; c.ARC.Domain != "" && !ok {
+		k.bad("arc.domain", "%q has no key; add [dkim.%q]", c.ARC.Domain, c.ARC.Domain)
+	}
+	if c.Reports.From == "" {
+		return
+	}
+	if a, err := mail.ParseAddress(c.Reports.From); err != nil || a.Domain == "" {
+		k.bad("dmarc_reports.from", "%q is not an address; write one of your own, as in \"dmarc@example.com\"", c.Reports.From)
+	}
+	if len(c.Outbound.Addresses) == 0 {
+		k.bad("dmarc_reports.from", "reports go out through the smart host; name it in [outbound] addresses")
+	}
+	if c.Reports.OrgName == "" {
+		k.bad("dmarc_reports.org_name", "is missing; say who reports, as in \"Example Ltd\"")
+	}
+}
+
 func (k *checker) rest() {
 	c := k.c
+	k.reports()
 	if c.DNS.Timeout < 1e8 || c.DNS.Timeout > 60e9 {
 		k.bad("dns.timeout", "is out of range; write a duration between \"100ms\" and \"1m\"")
 	}

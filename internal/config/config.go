@@ -26,6 +26,8 @@ type Config struct {
 	Outbound   Outbound                  `toml:"outbound"`
 	TLS        TLS                       `toml:"tls"`
 	DKIM       map[string]DKIM           `toml:"dkim"`
+	ARC        ARC                       `toml:"arc"`
+	Reports    Reports                   `toml:"dmarc_reports"`
 	DNS        DNS                       `toml:"dns"`
 	Filters    map[string]map[string]any `toml:"filters"`
 	Policy     Policy                    `toml:"policy"`
@@ -159,6 +161,21 @@ type DKIM struct {
 	UseFrom map[string]string `toml:"use_from"`
 }
 
+// ARC says which inbound mail we seal: RFC 8617.
+type ARC struct {
+	// Domain is the one whose key in [dkim] seals, "" for none; Seal is "changed" or "all".
+	Domain string `toml:"domain"`
+	Seal   string `toml:"seal"`
+}
+
+// Reports are the aggregate reports we send to others: RFC 9990.
+type Reports struct {
+	// From is their sender, "" for no reports; OrgName says who we are.
+	From    string `toml:"from"`
+	OrgName string `toml:"org_name"`
+	Contact string `toml:"contact"`
+}
+
 // DNS names the resolvers; none are those of the system.
 type DNS struct {
 	Servers []Server `toml:"servers"`
@@ -224,6 +241,7 @@ func Default() *Config {
 			Disclose:     Disclose{Inbound: "full", Outbound: "full"},
 		},
 		TLS:        TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},
+		ARC:        ARC{Seal: "changed"},
 		DNS:        DNS{Timeout: Duration(5 * time.Second)},
 		Quarantine: Quarantine{Keep: Duration(30 * 24 * time.Hour)},
 		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour)},

@@ -96,7 +96,8 @@ type sealing struct {
 
 // fields makes the set, in the order of section 5.1: results, message signature, seal.
 func (s sealing) fields(h *mail.Header, m *mail.Message) ([]byte, error) {
-	bodies, err := signature.HashBody(m.OpenBody(), signature.Relaxed)
+	unsigned := &signature.Signature{Header: signature.Relaxed, Body: signature.Relaxed, Names: s.names, Length: -1}
+	bodies, err := signature.HashBody(m.OpenBody(), unsigned)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (s sealing) fields(h *mail.Header, m *mail.Message) ([]byte, error) {
 		return newField(signature.FieldAMS, fmt.Sprintf("a=%s;\r\n\tb=%s;\r\n\tbh=%s; c=relaxed/relaxed;\r\n\td=%s;\r\n\th=%s;\r\n\ti=%d; s=%s; t=%d",
 			algorithm, b, bh, s.domain, folded.String(), s.instance, s.key.selector, s.now.Unix()))
 	}
-	unsigned := &signature.Signature{Field: message(""), Header: signature.Relaxed, Names: s.names}
+	unsigned.Field = message("")
 	b, err := s.sign(unsigned.HashHeader(signature.NewFields(h)))
 	if err != nil {
 		return nil, err

@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"postern/internal/config"
-	"postern/proxy"
 	"postern/proxy/listen"
 	"postern/proxy/outbound"
 	"postern/proxy/relay"
@@ -150,13 +150,14 @@ func onLoopback(address string) bool {
 	return err == nil && a.Addr().IsLoopback()
 }
 
-// newSigner makes the signer of outbound mail, nil if no domain is to be signed.
-func newSigner(cfg *config.Config, out Outside) (proxy.Signer, error) {
-	if len(cfg.Outbound.Sign) == 0 {
-		return nil, nil
+// newSigner makes the signer of outbound mail and sealer of inbound mail, nil if there is nothing to sign or to seal.
+func newSigner(cfg *config.Config, out Outside) (*outbound.Signer, error) {
+	domains := slices.Clone(cfg.Outbound.Sign)
+	if d := cfg.ARC.Domain; d != "" && !slices.Contains(domains, d) {
+		domains = append(domains, d)
 	}
 	var keys []outbound.Key
-	for _, domain := range cfg.Outbound.Sign {
+	for _, domain := range domains {
 		for selector, file := range cfg.DKIM[domain].Keys {
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -166,6 +167,9 @@ func newSigner(cfg *config.Config, out Outside) (proxy.Signer, error) {
 			from, _ := time.Parse(time.DateOnly, cfg.DKIM[domain].UseFrom[selector])
 			keys = append(keys, outbound.Key{Domain: domain, Selector: selector, PEM: text, From: from})
 		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
 	}
 	s, err := outbound.NewSigner(keys, out.Now)
 	if err != nil {

@@ -43,6 +43,7 @@ type House struct {
 	acme         *listen.ACME
 	doors        []*door
 	webs         []*web
+	reports      *reports // nil if none are sent
 	stop         context.CancelFunc
 	running      sync.WaitGroup
 }
@@ -82,10 +83,19 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.reports, err = openReports(cfg, h.out, h.Judge.DNS, h.Queue); err != nil {
+		return nil, err
+	}
 	h.Gateway = &proxy.Gateway{
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
-		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Signer: signer, Log: h.out.Log, Now: h.out.Now,
-		JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout,
+		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
+		JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
+	}
+	if signer != nil {
+		h.Gateway.Signer, h.Gateway.Sealer = signer, signer
+	}
+	if h.reports != nil {
+		h.Gateway.Witness = h.reports
 	}
 	h.Gateway.Use(setup(cfg, h.Judge))
 	return h, h.finishReleases()
@@ -192,6 +202,9 @@ func (h *House) Listen(ctx context.Context) error {
 	}
 	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
+	if h.reports != nil {
+		h.running.Go(func() { h.every(ctx, 10*time.Minute, h.report) })
+	}
 	return nil
 }
 
@@ -219,6 +232,13 @@ func (h *House) expire(ctx context.Context) {
 	}
 }
 
+// report writes what was counted and sends the reports of days that are over.
+func (h *House) report(ctx context.Context) {
+	if err := h.reports.reporter.Send(ctx); err != nil {
+		h.out.Log.Error("aggregate reports", "error", err)
+	}
+}
+
 // Close lets what is under way finish for a while, then ends everything.
 func (h *House) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
@@ -237,6 +257,9 @@ func (h *House) Close() {
 		h.acme.Close()
 	}
 	var err error
+	if h.reports != nil {
+		err = errors.Join(err, h.reports.reporter.Store.Close(ctx))
+	}
 	if h.Queue != nil {
 		err = errors.Join(err, h.Queue.Close(ctx))
 	}

@@ -42,6 +42,8 @@ type Judge struct {
 	Specs  []filters.Spec
 	Chain  *filters.Chain
 	Policy *policy.Policy
+	// DNS is the resolver that the filters ask.
+	DNS *dns.Resolver
 	// Problems are those of single content rules; the rest of the rules work.
 	Problems []rules.Problem
 }
@@ -59,7 +61,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 			return nil, err
 		}
 	}
-	j := &Judge{Specs: all.Specs(set), Problems: problems}
+	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
 	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
 	var links []filters.Link
 	for _, spec := range j.Specs {

@@ -1,0 +1,69 @@
+package house
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/dmarcreport"
+	"postern/proxy"
+	"postern/proxy/queue"
+)
+
+// reports counts what is seen of other domains and sends it to those that ask: RFC 9990.
+type reports struct {
+	reporter *dmarcreport.Reporter
+	now      func() time.Time
+}
+
+// openReports gives nil if no reports are to be sent.
+func openReports(cfg *config.Config, out Outside, resolver *dns.Resolver, q *queue.Queue) (*reports, error) {
+	if cfg.Reports.From == "" {
+		return nil, nil
+	}
+	from, err := mail.ParseAddress(cfg.Reports.From)
+	if err != nil {
+		return nil, fmt.Errorf("[dmarc_reports] from: %w", err)
+	}
+	store, err := dmarcreport.Open(filepath.Join(cfg.DataDir, "reports.db"), out.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &reports{now: out.Now, reporter: &dmarcreport.Reporter{
+		Store: store, DNS: resolver, Queue: reportQueue{q}, SameOrganization: sameOrganization, From: from,
+		OrgName: cfg.Reports.OrgName, ExtraContact: cfg.Reports.Contact, Now: out.Now, Log: out.Log,
+	}}, nil
+}
+
+// Witness implements proxy.Witness.
+func (r *reports) Witness(tx *mail.Transaction, done policy.Disposition) {
+	if o, ok := dmarcreport.Observe(tx.AllFindings(), tx.Session.Client, tx.From, done); ok {
+		r.reporter.Store.Collect(r.now(), o)
+	}
+}
+
+// sameOrganization compares by the public-suffix list: whether a report may go to another domain needs no tree walk.
+func sameOrganization(_ context.Context, a, b string) (bool, error) {
+	first, err := publicsuffix.EffectiveTLDPlusOne(a)
+	if err != nil {
+		return false, nil // a public suffix is nobody's organization
+	}
+	second, err := publicsuffix.EffectiveTLDPlusOne(b)
+	return err == nil && first == second, nil
+}
+
+// reportQueue sends reports by the smart host.
+type reportQueue struct{ queue *queue.Queue }
+
+// Put implements dmarcreport.Queue.
+func (q reportQueue) Put(ctx context.Context, id string, from, to mail.Address, message []byte) error {
+	item := proxy.QueueItem{ID: id, Route: outboundRoute, From: from, Recipients: []mail.Recipient{{Address: to}}, Why: "aggregate report"}
+	return q.queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(message)})
+}
