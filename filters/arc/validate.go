@@ -63,11 +63,11 @@ func (v Validator) Validate(ctx context.Context, m *mail.Message) (Outcome, erro
 
 // signatures checks what is signed: section 5.2 steps 4 to 6.
 func (v Validator) signatures(ctx context.Context, m *mail.Message, o *Outcome) error {
-	var forms []signature.Canonical
+	var messages []*signature.Signature
 	for _, s := range o.Chain {
-		forms = append(forms, s.Message.Body)
+		messages = append(messages, s.Message)
 	}
-	bodies, err := signature.HashBody(m.OpenBody(), forms...)
+	bodies, err := signature.HashBody(m.OpenBody(), messages...)
 	if err != nil {
 		return err
 	}

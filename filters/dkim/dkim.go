@@ -8,18 +8,21 @@ import (
 	"time"
 
 	"postern/filters"
-	"postern/internal/mail/signature"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/mail/signature"
 )
 
 // Settings are the filter's settings.
 type Settings struct {
 	// MaxSignatures is how many signatures of a message are checked, from the top.
 	MaxSignatures int `toml:"max_signatures"`
+	// BodyLength says what a signature is worth that covers only the front of the body (l=): "policy" lets none pass,
+	// "pass" judges it by that front. Anybody may have put anything behind it.
+	BodyLength string `toml:"body_length"`
 }
 
-func defaults() Settings { return Settings{MaxSignatures: 8} }
+func defaults() Settings { return Settings{MaxSignatures: 8, BodyLength: "policy"} }
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
@@ -44,6 +47,9 @@ var Spec = filters.Spec{
 		if s.MaxSignatures < 1 || s.MaxSignatures > 50 {
 			return nil, fmt.Errorf("[filters.dkim]: max_signatures = %d: set it from 1 to 50", s.MaxSignatures)
 		}
+		if s.BodyLength != "policy" && s.BodyLength != "pass" {
+			return nil, fmt.Errorf("[filters.dkim]: body_length = %q: set it to \"policy\" or \"pass\"", s.BodyLength)
+		}
 		return filter{env, s}, nil
 	},
 }
@@ -57,7 +63,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	if tx.Session.Outbound() {
 		return nil, nil
 	}
-	v := signature.Verifier{DNS: f.env.DNS, Now: f.env.Now, Max: f.settings.MaxSignatures}
+	v := signature.Verifier{DNS: f.env.DNS, Now: f.env.Now, Max: f.settings.MaxSignatures, AllowLength: f.settings.BodyLength == "pass"}
 	results, err := v.Verify(ctx, tx.Message)
 	if err != nil {
 		return nil, err

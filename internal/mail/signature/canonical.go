@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 
 	"postern/internal/mail"
@@ -18,6 +19,9 @@ type bodyWriter struct {
 	out     *bufio.Writer
 	hash    hash.Hash
 	size    int64
+	// marks are the lengths at which the hash so far is wanted, ascending; sums are what it was there.
+	marks   []int64
+	sums    map[int64][]byte
 	empty   int64 // line ends not written yet
 	cr      bool  // a CR whose next octet is not known yet
 	space   bool  // relaxed: white space not written yet
@@ -26,7 +30,7 @@ type bodyWriter struct {
 
 func newBodyWriter(c Canonical) *bodyWriter {
 	h := sha256.New()
-	return &bodyWriter{relaxed: c == Relaxed, hash: h, out: bufio.NewWriterSize(h, 4<<10)}
+	return &bodyWriter{relaxed: c == Relaxed, hash: h, out: bufio.NewWriterSize(h, 4<<10), sums: map[int64][]byte{}}
 }
 
 func (w *bodyWriter) Write(p []byte) (int, error) {
@@ -96,6 +100,14 @@ func (w *bodyWriter) lineEnd() {
 }
 
 func (w *bodyWriter) emit(p []byte) {
+	for len(w.marks) > 0 && w.marks[0] <= w.size+int64(len(p)) {
+		n := w.marks[0] - w.size
+		_, _ = w.out.Write(p[:n])
+		_ = w.out.Flush()
+		w.size, p = w.size+n, p[n:]
+		w.sums[w.marks[0]] = w.hash.Sum(nil)
+		w.marks = w.marks[1:]
+	}
 	_, _ = w.out.Write(p) // a hash takes everything
 	w.size += int64(len(p))
 }
@@ -114,25 +126,36 @@ func (w *bodyWriter) sum() (sum []byte, size int64) {
 	return w.hash.Sum(nil), w.size
 }
 
-// BodyHash is the SHA-256 of a body in canonical form, and the form's size.
+// BodyHash is the SHA-256 of a body in canonical form, and the form's size. Front holds the hashes of its first octets,
+// by how many, as far as they were asked for.
 type BodyHash struct {
-	Sum  []byte
-	Size int64
+	Sum   []byte
+	Size  int64
+	Front map[int64][]byte
 }
 
-// HashBody reads a body once and gives its hash for each of the canonical forms wanted.
-func HashBody(body io.Reader, forms ...Canonical) (map[Canonical]BodyHash, error) {
+// HashBody reads a body once and gives its hash for each canonical form that the signatures want, and at each length
+// that one of them has as l=.
+func HashBody(body io.Reader, signatures ...*Signature) (map[Canonical]BodyHash, error) {
 	writers := map[Canonical]*bodyWriter{}
 	var all []io.Writer
-	for _, c := range forms {
-		if writers[c] == nil {
-			writers[c] = newBodyWriter(c)
-			all = append(all, writers[c])
+	for _, s := range signatures {
+		w := writers[s.Body]
+		if w == nil {
+			w = newBodyWriter(s.Body)
+			writers[s.Body] = w
+			all = append(all, w)
+		}
+		if s.Length >= 0 && !slices.Contains(w.marks, s.Length) {
+			w.marks = append(w.marks, s.Length)
 		}
 	}
 	sums := map[Canonical]BodyHash{}
 	if len(all) == 0 {
 		return sums, nil
+	}
+	for _, w := range writers {
+		slices.Sort(w.marks)
 	}
 	buf := make([]byte, 32<<10)
 	if _, err := io.CopyBuffer(io.MultiWriter(all...), struct{ io.Reader }{body}, buf); err != nil {
@@ -140,7 +163,7 @@ func HashBody(body io.Reader, forms ...Canonical) (map[Canonical]BodyHash, error
 	}
 	for c, w := range writers {
 		sum, size := w.sum()
-		sums[c] = BodyHash{sum, size}
+		sums[c] = BodyHash{sum, size, w.sums}
 	}
 	return sums, nil
 }

@@ -27,12 +27,15 @@ type Verifier struct {
 	Now func() time.Time
 	// Max is how many signatures of a message are looked at, from the top.
 	Max int
+	// AllowLength lets a signature with l= pass on the front of the body that it signs: RFC 6376 section 8.2 says what
+	// that is worth. Else its result is "policy".
+	AllowLength bool
 }
 
 // Verify gives a result for each signature, top to bottom. The error is one of reading the message.
 func (v Verifier) Verify(ctx context.Context, m *mail.Message) ([]Result, error) {
 	var results []Result
-	var forms []Canonical
+	var readable []*Signature
 	for _, f := range m.Header().All("DKIM-Signature") {
 		if len(results) == v.Max {
 			break
@@ -42,11 +45,11 @@ func (v Verifier) Verify(ctx context.Context, m *mail.Message) ([]Result, error)
 		if err != nil {
 			r.Status, r.Why = "permerror", err.Error()
 		} else {
-			forms = append(forms, s.Body)
+			readable = append(readable, s)
 		}
 		results = append(results, r)
 	}
-	bodies, err := HashBody(m.OpenBody(), forms...)
+	bodies, err := HashBody(m.OpenBody(), readable...)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +60,7 @@ func (v Verifier) Verify(ctx context.Context, m *mail.Message) ([]Result, error)
 		if r.Status != "" {
 			continue
 		}
-		if r.checkBody(bodies[r.Signature.Body], v.Now()); r.Status != "" {
+		if r.checkBody(bodies[r.Signature.Body], v.Now(), v.AllowLength); r.Status != "" {
 			continue
 		}
 		all.Go(func() { r.checkHeader(ctx, v.DNS, fields) })
@@ -67,17 +70,22 @@ func (v Verifier) Verify(ctx context.Context, m *mail.Message) ([]Result, error)
 }
 
 // checkBody ends what needs no key: age, length and hash of the body.
-func (r *Result) checkBody(body BodyHash, now time.Time) {
+func (r *Result) checkBody(body BodyHash, now time.Time, allowLength bool) {
 	s := r.Signature
+	sum := body.Sum
+	partial := s.Length >= 0 && s.Length < body.Size
+	if partial {
+		sum = body.Front[s.Length]
+	}
 	switch {
 	case !s.Expires.IsZero() && now.After(s.Expires):
 		r.Status, r.Why = "fail", "the signature has expired"
 	case s.Length > body.Size:
 		r.Status, r.Why = "permerror", "l= is longer than the body"
-	case s.Length >= 0 && s.Length < body.Size:
+	case partial && !allowLength:
 		// RFC 6376 section 8.2: whoever handled the message may have put anything behind the signed part
 		r.Status, r.Why = "policy", fmt.Sprintf("l= leaves %d octets of the body unsigned", body.Size-s.Length)
-	case !bytes.Equal(s.BodyHash, body.Sum):
+	case !bytes.Equal(s.BodyHash, sum):
 		r.Status, r.Why = "fail", "the body was changed after signing"
 	}
 }
@@ -119,7 +127,7 @@ func CheckHash(ctx context.Context, txt TXT, selector, domain, algorithm string,
 // CheckMessage checks one signature that Parse or ParseMessageSignature has read.
 func CheckMessage(ctx context.Context, txt TXT, s *Signature, bodies map[Canonical]BodyHash, fields Fields, now time.Time) Result {
 	r := Result{Signature: s}
-	if r.checkBody(bodies[s.Body], now); r.Status == "" {
+	if r.checkBody(bodies[s.Body], now, false); r.Status == "" {
 		r.checkHeader(ctx, txt, fields)
 	}
 	return r

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/emersion/go-msgauth/dkim"
@@ -118,29 +119,101 @@ func TestBodyForms(t *testing.T) {
 	}
 }
 
-// Eight signatures over a large body of empty lines, and a header of many fields that are all signed, cost no more
-// than reading them.
-func TestHostileMessagesAreCheap(t *testing.T) {
-	var head strings.Builder
-	for i := range 8 {
-		fmt.Fprintf(&head, "DKIM-Signature: v=1; a=ed25519-sha256; c=%s; d=example.org; s=s; h=from; bh=AAAA; b=AAAA\r\n", []string{"simple/simple", "relaxed/relaxed"}[i%2])
+// hostileMessages are what would be dear to check signature by signature, and what comes of the first one.
+func hostileMessages() map[string]struct{ text, status string } {
+	head := func(n int, tags string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "DKIM-Signature: v=1; a=ed25519-sha256; c=%s; d=example.org; s=s; b=AAAA; %s\r\n", []string{"simple/simple", "relaxed/relaxed"}[i%2], tags)
+		}
+		return b.String()
 	}
-	head.WriteString("From: a@example.org\r\n\r\n")
-	lines := head.String() + strings.Repeat("\r\n", 8<<20) + "x"
-	blanks := head.String() + strings.Repeat("\t \r\n", 4<<20)
-	tabs := head.String() + strings.Repeat("a\t", 8<<20)
-	manyNames := "DKIM-Signature: v=1; a=ed25519-sha256; d=example.org; s=s; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; c=relaxed/relaxed; b=AAAA; h=from" +
-		strings.Repeat(":x", MaxNames-1) + "\r\n" + strings.Repeat("X: y\r\n", mail.MaxHeaderFields-2) + "From: a@example.org\r\n\r\n"
-	for name, text := range map[string]string{"empty lines": lines, "blank lines": blanks, "tabs": tabs, "names": strings.Repeat(manyNames, 1)} {
-		m := mail.NewMessage([]byte(text))
-		start := time.Now()
-		if _, err := (Verifier{DNS: noDNS{}, Now: time.Now, Max: 8}).Verify(t.Context(), m); err != nil {
+	const empty = "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; "
+	from := "From: a@example.org\r\n\r\n"
+	return map[string]struct{ text, status string }{
+		"empty lines":     {head(8, "bh=AAAA; h=from") + from + strings.Repeat("\r\n", 8<<20), "fail"},
+		"one line behind": {head(8, "bh=AAAA; h=from") + from + strings.Repeat("\r\n", 8<<20) + "x", "fail"},
+		"blank lines":     {head(8, "bh=AAAA; h=from") + from + strings.Repeat("\t \r\n", 4<<20), "fail"},
+		"tabs":            {head(8, "bh=AAAA; h=from") + from + strings.Repeat("a\t", 8<<20), "fail"},
+		"lengths":         {lengths() + from + strings.Repeat("a\r\n", 5<<20), "policy"},
+		"signatures":      {head(mail.MaxHeaderFields-1, "bh=AAAA; h=from") + from + "x", "fail"},
+		"names, most":     {head(8, empty+"h=from"+strings.Repeat(":x", MaxNames-1)) + strings.Repeat("X: y\r\n", mail.MaxHeaderFields-9) + from, "fail"},
+		"names, too many": {head(1, empty+"h=from"+strings.Repeat(":x", 20_000)) + strings.Repeat("X: y\r\n", mail.MaxHeaderFields-2) + from, "permerror"},
+		"tags":            {head(1, "bh=AAAA; h=from"+strings.Repeat("; x=1", 20_000)) + from, "permerror"},
+		"long signature":  {head(1, "bh=AAAA; h=from; z="+strings.Repeat("A", 200<<10)) + from, "fail"},
+	}
+}
+
+// lengths are signatures over different numbers of octets.
+func lengths() string {
+	var b strings.Builder
+	for i := range 8 {
+		fmt.Fprintf(&b, "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed; d=example.org; s=s; b=AAAA; bh=AAAA; h=from; l=%d\r\n", 1000*(8-i))
+	}
+	return b.String()
+}
+
+// What is hostile has an end and a result; what it costs the benchmark says.
+func TestHostileMessages(t *testing.T) {
+	for name, c := range hostileMessages() {
+		results, err := Verifier{DNS: noDNS{}, Now: time.Now, Max: 8}.Verify(t.Context(), mail.NewMessage([]byte(c.text)))
+		if err != nil || len(results) == 0 || len(results) > 8 || results[0].Status != c.status && !(c.status == "fail" && results[0].Status == "permerror") {
+			t.Errorf("%s: %d results, %v, %v", name, len(results), results, err)
+		}
+	}
+}
+
+func BenchmarkHostile(b *testing.B) {
+	for name, c := range hostileMessages() {
+		m := mail.NewMessage([]byte(c.text))
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := (Verifier{DNS: noDNS{}, Now: time.Now, Max: 8}).Verify(b.Context(), m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Keys are chosen by whoever signs: what is too large is refused before it is calculated with.
+func TestHostileKeys(t *testing.T) {
+	for text, want := range map[string]string{
+		"p=" + strings.Repeat("A", 64<<10):            "too long",
+		"p=" + strings.Repeat("AAAA", 3000):           "not an RSA key",
+		"k=ed25519; p=AAAA":                           "not an Ed25519 key",
+		"p=" + strings.Repeat("\x00", 100):            "not base64",
+		"x=1; x=2; p=AAAA":                            "twice",
+		"p=; n=" + strings.Repeat("(", 60_000):        "revoked",
+		"v=DKIM2; p=AAAA":                             "another version",
+		"h=sha1; p=AAAA":                              "sha256",
+		"s=tlsrpt; p=AAAA":                            "not for mail",
+		strings.Repeat("a1=;", 10_000) + "a=; p=AAAA": "twice",
+	} {
+		if _, err := ParseKey(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// The front of a body that l= names is hashed in the same pass, whatever the chunks.
+func TestLengths(t *testing.T) {
+	const body = "one \t two\r\n\r\n three\r\n\r\n\r\n"
+	for form, canonical := range map[Canonical]string{Simple: "one \t two\r\n\r\n three\r\n", Relaxed: "one two\r\n\r\n three\r\n"} {
+		var all []*Signature
+		for n := range len(canonical) + 3 {
+			all = append(all, &Signature{Body: form, Length: int64(n)})
+		}
+		sums, err := HashBody(iotest.OneByteReader(strings.NewReader(body)), all...)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took > 5*time.Second { // tens of milliseconds without the race detector
-			t.Errorf("%s: %v", name, took)
-		} else {
-			t.Logf("%s: %v", name, took)
+		for n := range len(canonical) + 3 {
+			want := sha256.Sum256([]byte(canonical[:min(n, len(canonical))]))
+			got, known := sums[form].Front[int64(n)]
+			if known != (n <= len(canonical)) || known && !bytes.Equal(got, want[:]) {
+				t.Errorf("%s, l=%d: wrong hash", form, n)
+			}
 		}
 	}
 }
