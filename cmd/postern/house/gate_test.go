@@ -18,6 +18,7 @@ import (
 
 	"postern/cmd/postern/house"
 	"postern/internal/config"
+	"postern/internal/dns"
 	"postern/internal/mail"
 	"postern/proxy/relay/hoptest"
 )
@@ -91,8 +92,14 @@ timeout = "200ms"
 level = "debug"
 `
 
-// newGate opens one. more is put behind the settings.
+// newGate opens one with a DNS that nobody answers for. more is put behind the settings.
 func newGate(t testing.TB, more ...string) *gate {
+	t.Helper()
+	return newGateIn(t, nil, more...)
+}
+
+// newGateIn opens one that asks this resolver.
+func newGateIn(t testing.TB, resolver *dns.Resolver, more ...string) *gate {
 	t.Helper()
 	users := map[string]string{"ben@ours.test": canary}
 	g := &gate{t: t, doors: map[string]string{}, dir: t.TempDir(), log: &logText{}}
@@ -107,7 +114,7 @@ func newGate(t testing.TB, more ...string) *gate {
 		t.Fatal(problems)
 	}
 	log := slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if g.house, err = house.Open(cfg, house.Outside{Log: log}); err != nil {
+	if g.house, err = house.Open(cfg, house.Outside{Log: log, Resolver: resolver}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.house.Close)

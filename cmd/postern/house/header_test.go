@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"postern/internal/dns"
 )
 
 const rest = "To: ben@ours.test\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@friend.example>\r\nSubject: lunch\r\n\r\nAt noon?\r\n"
@@ -12,7 +14,11 @@ const rest = "To: ben@ours.test\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\nMess
 // Kills", USENIX Security 2020; RFC 9989. HD-08 to HD-19, HD-28, HD-29, HD-31.
 func TestAuthorBeyondDoubt(t *testing.T) {
 	t.Parallel()
-	g := newGate(t)
+	zone, err := dns.NewZoneResolver("_dmarc.legit.example TXT v=DMARC1; p=reject\nattack.example TXT v=spf1 +all\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGateIn(t, zone)
 	const attack, legit = "From: <x@attack.example>\r\n", "From: <admin@legit.example>\r\n"
 	for _, m := range []struct{ id, text string }{
 		{"HD-08", attack + legit + rest},
@@ -38,7 +44,6 @@ func TestAuthorBeyondDoubt(t *testing.T) {
 		{"HD-23", "From: <admin@legit.example\x01@attack.example>\r\n" + rest},
 		{"HD-24", "From: <\u202emoc.tigel@\u202dadmin>\r\n" + rest},
 		{"HD-28", "From:\r\n" + rest},
-		{"HD-28", "From: undisclosed:;\r\n" + rest},
 		{"HD-28", "From: g: a@attack.example, b@legit.example;\r\n" + rest},
 		{"HD-29", rest},
 		{"HD-29", "At noon?\r\n"},
@@ -70,6 +75,7 @@ func TestOddHeadersAreFlagged(t *testing.T) {
 	var want []string
 	for _, m := range []struct{ id, text string }{
 		{"HD-29 no Date", from + "Message-ID: <1@friend.example>\r\nSubject: x\r\n\r\nx\r\n"},
+		{"HD-28 an empty group", "From: undisclosed:;\r\n" + rest},
 		{"HD-30 two Subject", from + "Subject: other\r\n" + rest},
 		{"HD-30 two Date", from + "Date: Mon, 02 Nov 2026 11:00:00 +0000\r\n" + rest},
 		{"HD-30 two Message-ID", from + "Message-ID: <2@friend.example>\r\n" + rest},
@@ -165,6 +171,7 @@ func TestOurResultsCanNotBeWritten(t *testing.T) {
 		top, _, _ := strings.Cut(string(m.Data), "From: Anna")
 		_, results, _ := strings.Cut(top, "Authentication-Results:")
 		results, _, _ = strings.Cut(results, "\r\nX-Postern")
+		results = strings.NewReplacer(`\\`, "", `\"`, "").Replace(results)
 		outside := ""
 		for i, part := range strings.Split(results, `"`) { // quoted text is not read as results
 			if i%2 == 0 {
