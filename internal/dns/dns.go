@@ -56,7 +56,7 @@ type Exchanger interface {
 
 // Resolver asks. It serves many goroutines at once.
 type Resolver struct {
-	servers    []string
+	servers    []*server
 	timeout    time.Duration
 	attempts   int
 	randomCase bool
@@ -96,7 +96,7 @@ func New(o Options) (*Resolver, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.servers = append(r.servers, address)
+		r.servers = append(r.servers, &server{address: address, trusted: isLoopback(address)})
 	}
 	r.cache = newCache(or(o.CacheSize, 32<<20), ttls{
 		min: or(o.MinTTL, 5*time.Second), max: or(o.MaxTTL, 24*time.Hour), negative: or(o.MaxNegativeTTL, 15*time.Minute),
@@ -112,6 +112,12 @@ func or[T comparable](value, fallback T) T {
 	return value
 }
 
+// isLoopback says whether an address with its port is on this machine.
+func isLoopback(address string) bool {
+	ap, err := netip.ParseAddrPort(address)
+	return err == nil && ap.Addr().IsLoopback()
+}
+
 func serverAddress(text string) (string, error) {
 	if ip, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
 		return net.JoinHostPort(ip.String(), "53"), nil
@@ -124,7 +130,7 @@ func serverAddress(text string) (string, error) {
 
 // LookupTXT gives the TXT records of a name, the strings of each joined without a space (RFC 7208 section 3.3).
 func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	records, err := r.lookup(ctx, name, dns.TypeTXT)
+	records, _, err := r.lookup(ctx, name, dns.TypeTXT)
 	var texts []string
 	for _, rr := range records {
 		if txt, ok := rr.(*dns.TXT); ok {
@@ -136,7 +142,7 @@ func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error)
 
 // LookupMX gives the mail exchangers of a name by preference. A null MX (RFC 7505) is the host ".".
 func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	records, err := r.lookup(ctx, name, dns.TypeMX)
+	records, _, err := r.lookup(ctx, name, dns.TypeMX)
 	var hosts []*net.MX
 	for _, rr := range records {
 		if mx, ok := rr.(*dns.MX); ok {
@@ -182,7 +188,7 @@ func (r *Resolver) LookupAddr(ctx context.Context, address string) ([]string, er
 	if err != nil {
 		return nil, &net.DNSError{Err: "not an IP address", Name: address, IsNotFound: true}
 	}
-	records, err := r.lookup(ctx, arpa, dns.TypePTR)
+	records, _, err := r.lookup(ctx, arpa, dns.TypePTR)
 	var names []string
 	for _, rr := range records {
 		if ptr, ok := rr.(*dns.PTR); ok {
@@ -190,6 +196,13 @@ func (r *Resolver) LookupAddr(ctx context.Context, address string) ([]string, er
 		}
 	}
 	return names, err
+}
+
+// LookupSecure gives the records of a name and type, and whether DNSSEC vouches for them and for every alias on the way.
+// Only a resolver on this machine is believed that: on any network in between the AD bit is anybody's (RFC 6698 section
+// 10.1.1, RFC 4035 section 4.9.3). It is for DANE.
+func (r *Resolver) LookupSecure(ctx context.Context, name string, kind uint16) (records []dns.RR, secure bool, err error) {
+	return r.lookup(ctx, name, kind)
 }
 
 // Exists says whether a name exists at all, with or without records (RFC 8020: NXDOMAIN alone says that it does not).
@@ -206,7 +219,7 @@ func (r *Resolver) Exists(ctx context.Context, name string) (bool, error) {
 }
 
 func (r *Resolver) addresses(ctx context.Context, name string, kind uint16) ([]netip.Addr, error) {
-	records, err := r.lookup(ctx, name, kind)
+	records, _, err := r.lookup(ctx, name, kind)
 	var list []netip.Addr
 	for _, rr := range records {
 		var ip net.IP
@@ -227,26 +240,28 @@ func (r *Resolver) addresses(ctx context.Context, name string, kind uint16) ([]n
 }
 
 // lookup follows aliases that the server did not follow by itself. Its error is a *net.DNSError or nil.
-func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) ([]dns.RR, error) {
+func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) (records []dns.RR, secure bool, err error) {
 	q, err := newQuestion(name, kind)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	left := MaxAliases
+	secure = true
 	for {
 		a, err := r.ask(ctx, q)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		secure = secure && a.secure
 		left -= a.aliases
 		if left < 0 {
-			return nil, &net.DNSError{Err: "too many aliases", Name: name}
+			return nil, false, &net.DNSError{Err: "too many aliases", Name: name}
 		}
 		if len(a.records) > 0 {
-			return a.records, nil
+			return a.records, secure, nil
 		}
 		if a.alias == "" || a.nx {
-			return nil, &net.DNSError{Err: "no such name or no such record", Name: name, IsNotFound: true}
+			return nil, secure, &net.DNSError{Err: "no such name or no such record", Name: name, IsNotFound: true}
 		}
 		q.name = a.alias
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -50,8 +51,10 @@ type answer struct {
 	alias   string
 	aliases int
 	nx      bool
-	ttl     time.Duration
-	size    int
+	// secure is the AD bit of a server that is trusted with it.
+	secure bool
+	ttl    time.Duration
+	size   int
 }
 
 // ask gives the answer from the cache or the servers and counts against the budget of ctx either way: what is found
@@ -94,23 +97,60 @@ func (r *Resolver) ask(ctx context.Context, q question) (answer, error) {
 	}
 }
 
+// server is one recursive resolver.
+type server struct {
+	address string
+	// trusted means that its AD bit is believed.
+	trusted bool
+	// shunned is until when others are asked first, in nanoseconds of Unix time.
+	shunned atomic.Int64
+}
+
+const (
+	// shun is how long a server that gave no answer is asked last: else one dead server makes every question wait.
+	shun = 30 * time.Second
+	// maxFetch bounds one question, whatever the number of servers.
+	maxFetch = 30 * time.Second
+)
+
+// order gives the servers, those that answer first.
+func (r *Resolver) order() []*server {
+	now := r.now().UnixNano()
+	good := make([]*server, 0, len(r.servers))
+	var bad []*server
+	for _, s := range r.servers {
+		if s.shunned.Load() > now {
+			bad = append(bad, s)
+		} else {
+			good = append(good, s)
+		}
+	}
+	return append(good, bad...)
+}
+
 // fetch goes through the servers until one gives an answer that can be used.
 func (r *Resolver) fetch(ctx context.Context, q question) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxFetch)
+	defer cancel()
 	failure := &net.DNSError{Err: "no server answers", Name: q.name, IsTemporary: true}
 	for range r.attempts {
-		for _, server := range r.servers {
-			reply, err := r.try(ctx, q, server)
+		for _, s := range r.order() {
+			reply, err := r.try(ctx, q, s)
 			if err != nil {
 				var timeout net.Error
-				failure.Err, failure.Server = err.Error(), server
+				failure.Err, failure.Server = err.Error(), s.address
 				failure.IsTimeout = errors.As(err, &timeout) && timeout.Timeout()
+				s.shunned.Store(r.now().Add(shun).UnixNano())
 				continue
 			}
+			s.shunned.Store(0)
 			if reply.Rcode == dns.RcodeSuccess || reply.Rcode == dns.RcodeNameError {
-				return read(q, reply), nil
+				a := read(q, reply)
+				a.secure = s.trusted && reply.AuthenticatedData
+				return a, nil
 			}
 			// SERVFAIL, REFUSED and the like: RFC 2308 section 7 lets them pass for no answer
-			failure.Err, failure.Server, failure.IsTimeout = "server says "+dns.RcodeToString[reply.Rcode], server, false
+			failure.Err, failure.Server, failure.IsTimeout = "server says "+dns.RcodeToString[reply.Rcode], s.address, false
 		}
 	}
 	return answer{}, failure
@@ -122,14 +162,16 @@ var (
 )
 
 // try asks one server by UDP and, when the answer is cut off (RFC 7766 section 5), by TCP.
-func (r *Resolver) try(ctx context.Context, q question, server string) (*dns.Msg, error) {
+func (r *Resolver) try(ctx context.Context, q question, s *server) (*dns.Msg, error) {
 	query := new(dns.Msg)
 	query.SetQuestion(r.disguise(q.name), q.kind)
+	// RFC 6840 section 5.7: so one asks for the AD bit without asking for signatures
+	query.AuthenticatedData = s.trusted
 	// RFC 9715 section 3: 1232 octets travel unfragmented
 	query.SetEdns0(1232, false)
 	for _, network := range []string{"udp", "tcp"} {
 		tryCtx, cancel := context.WithTimeout(ctx, r.timeout)
-		reply, err := r.exchange.Exchange(tryCtx, query, server, network)
+		reply, err := r.exchange.Exchange(tryCtx, query, s.address, network)
 		cancel()
 		switch {
 		case err != nil:
