@@ -59,7 +59,6 @@ func (c *session) mailFrom(args string) {
 		return
 	}
 	c.exchange = x
-	c.commands = 0
 	c.reply(r)
 }
 

@@ -169,6 +169,7 @@ func (c *session) finish(b *chunked) {
 	r := c.judge(b)
 	// whatever the answer, the transaction is over: RFC 5321 section 4.1.1.4
 	if r.Positive() {
+		c.errors, c.commands = 0, 0 // a client that brings real mail starts anew
 		c.reply(r)
 	} else {
 		c.fail(r)

@@ -95,6 +95,8 @@ func options(t testing.TB, settings map[string]string) smtpd.Options {
 			o.MaxSize = int64(n)
 		case "max-errors":
 			o.MaxErrors = n
+		case "max-commands":
+			o.MaxCommands = n
 		case "max-recipients":
 			o.MaxRecipients = n
 		case "idle":
