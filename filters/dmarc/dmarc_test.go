@@ -3,12 +3,15 @@ package dmarc
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	mdns "github.com/miekg/dns"
 
+	"postern/filters"
 	"postern/filters/filtertest"
 	"postern/internal/dns"
+	"postern/internal/mail"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }
@@ -85,6 +88,47 @@ func (r *recorder) Exchange(_ context.Context, query *mdns.Msg, _, _ string) (*m
 	reply := new(mdns.Msg)
 	reply.SetRcode(query, mdns.RcodeNameError)
 	return reply, nil
+}
+
+// Whether a report may go somewhere without being asked for: RFC 9990 section 4.
+func TestSameOrganization(t *testing.T) {
+	r, err := dns.NewZoneResolver("_dmarc.example.org TXT v=DMARC1; p=none\n_dmarc.bank.example TXT v=DMARC1; p=none; psd=y\n_dmarc.slow.example TIMEOUT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pair, want := range map[[2]string]bool{
+		{"example.org", "example.org"}: true, {"example.org", "mail.example.org"}: true, {"news.example.org", "mail.example.org"}: true,
+		{"example.org", "example.net"}: false, {"a.bank.example", "b.bank.example"}: false, {"example.org", "notexample.org"}: false,
+	} {
+		if same, err := SameOrganization(t.Context(), r, false, pair[0], pair[1]); same != want || err != nil {
+			t.Errorf("%v: %v %v", pair, same, err)
+		}
+	}
+	if _, err := SameOrganization(t.Context(), r, false, "a.slow.example", "b.slow.example"); err == nil {
+		t.Error("no error though DNS gave no answer")
+	}
+}
+
+// What Explain notes is for people: every look-up, and the tags that made the policy.
+func TestExplain(t *testing.T) {
+	r, err := dns.NewZoneResolver("_dmarc.example.org TXT v=DMARC1; p=none; sp=reject; t=y; adkim=s\n_dmarc.two.example TXT v=DMARC1\n_dmarc.two.example TXT v=DMARC1; p=none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explain := func(domain string) (string, string) {
+		var notes []string
+		v := Explain(t.Context(), r, false, domain, []mail.Finding{{Value: filters.SPF{Result: "pass", Domain: "example.org"}}}, func(n string) { notes = append(notes, n) })
+		return v.Result, strings.Join(notes, "\n")
+	}
+	result, notes := explain("a.example.org")
+	for _, want := range []string{"_dmarc.a.example.org: no record", "stands at example.org", "sp=reject", "t=y", "quarantine", "strict", "aligned: spf:example.org"} {
+		if result != "pass" || !strings.Contains(notes, want) {
+			t.Errorf("%s, no %q in\n%s", result, want, notes)
+		}
+	}
+	if _, notes := explain("two.example"); !strings.Contains(notes, "2 DMARC records count as none") {
+		t.Error(notes)
+	}
 }
 
 func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, Spec) }

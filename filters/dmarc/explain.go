@@ -25,6 +25,12 @@ func Explain(ctx context.Context, r *dns.Resolver, psl bool, domain string, find
 	return v
 }
 
+// SameOrganization says whether two domains have one organizational domain: RFC 9989 section 4.10.2. Aggregate reports
+// need it (RFC 9990 section 4).
+func SameOrganization(ctx context.Context, r *dns.Resolver, psl bool, a, b string) (bool, error) {
+	return newSearch(r, psl, nil).aligned(ctx, mail.ASCIIDomain(b), mail.ASCIIDomain(a), false)
+}
+
 // remarks say which tags made the policy what it is.
 func remarks(v filters.DMARC) []string {
 	var notes []string

@@ -30,7 +30,9 @@ var (
 
 // Parse reads a report as it comes by mail: XML, or that in gzip or zip. The XML may be that of RFC 9990 or of RFC 7489;
 // what it holds beyond is skipped. Entities other than the five of XML itself are an error, so nothing can grow.
-func Parse(file []byte) (*Feedback, error) {
+func Parse(file []byte) (*Feedback, error) { return parse(file, MaxRecords) }
+
+func parse(file []byte, most int) (*Feedback, error) {
 	if len(file) > MaxFile {
 		return nil, ErrTooLarge
 	}
@@ -61,7 +63,7 @@ func Parse(file []byte) (*Feedback, error) {
 		if !seen {
 			return nil, ErrNoReport
 		}
-		if err := f.element(d, start); err != nil {
+		if err := f.element(d, start, most); err != nil {
 			return nil, fmt.Errorf("read the report: %w", err)
 		}
 	}
@@ -72,7 +74,7 @@ func Parse(file []byte) (*Feedback, error) {
 }
 
 // element reads one element below <feedback>.
-func (f *Feedback) element(d *xml.Decoder, start xml.StartElement) error {
+func (f *Feedback) element(d *xml.Decoder, start xml.StartElement, most int) error {
 	switch start.Name.Local {
 	case "version":
 		if err := d.DecodeElement(&f.Version, &start); err != nil {
@@ -101,8 +103,8 @@ func (f *Feedback) element(d *xml.Decoder, start xml.StartElement) error {
 		trim(&p.Domain, &p.DiscoveryMethod, &p.P, &p.SP, &p.NP, &p.FO, &p.ADKIM, &p.ASPF, &p.Testing, &p.Pct)
 		return nil
 	case "record":
-		if len(f.Records) == MaxRecords {
-			return fmt.Errorf("more than %d records", MaxRecords)
+		if len(f.Records) == most {
+			return fmt.Errorf("more than %d records", most)
 		}
 		var r wireRecord
 		if err := d.DecodeElement(&r, &start); err != nil {

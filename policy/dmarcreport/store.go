@@ -27,6 +27,9 @@ type Store struct {
 	db  *sqldb.DB
 	log *slog.Logger
 
+	// the limits, smaller in tests
+	maxPending, maxPerDay int
+
 	mu      sync.Mutex
 	pending map[key]int64
 	lost    int64
@@ -58,7 +61,7 @@ func Open(path string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dmarc reports: %w", err)
 	}
-	return &Store{db: db, log: log, pending: map[key]int64{}}, nil
+	return &Store{db: db, log: log, maxPending: maxPending, maxPerDay: maxPerDay, pending: map[key]int64{}}, nil
 }
 
 // Close writes what is left and closes the file.
@@ -78,7 +81,7 @@ func (s *Store) Collect(at time.Time, o Observation) {
 		k := key{day(at), o.Published.Domain, string(published), string(rest)}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if _, known := s.pending[k]; err == nil && (known || len(s.pending) < maxPending) {
+		if _, known := s.pending[k]; err == nil && (known || len(s.pending) < s.maxPending) {
 			s.pending[k]++
 			return
 		}
@@ -114,7 +117,7 @@ func (s *Store) Flush(ctx context.Context) error {
 				if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM observed WHERE day = ? AND domain = ?", k.day, k.domain).Scan(&rows); err != nil {
 					return err
 				}
-				room[group] = maxPerDay - rows
+				room[group] = s.maxPerDay - rows
 			}
 			result, err := tx.ExecContext(ctx, "UPDATE observed SET count = count + ? WHERE day = ? AND domain = ? AND published = ? AND other = ?",
 				n, k.day, k.domain, k.published, k.other)
@@ -140,7 +143,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	s.lost += dropped
 	if err != nil {
 		for k, n := range pending { // for the next time, as far as there is room
-			if _, known := s.pending[k]; known || len(s.pending) < maxPending {
+			if _, known := s.pending[k]; known || len(s.pending) < s.maxPending {
 				s.pending[k] += n
 			} else {
 				s.lost += n
