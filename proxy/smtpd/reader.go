@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -28,6 +29,8 @@ type reader struct {
 	// none. Together they stop a client that sends one octet now and then.
 	idle time.Duration
 	cap  time.Time
+	// over says that the session is to end: no read waits any more. It may be nil.
+	over func() bool
 	// now is the clock.
 	now func() time.Time
 }
@@ -55,6 +58,9 @@ func (r *reader) fill() error {
 	}
 	if err := r.conn.SetReadDeadline(deadline); err != nil {
 		return err
+	}
+	if r.over != nil && r.over() {
+		return os.ErrDeadlineExceeded
 	}
 	n, err := r.conn.Read(r.buf[r.w:])
 	r.w += n

@@ -40,17 +40,23 @@ type session struct {
 	chunks   *chunked        // its BDAT chunks, nil for none
 
 	errors, commands, logins int
-	hurried                  atomic.Bool
+	hurried, waiting         atomic.Bool
 }
 
-// hurry asks the session to end at the next command. It may be called by another goroutine.
+// hurry asks the session to end before its next transaction. It may be called by another goroutine.
 func (c *session) hurry() {
 	c.hurried.Store(true)
-	_ = c.raw.SetReadDeadline(time.Now()) // a session that waits wakes up
+	if c.waiting.Load() {
+		_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // it wakes up; if the connection is closed it does so anyway
+	}
 }
 
+// over says whether a read must not wait any more. The reader asks after it has set its deadline: either it sees that
+// the session was hurried, or hurry moves the deadline afterwards.
+func (c *session) over() bool { return c.hurried.Load() && c.waiting.Load() }
+
 func (c *session) run() {
-	c.in.cap = c.mail.Started.Add(c.opt.Total)
+	c.in.cap, c.in.over = c.mail.Started.Add(c.opt.Total), c.over
 	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
 	defer func() {
 		c.reset(c.clientEnds)
@@ -102,7 +108,10 @@ func (c *session) command() {
 	if c.canAuth() {
 		limit = maxAuth
 	}
-	if line, err := c.readLine(limit); err == nil {
+	c.waiting.Store(c.exchange == nil)
+	line, err := c.readLine(limit)
+	c.waiting.Store(false)
+	if err == nil {
 		c.obey(line)
 	}
 	if c.exchange == nil {
@@ -301,7 +310,7 @@ func (c *session) handshake() bool {
 	c.conn = t
 	limit := c.in.cap
 	c.in = newReader(t, c.opt.Idle)
-	c.in.cap = limit
+	c.in.cap, c.in.over = limit, c.over
 	return true
 }
 

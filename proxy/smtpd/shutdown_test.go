@@ -1,0 +1,99 @@
+package smtpd_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func dialDoor(t *testing.T, address string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return conn, bufio.NewReader(conn)
+}
+
+// Clients that wait, or have just been answered, hear 421 at once when the server ends: none of them holds it up, however
+// the moments fall.
+func TestShutdownDoesNotWaitForTheIdle(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		b := newBench(t, nil)
+		address := b.listen(t)
+		var clients []*bufio.Reader
+		for range 20 {
+			conn, in := dialDoor(t, address)
+			fmt.Fprint(conn, "HELO mail.example.org\r\n")
+			if readCode(in) != 220 || readCode(in) != 250 {
+				t.Fatal("no greeting")
+			}
+			fmt.Fprint(conn, "NOOP\r\n")
+			clients = append(clients, in)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+		b.server.Shutdown(ctx)
+		if ctx.Err() != nil {
+			t.Error("somebody was waited for until the time was over")
+		}
+		cancel()
+		for _, in := range clients {
+			said, err := io.ReadAll(in)
+			if !strings.Contains(string(said), "421 4.3.2 ") {
+				t.Errorf("%q, %v", said, err)
+			}
+		}
+	}
+}
+
+// A client in the middle of its message may finish it: it is delivered and answered, and then hears 421.
+func TestShutdownLetsMessagesFinish(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	address := b.listen(t)
+	conn, in := dialDoor(t, address)
+	say := func(text string, want int) {
+		t.Helper()
+		fmt.Fprint(conn, text)
+		if got := readCode(in); got != want {
+			t.Fatalf("%q: got %d, want %d", text, got, want)
+		}
+	}
+	say("", 220)
+	say("HELO mail.example.org\r\n", 250)
+	say("MAIL FROM:<bob@example.org>\r\n", 250)
+	say("RCPT TO:<alice@corp.test>\r\n", 250)
+	say("DATA\r\n", 354)
+	fmt.Fprint(conn, "From: Bob <bob@example.org>\r\n\r\nhel")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+		defer cancel()
+		b.server.Shutdown(ctx)
+	}()
+	for { // until nobody new is let in
+		late, lateIn := dialDoor(t, address)
+		code := readCode(lateIn)
+		_ = late.Close()
+		if code != 220 {
+			break
+		}
+	}
+	say("lo\r\n.\r\n", 250)
+	say("", 421)
+	<-done
+	if n := len(b.hop.Messages()); n != 1 {
+		t.Errorf("%d messages", n)
+	}
+}
