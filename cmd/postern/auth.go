@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,42 +14,6 @@ import (
 	"postern/policy/ledger"
 	"postern/proxy/outbound"
 )
-
-type spfCommand struct {
-	where
-	IP   string `name:"ip" required:"" placeholder:"ADDR" help:"The client's address."`
-	Helo string `placeholder:"NAME" help:"Its name in EHLO."`
-	From string `required:"" placeholder:"ADDRESS" help:"The envelope sender, <> for none."`
-}
-
-// Run checks; anything but pass is the answer no.
-func (c *spfCommand) Run(w world) error {
-	ip, err := netip.ParseAddr(c.IP)
-	if err != nil {
-		return usageError{fmt.Errorf("--ip %s: want an IP address", c.IP)}
-	}
-	from, err := parseEnvelope(c.From)
-	if err != nil {
-		return usageError{fmt.Errorf("--from %s: %w", c.From, err)}
-	}
-	tx := &mail.Transaction{From: from, Session: &mail.Session{Client: ip, Helo: c.Helo, ESMTP: true}}
-	found, err := runFilter(w, c.where, "spf", tx, mail.StageMail)
-	if err != nil {
-		return err
-	}
-	for _, f := range found {
-		if s, ok := f.Value.(filters.SPF); ok {
-			fmt.Fprintf(w.stdout, "spf=%s  %s for %s from %s\n", s.Result, f.Symbol, ledger.Printable(s.Domain), ip)
-			if s.Why != "" {
-				fmt.Fprintf(w.stdout, "  %s\n", ledger.Printable(s.Why))
-			}
-			if s.Result == "pass" {
-				return nil
-			}
-		}
-	}
-	return errNo
-}
 
 // runFilter runs one filter by itself.
 func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.Stage) ([]mail.Finding, error) {

@@ -48,6 +48,7 @@ type cli struct {
 	Rules      rulesCommand      `cmd:"" help:"The content rules: lint, test."`
 	SPF        spfCommand        `cmd:"" name:"spf" help:"One SPF check by itself."`
 	DKIM       dkimCommand       `cmd:"" name:"dkim" help:"Verify signatures, make keys."`
+	ARC        arcCommand        `cmd:"" name:"arc" help:"Validate the chain of a forwarded message, step by step."`
 	DMARC      dmarcCommand      `cmd:"" name:"dmarc" help:"Explain a domain's policy, read aggregate reports."`
 	MTASTS     mtaSTSCommand     `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
 	TLSReport  tlsReportCommand  `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`

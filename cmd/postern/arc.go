@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/filters/arc"
+	"postern/internal/mail"
+	"postern/policy/ledger"
+)
+
+type arcCommand struct {
+	Verify arcVerifyCommand `cmd:"" help:"Validate the chains of messages (RFC 8617)."`
+}
+
+type arcVerifyCommand struct {
+	where
+	Paths []string `arg:"" name:"file" help:"Messages; - is standard input."`
+}
+
+// Run validates; it is the answer no unless every message has a chain that passes.
+func (c *arcVerifyCommand) Run(w world) error {
+	cfg, err := c.offline()
+	if err != nil {
+		return err
+	}
+	settings := arc.Spec.Settings().(*arc.Settings)
+	if err := cfg.Filter("arc").Decode(settings); err != nil {
+		return usageError{err}
+	}
+	resolver, err := house.NewResolver(cfg)
+	if err != nil {
+		return err
+	}
+	all := true
+	err = eachMessage(w.in, c.Paths, func(s source) error {
+		var steps []string
+		v := arc.Validator{DNS: resolver, Now: time.Now, MaxLookups: settings.MaxLookups, Trace: func(step string) { steps = append(steps, step) }}
+		m := mail.NewMessage(s.raw)
+		o, err := v.Validate(w.ctx, m)
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%s: arc=%s", s.name, o.Result)
+		if o.Result == "pass" {
+			line += fmt.Sprintf(" oldest-pass=%d", o.OldestPass)
+		}
+		if o.Why != "" {
+			line += ": " + o.Why
+		}
+		fmt.Fprintln(w.stdout, ledger.Printable(line))
+		for _, step := range steps {
+			fmt.Fprintf(w.stdout, "    %s\n", ledger.Printable(step))
+		}
+		for i, set := range o.Chain {
+			if set.Seal != nil {
+				fmt.Fprintf(w.stdout, "    instance %d, sealed by %s, says: %s\n", i+1, ledger.Printable(set.Seal.Domain), ledger.Printable(results(set.Results)))
+			}
+		}
+		all = all && o.Result == "pass"
+		return nil
+	})
+	if err == nil && !all {
+		err = errNo
+	}
+	return err
+}
+
+// results is what a sealer says it found, as far as it can be read.
+func results(payload string) string {
+	id, list, err := mail.ParseAuthResults(payload)
+	if err != nil {
+		return "something that can't be read"
+	}
+	text := id + ":"
+	for _, r := range list {
+		text += " " + r.Method + "=" + r.Result
+	}
+	return text
+}

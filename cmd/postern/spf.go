@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/filters/spf"
+	"postern/filters/spf/checkhost"
+	"postern/internal/dns"
+	"postern/internal/mail"
+	"postern/policy/ledger"
+)
+
+type spfCommand struct {
+	where
+	IP      string `name:"ip" required:"" placeholder:"ADDR" help:"The client's address."`
+	Helo    string `placeholder:"NAME" help:"Its name in EHLO."`
+	From    string `required:"" placeholder:"ADDRESS" help:"The envelope sender, <> for none."`
+	Explain bool   `default:"true" negatable:"" help:"Show each record, look-up and term. On by default."`
+}
+
+// Run checks the sender and, where it is another domain, the HELO name; anything but pass for the sender is the answer no.
+func (c *spfCommand) Run(w world) error {
+	ip, err := netip.ParseAddr(c.IP)
+	if err != nil {
+		return usageError{fmt.Errorf("--ip %s: want an IP address", c.IP)}
+	}
+	cfg, err := c.offline()
+	if err != nil {
+		return err
+	}
+	settings := spf.Spec.Settings().(*spf.Settings)
+	if err := cfg.Filter("spf").Decode(settings); err != nil {
+		return usageError{err}
+	}
+	resolver, err := house.NewResolver(cfg)
+	if err != nil {
+		return err
+	}
+	q := checkhost.Query{Client: ip, Helo: c.Helo, Receiver: cfg.Hostname, Now: time.Now(),
+		Limits: checkhost.Limits{Lookups: int(settings.MaxLookups), Voids: int(settings.MaxVoidLookups)}}
+	// What is no address is checked all the same: RFC 7208 section 4.3 has a result for it.
+	sender := strings.TrimSuffix(strings.TrimPrefix(c.From, "<"), ">")
+	at := strings.LastIndexByte(sender, '@')
+	if at < 0 && sender != "" {
+		return usageError{fmt.Errorf("--from %s: want an address, or <> for the null sender", c.From)}
+	}
+	if q.Domain = mail.ASCIIDomain(sender[at+1:]); at > 0 {
+		q.Local = sender[:at]
+	}
+	helo := mail.ASCIIDomain(c.Helo)
+	identity := "the sender"
+	if sender == "" { // section 2.4
+		q.Domain, identity = helo, "HELO, because the sender is null"
+	}
+	a := c.check(w, resolver, q, identity)
+	if sender != "" && helo != "" && helo != q.Domain && settings.CheckHelo {
+		q.Domain, q.Local = helo, ""
+		c.check(w, resolver, q, "HELO")
+	}
+	if a.Result != "pass" {
+		return errNo
+	}
+	return nil
+}
+
+func (c *spfCommand) check(w world, r *dns.Resolver, q checkhost.Query, identity string) checkhost.Answer {
+	var steps []string
+	if c.Explain {
+		q.Trace = func(depth int, step string) { steps = append(steps, strings.Repeat("  ", depth)+step) }
+	}
+	a := checkhost.Check(w.ctx, r, q)
+	fmt.Fprintf(w.stdout, "spf=%s  %s for %s from %s\n", a.Result, identity, ledger.Printable(q.Domain), q.Client)
+	if a.Why != "" {
+		fmt.Fprintf(w.stdout, "  %s\n", ledger.Printable(a.Why))
+	}
+	if a.Explanation != "" {
+		fmt.Fprintf(w.stdout, "  the domain says: %s\n", ledger.Printable(a.Explanation))
+	}
+	for _, s := range steps {
+		fmt.Fprintf(w.stdout, "    %s\n", ledger.Printable(s))
+	}
+	return a
+}
