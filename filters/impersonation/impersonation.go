@@ -162,6 +162,10 @@ func authenticated(findings []mail.Finding, domain string, local func(string) bo
 			if v.Domain == domain && (v.Result == "pass" || v.Result == "temperror" || v.Override.Type != "") {
 				return true
 			}
+		case filters.ARC:
+			if vouched(v, domain, local) {
+				return true
+			}
 		case filters.SPF:
 			checked = true
 			if (v.Result == "pass" || v.Result == "temperror") && local(v.Domain) {
@@ -177,6 +181,27 @@ func authenticated(findings []mail.Finding, domain string, local func(string) bo
 		}
 	}
 	return !checked // both filters are off: nobody looked
+}
+
+// vouched says whether a trusted sealer saw a proof before the mail was changed: so our own users' letters come back from a
+// mailing list (RFC 8617 section 7.2.1).
+func vouched(v filters.ARC, domain string, local func(string) bool) bool {
+	if v.Result != "pass" || v.Trusted == "" {
+		return false
+	}
+	for _, r := range v.Vouched {
+		for _, p := range r.Props {
+			of := mail.ASCIIDomain(p.Value[strings.LastIndexByte(p.Value, '@')+1:])
+			switch {
+			case r.Result != "pass":
+			case r.Method == "dmarc" && p.Property == "from" && of == domain,
+				r.Method == "dkim" && (p.Property == "d" || p.Property == "i") && local(of),
+				r.Method == "spf" && p.Property == "mailfrom" && local(of):
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // name looks at the name that is shown with an address.
