@@ -137,8 +137,11 @@ func (f filter) senders(tx *mail.Transaction) senders {
 	return s
 }
 
-// maxSenders bounds how many addresses of a field are looked at.
-const maxSenders = 20
+// maxSenders bounds how many addresses of a field are looked at, maxName how much of a name, in octets.
+const (
+	maxSenders = 20
+	maxName    = 2000
+)
 
 // ownDomain asks who stands for mail that says it is ours and comes from outside.
 func (f filter) ownDomain(r *report, tx *mail.Transaction, b mail.Mailbox) {
@@ -209,6 +212,7 @@ func (f filter) name(r *report, b mail.Mailbox) {
 	if b.Name == "" {
 		return
 	}
+	b.Name = b.Name[:min(len(b.Name), maxName)] // no reader shows more
 	if mark := invisible(b.Name); mark != "" {
 		r.add("NAME_INVISIBLE", mark+" in the name of "+b.Address.String())
 	}
