@@ -2,10 +2,8 @@ package policy
 
 import (
 	"math"
-	netmail "net/mail"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"postern/filters"
 	"postern/internal/mail"
@@ -89,18 +87,17 @@ func finding(found mail.Finding) Finding {
 	return f
 }
 
-// authors are the mailboxes of all From fields. A field that can't be read gives none: a list entry then finds nothing
-// to match, which is the safe side for allowing; filters flag such fields on their own.
+// authors are the mailboxes of all From fields, read as every filter reads them. A field that can't be read gives none: a
+// list entry then finds nothing to match, which is the safe side for allowing; filters flag such fields on their own.
 func authors(h *mail.Header) []mail.Address {
 	var found []mail.Address
 	for _, field := range h.All("From") {
-		list, err := netmail.ParseAddressList(field.Value())
+		boxes, _, err := mail.ParseFrom(field.Value())
 		if err != nil {
 			return nil
 		}
-		for _, a := range list {
-			at := strings.LastIndexByte(a.Address, '@')
-			found = append(found, mail.Address{Local: a.Address[:max(at, 0)], Domain: a.Address[at+1:]})
+		for _, b := range boxes {
+			found = append(found, b.Address)
 		}
 	}
 	return found

@@ -14,8 +14,8 @@ import (
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
-	Name:   "helo",
-	Help:   "Looks at the name a client gives in HELO or EHLO.",
+	Name: "helo",
+	Help: "Looks at the name a client gives in HELO or EHLO.",
 	// at MAIL, not at HELO: only then is it known whether the client has logged in
 	Stages: mail.StageMail,
 	Symbols: []filters.Symbol{

@@ -6,8 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/net/publicsuffix"
-
+	"postern/filters/dmarc"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
@@ -37,7 +36,10 @@ func openReports(cfg *config.Config, out Outside, resolver *dns.Resolver, q *que
 		return nil, err
 	}
 	return &reports{now: out.Now, reporter: &dmarcreport.Reporter{
-		Store: store, DNS: resolver, Queue: reportQueue{q}, SameOrganization: sameOrganization, From: from,
+		Store: store, DNS: resolver, Queue: reportQueue{q}, From: from,
+		SameOrganization: func(ctx context.Context, a, b string) (bool, error) {
+			return dmarc.SameOrganization(ctx, resolver, false, a, b)
+		},
 		OrgName: cfg.Reports.OrgName, ExtraContact: cfg.Reports.Contact, Now: out.Now, Log: out.Log,
 	}}, nil
 }
@@ -47,16 +49,6 @@ func (r *reports) Witness(tx *mail.Transaction, done policy.Disposition) {
 	if o, ok := dmarcreport.Observe(tx.AllFindings(), tx.Session.Client, tx.From, done); ok {
 		r.reporter.Store.Collect(r.now(), o)
 	}
-}
-
-// sameOrganization compares by the public-suffix list: whether a report may go to another domain needs no tree walk.
-func sameOrganization(_ context.Context, a, b string) (bool, error) {
-	first, err := publicsuffix.EffectiveTLDPlusOne(a)
-	if err != nil {
-		return false, nil // a public suffix is nobody's organization
-	}
-	second, err := publicsuffix.EffectiveTLDPlusOne(b)
-	return err == nil && first == second, nil
 }
 
 // reportQueue sends reports by the smart host.
