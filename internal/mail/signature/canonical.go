@@ -26,11 +26,12 @@ type bodyWriter struct {
 	cr      bool  // a CR whose next octet is not known yet
 	space   bool  // relaxed: white space not written yet
 	content bool  // something stands on the last line
+	crlf    []byte // a line end and a space, so that none is made for each
 }
 
 func newBodyWriter(c Canonical) *bodyWriter {
 	h := sha256.New()
-	return &bodyWriter{relaxed: c == Relaxed, hash: h, out: bufio.NewWriterSize(h, 4<<10), sums: map[int64][]byte{}}
+	return &bodyWriter{relaxed: c == Relaxed, hash: h, out: bufio.NewWriterSize(h, 4<<10), sums: map[int64][]byte{}, crlf: []byte("\r\n ")}
 }
 
 func (w *bodyWriter) Write(p []byte) (int, error) {
@@ -84,11 +85,11 @@ func (w *bodyWriter) text(p []byte) {
 		return
 	}
 	for ; w.empty > 0; w.empty-- {
-		w.emit([]byte("\r\n"))
+		w.emit(w.crlf[:2])
 	}
 	if w.space {
 		w.space = false
-		w.emit([]byte{' '})
+		w.emit(w.crlf[2:])
 	}
 	w.emit(p)
 	w.content = true
@@ -120,7 +121,7 @@ func (w *bodyWriter) sum() (sum []byte, size int64) {
 	}
 	// RFC 6376 section 3.4.3: a body without a line is one CRLF in simple form; section 3.4.4: nothing in relaxed form
 	if w.content || !w.relaxed {
-		w.emit([]byte("\r\n"))
+		w.emit(w.crlf[:2])
 	}
 	_ = w.out.Flush()
 	return w.hash.Sum(nil), w.size
