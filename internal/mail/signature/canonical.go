@@ -22,10 +22,10 @@ type bodyWriter struct {
 	// marks are the lengths at which the hash so far is wanted, ascending; sums are what it was there.
 	marks   []int64
 	sums    map[int64][]byte
-	empty   int64 // line ends not written yet
-	cr      bool  // a CR whose next octet is not known yet
-	space   bool  // relaxed: white space not written yet
-	content bool  // something stands on the last line
+	empty   int64  // line ends not written yet
+	cr      bool   // a CR whose next octet is not known yet
+	space   bool   // relaxed: white space not written yet
+	content bool   // something stands on the last line
 	crlf    []byte // a line end and a space, so that none is made for each
 }
 
