@@ -50,7 +50,7 @@ func TestExamples(t *testing.T) {
 				header = "PROXY TCP4 192.0.2.7 127.0.0.1 4711 25\r\n"
 			}
 			sendPlain(t, doors[0], header, "anna@friend.example", "ben@example.com")
-			taken := only1(t, hop)
+			taken := onlyMessage(t, hop)
 			if header != "" && !bytes.Contains(taken.Data, []byte("[192.0.2.7]")) {
 				t.Errorf("the client that the proxy told of is not in Received: %s", taken.Data)
 			}
@@ -141,7 +141,7 @@ func plainLogin(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 }
 
-func only1(t *testing.T, hop *hoptest.Hop) hoptest.Message {
+func onlyMessage(t *testing.T, hop *hoptest.Hop) hoptest.Message {
 	t.Helper()
 	all := hop.Messages()
 	if len(all) != 1 || len(all[0].Defects) > 0 || !bytes.HasSuffix(all[0].Data, []byte(plainMessage)) {
