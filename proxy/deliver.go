@@ -49,33 +49,30 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 		tagged := b.verdict.Disposition == policy.Tag
 		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: append(x.top(b.verdict, x.recipients(b)), signature...)}
 		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
-		if err := x.seal(ctx, b, tagged && x.g.SubjectTag != ""); err != nil {
-			return nil, nil, err
-		}
+		x.seal(ctx, b, tagged && x.g.SubjectTag != "")
 	}
 	return deliver, hold, nil
 }
 
-// seal puts an ARC set on top of a copy that whoever stands behind us may not be able to verify any more.
-func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) error {
+// seal puts an ARC set on top of a copy whose signatures whoever stands behind us may not be able to verify any more
+// (RFC 8617 section 5.1). Without a word of our own on the chain nothing is sealed; nor does a seal that fails hold mail up.
+func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
 	if x.g.Sealer == nil || x.g.SealDomain == "" || x.tx.Session.Outbound() || !changed && !x.g.SealAll {
-		return nil
+		return
 	}
-	cv := "none"
 	for _, f := range x.tx.Findings {
-		if chain, ok := f.Value.(filters.ARC); ok {
-			cv = chain.Result
-			if chain.Temporary {
-				return nil // a chain must not be sealed as failed because DNS did not answer
-			}
+		chain, ok := f.Value.(filters.ARC)
+		if !ok || chain.Temporary { // a chain must not be sealed as failed because DNS did not answer
+			continue
 		}
+		fields, err := x.g.Sealer.Seal(ctx, b.copy, x.g.SealDomain, x.g.Hostname, x.authResults(), chain.Result)
+		if err != nil {
+			x.g.Log.Error("seal", "id", x.tx.ID, "error", err)
+			return
+		}
+		b.copy.Top = append(fields, b.copy.Top...)
+		return
 	}
-	fields, err := x.g.Sealer.Seal(ctx, b.copy, x.g.SealDomain, x.g.Hostname, x.authResults(), cv)
-	if err != nil {
-		return fmt.Errorf("seal: %w", err)
-	}
-	b.copy.Top = append(fields, b.copy.Top...)
-	return nil
 }
 
 // find gives the batch a recipient belongs to: same route, same verdict as it will stand in the header.
