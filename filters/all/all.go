@@ -11,6 +11,7 @@ import (
 	"postern/filters/helo"
 	"postern/filters/impersonation"
 	"postern/filters/ratelimit"
+	"postern/filters/senderlogin"
 	"postern/filters/spf"
 	"postern/rules"
 )
@@ -24,6 +25,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		dkim.Spec,
 		arc.Spec,
 		dmarc.Spec,
+		senderlogin.Spec,
 		headers.Spec,
 		impersonation.Spec,
 		content.Spec(set),

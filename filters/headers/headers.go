@@ -35,7 +35,7 @@ var Spec = filters.Spec{
 			Reply: "The mail has no From field (RFC 5322 section 3.6)"},
 		{Name: "FROM_INVALID", Score: 6, Action: "reject", Help: "From is not exactly what every reader reads alike",
 			Reply: "The From field can't be read without doubt (RFC 5322 section 3.4)"},
-		{Name: "FROM_GROUP", Score: 3, Help: "From is a group (RFC 6854): no domain stands for the mail"},
+		{Name: "FROM_GROUP", Score: 3, Action: "quarantine", Help: "From is a group (RFC 6854): no domain stands for the mail"},
 		{Name: "FROM_SEVERAL", Score: 2, Help: "From holds several addresses"},
 		{Name: "FROM_CONTROL", Score: 6, Action: "reject", Help: "From holds control characters or marks that turn the reading direction",
 			Reply: "The From field holds characters that hide what it says"},
