@@ -44,6 +44,7 @@ func TestAuthorBeyondDoubt(t *testing.T) {
 		{"HD-23", "From: <admin@legit.example\x01@attack.example>\r\n" + rest},
 		{"HD-24", "From: <\u202emoc.tigel@\u202dadmin>\r\n" + rest},
 		{"HD-28", "From:\r\n" + rest},
+		{"HD-28", "From: undisclosed:;\r\n" + rest},
 		{"HD-28", "From: g: a@attack.example, b@legit.example;\r\n" + rest},
 		{"HD-29", rest},
 		{"HD-29", "At noon?\r\n"},
@@ -75,7 +76,6 @@ func TestOddHeadersAreFlagged(t *testing.T) {
 	var want []string
 	for _, m := range []struct{ id, text string }{
 		{"HD-29 no Date", from + "Message-ID: <1@friend.example>\r\nSubject: x\r\n\r\nx\r\n"},
-		{"HD-28 an empty group", "From: undisclosed:;\r\n" + rest},
 		{"HD-30 two Subject", from + "Subject: other\r\n" + rest},
 		{"HD-30 two Date", from + "Date: Mon, 02 Nov 2026 11:00:00 +0000\r\n" + rest},
 		{"HD-30 two Message-ID", from + "Message-ID: <2@friend.example>\r\n" + rest},
