@@ -20,6 +20,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/policy/quarantine"
 	"postern/proxy/relay/hoptest"
 )
 
@@ -279,11 +280,11 @@ func (g *gate) settle() []hoptest.Message {
 
 func (g *gate) held() int {
 	g.t.Helper()
-	files, err := filepath.Glob(filepath.Join(g.dir, "data", "quarantine", "01*"))
+	items, err := g.house.Quarantine.List(context.Background(), quarantine.Filter{Limit: 1000})
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return len(files)
+	return len(items)
 }
 
 // askedOutside lists the recipients a server was asked about that are not ours.
