@@ -76,6 +76,8 @@ type conn struct {
 	broken bool
 	// dirty is set while the hop may hold an open transaction: RSET comes before the next one.
 	dirty bool
+	// opened is set if the hop accepted MAIL of the transaction that began last.
+	opened bool
 	// reused is set if the connection came out of the pool; uses counts transactions.
 	reused bool
 	uses   int

@@ -64,7 +64,7 @@ func (d *delivery) begin(ctx context.Context, to []mail.Recipient, size int64) [
 		var replies []mail.Reply
 		replies, err = d.conn.begin(ctx, d.envelope, to, size)
 		if err == nil {
-			d.open, d.opened = accepted(to, replies), d.conn.dirty
+			d.open, d.opened = accepted(to, replies), d.conn.opened
 			return replies
 		}
 		d.lose(ctx, err, tried)

@@ -347,3 +347,22 @@ func TestAConnectionMoreThanAllowedWaits(t *testing.T) {
 		t.Errorf("%d connections", total)
 	}
 }
+
+// A transaction that the hop can't have must not be taken for the one that somebody else left open on the connection:
+// its recipients would get mail of another sender's, and the other's recipients would get its message.
+func TestATransactionNeverGoesOnInTheOneBefore(t *testing.T) {
+	hop := hoptest.New(t, hoptest.Options{Extensions: []string{"PIPELINING"}}) // no SMTPUTF8
+	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
+	left := r.Open("in", envelope(t))
+	wantReply(t, left.Rcpt(t.Context(), rcpts(t, "left@corp.example")[0]), "250")
+	left.Close()
+	e := envelope(t)
+	e.From, e.Params.UTF8 = addr(t, "jürgen@example.net"), true
+	asked, _ := pass(t, r, e, letter("secret"), "bob@corp.example", "carl@corp.example")
+	for _, reply := range asked {
+		wantReply(t, reply, "553 5.6.7")
+	}
+	for _, m := range hop.Messages() {
+		t.Errorf("the hop got a message from %s to %v", m.From, m.To)
+	}
+}

@@ -16,6 +16,7 @@ var errBeforeData = errors.New("connection failed before the message")
 
 // begin opens a transaction for these recipients and gives one reply each. An error means that the connection is of no use.
 func (c *conn) begin(ctx context.Context, e proxy.Envelope, to []mail.Recipient, size int64) ([]mail.Reply, error) {
+	c.opened = false // what may still stand on the connection is somebody else's
 	if err := c.tellClient(ctx, e); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,8 @@ func (c *conn) begin(ctx context.Context, e proxy.Envelope, to []mail.Recipient,
 	if err != nil {
 		return nil, err
 	}
-	c.dirty = mailReply.Positive()
+	c.opened = mailReply.Positive()
+	c.dirty = c.opened
 	return replies, nil
 }
 
