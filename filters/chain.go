@@ -105,8 +105,9 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 				continue
 			}
 			if l.Spec.Background && stage != mail.StageMessage {
-				// it reads a copy: the transaction goes on while it works
-				snapshot := *r.tx
+				// it reads a copy: transaction and session go on while it works
+				snapshot, session := *r.tx, *r.tx.Session
+				snapshot.Session = &session
 				r.pending = append(r.pending, r.begin(dns.WithBudget(r.ctx, dns.DefaultBudget()), l, &snapshot))
 				continue
 			}
@@ -179,8 +180,8 @@ func (r *Run) inspect(ctx context.Context, l Link, tx *mail.Transaction) (found 
 	switch {
 	case err == nil:
 		return found
-	case errors.Is(err, context.Canceled):
-		return nil // nobody waits for it any more
+	case errors.Is(err, context.Canceled): // it did not look, which must not pass for nothing found
+		return append(found, failed(l, "broken off")...)
 	case errors.Is(err, context.DeadlineExceeded):
 		return append(found, failed(l, "deadline")...)
 	}
