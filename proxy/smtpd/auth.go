@@ -33,7 +33,7 @@ func (c *session) auth(args string) {
 		c.fail(reply(538, "5.7.11", "STARTTLS before AUTH"))
 		return
 	}
-	if !c.onlyAfterReply() {
+	if !c.onlyAfterReply("behind AUTH") {
 		return
 	}
 	var user, password string

@@ -19,7 +19,7 @@ func (c *session) hello(args string, esmtp bool) {
 		c.fail(replySyntax("EHLO your.host.name"))
 		return
 	}
-	if !c.onlyAfterReply() {
+	if !c.onlyAfterReply(c.early()) {
 		return
 	}
 	c.reset("EHLO")
@@ -108,7 +108,7 @@ func (c *session) startTLS(args string) {
 	}
 	if c.in.buffered() > 0 {
 		// RFC 3207 section 4.2: knowledge from before the handshake is void, and such input is an attack.
-		c.visit.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: printable(c.in.buf[c.in.r:c.in.w])})
+		c.visit.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: c.early()})
 		c.refuseAndEnd(replyEarlyInput(), "input pipelined behind STARTTLS")
 		return
 	}

@@ -24,7 +24,7 @@ func (c *session) data(args string) {
 		c.fail(reply(503, "5.5.1", "DATA after BDAT"))
 		return
 	}
-	if !c.onlyAfterReply() {
+	if !c.onlyAfterReply(c.early()) {
 		return
 	}
 	if c.exchange.Recipients() == 0 {

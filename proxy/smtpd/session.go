@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -83,7 +84,7 @@ func (c *session) greet() bool {
 	}
 	c.in.idle = c.opt.Idle
 	if early {
-		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: printable(c.in.buf[c.in.r:c.in.w])})
+		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: c.early()})
 		if !c.opt.ReportEarlyInput {
 			c.refuseAndEnd(replyEarlyInput(), "talked before the greeting")
 			return false
@@ -262,11 +263,11 @@ func (c *session) flush() bool {
 }
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.
-func (c *session) onlyAfterReply() bool {
+func (c *session) onlyAfterReply(evidence string) bool {
 	if c.in.buffered() == 0 {
 		return true
 	}
-	c.visit.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: printable(c.in.buf[c.in.r:c.in.w])})
+	c.visit.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: evidence})
 	if c.opt.ReportEarlyInput {
 		return true
 	}
@@ -312,6 +313,17 @@ func (c *session) handshake() bool {
 	c.in = newReader(t, c.opt.Idle)
 	c.in.cap, c.in.over = limit, c.over
 	return true
+}
+
+// early is what came before its time, fit for evidence: without what stands behind AUTH, which may be a password.
+func (c *session) early() string {
+	b := c.in.buf[c.in.r:c.in.w]
+	for i := 0; i+4 <= len(b); i++ {
+		if bytes.EqualFold(b[i:i+4], []byte("AUTH")) {
+			return printable(b[:min(i, 70)]) + "AUTH ..."
+		}
+	}
+	return printable(b)
 }
 
 // printable is a short form of octets from outside, fit for evidence.
