@@ -71,7 +71,7 @@ func (c *session) offers() []string {
 	add(on.Chunking, "CHUNKING")
 	// RFC 9422.
 	add(on.Limits, "LIMITS RCPTMAX="+strconv.Itoa(c.opt.MaxRecipients))
-	add(contains(c.opt.XClient, c.mail.Peer.Addr()), "XCLIENT NAME ADDR PORT PROTO HELO LOGIN")
+	add(c.mayXClient(), "XCLIENT NAME ADDR PORT PROTO HELO LOGIN")
 	return list
 }
 
@@ -119,9 +119,14 @@ func (c *session) startTLS(args string) {
 	c.mail.Helo, c.mail.ESMTP, c.mail.User = "", false, ""
 }
 
-// xclient is Postfix's XCLIENT: a trusted proxy says who the client is. The session then starts anew.
+// mayXClient says whether the client may speak for others: by the address that it had before it said so, which behind a
+// PROXY protocol is not the proxy's. Everybody comes by that.
+func (c *session) mayXClient() bool { return contains(c.opt.XClient, c.caller) }
+
+// xclient is Postfix's XCLIENT: a trusted proxy says who the client is. The session then starts anew: what is not said
+// of this client is not known, whatever was said of the one before.
 func (c *session) xclient(args string) {
-	if !contains(c.opt.XClient, c.mail.Peer.Addr()) {
+	if !c.mayXClient() {
 		c.fail(reply(550, "5.7.0", "XCLIENT is not for you"))
 		return
 	}
@@ -129,15 +134,19 @@ func (c *session) xclient(args string) {
 		c.fail(replyNested())
 		return
 	}
+	before, port := *c.mail, c.clientPort
+	c.mail.Helo, c.mail.ESMTP, c.mail.User, c.mail.ClientName, c.clientPort = "", false, "", "", 0
 	for attribute := range strings.FieldsSeq(args) {
 		name, value, ok := strings.Cut(attribute, "=")
 		value, valid := xtext(value)
 		if !ok || !valid || !c.xclientAttribute(strings.ToUpper(name), value) {
+			*c.mail, c.clientPort = before, port
 			c.fail(replySyntax("XCLIENT NAME=… ADDR=… PORT=… PROTO=… HELO=… LOGIN=…"))
 			return
 		}
 	}
 	c.mail.Trusted = contains(c.opt.Trusted, c.mail.Client)
+	c.mail.Findings = nil
 	c.reply(c.visit.Connect(c.ctx))
 }
 

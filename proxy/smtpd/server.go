@@ -178,7 +178,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 func (s *Server) newSession(ctx context.Context, conn net.Conn, peer Peer) *session {
 	return &session{server: s, opt: &s.opt, ctx: ctx, conn: conn, raw: conn, mail: s.newMail(peer),
-		clientPort: peer.Client.Port(), in: newReader(conn, s.opt.Idle)}
+		caller: peer.Client.Addr(), clientPort: peer.Client.Port(), in: newReader(conn, s.opt.Idle)}
 }
 
 func (s *Server) newMail(peer Peer) *mail.Session {

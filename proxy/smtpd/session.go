@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type session struct {
 	mail   *mail.Session
 	visit  *proxy.Visit
 
+	caller     netip.Addr // the client before any XCLIENT
 	clientPort uint16
 	clientEnds string // how it ended, "" while it goes on
 
