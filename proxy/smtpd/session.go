@@ -155,7 +155,7 @@ func (c *session) verb(verb string) (func(args string), bool) {
 	case "RSET":
 		return c.rset, true
 	case "NOOP":
-		return func(string) { c.reply(replyOK()) }, true
+		return func(string) { c.idle(replyOK()) }, true
 	case "QUIT":
 		return c.quit, true
 	case "STARTTLS":
@@ -168,11 +168,19 @@ func (c *session) verb(verb string) (func(args string), bool) {
 		// RFC 5321 section 3.5.3: 252 tells nothing about who exists.
 		return func(string) { c.fail(reply(252, "2.5.0", "Cannot verify, send the message and see")) }, true
 	case "HELP":
-		return func(string) { c.reply(reply(214, "2.0.0", "See RFC 5321")) }, true
+		return func(string) { c.idle(reply(214, "2.0.0", "See RFC 5321")) }, true
 	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML":
 		return func(string) { c.fail(replyNotDone()) }, true
 	}
 	return nil, false
+}
+
+// idle answers a command that brings nothing further; it counts within a transaction too.
+func (c *session) idle(r mail.Reply) {
+	if c.exchange != nil {
+		c.commands++
+	}
+	c.reply(r)
 }
 
 func isHTTP(verb string) bool {
