@@ -21,6 +21,10 @@ func replyClosing(hostname string) mail.Reply {
 	return reply(421, "4.3.2", hostname+" is shutting down, please try again later")
 }
 
+func replyOurFault(hostname string) mail.Reply {
+	return reply(421, "4.3.0", hostname+" can't go on just now, please try again later")
+}
+
 func replyTimeout(hostname string) mail.Reply {
 	return reply(421, "4.4.2", hostname+" timed out, closing connection")
 }

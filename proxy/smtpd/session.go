@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,6 +64,9 @@ func (c *session) run() {
 	c.in.cap, c.in.over = c.mail.Started.Add(c.opt.Total), c.over
 	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
 	defer func() {
+		if p := recover(); p != nil {
+			c.crashed(p)
+		}
 		c.reset(c.clientEnds)
 		c.visit.End(c.clientEnds)
 	}()
@@ -75,6 +80,12 @@ func (c *session) run() {
 		c.command()
 	}
 	c.flush()
+}
+
+// crashed ends a session in which we failed: the client keeps its message, and nobody else hears of it.
+func (c *session) crashed(p any) {
+	c.server.log.Error("session panicked", "id", c.mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	c.refuseAndEnd(replyOurFault(c.opt.Hostname), "internal error")
 }
 
 // greet waits for clients that talk first, then sends the greeting of RFC 5321 section 4.2.

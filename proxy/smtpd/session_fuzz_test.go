@@ -30,6 +30,9 @@ func FuzzSession(f *testing.F) {
 		}
 		b.hop.Forget()
 		said := converse(b.server, octets, whole)
+		if strings.Contains(said, "421 4.3.0 ") {
+			t.Fatalf("the session panicked, the client heard %q", said)
+		}
 		acknowledged := strings.Count(said, " Ok: queued as HOP")
 		messages := b.hop.Messages()
 		if len(messages) != acknowledged {
