@@ -170,7 +170,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 	s.mu.Lock()
 	for c := range s.sessions {
-		_ = c.conn.Close() // its session sees the error
+		_ = c.raw.Close() // its session sees the error; no TLS goodbye, which could block
 	}
 	s.mu.Unlock()
 	<-finished

@@ -3,12 +3,15 @@ package smtpd_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"postern/proxy/smtpd"
 )
 
 func dialDoor(t *testing.T, address string) (net.Conn, *bufio.Reader) {
@@ -54,6 +57,24 @@ func TestShutdownDoesNotWaitForTheIdle(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A session may put TLS on while the time for it runs out: its connection is closed from outside then. The race detector
+// is the judge.
+func TestShutdownDuringTheHandshake(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	o := options(t, map[string]string{"tls": "implicit", "greet-delay": "30s"})
+	b.server = smtpd.New(o, b.gateway, b.gateway.Log)
+	conn, _ := dialDoor(t, b.listen(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	go func() {
+		time.Sleep(250 * time.Millisecond)
+		_ = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	}()
+	time.Sleep(100 * time.Millisecond) // until the connection is taken
+	b.server.Shutdown(ctx)
 }
 
 // A client in the middle of its message may finish it: it is delivered and answered, and then hears 421.
