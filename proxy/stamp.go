@@ -128,7 +128,7 @@ func (x *Exchange) omit(tagged bool) []mail.Span {
 	subject, hasSubject := x.subject()
 	for _, f := range x.tx.Message.Header().Fields {
 		gone := f.Is(x.g.headerName()) ||
-			f.Is("Authentication-Results") && mail.AuthservID(f.Value()) == strings.ToLower(x.g.Hostname) ||
+			f.Is("Authentication-Results") && mail.ClaimsAuthservID(f.Value(), x.g.Hostname) ||
 			matchesAny(x.g.Strip, f.Name) ||
 			tagged && x.g.SubjectTag != "" && hasSubject && f.Offset == subject.Offset
 		if gone {

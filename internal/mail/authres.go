@@ -132,3 +132,31 @@ func skipCFWS(text string) string {
 	}
 	return ""
 }
+
+// ClaimsAuthservID says whether the value of an Authentication-Results field could pass for one of this authserv-id: it
+// bears it, or it can't be read without doubt and the id stands somewhere in it, in pieces perhaps. Some reader will see it.
+func ClaimsAuthservID(value, id string) bool {
+	id = strings.TrimSuffix(strings.ToLower(id), ".")
+	if AuthservID(value) == id {
+		return true
+	}
+	if read, _, err := ParseAuthResults(value); err == nil && ASCIIDomain(read) == read {
+		return false
+	}
+	var all, bare strings.Builder // with what stands in comments, and without
+	depth := 0
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case strings.IndexByte(" \t\r\n\"\\", c) < 0:
+			all.WriteByte(c)
+			if depth == 0 {
+				bare.WriteByte(c)
+			}
+		}
+	}
+	return strings.Contains(strings.ToLower(all.String()), id) || strings.Contains(strings.ToLower(bare.String()), id)
+}
