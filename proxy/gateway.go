@@ -100,6 +100,9 @@ func (g *Gateway) Offers(*mail.Session) Extensions { return g.Relay.Offers() }
 func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail.Reply {
 	x.tx.Message = m
 	verdicts := x.judge(ctx)
+	if ctx.Err() != nil { // the door closes: filters were broken off, so nobody has judged it
+		return x.answer(mail.TryLater())
+	}
 	x.witness(verdicts)
 
 	switch common := mildest(verdicts); {
