@@ -140,7 +140,7 @@ func ClaimsAuthservID(value, id string) bool {
 	if AuthservID(value) == id {
 		return true
 	}
-	if read, _, err := ParseAuthResults(value); err == nil && ASCIIDomain(read) == read {
+	if read, _, err := ParseAuthResults(value); err == nil && ValidDomain(read) && ASCIIDomain(read) == read {
 		return false
 	}
 	var all, bare strings.Builder // with what stands in comments, and without
