@@ -89,7 +89,7 @@ func (c *conn) recipient(ctx context.Context, e proxy.Envelope, r mail.Recipient
 // 3.8), so another hop is asked.
 func acceptable(verb string, r mail.Reply) error {
 	switch {
-	case r.Code == 421:
+	case endsSession(r):
 		return &refusal{verb, r}
 	case r.Code >= 250 && r.Code <= 252, r.Temporary(), r.Permanent():
 		return nil
@@ -105,7 +105,7 @@ func (c *conn) data(ctx context.Context, relay *Relay, n int, message mail.Copy)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errBeforeData, err)
-	case reply.Code == 421:
+	case endsSession(reply):
 		c.broken = true
 		return repeat(replyFor(&refusal{"DATA", reply}), n), nil
 	case reply.Temporary() || reply.Permanent():
@@ -161,7 +161,7 @@ func (c *conn) lastWords() mail.Reply {
 	switch {
 	case err != nil:
 		return replyUnreachable()
-	case reply.Code == 421:
+	case endsSession(reply):
 		return replyFor(&refusal{"message", reply})
 	case reply.Temporary() || reply.Permanent():
 		return reply
@@ -187,7 +187,7 @@ func (c *conn) outcome(ctx context.Context, n int) ([]mail.Reply, error) {
 			if reply.Code != 250 && !reply.Temporary() && !reply.Permanent() {
 				return fmt.Errorf("%w: %s to the message", errGarbled, reply)
 			}
-			if reply.Code == 421 {
+			if endsSession(reply) {
 				c.broken = true
 				reply = replyFor(&refusal{"message", reply})
 			}

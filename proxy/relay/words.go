@@ -68,6 +68,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("%s: %s", r.step, r.reply) }
 
+func replyUnwelcome() mail.Reply {
+	return mail.NewReply(451, "4.7.0", "The mail server behind us does not let us in just now. Please try again later")
+}
+
+// endsSession says whether a reply ends our session with the hop and says nothing about the mail: 421 (RFC 5321 section
+// 3.8), and 530 and 538, which ask us for TLS or a login (RFC 3207 section 4, RFC 4954 section 6). That is a matter of our
+// settings, and no sender is to hear 5xx for it.
+func endsSession(r mail.Reply) bool { return r.Code == 421 || r.Code == 530 || r.Code == 538 }
+
 // replyFor gives the reply for a connection that failed before the message was handed over. It is always a 4xx.
 func replyFor(err error) mail.Reply {
 	var refused *refusal
@@ -79,6 +88,8 @@ func replyFor(err error) mail.Reply {
 			reply.Enhanced = refused.reply.Enhanced
 		}
 		return reply
+	case refused != nil && endsSession(refused.reply):
+		return replyUnwelcome()
 	case errors.Is(err, errBusy):
 		return replyBusy()
 	case errors.Is(err, errInsecure):

@@ -1,0 +1,22 @@
+package relay_test
+
+import (
+	"testing"
+
+	"postern/proxy/relay"
+	"postern/proxy/relay/hoptest"
+)
+
+// A hop that wants TLS or a login from us speaks of our settings, not of the mail: nobody's mail is bounced for that.
+func TestWhatTheHopWantsOfUsIsA4xx(t *testing.T) {
+	for _, step := range []string{"MAIL", "RCPT", "DATA", "."} {
+		for _, said := range []string{"530 5.7.57 Client not authenticated to send mail", "530 5.7.0 Must issue a STARTTLS command first", "538 5.7.11 Encryption required"} {
+			hop := hoptest.New(t, hoptest.Options{Replies: map[string]string{step: said}})
+			asked, sent := pass(t, newRelay(t, relay.Timeouts{}, hops(hop.Addr())), envelope(t), letter("x"), "bob@corp.example")
+			got := append(asked, sent...)
+			if last := got[len(got)-1]; !last.Temporary() {
+				t.Errorf("%s at %s became %s", said, step, last)
+			}
+		}
+	}
+}
