@@ -33,7 +33,7 @@ func TransactionID(session string, n int) string { return session + "." + strcon
 
 // ValidID says whether the text has the form of an id, so that it can be part of a file name.
 func ValidID(id string) bool {
-	if id == "" || len(id) > 32 || id[0] == '.' || id[0] == '-' {
+	if id == "" || len(id) > 64 || id[0] == '.' || id[0] == '-' {
 		return false
 	}
 	for i := range len(id) {

@@ -264,6 +264,28 @@ func TestStored(t *testing.T) {
 	}
 }
 
+// The longest name that a session makes: a copy of its hundred-thousandth transaction, refused, then released.
+func TestIDsOfLongSessionsAreValid(t *testing.T) {
+	if id := TransactionID(NewID(time.Now()), 100_000) + "-100-refused-r"; !ValidID(id) {
+		t.Errorf("%s is no id", id)
+	}
+}
+
+// What could be written and never be read again is not written at all.
+func TestAStoredMessageCanBeRead(t *testing.T) {
+	dir := t.TempDir()
+	meta := strings.Repeat("x", 5<<20)
+	if err := WriteStored(dir, "A", meta, Copy{Message: NewMessage([]byte("Subject: x\r\n\r\n"))}); err != nil {
+		return
+	}
+	var again string
+	m, err := OpenStored(filepath.Join(dir, "A"), &again)
+	if err != nil || again != meta {
+		t.Fatal(err)
+	}
+	_ = m.Close()
+}
+
 func TestIDsAreSortedByTime(t *testing.T) {
 	a := NewID(time.UnixMilli(1_700_000_000_000))
 	b := NewID(time.UnixMilli(1_700_000_000_001))

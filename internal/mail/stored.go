@@ -11,7 +11,7 @@ import (
 )
 
 // maxStoredMeta bounds the first line of a stored file, in octets.
-const maxStoredMeta = 4 << 20
+const maxStoredMeta = 32 << 20
 
 // WriteStored puts a message and what must be known of it into one file, dir/id, so that it either stands there whole
 // or not at all: written under another name, fsynced, renamed, the folder fsynced. The first line of the file is meta
@@ -23,6 +23,9 @@ func WriteStored(dir, id string, meta any, content io.WriterTo) (err error) {
 	line, err := json.Marshal(meta)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", id, err)
+	}
+	if len(line) >= maxStoredMeta { // it could never be read again
+		return fmt.Errorf("store %s: %d octets of meta", id, len(line))
 	}
 	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
