@@ -50,13 +50,22 @@ type dkimCommand struct {
 
 type dkimVerifyCommand struct {
 	where
-	Paths []string `arg:"" name:"file" help:"Messages; - is standard input."`
+	Explain bool     `default:"true" negatable:"" help:"Show each step: key, body hash, signature. On by default."`
+	Paths   []string `arg:"" name:"file" help:"Messages; - is standard input."`
 }
 
 // Run verifies; it is the answer no unless every message has a signature that passes.
 func (c *dkimVerifyCommand) Run(w world) error {
+	cfg, err := c.offline()
+	if err != nil {
+		return err
+	}
+	resolver, err := house.NewResolver(cfg)
+	if err != nil {
+		return err
+	}
 	all := true
-	err := eachMessage(w.in, c.Paths, func(s source) error {
+	err = eachMessage(w.in, c.Paths, func(s source) error {
 		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage(s.raw)}
 		found, err := runFilter(w, c.where, "dkim", tx, mail.StageMessage)
 		if err != nil {
@@ -81,7 +90,10 @@ func (c *dkimVerifyCommand) Run(w world) error {
 			}
 		}
 		all = all && passed
-		return nil
+		if !c.Explain {
+			return nil
+		}
+		return explainDKIM(w.ctx, w.stdout, resolver, tx.Message)
 	})
 	if err == nil && !all {
 		err = errNo
