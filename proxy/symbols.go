@@ -8,7 +8,7 @@ func Symbols() []filters.Symbol {
 		{Name: "EARLY_TALKER", Score: 4, Help: "the client talked before it was greeted"},
 		{Name: "EARLY_INPUT", Score: 4, Help: "the client sent input where it had to wait for a reply"},
 		{Name: "STARTTLS_INJECTION", Score: 12, Help: "the client put text behind STARTTLS in clear"},
-		{Name: "BARE_LINE_END", Score: 3, Help: "a bare CR, bare LF or NUL was in the message and was normalised"},
+		{Name: "BARE_LINE_END", Score: 3, Help: "a bare CR, bare LF or NUL was in the message"},
 		{Name: "SIZE_LIMIT", Score: 0, Help: "the message is larger than the limit"},
 		{Name: "SPOOL_FAILED", Score: 0, Help: "the message could not be stored on its way in"},
 		{Name: "AUTH_FAILED", Score: 0, Help: "a login failed"},
