@@ -101,14 +101,18 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	return h, h.finishReleases()
 }
 
-// finishReleases puts on the queue what was claimed for release when the program last died.
+// finishReleases puts on the queue what was claimed for release when the program last died. What can't be, stays claimed
+// until the next start, and keeps no other mail waiting.
 func (h *House) finishReleases() error {
 	ctx := context.Background()
 	items, err := h.Quarantine.Unfinished(ctx)
 	for _, i := range items {
-		err = errors.Join(err, Release(ctx, h.Quarantine, i.ID, func(item proxy.QueueItem, c mail.Copy) error {
+		failed := Release(ctx, h.Quarantine, i.ID, func(item proxy.QueueItem, c mail.Copy) error {
 			return h.Queue.Put(ctx, item, c)
-		}))
+		})
+		if failed != nil {
+			h.out.Log.Error("a release that was cut short can't be finished", "id", i.ID, "error", failed)
+		}
 	}
 	return err
 }
