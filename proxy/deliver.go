@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"postern/filters"
@@ -48,6 +49,10 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 	for n, b := range append(append([]*batch(nil), deliver...), hold...) {
 		tagged := b.verdict.Disposition == policy.Tag
 		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: append(x.top(b.verdict, x.recipients(b)), signature...)}
+		if x.tx.Message.Header().Has(mail.DefectFirstLineFolded) {
+			// the message would continue the last of our own fields
+			b.copy.Top = append(b.copy.Top, x.g.headerName()+"-Note: the message began with white space\r\n"...)
+		}
 		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
 		x.seal(ctx, b, tagged && x.g.SubjectTag != "")
 	}
@@ -139,7 +144,13 @@ func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
 	return nil
 }
 
-// unhold takes back what was held for a transaction that the sender is told to repeat.
+// keepsAny says whether one of the batches is held because policy wants it, not only because others take the message.
+func keepsAny(list []*batch) bool {
+	return slices.ContainsFunc(list, func(b *batch) bool { return b.verdict.Disposition == policy.Quarantine })
+}
+
+// unhold takes back what was held for a transaction that the sender is told to repeat, or that all refuse. The answer says
+// which: the recipients share it.
 func (x *Exchange) unhold(ctx context.Context, list []*batch) {
 	for _, b := range list {
 		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
@@ -147,7 +158,7 @@ func (x *Exchange) unhold(ctx context.Context, list []*batch) {
 			continue // it stays held: a copy too many, none too few
 		}
 		for _, m := range b.members {
-			x.outcomes[m].fate, x.outcomes[m].heldID = "deferred", ""
+			x.outcomes[m].fate, x.outcomes[m].heldID = "accepted", "" // until the answer
 		}
 	}
 }
@@ -157,7 +168,8 @@ func (x *Exchange) unhold(ctx context.Context, list []*batch) {
 // As long as no hop has taken anything, what a hop says goes to the sender. Once one copy is taken, 4xx would make the
 // sender double it: what another hop defers then goes to the queue, and what it refuses is held for the admin, never
 // bounced to a sender that may be forged.
-func (x *Exchange) deliver(ctx context.Context, list []*batch) mail.Reply {
+// The same holds where another copy is already held: 5xx is only for a message that all refuse.
+func (x *Exchange) deliver(ctx context.Context, list []*batch, held bool) mail.Reply {
 	var taken, refused mail.Reply
 	for i, b := range list {
 		late := x.send(ctx, b, taken.Positive())
@@ -178,10 +190,17 @@ func (x *Exchange) deliver(ctx context.Context, list []*batch) mail.Reply {
 			return mail.TryLater() // a copy too many, none too few
 		}
 	}
-	if taken.Positive() {
+	switch {
+	case taken.Positive():
 		return taken
+	case !held:
+		return refused
 	}
-	return refused
+	if err := x.settle(ctx, list, true); err != nil {
+		x.g.Log.Error("settle", "id", x.tx.ID, "error", err)
+		return mail.TryLater()
+	}
+	return replyTaken(x.tx.ID)
 }
 
 // send hands one batch over and notes each recipient's reply. It gives the first temporary one.
@@ -266,5 +285,5 @@ func (x *Exchange) holdRefused(ctx context.Context, b *batch) error {
 	if len(part.members) == 0 {
 		return nil
 	}
-	return x.holdOne(ctx, &part, "the mail server refused it after another copy was taken: "+x.outcomes[part.members[0]].reply.String())
+	return x.holdOne(ctx, &part, "the mail server refused it while another copy was taken: "+x.outcomes[part.members[0]].reply.String())
 }

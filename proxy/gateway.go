@@ -126,9 +126,9 @@ func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail
 	if len(deliver) == 0 {
 		return x.answer(replyTaken(x.tx.ID))
 	}
-	reply := x.deliver(ctx, deliver)
-	if reply.Temporary() {
-		x.unhold(ctx, hold) // the sender comes again with all of it
+	reply := x.deliver(ctx, deliver, keepsAny(hold))
+	if !reply.Positive() {
+		x.unhold(ctx, hold) // the sender comes again with all of it, or knows that all refuse
 	}
 	return x.answer(reply)
 }

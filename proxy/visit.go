@@ -46,7 +46,8 @@ func (v *Visit) Helo(ctx context.Context) mail.Reply {
 	return replyHelloOK()
 }
 
-// stage runs the filters of a stage without a transaction. Findings of an earlier HELO are replaced, not doubled.
+// stage runs the filters of a stage without a transaction. What an earlier stage or HELO found stays; nothing stands
+// there twice.
 func (v *Visit) stage(ctx context.Context, stage mail.Stage) (mail.Reply, bool) {
 	tx := &mail.Transaction{ID: v.session.ID, Session: v.session}
 	run := v.setup.Chain.Start(ctx, tx)

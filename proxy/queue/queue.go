@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -178,7 +179,14 @@ func (q *Queue) Put(ctx context.Context, item proxy.QueueItem, content mail.Copy
 
 // WriteItem puts a message into a queue's folder from another process; a running queue finds it there.
 func WriteItem(dir string, item proxy.QueueItem, content mail.Copy) error {
-	return mail.WriteStored(dir, item.ID, stored{Item: item, Queued: time.Now()}, content)
+	path := filepath.Join(dir, item.ID)
+	_, err := os.Lstat(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	err = mail.WriteStored(dir, item.ID, stored{Item: item, Queued: time.Now()}, content)
+	if err != nil && fresh {
+		_ = os.Remove(path) // the sender is told to come again: a file that got its name all the same must not go out as well
+	}
+	return err
 }
 
 // begin says whether an id is known already; if not, the caller alone may write it and says when it is done;
