@@ -44,6 +44,7 @@ type House struct {
 	doors        []*door
 	webs         []*web
 	reports      *reports // nil if none are sent
+	started      time.Time
 	stop         context.CancelFunc
 	running      sync.WaitGroup
 }
@@ -51,6 +52,7 @@ type House struct {
 // Open puts a house together from a configuration that was checked. Nothing listens yet.
 func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h := &House{cfg: cfg, out: out.withDefaults(), stop: func() {}}
+	h.started = h.out.Now()
 	defer func() {
 		if err != nil {
 			h.Close()

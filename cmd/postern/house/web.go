@@ -9,10 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"postern/internal/admin"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
@@ -34,7 +30,7 @@ func (h *House) openWeb() error {
 		return err
 	}
 	metrics := http.NewServeMux()
-	metrics.Handle("GET /metrics", promhttp.HandlerFor(h.registry(), promhttp.HandlerOpts{}))
+	metrics.HandleFunc("GET /metrics", h.metrics)
 	return h.serveWeb("metrics", string(h.cfg.Metrics.Listen), metrics)
 }
 
@@ -63,46 +59,6 @@ func (h *House) ConsoleAddress() string {
 		return ""
 	}
 	return h.webs[0].address
-}
-
-// registry is what Prometheus may ask. No label ever holds text from outside.
-func (h *House) registry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "postern", Name: name, Help: help, ConstLabels: labels}, value))
-	}
-	counter := func(name, help string, labels prometheus.Labels, value func() float64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "postern", Name: name, Help: help, ConstLabels: labels}, value))
-	}
-	for _, d := range h.doors {
-		labels := prometheus.Labels{"door": d.name}
-		gauge("connections_open", "Connections that stand now.", labels, func() float64 { return float64(d.listener.Counts().Open) })
-		counter("connections_total", "Connections let in.", labels, func() float64 { return float64(d.listener.Counts().Accepted) })
-		counter("connections_refused_total", "Connections over a limit.", labels, func() float64 {
-			c := d.listener.Counts()
-			return float64(c.TooMany + c.TooManyFromNetwork)
-		})
-	}
-	gauge("queue_messages", "Messages that wait for a next hop.", nil, func() float64 { return float64(h.Queue.Len()) })
-	counter("ledger_dropped_total", "Records that could not be written.", nil, func() float64 { return float64(h.Ledger.Dropped()) })
-	for verdict, count := range h.Gateway.Verdicts() {
-		counter("messages_total", "Messages by what became of them.", prometheus.Labels{"fate": verdict}, func() float64 { return float64(count.Load()) })
-	}
-	for _, hop := range h.Relay.Health() {
-		labels := prometheus.Labels{"route": hop.Route, "hop": hop.Hop}
-		gauge("hop_up", "Whether a next hop answered when it was last asked.", labels, func() float64 { return h.hopUp(hop.Route, hop.Hop) })
-	}
-	return r
-}
-
-func (h *House) hopUp(route, address string) float64 {
-	for _, hop := range h.Relay.Health() {
-		if hop.Route == route && hop.Hop == address && hop.Up {
-			return 1
-		}
-	}
-	return 0
 }
 
 // consoleHouse shows the house to the console.
