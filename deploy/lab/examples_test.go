@@ -169,10 +169,7 @@ func startIMAP(t *testing.T, certificate *tls.Config) string {
 
 // The unit that is shipped is one that systemd understands.
 func TestUnitFile(t *testing.T) {
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("systemd is not here")
-	}
+	analyze := lab.Need(t, "systemd-analyze", "systemd")
 	text, err := os.ReadFile("../postern.service")
 	if err != nil {
 		t.Fatal(err)

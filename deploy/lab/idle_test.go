@@ -109,7 +109,7 @@ func raiseFileLimit(t *testing.T, want uint64) {
 	}
 	limit.Cur, limit.Max = want, max(limit.Max, want)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Skipf("the limit of open files is too low and can't be raised: %v", err)
+		lab.Missing(t, fmt.Sprintf("the limit of open files is too low and can't be raised: %v", err))
 	}
 }
 

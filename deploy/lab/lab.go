@@ -22,16 +22,17 @@ func Need(t testing.TB, program, pkg string) string {
 		return path
 	}
 	if err := install(pkg); err != nil {
-		missing(t, fmt.Sprintf("%s is not here and %s can't be installed: %v", program, pkg, err))
+		Missing(t, fmt.Sprintf("%s is not here and %s can't be installed: %v", program, pkg, err))
 	}
 	path := find(program)
 	if path == "" {
-		missing(t, fmt.Sprintf("%s is not in %s", program, pkg))
+		Missing(t, fmt.Sprintf("%s is not in %s", program, pkg))
 	}
 	return path
 }
 
-func missing(t testing.TB, why string) {
+// Missing ends a test for want of what it needs: a failure in CI, elsewhere a skip with the reason.
+func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(why)

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"modernc.org/sqlite" // registers the driver "sqlite", without cgo
 )
@@ -144,6 +143,3 @@ func MoveAside(path, suffix string) error {
 	}
 	return errors.Join(errs...)
 }
-
-// Marks gives n comma-separated place holders.
-func Marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }

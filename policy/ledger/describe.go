@@ -24,14 +24,6 @@ const (
 	Sender Voice = "sender"
 )
 
-// ParseVoice reads a voice.
-func ParseVoice(word string) (Voice, error) {
-	if v := Voice(word); v == Admin || v == User || v == Sender {
-		return v, nil
-	}
-	return "", fmt.Errorf("%q is none of admin, user, sender", word)
-}
-
 // Describe tells a record in plain words. All text from outside is printed escaped.
 func Describe(w io.Writer, r *Record, voice Voice) error {
 	d := &describer{}

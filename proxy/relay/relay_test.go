@@ -313,22 +313,6 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-func TestRouter(t *testing.T) {
-	r := relay.NewRouter(map[string]string{"example.com": "a", ".example.com": "b", ".deep.example.com": "c", "Bücher.example": "d"}, "")
-	for domain, want := range map[string]string{
-		"Example.COM": "a", "x.example.com": "b", "y.x.example.com": "b", "y.deep.example.com": "c", "deep.example.com": "b",
-		"xn--bcher-kva.example": "d", "notexample.com": "", "com": "", "": "", "[192.0.2.1]": "",
-	} {
-		if got, ok := r.Route(domain); got != want || ok != (want != "") {
-			t.Errorf("%q: %q %v, want %q", domain, got, ok, want)
-		}
-	}
-	r.Default = "z"
-	if got, ok := r.Route("other.example"); got != "z" || !ok {
-		t.Errorf("default: %q %v", got, ok)
-	}
-}
-
 func TestAConnectionMoreThanAllowedWaits(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	route := hops(hop.Addr())
