@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 		if held {
 			list = &hold
 		}
-		b := find(*list, o.leg, o.verdict, held)
+		b := x.find(*list, o.leg, o.verdict)
 		if b == nil {
 			b = &batch{leg: o.leg, verdict: o.verdict}
 			*list = append(*list, b)
@@ -80,10 +81,10 @@ func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
 	}
 }
 
-// find gives the batch a recipient belongs to: same route, same verdict as it will stand in the header.
-func find(list []*batch, l *leg, v policy.Verdict, held bool) *batch {
+// find gives the batch a recipient belongs to: same route, and the same verdict in the words of our own field.
+func (x *Exchange) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	for _, b := range list {
-		if b.leg.route == l.route && b.verdict.Disposition == v.Disposition && b.verdict.Score == v.Score && (held || len(b.verdict.Reasons) == len(v.Reasons)) {
+		if b.leg == l && bytes.Equal(x.why(b.verdict), x.why(v)) {
 			return b
 		}
 	}

@@ -91,7 +91,7 @@ type Witness interface {
 func (g *Gateway) Use(s *Setup) { g.setup.Store(s) }
 
 // Offers says which extensions a client can be offered because what stands behind us has them.
-func (g *Gateway) Offers(*mail.Session) Extensions { return g.Relay.Offers() }
+func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }
 
 // Handle is the way of one message: judged, then refused, held or handed on, and recorded. Its reply is the answer to
 // the end of data.

@@ -10,7 +10,7 @@ import (
 
 // extensions gives the door's switches and what stands behind it offers.
 func (c *session) extensions() (Extensions, proxy.Extensions) {
-	return c.opt.Extensions, c.server.gateway.Offers(c.mail)
+	return c.opt.Extensions, c.server.gateway.Offers()
 }
 
 // mailFrom is MAIL: RFC 5321 section 4.1.1.2.
