@@ -33,6 +33,7 @@ type Policy struct {
 type scope struct {
 	required Thresholds
 	limits   [3]int64 // the same in thousandths
+	early    int64
 	symbols  map[string]symbol
 }
 
@@ -40,8 +41,10 @@ type scope struct {
 type symbol struct {
 	score  int64 // in thousandths: sums of whole numbers don't depend on their order
 	forced Disposition
-	help   string
-	reply  string
+	// drop and tarpit are what else an action does to the connection.
+	drop, tarpit bool
+	help         string
+	reply        string
 }
 
 // Version names the policy: the same text and the same built-in scores give the same version on any machine.
@@ -101,20 +104,25 @@ func (c *compiler) bad(key, format string, args ...any) {
 func (c *compiler) scope(path string, required Thresholds, layers ...Scope) *scope {
 	s := &scope{symbols: make(map[string]symbol, len(c.known))}
 	for name, known := range c.known {
-		forced, err := parseAction(known.Action)
-		if err != nil {
+		one := symbol{score: thousandths(known.Score), help: ascii(known.Help), reply: ascii(known.Reply)}
+		if err := one.act(known.Action); err != nil {
 			c.bad("", "filter symbol %s has the action %q; mend its Spec", name, known.Action)
 		}
-		s.symbols[name] = symbol{thousandths(known.Score), forced, ascii(known.Help), ascii(known.Reply)}
+		s.symbols[name] = one
 	}
 	for i, layer := range layers {
 		setIf(&required.Tag, layer.Tag)
 		setIf(&required.Quarantine, layer.Quarantine)
 		setIf(&required.Reject, layer.Reject)
+		setIf(&required.Early, layer.Early)
 		c.layer(s, path, layer, i == len(layers)-1)
 	}
 	c.thresholds(path, required)
 	s.required = required
+	s.early = thousandths(required.Early)
+	if s.early == 0 {
+		s.early = thousandths(required.Reject)
+	}
 	s.limits = [3]int64{thousandths(required.Tag), thousandths(required.Quarantine), thousandths(required.Reject)}
 	return s
 }
@@ -142,12 +150,10 @@ func (c *compiler) layer(s *scope, path string, layer Scope, check bool) {
 		if check {
 			c.symbolKey(join("actions", name), name)
 		}
-		forced, err := parseAction(layer.Actions[name])
-		if err != nil && check {
+		one := s.symbols[name]
+		if err := one.act(layer.Actions[name]); err != nil && check {
 			c.bad(join("actions", name), "%v", err)
 		}
-		one := s.symbols[name]
-		one.forced = forced
 		s.symbols[name] = one
 	}
 }
@@ -176,6 +182,9 @@ func (c *compiler) thresholds(path string, t Thresholds) {
 			c.bad(path, "a threshold of %v is out of range; write a number above 0, a very large one such as 1000 where it should never apply", v)
 			return
 		}
+	}
+	if math.IsNaN(t.Early) || t.Early < 0 || t.Early > 1e6 {
+		c.bad(path, "early = %v is out of range; write a number above 0, or leave it out for that of reject", t.Early)
 	}
 	if t.Tag > t.Quarantine || t.Quarantine > t.Reject {
 		c.bad(path, "tag = %v, quarantine = %v, reject = %v do not rise; each must be at least the one before it", t.Tag, t.Quarantine, t.Reject)
@@ -262,14 +271,19 @@ func (c *compiler) version(defaults []filters.Symbol) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-func parseAction(word string) (Disposition, error) {
+// act gives the symbol an action in place of the one it had.
+func (s *symbol) act(word string) (err error) {
+	s.forced, s.drop, s.tarpit = Accept, word == "drop", word == "tarpit"
 	switch word {
-	case "", "none":
-		return Accept, nil
+	case "", "none", "tarpit":
+	case "drop":
+		s.forced = Defer
 	case "reject", "defer", "quarantine", "tag":
-		return ParseDisposition(word)
+		s.forced, err = ParseDisposition(word)
+	default:
+		err = fmt.Errorf("%q is not an action; write reject, defer, drop, tarpit, quarantine, tag or none", word)
 	}
-	return Accept, fmt.Errorf("%q is not an action; write reject, defer, quarantine, tag or none", word)
+	return err
 }
 
 func setIf(to *float64, value *float64) {

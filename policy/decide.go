@@ -17,6 +17,7 @@ type tally struct {
 	forced   Disposition
 	by       *symbol
 	byName   string
+	tarpit   bool
 	failed   Disposition
 	failedBy string
 }
@@ -48,16 +49,27 @@ func (p *Policy) Decide(f *Facts, rcpt mail.Address) Verdict {
 			why.name = e.name
 		}
 	}
-	v.Score = float64(t.score) / 1000
-	v.Reasons = t.reasons
-	v.Decisive = why.sentence(v.Disposition, &t, s)
-	v.Reply = p.reply(f, v.Disposition, why, &t)
+	v.conclude(p, f, why, &t, s)
 	return v
 }
 
-// DecideStage gives the verdict before there is a message: refuse now, or carry on. Only forced refusals and the block
-// list count: a score is not complete yet, and what would only mark or hold a message can wait for it. The recipient is
-// the null address before RCPT; what is meant for some recipients only has no say then.
+// conclude fills in what follows from the disposition and its cause.
+func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
+	v.Score = float64(t.score) / 1000
+	v.Reasons = t.reasons
+	v.Decisive = why.sentence(v.Disposition, t, s)
+	v.Tarpit = t.tarpit
+	v.Drop = v.Disposition == Defer && why.kind == causeForced && t.by != nil && t.by.drop
+	v.Reply = p.reply(f, v.Disposition, why, t)
+	if v.Drop { // RFC 5321 section 4.2.1: 421 says that the channel closes
+		v.Reply.Code, v.Reply.Enhanced = 421, "4.7.0"
+	}
+}
+
+// DecideStage gives the verdict before there is a message: refuse now, or carry on. Forced refusals and the block list
+// count, and from RCPT on a score that reaches the early threshold, unless an entry of the allow list may still turn out
+// to hold. What would only mark or hold a message waits for it. The recipient is the null address before RCPT; what is
+// meant for some recipients only has no say then.
 func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
 	s := p.scopeOf(f, rcpt)
 	t := p.tally(f, s)
@@ -73,12 +85,17 @@ func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
 	} else if forced, by, name := p.forcedEarly(f, s, rcpt); forced >= Defer {
 		t.by, t.byName = by, name
 		v.Disposition, why = forced, cause{kind: causeForced, name: name}
+	} else if !rcpt.IsNull() && t.score >= s.early && !p.mayAllow(who) {
+		v.Disposition, why = Reject, cause{kind: causeEarlyScore}
 	}
-	v.Score = float64(t.score) / 1000
-	v.Reasons = t.reasons
-	v.Decisive = why.sentence(v.Disposition, &t, s)
-	v.Reply = p.reply(f, v.Disposition, why, &t)
+	v.conclude(p, f, why, &t, s)
 	return v
+}
+
+// mayAllow says whether an entry of the allow list fits what is known so far, proven or not.
+func (p *Policy) mayAllow(who parties) bool {
+	_, ok := p.allow.match(who, func(*entry) bool { return true })
+	return ok
 }
 
 // forcedEarly is the strictest action. Before the recipient is known it must hold in every scope: one of the recipients
@@ -91,7 +108,7 @@ func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address) (Disposition
 		if rcpt.IsNull() && !f.Outbound {
 			d = p.early[n]
 		}
-		if d > strictest {
+		if d > strictest || d == Defer && strictest == Defer && s.symbols[n].drop && !s.symbols[name].drop {
 			strictest, name = d, n
 		}
 	}
@@ -136,7 +153,8 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 		if found.Symbol == filters.Failed {
 			t.failure(p, found)
 		}
-		if sym.forced > t.forced {
+		t.tarpit = t.tarpit || sym.tarpit
+		if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
 			forced := sym
 			t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol
 		}

@@ -65,6 +65,9 @@ type Verdict struct {
 	Decisive string `json:"decisive"`
 	// Reply is what the sender hears if this verdict holds for all recipients.
 	Reply mail.Reply `json:"reply"`
+	// Drop is set if the connection is to end with this refusal, Tarpit if the client is to wait for each of our replies.
+	Drop   bool `json:"drop,omitempty"`
+	Tarpit bool `json:"tarpit,omitempty"`
 	// PolicyVersion names the policy that spoke.
 	PolicyVersion string `json:"policy_version"`
 }
@@ -77,11 +80,13 @@ type Reason struct {
 	Help     string   `json:"help,omitempty"`
 }
 
-// Thresholds are the scores from which on a message is tagged, held, refused.
+// Thresholds are the scores from which on a message is tagged, held, refused. Early is the one from which on its
+// recipients are refused, before there is a message: that of Reject if it is 0.
 type Thresholds struct {
 	Tag        float64 `json:"tag" toml:"tag"`
 	Quarantine float64 `json:"quarantine" toml:"quarantine"`
 	Reject     float64 `json:"reject" toml:"reject"`
+	Early      float64 `json:"early,omitempty" toml:"early"`
 }
 
 // Symbols of policy's own reasons.

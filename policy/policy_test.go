@@ -85,6 +85,10 @@ func runCase(t *testing.T, body string) {
 			if got := s.verdict.Reply.String(); got != rest {
 				t.Errorf("reply:\n got %s\nwant %s", got, rest)
 			}
+		case "tarpit":
+			if !s.verdict.Tarpit {
+				t.Error("the client does not have to wait")
+			}
 		case "reason":
 			s.reason(t, rest)
 		default:

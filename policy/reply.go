@@ -21,6 +21,7 @@ const (
 	causeAllow
 	causeBlock
 	causeEarly
+	causeEarlyScore
 )
 
 // sentence says it plainly, for the admin.
@@ -38,6 +39,8 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 			name = "a filter"
 		}
 		return done(d) + ": " + name + " could not do its work, and the policy for that is " + d.String() + "."
+	case causeEarlyScore:
+		return done(d) + ": before there is a message, the score of " + decimal(t.score) + " reaches " + decimal(s.early) + "."
 	case causeEarly:
 		return "Nothing so far refuses it."
 	}

@@ -8,8 +8,8 @@ import (
 type Config struct {
 	Thresholds Thresholds         `toml:"thresholds"`
 	Scores     map[string]float64 `toml:"scores"`
-	// Actions forces a disposition where a symbol was seen: reject, defer, quarantine, tag, or none to take a built-in
-	// one away.
+	// Actions forces a disposition where a symbol was seen: reject, defer, drop (4xx and the connection ends), tarpit (each
+	// reply waits), quarantine, tag, or none to take a built-in one away.
 	Actions map[string]string `toml:"actions"`
 	// OnFailure says per filter what happens when it could not do its work; "default" holds for all others.
 	OnFailure map[string]string `toml:"on_failure"`
@@ -31,6 +31,7 @@ type Scope struct {
 	Tag        *float64           `toml:"tag"`
 	Quarantine *float64           `toml:"quarantine"`
 	Reject     *float64           `toml:"reject"`
+	Early      *float64           `toml:"early"`
 	Scores     map[string]float64 `toml:"scores"`
 	Actions    map[string]string  `toml:"actions"`
 }
