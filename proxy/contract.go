@@ -57,6 +57,15 @@ type Extensions struct {
 	MaxSize int64
 }
 
+// Recipients knows who is a recipient without asking the next hop: from a list, a directory, or from what the hop said
+// before.
+type Recipients interface {
+	// Ask gives the answer to a recipient; not ok if the next hop must be asked.
+	Ask(ctx context.Context, route string, a mail.Address) (r mail.Reply, ok bool)
+	// Told hears what the next hop answered.
+	Told(ctx context.Context, route string, a mail.Address, r mail.Reply)
+}
+
 // Queue takes what can't be answered in the sender's own transaction.
 type Queue interface {
 	// Put returns nil once the item is on disk for good.

@@ -79,7 +79,7 @@ func (x *Exchange) refusal() (mail.Reply, bool) {
 	if n := len(x.tx.Recipients); n > 0 {
 		to = x.tx.Recipients[n-1].Address
 	}
-	return refusal(x.setup.Policy.DecideStage(&facts, to))
+	return x.v.refusal(x.setup.Policy.DecideStage(&facts, to))
 }
 
 // Rcpt asks whether a recipient is welcome: first the settings, then policy, then the next hop itself, whose own words
@@ -99,6 +99,7 @@ func (x *Exchange) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 		x.v.counts.Refused++
 	}
 	x.outcomes = append(x.outcomes, o)
+	x.setup.Chain.Answered(ctx, x.tx, r.Address, reply)
 	return reply
 }
 
@@ -161,7 +162,19 @@ func (x *Exchange) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply
 	if l.queue {
 		return replyQueuedRcpt()
 	}
+	known := x.setup.Recipients
+	if l.route == x.setup.Outbound {
+		known = nil
+	}
+	if known != nil {
+		if reply, ok := known.Ask(ctx, l.route, r.Address); ok {
+			return reply
+		}
+	}
 	reply := l.delivery.Rcpt(ctx, r)
+	if known != nil {
+		known.Told(ctx, l.route, r.Address, reply)
+	}
 	if IsUnreachable(reply) && x.setup.QueueWhenDown[l.route] {
 		l.queue = true
 		return replyQueuedRcpt()
@@ -236,6 +249,30 @@ func (x *Exchange) Close(why string) {
 		x.v.counts.Octets += x.tx.Message.Size()
 	}
 	x.g.Ledger.Transaction(x.record(why))
+	x.learn()
+}
+
+// learn tells the filters what became of a message that was judged.
+func (x *Exchange) learn() {
+	var judged []filters.Judgement
+	taken, junk := false, true
+	for _, o := range x.outcomes {
+		if o.verdict.PolicyVersion == "" {
+			continue
+		}
+		judged = append(judged, filters.Judgement{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
+		taken = taken || o.fate == "delivered" || o.fate == "queued"
+		junk = junk && (o.verdict.Disposition == policy.Reject || o.verdict.Disposition == policy.Quarantine)
+	}
+	switch {
+	case len(judged) == 0:
+		return
+	case junk:
+		x.v.conduct.Junk++
+	case taken:
+		x.v.conduct.Delivered++
+	}
+	x.setup.Chain.Judged(context.Background(), x.tx, judged)
 }
 
 func (x *Exchange) record(why string) ledger.Transaction {

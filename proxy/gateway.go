@@ -52,6 +52,8 @@ type Setup struct {
 	// other domains takes the Outbound route, "" for none.
 	Route    func(domain string) (route string, local bool)
 	Outbound string
+	// Recipients may know more about recipients than the next hop would say just now, nil for nobody.
+	Recipients Recipients
 	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).
 	Postmaster string
 	// QueueWhenDown names the routes whose mail is accepted into the queue while no hop of theirs answers.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 
+	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/ledger"
@@ -17,6 +18,8 @@ type Visit struct {
 	session *mail.Session
 	began   int // transactions begun
 	counts  ledger.Counts
+	conduct filters.Conduct
+	tarpit  bool
 }
 
 // Visit begins a session. End must be called once.
@@ -26,6 +29,9 @@ func (g *Gateway) Visit(_ context.Context, s *mail.Session) *Visit {
 
 // Observe takes a finding of the door's own.
 func (v *Visit) Observe(f mail.Finding) { v.session.Findings = append(v.session.Findings, f) }
+
+// Tarpit says whether policy wants the client to wait for each reply.
+func (v *Visit) Tarpit() bool { return v.tarpit }
 
 // Connect judges the connection. The reply is the greeting (220) or a refusal.
 func (v *Visit) Connect(ctx context.Context) mail.Reply {
@@ -61,13 +67,14 @@ func (v *Visit) stage(ctx context.Context, stage mail.Stage) (mail.Reply, bool) 
 	tx.Findings = nil
 	facts := policy.FactsOf(tx)
 	verdict := v.setup.Policy.DecideStage(&facts, mail.Address{})
-	return refusal(verdict)
+	return v.refusal(verdict)
 }
 
 // refusal gives the reply of a verdict that ends something before the message.
-func refusal(v policy.Verdict) (mail.Reply, bool) {
-	refused := v.Disposition == policy.Reject || v.Disposition == policy.Defer
-	return v.Reply, refused
+func (v *Visit) refusal(verdict policy.Verdict) (mail.Reply, bool) {
+	v.tarpit = v.tarpit || verdict.Tarpit
+	refused := verdict.Disposition == policy.Reject || verdict.Disposition == policy.Defer
+	return verdict.Reply, refused
 }
 
 // End writes the record of the connection.
@@ -83,6 +90,8 @@ func (v *Visit) End(how string) {
 		record.TLSVersion, record.TLSCipher = tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite)
 	}
 	v.g.Ledger.Connection(record)
+	v.conduct.Transactions, v.conduct.Recipients, v.conduct.Refused, v.conduct.End = v.began, v.counts.Recipients, v.counts.Refused, how
+	v.setup.Chain.Ended(context.Background(), s, v.conduct)
 	v.g.Log.Info("connection", "id", s.ID, "door", s.Door, "client", s.Client.String(), "helo", s.Helo, "user", s.User,
 		"transactions", v.began, "refused", v.counts.Refused, "ended", how)
 }

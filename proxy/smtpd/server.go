@@ -58,6 +58,8 @@ type Options struct {
 	ReportEarlyInput bool
 	// GreetDelay is how long to wait for a client that talks before the greeting.
 	GreetDelay time.Duration
+	// Tarpit is how long a client waits for each reply if policy says so.
+	Tarpit time.Duration
 	// SpoolDir is where messages that do not fit in memory are spooled; "" is the system's folder.
 	SpoolDir string
 }

@@ -246,6 +246,9 @@ func (c *session) reply(r mail.Reply) {
 		id = c.exchange.ID()
 	}
 	c.out = r.WithID(id).AppendWire(c.out)
+	if r.Code == 421 && c.clientEnds == "" { // RFC 5321 section 3.8: it says that the connection ends
+		c.clientEnds = "dropped: " + r.Text
+	}
 	if len(c.out) > 32<<10 {
 		c.flush()
 	}
@@ -269,6 +272,7 @@ func (c *session) flush() bool {
 	if len(c.out) == 0 {
 		return c.clientEnds == ""
 	}
+	c.tarpit()
 	err := c.conn.SetWriteDeadline(time.Now().Add(c.opt.Idle))
 	if err == nil {
 		_, err = c.conn.Write(c.out)
@@ -281,6 +285,17 @@ func (c *session) flush() bool {
 		c.clientEnds = "client does not read"
 	}
 	return c.clientEnds == ""
+}
+
+// tarpit lets a client wait that policy wants to wait.
+func (c *session) tarpit() {
+	if c.opt.Tarpit <= 0 || c.visit == nil || !c.visit.Tarpit() || c.hurried.Load() {
+		return
+	}
+	select {
+	case <-time.After(c.opt.Tarpit):
+	case <-c.ctx.Done():
+	}
 }
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.

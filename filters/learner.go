@@ -1,0 +1,90 @@
+package filters
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// A filter that remembers what became of mail implements one of the interfaces below. It hears after the client was
+// answered, reads only, and is quick: it has LearnTimeout. What it learns is a fact for later mail, never for this one.
+
+// RecipientLearner hears the reply to each recipient, which is the last of tx.Recipients while it stands in it.
+type RecipientLearner interface {
+	Answered(ctx context.Context, tx *mail.Transaction, to mail.Address, r mail.Reply)
+}
+
+// MessageLearner hears what policy decided about a message that was judged.
+type MessageLearner interface {
+	Judged(ctx context.Context, tx *mail.Transaction, judged []Judgement)
+}
+
+// SessionLearner hears that a connection is over.
+type SessionLearner interface {
+	Ended(ctx context.Context, s *mail.Session, c Conduct)
+}
+
+// Judgement is what policy decided for one recipient: the word of its disposition, and the score.
+type Judgement struct {
+	Recipient   mail.Address
+	Disposition string
+	Score       float64
+}
+
+// Conduct is how a client behaved during one connection.
+type Conduct struct {
+	Transactions, Recipients, Refused int
+	// Delivered is how many messages somebody took, Junk how many were refused or held for what they are.
+	Delivered, Junk int
+	// End says how it ended.
+	End string
+}
+
+// LearnTimeout bounds what all learners of one event may take.
+const LearnTimeout = time.Second
+
+// Answered tells the reply to a recipient.
+func (c *Chain) Answered(ctx context.Context, tx *mail.Transaction, to mail.Address, r mail.Reply) {
+	each(ctx, c, func(ctx context.Context, l RecipientLearner) { l.Answered(ctx, tx, to, r) })
+}
+
+// Judged tells the verdicts on a message.
+func (c *Chain) Judged(ctx context.Context, tx *mail.Transaction, judged []Judgement) {
+	each(ctx, c, func(ctx context.Context, l MessageLearner) { l.Judged(ctx, tx, judged) })
+}
+
+// Ended tells that a connection is over.
+func (c *Chain) Ended(ctx context.Context, s *mail.Session, conduct Conduct) {
+	each(ctx, c, func(ctx context.Context, l SessionLearner) { l.Ended(ctx, s, conduct) })
+}
+
+// each asks all filters that are an L, in their order. One that panics is logged and keeps no other from learning.
+func each[L any](ctx context.Context, c *Chain, tell func(context.Context, L)) {
+	var cancel context.CancelFunc
+	for _, wave := range c.waves {
+		for _, link := range wave {
+			l, ok := link.Filter.(L)
+			if !ok {
+				continue
+			}
+			if cancel == nil { // most chains of a stage have no learner, and a timer is not free
+				ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), LearnTimeout)
+				defer cancel()
+			}
+			guarded(c.log, link.Spec.Name, func() { tell(ctx, l) })
+		}
+	}
+}
+
+func guarded(log *slog.Logger, name string, work func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("filter panicked while it learned", "filter", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	work()
+}
