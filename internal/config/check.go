@@ -205,6 +205,12 @@ func (k *checker) smtp() {
 	if s.GreetDelay > 60e9 {
 		k.bad("smtp.greet_delay", "is more than a minute; honest servers hang up before that")
 	}
+	if s.Tarpit > 60e9 {
+		k.bad("smtp.tarpit", "is more than a minute; it binds our connections as much as theirs")
+	}
+	if s.Reserve < 0 || s.Reserve > 90 {
+		k.bad("smtp.reserve", "is %d; write a share of max_connections in percent, from 0 to 90", s.Reserve)
+	}
 	k.oneOf("smtp.bare_newline", s.BareNewline, "reject", "normalise")
 	k.oneOf("smtp.early_input", s.EarlyInput, "reject", "report")
 	k.oneOf("smtp.disclose.inbound", s.Disclose.Inbound, "full", "short")

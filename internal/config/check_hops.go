@@ -203,9 +203,7 @@ func (k *checker) rest() {
 	default:
 		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\", or take the key away")
 	}
-	if len(c.State.Redis) > 0 {
-		k.bad("state.redis", "Redis is not built into this version; take the key away to keep counters on this machine")
-	}
+	k.knocking()
 	if c.Scan.Listen != "" {
 		k.bad("scan.listen", "the scanning service is not built into this version; take the key away")
 	}

@@ -36,6 +36,9 @@ type Config struct {
 	Ledger     Ledger                    `toml:"ledger"`
 	Database   Database                  `toml:"database"`
 	State      State                     `toml:"state"`
+	Bans       Bans                      `toml:"bans"`
+	Recipients Recipients                `toml:"recipients"`
+	Geo        Geo                       `toml:"geo"`
 	Metrics    Endpoint                  `toml:"metrics"`
 	Console    Endpoint                  `toml:"console"`
 	Scan       Endpoint                  `toml:"scan"`
@@ -93,8 +96,11 @@ type SMTP struct {
 	BareNewline    string   `toml:"bare_newline"`
 	EarlyInput     string   `toml:"early_input"`
 	GreetDelay     Duration `toml:"greet_delay"`
-	HeaderName     string   `toml:"header_name"`
-	SubjectTag     string   `toml:"subject_tag"`
+	Tarpit         Duration `toml:"tarpit"`
+	// Reserve is the share of MaxConnections in percent that is kept for clients with a good name.
+	Reserve    int    `toml:"reserve"`
+	HeaderName string `toml:"header_name"`
+	SubjectTag string `toml:"subject_tag"`
 	// StripHeaders are fields that only we or the server behind us may set; "*" ends a prefix.
 	StripHeaders []string `toml:"strip_headers"`
 	Disclose     Disclose `toml:"disclose"`
@@ -207,11 +213,6 @@ type Database struct {
 	URL string `toml:"url" show:"hidden"`
 }
 
-// State is where counters shared by many machines are.
-type State struct {
-	Redis []HostPort `toml:"redis"`
-}
-
 // Endpoint is an HTTP server of ours, off without an address.
 type Endpoint struct {
 	Listen Listen `toml:"listen"`
@@ -236,6 +237,7 @@ func Default() *Config {
 			MaxMessageSize: 50e6, MaxRecipients: 1000, MaxErrors: 20, MaxConnections: 2000, MaxPerNetwork: 50,
 			// RFC 5321 section 4.5.3.2: a server waits five minutes for a command.
 			IdleTimeout: Duration(5 * time.Minute), SessionTimeout: Duration(time.Hour),
+			Tarpit: Duration(5 * time.Second), Reserve: 20,
 			BareNewline: "reject", EarlyInput: "reject", HeaderName: "X-Postern",
 			StripHeaders: []string{"X-MS-Exchange-Organization-*"},
 			Disclose:     Disclose{Inbound: "full", Outbound: "full"},
@@ -247,6 +249,7 @@ func Default() *Config {
 		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour)},
 		Log:        Log{Format: "text", Level: "info"},
 	}
+	c.defaultKnocking()
 	c.fill()
 	return c
 }
@@ -357,7 +360,9 @@ func orElse(s *string, value string) {
 
 // anchor makes the paths of files independent of where the program was started.
 func (c *Config) anchor(dir string) {
-	paths := []*string{&c.DataDir, &c.Policy.File, &c.Rules.Dir, &c.Outbound.CAFile, &c.Outbound.PasswordFile}
+	paths := []*string{&c.DataDir, &c.Policy.File, &c.Rules.Dir, &c.Outbound.CAFile, &c.Outbound.PasswordFile,
+		&c.State.PasswordFile, &c.State.SentinelPasswordFile, &c.State.CAFile, &c.Recipients.List, &c.Recipients.LDAP.CAFile,
+		&c.Recipients.LDAP.PasswordFile, &c.Geo.ASN}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Cert, &c.TLS.Certificates[i].Key)
 	}
