@@ -1,9 +1,11 @@
-// Package mimeview reads a message as a mail reader would: its parts (RFC 2045, RFC 2046), their text in UTF-8, the
-// links in it, its header fields decoded (RFC 2047). One pass over the raw octets finds the parts; time is linear in
-// the size, and every limit that was hit stands in Limits, so that what was not read is never taken for clean.
+// Package mimeview reads a message in every way a mail reader might: its parts (RFC 2045, RFC 2046), their text in
+// UTF-8, the links in it, its header fields decoded (RFC 2047), and each content that some reader would hand to its
+// user (Objects). Where two readers would differ, both readings are made and an Ambiguity says so. Time is linear in the
+// size, and every limit that was hit stands in Limits, so that what was not read is never taken for clean.
 package mimeview
 
 import (
+	"errors"
 	"sync"
 
 	"postern/internal/mail"
@@ -11,10 +13,17 @@ import (
 
 // Options are the limits. A zero is the default.
 type Options struct {
-	// Depth is how many parts may lie within each other, Parts how many there may be in all.
+	// Depth is how many parts may lie within each other (100 at most), Parts how many there may be in all.
 	Depth, Parts int
 	// Text is how many octets of text are decoded, of all parts together.
 	Text int
+	// Decoded is how many octets are decoded in all, in every reading together; the default is 32 times the message's
+	// size and 32 MiB.
+	Decoded int64
+	// Dir is where decoded contents of more than 1 MiB are kept while somebody reads them; "" is the system's folder.
+	Dir string
+	// Stop is asked every 64 KiB or so: once it says true, reading ends with LimitTime.
+	Stop func() bool
 }
 
 // The default limits.
@@ -22,6 +31,7 @@ const (
 	DefaultDepth = 20
 	DefaultParts = 1000
 	DefaultText  = 1 << 20
+	MaxDepth     = 100
 )
 
 // Limits that no setting changes.
@@ -30,54 +40,89 @@ const (
 	maxURLs       = 500
 	maxURL        = 2048
 	maxValue      = 64 << 10
+	maxObjects    = 4000
 )
 
 // The limits that View.Limits can name.
 const (
-	LimitDepth  = "parts nested too deep"
-	LimitParts  = "too many parts"
-	LimitText   = "too much text"
-	LimitHeader = "header of a part too long"
-	LimitURLs   = "too many links"
+	LimitDepth      = "parts nested too deep"
+	LimitParts      = "too many parts"
+	LimitText       = "too much text"
+	LimitHeader     = "header of a part too long"
+	LimitURLs       = "too many links"
+	LimitParams     = "too many parameters"
+	LimitDelimiters = "too many lines like delimiters"
+	LimitReadings   = "too many ways to read it"
+	LimitObjects    = "too many contents"
+	LimitDecoded    = "too much to decode"
+	LimitTime       = "not read in time"
 )
 
-// Part is a leaf of the tree of parts.
+// Part is a part of the message in one reading of it.
 type Part struct {
 	// Type is the media type in lower case, "text/plain" where none is given.
 	Type string
 	// Params are the parameters of Content-Type, names in lower case. Name is the file name, if there is one.
 	Params map[string]string
 	Name   string
+	// Names are all names that a reader may show, Types all declared types.
+	Names, Types []string
+	// Disposition, Encoding and ID are the first of their fields, as the RFC's reader takes them.
+	Disposition, Encoding, ID string
 	// Attachment is set if the part says that it is one.
 	Attachment bool
 	Depth      int
+	// Reading is "" for the reading that RFC 2046 asks for, else it says in a few words which other one this is.
+	Reading string
+	// Header, Start and End are offsets in octets: of the header, of the body, of its end. They count in the message,
+	// or in the decoded content that Within names.
+	Header, Start, End int64
+	Within             string
+	// Parts are those inside, in order, those of other readings last.
+	Parts []*Part
 	// Body is what a text part holds with its transfer encoding taken away, Text what a reader shows of it: in UTF-8,
 	// HTML without its tags. Both are empty for other parts.
 	Body []byte
 	Text string
+
+	src   *source
+	coded encoding
 }
 
-// View is a message as a reader shows it. It is built when it is first asked and may be asked by several goroutines.
+// View is a message as readers show it. It is built when it is first asked and may be asked by several goroutines.
 type View struct {
 	message *mail.Message
 	options Options
 	build   sync.Once
+	look    sync.Once
 	err     error
-	parts   []Part
+	root    *Part
+	parts   []*Part
+	others  []*Part // leaves of other readings
 	urls    []string
 	limits  []string
+
+	kinds       map[string]int
+	ambiguities []Ambiguity
+	walker      *walker
+	objects     []*Object
+	spools      []*source
 }
 
-// New makes a view.
+// New makes a view. Close frees what it holds.
 func New(m *mail.Message, o Options) *View {
 	if o.Depth == 0 {
 		o.Depth = DefaultDepth
 	}
+	o.Depth = min(o.Depth, MaxDepth)
 	if o.Parts == 0 {
 		o.Parts = DefaultParts
 	}
 	if o.Text == 0 {
 		o.Text = DefaultText
+	}
+	if o.Decoded == 0 {
+		o.Decoded = 32*m.Size() + 32<<20
 	}
 	return &View{message: m, options: o}
 }
@@ -88,34 +133,51 @@ func (v *View) Message() *mail.Message { return v.message }
 // Err is the error of reading the spooled message, nil for any message that is only odd.
 func (v *View) Err() error { v.read(); return v.err }
 
-// Parts are the leaves, in the order of the message.
-func (v *View) Parts() []Part { v.read(); return v.parts }
+// Parts are the leaves that may have text, in the order of the message, those of other readings behind.
+func (v *View) Parts() []*Part { v.read(); return v.parts }
+
+// Root is the message as a part, with all others below it.
+func (v *View) Root() *Part { v.read(); return v.root }
 
 // URLs are the links in the text parts, each once, in order.
 func (v *View) URLs() []string { v.read(); return v.urls }
 
-// Limits names what was not read to its end, in order of appearance, each once.
+// Limits names what was not read to its end, in order of appearance, each once. It grows when Objects is first asked.
 func (v *View) Limits() []string { v.read(); return v.limits }
+
+// Objects are the contents of all readings, each once. They stay valid until Close.
+func (v *View) Objects() []*Object { v.examine(); return v.objects }
+
+// Ambiguities are the places that readers differ on. All contents are decoded to find them.
+func (v *View) Ambiguities() []Ambiguity { v.examine(); return v.ambiguities }
 
 // Subject is the decoded Subject.
 func (v *View) Subject() string { return DecodeValue(v.message.Header().Get("Subject")) }
 
+// Close frees the files of decoded contents. The message is not closed.
+func (v *View) Close() error {
+	var err error
+	for _, s := range v.spools {
+		if s.file != nil {
+			err = errors.Join(err, s.file.Close())
+			s.file = nil
+		}
+	}
+	v.spools = nil
+	return err
+}
+
 func (v *View) read() {
 	v.build.Do(func() {
-		w := newWalker(v)
-		v.err = w.walk()
+		v.walker = newWalker(v)
+		v.walker.walk()
+		v.parts = append(v.parts, v.others...)
+		v.others = nil
 		links := newLinks(v)
-		left := v.options.Text
-		for i := range v.parts {
-			p := &v.parts[i]
+		for _, p := range v.parts {
 			if p.Body == nil {
 				continue
 			}
-			if len(p.Body) > left {
-				p.Body = p.Body[:left]
-				v.limit(LimitText)
-			}
-			left -= len(p.Body)
 			text := toUTF8(p.Body, p.Params["charset"])
 			if p.Type == "text/html" {
 				text = readHTML(text, links)
@@ -127,11 +189,4 @@ func (v *View) read() {
 	})
 }
 
-func (v *View) limit(what string) {
-	for _, seen := range v.limits {
-		if seen == what {
-			return
-		}
-	}
-	v.limits = append(v.limits, what)
-}
+func (v *View) limit(what string) { v.limits = appendOnce(v.limits, what) }

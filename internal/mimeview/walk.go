@@ -1,219 +1,311 @@
 package mimeview
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"io"
+	"fmt"
 	"strings"
-
-	"postern/internal/mail"
 )
 
-// walker reads the body line by line. What it knows of the place it is in is the stack of open boundaries.
+// walker finds the parts of a message, in all readings. No region is walked twice, however many readings lead to it.
 type walker struct {
-	view  *View
-	open  []string // boundaries, outermost first
-	depth int
-	raw   int // octets of text collected
-	// where is what the current line belongs to
-	where    place
-	header   []byte
-	encoding string
-	current  int // index of the part that collects, -1 for none
+	view *View
+	seen map[spot]bool
+	work int64 // octets that may still be looked at
+	stop bool
+	text int // octets of text that may still be decoded
+	// contents are what is to be decoded
+	contents []*content
+	known    map[spot]bool
+	sources  []*source
+	asked    int64
 }
 
-type place int
+// spot is a region read in one way.
+type spot struct {
+	src        *source
+	start, end int64
+	as         string
+}
 
-const (
-	outside place = iota // preamble, epilogue, a part that is not read
-	inHeader
-	inText
-)
+// content is a region that stands for something that a reader hands to its user.
+type content struct {
+	part    *Part
+	src     *source
+	at      region
+	way     encoding
+	reading string
+	// names and types beside the part's, as a "begin" line gives them
+	name string
+	kind string
+}
 
-func newWalker(v *View) *walker { return &walker{view: v, current: -1} }
+// entity is a header and what follows it.
+type entity struct {
+	src      *source
+	at       region
+	depth    int
+	parent   *Part
+	reading  string
+	fallback string
+	open     []string // boundaries of the multiparts around it
+	outer    int64    // where the innermost of them ends
+}
 
-func (w *walker) walk() error {
-	w.begin(w.view.message.Header())
-	r := bufio.NewReaderSize(w.view.message.OpenBody(), 64<<10)
-	lineStart := true
-	for {
-		line, err := r.ReadSlice('\n')
-		if len(line) > 0 {
-			w.line(line, lineStart)
-			lineStart = line[len(line)-1] == '\n'
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			w.finish()
-			return nil
-		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return err
+func newWalker(v *View) *walker {
+	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text}
+}
+
+// spend accounts for octets looked at.
+func (w *walker) spend(n int64) {
+	if w.work -= n; w.work < 0 && !w.stop {
+		w.stop = true
+		w.view.limit(LimitDecoded)
+	}
+	if w.asked += n; w.asked >= 64<<10 {
+		w.asked = 0
+		if w.view.options.Stop != nil && !w.stop && w.view.options.Stop() {
+			w.stop = true
+			w.view.limit(LimitTime)
 		}
 	}
 }
 
-func (w *walker) line(line []byte, lineStart bool) {
-	if lineStart && len(w.open) > 0 && bytes.HasPrefix(line, []byte("--")) && w.delimiter(line[2:]) {
+func (w *walker) stopped() bool { return w.stop }
+
+func (w *walker) walk() {
+	s := messageSource(w.view.message)
+	w.sources = append(w.sources, s)
+	w.entity(entity{src: s, at: region{0, s.size}, fallback: "text/plain"})
+	for _, s := range w.sources {
+		if s.err != nil {
+			w.view.err = s.err
+		}
+	}
+}
+
+func (w *walker) entity(e entity) {
+	key := spot{e.src, e.at.start, e.at.end, "entity"}
+	if w.seen[key] || w.stopped() {
 		return
 	}
-	switch w.where {
-	case inHeader:
-		if lineStart && len(bytes.TrimRight(line, "\r\n")) == 0 {
-			w.begin(mail.ParseHeader(append(w.header, '\r', '\n')))
+	if len(w.seen) >= 4*w.view.options.Parts {
+		w.view.limit(LimitReadings)
+		return
+	}
+	w.seen[key] = true
+	limit := maxPartHeader
+	if e.depth == 0 {
+		limit = 4 * maxPartHeader // as mail.MaxHeaderBytes
+	}
+	head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, int64(limit))))
+	h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start)
+	w.spend(int64(h.bodies[0]))
+	if h.cut {
+		w.view.limit(LimitHeader)
+		if h.bodies[0] == len(head) {
+			h.bodies[0] = int(w.emptyLine(e.src, e.at.start+int64(len(head)), e.at.end) - e.at.start)
+		}
+	}
+	f := w.facts(h, e.src, e.at.start, e.fallback)
+	if e.depth == 0 && len(h.fields) > 0 && len(pick(h, "mime-version")) == 0 {
+		w.view.ambiguous(VersionMissing, e.src, e.at.start, h.fields[0].name)
+	}
+	if len(h.bodies) > 1 {
+		w.view.ambiguous(HeaderEnd, e.src, e.at.start+int64(h.bodies[1]), "")
+	}
+	for i, b := range h.bodies {
+		if w.stopped() {
 			return
 		}
-		if len(w.header)+len(line) > maxPartHeader {
-			w.view.limit(LimitHeader)
-			return
+		one := e
+		if i > 0 {
+			one.reading = otherReading(e.reading, fmt.Sprintf("header ends at %d", b))
 		}
-		w.header = append(w.header, line...)
-	case inText:
-		w.collect(line)
+		w.body(one, f, region{e.at.start + int64(b), e.at.end})
 	}
 }
 
-// delimiter looks for a boundary among those open, the innermost first: RFC 2046 section 5.1.1.
-func (w *walker) delimiter(line []byte) bool {
-	line = bytes.TrimRight(line, " \t\r\n")
-	for i := len(w.open) - 1; i >= 0; i-- {
-		rest, ok := bytes.CutPrefix(line, []byte(w.open[i]))
-		if !ok || len(rest) > 0 && string(rest) != "--" {
-			continue
+// emptyLine finds the end of the first empty line from off.
+func (w *walker) emptyLine(s *source, off, end int64) int64 {
+	for off < end && !w.stopped() {
+		window := s.slice(off, int(min(windowSize, end-off)))
+		w.spend(int64(len(window)))
+		if i := bytes.Index(window, []byte("\n\r\n")); i >= 0 {
+			return off + int64(i) + 3
 		}
-		w.finish()
-		if len(rest) > 0 { // the end of this multipart
-			w.open, w.where = w.open[:i], outside
-			return true
-		}
-		w.open, w.depth = w.open[:i+1], i+1
-		w.header, w.where = w.header[:0], inHeader
-		return true
-	}
-	return false
-}
-
-// begin starts a part whose header is known.
-func (w *walker) begin(h *mail.Header) {
-	w.where = outside
-	kind, params := ParseParams(h.Get("Content-Type"))
-	if !strings.Contains(kind, "/") {
-		kind = "text/plain" // RFC 2045 section 5.2
-	}
-	boundary := params["boundary"]
-	switch {
-	case strings.HasPrefix(kind, "multipart/") && boundary != "":
-		if len(w.open) == w.view.options.Depth {
-			w.view.limit(LimitDepth)
-			return
-		}
-		w.open = append(w.open, boundary)
-		return
-	case kind == "message/rfc822" || kind == "message/global":
-		if w.depth++; w.depth > w.view.options.Depth {
-			w.view.limit(LimitDepth)
-			return
-		}
-		w.header, w.where = nil, inHeader
-		return
-	}
-	w.leaf(h, kind, params)
-}
-
-func (w *walker) leaf(h *mail.Header, kind string, params map[string]string) {
-	if len(w.view.parts) == w.view.options.Parts {
-		w.view.limit(LimitParts)
-		return
-	}
-	disposition, dispositionParams := ParseParams(h.Get("Content-Disposition"))
-	p := Part{Type: kind, Params: params, Depth: w.depth, Attachment: disposition == "attachment"}
-	if p.Name = dispositionParams["filename"]; p.Name == "" {
-		p.Name = params["name"]
-	}
-	p.Name = DecodeValue(p.Name)
-	w.view.parts = append(w.view.parts, p)
-	// text is read where it is said to be an attachment, too: readers show it all the same
-	if strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "multipart/") {
-		w.current, w.where = len(w.view.parts)-1, inText
-		encoding, _ := ParseParams(h.Get("Content-Transfer-Encoding"))
-		w.encoding = encoding
-	}
-}
-
-// collect keeps a line of a text part. Base64 needs a third more than what it stands for.
-func (w *walker) collect(line []byte) {
-	room := w.view.options.Text + w.view.options.Text/2 - w.raw
-	if len(line) > room {
-		line = line[:max(room, 0)]
-		w.view.limit(LimitText)
-	}
-	w.raw += len(line)
-	p := &w.view.parts[w.current]
-	p.Body = append(p.Body, line...)
-}
-
-// finish ends the part that collects.
-func (w *walker) finish() {
-	if w.where == inHeader && len(w.header) > 0 { // a part that ends within its header
-		w.begin(mail.ParseHeader(append(w.header, '\r', '\n')))
-	}
-	w.where = outside
-	if w.current < 0 {
-		return
-	}
-	p := &w.view.parts[w.current]
-	w.current = -1
-	switch w.encoding {
-	case "base64":
-		p.Body = decodeBase64(p.Body)
-	case "quoted-printable":
-		p.Body = decodeQuotedPrintable(p.Body)
-	}
-}
-
-// ParseParams reads the value of Content-Type and its like: the word in front and the parameters behind it, the first
-// of each name. It forgives what mail readers forgive.
-func ParseParams(value string) (word string, params map[string]string) {
-	if len(value) > maxValue {
-		value = value[:maxValue]
-	}
-	word, rest, _ := strings.Cut(value, ";")
-	word, _, _ = strings.Cut(word, "(")
-	word = strings.ToLower(strings.TrimSpace(word))
-	params = map[string]string{}
-	for rest != "" && len(params) < 64 {
-		rest = strings.TrimLeft(rest, "; \t")
-		name, after, ok := strings.Cut(rest, "=")
-		if !ok {
+		if len(window) < 8 {
 			break
 		}
-		if i := strings.LastIndexByte(name, ';'); i >= 0 {
-			name = name[i+1:]
-		}
-		var text string
-		text, rest = paramValue(strings.TrimLeft(after, " \t"))
-		name = strings.ToLower(strings.TrimSpace(name))
-		name = strings.TrimSuffix(name, "*") // RFC 2231 section 4, without its charset
-		if _, twice := params[name]; !twice && name != "" {
-			params[name] = text
-		}
+		off += int64(len(window)) - 2
 	}
-	return word, params
+	return end
 }
 
-func paramValue(text string) (value, rest string) {
-	if !strings.HasPrefix(text, `"`) {
-		value, rest, _ = strings.Cut(text, ";")
-		return strings.TrimSpace(value), rest
+func otherReading(outer, this string) string {
+	if outer == "" {
+		return this
 	}
-	var b strings.Builder
-	i := 1
-	for ; i < len(text) && text[i] != '"'; i++ {
-		if text[i] == '\\' && i+1 < len(text) {
-			i++
+	if len(outer) > 200 {
+		return outer
+	}
+	return outer + ", " + this
+}
+
+// part makes the part of an entity in one reading.
+func (w *walker) part(e entity, f *facts, body region) *Part {
+	p := &Part{
+		Type: f.kind, Params: f.params, Name: f.name(), Names: f.names, Types: f.types, Disposition: f.disposition,
+		Encoding: string(f.encoding), ID: f.id, Attachment: f.disposition == "attachment", Depth: e.depth, Reading: e.reading,
+		Header: e.at.start, Start: body.start, End: body.end, Within: e.src.name, src: e.src, coded: f.encoding,
+	}
+	if p.Params == nil {
+		p.Params = map[string]string{}
+	}
+	if e.parent != nil {
+		e.parent.Parts = append(e.parent.Parts, p)
+	} else if w.view.root == nil {
+		w.view.root = p
+	}
+	return p
+}
+
+// body reads what follows a header, in every way the header allows.
+func (w *walker) body(e entity, f *facts, body region) {
+	key := spot{e.src, body.start, body.end, "body of " + f.kind + " by " + fmt.Sprint(e.at.start)}
+	if w.seen[key] {
+		return
+	}
+	w.seen[key] = true
+	p := w.part(e, f, body)
+	switch {
+	case strings.HasPrefix(f.kind, "message/partial"):
+		w.view.ambiguous(MessagePartial, e.src, e.at.start, f.kind)
+	case f.kind == "message/external-body":
+		w.view.ambiguous(MessageExternal, e.src, e.at.start, f.kind)
+	}
+	multipart, message := isMultipart(f.kind), isMessage(f.kind)
+	split := false
+	if multipart {
+		split = w.multipart(e, f, p, body)
+	}
+	if message {
+		w.message(e, f, p, body)
+		w.add(&content{part: p, src: e.src, at: body, way: f.encoding, reading: e.reading})
+	}
+	if !multipart && !message || multipart && !split {
+		w.leaf(e, f, p, body)
+	}
+	// the other readings
+	other := e
+	other.reading = otherReading(e.reading, "another type")
+	if !multipart {
+		w.hiddenMultipart(other, f, p, body)
+	} else if split && f.maybeLeaf {
+		w.leaf(other, f, w.part(other, f, body), body)
+	}
+	if f.maybeMessage && !message {
+		w.message(other, f, p, body)
+	}
+}
+
+// hiddenMultipart takes a part apart that says it is no multipart.
+func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region) {
+	for _, b := range f.boundaries {
+		if w.parts(e, f, p, body, b) && !f.maybeMultipart {
+			w.view.ambiguous(BoundaryOnLeaf, e.src, body.start, b)
 		}
-		b.WriteByte(text[i])
 	}
-	_, rest, _ = strings.Cut(text[min(i, len(text)):], ";")
-	return b.String(), rest
+	for _, b := range w.guesses(e.src, body) {
+		if w.parts(e, f, p, body, b) {
+			w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
+		}
+	}
+	if f.maybeMultipart {
+		w.decodedMultipart(e, f, p, body)
+	}
+}
+
+// multipart takes a multipart apart at each of its plausible boundaries. It says whether there was one.
+func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
+	if e.depth >= w.view.options.Depth {
+		w.view.limit(LimitDepth)
+		return false
+	}
+	if len(f.boundaries) == 0 {
+		w.view.ambiguous(BoundaryMissing, e.src, e.at.start, f.kind)
+	}
+	w.decodedMultipart(e, f, p, body)
+	found := false
+	for i, b := range f.boundaries {
+		one := e
+		if found || i > 0 && f.plain {
+			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
+		}
+		found = w.parts(one, f, p, body, b) || found
+	}
+	if found && f.plain && len(f.boundaries) == 1 {
+		return true
+	}
+	for _, b := range w.guesses(e.src, body) {
+		one := e
+		if found {
+			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
+		}
+		got := w.parts(one, f, p, body, b)
+		if got && !found {
+			w.view.ambiguous(BoundaryWrong, e.src, body.start, b)
+		}
+		found = got || found
+	}
+	return found
+}
+
+// decodedMultipart reads a multipart that is encoded as a whole, which RFC 2045 section 6.4 forbids.
+func (w *walker) decodedMultipart(e entity, f *facts, p *Part, body region) {
+	for _, way := range f.encodings {
+		if way == plain {
+			continue
+		}
+		kind := EncodingMultipart
+		s := w.decoded(e.src, body, way, p)
+		if s == nil {
+			continue
+		}
+		one := e
+		one.src, one.reading = s, otherReading(e.reading, string(way))
+		boundaries := f.boundaries
+		if len(boundaries) == 0 {
+			boundaries = w.guesses(s, region{0, s.size})
+		}
+		for _, b := range boundaries {
+			if w.parts(one, f, p, region{0, s.size}, b) && way == base64 {
+				kind = EncodingBase64
+			}
+		}
+		w.view.ambiguous(kind, e.src, body.start, string(way))
+	}
+}
+
+// message reads a message within the message, decoded first where it is encoded (RFC 6532 allows that).
+func (w *walker) message(e entity, f *facts, p *Part, body region) {
+	if e.depth >= w.view.options.Depth {
+		w.view.limit(LimitDepth)
+		return
+	}
+	inner := entity{src: e.src, at: body, depth: e.depth + 1, parent: p, reading: e.reading, fallback: "text/plain"}
+	for _, way := range f.encodings {
+		if way == plain {
+			w.entity(inner)
+			continue
+		}
+		if s := w.decoded(e.src, body, way, p); s != nil {
+			one := inner
+			one.src, one.at = s, region{0, s.size}
+			w.entity(one)
+		}
+	}
+	if f.encodings[0] != plain { // readers that don't decode it
+		inner.reading = otherReading(e.reading, "not decoded")
+		w.entity(inner)
+	}
 }

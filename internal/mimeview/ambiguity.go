@@ -1,0 +1,109 @@
+package mimeview
+
+// Ambiguity is a place that two mail readers would not read alike.
+type Ambiguity struct {
+	// Kind is one of the kinds below.
+	Kind string
+	// Where is the offset in octets: into the message, or into the decoded content that Within names.
+	Where  int64
+	Within string
+	// Detail is what stood there, up to 80 octets of it. It comes from the message: escape it before you show it.
+	Detail string
+}
+
+// The kinds of ambiguity. These strings are stable: policies and stored facts name them.
+const (
+	TwiceType        = "two content types"
+	TwiceEncoding    = "two transfer encodings"
+	TwiceDisposition = "two dispositions"
+	TwiceID          = "two content ids"
+	TwiceBoundary    = "two boundaries"
+	TwiceParameter   = "parameter given twice"
+	TwiceVersion     = "two MIME versions"
+
+	NamesDiffer     = "file names differ"
+	NameTypesDiffer = "file names of different types"
+	NameControl     = "control octet in a file name"
+	NameOrder       = "pieces of a parameter out of order"
+
+	HeaderControl    = "control octet in a structural field"
+	HeaderBareCR     = "bare CR in a header"
+	HeaderBareLF     = "bare LF in a header"
+	HeaderSpaceColon = "white space before a structural field's colon"
+	HeaderSpaceName  = "white space before a structural field"
+	HeaderNoColon    = "structural field without a colon"
+	HeaderNameFolded = "structural field's name is folded"
+	HeaderNameOdd    = "field name that holds a structural one"
+	HeaderJunkLine   = "line in a header that is no field"
+	HeaderBlankLine  = "line of white space in a header"
+	HeaderEnd        = "end of the header is in doubt"
+	HeaderLate       = "structural field behind the header"
+	HeaderDirtyBreak = "structural field cut by an odd line end"
+
+	EncodingUnknown   = "unknown transfer encoding"
+	EncodingOdd       = "transfer encoding is not plainly written"
+	EncodingMultipart = "encoding on a multipart"
+	EncodingBase64    = "base64 on a multipart"
+	TypeOdd           = "content type is not plainly written"
+	TypeSyntax        = "content type without a slash"
+
+	BoundaryOdd      = "boundary is not plainly written"
+	BoundaryEmpty    = "empty boundary"
+	BoundaryMissing  = "multipart without a boundary"
+	BoundaryWrong    = "multipart whose boundary never comes"
+	BoundaryLong     = "boundary longer than 70 octets"
+	BoundaryOnLeaf   = "boundary on a part that is no multipart"
+	BoundaryClash    = "a boundary within itself"
+	DelimiterLine    = "delimiter not at a line start of CRLF"
+	DelimiterJunk    = "something behind a delimiter"
+	DelimiterInLeaf  = "delimiter in a part that is no multipart"
+	DelimiterMissing = "multipart is not closed"
+	PartInPreamble   = "part in a preamble"
+	PartInEpilogue   = "part behind the last delimiter"
+
+	Base64Junk      = "octets in base64 that do not belong there"
+	Base64Padding   = "padding within base64"
+	Base64Length    = "base64 of a wrong length"
+	Base64Trailer   = "text behind the end of base64"
+	QuotedIllegal   = "illegal quoted-printable"
+	QuotedBlank     = "white space at a line end in quoted-printable"
+	EncodedNoHeader = "encoded content that no header speaks of"
+
+	VersionMissing  = "content fields without MIME-Version"
+	VersionOdd      = "MIME-Version is not 1.0"
+	MessagePartial  = "message/partial"
+	MessageExternal = "message/external-body"
+	TNEFBroken      = "lying length in TNEF"
+)
+
+// Grave says that honest mail practically never has this: a message with it is held by default. The others are seen
+// in real mail from sloppy programs; their every reading is in Objects all the same.
+func (a Ambiguity) Grave() bool {
+	switch a.Kind {
+	case TwiceType, TwiceEncoding, TwiceBoundary, NameTypesDiffer, NameControl,
+		HeaderControl, HeaderBareCR, HeaderBareLF, HeaderSpaceColon, HeaderSpaceName, HeaderNoColon, HeaderNameFolded,
+		HeaderNameOdd, HeaderLate, HeaderDirtyBreak,
+		EncodingOdd, EncodingBase64, TypeOdd,
+		BoundaryOdd, BoundaryEmpty, BoundaryMissing, BoundaryWrong, BoundaryOnLeaf, BoundaryClash,
+		DelimiterLine, DelimiterJunk, PartInPreamble, PartInEpilogue,
+		Base64Padding, MessagePartial, MessageExternal, TNEFBroken:
+		return true
+	}
+	return false
+}
+
+// Bounds on what is kept: what comes a ninth time says nothing new.
+const (
+	maxPerKind = 8
+	maxDetail  = 80
+)
+
+func (v *View) ambiguous(kind string, s *source, where int64, detail string) {
+	if v.kinds == nil {
+		v.kinds = map[string]int{}
+	}
+	if v.kinds[kind]++; v.kinds[kind] > maxPerKind {
+		return
+	}
+	v.ambiguities = append(v.ambiguities, Ambiguity{kind, where, s.name, detail[:min(len(detail), maxDetail)]})
+}

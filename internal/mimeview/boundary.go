@@ -1,0 +1,199 @@
+package mimeview
+
+import "strings"
+
+const (
+	maxBoundaries = 24
+	maxBoundary   = 998 // octets: a line's length in RFC 5322 section 2.1.1
+)
+
+// boundary collects the boundaries that readers may see in a Content-Type field.
+func (w *walker) boundary(f *facts, one field, s *source, at int64) {
+	if !strings.Contains(squeeze(one.value), "boundary") &&
+		(!strings.Contains(one.value, "=?") || !strings.Contains(squeeze(DecodeValue(one.value)), "boundary")) {
+		return
+	}
+	b, ok := plainBoundary(one)
+	if ok && one.strict {
+		if len(f.boundaries) == 0 {
+			f.plain = true
+		} else if f.boundaries[0] != b {
+			w.view.ambiguous(TwiceBoundary, s, at, one.value)
+		}
+		if len(b) > 70 {
+			w.view.ambiguous(BoundaryLong, s, at, b)
+		}
+		f.boundaries = appendOnce(f.boundaries, b[:min(len(b), maxBoundary)])
+		return
+	}
+	f.plain = false
+	var found []string
+	_, params, _ := parseParams(one.value)
+	values, _ := readings(params, "boundary")
+	for _, v := range values {
+		found = appendOnce(found, v)
+	}
+	for _, text := range versions(one) {
+		found = anyBoundary(found, text)
+	}
+	distinct := 0
+	for _, p := range params {
+		if p.name == "boundary" {
+			distinct++
+		}
+	}
+	kind := BoundaryOdd
+	if distinct > 1 {
+		kind = TwiceBoundary
+	}
+	for _, v := range found {
+		if v == "" && len(found) < 3 {
+			kind = BoundaryEmpty
+		}
+		if len(f.boundaries) < maxBoundaries && len(v) <= maxBoundary {
+			f.boundaries = appendOnce(f.boundaries, v)
+		}
+	}
+	w.view.ambiguous(kind, s, at, one.value)
+}
+
+// plainBoundary reads a boundary that is written as RFC 2046 section 5.1.1 has it, on one line, once.
+func plainBoundary(one field) (string, bool) {
+	lower := strings.ToLower(one.lines)
+	if strings.ContainsFunc(one.value, isControl) || strings.Count(lower, "boundary") != 1 && strings.Count(lower, "boundary=") != 1 {
+		return "", false
+	}
+	i := strings.Index(lower, "boundary=")
+	if i < 0 {
+		return "", false
+	}
+	if before := strings.TrimRight(lower[:i], " \t\n"); before == "" || before[len(before)-1] != ';' || strings.Contains(before, "(") {
+		return "", false
+	}
+	rest := one.lines[i+len("boundary="):]
+	var b string
+	if strings.HasPrefix(rest, `"`) {
+		end := strings.IndexByte(rest[1:], '"')
+		if end < 0 {
+			return "", false
+		}
+		b, rest = rest[1:1+end], rest[end+2:]
+		if strings.ContainsAny(b, "\n\\") || b != strings.TrimSpace(b) {
+			return "", false
+		}
+	} else {
+		end := strings.IndexAny(rest, "; \t\n")
+		if end < 0 {
+			end = len(rest)
+		}
+		b, rest = rest[:end], rest[end:]
+		if strings.ContainsAny(b, "\",()<>@\\[]") {
+			return "", false
+		}
+	}
+	rest = strings.TrimLeft(rest, " \t\n")
+	tail := strings.TrimLeft(strings.TrimPrefix(rest, ";"), " \t\n")
+	name, _, _ := strings.Cut(tail, "=")
+	ok := rest == "" || rest[0] == ';' && (tail == "" || len(name) < len(tail) && isToken(strings.TrimRight(name, " \t\n")))
+	return b, b != "" && ok && !strings.Contains(b, "=?")
+}
+
+func isToken(name string) bool {
+	return name != "" && !strings.ContainsAny(name, " \t\r\n\",()<>@:\\/[]?=;")
+}
+
+// versions are other ways to see a field's value: its first line, white space gone, control octets gone or ending it,
+// comments gone, encoded words decoded.
+func versions(one field) (all []string) {
+	value := one.value[:min(len(one.value), 4096)]
+	all = []string{value}
+	lines := strings.Split(one.lines[:min(len(one.lines), 4096)], "\n")
+	if len(lines) > 1 {
+		all = appendOnce(all, strings.TrimSpace(lines[0]))
+		var joined strings.Builder
+		for _, line := range lines {
+			joined.WriteString(strings.TrimLeft(strings.TrimRight(line, "\r"), " \t"))
+		}
+		all = appendOnce(all, joined.String())
+	}
+	all = appendOnce(all, strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return -1
+		}
+		return r
+	}, value))
+	all = appendOnce(all, withoutComments(value))
+	return appendOnce(all, DecodeValue(value))
+}
+
+// withoutComments takes comments away (RFC 5322 section 3.2.2).
+func withoutComments(value string) string {
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// anyBoundary adds what stands behind each "boundary" and a "=" not far from it.
+func anyBoundary(found []string, text string) []string {
+	lower := strings.ToLower(text)
+	if len(lower) != len(text) { // some letters change their length
+		lower = text
+	}
+	at := 0
+	for n := 0; n < 8; n++ {
+		i := strings.Index(lower[at:], "boundary")
+		if i < 0 {
+			break
+		}
+		at += i + len("boundary")
+		eq := strings.IndexByte(text[at:min(len(text), at+24)], '=')
+		if eq < 0 {
+			continue
+		}
+		found = boundaryForms(found, text[at+eq+1:])
+	}
+	return found
+}
+
+// boundaryForms adds each plausible end and spelling of the value at the front of rest.
+func boundaryForms(found []string, rest string) []string {
+	add := func(v string) {
+		if len(v) <= maxBoundary && len(found) < maxBoundaries {
+			found = appendOnce(found, v)
+		}
+	}
+	spell := func(v string) {
+		add(strings.TrimSpace(v))
+		add(strings.TrimSpace(strings.ReplaceAll(v, `"`, "")))
+		add(strings.Trim(v, "\t "))
+		before, _, _ := strings.Cut(v, "\x00")
+		add(strings.Trim(strings.ReplaceAll(before, `"`, ""), " \t"))
+		add(strings.TrimRight(strings.ReplaceAll(v, `"`, ""), " \t"))
+		if words := strings.Fields(v); len(words) > 1 {
+			add(strings.Trim(strings.Join(words, ""), `"`))
+		}
+	}
+	trimmed := strings.TrimLeft(rest, " \t")
+	if strings.HasPrefix(trimmed, `"`) {
+		inner, _, _ := strings.Cut(trimmed[1:], `"`)
+		spell(inner)
+		v, _ := paramValue(trimmed)
+		spell(v)
+	}
+	for _, cut := range []string{";", ",", " ", "(", "\x00", `"`, "\r", "'"} {
+		v, _, _ := strings.Cut(trimmed, cut)
+		spell(v)
+	}
+	spell(rest)
+	return found
+}

@@ -1,0 +1,231 @@
+package mimeview
+
+import (
+	"bytes"
+	"sort"
+)
+
+// delimiter is a line that begins with "--": RFC 2046 section 5.1.1 makes some of them delimiters.
+type delimiter struct {
+	at     int64 // of the "--"
+	before int64 // where the line end before it begins: what stands there belongs to the delimiter
+	next   int64 // behind its line end
+	length int32 // of what follows the "--"
+	cr     bool  // the line begins or ends at a lone CR
+	header bool  // a structural field follows
+}
+
+const (
+	maxDelimiters = 1 << 16
+	maxDelimiter  = maxBoundary + 100
+)
+
+// index finds all delimiters of a source in one pass.
+func (w *walker) index(s *source) []delimiter {
+	if s.indexed {
+		return s.delimiters
+	}
+	s.indexed = true
+	w.spend(s.size)
+	if bytes.HasPrefix(s.slice(0, 2), []byte("--")) {
+		w.indexOne(s, 0, s.slice(0, maxDelimiter), 0, 0)
+	}
+	for off := int64(0); off < s.size && !w.stopped(); {
+		window := s.slice(off, windowSize)
+		if len(window) == 0 {
+			break
+		}
+		last := off+int64(len(window)) >= s.size
+		done := w.indexWindow(s, off, window, last)
+		if last && done == len(window) {
+			break
+		}
+		off += int64(max(done, 1))
+	}
+	return s.delimiters
+}
+
+// indexWindow looks through octets at off and gives how many of them are done with.
+func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int {
+	at := 0
+	for {
+		i := bytes.Index(window[at:], []byte("--"))
+		if i < 0 {
+			if last {
+				return len(window)
+			}
+			return max(len(window)-4, at)
+		}
+		i += at
+		if i == 0 || window[i-1] != '\n' && window[i-1] != '\r' {
+			if i == 0 && off > 0 { // its line end is in the window before
+				w.spend(1)
+			}
+			at = i + 1
+			for at < len(window) && window[at] == '-' {
+				at++
+			}
+			at--
+			if at < i+1 {
+				at = i + 1
+			}
+			continue
+		}
+		if len(window)-i < maxDelimiter+200 && !last && i > 8 {
+			return i - 4 // with the next window, where all of the line is in sight
+		}
+		if len(s.delimiters) == maxDelimiters {
+			w.view.limit(LimitDelimiters)
+			return len(window)
+		}
+		before := i - 1
+		if window[i-1] == '\n' && i > 1 && window[i-2] == '\r' {
+			before--
+		}
+		at = w.indexOne(s, off, window, i, off+int64(before))
+	}
+}
+
+func (w *walker) indexOne(s *source, off int64, window []byte, i int, before int64) int {
+	d := delimiter{at: off + int64(i), before: before, cr: i > 0 && window[i-1] == '\r'}
+	line := window[i+2 : min(len(window), i+2+maxDelimiter)]
+	start, end, kind := breakAt(line)
+	d.length = int32(start)
+	d.cr = d.cr || kind == 'r'
+	next := i + 2 + end
+	if kind == 0 && next < len(window) { // longer than any delimiter
+		return next
+	}
+	d.next = off + int64(next)
+	probe := next
+	for range 3 {
+		rest := window[min(probe, len(window)):min(probe+120, len(window))]
+		start, end, _ := breakAt(rest)
+		if _, _, ok := structural(rest[:start]); ok {
+			d.header = true
+			break
+		}
+		if start > 2 || end == 0 {
+			break
+		}
+		probe += end
+	}
+	s.delimiters = append(s.delimiters, d)
+	return max(next-1, i+2)
+}
+
+// fit says how a line relates to a boundary.
+type fit int
+
+const (
+	fitNot fit = iota
+	fitPrefix
+	fitJunk // the boundary, and something behind it
+	fitOpen
+	fitClose
+)
+
+// fits compares. RFC 2046 section 5.1.1: white space may follow the boundary.
+func fits(line []byte, boundary string) fit {
+	trimmed := bytes.TrimRight(line, " \t\r")
+	want := len(boundary)
+	for want > 0 && (boundary[want-1] == ' ' || boundary[want-1] == '\t') {
+		want--
+	}
+	if len(trimmed) < want || string(trimmed[:want]) != boundary[:want] {
+		return fitNot
+	}
+	rest := trimmed[want:]
+	switch {
+	case len(rest) == 0:
+		return fitOpen
+	case string(rest) == "--":
+		return fitClose
+	case want == 0:
+		return fitNot
+	case rest[0] == ' ' || rest[0] == '\t' || rest[0] < ' ' || rest[0] >= 0x7f || rest[0] == '(':
+		return fitJunk
+	}
+	return fitPrefix
+}
+
+// split is a multipart taken apart.
+type split struct {
+	parts              []region // from the header's start
+	preamble, epilogue region
+	closed             bool
+	// other ways to take it apart that give something else
+	crs, behind, junk, prefix bool
+	junkAt                    int64
+}
+
+// way is a way to take a multipart apart: also at lone CR, past the closing delimiter, at lines with junk behind the
+// boundary, at lines that only begin with it.
+type way struct{ cr, behind, junk, prefix bool }
+
+func (w *walker) split(s *source, body region, boundary string, how way) split {
+	all := w.index(s)
+	i := sort.Search(len(all), func(i int) bool { return all[i].at >= body.start })
+	out := split{preamble: region{body.start, body.end}}
+	open := int64(-1)
+	end := func(at int64) {
+		if open >= 0 {
+			out.parts = append(out.parts, region{open, max(open, at)})
+		} else if len(out.parts) == 0 {
+			out.preamble.end = max(body.start, at)
+		}
+		open = -1
+	}
+	for ; i < len(all) && all[i].at < body.end; i++ {
+		d := all[i]
+		if w.spend(32); w.stopped() {
+			break
+		}
+		got := fits(s.slice(d.at+2, int(d.length)), boundary)
+		switch {
+		case got == fitNot:
+			continue
+		case d.cr && !how.cr:
+			out.crs, out.junkAt = true, d.at
+			continue
+		case got == fitJunk && !how.junk:
+			out.junk, out.junkAt = true, d.at
+			continue
+		case got == fitPrefix && !how.prefix:
+			out.prefix, out.junkAt = true, d.at
+			continue
+		}
+		if out.closed && !how.behind {
+			if got != fitClose {
+				out.behind = true
+			}
+			continue
+		}
+		end(d.before)
+		if got == fitClose {
+			out.closed = true
+			out.epilogue = region{d.next, body.end}
+			continue
+		}
+		if open = min(d.next, body.end); len(out.parts) > w.view.options.Parts+1 {
+			break
+		}
+	}
+	end(body.end)
+	return out
+}
+
+// guesses are the boundaries that lines in a region suggest by the header that follows them.
+func (w *walker) guesses(s *source, body region) (found []string) {
+	all := w.index(s)
+	i := sort.Search(len(all), func(i int) bool { return all[i].at >= body.start })
+	for ; i < len(all) && all[i].at < body.end && len(found) < 4; i++ {
+		if w.spend(8); w.stopped() {
+			break
+		}
+		if all[i].header {
+			found = appendOnce(found, string(bytes.TrimRight(s.slice(all[i].at+2, int(all[i].length)), " \t\r")))
+		}
+	}
+	return found
+}

@@ -1,0 +1,250 @@
+package mimeview
+
+import "strings"
+
+// facts are what a header says of its part, in every reading.
+type facts struct {
+	kind        string // the media type of the RFC's reading
+	params      map[string]string
+	encoding    encoding
+	encodings   []encoding // all, the RFC's first
+	disposition string
+	id          string
+	types       []string // all declared types
+	names       []string // all candidate file names, of which given are as they were written
+	given       int
+	boundaries  []string // all candidates, the RFC's first
+	plain       bool     // the boundary is written in a way that nobody misreads
+
+	typeParams, dispositionParams [][]param
+	// what other readers may take it for
+	maybeLeaf, maybeMultipart, maybeMessage bool
+}
+
+func isMultipart(kind string) bool { return strings.HasPrefix(kind, "multipart/") }
+
+// isMessage names the types whose body is a message (RFC 2046 section 5.2.1, RFC 6532 section 3.7).
+func isMessage(kind string) bool {
+	return kind == "message/rfc822" || kind == "message/global" || kind == "message/news"
+}
+
+// squeeze leaves the lower-case letters and digits.
+func squeeze(value string) string {
+	var b strings.Builder
+	for i := range len(value) {
+		c := value[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// read collects the facts of a header. fallback is the type of a part that gives none.
+func (w *walker) facts(h *headerBlock, s *source, base int64, fallback string) *facts {
+	f := &facts{kind: fallback, encoding: plain}
+	for _, d := range h.doubts {
+		w.view.ambiguous(d.kind, s, base+int64(d.at), d.detail)
+	}
+	w.types(f, h, s, base)
+	w.encodings(f, h, s, base)
+	w.dispositions(f, h, s, base)
+	w.versions(h, s, base)
+	f.fileNames(w.view, s, base)
+	return f
+}
+
+// pick gives the fields of a name, the one that the RFC's reader uses in front.
+func pick(h *headerBlock, name string) (all []field) {
+	for _, f := range h.fields {
+		if f.name == name && f.strict {
+			all = append(all, f)
+		}
+	}
+	for _, f := range h.fields {
+		if f.name == name && !f.strict {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
+	all := pick(h, "content-type")
+	for i, one := range all {
+		at := base + int64(one.at)
+		kind, params, whole := parseParams(one.value)
+		if !whole {
+			w.view.limit(LimitParams)
+		}
+		if one.value != all[0].value && i > 0 && i < maxPerKind {
+			w.view.ambiguous(TwiceType, s, at, one.value)
+			f.maybeLeaf = true
+		}
+		squeezed := squeeze(one.value[:min(len(one.value), maxDetail)])
+		multi, message := strings.Contains(squeezed, "multipart"), strings.Contains(squeezed, "rfc822") || strings.Contains(squeezed, "messageglobal")
+		word, _, _ := strings.Cut(one.value, ";")
+		if !isMediaType(kind) || strings.Contains(word, "(") {
+			if multi || message {
+				w.view.ambiguous(TypeOdd, s, at, one.value)
+				f.maybeLeaf = true
+			} else {
+				w.view.ambiguous(TypeSyntax, s, at, one.value)
+			}
+		}
+		f.maybeMultipart, f.maybeMessage = f.maybeMultipart || multi, f.maybeMessage || message
+		f.types = appendOnce(f.types, kind)
+		if i < maxPerKind {
+			f.typeParams = append(f.typeParams, params)
+			w.boundary(f, one, s, at)
+		}
+		if i == 0 && one.strict {
+			if strings.Contains(kind, "/") {
+				f.kind = kind
+			} else {
+				f.kind = "text/plain" // RFC 2045 section 5.2
+			}
+			f.params = firsts(params)
+		}
+	}
+}
+
+func firsts(all []param) map[string]string {
+	m := make(map[string]string, len(all))
+	for _, p := range all {
+		name := strings.TrimSuffix(p.name, "*")
+		if _, twice := m[name]; !twice {
+			m[name] = p.value
+		}
+	}
+	return m
+}
+
+func isMediaType(kind string) bool {
+	slash := 0
+	for i := range len(kind) {
+		c := kind[i]
+		switch {
+		case c == '/':
+			slash++
+		case c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"[]?=`, c) >= 0:
+			return false
+		}
+	}
+	return slash == 1 && kind[0] != '/' && kind[len(kind)-1] != '/'
+}
+
+func appendOnce[T comparable](all []T, one T) []T {
+	for _, have := range all {
+		if have == one {
+			return all
+		}
+	}
+	return append(all, one)
+}
+
+// plainEncoding says which encoding a value names if it names one as RFC 2045 section 6.1 has it.
+func plainEncoding(value string) (encoding, bool) {
+	switch strings.ToLower(value) {
+	case "", "7bit", "8bit", "binary":
+		return plain, true
+	case "base64":
+		return base64, true
+	case "quoted-printable":
+		return quoted, true
+	case "x-uuencode", "uuencode", "x-uue", "uue":
+		return uuencode, true
+	case "x-yencode", "yenc":
+		return yEnc, true
+	}
+	return plain, false
+}
+
+func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
+	all := pick(h, "content-transfer-encoding")
+	for i, one := range all {
+		at := base + int64(one.at)
+		e, ok := plainEncoding(one.value)
+		if i == 0 && one.strict {
+			f.encoding = e
+		}
+		if i > 0 && !strings.EqualFold(one.value, all[0].value) {
+			w.view.ambiguous(TwiceEncoding, s, at, one.value)
+		}
+		f.encodings = appendOnce(f.encodings, e)
+		folded := strings.Contains(one.lines, "\n")
+		if ok && one.strict && !folded {
+			continue
+		}
+		squeezed := squeeze(DecodeValue(one.value[:min(len(one.value), maxValue)]))
+		kind := EncodingUnknown
+		if strings.Contains(squeezed, "base") || strings.Contains(squeezed, "64") || strings.Contains(squeezed, "quoted") || strings.Contains(squeezed, "uue") || strings.Contains(one.value, "=?") {
+			kind = EncodingOdd
+		}
+		if !ok || folded && kind == EncodingOdd {
+			w.view.ambiguous(kind, s, at, one.value)
+		}
+		f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
+		if strings.Contains(squeezed, "uue") {
+			f.encodings = appendOnce(f.encodings, uuencode)
+		}
+	}
+	if len(f.encodings) == 0 {
+		f.encodings = []encoding{plain}
+	}
+	if f.encodings[0] != f.encoding { // the RFC's reader sees none of the fields
+		rest := f.encodings
+		f.encodings = []encoding{f.encoding}
+		for _, e := range rest {
+			f.encodings = appendOnce(f.encodings, e)
+		}
+	}
+}
+
+func (w *walker) dispositions(f *facts, h *headerBlock, s *source, base int64) {
+	all := pick(h, "content-disposition")
+	for i, one := range all {
+		kind, params, whole := parseParams(one.value)
+		if !whole {
+			w.view.limit(LimitParams)
+		}
+		if i > 0 && one.value != all[0].value {
+			w.view.ambiguous(TwiceDisposition, s, base+int64(one.at), one.value)
+		}
+		if i == 0 {
+			f.disposition = kind
+		}
+		if i < maxPerKind {
+			f.dispositionParams = append(f.dispositionParams, params)
+		}
+		for j, p := range params {
+			for _, other := range params[:j] {
+				if p.name == other.name && p.value != other.value {
+					w.view.ambiguous(TwiceParameter, s, base+int64(one.at), p.name)
+				}
+			}
+		}
+	}
+	for i, one := range pick(h, "content-id") {
+		if i == 0 {
+			f.id = strings.Trim(one.value, "<> \t")
+		} else {
+			w.view.ambiguous(TwiceID, s, base+int64(one.at), one.value)
+		}
+	}
+}
+
+func (w *walker) versions(h *headerBlock, s *source, base int64) {
+	all := pick(h, "mime-version")
+	for i, one := range all {
+		if i > 0 && one.value != all[0].value {
+			w.view.ambiguous(TwiceVersion, s, base+int64(one.at), one.value)
+		}
+		if !strings.HasPrefix(one.value, "1.0") {
+			w.view.ambiguous(VersionOdd, s, base+int64(one.at), one.value)
+		}
+	}
+}

@@ -1,0 +1,344 @@
+package mimeview
+
+import (
+	"bytes"
+	"strings"
+)
+
+// field is a header field as the most forgiving reader sees it.
+type field struct {
+	name  string // lower case, without octets that don't belong there
+	value string // unfolded: line ends gone, white space kept
+	lines string // the same with "\n" where it was folded
+	at    int
+	// strict says that a reader who goes by RFC 5322 sees this field, too
+	strict bool
+}
+
+// doubt is an ambiguity whose offset counts from the header's start.
+type doubt struct {
+	kind   string
+	at     int
+	detail string
+}
+
+// headerBlock is a header section with all its plausible ends.
+type headerBlock struct {
+	fields []field
+	// bodies are where the body may begin, the RFC's place first.
+	bodies []int
+	doubts []doubt
+	cut    bool // the section was longer than what is read of one
+}
+
+const (
+	maxBodies = 6
+	maxFields = 1000
+	// maxSections is how often a header may go on behind an empty line.
+	maxSections = 4
+)
+
+// lexer reads a header section line by line. A line ends at CRLF, LF or CR, whichever comes.
+type lexer struct {
+	text  []byte
+	block *headerBlock
+	bare  bool // most lines end in LF alone: then that is how lines end here
+	// of the current section
+	main  bool // still within the RFC's header
+	field []byte
+	at    int // where the field began, -1 for none
+	hard  bool
+	lines int
+	dirty bool
+}
+
+// lexHeader reads the header at the front of text. whole says that text is all of the entity.
+func lexHeader(text []byte, whole bool) *headerBlock {
+	l := &lexer{text: text, block: &headerBlock{}, main: true, at: -1}
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		l.bare = i == 0 || text[i-1] != '\r'
+	}
+	at := 0
+	for range maxSections {
+		next, more := l.section(at)
+		if !more {
+			if next >= len(text) && !whole {
+				l.block.cut = true
+			}
+			break
+		}
+		l.main = false
+		at = next
+	}
+	if len(l.block.bodies) == 0 {
+		l.block.bodies = append(l.block.bodies, len(text))
+	}
+	return l.block
+}
+
+func (l *lexer) doubt(kind string, at int, detail []byte) {
+	if len(l.block.doubts) < 64 {
+		l.block.doubts = append(l.block.doubts, doubt{kind, at, string(detail[:min(len(detail), maxDetail)])})
+	}
+}
+
+func (l *lexer) body(at int) {
+	for _, b := range l.block.bodies {
+		if b == at {
+			return
+		}
+	}
+	if len(l.block.bodies) < maxBodies {
+		l.block.bodies = append(l.block.bodies, at)
+	}
+}
+
+// breakAt finds the first line end: its start, its end, and what it is: 'w' for CRLF, 'n' for LF, 'r' for CR, 0 for none.
+func breakAt(text []byte) (start, end int, kind byte) {
+	n := bytes.IndexByte(text, '\n')
+	before := text
+	if n >= 0 {
+		before = text[:n]
+	}
+	if r := bytes.IndexByte(before, '\r'); r >= 0 {
+		if r == n-1 {
+			return r, n + 1, 'w'
+		}
+		return r, r + 1, 'r'
+	}
+	if n < 0 {
+		return len(text), len(text), 0
+	}
+	return n, n + 1, 'n'
+}
+
+// section reads lines to the last plausible end of the header. It says where it stopped, and whether a header goes on
+// there.
+func (l *lexer) section(at int) (int, bool) {
+	var before byte = 'w'
+	for at < len(l.text) {
+		start, end, kind := breakAt(l.text[at:])
+		line, next := l.text[at:at+start], at+end
+		if len(line) == 0 && kind != 0 {
+			l.flush()
+			proper := kind == 'w' && before == 'w' || kind == 'n' && l.bare && before == 'n' || kind == 'w' && before == 'n'
+			if kind == 'n' && before == 'r' || kind == 'r' { // LF after a lone CR, a CR by itself
+				proper = false
+			}
+			if kind == 'n' && !l.bare && before != 'r' {
+				proper = true
+				l.doubt(HeaderBareLF, at, l.text[at:min(next, len(l.text))])
+			}
+			if l.main && proper {
+				l.mainBody(next)
+			} else {
+				l.body(next)
+			}
+			if !proper {
+				if l.main {
+					l.doubt(HeaderDirtyBreak, at, l.text[max(0, at-20):min(next+20, len(l.text))])
+				}
+				before, at = kind, next
+				continue
+			}
+			return l.later(next)
+		}
+		l.line(line, at, before, kind, next)
+		before, at = kind, next
+	}
+	l.flush()
+	if l.main {
+		l.mainBody(len(l.text))
+	} else {
+		l.body(len(l.text))
+	}
+	return at, false
+}
+
+// mainBody puts the RFC's place in front.
+func (l *lexer) mainBody(at int) {
+	b := l.block.bodies
+	for i := range b {
+		if b[i] == at {
+			b = append(b[:i], b[i+1:]...)
+			break
+		}
+	}
+	l.block.bodies = append([]int{at}, b...)
+	l.block.bodies = l.block.bodies[:min(len(l.block.bodies), maxBodies)]
+}
+
+// later says whether structural fields stand at the front of what should be the body, behind a few empty lines or a
+// line of junk: some readers take them for the header's.
+func (l *lexer) later(at int) (int, bool) {
+	probe := at
+	for range 4 {
+		start, end, _ := breakAt(l.text[probe:])
+		line := l.text[probe : probe+start]
+		if name, _, ok := structural(line); ok && name != "" {
+			l.doubt(HeaderLate, probe, line)
+			return probe, true
+		}
+		if len(bytes.TrimSpace(line)) > 2 || end == 0 {
+			return at, false
+		}
+		probe += end
+	}
+	return at, false
+}
+
+// line takes a line that is not empty.
+func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
+	if kind == 'r' {
+		l.doubt(HeaderBareCR, at, line)
+	} else if kind == 'n' && !l.bare {
+		l.doubt(HeaderBareLF, at, line)
+	}
+	blank := len(bytes.Trim(line, " \t\x00\v\f")) == 0
+	if blank {
+		l.doubt(HeaderBlankLine, at, line)
+		l.body(next)
+	}
+	fold := line[0] == ' ' || line[0] == '\t'
+	_, _, known := structural(line)
+	switch {
+	case fold && l.at >= 0:
+		if known { // a fold for one reader, a field for another
+			l.doubt(HeaderSpaceName, at, line)
+			l.emit(line, at, false)
+		}
+		l.field = append(append(l.field, '\n'), line...)
+		l.dirty = l.dirty || before == 'r' || before == 'n' && !l.bare
+		return
+	case fold:
+		l.doubt(HeaderJunkLine, at, line)
+		if known {
+			l.doubt(HeaderSpaceName, at, line)
+		}
+	}
+	l.flush()
+	if !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next) {
+		l.doubt(HeaderJunkLine, at, line)
+		l.body(at)
+	}
+	l.at, l.hard, l.dirty = at, before != 'r' && !fold && l.main, false
+	l.field = append(l.field[:0], line...)
+}
+
+// foldedName says whether the line at goes on with the colon that the one before it lacks.
+func (l *lexer) foldedName(at int) bool {
+	rest := l.text[min(at, len(l.text)):]
+	trimmed := bytes.TrimLeft(rest[:min(len(rest), 80)], " \t\r\n")
+	return len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') && len(trimmed) > 0 && trimmed[0] == ':'
+}
+
+func (l *lexer) flush() {
+	if l.at < 0 {
+		return
+	}
+	l.emit(l.field, l.at, l.hard)
+	l.at, l.field = -1, l.field[:0]
+}
+
+// emit makes a field of its lines, if it is one that structures the message.
+func (l *lexer) emit(raw []byte, at int, strict bool) {
+	name, value, ok := structural(raw)
+	if !ok || name == "" {
+		return
+	}
+	if len(l.block.fields) == maxFields {
+		l.block.cut = true
+		return
+	}
+	written, _, colon := bytes.Cut(raw, []byte(":"))
+	switch {
+	case !colon:
+		l.doubt(HeaderNoColon, at, raw)
+		strict = false
+	case bytes.IndexByte(written, '\n') >= 0:
+		l.doubt(HeaderNameFolded, at, raw)
+		strict = false
+	case len(bytes.TrimRight(written, " \t")) < len(written):
+		l.doubt(HeaderSpaceColon, at, raw)
+	}
+	if bytes.ContainsFunc(raw, isControl) {
+		l.doubt(HeaderControl, at, raw)
+	}
+	if plainName := strings.ToLower(string(bytes.TrimSpace(written))); colon && plainName != name {
+		strict = false
+		if !strings.ContainsAny(plainName, "\n") && !bytes.ContainsFunc(written, isControl) {
+			l.doubt(HeaderNameOdd, at, written)
+		}
+	}
+	if l.dirty {
+		l.doubt(HeaderDirtyBreak, at, raw)
+	}
+	l.block.fields = append(l.block.fields, field{
+		name: name, value: strings.TrimSpace(strings.ReplaceAll(string(value), "\n", "")), lines: strings.TrimSpace(string(value)),
+		at: at, strict: strict,
+	})
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' && r != '\n' || r == 0x7f }
+
+// structuralNames are the fields that say what a part is (RFC 2045, RFC 2183, RFC 2557).
+var structuralNames = []string{
+	"content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-location", "mime-version",
+	"content-description", "content-name",
+}
+
+// structural says whether a line is a field that structures the message, and which. What lies between its letters and
+// does not belong there is overlooked; so is a missing colon.
+func structural(line []byte) (name string, value []byte, ok bool) {
+	// most lines are something else: look at the first letter of interest
+	i := 0
+	for i < len(line) && i < 64 && (line[i] <= ' ' || line[i] >= 0x7f) {
+		i++
+	}
+	if i == len(line) || line[i]|0x20 != 'c' && line[i]|0x20 != 'm' {
+		return "", nil, false
+	}
+	var b [80]byte
+	n := 0
+	for i < len(line) && n < len(b) && line[i] != ':' {
+		if c := line[i]; c > ' ' && c < 0x7f {
+			if c >= 'A' && c <= 'Z' {
+				c |= 0x20
+			}
+			b[n] = c
+			n++
+		}
+		i++
+	}
+	colon := i < len(line) && line[i] == ':'
+	got := b[:n]
+	if bytes.HasPrefix(got, []byte("content")) || bytes.HasPrefix(got, []byte("mime")) {
+		return matchName(got, line, i, colon)
+	}
+	return "", nil, false
+}
+
+func matchName(got, line []byte, at int, colon bool) (string, []byte, bool) {
+	for _, known := range structuralNames {
+		switch {
+		case colon && string(got) == known:
+			return known, line[at+1:], true
+		case colon && bytes.HasSuffix(got, []byte(known)), colon && overlapped(got, known):
+			return known, line[at+1:], true // Content-Content-Type
+		case !colon && bytes.HasPrefix(got, []byte(known)) && len(got) > len(known):
+			// no colon: what follows the name is the value, if it looks like one
+			rest := line[min(len(known), len(line)):]
+			rest = bytes.TrimLeft(rest, " \t=;,\x00")
+			if len(rest) > 0 && known != "mime-version" && bytes.HasPrefix(bytes.ToLower(line), []byte(known)) {
+				return known, rest, true
+			}
+		}
+	}
+	return "", nil, false
+}
+
+// overlapped says whether taking known out of the middle of got leaves known: Content-TContent-Typeype.
+func overlapped(got []byte, known string) bool {
+	i := bytes.Index(got, []byte(known))
+	return i >= 0 && string(got[:i])+string(got[i+len(known):]) == known
+}

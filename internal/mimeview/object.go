@@ -1,0 +1,318 @@
+package mimeview
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"sort"
+)
+
+// Object is a content that some reader would show, open or save: what a scanner is to look at.
+type Object struct {
+	// Part is the part it belongs to, in the reading where it was met first.
+	Part *Part
+	// Names are all candidate file names, Types all declared types, of every part that has this content.
+	Names, Types []string
+	// Reading says in a few words how it came about: "" for the reading that the RFCs ask for.
+	Reading string
+	// Offset is where its encoded form begins: in the message, or in the decoded content that Within names. Size is
+	// the decoded length in octets.
+	Offset int64
+	Within string
+	Size   int64
+	Hash   [sha256.Size]byte
+
+	content *content
+	cached  []byte
+	view    *View
+}
+
+const (
+	maxCached   = 64 << 10 // of one content
+	maxCacheAll = 1 << 20
+	// openInMemory is how long a content may be to be opened in memory; a longer one goes to a file without a name.
+	openInMemory = 1 << 20
+	maxMerged    = 64
+)
+
+// examine decodes everything once.
+func (v *View) examine() {
+	v.read()
+	v.look.Do(func() {
+		x := &examiner{w: v.walker, v: v, byHash: map[[sha256.Size]byte]*Object{}}
+		x.all()
+		for at := 0; at < len(x.w.sources); at++ { // looking may add some
+			x.w.runs(x.w.sources[at])
+			x.all()
+		}
+		for _, s := range x.w.sources {
+			if s.err != nil && v.err == nil {
+				v.err = s.err
+			}
+			s.window = nil
+		}
+	})
+}
+
+type examiner struct {
+	w      *walker
+	v      *View
+	byHash map[[sha256.Size]byte]*Object
+	cached int
+	next   int
+}
+
+// all takes the contents that are on the list, and those that these bring.
+func (x *examiner) all() {
+	for ; x.next < len(x.w.contents) && !x.w.stopped(); x.next++ {
+		x.one(x.w.contents[x.next])
+	}
+}
+
+func (x *examiner) one(c *content) {
+	sum := sha256.New()
+	var size int64
+	var kept []byte
+	var head [8]byte
+	lines := false
+	d := x.w.stream(c.src, c.at, c.way, func(octets []byte) bool {
+		if size < int64(len(head)) {
+			copy(head[size:], octets)
+		}
+		size += int64(len(octets))
+		sum.Write(octets)
+		if size <= maxCached && x.cached+int(size) <= maxCacheAll && c.way != plain {
+			kept = append(kept, octets...)
+		}
+		lines = lines || c.way != plain && hasInnerEncoding(octets)
+		return true
+	})
+	x.quality(c, d)
+	if size == 0 {
+		return
+	}
+	o := &Object{Part: c.part, Reading: c.reading, Offset: c.at.start, Within: c.src.name, Size: size, content: c, view: x.v}
+	sum.Sum(o.Hash[:0])
+	if first := x.byHash[o.Hash]; first != nil {
+		first.merge(c)
+		return
+	}
+	if int64(len(kept)) == size {
+		o.cached = kept
+		x.cached += len(kept)
+	}
+	o.merge(c)
+	x.byHash[o.Hash] = o
+	x.v.objects = append(x.v.objects, o)
+	x.inner(c, head[:], lines)
+}
+
+// inner looks for what a content holds in its turn: TNEF, and encodings that need no header.
+func (x *examiner) inner(c *content, head []byte, lines bool) {
+	tnef := bytes.HasPrefix(head, []byte(tnefSignature))
+	if !tnef && !lines {
+		return
+	}
+	s, at := c.src, c.at
+	if c.way != plain {
+		if s = x.w.decoded(c.src, c.at, c.way, c.part); s == nil {
+			return
+		}
+		at = region{0, s.size}
+	}
+	if tnef {
+		x.w.tnef(c, s, at, 0)
+	}
+}
+
+func hasInnerEncoding(octets []byte) bool {
+	return bytes.Contains(octets, []byte("begin")) || bytes.Contains(octets, []byte("BinHex")) || bytes.Contains(octets, []byte("converted with"))
+}
+
+// quality says what was wrong with the encoding, and has the other ways to read it tried.
+func (x *examiner) quality(c *content, d decoder) {
+	again := func(ways ...encoding) {
+		for _, way := range ways {
+			reading := otherReading(c.reading, string(way))
+			x.w.add(&content{part: c.part, src: c.src, at: c.at, way: way, reading: reading, name: c.name, kind: c.kind})
+		}
+	}
+	run := c.part == nil
+	switch d := d.(type) {
+	case *base64Decoder:
+		if c.way != base64 {
+			return
+		}
+		if d.clean() {
+			c.src.covered = append(c.src.covered, c.at)
+			return
+		}
+		if !run || d.middle || d.junk && !d.url {
+			again(base64Through, base64ToPad, base64ToJunk, base64Lines)
+		}
+		if d.url {
+			again(base64URL)
+		}
+		if run || c.part.coded != base64 || c.part.Encoding != string(base64) {
+			return
+		}
+		for kind, seen := range map[string]bool{Base64Padding: d.middle && !d.trailer, Base64Trailer: d.trailer, Base64Length: d.odd} {
+			if seen {
+				x.v.ambiguous(kind, c.src, c.at.start, "")
+			}
+		}
+		if d.junk {
+			x.v.ambiguous(Base64Junk, c.src, c.at.start, "")
+		}
+	case *quotedDecoder:
+		if c.way != quoted || d.clean() {
+			if c.way == quoted {
+				c.src.covered = append(c.src.covered, c.at)
+			}
+			return
+		}
+		again(quotedStrict, quotedDrop)
+		if d.blanks {
+			again(quotedBlanks)
+		}
+		if run || c.part.Encoding != string(quoted) {
+			return
+		}
+		if d.illegal {
+			x.v.ambiguous(QuotedIllegal, c.src, c.at.start, "")
+		} else {
+			x.v.ambiguous(QuotedBlank, c.src, c.at.start, "")
+		}
+	}
+}
+
+// merge adds the names and types under which a content goes.
+func (o *Object) merge(c *content) {
+	addTo := func(list []string, more ...string) []string {
+		for _, one := range more {
+			if one != "" && len(list) < maxMerged {
+				list = appendOnce(list, one)
+			}
+		}
+		return list
+	}
+	o.Names, o.Types = addTo(o.Names, c.name), addTo(o.Types, c.kind)
+	if c.part != nil && c.name == "" && c.kind == "" {
+		o.Names, o.Types = addTo(o.Names, c.part.Names...), addTo(o.Types, c.part.Types...)
+		o.Types = addTo(o.Types, c.part.Type)
+	}
+}
+
+// Head decodes up to n octets from the front.
+func (o *Object) Head(n int) ([]byte, error) {
+	if o.cached != nil {
+		return o.cached[:min(n, len(o.cached))], nil
+	}
+	n = int(min(int64(n), o.Size))
+	out := make([]byte, 0, n)
+	err := o.decode(func(octets []byte) error {
+		out = append(out, octets[:min(len(octets), n-len(out))]...)
+		if len(out) == n {
+			return io.EOF
+		}
+		return nil
+	})
+	return out, err
+}
+
+// decode gives the content piece by piece, until take fails. It may run in several goroutines at once.
+func (o *Object) decode(take func([]byte) error) error {
+	c := o.content
+	d := newDecoder(c.way)
+	in := make([]byte, min(decodeBlock, c.at.end-c.at.start))
+	var out []byte
+	for off := c.at.start; off < c.at.end; {
+		n, err := c.src.readAt(in[:min(int64(len(in)), c.at.end-off)], off)
+		if n == 0 {
+			if err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			break
+		}
+		off += int64(n)
+		out = d.decode(out[:0], in[:n])
+		if err := take(out); err != nil {
+			return endless(err)
+		}
+	}
+	return endless(take(d.finish(out[:0])))
+}
+
+func endless(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (s *source) readAt(p []byte, off int64) (int, error) {
+	if s.at != nil {
+		return s.at.ReadAt(p, off)
+	}
+	if off >= int64(len(s.memory)) {
+		return 0, io.EOF
+	}
+	return copy(p, s.memory[off:]), nil
+}
+
+// Open gives the content. Up to 1 MiB of it is decoded into memory, more into a file without a name, and what is not
+// encoded is read where it lies.
+func (o *Object) Open() (io.ReadSeekCloser, error) {
+	c := o.content
+	switch {
+	case o.cached != nil:
+		return memoryFile{bytes.NewReader(o.cached)}, nil
+	case c.way == plain && c.src.at != nil:
+		return regionFile{io.NewSectionReader(c.src.at, c.at.start, c.at.end-c.at.start)}, nil
+	case c.way == plain:
+		return memoryFile{bytes.NewReader(c.src.memory[c.at.start:c.at.end])}, nil
+	case o.Size <= openInMemory:
+		all, err := o.Head(int(o.Size))
+		return memoryFile{bytes.NewReader(all)}, err
+	}
+	f, err := nameless(o.view.options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	err = o.decode(func(octets []byte) error { _, err := f.Write(octets); return err })
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+type memoryFile struct{ *bytes.Reader }
+
+func (memoryFile) Close() error { return nil }
+
+type regionFile struct{ *io.SectionReader }
+
+func (regionFile) Close() error { return nil }
+
+var _ io.ReadSeekCloser = (*os.File)(nil)
+
+// gaps are the regions of a source that nothing covers.
+func (s *source) gaps() (all []region) {
+	sort.Slice(s.covered, func(i, j int) bool { return s.covered[i].start < s.covered[j].start })
+	at := int64(0)
+	for _, c := range s.covered {
+		if c.start > at {
+			all = append(all, region{at, c.start})
+		}
+		at = max(at, c.end)
+	}
+	if at < s.size {
+		all = append(all, region{at, s.size})
+	}
+	return all
+}

@@ -1,0 +1,241 @@
+package mimeview
+
+import "bytes"
+
+// runs is the net below the parts: in all that no part explains, what looks encoded is decoded, whatever the header
+// says. Each line is looked at a fixed number of times.
+func (w *walker) runs(s *source) {
+	for _, gap := range s.gaps() {
+		r := &runner{w: w, s: s}
+		w.spend(gap.end - gap.start)
+		for off := gap.start; off < gap.end && !w.stopped(); {
+			window := s.slice(off, int(min(windowSize, gap.end-off)))
+			if len(window) == 0 {
+				break
+			}
+			whole := off+int64(len(window)) >= gap.end
+			done := 0
+			for done < len(window) {
+				start, end, kind := breakAt(window[done:])
+				if kind == 0 && !whole && done > 0 { // the line goes on in the next window
+					break
+				}
+				r.line(window[done:done+start], off+int64(done), off+int64(done+end))
+				done += end
+			}
+			off += int64(max(done, 1))
+		}
+		r.closeBase64()
+		r.closeEscapes()
+		r.closeMarked(gap.end)
+	}
+}
+
+// runner follows what goes on over several lines.
+type runner struct {
+	w *walker
+	s *source
+	// base64: where the first lines of the run begin, where it ends, its characters
+	starts  []int64
+	end     int64
+	letters int
+	strange int
+	// quoted-printable and percent: the paragraph, the first line with an escape, the last
+	paragraph, escaped, last int64
+	signs                    int
+	way                      encoding
+	// a "begin" line or its like
+	marked   int64
+	markedAs encoding
+	name     string
+	blank    bool
+}
+
+const (
+	leastLetters = 24
+	maxStarts    = 4
+)
+
+func (r *runner) line(line []byte, at, next int64) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		r.closeEscapes()
+		r.blank = true
+		return
+	}
+	if r.blank || r.paragraph == 0 {
+		r.paragraph, r.blank = at, false
+	}
+	r.marks(line, at, next)
+	switch {
+	case strictBase64(line):
+		if len(r.starts) < maxStarts {
+			r.starts = append(r.starts, at)
+		}
+		r.letters += len(line)
+		r.end, r.strange = next, 0
+	case len(r.starts) > 0 && nearlyBase64(line) && r.strange < 3:
+		r.strange++
+	default:
+		r.closeBase64()
+	}
+	r.escapes(line, at, next)
+}
+
+// strictBase64 says whether a line is nothing but base64.
+func strictBase64(line []byte) bool {
+	some := false
+	for _, c := range line {
+		switch v := base64Table[c]; {
+		case v < 64:
+			some = true
+		case v == b64Pad, v == b64URL, c == '\r':
+		case v == b64Blank:
+			return some && len(bytes.TrimSpace(line)) == len(bytes.TrimRight(line, " \t\r")) && bytes.IndexByte(bytes.TrimSpace(line), ' ') < 0
+		default:
+			return false
+		}
+	}
+	return some
+}
+
+// nearlyBase64 says whether a line could be base64 with junk in it.
+func nearlyBase64(line []byte) bool {
+	if len(line) > 1000 {
+		return false
+	}
+	good := 0
+	for _, c := range line {
+		if base64Table[c] < 64 {
+			good++
+		}
+	}
+	return good*4 >= len(line)*3 && bytes.IndexByte(line, ' ') < 0
+}
+
+func (r *runner) closeBase64() {
+	starts, letters := r.starts, r.letters
+	r.starts, r.letters, r.strange = nil, 0, 0
+	if letters < leastLetters {
+		return
+	}
+	add := func(from int64) {
+		r.w.add(&content{src: r.s, at: region{from, r.end}, way: base64, reading: "run of base64"})
+	}
+	for _, from := range starts {
+		add(from)
+	}
+	for shift := int64(1); shift < 4; shift++ {
+		add(starts[0] + shift)
+	}
+	r.w.view.ambiguous(EncodedNoHeader, r.s, starts[0], string(base64))
+}
+
+// escapes looks for quoted-printable and percent signs.
+func (r *runner) escapes(line []byte, at, next int64) {
+	n, way := 0, quoted
+	if trimmed := bytes.TrimRight(line, " \t\r"); len(trimmed) > 60 && trimmed[len(trimmed)-1] == '=' && bytes.IndexByte(trimmed, ' ') > 0 {
+		n++ // a soft line break
+	}
+	for _, sign := range []byte("=%") {
+		i := bytes.IndexByte(line, sign)
+		if i < 0 {
+			continue
+		}
+		if chain := escapeChain(line[i:], sign); chain > 0 {
+			n += chain
+			if sign == '%' {
+				way = percent
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	if r.signs == 0 {
+		r.escaped, r.way = at, way
+	}
+	r.signs += n
+	r.last = next
+}
+
+// escapeChain counts what is hardly anything but an escape: several in a row, "=3D", "=0D=0A".
+func escapeChain(line []byte, sign byte) (n int) {
+	row := 0
+	for i := 0; i+2 < len(line); {
+		if line[i] != sign || hexValue(line[i+1]) < 0 || hexValue(line[i+2]) < 0 {
+			row = 0
+			next := bytes.IndexByte(line[i+1:], sign)
+			if next < 0 {
+				break
+			}
+			i += next + 1
+			continue
+		}
+		row++
+		if row >= 3 || sign == '=' && line[i+1] == '3' && line[i+2] == 'D' {
+			n++
+		}
+		i += 3
+	}
+	return n
+}
+
+func (r *runner) closeEscapes() {
+	if r.signs >= 2 {
+		for _, from := range []int64{r.paragraph, r.escaped} {
+			r.w.add(&content{src: r.s, at: region{from, r.last}, way: r.way, reading: "run of " + string(r.way)})
+		}
+		r.w.view.ambiguous(EncodedNoHeader, r.s, r.escaped, string(r.way))
+	}
+	r.signs = 0
+}
+
+// marks looks for the lines that begin uuencode, yEnc and BinHex.
+func (r *runner) marks(line []byte, at, next int64) {
+	if len(line) < 5 {
+		if r.marked > 0 && r.markedAs == uuencode && bytes.HasPrefix(line, []byte("end")) {
+			r.closeMarked(next)
+		}
+		return
+	}
+	trimmed := line
+	if line[0] == ' ' || line[0] == '>' || line[0] == '\t' {
+		trimmed = bytes.TrimLeft(line, " \t>")
+	}
+	switch {
+	case len(trimmed) > 5 && (trimmed[0]|0x20) == 'b' && bytes.EqualFold(trimmed[:5], []byte("begin")):
+		fields := bytes.Fields(trimmed[:min(len(trimmed), 400)])
+		if len(fields) < 2 || len(fields[1]) < 3 || len(fields[1]) > 4 || !digits(fields[1]) {
+			return
+		}
+		r.mark(uuencode, at, string(bytes.Join(fields[2:], []byte(" "))))
+	case bytes.HasPrefix(trimmed, []byte("=ybegin")):
+		_, name, _ := bytes.Cut(trimmed[:min(len(trimmed), 400)], []byte("name="))
+		r.mark(yEnc, at, string(name))
+	case bytes.HasPrefix(trimmed, []byte("=yend")) && r.markedAs == yEnc:
+		r.closeMarked(next)
+	case bytes.Contains(trimmed[:min(len(trimmed), 120)], []byte("with BinHex")):
+		r.mark(binHex, next, "")
+	}
+}
+
+func digits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *runner) mark(way encoding, at int64, name string) {
+	r.closeMarked(at)
+	r.marked, r.markedAs, r.name = at+1, way, name // plus one: zero is none
+}
+
+func (r *runner) closeMarked(end int64) {
+	if r.marked > 0 {
+		r.w.add(&content{src: r.s, at: region{r.marked - 1, end}, way: r.markedAs, reading: string(r.markedAs), name: r.name})
+	}
+	r.marked, r.markedAs = 0, ""
+}

@@ -1,0 +1,161 @@
+package filetype
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// scriptExt: what a desktop runs when such a file is opened. Content can't tell these from text, the name can.
+var scriptExt = map[string]Type{
+	".js": {"text/javascript", ".js", Script}, ".jse": {"application/x-jscript-encoded", ".jse", Script}, ".mjs": {"text/javascript", ".mjs", Script},
+	".vbs": {"text/vbscript", ".vbs", Script}, ".vbe": {"application/x-vbscript-encoded", ".vbe", Script}, ".vb": {"text/vbscript", ".vb", Script},
+	".wsf": {"application/x-wsf", ".wsf", Script}, ".wsh": {"application/x-wsh", ".wsh", Script}, ".wsc": {"text/scriptlet", ".wsc", Script},
+	".sct": {"text/scriptlet", ".sct", Script}, ".ps1": {"application/x-powershell", ".ps1", Script}, ".psm1": {"application/x-powershell", ".psm1", Script},
+	".ps1xml": {"application/x-powershell", ".ps1xml", Script}, ".psc1": {"application/x-powershell", ".psc1", Script},
+	".bat": {"application/x-bat", ".bat", Script}, ".cmd": {"application/x-bat", ".cmd", Script}, ".hta": {"application/hta", ".hta", Script},
+	".reg": {"text/x-registry", ".reg", Script}, ".inf": {"text/x-inf", ".inf", Script}, ".msc": {"application/x-msc", ".msc", Script},
+	".scf": {"application/x-scf", ".scf", Shortcut}, ".url": {"application/internet-shortcut", ".url", Shortcut},
+	".website": {"application/internet-shortcut", ".website", Shortcut}, ".desktop": {"application/x-desktop", ".desktop", Shortcut},
+	".library-ms": {"application/windows-library+xml", ".library-ms", Shortcut}, ".search-ms": {"application/windows-search-connector+xml", ".search-ms", Shortcut},
+	".searchconnector-ms": {"application/windows-search-connector+xml", ".searchConnector-ms", Shortcut}, ".settingcontent-ms": {"application/x-settingcontent", ".SettingContent-ms", Shortcut},
+	".appref-ms": {"application/x-appref", ".appref-ms", Shortcut}, ".rdp": {"application/x-rdp", ".rdp", Shortcut}, ".jnlp": {"application/x-java-jnlp-file", ".jnlp", Shortcut},
+	".iqy": {"text/x-iqy", ".iqy", Shortcut}, ".slk": {"application/x-sylk", ".slk", Office}, ".theme": {"application/x-theme", ".theme", Shortcut},
+}
+
+// Text formats by how they begin, in lower case, after blanks and a byte order mark.
+var beginnings = []struct {
+	text string
+	Type
+}{
+	{"<?xml", Type{"text/xml", ".xml", Text}},
+	{"<!doctype html", Type{"text/html", ".html", HTML}},
+	{"<html", Type{"text/html", ".html", HTML}},
+	{"<svg", Type{"image/svg+xml", ".svg", Image}},
+	{"<!doctype svg", Type{"image/svg+xml", ".svg", Image}},
+	{"begin:vcalendar", Type{"text/calendar", ".ics", Text}},
+	{"begin:vcard", Type{"text/vcard", ".vcf", Text}},
+	{"[internetshortcut]", scriptExt[".url"]},
+	{"[{000214a0", scriptExt[".url"]},
+	{"[desktop entry]", scriptExt[".desktop"]},
+	{"windows registry editor", scriptExt[".reg"]},
+	{"regedit4", scriptExt[".reg"]},
+	{"@echo off", scriptExt[".bat"]},
+	{"#@~^", scriptExt[".vbe"]},
+	{"#!", Type{"text/x-shellscript", ".sh", Script}},
+	{"%!ps", Type{"application/postscript", ".ps", Other}},
+	{"<job", scriptExt[".wsf"]},
+	{"<scriptlet", scriptExt[".sct"]},
+	{"<component", scriptExt[".sct"]},
+	{"web\r\n1\r\n", scriptExt[".iqy"]},
+	{"id;p", scriptExt[".slk"]},
+}
+
+// Text formats by what stands in their first 4 KiB, in lower case.
+var contents = []struct {
+	text string
+	Type
+}{
+	{"<hta:application", scriptExt[".hta"]},
+	{"<svg", Type{"image/svg+xml", ".svg", Image}},
+	{"<html", Type{"text/html", ".html", HTML}},
+	{"<script", Type{"text/html", ".html", HTML}},
+	{"<iframe", Type{"text/html", ".html", HTML}},
+	{"<body", Type{"text/html", ".html", HTML}},
+	{"new activexobject(\"wscript", scriptExt[".js"]},
+	{"new activexobject('wscript", scriptExt[".js"]},
+	{"createobject(\"wscript.shell", scriptExt[".vbs"]},
+	{"createobject(\"scripting.filesystemobject", scriptExt[".vbs"]},
+	{"<librarydescription", scriptExt[".library-ms"]},
+	{"<searchconnectordescription", scriptExt[".searchconnector-ms"]},
+	{"<persistedquery", scriptExt[".search-ms"]},
+	{"<mmc_consolefile", scriptExt[".msc"]},
+	{"<jnlp", scriptExt[".jnlp"]},
+	{"<w:worddocument", Type{"application/msword-xml", ".xml", Office}},
+	{"<pkg:package", Type{"application/msword-xml", ".xml", Office}},
+	{"progid=\"word.document\"", Type{"application/msword-xml", ".xml", Office}},
+	{"progid=\"excel.sheet\"", Type{"application/msexcel-xml", ".xml", Office}},
+}
+
+// textTypes gives what a text can be. Plain text comes last, unless a beginning is conclusive.
+func textTypes(b []byte, exts []string) []Type {
+	var found []Type
+	low := bytes.ToLower(narrow(head(b, 4096)))
+	start := bytes.TrimLeft(bytes.TrimPrefix(low, []byte("\xef\xbb\xbf")), " \t\r\n\f")
+	for i := range beginnings {
+		if bytes.HasPrefix(start, []byte(beginnings[i].text)) {
+			found = append(found, beginnings[i].Type)
+			break
+		}
+	}
+	if bytes.ContainsAny(low, "<(") {
+		for i := range contents {
+			if bytes.Contains(low, []byte(contents[i].text)) {
+				found = append(found, contents[i].Type)
+			}
+		}
+	}
+	for _, ext := range exts {
+		if t, ok := scriptExt[strings.ToLower(ext)]; ok {
+			found = append(found, t)
+		}
+		switch ext {
+		case ".htm", ".html", ".xhtml", ".shtml", ".mht", ".mhtml":
+			found = append(found, Type{"text/html", ".html", HTML})
+		case ".svg":
+			found = append(found, Type{"image/svg+xml", ".svg", Image})
+		}
+	}
+	if isMail(low, exts) {
+		found = append(found, Type{"message/rfc822", ".eml", Mail})
+	}
+	if len(found) == 0 {
+		found = append(found, Type{"text/plain", ".txt", Text})
+	}
+	return found
+}
+
+func runsAsText(ext string) bool {
+	_, script := scriptExt[ext]
+	return script || ext == ".htm" || ext == ".html" || ext == ".xhtml" || ext == ".svg" || ext == ".mht" || ext == ".mhtml"
+}
+
+// isMail: two or more header fields of RFC 5322 at the very start.
+func isMail(low []byte, exts []string) bool {
+	byName := slices.Contains(exts, ".eml") || slices.Contains(exts, ".mht") || slices.Contains(exts, ".mhtml")
+	fields := 0
+	for line := range bytes.Lines(head(low, 2048)) {
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+				continue
+			}
+			break
+		}
+		switch string(name) {
+		case "received", "from", "to", "subject", "date", "message-id", "mime-version", "content-type", "return-path", "delivered-to", "content-transfer-encoding":
+			fields++
+		}
+	}
+	return fields >= 3 || byName && fields >= 1
+}
+
+// narrow reads UTF-16 as if it were ASCII: all that we look for is.
+func narrow(b []byte) []byte {
+	big := bytes.HasPrefix(b, []byte("\xfe\xff"))
+	if !big && !bytes.HasPrefix(b, []byte("\xff\xfe")) {
+		return b
+	}
+	out := make([]byte, 0, len(b)/2)
+	for i := 2; i+1 < len(b); i += 2 {
+		lo, hi := b[i], b[i+1]
+		if big {
+			lo, hi = hi, lo
+		}
+		if hi != 0 {
+			lo = '?'
+		}
+		out = append(out, lo)
+	}
+	return out
+}

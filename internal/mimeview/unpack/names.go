@@ -1,0 +1,165 @@
+package unpack
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const maxName = 4096 // octets of a name that are looked at, from its end: that is where extensions are
+
+// Extensions gives the union of the extensions that any system would see in any of the names: lower case, with their
+// dot, sorted, each once. Considered are blanks and dots at the end (Windows drops them), alternate data streams
+// (a.exe:b.txt), characters that can't be seen or turn the direction, names cut at NUL or %00, percent encoding,
+// both kinds of slash, and with a.pdf.exe both extensions.
+func Extensions(names []string) []string {
+	var found []string
+	for _, name := range names {
+		for _, reading := range readings(name) {
+			found = append(found, extensionsOf(reading)...)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// readings gives the forms that a name takes on the systems it may land on.
+func readings(name string) []string {
+	if len(name) > maxName {
+		name = name[len(name)-maxName:]
+	}
+	all := []string{name}
+	more := func(changed string) {
+		if changed != "" && !slices.Contains(all, changed) {
+			all = append(all, changed)
+		}
+	}
+	more(percentDecoded(name))
+	for _, n := range all[:len(all):len(all)] {
+		before, _, _ := strings.Cut(n, "\x00")
+		more(before)
+		more(strings.Map(visible, n))
+	}
+	for _, n := range all[:len(all):len(all)] {
+		// Windows: what follows the colon names a stream of the file, what stands before it names the file
+		for _, piece := range strings.Split(n, ":") {
+			more(piece)
+		}
+	}
+	return all
+}
+
+func extensionsOf(name string) []string {
+	name = strings.ReplaceAll(name, `\`, "/")
+	name = strings.TrimRight(name, "/")
+	name = path.Base(name)
+	name = strings.ToLower(strings.TrimRight(name, ". \t\r\n\"'\u00a0"))
+	name = strings.ReplaceAll(name, "\uff0e", ".") // full-width dot
+	var found []string
+	parts := strings.Split(name, ".")
+	for i := len(parts) - 1; i > 0 && len(found) < 2; i-- {
+		ext := strings.TrimSpace(parts[i])
+		if ext == "" {
+			continue
+		}
+		// a whole sentence between two dots is no extension
+		if len(ext) > 16 || strings.ContainsAny(ext, "/\x00") || i < len(parts)-1 && len(ext) > 10 {
+			break
+		}
+		found = append(found, "."+strings.ToValidUTF8(ext, "?"))
+	}
+	return found
+}
+
+// visible drops what a person doesn't see: controls, zero-width and direction characters, soft hyphens, tags.
+func visible(r rune) rune {
+	if invisible(r) || r < ' ' || r == 0x7f {
+		return -1
+	}
+	return r
+}
+
+func invisible(r rune) bool {
+	switch {
+	case r == 0xad, r == 0x34f, r == 0x61c, r == 0x180e, r == 0x115f, r == 0x1160, r == 0xfeff, r == 0x2800,
+		r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2060 && r <= 0x206f,
+		r >= 0xfe00 && r <= 0xfe0f, r >= 0xe0000 && r <= 0xe0fff:
+		return true
+	}
+	return false
+}
+
+func percentDecoded(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	hex := func(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) && hex(s[i+1]) >= 0 && hex(s[i+2]) >= 0 {
+			b.WriteByte(byte(hex(s[i+1])<<4 | hex(s[i+2])))
+			i += 2
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// SafeName makes a name that can be offered for download and used on any system: no path, no control, direction or
+// shell characters, no device name of DOS, never empty, never hidden, at most 120 octets with its extension kept.
+func SafeName(name string) string {
+	if len(name) > maxName {
+		name = name[len(name)-maxName:]
+	}
+	name, _, _ = strings.Cut(percentDecoded(name), "\x00")
+	name = strings.ReplaceAll(strings.ToValidUTF8(name, "_"), `\`, "/")
+	name = path.Base(name)
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case invisible(r):
+			return -1
+		case r < ' ' || r >= 0x7f && r < 0xa0 || strings.ContainsRune("/\\:*?\"<>|;&$`'(){}[]!#%~^=,", r) || r == utf8.RuneError:
+			return '_'
+		}
+		return r
+	}, name)
+	name = strings.TrimRight(strings.TrimLeft(name, ".- "), ". ")
+	if len(name) > 120 {
+		ext := path.Ext(name)
+		if len(ext) > 16 {
+			ext = ""
+		}
+		name = strings.ToValidUTF8(name[:120-len(ext)], "") + ext
+	}
+	stem, _, _ := strings.Cut(name, ".")
+	if name == "" || isDevice(strings.TrimRight(stem, " ")) {
+		name = "attachment_" + name
+	}
+	return strings.TrimRight(name, "_ ")
+}
+
+// isDevice: names that Windows keeps for devices, with any extension.
+func isDevice(stem string) bool {
+	stem = strings.ToLower(stem)
+	switch stem {
+	case "con", "prn", "aux", "nul", "conin$", "conout$", "clock$":
+		return true
+	}
+	return (strings.HasPrefix(stem, "com") || strings.HasPrefix(stem, "lpt")) && utf8.RuneCountInString(stem) == 4
+}
+
+// escapes says whether an entry of this name would land outside of the folder that it is unpacked to.
+func escapes(name string) bool {
+	for _, n := range readings(name) {
+		n = strings.ReplaceAll(n, `\`, "/")
+		if strings.HasPrefix(n, "/") || len(n) > 1 && n[1] == ':' && (n[0]|0x20) >= 'a' && (n[0]|0x20) <= 'z' {
+			return true
+		}
+		if slices.Contains(strings.Split(n, "/"), "..") {
+			return true
+		}
+	}
+	return false
+}

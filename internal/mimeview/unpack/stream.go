@@ -1,0 +1,251 @@
+package unpack
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/bzip2"
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"postern/internal/mimeview/unpack/filetype"
+)
+
+// inspectStream opens formats that pack one file: gzip, bzip2, xz, zstd, lzma, compress.
+func inspectStream(w *walk, n *node, o *Object) func() {
+	var open func(*walk, []byte) (io.Reader, error)
+	switch {
+	case o.is("application/gzip"):
+		return func() { w.gzip(n) }
+	case o.is("application/x-bzip2"):
+		open = func(w *walk, b []byte) (io.Reader, error) { return bzip2.NewReader(w.source(b)), nil }
+	case o.is("application/x-xz"):
+		open = newXZ
+	case o.is("application/zstd"):
+		open = func(w *walk, b []byte) (io.Reader, error) { return newZstd(w.source(b)) }
+	case o.is("application/x-lzma"):
+		open = newLZMA
+	case o.is("application/x-compress"):
+		open = newCompress
+	default:
+		return nil
+	}
+	return func() {
+		names := []string{unpackedName(first(n.names))}
+		r, err := open(w, n.content)
+		if err != nil {
+			w.closed(n, names, Flag{Unscannable, brief(err)})
+			return
+		}
+		_ = w.child(n, entry{names: names, r: r, packed: int64(len(n.content))}) // noted by child
+		if c, ok := r.(io.Closer); ok {
+			_ = c.Close() // a decoder's; it has no file
+		}
+	}
+}
+
+// unpackedName is what gunzip and its kin call what they make of a file.
+func unpackedName(name string) string {
+	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	switch ext := path.Ext(base); strings.ToLower(ext) {
+	case ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".taz", ".tlz":
+		return strings.TrimSuffix(base, ext) + ".tar"
+	case "":
+		return base
+	default:
+		return strings.TrimSuffix(base, ext)
+	}
+}
+
+// gzip visits each member on its own: some readers show all of them as one file, some only the first. RFC 1952 2.2
+func (w *walk) gzip(n *node) {
+	src := w.source(n.content)
+	var whole bytes.Buffer
+	members := 0
+	for src.r.Len() > 0 && !w.stopped() {
+		at := len(n.content) - src.r.Len()
+		name, size, err := gzipHeader(n.content[at:])
+		if err != nil {
+			if members == 0 {
+				w.closed(n, []string{unpackedName(first(n.names))}, Flag{Unscannable, brief(err)})
+			}
+			break // padding or junk behind the last member
+		}
+		_, _ = src.r.Seek(int64(at+size), io.SeekStart) // within the content
+		names := []string{unpackedName(first(n.names))}
+		if name != "" {
+			names = append(names, name)
+		}
+		members++
+		keep := &tee{r: flate.NewReader(src), to: &whole, room: int(w.o.Entry)}
+		err = w.child(n, entry{names: names, r: keep, packed: int64(len(n.content) - at)})
+		if err != nil {
+			break
+		}
+		_, _ = src.r.Seek(8, io.SeekCurrent) // CRC and size: a wrong one stops no reader that matters
+	}
+	if members > 1 {
+		w.part(n, []string{unpackedName(first(n.names))}, whole.Bytes())
+	}
+}
+
+// tee keeps what passes, up to a limit.
+type tee struct {
+	r    io.Reader
+	to   *bytes.Buffer
+	room int
+}
+
+func (t *tee) Read(p []byte) (int, error) {
+	got, err := t.r.Read(p)
+	t.to.Write(p[:min(got, max(0, t.room-t.to.Len()))])
+	return got, err
+}
+
+// gzipHeader gives the FNAME of a member and the length of its header. RFC 1952 2.3
+func gzipHeader(b []byte) (name string, size int, err error) {
+	broken := errors.New("gzip: broken header")
+	if len(b) < 10 || b[0] != 0x1f || b[1] != 0x8b || b[2] != 8 {
+		return "", 0, broken
+	}
+	flags, at := b[3], 10
+	if flags&4 != 0 {
+		if len(b) < at+2 {
+			return "", 0, broken
+		}
+		at += 2 + int(binary.LittleEndian.Uint16(b[at:]))
+	}
+	for _, bit := range []byte{8, 16} { // FNAME, FCOMMENT
+		if flags&bit == 0 {
+			continue
+		}
+		end := -1
+		if at <= len(b) {
+			end = bytes.IndexByte(b[at:], 0)
+		}
+		if end < 0 {
+			return "", 0, broken
+		}
+		if bit == 8 {
+			name = string(b[at : at+end])
+		}
+		at += end + 1
+	}
+	if flags&2 != 0 {
+		at += 2
+	}
+	if at > len(b) {
+		return "", 0, broken
+	}
+	return name, at, nil
+}
+
+func inspectTar(w *walk, n *node, o *Object) func() {
+	if !o.is("application/x-tar") {
+		return nil
+	}
+	return func() {
+		r := tar.NewReader(w.source(n.content))
+		for {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) || w.stopped() {
+				return
+			}
+			if err != nil {
+				w.unscannable(n.path, brief(err))
+				return
+			}
+			e := entry{names: []string{h.Name}, r: r, packed: max(h.Size, 1)}
+			switch h.Typeflag {
+			case tar.TypeDir, tar.TypeXGlobalHeader:
+				continue
+			case tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+				e.flags = append(e.flags, Flag{SymlinkEntry, h.Linkname})
+			}
+			if err := w.child(n, e); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// inspectCpio reads the two formats with ASCII headers: "new" (070701, 070702) and "odc" (070707).
+func inspectCpio(w *walk, n *node, o *Object) func() {
+	if !o.is("application/x-cpio") {
+		return nil
+	}
+	return func() {
+		b := n.content
+		for len(b) > 0 && !w.stopped() {
+			name, mode, content, rest, err := cpioEntry(b)
+			if err != nil {
+				w.unscannable(n.path, brief(err))
+				return
+			}
+			if name == "TRAILER!!!" {
+				return
+			}
+			b = rest
+			switch mode & 0o170000 {
+			case 0o040000:
+				continue
+			case 0o120000, 0o020000, 0o060000, 0o010000:
+				w.part(n, []string{name}, content, Flag{SymlinkEntry, string(content[:min(len(content), 300)])})
+			default:
+				w.part(n, []string{name}, content)
+			}
+		}
+	}
+}
+
+func cpioEntry(b []byte) (name string, mode int64, content, rest []byte, err error) {
+	broken := errors.New("cpio: broken header")
+	var nameLen, size int64
+	var head, align int
+	number := func(from, to, base int) int64 {
+		v, e := strconv.ParseInt(string(b[from:to]), base, 64)
+		if e != nil || v < 0 {
+			err = broken
+		}
+		return v
+	}
+	switch {
+	case len(b) >= 110 && (string(b[:6]) == "070701" || string(b[:6]) == "070702"):
+		mode, size, nameLen, head, align = number(14, 22, 16), number(54, 62, 16), number(94, 102, 16), 110, 4
+	case len(b) >= 76 && string(b[:6]) == "070707":
+		mode, nameLen, size, head, align = number(18, 24, 8), number(59, 65, 8), number(65, 76, 8), 76, 1
+	default:
+		return "", 0, nil, nil, errors.New("cpio: a header of another kind")
+	}
+	pad := func(at int) int { return (at + align - 1) / align * align }
+	if err != nil || nameLen < 1 || nameLen > 1<<16 || int64(len(b)) < int64(pad(head+int(nameLen)))+size {
+		return "", 0, nil, nil, broken
+	}
+	start := pad(head + int(nameLen))
+	name = strings.TrimRight(string(b[head:head+int(nameLen)]), "\x00")
+	return name, mode, b[start : start+int(size)], b[min(len(b), pad(start+int(size))):], nil
+}
+
+// inspectUnread names the containers that nothing here reads.
+func inspectUnread(w *walk, n *node, o *Object) func() {
+	for _, t := range o.Types {
+		switch t.Name {
+		case "application/x-arj", "application/x-ace-compressed", "application/x-lzh-compressed", "application/x-compress-lzh", "application/x-zoo",
+			"application/x-lz4", "application/x-lzip", "application/x-xar", "application/x-rpm", "application/x-archive", "application/x-udf-image",
+			"application/x-ms-wim", "application/vnd.ms-htmlhelp", "application/onenote", "application/vnd.ms-tnef", "application/vnd.ms-outlook-pst":
+		default:
+			if t.Class != filetype.Disk || t.Name == "application/x-iso9660-image" {
+				continue
+			}
+		}
+		why := fmt.Sprintf("no reader for %s", t.Name)
+		o.flag(Unscannable, why)
+		w.unscannable(n.path, why)
+	}
+	return nil
+}

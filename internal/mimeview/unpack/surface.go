@@ -1,0 +1,98 @@
+package unpack
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"postern/internal/mimeview/unpack/filetype"
+)
+
+// What a person sees of an object: its name, and what the name promises.
+
+// Extensions that start a program when they are opened on some desktop.
+var runs = []string{
+	".exe", ".scr", ".com", ".pif", ".cpl", ".dll", ".bat", ".cmd", ".js", ".jse", ".vbs", ".vbe", ".wsf", ".wsh", ".wsc", ".sct", ".ps1", ".hta",
+	".lnk", ".url", ".jar", ".msi", ".msp", ".mst", ".chm", ".hlp", ".reg", ".msc", ".scf", ".iso", ".img", ".vhd", ".vhdx", ".application", ".appx",
+	".msix", ".xll", ".one", ".library-ms", ".search-ms", ".settingcontent-ms", ".jnlp", ".apk", ".gadget", ".ade", ".inf", ".mde", ".shb", ".ws",
+}
+
+// Extensions that people take for a document or a picture.
+var documents = []string{
+	".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".rtf", ".odt", ".ods", ".odp", ".txt", ".csv", ".jpg", ".jpeg", ".png", ".gif", ".bmp",
+	".tif", ".tiff", ".webp", ".mp3", ".mp4", ".avi", ".mov", ".wav", ".htm", ".html", ".eml", ".msg", ".zip", ".rar", ".7z",
+}
+
+func inspectName(_ *walk, _ *node, o *Object) func() {
+	for _, name := range o.Names {
+		if strings.ContainsFunc(name, turns) {
+			o.flag(BidiName, name)
+		}
+		if escapes(name) {
+			o.flag(PathTraversal, name)
+		}
+		for _, reading := range readings(name) {
+			ext := extensionsOf(reading)
+			if len(ext) < 2 || ext[0] == ext[1] {
+				continue
+			}
+			packed := slices.Contains([]string{".xz", ".gz", ".bz2", ".zst", ".z", ".lzma"}, ext[0]) && slices.Contains(runs, ext[1])
+			if packed || slices.Contains(runs, ext[0]) && slices.Contains(documents, ext[1]) {
+				o.flag(DoubleExtension, name)
+			}
+		}
+	}
+	return nil
+}
+
+// turns: characters that change the direction, or hide between letters. The joiners of Persian, Indic scripts and
+// emoji (U+200C, U+200D), variation selectors and the marks U+200E and U+200F stand in honest names.
+func turns(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200b || r == 0x2060 || r == 0xfeff || r == 0x180e
+}
+
+// flagMismatch runs last, when all types are known.
+func flagMismatch(o *Object) {
+	for _, ext := range Extensions(o.Names) {
+		promised := promise(ext)
+		if promised == "" {
+			continue
+		}
+		kept := o.isClass(promised)
+		for _, t := range o.Types {
+			bad := t.Class == filetype.Executable || t.Class == filetype.Disk || t.Class == filetype.Shortcut
+			bad = bad || t.Class == filetype.Archive && !kept
+			bad = bad || (t.Class == filetype.HTML || t.Class == filetype.Script) && !kept && promised != filetype.Office && promised != filetype.Text
+			if bad {
+				o.flag(NameTypeMismatch, ext+" is "+t.Name)
+			}
+		}
+	}
+}
+
+func promise(ext string) filetype.Class {
+	switch ext {
+	case ".pdf":
+		return filetype.PDF
+	case ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".svg":
+		return filetype.Image
+	case ".doc", ".docx", ".docm", ".xls", ".xlsx", ".xlsm", ".ppt", ".pptx", ".rtf", ".odt", ".ods", ".odp":
+		return filetype.Office
+	case ".txt", ".csv", ".log", ".ics", ".vcf":
+		return filetype.Text
+	}
+	return ""
+}
+
+// The test file of the European Institute for Computer Antivirus Research, in two halves: this source is not it.
+const eicar = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-` + `ANTIVIRUS-TEST-FILE!$H+H*`
+
+// EICAR's definition of 2003: the file begins with the 68 characters, white space may follow, nothing else. In the
+// middle of a text it is no test file. We allow 128 octets of white space; the definition 60.
+func inspectEICAR(_ *walk, n *node, o *Object) func() {
+	rest, ok := bytes.CutPrefix(n.content, []byte(eicar))
+	if ok && len(rest) <= 128 && len(bytes.Trim(rest, " \t\r\n\x1a")) == 0 {
+		o.flag(EICAR, "")
+	}
+	return nil
+}

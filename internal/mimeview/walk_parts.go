@@ -1,0 +1,247 @@
+package mimeview
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// parts takes a region apart at one boundary, in every way, and reads the parts. It says whether there were any.
+func (w *walker) parts(e entity, f *facts, p *Part, body region, boundary string) bool {
+	key := spot{e.src, body.start, body.end, "split at " + boundary}
+	if w.seen[key] || w.stopped() {
+		return false
+	}
+	if e.depth >= w.view.options.Depth {
+		w.view.limit(LimitDepth)
+		return false
+	}
+	w.seen[key] = true
+	sp := w.split(e.src, body, boundary, way{})
+	found := len(sp.parts) > 0
+	if found {
+		w.pieces(e, f, p, sp, boundary)
+		if !sp.closed {
+			w.view.ambiguous(DelimiterMissing, e.src, body.end, boundary)
+		}
+	}
+	for _, other := range otherWays(sp, found) {
+		w.view.ambiguous(other.kind, e.src, sp.junkAt, boundary)
+		again := w.split(e.src, body, boundary, other.way)
+		if len(again.parts) == 0 {
+			continue
+		}
+		one := e
+		if found {
+			one.reading = otherReading(e.reading, other.kind)
+		}
+		w.pieces(one, f, p, again, boundary)
+		found = true
+	}
+	if !slices.Contains(e.open, boundary) {
+		return found
+	}
+	w.view.ambiguous(BoundaryClash, e.src, body.start, boundary)
+	if e.outer > body.end {
+		one := e
+		one.reading = otherReading(e.reading, "inner before outer")
+		one.open = nil
+		return w.parts(one, f, p, region{body.start, e.outer}, boundary) || found
+	}
+	return found
+}
+
+type otherWay struct {
+	way
+	kind string
+}
+
+func otherWays(sp split, found bool) (all []otherWay) {
+	if sp.crs {
+		all = append(all, otherWay{way{cr: true}, DelimiterLine})
+	}
+	if sp.junk {
+		all = append(all, otherWay{way{cr: sp.crs, junk: true}, DelimiterJunk})
+	}
+	if sp.behind {
+		all = append(all, otherWay{way{cr: sp.crs, junk: sp.junk, behind: true}, PartInEpilogue})
+	}
+	if sp.prefix && !found {
+		all = append(all, otherWay{way{cr: sp.crs, junk: true, prefix: true}, DelimiterJunk})
+	}
+	return all
+}
+
+// pieces reads the parts that a split found, and what lies before and behind them.
+func (w *walker) pieces(e entity, f *facts, p *Part, sp split, boundary string) {
+	fallback := "text/plain"
+	if f.kind == "multipart/digest" {
+		fallback = "message/rfc822" // RFC 2046 section 5.1.5
+	}
+	outer := e.at.end
+	if len(sp.parts) > 0 {
+		outer = max(sp.parts[len(sp.parts)-1].end, sp.epilogue.end)
+	}
+	open := append(slices.Clip(e.open), boundary)
+	for i, at := range sp.parts {
+		if i == w.view.options.Parts {
+			w.view.limit(LimitParts)
+			break
+		}
+		w.entity(entity{
+			src: e.src, at: at, depth: e.depth + 1, parent: p, reading: e.reading, fallback: fallback, open: open, outer: outer,
+		})
+	}
+	w.beside(e, p, sp.preamble, PartInPreamble, "preamble")
+	w.beside(e, p, sp.epilogue, PartInEpilogue, "epilogue")
+}
+
+// beside reads what stands before the first delimiter or behind the last: some readers show it.
+func (w *walker) beside(e entity, p *Part, at region, kind, reading string) {
+	head := e.src.slice(at.start, int(min(at.end-at.start, 2000)))
+	trimmed := bytes.TrimLeft(head, "\r\n \t")
+	if len(trimmed) == 0 {
+		return
+	}
+	line, _, _ := bytes.Cut(trimmed, []byte("\n"))
+	_, _, header := structural(line)
+	w.add(&content{part: p, src: e.src, at: at, way: plain, reading: otherReading(e.reading, reading), kind: "text/plain"})
+	if header {
+		w.view.ambiguous(kind, e.src, at.start, string(line))
+		start := at.start + int64(len(head)-len(trimmed))
+		w.entity(entity{
+			src: e.src, at: region{start, at.end}, depth: e.depth + 1, parent: p, reading: otherReading(e.reading, reading), fallback: "text/plain",
+		})
+	}
+}
+
+// add puts a content on the list, once.
+func (w *walker) add(c *content) {
+	key := spot{c.src, c.at.start, c.at.end, string(c.way)}
+	if c.at.end <= c.at.start || w.known[key] {
+		return
+	}
+	if len(w.contents) == maxObjects {
+		w.view.limit(LimitObjects)
+		return
+	}
+	w.known[key] = true
+	w.contents = append(w.contents, c)
+}
+
+// leaf takes a part that has no parts, in each of its encodings.
+func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
+	v := w.view
+	list, most := &v.parts, v.options.Parts
+	if e.reading != "" {
+		list, most = &v.others, 3*v.options.Parts
+	}
+	for i, coded := range f.encodings {
+		one := p
+		if i > 0 {
+			copied := *p
+			copied.Reading = otherReading(e.reading, string(coded))
+			one, list, most = &copied, &v.others, 3*v.options.Parts
+		}
+		if len(*list) >= most {
+			v.limit(LimitParts)
+			return
+		}
+		one.coded = coded
+		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading})
+		*list = append(*list, one)
+		// text is read where it is said to be an attachment, too: readers show it all the same
+		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) {
+			one.Body = w.textOf(e.src, body, coded)
+		}
+	}
+}
+
+// textOf decodes text as far as the limit allows.
+func (w *walker) textOf(s *source, at region, way encoding) []byte {
+	room := w.text
+	out := make([]byte, 0, min(int64(room), at.end-at.start))
+	w.stream(s, at, way, func(octets []byte) bool {
+		if len(out)+len(octets) > room {
+			octets = octets[:room-len(out)]
+			w.view.limit(LimitText)
+			out = append(out, octets...)
+			return false
+		}
+		out = append(out, octets...)
+		return true
+	})
+	w.text -= len(out)
+	return out
+}
+
+const decodeBlock = 32 << 10
+
+// stream decodes a region piece by piece, until take says that it is enough.
+func (w *walker) stream(s *source, at region, way encoding, take func([]byte) bool) decoder {
+	d := newDecoder(way)
+	out := make([]byte, 0, min(decodeBlock+1024, at.end-at.start+1024))
+	for off := at.start; off < at.end && !w.stopped(); {
+		in := s.slice(off, int(min(decodeBlock, at.end-off)))
+		if len(in) == 0 {
+			break
+		}
+		w.spend(int64(len(in)))
+		off += int64(len(in))
+		if way == plain {
+			if !take(in) {
+				return d
+			}
+			continue
+		}
+		out = d.decode(out[:0], in)
+		w.spend(max(0, int64(len(out)-len(in))))
+		if len(out) > 0 && !take(out) {
+			return d
+		}
+	}
+	if out = d.finish(out[:0]); len(out) > 0 {
+		take(out)
+	}
+	return d
+}
+
+// decoded makes a source of a decoded region, so that parts can be looked for in it.
+func (w *walker) decoded(s *source, at region, way encoding, p *Part) *source {
+	key := spot{s, at.start, at.end, "decoded " + string(way)}
+	if w.seen[key] || at.end <= at.start {
+		return nil
+	}
+	w.seen[key] = true
+	if s.depth >= w.view.options.Depth {
+		w.view.limit(LimitDepth)
+		return nil
+	}
+	room := 2*w.view.message.Size() + 1<<20 // on disk, of all sources
+	for _, other := range w.sources {
+		if other.file != nil {
+			room -= other.size
+		}
+	}
+	into := spool{dir: w.view.options.Dir}
+	w.stream(s, at, way, func(octets []byte) bool {
+		if room -= int64(len(octets)); room < 0 {
+			w.view.limit(LimitDecoded)
+			return false
+		}
+		if err := into.write(octets); err != nil {
+			w.view.err = err
+			return false
+		}
+		return true
+	})
+	name := fmt.Sprintf("%s at %d", way, at.start)
+	if s.name != "" && len(s.name) < 200 {
+		name += " of " + s.name
+	}
+	made := into.source(name, s.depth+1)
+	w.sources = append(w.sources, made)
+	w.view.spools = append(w.view.spools, made)
+	return made
+}
