@@ -1,0 +1,177 @@
+package state
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	lookEvery = time.Second
+	patience  = 5                    // a question in the background may take so many time-outs
+	steady    = 10                   // looks in a row that make an outage a new one, not the old one again
+	wary      = 16                   // the most good looks in a row that are asked of a server that comes and goes
+	shortLoss = time.Hour            // for how long the shadow counts after an outage
+	longLoss  = 366 * 24 * time.Hour // and if Redis came back empty
+)
+
+// outage knows whether Redis is away. Any call may begin one, only the watch ends it.
+type outage struct {
+	away  atomic.Bool
+	mu    sync.Mutex
+	since time.Time
+	why   string
+	key   string // whose question was not answered: in a cluster, others may be
+	news  chan struct{}
+
+	// of the watch alone
+	told       bool
+	good, want int // good looks in a row; how many an end takes
+}
+
+func (o *outage) begin(key string, why error, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.away.Load() {
+		return
+	}
+	o.since, o.why, o.key = now, printable(why.Error()), key
+	o.away.Store(true)
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outage) end(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.since, o.why, o.key = now, "", ""
+	o.away.Store(false)
+}
+
+func (o *outage) now() (away bool, since time.Time, why string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.away.Load(), o.since, o.why
+}
+
+// printable is a server's text for the log.
+func printable(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return '?'
+		}
+		return c
+	}, s)
+	if len(s) > 200 {
+		s = strings.ToValidUTF8(s[:200], "")
+	}
+	return s
+}
+
+// watch looks after Redis once a second, whether or not anybody asks.
+func (r *shared) watch() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.stopped.Done():
+			return
+		case <-r.outage.news:
+		case <-tick.C:
+			r.look()
+		}
+		r.tell()
+	}
+}
+
+// look puts a small write to Redis, for a server that reads but does not write is away for us. When it is back, what is
+// owed is settled first, and then it is asked again.
+func (r *shared) look() {
+	o := &r.outage
+	away := o.away.Load()
+	ctx, cancel := context.WithTimeout(r.stopped, patience*r.timeout)
+	err := r.probe(ctx)
+	cancel()
+	switch {
+	case r.stopped.Err() != nil:
+		return
+	case err != nil:
+		if !away {
+			o.begin("", err, r.local.clock())
+		}
+		if o.good < steady {
+			o.want = min(max(1, o.want*2), wary)
+		} else {
+			o.want = 1
+		}
+		o.good = 0
+		return
+	}
+	o.good++
+	if !away {
+		r.settleSoon()
+		return
+	}
+	if o.good >= o.want && r.settleSoon() && r.returned() {
+		o.end(r.local.clock())
+	}
+}
+
+func (r *shared) probe(ctx context.Context) error {
+	r.outage.mu.Lock()
+	key := r.outage.key
+	r.outage.mu.Unlock()
+	err := r.client.Set(ctx, r.name('p', "probe"), "", time.Minute).Err()
+	if err == nil && key != "" {
+		err = r.client.Set(ctx, r.name('p', key), "", time.Minute).Err() // the same slot, if the key has a tag
+	}
+	return err
+}
+
+// tell says once what has changed.
+func (r *shared) tell() {
+	away, _, why := r.outage.now()
+	if away == r.outage.told {
+		return
+	}
+	r.outage.told = away
+	if away {
+		r.log.Error("state: redis is away, counting in this node's own memory", "error", why)
+	} else {
+		r.log.Info("state: redis is back, what was counted here is merged")
+	}
+	if r.alarm != nil {
+		r.alarm(away, why)
+	}
+}
+
+// returned is called before Redis is asked again. A server that comes back may lack what it was told last, or all: a
+// marker that was made anew says so. So for a while (or for good) the shadow's knowledge counts where it is more.
+func (r *shared) returned() bool {
+	ctx, cancel := context.WithTimeout(r.stopped, patience*r.timeout)
+	defer cancel()
+	mine := r.local.clock().UTC().Format(time.RFC3339Nano)
+	name := r.name('p', "born")
+	if err := r.client.SetNX(ctx, name, mine, 0).Err(); err != nil {
+		return false
+	}
+	born, err := r.client.Get(ctx, name).Result()
+	if err != nil && err != redis.Nil {
+		return false
+	}
+	loss := shortLoss
+	if r.born != "" && r.born != born {
+		loss = longLoss
+		r.log.Warn("state: redis came back without what it knew; what this node knows is brought back as it is asked for")
+	}
+	r.born = born
+	r.trust.Store(max(r.trust.Load(), later(r.local.now(), loss)))
+	return true
+}

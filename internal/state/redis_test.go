@@ -1,0 +1,104 @@
+package state_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"postern/internal/state"
+	"postern/internal/state/redistest"
+)
+
+func openRedis(t testing.TB, o state.RedisOptions) *state.State {
+	t.Helper()
+	s, err := state.NewRedis(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// eventually waits for what takes some looks of the watch.
+func eventually(t testing.TB, most time.Duration, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("not so after %v: %s", most, what)
+}
+
+func TestRedis(t *testing.T) {
+	server := redistest.Start(t)
+	contract(t, func(t *testing.T, now func() time.Time) *state.State {
+		return openRedis(t, state.RedisOptions{Addresses: []string{server.Addr}, Now: now})
+	}, func() {})
+}
+
+// The contract holds for two nodes that take turns: what one is told the other knows.
+func TestRedisOfTwoNodes(t *testing.T) {
+	server := redistest.Start(t)
+	var nodes [2]*state.State
+	var s state.State
+	turn := 0
+	contract(t, func(t *testing.T, now func() time.Time) *state.State {
+		for i := range nodes {
+			nodes[i] = openRedis(t, state.RedisOptions{Addresses: []string{server.Addr}, Now: now})
+		}
+		s = *nodes[0]
+		return &s
+	}, func() {
+		turn++
+		s = *nodes[turn%2]
+	})
+}
+
+func TestSentinel(t *testing.T) {
+	watched := redistest.StartWatched(t)
+	var s *state.State
+	var once sync.Once
+	contract(t, func(t *testing.T, now func() time.Time) *state.State {
+		s = openRedis(t, state.RedisOptions{Addresses: watched.Sentinels, Master: watched.Name, Now: now})
+		if s.Health().Degraded {
+			t.Fatal(s.Health().Why)
+		}
+		return s
+	}, func() { once.Do(watched.Servers[0].Kill) }) // in the middle of the first part; the others run on as it fails over
+	eventually(t, 30*time.Second, "a replica has become the master and is used", func() bool { return !s.Health().Degraded })
+}
+
+func TestCluster(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	var s *state.State
+	var once sync.Once
+	contract(t, func(t *testing.T, now func() time.Time) *state.State {
+		s = openRedis(t, state.RedisOptions{Addresses: cluster.Addrs(), Cluster: true, Now: now})
+		return s
+	}, func() {
+		once.Do(func() {
+			key := state.Key("rate", "192.0.2.1") // the contract's first: its slot moves
+			r := state.Rate{Count: 1, Per: time.Hour, Burst: 10}
+			n := 0
+			cluster.MoveSlotOf(key, func() {
+				for range 3 {
+					if ok, _ := s.Take(t.Context(), "x"+key, r, 1); ok {
+						n++
+					}
+				}
+			})
+			for range 10 {
+				if ok, _ := s.Take(t.Context(), "x"+key, r, 1); ok {
+					n++
+				}
+			}
+			if n != 10 {
+				t.Errorf("%d of a burst of 10 let through while the slot moved", n)
+			}
+			if h := s.Health(); h.Degraded {
+				t.Errorf("a slot that moves is no outage: %s", h.Why)
+			}
+		})
+	})
+}
