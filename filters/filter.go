@@ -7,11 +7,13 @@ package filters
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/state"
 )
 
 // Finding is a fact, mail.Finding.
@@ -63,6 +65,10 @@ type Env struct {
 	DNS *dns.Resolver
 	Log *slog.Logger
 	Now func() time.Time
+	// State is what outlives a transaction.
+	State *state.State
+	// ASN gives the autonomous system of an address; it is nil without a database.
+	ASN func(netip.Addr) (number uint32, name string)
 	// Hostname is the gateway's name, Local says whether a domain is one of ours.
 	Hostname string
 	Local    func(domain string) bool

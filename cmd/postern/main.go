@@ -44,6 +44,11 @@ type cli struct {
 	Quarantine quarantineCommand `cmd:"" help:"Held mail: list, show, release, delete."`
 	Queue      queueCommand      `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
 	Ledger     ledgerCommand     `cmd:"" help:"Search the record of everything."`
+	Bans       bansCommand       `cmd:"" help:"Who is kept out for guessing passwords: list, lift."`
+	Greylist   greylistCommand   `cmd:"" help:"Who was asked to come again: list, let in."`
+	Frozen     frozenCommand     `cmd:"" help:"Users whose sending was stopped: list, thaw."`
+	DNSLists   dnslistsCommand   `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
+	Memory     memoryCommand     `cmd:"" help:"Where the gateway remembers clients."`
 	Config     configCommand     `cmd:"" help:"Check the configuration, or show the one in effect."`
 	Rules      rulesCommand      `cmd:"" help:"The content rules: lint, test."`
 	SPF        spfCommand        `cmd:"" name:"spf" help:"One SPF check by itself."`

@@ -1,4 +1,5 @@
-// Package admin is the console: for now pages that only show. It knows nothing of the house but what it is given.
+// Package admin is the console, and the interface by which the CLI asks the running gateway. It knows nothing of the
+// house but what it is given.
 package admin
 
 import (
@@ -10,6 +11,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"postern/filters"
 )
 
 //go:embed page.html
@@ -46,20 +49,43 @@ type page struct {
 	Host, Query, ID, Text string
 	Numbers               []Number
 	Messages              []Message
+
+	Tabs               []tab
+	Shelf, Title, Help string
+	Rows               []filters.Kept
+	Verbs              []string
+}
+
+// Options are what the console is made of.
+type Options struct {
+	// Host is the gateway's name.
+	Host    string
+	House   House
+	Shelves Shelves
+	// Password is that of the user "admin". Without one everybody may look, and nobody can change anything.
+	Password string
+	// Guard keeps out who guesses it, nil for nobody.
+	Guard Guard
+	Log   *slog.Logger
 }
 
 // Handler makes the console. Everything from outside is escaped by html/template, and the pages run no script and load
 // nothing.
-func Handler(host string, h House, log *slog.Logger) (http.Handler, error) {
+func Handler(o Options) (http.Handler, error) {
+	if o.Shelves == nil {
+		o.Shelves = func() map[string]filters.Shelf { return nil }
+	}
 	t, err := template.ParseFS(pages, "page.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	c := &console{host, h, t, log}
+	c := &console{o, t}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.overview)
 	mux.HandleFunc("GET /message/{id}", c.message)
-	return guarded(mux), nil
+	mux.HandleFunc("GET /shelf/{name}", c.shelf)
+	mux.HandleFunc("POST /shelf/{name}/{verb}", c.correct)
+	return guarded(c.login(mux)), nil
 }
 
 // guarded sets the headers that keep a page with hostile text in it harmless.
@@ -75,28 +101,26 @@ func guarded(next http.Handler) http.Handler {
 }
 
 type console struct {
-	host     string
-	house    House
+	Options
 	template *template.Template
-	log      *slog.Logger
 }
 
 // rows is how many messages one page shows.
 const rows = 100
 
 func (c *console) overview(w http.ResponseWriter, r *http.Request) {
-	p := page{Host: c.host, Query: r.URL.Query().Get("q")}
+	p := page{Host: c.Host, Query: r.URL.Query().Get("q"), Tabs: c.tabs("")}
 	var err error
-	if p.Numbers, err = c.house.Numbers(r.Context()); err == nil {
-		p.Messages, err = c.house.Messages(r.Context(), p.Query, rows)
+	if p.Numbers, err = c.House.Numbers(r.Context()); err == nil {
+		p.Messages, err = c.House.Messages(r.Context(), p.Query, rows)
 	}
 	c.show(w, p, err)
 }
 
 func (c *console) message(w http.ResponseWriter, r *http.Request) {
-	p := page{Host: c.host, ID: r.PathValue("id")}
+	p := page{Host: c.Host, ID: r.PathValue("id"), Tabs: c.tabs("")}
 	var err error
-	p.Text, err = c.house.Explain(r.Context(), p.ID)
+	p.Text, err = c.House.Explain(r.Context(), p.ID)
 	if errors.Is(err, ErrUnknown) {
 		http.Error(w, "no such record", http.StatusNotFound)
 		return
@@ -106,12 +130,12 @@ func (c *console) message(w http.ResponseWriter, r *http.Request) {
 
 func (c *console) show(w http.ResponseWriter, p page, err error) {
 	if err != nil {
-		c.log.Error("console", "error", err)
+		c.Log.Error("console", "error", err)
 		http.Error(w, "something went wrong, the log has the cause", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if err := c.template.Execute(w, p); err != nil {
-		c.log.Error("console", "error", err) // the client is gone
+		c.Log.Error("console", "error", err) // the client is gone
 	}
 }

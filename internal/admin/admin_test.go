@@ -31,7 +31,7 @@ func (house) Explain(_ context.Context, id string) (string, error) {
 
 func get(t *testing.T, path string) (int, string, http.Header) {
 	t.Helper()
-	h, err := Handler("gw.test", house{}, slog.New(slog.DiscardHandler))
+	h, err := Handler(Options{Host: "gw.test", House: house{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ type Config struct {
 	Recipients Recipients                `toml:"recipients"`
 	Geo        Geo                       `toml:"geo"`
 	Metrics    Endpoint                  `toml:"metrics"`
-	Console    Endpoint                  `toml:"console"`
+	Console    Console                   `toml:"console"`
 	Scan       Endpoint                  `toml:"scan"`
 	Log        Log                       `toml:"log"`
 
@@ -213,6 +213,12 @@ type Database struct {
 	URL string `toml:"url" show:"hidden"`
 }
 
+// Console is the admin's console. Without a password it only shows.
+type Console struct {
+	Listen       Listen `toml:"listen"`
+	PasswordFile string `toml:"password_file"`
+}
+
 // Endpoint is an HTTP server of ours, off without an address.
 type Endpoint struct {
 	Listen Listen `toml:"listen"`
@@ -362,7 +368,7 @@ func orElse(s *string, value string) {
 func (c *Config) anchor(dir string) {
 	paths := []*string{&c.DataDir, &c.Policy.File, &c.Rules.Dir, &c.Outbound.CAFile, &c.Outbound.PasswordFile,
 		&c.State.PasswordFile, &c.State.SentinelPasswordFile, &c.State.CAFile, &c.Recipients.List, &c.Recipients.LDAP.CAFile,
-		&c.Recipients.LDAP.PasswordFile, &c.Geo.ASN}
+		&c.Recipients.LDAP.PasswordFile, &c.Geo.ASN, &c.Console.PasswordFile}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Cert, &c.TLS.Certificates[i].Key)
 	}

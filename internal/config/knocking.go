@@ -103,6 +103,7 @@ func (k *checker) knocking() {
 	k.readable("recipients.list", k.c.Recipients.List)
 	k.ldap(&k.c.Recipients.LDAP)
 	k.readable("geo.asn", k.c.Geo.ASN)
+	k.readable("console.password_file", k.c.Console.PasswordFile)
 }
 
 func (k *checker) ldap(l *LDAP) {

@@ -52,6 +52,10 @@ type Options struct {
 	// V4Bits (default 32) or V6Bits (default 64).
 	MaxConnections, MaxPerNetwork int
 	V4Bits, V6Bits                int
+	// Reserve (default 20) is the share of MaxConnections in percent that is kept for clients that Known knows as good:
+	// they still get in when others fill the rest. Without Known there is none.
+	Reserve int
+	Known   func(client netip.Addr) bool
 	// Timeout (default 30 s) is for the PROXY header and for the TLS handshake.
 	Timeout time.Duration
 	// Banned says whether a client may not come in at all.
@@ -121,6 +125,7 @@ func (o *Options) defaults() {
 	}
 	set(&o.MaxConnections, 1000)
 	set(&o.MaxPerNetwork, 50)
+	set(&o.Reserve, 20)
 	set(&o.V4Bits, 32)
 	set(&o.V6Bits, 64)
 	o.V4Bits, o.V6Bits = min(o.V4Bits, 32), min(o.V6Bits, 128)
@@ -228,6 +233,10 @@ func (l *Listener) enter(c *Conn) Reason {
 		return Banned
 	}
 	network := l.network(addr)
+	if l.Pressed() && !l.Known(addr) {
+		l.tooMany.Add(1)
+		return TooMany
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.networks[network] >= l.MaxPerNetwork {
@@ -237,6 +246,16 @@ func (l *Listener) enter(c *Conn) Reason {
 	l.networks[network]++
 	c.network = network
 	return ""
+}
+
+// Pressed says whether only clients that are known as good are let in, because the others fill their share.
+func (l *Listener) Pressed() bool {
+	if l.Known == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns) > l.MaxConnections*(100-l.Reserve)/100
 }
 
 func (l *Listener) network(addr netip.Addr) netip.Prefix {

@@ -55,7 +55,19 @@ func (c *session) auth(args string) {
 func (c *session) login(user, password string) {
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 	defer cancel()
-	ok, err := c.opt.Login(ctx, user, password)
+	guard, client := c.opt.Guard, c.mail.Client
+	ok, err := false, error(nil)
+	admitted := guard == nil || guard.Admit(ctx, client, user)
+	if admitted { // who is not hears the same, after the same time
+		ok, err = c.opt.Login(ctx, user, password)
+	}
+	if guard != nil && admitted && err == nil {
+		if ok {
+			guard.Passed(ctx, client, user)
+		} else {
+			guard.Failed(ctx, client, user, password)
+		}
+	}
 	switch {
 	case err != nil:
 		c.server.log.Error("login could not be checked", "id", c.mail.ID, "error", err)

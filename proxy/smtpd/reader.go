@@ -29,6 +29,9 @@ type reader struct {
 	// none. Together they stop a client that sends one octet now and then.
 	idle time.Duration
 	cap  time.Time
+	// pressed says that connections are scarce: a wait is then no longer than hurry. It may be nil.
+	pressed func() bool
+	hurry   time.Duration
 	// over says that the session is to end: no read waits any more. It may be nil.
 	over func() bool
 	// now is the clock.
@@ -56,21 +59,37 @@ func (r *reader) fill() error {
 	if !r.cap.IsZero() && r.cap.Before(deadline) {
 		deadline = r.cap
 	}
+	for {
+		look := deadline
+		if r.pressed != nil { // while it waits it looks up now and then
+			if soon := r.now().Add(r.hurry); soon.Before(look) {
+				look = soon
+			}
+		}
+		n, err := r.read(look)
+		if n > 0 {
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !look.Before(deadline) || r.pressed() || r.over != nil && r.over() {
+			return err
+		}
+	}
+}
+
+// read waits until a deadline once.
+func (r *reader) read(deadline time.Time) (int, error) {
 	if err := r.conn.SetReadDeadline(deadline); err != nil {
-		return err
+		return 0, err
 	}
 	if r.over != nil && r.over() {
-		return os.ErrDeadlineExceeded
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := r.conn.Read(r.buf[r.w:])
 	r.w += n
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
+	if n == 0 && err == nil {
 		err = io.ErrNoProgress
 	}
-	return err
+	return n, err
 }
 
 // line reads a command line of up to limit octets and gives it without its CRLF. A longer one is read to its end and

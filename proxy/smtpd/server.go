@@ -37,6 +37,8 @@ type Options struct {
 	Submission bool
 	// Login verifies a password; nil if the door has no AUTH. An error means that nobody could be asked.
 	Login func(ctx context.Context, user, password string) (bool, error)
+	// Guard keeps out who guesses passwords, nil for nobody.
+	Guard Guard
 	// AuthInClear allows AUTH without TLS.
 	AuthInClear bool
 	// XClient are the networks whose clients may claim another address by XCLIENT, Trusted those whose clients may send
@@ -52,6 +54,9 @@ type Options struct {
 	// what has arrived, by one second for each MinRate octets.
 	Idle, Total, MessageTime time.Duration
 	MinRate                  int64
+	// Pressed says whether connections are scarce, nil for never: nobody waits longer than Hurry then.
+	Pressed func() bool
+	Hurry   time.Duration
 	// NormaliseLines lets messages with bare CR, bare LF or NUL in, normalised. They are refused otherwise.
 	NormaliseLines bool
 	// ReportEarlyInput makes input before our reply a finding only. The connection is ended otherwise.
@@ -72,6 +77,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	set(&o.Idle, 5*time.Minute)
+	set(&o.Hurry, 15*time.Second)
 	set(&o.Total, 2*time.Hour)
 	set(&o.MessageTime, 5*time.Minute)
 	if o.MinRate == 0 {
@@ -90,6 +96,14 @@ func (o Options) withDefaults() Options {
 		o.MaxCommands = 100
 	}
 	return o
+}
+
+// Guard knows who guesses passwords. It is shared by all doors.
+type Guard interface {
+	// Admit says whether a login is looked at at all.
+	Admit(ctx context.Context, client netip.Addr, user string) bool
+	Passed(ctx context.Context, client netip.Addr, user string)
+	Failed(ctx context.Context, client netip.Addr, user, password string)
 }
 
 // Server is one door. It is safe for use by many goroutines.
@@ -180,7 +194,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 func (s *Server) newSession(ctx context.Context, conn net.Conn, peer Peer) *session {
 	return &session{server: s, opt: &s.opt, ctx: ctx, conn: conn, raw: conn, mail: s.newMail(peer),
-		caller: peer.Client.Addr(), clientPort: peer.Client.Port(), in: newReader(conn, s.opt.Idle)}
+		caller: peer.Client.Addr(), clientPort: peer.Client.Port(), in: s.newReader(conn)}
 }
 
 func (s *Server) newMail(peer Peer) *mail.Session {
@@ -191,6 +205,12 @@ func (s *Server) newMail(peer Peer) *mail.Session {
 	}
 	m.Trusted = contains(s.opt.Trusted, m.Client)
 	return m
+}
+
+func (s *Server) newReader(conn net.Conn) *reader {
+	r := newReader(conn, s.opt.Idle)
+	r.pressed, r.hurry = s.opt.Pressed, s.opt.Hurry
+	return r
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

@@ -346,7 +346,7 @@ func (c *session) handshake() bool {
 	c.mail.TLS = &state
 	c.conn = t
 	limit := c.in.cap
-	c.in = newReader(t, c.opt.Idle)
+	c.in = c.server.newReader(t)
 	c.in.cap, c.in.over = limit, c.over
 	return true
 }

@@ -34,6 +34,7 @@ func (h *House) doorOptions(d config.Door) smtpd.Options {
 		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),
 		NormaliseLines: s.BareNewline == "normalise", ReportEarlyInput: s.EarlyInput == "report", SpoolDir: h.dir("spool"),
 	}
+	o.Tarpit, o.Guard = time.Duration(s.Tarpit), h.bans
 	e := d.Extensions
 	o.Extensions = smtpd.Extensions{
 		Size: e.Size.On(), EightBitMIME: e.EightBitMIME.On(), SMTPUTF8: e.SMTPUTF8.On(), Pipelining: e.Pipelining.On(),

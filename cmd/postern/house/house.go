@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/config"
@@ -35,16 +36,19 @@ type House struct {
 	Quarantine *quarantine.Quarantine
 	Queue      *queue.Queue
 	Relay      *relay.Relay
-	Judge      *Judge
 
+	judge        atomic.Pointer[Judge]
 	cfg          *config.Config
 	out          Outside
 	certificates *listen.Certificates
 	acme         *listen.ACME
 	doors        []*door
 	webs         []*web
+	control      *web // nil before Listen
+	bans         *listen.Bans
 	reports      *reports // nil if none are sent
 	started      time.Time
+	closing      sync.Once
 	stop         context.CancelFunc
 	running      sync.WaitGroup
 }
@@ -63,10 +67,16 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 			return nil, fmt.Errorf("data_dir: %w: make it, or name another one with data_dir", err)
 		}
 	}
-	if h.Judge, err = NewJudge(cfg, h.out); err != nil {
+	if h.out.State, err = openState(cfg, h.out); err != nil {
 		return nil, err
 	}
-	for _, p := range h.Judge.Problems {
+	h.bans = newBans(cfg, h.out)
+	judge, err := NewJudge(cfg, h.out)
+	if err != nil {
+		return nil, err
+	}
+	h.judge.Store(judge)
+	for _, p := range judge.Problems {
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
 	if h.Ledger, err = ledger.Open(cfg.LedgerFile(), h.out.Log); err != nil {
@@ -85,7 +95,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.reports, err = openReports(cfg, h.out, h.Judge.DNS, h.Queue); err != nil {
+	if h.reports, err = openReports(cfg, h.out, judge.DNS, h.Queue); err != nil {
 		return nil, err
 	}
 	h.Gateway = &proxy.Gateway{
@@ -99,7 +109,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.reports != nil {
 		h.Gateway.Witness = h.reports
 	}
-	h.Gateway.Use(setup(cfg, h.Judge))
+	h.Gateway.Use(setup(cfg, judge))
 	return h, h.finishReleases()
 }
 
@@ -178,7 +188,7 @@ func (h *House) Reload(cfg *config.Config) error {
 	if err := h.certificates.Reload(); err != nil {
 		return err
 	}
-	h.Judge = j
+	h.judge.Store(j)
 	h.Gateway.Use(setup(cfg, j))
 	return nil
 }
@@ -196,6 +206,9 @@ func (h *House) Listen(ctx context.Context) error {
 		h.doors = append(h.doors, opened)
 	}
 	if err := h.openWeb(); err != nil {
+		return err
+	}
+	if err := h.openControl(); err != nil {
 		return err
 	}
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -246,7 +259,9 @@ func (h *House) report(ctx context.Context) {
 }
 
 // Close lets what is under way finish for a while, then ends everything.
-func (h *House) Close() {
+func (h *House) Close() { h.closing.Do(h.close) }
+
+func (h *House) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var doors sync.WaitGroup
@@ -256,6 +271,9 @@ func (h *House) Close() {
 	doors.Wait()
 	for _, w := range h.webs {
 		_ = w.server.Close() // pages that are being loaded are cut off
+	}
+	if h.control != nil {
+		_ = h.control.server.Close()
 	}
 	h.stop()
 	h.running.Wait()
@@ -277,6 +295,9 @@ func (h *House) Close() {
 	}
 	if h.Ledger != nil {
 		err = errors.Join(err, h.Ledger.Close())
+	}
+	if h.out.State != nil {
+		err = errors.Join(err, h.out.State.Close())
 	}
 	if err != nil {
 		h.out.Log.Error("close", "error", err)
@@ -310,7 +331,11 @@ func (d *door) close(ctx context.Context) {
 }
 
 func (h *House) openDoor(d config.Door) (*door, error) {
-	server := smtpd.New(h.doorOptions(d), h.Gateway, h.out.Log)
+	opened := &door{name: d.Name}
+	options := h.doorOptions(d)
+	// asked by sessions only, which begin when the listener is there
+	options.Pressed = func() bool { return opened.listener.Pressed() }
+	server := smtpd.New(options, h.Gateway, h.out.Log)
 	peer := func(c *listen.Conn) smtpd.Peer {
 		return smtpd.Peer{Remote: c.Peer, Client: c.Client, Local: c.Local}
 	}
@@ -321,6 +346,7 @@ func (h *House) openDoor(d config.Door) (*door, error) {
 	l, err := listen.New(listen.Options{
 		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: prefixes(d.ProxyNetworks),
 		MaxConnections: limit, MaxPerNetwork: h.cfg.SMTP.MaxPerNetwork, V4Bits: 24, V6Bits: 64, Log: h.out.Log,
+		Reserve: h.cfg.SMTP.Reserve, Known: h.known, Banned: h.bans.Banned,
 		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c, peer(c)) },
 		Refuse: func(c *listen.Conn, why listen.Reason) string {
 			return server.Refusal(context.Background(), peer(c), string(why))
@@ -329,5 +355,6 @@ func (h *House) openDoor(d config.Door) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &door{d.Name, l, server}, nil
+	opened.listener, opened.server = l, server
+	return opened, nil
 }

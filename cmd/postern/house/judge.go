@@ -13,6 +13,7 @@ import (
 	"postern/filters/all"
 	"postern/internal/config"
 	"postern/internal/dns"
+	"postern/internal/state"
 	"postern/policy"
 	"postern/proxy"
 	"postern/rules"
@@ -25,6 +26,8 @@ type Outside struct {
 	Now func() time.Time
 	// Resolver replaces the configured DNS servers.
 	Resolver *dns.Resolver
+	// State is what the gateway remembers; nil is a memory of its own that begins empty.
+	State *state.State
 }
 
 func (o Outside) withDefaults() Outside {
@@ -61,8 +64,15 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 			return nil, err
 		}
 	}
+	memory := out.State
+	if memory == nil {
+		if memory, err = state.NewMemory(state.MemoryOptions{Now: out.Now, Log: out.Log}); err != nil {
+			return nil, err
+		}
+	}
 	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
-	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
+	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory,
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
 	var links []filters.Link
 	for _, spec := range j.Specs {
 		if !cfg.FilterEnabled(spec.Name, true) || contains(without, spec.Name) {

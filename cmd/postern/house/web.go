@@ -22,7 +22,12 @@ type web struct {
 
 // openWeb starts the console and the metrics, where an address is set for them.
 func (h *House) openWeb() error {
-	console, err := admin.Handler(h.cfg.Hostname, consoleHouse{h}, h.out.Log)
+	password, err := firstLine("console.password_file", h.cfg.Console.PasswordFile)
+	if err != nil {
+		return err
+	}
+	console, err := admin.Handler(admin.Options{Host: h.cfg.Hostname, House: consoleHouse{h}, Shelves: h.shelves, Password: password,
+		Guard: h.bans, Log: h.out.Log})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,83 @@
+package house_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"postern/filters"
+	"postern/internal/admin"
+)
+
+// tryLogin knocks at the staff door and gives the reply to AUTH.
+func (g *gate) tryLogin(address, user, password string) string {
+	c := g.from(address, "staff")
+	defer c.conn.Close()
+	c.say("", 220)
+	c.say("EHLO robot.example", 250)
+	c.say("STARTTLS", 220)
+	c = c.overTLS(trusting())
+	c.say("EHLO robot.example", 250)
+	return c.say("AUTH PLAIN "+plain(user, password), 0)
+}
+
+// control asks the gateway over its socket.
+func (g *gate) control(method, path string, query url.Values) (int, []filters.Kept) {
+	g.t.Helper()
+	r, err := http.NewRequest(method, "http://gateway/v1/shelf/"+path+"?"+query.Encode(), nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	resp, err := admin.Client(g.dir + "/data/control.sock").Do(r)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var rows []filters.Kept
+	if method == http.MethodGet {
+		if err := json.NewDecoder(resp.Body).Decode(&rows); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	return resp.StatusCode, rows
+}
+
+func TestWhoGuessesPasswordsIsKeptOut(t *testing.T) {
+	g := newGate(t)
+	if said := g.tryLogin("127.0.0.8", "ben@ours.test", canary); !strings.HasPrefix(said, "235 ") {
+		t.Fatal(said)
+	}
+	var robots sync.WaitGroup
+	for i := range 5 {
+		robots.Go(func() {
+			if said := g.tryLogin("127.0.0.7", "ben@ours.test", fmt.Sprint("guess", i)); !strings.HasPrefix(said, "535 5.7.8 Authentication failed") {
+				t.Error(said)
+			}
+		})
+	}
+	robots.Wait()
+	// the right password at last, and it is no use
+	if said := g.tryLogin("127.0.0.7", "ben@ours.test", canary); !strings.HasPrefix(said, "535 5.7.8 Authentication failed") {
+		t.Error(said)
+	}
+	if said := g.tryLogin("127.0.0.8", "ben@ours.test", canary); !strings.HasPrefix(said, "235 ") {
+		t.Error("the user himself is kept out: ", said)
+	}
+	_, rows := g.control("GET", "bans", nil)
+	if len(rows) != 1 || rows[0].Key != "127.0.0.7 ben@ours.test" {
+		t.Fatalf("bans: %v", rows)
+	}
+	if code, _ := g.control("POST", "bans/lift", url.Values{"key": {rows[0].Key}}); code != 204 {
+		t.Error(code)
+	}
+	if code, _ := g.control("POST", "bans/lift", url.Values{"key": {rows[0].Key}}); code != 404 {
+		t.Error("lifted twice: ", code)
+	}
+	if said := g.tryLogin("127.0.0.7", "ben@ours.test", canary); !strings.HasPrefix(said, "235 ") {
+		t.Error(said)
+	}
+}

@@ -1,0 +1,178 @@
+package house
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/internal/admin"
+	"postern/internal/config"
+	"postern/internal/state"
+	"postern/proxy/listen"
+)
+
+// openState opens what the gateway remembers: in its own memory, or shared through Redis.
+func openState(cfg *config.Config, out Outside) (*state.State, error) {
+	c := cfg.State
+	memory := state.MemoryOptions{Now: out.Now, MaxKeys: c.MaxKeys, Snapshot: filepath.Join(cfg.DataDir, "state.snapshot"), Log: out.Log}
+	if len(c.Redis) == 0 {
+		return state.NewMemory(memory)
+	}
+	o := state.RedisOptions{Master: c.Master, Cluster: c.Cluster, Username: c.User, DB: c.Database, Prefix: c.Prefix, Now: out.Now,
+		Shadow: memory, Log: out.Log}
+	for _, a := range c.Redis {
+		o.Addresses = append(o.Addresses, string(a))
+	}
+	var err error
+	if o.Password, err = firstLine("state.password_file", c.PasswordFile); err != nil {
+		return nil, err
+	}
+	if o.SentinelPassword, err = firstLine("state.sentinel_password_file", c.SentinelPasswordFile); err != nil {
+		return nil, err
+	}
+	if c.TLS {
+		if o.TLS, err = clientTLS(c.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	return state.NewRedis(o)
+}
+
+// firstLine reads a secret from a file, "" from none.
+func firstLine(key, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", key, err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimRight(line, "\r"), nil
+}
+
+// clientTLS is TLS towards a server of the admin's, whose authority is in a file or known to the system.
+func clientTLS(caFile string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form", caFile)
+	}
+	return c, nil
+}
+
+// newBans makes the bans that all doors share.
+func newBans(cfg *config.Config, out Outside) *listen.Bans {
+	b := cfg.Bans
+	return listen.NewBans(listen.BanOptions{State: out.State, Now: out.Now, Log: out.Log, Pair: b.PerUser, Client: b.PerClient,
+		Network: b.PerNetwork, Window: time.Duration(b.Window), First: time.Duration(b.First), Longest: time.Duration(b.Longest),
+		Never: prefixes(b.Never)})
+}
+
+// banShelf shows the bans to the admin.
+type banShelf struct{ bans *listen.Bans }
+
+// Verbs implements filters.Shelf.
+func (banShelf) Verbs() []string { return []string{"lift"} }
+
+// Kept implements filters.Shelf.
+func (s banShelf) Kept(ctx context.Context, most int) ([]filters.Kept, error) {
+	var rows []filters.Kept
+	for _, b := range s.bans.List(ctx, most) {
+		rows = append(rows, filters.Kept{Key: b.Who, Text: fmt.Sprintf("%s, %d times", b.Why, b.Times), Since: b.Since, Until: b.Until})
+	}
+	return rows, nil
+}
+
+// Correct implements filters.Shelf.
+func (s banShelf) Correct(ctx context.Context, verb, key string) error {
+	if verb != "lift" {
+		return filters.ErrUnknownVerb
+	}
+	if err := s.bans.Lift(ctx, key); errors.Is(err, listen.ErrNotBanned) {
+		return filters.ErrNotKept
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// memoryShelf shows where the memory is and how it fares.
+type memoryShelf struct{ state *state.State }
+
+// Verbs implements filters.Shelf.
+func (memoryShelf) Verbs() []string { return nil }
+
+// Kept implements filters.Shelf.
+func (s memoryShelf) Kept(context.Context, int) ([]filters.Kept, error) {
+	h := s.state.Health()
+	row := filters.Kept{Key: h.Backend, Text: fmt.Sprintf("%d keys on this machine", h.Keys)}
+	if h.Degraded {
+		row.Text += ", Redis is away: " + h.Why
+		row.Since = h.Since
+	}
+	return []filters.Kept{row}, nil
+}
+
+// Correct implements filters.Shelf.
+func (memoryShelf) Correct(context.Context, string, string) error { return filters.ErrUnknownVerb }
+
+// shelves are all that the admin may look into.
+func (h *House) shelves() map[string]filters.Shelf {
+	all := maps.Clone(h.judge.Load().Chain.Shelves())
+	all["bans"] = banShelf{h.bans}
+	all["memory"] = memoryShelf{h.out.State}
+	return all
+}
+
+// ControlSocket is where the running gateway listens for the CLI.
+func ControlSocket(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "control.sock") }
+
+// openControl serves the CLI. Only our own user may open the socket.
+func (h *House) openControl() error {
+	path := ControlSocket(h.cfg)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // one that a crash left
+		return fmt.Errorf("control socket: %w", err)
+	}
+	short, done, err := admin.SocketPath(path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	defer done()
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+	}
+	server := &http.Server{Handler: admin.Control(h.shelves, h.out.Log), ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
+	h.control = &web{path, server}
+	h.running.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			h.out.Log.Error("control socket", "error", err)
+		}
+	})
+	return nil
+}
+
+// known says whether a client's mail was good before.
+func (h *House) known(netip.Addr) bool { return false }

@@ -1,0 +1,93 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"postern/filters"
+)
+
+// shelf has one row, until it is let go.
+type shelf struct{ gone *bool }
+
+func (shelf) Verbs() []string { return []string{"lift"} }
+
+func (s shelf) Kept(context.Context, int) ([]filters.Kept, error) {
+	if *s.gone {
+		return nil, nil
+	}
+	return []filters.Kept{{Key: hostile, Text: hostile}}, nil
+}
+
+func (s shelf) Correct(_ context.Context, verb, key string) error {
+	if *s.gone || verb != "lift" || key != hostile {
+		return filters.ErrNotKept
+	}
+	*s.gone = true
+	return nil
+}
+
+func bansConsole(t *testing.T, password string) (http.Handler, *bool) {
+	t.Helper()
+	gone := new(bool)
+	shelves := func() map[string]filters.Shelf { return map[string]filters.Shelf{"bans": shelf{gone}} }
+	h, err := Handler(Options{Host: "gw.test", House: house{}, Shelves: shelves, Password: password, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, gone
+}
+
+func press(h http.Handler, password, site string) int {
+	r := httptest.NewRequest(http.MethodPost, "/shelf/bans/lift", strings.NewReader(url.Values{"key": {hostile}}.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if password != "" {
+		r.SetBasicAuth("admin", password)
+	}
+	if site != "" {
+		r.Header.Set("Sec-Fetch-Site", site)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestAButtonWantsALoginAndAPageOfOurs(t *testing.T) {
+	open, gone := bansConsole(t, "")
+	if code := press(open, "", "same-origin"); code != http.StatusForbidden || *gone {
+		t.Errorf("without a password: %d", code)
+	}
+	h, gone := bansConsole(t, "right")
+	for _, c := range []struct {
+		password, site string
+		want           int
+	}{{"", "same-origin", 401}, {"wrong", "same-origin", 401}, {"right", "cross-site", 403}, {"right", "", 403}, {"right", "same-origin", 303}} {
+		if code := press(h, c.password, c.site); code != c.want || *gone != (c.want == 303) {
+			t.Errorf("%q %q: %d, want %d", c.password, c.site, code, c.want)
+		}
+	}
+	if code := press(h, "right", "same-origin"); code != http.StatusSeeOther {
+		t.Errorf("what is gone already: %d", code)
+	}
+}
+
+func TestAShelfShowsItsRowsAsText(t *testing.T) {
+	h, _ := bansConsole(t, "")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/shelf/bans", nil))
+	body := w.Body.String()
+	if w.Code != 200 || strings.Contains(body, "<script") || !strings.Contains(body, "&lt;script&gt;") || strings.Contains(body, "<button") {
+		t.Errorf("%d %s", w.Code, body)
+	}
+	// a GET changes nothing: link scanners fetch whatever they see
+	w = httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/shelf/bans/lift?key=x", nil))
+	if w.Code == http.StatusOK || w.Code == http.StatusSeeOther {
+		t.Errorf("got %d", w.Code)
+	}
+}
