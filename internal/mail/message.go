@@ -19,6 +19,8 @@ type Message struct {
 	size   int64
 	header *Header
 	body   int64
+
+	derived derived
 }
 
 // NewMessage makes a message of octets that are already at hand. The caller gives them away.
