@@ -3,7 +3,6 @@ package unpack
 import (
 	"encoding/binary"
 	"errors"
-	"path"
 	"strings"
 	"unicode/utf16"
 )
@@ -102,7 +101,7 @@ func (iso *isoImage) folder(dir string, sector, size uint32, joliet bool, depth 
 		if len(raw) == 1 && raw[0] <= 1 { // itself and its parent
 			continue
 		}
-		name := path.Join(dir, isoName(raw, joliet))
+		name := strings.TrimPrefix(dir+"/"+isoName(raw, joliet), "/")
 		start, size := le32(rec[2:]), le32(rec[10:])
 		if rec[25]&2 != 0 {
 			iso.folder(name, start, size, joliet, depth+1)

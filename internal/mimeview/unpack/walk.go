@@ -191,8 +191,12 @@ func (w *walk) child(n *node, e entry) error {
 	return err
 }
 
-// part visits a piece of n's own octets: nothing was decoded, nothing is copied.
+// part visits a piece of n's own octets, or what an inspector decoded. It counts as decoded as well: pieces may overlap.
 func (w *walk) part(n *node, names []string, content []byte, flags ...Flag) {
+	if w.stopped() {
+		return
+	}
+	w.result.Decoded += int64(len(content))
 	path := append(slices.Clone(n.path), first(names))
 	c := &node{path: path, names: names, content: content, size: int64(len(content)), depth: n.depth + 1, flags: flags}
 	c.hash = sha256.Sum256(content)

@@ -1,0 +1,191 @@
+package unpack
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"regexp"
+	"strings"
+
+	"postern/internal/mimeview/unpack/filetype"
+	"postern/internal/mimeview/unpack/zipdir"
+)
+
+// inspectPackage names what a ZIP file is by the files in it: Office documents, programs for Java and Android.
+func inspectPackage(o *Object, entries []zipdir.Entry) {
+	kind := Type{}
+	set := func(name, ext string, class filetype.Class) { kind = Type{Name: name, Ext: ext, Class: class} }
+	has := map[string]bool{}
+	for i := range entries {
+		for _, name := range entries[i].Names {
+			name = strings.ToLower(strings.ReplaceAll(name, `\`, "/"))
+			has[name] = true
+			switch {
+			case strings.HasSuffix(name, "vbaproject.bin"):
+				o.flag(Macro, name)
+			case strings.HasPrefix(name, "basic/") && strings.HasSuffix(name, ".xml") && !strings.HasSuffix(name, "-lc.xml") && !strings.HasSuffix(name, "-lb.xml"):
+				o.flag(Macro, name)
+			case strings.HasPrefix(name, "xl/macrosheets/") && strings.HasSuffix(name, ".xml"):
+				o.flag(ExcelMacro4, name)
+			case strings.Contains(name, "/embeddings/") && !strings.HasSuffix(name, "/"):
+				o.flag(EmbeddedObject, name)
+			}
+		}
+	}
+	const ooxml = "application/vnd.openxmlformats-officedocument."
+	switch {
+	case has["word/document.xml"] || has["word/document2.xml"]:
+		set(ooxml+"wordprocessingml.document", ".docx", filetype.Office)
+	case has["xl/workbook.xml"] || has["xl/workbook.bin"]:
+		set(ooxml+"spreadsheetml.sheet", ".xlsx", filetype.Office)
+	case has["ppt/presentation.xml"]:
+		set(ooxml+"presentationml.presentation", ".pptx", filetype.Office)
+	case has["appxmanifest.xml"] || has["appxmetadata/appxbundlemanifest.xml"]:
+		set("application/msix", ".msix", filetype.Executable)
+	case has["[content_types].xml"]:
+		set("application/vnd.openxmlformats-package", "", filetype.Office)
+	case has["mimetype"] && has["content.xml"]:
+		set("application/vnd.oasis.opendocument", ".odt", filetype.Office)
+	case has["androidmanifest.xml"]:
+		set("application/vnd.android.package-archive", ".apk", filetype.Executable)
+	case has["meta-inf/manifest.mf"]:
+		set("application/java-archive", ".jar", filetype.Executable)
+	}
+	if kind.Name != "" {
+		retype(o, "application/zip", kind)
+	}
+}
+
+var (
+	ddeField = regexp.MustCompile(`(?i)^\s*"?\s*DDE(?:AUTO)?\b`)
+	ddeMarks = [][]byte{[]byte("<ddeLink"), []byte("dde-connection"), []byte("dde-link"), []byte("dde-source")}
+)
+
+// inspectXMLOffice reads the XML parts of Office documents. Entities are never expanded: the tokenizer leaves what it
+// does not know as it stands, and knows but the five of XML itself.
+func inspectXMLOffice(_ *walk, n *node, o *Object) func() {
+	name := strings.ToLower(first(n.names))
+	isXML := strings.HasSuffix(name, ".xml") || o.is("text/xml", "application/msword-xml")
+	switch {
+	case strings.HasSuffix(name, ".rels"):
+		relationships(o, n.content)
+	case isXML && (bytes.Contains(n.content, []byte("instrText")) || bytes.Contains(n.content, []byte("fldSimple"))):
+		fields(o, n.content)
+	}
+	if !isXML {
+		return nil
+	}
+	for _, mark := range ddeMarks {
+		if i := bytes.Index(n.content, mark); i >= 0 {
+			o.flag(DDE, string(n.content[i:min(i+300, len(n.content))]))
+		}
+	}
+	if bytes.Contains(n.content, []byte("<!ENTITY")) && !o.is("image/svg+xml") { // drawing programs declare some
+		o.flag(Unscannable, "XML with entities of its own")
+	}
+	if bytes.Contains(n.content, []byte("<script:event-listener")) {
+		o.flag(AutoExec, "event-listener")
+	}
+	return nil
+}
+
+// tokens walks over XML until it ends or breaks; broken XML was read as far as a lenient reader would.
+func tokens(b []byte, each func(xml.Token)) {
+	d := xml.NewDecoder(bytes.NewReader(b))
+	d.Strict = false
+	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
+	for {
+		t, err := d.RawToken()
+		if err != nil {
+			return
+		}
+		each(t)
+	}
+}
+
+func attributes(e xml.StartElement) map[string]string {
+	all := map[string]string{}
+	for _, a := range e.Attr {
+		all[a.Name.Local] = a.Value
+	}
+	return all
+}
+
+// relationships names what a part of the document takes from elsewhere. ECMA-376 part 2, 6.5.3
+func relationships(o *Object, b []byte) {
+	tokens(b, func(t xml.Token) {
+		e, ok := t.(xml.StartElement)
+		if !ok || e.Name.Local != "Relationship" {
+			return
+		}
+		a := attributes(e)
+		kind := a["Type"][strings.LastIndexByte(a["Type"], '/')+1:]
+		if kind == "aFChunk" {
+			o.flag(EmbeddedObject, "aFChunk "+a["Target"])
+		}
+		if !strings.EqualFold(a["TargetMode"], "External") {
+			return
+		}
+		switch target := a["Target"]; kind {
+		case "attachedTemplate":
+			if isRemote(target) {
+				o.flag(RemoteTemplate, target)
+			}
+		case "oleObject", "frame", "subDocument", "externalLinkPath", "package", "control", "externalLink":
+			if isRemote(target) {
+				o.flag(RemoteObject, target)
+			}
+		default:
+			o.flag(URI, target)
+		}
+	})
+}
+
+// isRemote: another host, by URL or by UNC path. A template on the writer's own disk is no more than forgotten.
+func isRemote(target string) bool {
+	t := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(target), `\`, "/"))
+	if rest, ok := strings.CutPrefix(t, "file:"); ok {
+		rest = strings.TrimLeft(rest, "/")
+		host, _, _ := strings.Cut(rest, "/")
+		return len(host) > 2 && !strings.Contains(host, ":") && !strings.HasPrefix(t, "file:///") || strings.HasPrefix(t, "file://///")
+	}
+	return strings.HasPrefix(t, "//") || strings.Contains(t, "://") || strings.HasPrefix(t, "mhtml:") || strings.HasPrefix(t, "ms-")
+}
+
+// fields joins the pieces of field instructions: a writer may split DDEAUTO over many runs. ECMA-376 part 1, 17.16
+func fields(o *Object, b []byte) {
+	var text strings.Builder
+	inside := false
+	end := func() {
+		instruction := strings.TrimSpace(text.String())
+		text.Reset()
+		if ddeField.MatchString(instruction) {
+			o.flag(DDE, instruction)
+		}
+	}
+	tokens(b, func(t xml.Token) {
+		switch e := t.(type) {
+		case xml.StartElement:
+			a := attributes(e)
+			switch e.Name.Local {
+			case "instrText":
+				inside = true
+			case "fldSimple":
+				if ddeField.MatchString(a["instr"]) {
+					o.flag(DDE, a["instr"])
+				}
+			case "fldChar":
+				end()
+			}
+		case xml.EndElement:
+			if e.Name.Local == "instrText" {
+				inside = false
+			}
+		case xml.CharData:
+			if inside && text.Len() < 64<<10 {
+				text.Write(e)
+			}
+		}
+	})
+	end()
+}

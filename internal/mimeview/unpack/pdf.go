@@ -1,0 +1,101 @@
+package unpack
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+
+	"postern/internal/mimeview/unpack/filetype"
+	"postern/internal/mimeview/unpack/pdf"
+)
+
+func inspectPDF(w *walk, n *node, o *Object) func() {
+	if !o.is("application/pdf") {
+		return nil
+	}
+	start := max(bytes.Index(n.content, []byte("%PDF-")), 0)
+	found := pdf.Scan(n.content[start:], pdf.Limits{Streams: 10_000, Objects: min(w.o.Total-w.result.Decoded, 64<<20), Stop: w.late})
+	if found.Limit != "" {
+		o.flag(LimitHit, found.Limit)
+		w.limit(found.Limit)
+	}
+	for _, s := range found.Scripts {
+		o.flag(PDFJavaScript, s[:min(len(s), 200)])
+	}
+	for _, l := range found.Launches {
+		if slices.Contains(found.Actions, "Launch") {
+			o.flag(PDFLaunch, l)
+		}
+	}
+	for _, u := range found.URIs {
+		o.flag(URI, u)
+	}
+	for _, a := range found.Actions {
+		switch {
+		case a == "JavaScript" && !o.Has(PDFJavaScript):
+			o.flag(PDFJavaScript, "")
+		case a == "Launch" && !o.Has(PDFLaunch):
+			o.flag(PDFLaunch, "")
+		case a == "EmbeddedFiles":
+			o.flag(PDFEmbedded, strings.Join(found.Files[:min(len(found.Files), 10)], ", "))
+		}
+	}
+	// most files open at a page or with a zoom; what counts is an action that does something
+	if found.Opens && slices.ContainsFunc(found.Actions, func(a string) bool { return a != "EmbeddedFiles" && a != "GoToR" && a != "URI" }) {
+		o.flag(PDFOpenAction, strings.Join(found.Actions[:min(len(found.Actions), 10)], ", "))
+	}
+	if found.Encrypted {
+		o.flag(PDFEncrypted, "")
+		w.encrypted(n.path)
+		return nil // its streams can't be decoded without the key
+	}
+	return func() { w.pdfStreams(n, found) }
+}
+
+// pdfStreams visits the files inside, the scripts, and whatever else turns out to be more than a page's text.
+func (w *walk) pdfStreams(n *node, found pdf.Found) {
+	files := 0
+	for _, s := range found.Streams {
+		if w.stopped() {
+			return
+		}
+		script := slices.Contains(found.Script, s.Object)
+		if !s.Embedded && !script && !telling(s) {
+			continue
+		}
+		names := []string{"stream"}
+		switch {
+		case s.Embedded && files < len(found.Files):
+			names = []string{found.Files[files]}
+			files++
+		case script:
+			names = []string{"script.js"}
+		}
+		r, err := s.Decode()
+		if err != nil {
+			w.closed(n, names, Flag{Unscannable, brief(err)})
+			continue
+		}
+		_ = w.child(n, entry{names: names, r: r, packed: int64(len(s.Content)) + 1}) // noted by child
+	}
+}
+
+// telling looks at a stream's beginning.
+func telling(s pdf.Stream) bool {
+	r, err := s.Decode()
+	if err != nil {
+		return false
+	}
+	head := make([]byte, 512)
+	got, _ := io.ReadFull(r, head) // a short or broken stream is judged by what there is
+	head = head[:got]
+	if bytes.HasPrefix(head, []byte(eicar)) {
+		return true
+	}
+	switch filetype.Detect(head, nil)[0].Class {
+	case filetype.Archive, filetype.Executable, filetype.Office, filetype.PDF, filetype.HTML, filetype.Script, filetype.Shortcut, filetype.Disk:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,331 @@
+// Package pdf finds what a PDF file does: scripts, actions, links, files inside. It reads every token from the first
+// octet to the last and follows no cross-reference: so what is hidden in an old revision is found, loops don't exist,
+// and the time is linear. ISO 32000-1:2008 is meant by "ISO 32000-1".
+package pdf
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Stream is the content of a stream object, still packed.
+type Stream struct {
+	Object   int // its number
+	Filters  []string
+	Content  []byte
+	Embedded bool   // a file inside: /Type /EmbeddedFile
+	kind     string // /Type or /Subtype
+}
+
+// Found is what a file has.
+type Found struct {
+	Scripts   []string // sources in strings
+	Launches  []string // what /Launch starts
+	URIs      []string
+	Actions   []string // their types, each once, in order of appearance
+	Opens     bool     // an action on opening, or on an event of a page or field
+	Encrypted bool
+	Files     []string // names of files inside
+	Streams   []Stream // all but pictures and fonts
+	Script    []int    // objects whose streams are scripts
+	Limit     string   // what was more than is read, "" if nothing
+}
+
+// Limits of one Scan.
+type Limits struct {
+	Streams int   // kept
+	Objects int64 // octets of object streams decoded in all
+	Stop    func() bool
+}
+
+const maxList = 500 // texts kept of each sort
+
+type scanner struct {
+	found  *Found
+	limits Limits
+	budget int64
+	nested bool
+}
+
+// Scan reads a file.
+func Scan(b []byte, l Limits) Found {
+	var found Found
+	s := &scanner{found: &found, limits: l, budget: l.Objects}
+	s.scan(b)
+	return found
+}
+
+// dict is what we keep of a dictionary while it is open.
+type dict struct {
+	key     string
+	filters []string
+	kind    string
+	length  int
+	action  string
+	image   bool
+	file    string
+}
+
+const maxDepth = 1000
+
+// scan walks over the tokens of a file, or of an object stream.
+func (s *scanner) scan(b []byte) {
+	l := lexer{b: b}
+	stack := []dict{{}}
+	var closed dict // the last dictionary, which a stream belongs to
+	var numbers [2]int
+	deep := 0
+	object := 0
+	for count := 0; ; count++ {
+		if count%4096 == 0 && s.limits.Stop != nil && s.limits.Stop() {
+			s.found.Limit = "time"
+			return
+		}
+		t := l.next()
+		top := &stack[len(stack)-1]
+		switch t.kind {
+		case end:
+			return
+		case open:
+			s.opened(top, t.value)
+			switch {
+			case t.value != "<<":
+			case len(stack) == maxDepth:
+				deep++
+			default:
+				stack = append(stack, dict{})
+			}
+		case shut:
+			if t.value != ">>" {
+				if top.key == "Filter" {
+					top.key = ""
+				}
+				continue
+			}
+			if deep > 0 {
+				deep--
+			} else if len(stack) > 1 {
+				closed = *top
+				stack = stack[:len(stack)-1]
+				s.action(closed)
+				stack[len(stack)-1].key = ""
+			}
+		case number:
+			numbers[0], numbers[1] = numbers[1], integer(t.value)
+			if top.key == "Length" {
+				top.length = numbers[1]
+			}
+		case name:
+			s.name(top, t.value)
+		case text:
+			s.text(top, t.value)
+		case word:
+			switch {
+			case strings.HasPrefix(t.value, "obj"):
+				object = numbers[0]
+				stack, deep = append(stack[:0], dict{}), 0
+			case t.value == "R":
+				s.reference(top, numbers[0])
+			case strings.HasPrefix(t.value, "stream"):
+				l.at = t.at - len(t.value) + len("stream")
+				s.stream(&l, closed, object)
+				closed = dict{}
+			}
+		}
+	}
+}
+
+func integer(s string) int {
+	v, err := strconv.Atoi(s)
+	if err != nil || v < 0 {
+		return 0
+	}
+	return v
+}
+
+func (s *scanner) opened(top *dict, bracket string) {
+	if (top.key == "OpenAction" && bracket == "<<") || top.key == "AA" {
+		s.found.Opens = true
+	}
+}
+
+func (s *scanner) name(top *dict, v string) {
+	switch top.key {
+	case "Filter":
+		if isFilter(v) {
+			if len(top.filters) < 8 {
+				top.filters = append(top.filters, v)
+			}
+			return
+		}
+	case "Type", "Subtype":
+		if top.kind == "" || v == "EmbeddedFile" {
+			top.kind = v
+		}
+		top.image = top.image || v == "Image" || v == "XRef" || strings.HasPrefix(v, "CIDFont") || v == "Type1C" || v == "OpenType"
+		top.key = ""
+		return
+	case "S":
+		top.action = v
+		top.key = ""
+		return
+	}
+	top.key = v
+	switch v {
+	case "Encrypt":
+		s.found.Encrypted = true
+	case "JS", "JavaScript":
+		s.act("JavaScript")
+	case "Length1", "Length2":
+		top.image = true // fonts alone have these
+	case "EmbeddedFile", "EmbeddedFiles":
+		s.act("EmbeddedFiles")
+	}
+}
+
+// isFilter tells a filter from the next key of its dictionary: there may be one filter, or many in brackets.
+func isFilter(v string) bool {
+	switch v {
+	case "Fl", "AHx", "A85", "LZW", "RL", "CCF", "DCT", "Crypt":
+		return true
+	}
+	return strings.HasSuffix(v, "Decode")
+}
+
+func (s *scanner) act(v string) {
+	for _, have := range s.found.Actions {
+		if have == v {
+			return
+		}
+	}
+	if len(s.found.Actions) < maxList {
+		s.found.Actions = append(s.found.Actions, v)
+	}
+}
+
+// action is asked when a dictionary is complete. ISO 32000-1, 12.6.4
+func (s *scanner) action(d dict) {
+	switch d.action {
+	case "JavaScript", "Launch", "SubmitForm", "ImportData", "GoToR", "GoToE", "Rendition", "URI":
+		s.act(d.action)
+	}
+	if d.action == "Launch" || d.kind == "" && d.file != "" && d.action == "" {
+		s.keep(&s.found.Launches, d.file)
+	}
+	if d.kind == "Filespec" || d.kind == "F" {
+		s.keep(&s.found.Files, d.file)
+	}
+}
+
+func (s *scanner) keep(list *[]string, v string) {
+	if v == "" {
+		return
+	}
+	if len(*list) == maxList {
+		s.found.Limit = "entries"
+		return
+	}
+	*list = append(*list, v)
+}
+
+func (s *scanner) text(top *dict, v string) {
+	switch top.key {
+	case "JS":
+		s.keep(&s.found.Scripts, plain(v))
+	case "URI":
+		s.keep(&s.found.URIs, plain(v))
+	case "F", "UF", "Win", "Unix", "P":
+		if top.file == "" || top.key == "UF" {
+			top.file = plain(v)
+		}
+	}
+	if top.key != "Filter" {
+		top.key = ""
+	}
+}
+
+func (s *scanner) reference(top *dict, object int) {
+	switch top.key {
+	case "JS":
+		if len(s.found.Script) < maxList {
+			s.found.Script = append(s.found.Script, object)
+		}
+	case "AA", "OpenAction":
+		s.found.Opens = true
+	}
+	top.key = ""
+}
+
+// plain reads a text string, which may be UTF-16 with a byte order mark. ISO 32000-1, 7.9.2.2
+func plain(v string) string {
+	if !strings.HasPrefix(v, "\xfe\xff") {
+		return v
+	}
+	var b strings.Builder
+	for i := 3; i < len(v); i += 2 {
+		if v[i-1] == 0 {
+			b.WriteByte(v[i])
+		} else {
+			b.WriteByte('?')
+		}
+	}
+	return b.String()
+}
+
+// stream takes what stands between the keywords. /Length counts only if "endstream" stands where it says; it may lie.
+func (s *scanner) stream(l *lexer, d dict, object int) {
+	if s.nested {
+		return // an object stream holds no streams. ISO 32000-1, 7.5.7
+	}
+	if l.at < len(l.b) && l.b[l.at] == '\r' {
+		l.at++
+	}
+	if l.at < len(l.b) && l.b[l.at] == '\n' {
+		l.at++
+	}
+	rest := l.b[l.at:]
+	size := -1
+	if d.length > 0 && d.length < len(rest) && bytes.HasPrefix(bytes.TrimLeft(rest[d.length:min(len(rest), d.length+16)], "\r\n "), []byte("endstream")) {
+		size = d.length
+	} else {
+		size = bytes.Index(rest, []byte("endstream"))
+	}
+	if size < 0 {
+		size = len(rest)
+	}
+	one := Stream{Object: object, Filters: d.filters, Content: rest[:size], Embedded: d.kind == "EmbeddedFile", kind: d.kind}
+	l.at += size
+	switch {
+	case d.kind == "ObjStm":
+		s.objects(one)
+	case d.image:
+	case len(s.found.Streams) >= s.limits.Streams:
+		s.found.Limit = "entries"
+	default:
+		s.found.Streams = append(s.found.Streams, one)
+	}
+}
+
+// objects reads the dictionaries in an object stream. ISO 32000-1, 7.5.7
+func (s *scanner) objects(one Stream) {
+	r, err := one.Decode()
+	if err != nil {
+		return
+	}
+	if s.budget <= 0 {
+		s.found.Limit = "total"
+		return
+	}
+	b, err := io.ReadAll(io.LimitReader(r, min(s.budget, 16<<20)))
+	if err != nil && len(b) == 0 {
+		return
+	}
+	if s.budget -= int64(len(b)); len(b) == 16<<20 {
+		s.found.Limit = "total"
+	}
+	s.nested = true
+	s.scan(b)
+	s.nested = false
+}

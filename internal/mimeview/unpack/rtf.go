@@ -1,0 +1,261 @@
+package unpack
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+
+	"postern/internal/mimeview/unpack/filetype"
+)
+
+// inspectRTF walks over the groups of an RTF text. Objects are written as hexadecimal digits, and Word reads these
+// with anything strewn between them: blanks, control words, whole groups. We do so as well.
+func inspectRTF(w *walk, n *node, o *Object) func() {
+	if !o.is("application/rtf") {
+		return nil
+	}
+	r := rtf{b: n.content, o: o}
+	r.read()
+	return func() {
+		for _, hex := range r.objects {
+			if w.stopped() {
+				return
+			}
+			w.rtfObject(n, hex)
+		}
+		for _, raw := range r.binary {
+			w.part(n, []string{"bin"}, raw)
+		}
+	}
+}
+
+type rtf struct {
+	b       []byte
+	o       *Object
+	groups  []rtfGroup
+	deep    int // groups beyond those that are kept
+	objects [][]byte
+	binary  [][]byte
+}
+
+type rtfGroup struct {
+	word    string // the destination
+	star    bool   // \*: to be skipped by who does not know it
+	text    []byte // of destinations that we read
+	object  int    // 1 + index of the object that its digits belong to
+	started bool
+}
+
+const (
+	maxGroups  = 10_000
+	maxObjects = 200
+)
+
+func (r *rtf) read() {
+	r.groups = append(r.groups, rtfGroup{})
+	for at := 0; at < len(r.b); {
+		switch c := r.b[at]; c {
+		case '{':
+			at++
+			r.open()
+		case '}':
+			at++
+			r.close()
+		case '\\':
+			at += r.control(r.b[at+1:]) + 1
+		default:
+			r.text(c)
+			at++
+		}
+	}
+}
+
+func (r *rtf) top() *rtfGroup { return &r.groups[len(r.groups)-1] }
+
+func (r *rtf) open() {
+	if len(r.groups) >= maxGroups {
+		r.deep++
+		return
+	}
+	g := rtfGroup{object: r.top().object}
+	switch r.top().word {
+	case "template", "fldinst": // their text goes on in groups inside
+		g.word = r.top().word
+	}
+	r.groups = append(r.groups, g)
+}
+
+func (r *rtf) close() {
+	if r.deep > 0 {
+		r.deep--
+		return
+	}
+	if len(r.groups) == 1 {
+		return
+	}
+	g := *r.top()
+	r.groups = r.groups[:len(r.groups)-1]
+	if up := r.top(); g.word == up.word && len(g.text) > 0 {
+		up.text = append(up.text, g.text...)
+		return
+	}
+	text := strings.TrimSpace(string(g.text))
+	switch g.word {
+	case "template":
+		if isRemote(text) {
+			r.o.flag(RemoteTemplate, text)
+		}
+	case "fldinst":
+		r.field(text)
+	case "objclass":
+		r.o.flag(EmbeddedObject, text)
+	}
+}
+
+var hyperlink = regexp.MustCompile(`(?i)^\s*(HYPERLINK|INCLUDEPICTURE|INCLUDETEXT)\s+"?([^"\s]+)`)
+
+func (r *rtf) field(text string) {
+	if ddeField.MatchString(text) {
+		r.o.flag(DDE, text)
+	}
+	if m := hyperlink.FindStringSubmatch(text); m != nil {
+		r.o.flag(URI, m[2])
+	}
+}
+
+// control reads what follows a backslash and gives its length.
+func (r *rtf) control(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	if c := b[0] | 0x20; c < 'a' || c > 'z' {
+		switch b[0] {
+		case '*':
+			r.top().star = true
+		case '\'':
+			return min(3, len(b)) // an escaped octet is no digit of an object
+		case '\\', '{', '}':
+			r.text(b[0])
+		}
+		return 1
+	}
+	end := 0
+	for end < len(b) && end < 64 && b[end]|0x20 >= 'a' && b[end]|0x20 <= 'z' {
+		end++
+	}
+	word := strings.ToLower(string(b[:end]))
+	number, digits := 0, end
+	for digits < len(b) && digits < end+10 && (b[digits] >= '0' && b[digits] <= '9' || digits == end && b[digits] == '-') {
+		if b[digits] != '-' {
+			number = number*10 + int(b[digits]-'0')
+		}
+		digits++
+	}
+	if digits < len(b) && b[digits] == ' ' {
+		digits++
+	}
+	if word == "bin" {
+		size := min(number, len(b)-digits)
+		if len(r.binary) < maxObjects && filetype.Detect(b[digits:digits+size], nil)[0].Class != filetype.Image && size > 16 {
+			r.binary = append(r.binary, b[digits:digits+size])
+		}
+		return digits + size
+	}
+	r.word(word)
+	return digits
+}
+
+func (r *rtf) word(word string) {
+	g := r.top()
+	switch word {
+	case "objdata":
+		if len(r.objects) < maxObjects {
+			r.objects = append(r.objects, nil)
+			g.object = len(r.objects)
+			g.started = true
+		}
+		r.o.flag(EmbeddedObject, "objdata")
+	case "objautlink", "objlink":
+		r.o.flag(EmbeddedObject, word)
+	case "template", "fldinst", "objclass":
+		g.word = word
+	}
+	if g.word == "" {
+		g.word = word
+	}
+}
+
+func (r *rtf) text(c byte) {
+	g := r.top()
+	switch g.word {
+	case "template", "fldinst", "objclass":
+		if len(g.text) < 64<<10 && c >= ' ' {
+			g.text = append(g.text, c)
+		}
+		return
+	}
+	// a group inside the object that is marked as skippable is skipped
+	if g.object == 0 || g.star && !g.started {
+		return
+	}
+	switch {
+	case c >= '0' && c <= '9':
+		c -= '0'
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		c = c | 0x20 - 'a' + 10
+	default:
+		return
+	}
+	r.objects[g.object-1] = append(r.objects[g.object-1], c)
+}
+
+// rtfObject decodes an OLE 1 object: version, format, class, topic, item, size, content. [MS-OLEDS] 2.2.4, 2.2.5
+func (w *walk) rtfObject(n *node, digits []byte) {
+	b := make([]byte, len(digits)/2)
+	for i := range b {
+		b[i] = digits[2*i]<<4 | digits[2*i+1]
+	}
+	class, content, ok := ole1(b)
+	switch {
+	case !ok: // not the structure that it should be: what stands in it is looked for
+		for _, magic := range []string{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "PK\x03\x04", "{\\rt", "MZ\x90"} {
+			if i := bytes.Index(b, []byte(magic)); i >= 0 {
+				b = b[i:]
+				break
+			}
+		}
+		w.part(n, []string{"objdata"}, b)
+	case strings.EqualFold(class, "Package"):
+		if names, file, ok := packagedFile(append(make([]byte, 4), content...)); ok {
+			w.part(n, names, file, Flag{EmbeddedObject, class})
+			return
+		}
+		fallthrough
+	default:
+		w.part(n, []string{"objdata"}, content, Flag{EmbeddedObject, class})
+	}
+}
+
+func ole1(b []byte) (class string, content []byte, ok bool) {
+	if len(b) < 12 || le32(b[4:]) != 2 {
+		return "", nil, false
+	}
+	b = b[8:]
+	var texts [3]string
+	for i := range texts {
+		if len(b) < 4 {
+			return "", nil, false
+		}
+		size := int64(le32(b))
+		if size > 1024 || size+4 > int64(len(b)) {
+			return "", nil, false
+		}
+		texts[i] = strings.TrimRight(string(b[4:4+size]), "\x00")
+		b = b[4+size:]
+	}
+	if len(b) < 4 {
+		return "", nil, false
+	}
+	size := int64(le32(b))
+	return texts[0], b[4 : 4+min(size, int64(len(b)-4))], true
+}

@@ -1,0 +1,106 @@
+package unpack
+
+import (
+	"bytes"
+	"strings"
+
+	"postern/internal/mimeview/unpack/filetype"
+)
+
+// inspectShortcut reads files whose only purpose is to open something else.
+func inspectShortcut(_ *walk, n *node, o *Object) func() {
+	if o.is("application/x-ms-shortcut") {
+		o.flag(LNKCommand, lnkCommand(n.content))
+		return nil
+	}
+	if !o.isClass(filetype.Shortcut) {
+		return nil
+	}
+	text := flat(n.content)
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok {
+			continue
+		}
+		switch strings.ToLower(strings.TrimSpace(key)) {
+		case "url", "baseurl", "iconfile", "workingdirectory":
+			if isRemote(value) && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(value)), "http") {
+				o.flag(RemoteObject, value)
+			}
+			if strings.EqualFold(strings.TrimSpace(key), "url") {
+				o.flag(URI, value)
+			}
+		case "exec", "command":
+			o.flag(LNKCommand, value)
+		}
+	}
+	flagURLs(o, []byte(text))
+	return nil
+}
+
+// inspectText names the links of calendars and contacts: people follow them as they do those of mail.
+func inspectText(_ *walk, n *node, o *Object) func() {
+	if o.is("text/calendar", "text/vcard") {
+		// RFC 5545 3.1, RFC 6350 3.2: a long line goes on behind a line end and a blank
+		unfolded := bytes.ReplaceAll(bytes.ReplaceAll(n.content, []byte("\r\n "), nil), []byte("\n "), nil)
+		flagURLs(o, unfolded)
+	}
+	return nil
+}
+
+// flat reads UTF-16 with a byte order mark as UTF-8.
+func flat(b []byte) string {
+	if bytes.HasPrefix(b, []byte("\xff\xfe")) {
+		return utf16Text(b[2:])
+	}
+	return string(b)
+}
+
+// lnkCommand gives target and arguments of a shell link. [MS-SHLLINK] 2.1, 2.3, 2.4, 2.5.4
+func lnkCommand(b []byte) string {
+	if len(b) < 76 {
+		return "broken"
+	}
+	flags := le32(b[20:])
+	rest := b[76:]
+	skip := func(n int64) { rest = rest[min(max(n, 0), int64(len(rest))):] }
+	if flags&1 != 0 && len(rest) >= 2 {
+		skip(int64(le16(rest)) + 2)
+	}
+	var words []string
+	if flags&2 != 0 && len(rest) >= 28 {
+		size := int64(le32(rest))
+		info := rest[:min(size, int64(len(rest)))]
+		if at := int64(le32(rest[16:])); at > 0 && at < int64(len(info)) { // LocalBasePath
+			target, _, _ := bytes.Cut(info[at:], []byte{0})
+			words = append(words, string(target))
+		}
+		skip(size)
+	}
+	for bit := uint32(4); bit <= 0x40; bit <<= 1 { // name, relative path, working folder, arguments, icon
+		if flags&bit == 0 || len(rest) < 2 {
+			continue
+		}
+		size := int64(le16(rest))
+		if flags&0x80 != 0 {
+			size *= 2
+		}
+		rest = rest[2:]
+		text := rest[:min(size, int64(len(rest)))]
+		skip(size)
+		if bit != 8 && bit != 0x20 {
+			continue
+		}
+		if flags&0x80 != 0 {
+			words = append(words, utf16Text(text))
+		} else {
+			words = append(words, string(text))
+		}
+	}
+	if i := bytes.Index(rest, []byte("\x01\x00\x00\xa0")); i >= 0 && i+4+260+520 <= len(rest) { // EnvironmentVariableDataBlock
+		words = append(words, strings.TrimRight(utf16Text(rest[i+4+260:i+4+260+520]), "\x00"))
+	}
+	return strings.Join(words, " ")
+}
+
+func le16(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }

@@ -1,0 +1,173 @@
+// Package vba reads VBA projects as [MS-OVBA] stores them: compressed source text behind each module's p-code.
+package vba
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Stream is one stream of the project's storage.
+type Stream struct {
+	Name    string
+	Content []byte
+}
+
+// Module is the source of one module. Source is empty if there is only p-code, as after "VBA stomping".
+type Module struct {
+	Name   string
+	Source []byte
+}
+
+const maxSource = 8 << 20 // octets of one module
+
+var errBroken = errors.New("vba: broken compression")
+
+// Decompress opens a CompressedContainer, at most limit octets of it; with an error comes what was read before it.
+// [MS-OVBA] 2.4.1.3
+func Decompress(b []byte, limit int) ([]byte, error) {
+	if len(b) < 3 || b[0] != 1 {
+		return nil, errBroken
+	}
+	var out []byte
+	for b = b[1:]; len(b) >= 2 && len(out) < limit; {
+		header := binary.LittleEndian.Uint16(b)
+		size := int(header&0xfff) + 3
+		if header>>12&7 != 3 {
+			return out, errBroken
+		}
+		chunk := b[2:min(size, len(b))]
+		b = b[min(size, len(b)):]
+		if header&0x8000 == 0 {
+			out = append(out, chunk...)
+			continue
+		}
+		var err error
+		if out, err = tokens(out, chunk); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// tokens decodes one chunk: a flag octet, then eight literals or copies. [MS-OVBA] 2.4.1.3.4
+func tokens(out, b []byte) ([]byte, error) {
+	start := len(out)
+	for len(b) > 0 {
+		flags := b[0]
+		b = b[1:]
+		for bit := 0; bit < 8 && len(b) > 0; bit++ {
+			if flags>>bit&1 == 0 {
+				out = append(out, b[0])
+				b = b[1:]
+				continue
+			}
+			if len(b) < 2 {
+				return out, errBroken
+			}
+			token := int(binary.LittleEndian.Uint16(b))
+			b = b[2:]
+			// [MS-OVBA] 2.4.1.3.19.1: the more is decoded, the more bits the offset has
+			bits := 4
+			for 1<<bits < len(out)-start {
+				bits++
+			}
+			length, offset := token&(1<<(16-bits)-1)+3, token>>(16-bits)+1
+			if offset > len(out)-start || len(out)-start+length > 4096 {
+				return out, errBroken
+			}
+			for range length {
+				out = append(out, out[len(out)-offset])
+			}
+		}
+	}
+	return out, nil
+}
+
+// Modules gives the source of every module, in the order of the streams. Offsets come from the dir stream; where that
+// is missing or lies, the source is found by how it begins.
+func Modules(streams []Stream) []Module {
+	offsets := map[string]uint32{}
+	for _, s := range streams {
+		if strings.EqualFold(s.Name, "dir") {
+			if dir, _ := Decompress(s.Content, maxSource); len(dir) > 0 { // what could be read is better than nothing
+				offsets = moduleOffsets(dir)
+			}
+		}
+	}
+	var found []Module
+	for _, s := range streams {
+		offset, known := offsets[strings.ToLower(s.Name)]
+		var source []byte
+		if known && int64(offset) < int64(len(s.Content)) {
+			source, _ = Decompress(s.Content[offset:], maxSource) // the same
+		}
+		if len(source) == 0 {
+			source = searched(s.Content)
+		}
+		if known || len(source) > 0 {
+			found = append(found, Module{s.Name, source})
+		}
+	}
+	return found
+}
+
+// moduleOffsets reads the records of the dir stream: stream name (0x1A) and text offset (0x31). [MS-OVBA] 2.3.4.2.3.2
+func moduleOffsets(dir []byte) map[string]uint32 {
+	found := map[string]uint32{}
+	name := ""
+	for len(dir) >= 6 && len(found) < 1000 {
+		id, size := binary.LittleEndian.Uint16(dir), int64(binary.LittleEndian.Uint32(dir[2:]))
+		if id == 9 { // PROJECTVERSION: two octets more than it says
+			size = 6
+		}
+		if size > int64(len(dir)-6) {
+			break
+		}
+		value := dir[6 : 6+size]
+		dir = dir[6+size:]
+		switch {
+		case id == 0x1a:
+			name = string(value)
+		case id == 0x31 && size == 4 && name != "":
+			found[strings.ToLower(name)] = binary.LittleEndian.Uint32(value)
+		}
+	}
+	return found
+}
+
+// searched finds a container that begins with the text that every module begins with.
+func searched(b []byte) []byte {
+	for at, tries := 0, 0; tries < 16; tries++ {
+		i := bytes.Index(b[at:], []byte("\x00Attribut"))
+		if i < 0 {
+			return nil
+		}
+		at += i
+		if at >= 3 && b[at-3] == 1 {
+			source, _ := Decompress(b[at-3:], maxSource) // what could be read is better than nothing
+			return source
+		}
+		at++
+	}
+	return nil
+}
+
+// Procedures that Office runs without being asked.
+var autoExec = regexp.MustCompile(`(?i)\bsub[ \t]+((?:auto_?(?:open|exec|close|new|exit|activate|deactivate)|document_?(?:open|new|close|beforeclose|change|contentcontrolonenter)|` +
+	`workbook_(?:open|activate|beforeclose|close|deactivate|windowactivate)|worksheet_(?:activate|change|calculate|selectionchange)|app_documentopen|` +
+	`[a-z0-9_]+_(?:layout|resize|painting|painted|gotfocus|lostfocus|mousehover|mouseenter|onconnecting|beforenavigate2|documentcomplete))\b)`)
+
+// AutoExec names the procedures in a module's source that run by themselves, each once, at most 20.
+func AutoExec(source []byte) []string {
+	var found []string
+	for _, m := range autoExec.FindAllSubmatch(source, 20) {
+		if name := string(m[1]); !slices.Contains(found, name) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
