@@ -54,7 +54,15 @@ func (h *House) measure() []metric {
 		add("connections_open", "gauge", "Connections that stand now.", float64(c.Open), "door", d.name)
 		add("connections_total", "counter", "Connections let in.", float64(c.Accepted), "door", d.name)
 		add("connections_refused_total", "counter", "Connections over a limit.", float64(c.TooMany+c.TooManyFromNetwork), "door", d.name)
+		add("connections_banned_total", "counter", "Connections of clients that guessed passwords.", float64(c.Banned), "door", d.name)
 	}
+	remembered := h.out.State.Health()
+	degraded := 0.0
+	if remembered.Degraded {
+		degraded = 1
+	}
+	add("state_degraded", "gauge", "Whether Redis is away and this gateway goes on from its own memory.", degraded)
+	add("state_keys", "gauge", "Keys that are remembered on this machine.", float64(remembered.Keys))
 	for fate, count := range h.Gateway.Verdicts() {
 		add("recipients_total", "counter", "Recipients by what became of the message for them.", float64(count.Load()), "fate", fate)
 	}

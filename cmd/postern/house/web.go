@@ -86,6 +86,9 @@ func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
 			list = append(list, admin.Number{Name: "next hop " + hop.Hop, Value: "down", Bad: true})
 		}
 	}
+	if s := h.out.State.Health(); s.Degraded {
+		list = append(list, admin.Number{Name: "Redis, since " + s.Since.Local().Format("15:04:05"), Value: "away", Bad: true})
+	}
 	if n := h.Ledger.Dropped(); n > 0 {
 		list = append(list, admin.Number{Name: "records lost", Value: strconv.FormatInt(n, 10), Bad: true})
 	}
