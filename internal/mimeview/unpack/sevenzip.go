@@ -91,8 +91,12 @@ func (w *walk) open7z(b []byte, locked bool) (r *sevenzip.Reader, password strin
 			break
 		}
 		trial, err := sevenzip.NewReaderWithPassword(w.source(b), int64(len(b)), password)
-		if err == nil && opens(trial) {
-			return trial, password, true
+		if err != nil || !opens(trial) {
+			continue
+		}
+		// a new one: the library does not start again where it has been
+		if fresh, err := sevenzip.NewReaderWithPassword(w.source(b), int64(len(b)), password); err == nil {
+			return fresh, password, true
 		}
 	}
 	return r, "", false
