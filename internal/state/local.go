@@ -182,17 +182,17 @@ func (m *memory) learnSet(key string, members []uint64, size int, expires int64)
 	keep(s, k, k.sets, key, c, now)
 }
 
-// member says how many members a set has and whether one is among them.
-func (m *memory) member(key string, member uint64) (size int, has bool) {
+// member is a set, whose members must not be looked at, and says whether one is among them.
+func (m *memory) member(key string, member uint64) (c setCell, has bool) {
 	now := m.now()
 	s, k := m.at(key)
 	defer s.mu.Unlock()
-	c := k.sets[key]
+	c = k.sets[key]
 	if c.expires <= now {
-		return 0, false
+		return setCell{}, false
 	}
 	_, has = slices.BinarySearch(c.members, member)
-	return c.size(), has
+	return c, has
 }
 
 // members is a copy of a set.

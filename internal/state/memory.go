@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type memory struct {
 	shards   []shard
 	snapshot snapshotFile
 	stop     chan struct{}
+	closed   atomic.Bool
 	done     sync.WaitGroup
 }
 
@@ -95,6 +97,9 @@ func (m *memory) each(every time.Duration, do func()) {
 }
 
 func (m *memory) close() error {
+	if m.closed.Swap(true) {
+		return nil
+	}
 	close(m.stop)
 	m.done.Wait()
 	if m.snapshot.path == "" {

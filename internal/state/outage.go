@@ -2,13 +2,12 @@ package state
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -117,6 +116,7 @@ func (r *shared) look() {
 	o.good++
 	if !away {
 		r.settleSoon()
+		r.mark()
 		return
 	}
 	if o.good >= o.want && r.settleSoon() && r.returned() {
@@ -152,26 +152,42 @@ func (r *shared) tell() {
 	}
 }
 
-// returned is called before Redis is asked again. A server that comes back may lack what it was told last, or all: a
-// marker that was made anew says so. So for a while (or for good) the shadow's knowledge counts where it is more.
+// returned is called before Redis is asked again. A server that comes back, or another in its place, may lack what Redis
+// was told last: so for a while the shadow's knowledge counts where it is more.
 func (r *shared) returned() bool {
+	if !r.mark() {
+		return false
+	}
+	r.trustUntil(shortLoss)
+	return true
+}
+
+func (r *shared) trustUntil(d time.Duration) {
+	r.trust.Store(max(r.trust.Load(), later(r.local.now(), d)))
+}
+
+// mark looks at the marker that the first node left in Redis. Another one, or none, says that Redis lost all: a restart
+// may be too quick to be noticed otherwise. Then the shadow counts for good, and Redis is told what it knows.
+func (r *shared) mark() bool {
 	ctx, cancel := context.WithTimeout(r.stopped, patience*r.timeout)
 	defer cancel()
-	mine := r.local.clock().UTC().Format(time.RFC3339Nano)
 	name := r.name('p', "born")
-	if err := r.client.SetNX(ctx, name, mine, 0).Err(); err != nil {
+	if err := r.client.SetNX(ctx, name, rand.Text(), 0).Err(); err != nil {
 		return false
 	}
 	born, err := r.client.Get(ctx, name).Result()
-	if err != nil && err != redis.Nil {
+	if err != nil {
 		return false
 	}
-	loss := shortLoss
-	if r.born != "" && r.born != born {
-		loss = longLoss
-		r.log.Warn("state: redis came back without what it knew; what this node knows is brought back as it is asked for")
-	}
+	lost := r.born != "" && r.born != born
 	r.born = born
-	r.trust.Store(max(r.trust.Load(), later(r.local.now(), loss)))
+	if !lost {
+		return true
+	}
+	r.log.Warn("state: redis lost what it knew, this node tells it what it knows")
+	r.trustUntil(longLoss)
+	if !r.refilling.Swap(true) {
+		r.watching.Go(r.refill)
+	}
 	return true
 }

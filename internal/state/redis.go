@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -34,20 +35,21 @@ type RedisOptions struct {
 
 // shared is state in Redis, with a shadow in memory that is kept warm with all that Redis answers.
 type shared struct {
-	client   redis.UniversalClient
-	scripts  scripts
-	local    *memory
-	prefix   string
-	timeout  time.Duration
-	log      *slog.Logger
-	alarm    func(degraded bool, why string)
-	outage   outage
-	owed     owed
-	born     string       // what the marker in Redis said, see returned
-	trust    atomic.Int64 // until when the shadow may know more than Redis does, see returned
-	stop     context.CancelFunc
-	stopped  context.Context
-	watching sync.WaitGroup
+	client    redis.UniversalClient
+	scripts   scripts
+	local     *memory
+	prefix    string
+	timeout   time.Duration
+	log       *slog.Logger
+	alarm     func(degraded bool, why string)
+	outage    outage
+	owed      owed
+	born      string // what the marker in Redis said, see mark
+	refilling atomic.Bool
+	trust     atomic.Int64 // until when the shadow may know more than Redis does, see trusted
+	stop      context.CancelFunc
+	stopped   context.Context
+	watching  sync.WaitGroup
 }
 
 // NewRedis makes a State that is shared through Redis. That Redis is away is no error: the State begins degraded.
@@ -77,6 +79,7 @@ func NewRedis(o RedisOptions) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	logging.Disable() // it writes to stderr; what fails is ours to log
 	r := &shared{
 		client: redis.NewUniversalClient(o.client()), scripts: newScripts(), local: local,
 		prefix: o.Prefix, timeout: o.Timeout, log: o.Log, alarm: o.Alarm,

@@ -1,7 +1,9 @@
 package state_test
 
 import (
+	"math"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,4 +103,41 @@ func TestCluster(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Three nodes on one Redis, in real time and at 2000 events a second in sum: what is let through is the rate, to 5 %.
+func TestRateOfThreeNodes(t *testing.T) {
+	server := redistest.Start(t)
+	r := state.Rate{Count: 400, Per: time.Second, Burst: 100}
+	const span = 3 * time.Second
+	var let, asked atomic.Int64
+	var nodes sync.WaitGroup
+	var opened []*state.State
+	for range 3 {
+		opened = append(opened, openRedis(t, state.RedisOptions{Addresses: []string{server.Addr}, Timeout: time.Second}))
+	}
+	start := time.Now()
+	for _, s := range opened {
+		nodes.Go(func() {
+			for next := start; time.Since(start) < span; next = next.Add(1500 * time.Microsecond) {
+				time.Sleep(time.Until(next))
+				asked.Add(1)
+				if ok, _ := s.Take(t.Context(), "rate:a", r, 1); ok {
+					let.Add(1)
+				}
+			}
+		})
+	}
+	nodes.Wait()
+	want := float64(r.Burst) + float64(r.Count)*time.Since(start).Seconds()
+	t.Logf("%d of %d events let through in %v, the rate is %.0f", let.Load(), asked.Load(), time.Since(start).Round(time.Millisecond), want)
+	for _, s := range opened {
+		if h := s.Health(); h.Degraded {
+			t.Fatalf("Redis does not answer in a second: %s", h.Why)
+		}
+	}
+	want = min(want, float64(asked.Load())) // on a machine too slow to send as much
+	if off := math.Abs(float64(let.Load())-want) / want; off > 0.05 {
+		t.Errorf("%.1f %% off", 100*off)
+	}
 }

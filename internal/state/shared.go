@@ -101,10 +101,13 @@ func (r *shared) addTo(ctx context.Context, key string, member uint64, keep time
 		return r.local.addTo(key, member, keep)
 	}
 	if r.trusted() {
-		was, had := r.local.member(key, member)
-		if was > size {
+		known, has := r.local.member(key, member)
+		if len(known.members) > size {
 			r.owed.set(key, keep) // Redis lost some of them
-			size, fresh = was, fresh && !had
+		}
+		if known.size() > size {
+			fresh = fresh && !has
+			size = known.size()
 			if fresh {
 				size = min(size+1, maxMembers)
 			}
@@ -129,17 +132,17 @@ func (r *shared) size(ctx context.Context, key string) int {
 		size, ends = int(fields.Val())-1, micros*1000
 		return err
 	})
-	now := r.local.now()
-	switch {
-	case !answered:
+	if !answered {
 		return r.local.size(key)
-	case ends <= now:
+	}
+	if ends <= r.local.now() {
 		size = 0
-	default:
-		r.local.learnSet(key, nil, size, ends)
 	}
 	if r.trusted() {
 		size = max(size, r.local.size(key))
+	}
+	if size > 0 {
+		r.local.learnSet(key, nil, size, ends)
 	}
 	return size
 }
