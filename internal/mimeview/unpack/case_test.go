@@ -45,15 +45,11 @@ func (w walked) has(k Kind) bool {
 	return slices.ContainsFunc(w.objects, func(o *Object) bool { return o.Has(k) })
 }
 
-func (w walked) detail(k Kind) string {
-	for _, o := range w.objects {
-		for _, f := range o.Flags {
-			if f.Kind == k {
-				return f.Detail
-			}
-		}
-	}
-	return ""
+// says whether a flag of this kind has this text in its detail.
+func (w walked) says(k Kind, text string) bool {
+	return slices.ContainsFunc(w.objects, func(o *Object) bool {
+		return slices.ContainsFunc(o.Flags, func(f Flag) bool { return f.Kind == k && strings.Contains(f.Detail, text) })
+	})
 }
 
 func (w walked) paths() []string {

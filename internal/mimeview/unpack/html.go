@@ -39,17 +39,7 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 	if scripted && !svg {
 		o.flag(ScriptInHTML, "")
 	}
-	var made, given string
-	for _, m := range makers {
-		if bytes.Contains(text, []byte(m)) {
-			made = m
-		}
-	}
-	for _, g := range givers {
-		if bytes.Contains(text, []byte(g)) {
-			given = g
-		}
-	}
+	made, given := firstOf(text, makers), firstOf(text, givers)
 	if scripted && made != "" && given != "" {
 		o.flag(HTMLSmuggling, made+" "+given)
 	}
@@ -66,6 +56,15 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 			_ = w.child(n, e) // noted by child
 		}
 	}
+}
+
+func firstOf(text []byte, words []string) string {
+	for _, w := range words {
+		if bytes.Contains(text, []byte(w)) {
+			return w
+		}
+	}
+	return ""
 }
 
 const maxURLs = 100

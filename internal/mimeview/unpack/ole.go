@@ -216,6 +216,7 @@ func packagedFile(b []byte) (names []string, content []byte, ok bool) {
 	b = b[pathLen:]
 	size := int64(le32(b))
 	b = b[4:]
+	file = file[strings.LastIndexByte(file, '\\')+1:] // where it lay on the writer's disk
 	names = slices.Compact([]string{label, file})
 	return names, b[:min(size, int64(len(b)))], true
 }

@@ -65,7 +65,7 @@ func unpackedName(name string) string {
 // gzip visits each member on its own: some readers show all of them as one file, some only the first. RFC 1952 2.2
 func (w *walk) gzip(n *node) {
 	src := w.source(n.content)
-	var whole bytes.Buffer
+	var whole []byte
 	members := 0
 	for src.r.Len() > 0 && !w.stopped() {
 		at := len(n.content) - src.r.Len()
@@ -82,29 +82,19 @@ func (w *walk) gzip(n *node) {
 			names = append(names, name)
 		}
 		members++
-		keep := &tee{r: flate.NewReader(src), to: &whole, room: int(w.o.Entry)}
-		err = w.child(n, entry{names: names, r: keep, packed: int64(len(n.content) - at)})
-		if err != nil {
+		packed := int64(len(n.content) - at)
+		content, hit, err := w.read(flate.NewReader(src), packed)
+		if err := w.decoded(n, entry{names: names}, content, hit, err); err != nil {
 			break
+		}
+		if int64(len(whole)+len(content)) <= w.o.Entry {
+			whole = append(whole, content...)
 		}
 		_, _ = src.r.Seek(8, io.SeekCurrent) // CRC and size: a wrong one stops no reader that matters
 	}
 	if members > 1 {
-		w.part(n, []string{unpackedName(first(n.names))}, whole.Bytes())
+		w.part(n, []string{unpackedName(first(n.names))}, whole)
 	}
-}
-
-// tee keeps what passes, up to a limit.
-type tee struct {
-	r    io.Reader
-	to   *bytes.Buffer
-	room int
-}
-
-func (t *tee) Read(p []byte) (int, error) {
-	got, err := t.r.Read(p)
-	t.to.Write(p[:min(got, max(0, t.room-t.to.Len()))])
-	return got, err
 }
 
 // gzipHeader gives the FNAME of a member and the length of its header. RFC 1952 2.3

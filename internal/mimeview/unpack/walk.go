@@ -164,11 +164,16 @@ type entry struct {
 // child reads an entry of n, within the limits, and visits it. The error is what broke the reading, for containers that
 // are one stream and end with it.
 func (w *walk) child(n *node, e entry) error {
-	path := append(slices.Clone(n.path), first(e.names))
 	if w.stopped() {
 		return errStopped
 	}
 	content, hit, err := w.read(e.r, e.packed)
+	return w.decoded(n, e, content, hit, err)
+}
+
+// decoded visits what was read of an entry; hit and err say why no more was.
+func (w *walk) decoded(n *node, e entry, content []byte, hit string, err error) error {
+	path := append(slices.Clone(n.path), first(e.names))
 	flags := slices.Clone(e.flags)
 	if hit != "" {
 		flags = append(flags, Flag{LimitHit, hit})
