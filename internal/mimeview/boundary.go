@@ -60,7 +60,14 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 // plainBoundary reads a boundary that is written as RFC 2046 section 5.1.1 has it, on one line, once.
 func plainBoundary(one field) (string, bool) {
 	lower := strings.ToLower(one.lines)
-	if strings.ContainsFunc(one.value, isControl) || strings.Count(lower, "boundary") != 1 && strings.Count(lower, "boundary=") != 1 {
+	_, params, _ := parseParams(one.value)
+	named := 0
+	for _, p := range params {
+		if strings.HasPrefix(p.name, "boundary") {
+			named++
+		}
+	}
+	if strings.ContainsFunc(one.value, isControl) || named != 1 {
 		return "", false
 	}
 	i := strings.Index(lower, "boundary=")

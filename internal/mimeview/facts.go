@@ -173,8 +173,12 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 		}
 		if i > 0 && !strings.EqualFold(one.value, all[0].value) {
 			w.view.ambiguous(TwiceEncoding, s, at, one.value)
+			f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
 		}
 		f.encodings = appendOnce(f.encodings, e)
+		if e == uuencode || e == yEnc { // which many readers do not undo
+			f.encodings = appendOnce(f.encodings, plain)
+		}
 		folded := strings.Contains(one.lines, "\n")
 		if ok && one.strict && !folded {
 			continue

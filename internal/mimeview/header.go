@@ -95,21 +95,24 @@ func (l *lexer) body(at int) {
 
 // breakAt finds the first line end: its start, its end, and what it is: 'w' for CRLF, 'n' for LF, 'r' for CR, 0 for none.
 func breakAt(text []byte) (start, end int, kind byte) {
-	n := bytes.IndexByte(text, '\n')
-	before := text
-	if n >= 0 {
-		before = text[:n]
-	}
-	if r := bytes.IndexByte(before, '\r'); r >= 0 {
-		if r == n-1 {
-			return r, n + 1, 'w'
+	const step = 256 // a line end far away is not looked for twice
+	for at := 0; at < len(text); at += step {
+		piece := text[at:min(at+step, len(text))]
+		n := bytes.IndexByte(piece, '\n')
+		if n >= 0 {
+			piece = piece[:n]
 		}
-		return r, r + 1, 'r'
+		if r := bytes.IndexByte(piece, '\r'); r >= 0 {
+			if at+r+1 < len(text) && text[at+r+1] == '\n' {
+				return at + r, at + r + 2, 'w'
+			}
+			return at + r, at + r + 1, 'r'
+		}
+		if n >= 0 {
+			return at + n, at + n + 1, 'n'
+		}
 	}
-	if n < 0 {
-		return len(text), len(text), 0
-	}
-	return n, n + 1, 'n'
+	return len(text), len(text), 0
 }
 
 // section reads lines to the last plausible end of the header. It says where it stopped, and whether a header goes on

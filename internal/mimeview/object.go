@@ -2,11 +2,12 @@ package mimeview
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
-	"sort"
+	"slices"
 )
 
 // Object is a content that some reader would show, open or save: what a scanner is to look at.
@@ -146,13 +147,15 @@ func (x *examiner) quality(c *content, d decoder) {
 			return
 		}
 		if d.clean() {
-			c.src.covered = append(c.src.covered, c.at)
+			if c.sure {
+				c.src.covered = append(c.src.covered, c.at)
+			}
 			return
 		}
-		if !run || d.middle || d.junk && !d.url {
+		if c.reading != shifted && (!run || d.middle || d.junk && !d.url) {
 			again(base64Through, base64ToPad, base64ToJunk, base64Lines)
 		}
-		if d.url {
+		if d.url && c.reading != shifted {
 			again(base64URL)
 		}
 		if run || c.part.coded != base64 || c.part.Encoding != string(base64) {
@@ -168,8 +171,8 @@ func (x *examiner) quality(c *content, d decoder) {
 		}
 	case *quotedDecoder:
 		if c.way != quoted || d.clean() {
-			if c.way == quoted {
-				c.src.covered = append(c.src.covered, c.at)
+			if c.way == quoted && c.sure {
+				c.src.quoted = append(c.src.quoted, c.at)
 			}
 			return
 		}
@@ -303,7 +306,9 @@ var _ io.ReadSeekCloser = (*os.File)(nil)
 
 // gaps are the regions of a source that nothing covers.
 func (s *source) gaps() (all []region) {
-	sort.Slice(s.covered, func(i, j int) bool { return s.covered[i].start < s.covered[j].start })
+	byStart := func(a, b region) int { return cmp.Compare(a.start, b.start) }
+	slices.SortFunc(s.quoted, byStart)
+	slices.SortFunc(s.covered, byStart)
 	at := int64(0)
 	for _, c := range s.covered {
 		if c.start > at {

@@ -39,10 +39,12 @@ type runner struct {
 	starts  []int64
 	end     int64
 	letters int
+	length  int // of the line before
 	strange int
 	// quoted-printable and percent: the paragraph, the first line with an escape, the last
 	paragraph, escaped, last int64
 	signs                    int
+	quoted                   int // which of the source's regions in quoted-printable is next
 	way                      encoding
 	// a "begin" line or its like
 	marked   int64
@@ -52,6 +54,7 @@ type runner struct {
 }
 
 const (
+	shifted      = "run of base64, shifted"
 	leastLetters = 24
 	maxStarts    = 4
 )
@@ -68,10 +71,12 @@ func (r *runner) line(line []byte, at, next int64) {
 	r.marks(line, at, next)
 	switch {
 	case strictBase64(line):
-		if len(r.starts) < maxStarts {
+		// a line as long as the one before it belongs with it: no content begins there
+		if len(r.starts) < maxStarts && len(line) != r.length {
 			r.starts = append(r.starts, at)
 		}
 		r.letters += len(line)
+		r.length = len(line)
 		r.end, r.strange = next, 0
 	case len(r.starts) > 0 && nearlyBase64(line) && r.strange < 3:
 		r.strange++
@@ -83,14 +88,16 @@ func (r *runner) line(line []byte, at, next int64) {
 
 // strictBase64 says whether a line is nothing but base64.
 func strictBase64(line []byte) bool {
+	line = bytes.TrimSpace(line)
 	some := false
+	if line[0] == '=' && len(line) > 3 || line[0] == '-' && bytes.HasPrefix(line, []byte("--")) { // a checksum of PGP, a delimiter
+		return false
+	}
 	for _, c := range line {
 		switch v := base64Table[c]; {
 		case v < 64:
 			some = true
-		case v == b64Pad, v == b64URL, c == '\r':
-		case v == b64Blank:
-			return some && len(bytes.TrimSpace(line)) == len(bytes.TrimRight(line, " \t\r")) && bytes.IndexByte(bytes.TrimSpace(line), ' ') < 0
+		case v == b64Pad, v == b64URL:
 		default:
 			return false
 		}
@@ -114,24 +121,27 @@ func nearlyBase64(line []byte) bool {
 
 func (r *runner) closeBase64() {
 	starts, letters := r.starts, r.letters
-	r.starts, r.letters, r.strange = nil, 0, 0
+	r.starts, r.letters, r.strange, r.length = nil, 0, 0, 0
 	if letters < leastLetters {
 		return
 	}
-	add := func(from int64) {
+	for _, from := range starts {
 		r.w.add(&content{src: r.s, at: region{from, r.end}, way: base64, reading: "run of base64"})
 	}
-	for _, from := range starts {
-		add(from)
-	}
-	for shift := int64(1); shift < 4; shift++ {
-		add(starts[0] + shift)
+	for shift := int64(1); shift < 4; shift++ { // an octet before it that a reader does not count
+		r.w.add(&content{src: r.s, at: region{starts[0] + shift, r.end}, way: base64, reading: shifted})
 	}
 	r.w.view.ambiguous(EncodedNoHeader, r.s, starts[0], string(base64))
 }
 
 // escapes looks for quoted-printable and percent signs.
 func (r *runner) escapes(line []byte, at, next int64) {
+	for len(r.s.quoted) > r.quoted && r.s.quoted[r.quoted].end <= at {
+		r.quoted++
+	}
+	if r.quoted < len(r.s.quoted) && r.s.quoted[r.quoted].start <= at {
+		return
+	}
 	n, way := 0, quoted
 	if trimmed := bytes.TrimRight(line, " \t\r"); len(trimmed) > 60 && trimmed[len(trimmed)-1] == '=' && bytes.IndexByte(trimmed, ' ') > 0 {
 		n++ // a soft line break

@@ -98,16 +98,6 @@ func TestHostileTextIsLinear(t *testing.T) {
 	}
 }
 
-func FuzzView(f *testing.F) {
-	f.Add([]byte("Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: text/html; charset=koi8-r\r\nContent-Transfer-Encoding: base64\r\n\r\nPGEgaHJlZj0i\r\n--a--\r\n"))
-	f.Add([]byte("Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\n\r\nSubject: =?utf-8?q?=?=\r\n\r\nhttp://x www.y\r\n"))
-	f.Fuzz(func(_ *testing.T, raw []byte) {
-		v := New(mail.NewMessage(raw), Options{})
-		v.Parts()
-		v.Subject()
-	})
-}
-
 func BenchmarkView10KB(b *testing.B) {
 	raw := []byte("Content-Type: text/html\r\n\r\n" + strings.Repeat("<p>some words on a <b>line</b>, and http://link.example/x too</p>\r\n", 150))
 	m := mail.NewMessage(raw)

@@ -34,6 +34,7 @@ type content struct {
 	at      region
 	way     encoding
 	reading string
+	sure    bool // no other reading of this region is left
 	// names and types beside the part's, as a "begin" line gives them
 	name string
 	kind string

@@ -149,7 +149,7 @@ func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 			return
 		}
 		one.coded = coded
-		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading})
+		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading, sure: one.Reading == "" && len(f.encodings) == 1})
 		*list = append(*list, one)
 		// text is read where it is said to be an attachment, too: readers show it all the same
 		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) {
