@@ -1,5 +1,3 @@
-// Package state holds what the gateway remembers of its clients for a while: rates for now. It lives in memory, in
-// shards, bounded in size; what is full is forgotten first.
 package state
 
 import (

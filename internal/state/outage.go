@@ -37,7 +37,7 @@ func (o *outage) begin(key string, why error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.away.Load() {
-		return
+		return // it is known
 	}
 	o.since, o.why, o.key = now, printable(why.Error()), key
 	o.away.Store(true)
@@ -84,6 +84,7 @@ func (r *shared) watch() {
 			return
 		case <-r.outage.news:
 		case <-tick.C:
+			r.tell() // first, so that no outage ends untold
 			r.look()
 		}
 		r.tell()
@@ -100,27 +101,17 @@ func (r *shared) look() {
 	cancel()
 	switch {
 	case r.stopped.Err() != nil:
-		return
 	case err != nil:
-		if !away {
-			o.begin("", err, r.local.clock())
-		}
-		if o.good < steady {
-			o.want = min(max(1, o.want*2), wary)
-		} else {
-			o.want = 1
-		}
 		o.good = 0
-		return
-	}
-	o.good++
-	if !away {
+		o.begin("", err, r.local.clock())
+	case !away:
+		o.good++
 		r.settleSoon()
 		r.mark()
-		return
-	}
-	if o.good >= o.want && r.settleSoon() && r.returned() {
-		o.end(r.local.clock())
+	default:
+		if o.good++; o.good >= o.want && r.settleSoon() && r.returned() {
+			o.end(r.local.clock())
+		}
 	}
 }
 
@@ -128,11 +119,17 @@ func (r *shared) probe(ctx context.Context) error {
 	r.outage.mu.Lock()
 	key := r.outage.key
 	r.outage.mu.Unlock()
-	err := r.client.Set(ctx, r.name('p', "probe"), "", time.Minute).Err()
-	if err == nil && key != "" {
-		err = r.client.Set(ctx, r.name('p', key), "", time.Minute).Err() // the same slot, if the key has a tag
+	names := []string{r.name('p', "probe")}
+	if key != "" {
+		names = append(names, r.name('p', key)) // the same slot, if the key has a tag
 	}
-	return err
+	for _, name := range names { // as calls do, with a script that writes
+		err := r.scripts.take.Run(ctx, r.client, []string{name}, micros(r.local.now()), "1000", fine(longest), "0", "").Err()
+		if err != nil && !foreign(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell says once what has changed.
@@ -141,8 +138,13 @@ func (r *shared) tell() {
 	if away == r.outage.told {
 		return
 	}
-	r.outage.told = away
+	o := &r.outage
+	o.told = away
 	if away {
+		if o.want *= 2; o.good >= steady {
+			o.want = 1
+		}
+		o.want, o.good = min(max(o.want, 1), wary), 0
 		r.log.Error("state: redis is away, counting in this node's own memory", "error", why)
 	} else {
 		r.log.Info("state: redis is back, what was counted here is merged")

@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"context"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -61,13 +62,20 @@ func TestSentinel(t *testing.T) {
 	watched := redistest.StartWatched(t)
 	var s *state.State
 	var once sync.Once
+	var calls sync.WaitGroup
 	contract(t, func(t *testing.T, now func() time.Time) *state.State {
 		s = openRedis(t, state.RedisOptions{Addresses: watched.Sentinels, Master: watched.Name, Now: now})
 		if s.Health().Degraded {
 			t.Fatal(s.Health().Why)
 		}
 		return s
-	}, func() { once.Do(watched.Servers[0].Kill) }) // in the middle of the first part; the others run on as it fails over
+	}, func() {
+		once.Do(func() { // in the middle of the first part; the others run on as it fails over
+			watched.Servers[0].Kill()
+			calls.Go(func() { callOften(t, s, "rate:probe") })
+		})
+	})
+	calls.Wait()
 	eventually(t, 30*time.Second, "a replica has become the master and is used", func() bool { return !s.Health().Degraded })
 }
 
@@ -139,5 +147,57 @@ func TestRateOfThreeNodes(t *testing.T) {
 	want = min(want, float64(asked.Load())) // on a machine too slow to send as much
 	if off := math.Abs(float64(let.Load())-want) / want; off > 0.05 {
 		t.Errorf("%.1f %% off", 100*off)
+	}
+}
+
+// callOften calls for four seconds and minds how long it takes.
+func callOften(t *testing.T, s *state.State, keys ...string) {
+	var w stopwatch
+	for start := time.Now(); time.Since(start) < 4*time.Second; time.Sleep(5 * time.Millisecond) {
+		for _, key := range keys {
+			w.time(func() { s.Take(context.Background(), key, slow(), 0) })
+		}
+	}
+	if w.longest > 200*time.Millisecond {
+		t.Errorf("a call took %v as servers were lost", w.longest)
+	}
+}
+
+// One of a cluster's nodes is lost: calls go on, for its slots and the others, and it is noticed once, not again and
+// again with each call for the lost slots.
+func TestClusterLosesANode(t *testing.T) {
+	for name, lose := range map[string]func(*redistest.Server){"killed": (*redistest.Server).Kill, "stalled": (*redistest.Server).Stop} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := redistest.StartCluster(t)
+			var rung alarms
+			s := openRedis(t, state.RedisOptions{Addresses: cluster.Addrs(), Cluster: true, Alarm: rung.ring})
+			keys := make([]string, 12)
+			for i := range keys {
+				keys[i] = state.Key("rate", string(rune('a'+i)))
+				s.Take(t.Context(), keys[i], slow(), 6)
+			}
+			lose(cluster.Nodes[1])
+			for _, key := range keys {
+				if ok, _ := s.Take(t.Context(), key, slow(), 5); ok {
+					t.Errorf("%s begins anew", key)
+				}
+			}
+			callOften(t, s, keys...)
+			if got := rung.String(); got != "[true]" {
+				t.Errorf("alarms: %s, want one", got)
+			}
+			if name == "killed" {
+				cluster.Nodes[1].Restart()
+			} else {
+				cluster.Nodes[1].Continue()
+			}
+			eventually(t, 30*time.Second, "the cluster is whole again", func() bool { return !s.Health().Degraded })
+			for _, key := range keys {
+				if ok, _ := s.Take(t.Context(), key, slow(), 5); ok {
+					t.Errorf("%s begins anew as the node is back", key)
+				}
+			}
+		})
 	}
 }

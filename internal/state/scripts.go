@@ -78,7 +78,7 @@ func (v valueCell) form() string {
 }
 
 func parseValue(s string) (valueCell, error) {
-	if len(s) < 32 {
+	if len(s) < 32 || len(s) > 32+maxValue {
 		return valueCell{}, errForeign
 	}
 	put, err := strconv.ParseInt(s[:16], 10, 64)
