@@ -280,6 +280,9 @@ func (ole *oleFile) attachments(streams []oleStream) {
 			ole.w.part(ole.n, []string{"body.txt"}, []byte(utf16Text(s.content)))
 		case "1000001E":
 			ole.w.part(ole.n, []string{"body.txt"}, s.content)
+		case "10090102":
+			body := bodyPart(mapiValue{id: 0x1009, content: s.content})
+			ole.w.part(ole.n, body.names, body.content, body.flags...)
 		case "10130102":
 			ole.w.part(ole.n, []string{"body.html"}, s.content)
 		}

@@ -227,7 +227,7 @@ func inspectUnread(w *walk, n *node, o *Object) func() {
 		switch t.Name {
 		case "application/x-arj", "application/x-ace-compressed", "application/x-lzh-compressed", "application/x-compress-lzh", "application/x-zoo",
 			"application/x-lz4", "application/x-lzip", "application/x-xar", "application/x-rpm", "application/x-archive", "application/x-udf-image",
-			"application/x-ms-wim", "application/vnd.ms-htmlhelp", "application/onenote", "application/vnd.ms-tnef", "application/vnd.ms-outlook-pst":
+			"application/x-ms-wim", "application/vnd.ms-htmlhelp", "application/onenote", "application/vnd.ms-outlook-pst":
 		default:
 			if t.Class != filetype.Disk || t.Name == "application/x-iso9660-image" {
 				continue

@@ -41,7 +41,7 @@ type inspector func(w *walk, n *node, o *Object) (inside func())
 func inspectors() []inspector {
 	return []inspector{
 		inspectName, inspectEICAR, inspectZip, inspectStream, inspectTar, inspectCpio, inspect7z, inspectRar, inspectISO, inspectUnread,
-		inspectOLE, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectShortcut, inspectText,
+		inspectOLE, inspectTNEF, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectShortcut, inspectText,
 	}
 }
 
