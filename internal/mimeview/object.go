@@ -49,8 +49,8 @@ func (v *View) examine() {
 			x.all()
 		}
 		for _, s := range x.w.sources {
-			if s.err != nil && v.err == nil {
-				v.err = s.err
+			if s.err != nil {
+				v.fail(s.err)
 			}
 			s.window = nil
 		}

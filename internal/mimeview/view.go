@@ -6,6 +6,7 @@ package mimeview
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"postern/internal/mail"
@@ -95,6 +96,7 @@ type View struct {
 	options Options
 	build   sync.Once
 	look    sync.Once
+	mu      sync.Mutex // over err and limits, which grow when Objects is first asked
 	err     error
 	root    *Part
 	parts   []*Part
@@ -131,7 +133,12 @@ func New(m *mail.Message, o Options) *View {
 func (v *View) Message() *mail.Message { return v.message }
 
 // Err is the error of reading the spooled message, nil for any message that is only odd.
-func (v *View) Err() error { v.read(); return v.err }
+func (v *View) Err() error {
+	v.read()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.err
+}
 
 // Parts are the leaves that may have text, in the order of the message, those of other readings behind.
 func (v *View) Parts() []*Part { v.read(); return v.parts }
@@ -143,7 +150,12 @@ func (v *View) Root() *Part { v.read(); return v.root }
 func (v *View) URLs() []string { v.read(); return v.urls }
 
 // Limits names what was not read to its end, in order of appearance, each once. It grows when Objects is first asked.
-func (v *View) Limits() []string { v.read(); return v.limits }
+func (v *View) Limits() []string {
+	v.read()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.limits)
+}
 
 // Objects are the contents of all readings, each once. They stay valid until Close.
 func (v *View) Objects() []*Object { v.examine(); return v.objects }
@@ -189,4 +201,17 @@ func (v *View) read() {
 	})
 }
 
-func (v *View) limit(what string) { v.limits = appendOnce(v.limits, what) }
+func (v *View) limit(what string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.limits = appendOnce(v.limits, what)
+}
+
+// fail keeps the first error.
+func (v *View) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err == nil {
+		v.err = err
+	}
+}

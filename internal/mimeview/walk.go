@@ -79,7 +79,7 @@ func (w *walker) walk() {
 	w.entity(entity{src: s, at: region{0, s.size}, fallback: "text/plain"})
 	for _, s := range w.sources {
 		if s.err != nil {
-			w.view.err = s.err
+			w.view.fail(s.err)
 		}
 	}
 }

@@ -231,7 +231,7 @@ func (w *walker) decoded(s *source, at region, way encoding, p *Part) *source {
 			return false
 		}
 		if err := into.write(octets); err != nil {
-			w.view.err = err
+			w.view.fail(err)
 			return false
 		}
 		return true

@@ -1,0 +1,217 @@
+package unpack
+
+import (
+	"archive/tar"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Archives that readers understand differently: everything that any of them would show is reported.
+func TestArchives(t *testing.T) {
+	good, bad := zipOf(t, "ok.txt", "ok"), zipOf(t, "bad.exe", program())
+	var renamed rawZip
+	renamed.entry("ok.txt", 0, 256, 256, renamed.local("bad.exe", 0, []byte(program()), 256, 0))
+	var hidden rawZip
+	hidden.local("bad.exe", 0, []byte(program()), 256, 0)
+	hidden.entry("ok.txt", 0, 2, 2, hidden.local("ok.txt", 0, []byte("ok"), 2, 0))
+	var lying rawZip
+	lying.entry("a.txt", 0, 1, 1, lying.local("a.txt", 0, []byte("longer"), 6, 0))
+	var twice rawZip
+	at := twice.local("a", 0, []byte("x"), 1, 0)
+	twice.entry("a", 0, 1, 1, at)
+	twice.entry("b", 0, 1, 1, at)
+	comment := slices.Clone(good)
+	binary.LittleEndian.PutUint16(comment[len(comment)-2:], uint16(len(bad)))
+	brokenLocator := slices.Insert(slices.Clone(good), len(good)-22, append([]byte("PK\x06\x07\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 1, 0, 0, 0)...)
+	truncated := gzipOf(t, "", []byte(strings.Repeat("some text that is long enough", 100)))
+	badSum := gzipOf(t, "", []byte(eicar))
+	badSum[len(badSum)-6] ^= 0xff
+	member := append(gzipOf(t, "", []byte(eicar[:30])), gzipOf(t, "", []byte(eicar[30:]))...)
+	link := func(kind byte, name, target string) []byte {
+		return tarOf(t, tar.Header{Name: name, Linkname: target, Typeflag: kind})
+	}
+	for name, c := range map[string]struct {
+		content []byte
+		facts   string   // kinds that must be there
+		paths   []string // and objects
+	}{
+		"local name differs":        {renamed.end(), "NAME_MISMATCH", []string{"a/ok.txt"}},
+		"in no directory":           {hidden.end(), "HIDDEN_ENTRY", []string{"a/ok.txt", "a/bad.exe"}},
+		"sizes differ":              {lying.end(), "LYING_SIZE", nil},
+		"one content, two entries":  {twice.end(), "OVERLAPPING_ENTRIES", []string{"a/a", "a/b"}},
+		"overlapping":               {overlapped(t, 3), "OVERLAPPING_ENTRIES LIMIT_HIT", nil},
+		"two archives in a row":     {append(slices.Clone(good), bad...), "MANY_EOCD PREFIXED_ARCHIVE", []string{"a/bad.exe", "a/ok.txt"}},
+		"an archive in the comment": {append(comment, bad...), "MANY_EOCD", []string{"a/bad.exe", "a/ok.txt"}},
+		"behind a program":          {append([]byte(program()), bad...), "PREFIXED_ARCHIVE", []string{"a/bad.exe"}},
+		"junk behind":               {append(slices.Clone(bad), strings.Repeat("junk", 100)...), "", []string{"a/bad.exe"}},
+		"broken ZIP64 locator":      {brokenLocator, "UNSCANNABLE", []string{"a/ok.txt"}},
+		"path":                      {zipOf(t, "../../etc/cron.d/x", "x"), "PATH_TRAVERSAL", nil},
+		"drive":                     {zipOf(t, `C:\Windows\x.dll`, "x"), "PATH_TRAVERSAL", nil},
+		"tar, link":                 {link(tar.TypeSymlink, "a", "/etc/passwd"), "SYMLINK_ENTRY", nil},
+		"tar, hard link":            {link(tar.TypeLink, "a", "../x"), "SYMLINK_ENTRY", nil},
+		"tar, device":               {link(tar.TypeChar, "a", ""), "SYMLINK_ENTRY", nil},
+		"tar, absolute":             {tarOf(t, tarFile("/etc/x", "x")), "PATH_TRAVERSAL", nil},
+		"gzip, path as name":        {gzipOf(t, "../../x.exe", []byte("x")), "PATH_TRAVERSAL", nil},
+		"gzip, cut short":           {truncated[:len(truncated)-20], "UNSCANNABLE", nil},
+		"gzip, wrong sum":           {badSum, "EICAR", nil},
+		"gzip, over two members":    {member, "EICAR", nil},
+		"double extension":          {zipOf(t, "invoice.pdf.exe", program()), "DOUBLE_EXTENSION", nil},
+		"double, far apart":         {zipOf(t, "invoice.pdf"+strings.Repeat(" ", 200)+".exe", program()), "DOUBLE_EXTENSION", nil},
+		"right to left":             {zipOf(t, "a\u202egpj.exe", program()), "BIDI_NAME", nil},
+		"code page 437":             {zipOf(t, "Gr\x81n.exe", program()), "", []string{"a/Grün.exe"}},
+		"name of 60,000 octets":     {zipOf(t, strings.Repeat("a", 60_000)+".pdf.exe", "x"), "DOUBLE_EXTENSION", nil},
+		"document that is not":      {zipOf(t, "a.pdf", program()), "NAME_TYPE_MISMATCH", nil},
+		"archive with image name":   {zipOf(t, "a.jpg", string(bad)), "NAME_TYPE_MISMATCH", []string{"a/a.jpg/bad.exe"}},
+	} {
+		got := walkWith(Options{}, c.content, "a")
+		for _, k := range strings.Fields(c.facts) {
+			if !got.has(Kind(k)) {
+				t.Errorf("%s: no %s: %q %+v", name, k, got.facts(), got.Result)
+			}
+		}
+		for _, p := range c.paths {
+			if !slices.Contains(got.paths(), p) {
+				t.Errorf("%s: no %s: %q %+v", name, p, got.paths(), got.Result)
+			}
+		}
+	}
+	if got := walkWith(Options{}, renamed.end(), "a"); !slices.Equal(got.objects[1].Names, []string{"ok.txt", "bad.exe"}) {
+		t.Errorf("names %q", got.objects[1].Names)
+	}
+}
+
+// The label says nothing: types come from the content, and a file of two types has both.
+func TestTypes(t *testing.T) {
+	iso := make([]byte, 0x8806+2048)
+	copy(iso[0x8001:], "CD001")
+	vhd := append(make([]byte, 1024), append([]byte("conectix"), make([]byte, 504)...)...)
+	for name, c := range map[string]struct {
+		content string
+		want    string // extensions of the types, in order
+	}{
+		"a.txt program":     {program(), ".exe"},
+		"a.png":             {string(zipOf(t, "a", "b")), ".zip"},
+		"a.svg":             {"<html><script>x()</script>", ".html .svg"},
+		"a.pdf":             {"%PDF-1.4\n", ".pdf"},
+		"pdf and zip":       {"%PDF-1.4\n" + string(zipOf(t, "a", "b")), ".pdf .zip"},
+		"gif and jar":       {"GIF89a;" + string(zipOf(t, "META-INF/MANIFEST.MF", "x", "A.class", "x")), ".gif .jar"},
+		"html and zip":      {"<html>" + string(zipOf(t, "a", "b")), ".zip"},
+		"iso":               {string(iso), ".iso"},
+		"vhd":               {string(vhd), ".vhd"},
+		"vhdx":              {"vhdxfile", ".vhdx"},
+		"one":               {"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", ".one"},
+		"lnk":               {string(shortcut("a", "b")), ".lnk"},
+		"chm":               {"ITSF\x03\x00", ".chm"},
+		"elf":               {"\x7fELF\x02", ".elf"},
+		"mach-o":            {"\xcf\xfa\xed\xfe\x07", ""},
+		"class":             {"\xca\xfe\xba\xbe\x00\x00\x00\x34", ".class"},
+		"a.js":              {"var a = 1;", ".js"},
+		"a.js.txt":          {"var a = 1;", ".js"},
+		"a.hta":             {"<html><hta:application></html>", ".html .hta"},
+		"a.wsf":             {"<job><script>", ".wsf .html"},
+		"a.ps1":             {"Write-Host 1", ".ps1"},
+		"bat":               {"@echo off\r\n", ".bat"},
+		"utf-16 bat":        {"\xff\xfe@\x00e\x00c\x00h\x00o\x00 \x00o\x00f\x00f\x00", ".bat"},
+		"vbs":               {`Set s = CreateObject("WScript.Shell")`, ".vbs"},
+		"shell":             {"#!/bin/sh\n", ".sh"},
+		"eml":               {"From: a@a.example\r\nTo: b@b.example\r\nSubject: x\r\n\r\n", ".eml"},
+		"ics":               {"BEGIN:VCALENDAR\r\n", ".ics"},
+		"vcf":               {"BEGIN:VCARD\r\n", ".vcf"},
+		"a.library-ms":      {"<libraryDescription>", ".library-ms"},
+		"a.search-ms":       {"<persistedQuery>", ".search-ms"},
+		"plain":             {"MZ is how the letter began.", ".txt"},
+		"apk":               {string(zipOf(t, "AndroidManifest.xml", "x")), ".apk"},
+		"a.docx":            {string(zipOf(t, "[Content_Types].xml", "x", "word/document.xml", "x")), ".docx"},
+		"rar":               {string(rarOf("a", "b")), ".rar"},
+		"program and rar":   {program() + string(rarOf("a", "b")), ".exe .rar"},
+		"xls":               {string(compoundOf("Workbook", "x")), ".xls"},
+		"rtf":               {`{\rtf1}`, ".rtf"},
+		"png":               {"\x89PNG\r\n\x1a\n", ".png"},
+		"not a thing known": {"\x01\x02\x03\x04", ""},
+	} {
+		file, _, _ := strings.Cut(name, " ")
+		got := walkWith(Options{}, []byte(c.content), file)
+		var ext []string
+		for _, typ := range got.objects[0].Types {
+			ext = append(ext, typ.Ext)
+		}
+		if strings.Join(ext, " ") != c.want {
+			t.Errorf("%s: %q, want %q", name, strings.Join(ext, " "), c.want)
+		}
+	}
+}
+
+func TestExtensions(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.exe":                       ".exe",
+		"a.EXE":                       ".exe",
+		"a.exe.":                      ".exe",
+		"a.exe ":                      ".exe",
+		"a.exe. . ":                   ".exe",
+		"a.exe:.txt":                  ".exe .txt",
+		"a.exe::$DATA":                ".exe",
+		"a.pdf.exe":                   ".exe .pdf",
+		"a\u202egpj.exe":              ".exe",
+		"a.e\u200bxe":                 ".exe .e\u200bxe",
+		"a.exe%00.txt":                ".exe .exe\x00 .txt",
+		"a.exe\x00.txt":               ".exe .txt",
+		"a%2eexe":                     ".exe",
+		"exe%2e":                      "",
+		`..\..\x.bat`:                 ".bat",
+		"../../x.bat":                 ".bat",
+		"x.d/readme":                  "",
+		"a\uff0eexe":                  ".exe",
+		"readme":                      "",
+		"":                            "",
+		".":                           "",
+		"Version 1.2 of it. And more": "",
+		"a.tar.gz":                    ".gz .tar",
+	} {
+		got := Extensions([]string{name})
+		// what a cut leaves behind is of no interest here
+		got = slices.DeleteFunc(got, func(e string) bool { return strings.ContainsAny(e, "\x00%") })
+		wanted := slices.DeleteFunc(strings.Split(want, " "), func(e string) bool { return e == "" || strings.Contains(e, "\x00") })
+		slices.Sort(wanted)
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%q: %q, want %q", name, got, wanted)
+		}
+	}
+	if got := Extensions([]string{"a.pdf", "a.exe"}); !slices.Equal(got, []string{".exe", ".pdf"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestSafeName(t *testing.T) {
+	for name, want := range map[string]string{
+		"../../etc/cron.d/x":               "x",
+		`..\..\x.txt`:                      "x.txt",
+		"/etc/passwd":                      "passwd",
+		`C:\Windows\a.exe`:                 "a.exe",
+		`\\host\share\x`:                   "x",
+		"%2e%2e%2fx":                       "x",
+		"a.exe\x00.txt":                    "a.exe",
+		"CON":                              "attachment_CON",
+		"aux.txt":                          "attachment_aux.txt",
+		"com1.log":                         "attachment_com1.log",
+		"-rf":                              "rf",
+		"|cmd":                             "_cmd",
+		"$(x)":                             "__x",
+		"a\r\nSet-Cookie: x":               "a__Set-Cookie_ x",
+		"bad\xffutf8.txt":                  "bad_utf8.txt",
+		"":                                 "attachment",
+		".":                                "attachment",
+		"..":                               "attachment",
+		".htaccess":                        "htaccess",
+		"a\u202egpj.exe":                   "agpj.exe",
+		"Grüße aus Köln.pdf":               "Grüße aus Köln.pdf",
+		"trailing. . ":                     "trailing",
+		`a"; filename="b.exe`:              "a__ filename__b.exe",
+		strings.Repeat("a", 4096) + ".pdf": strings.Repeat("a", 116) + ".pdf",
+	} {
+		if got := SafeName(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
