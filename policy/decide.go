@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ type tally struct {
 	by       *symbol
 	byName   string
 	tarpit   bool
+	strip    []string
 	failed   Disposition
 	failedBy string
 }
@@ -59,6 +61,12 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	v.Reasons = t.reasons
 	v.Decisive = why.sentence(v.Disposition, t, s)
 	v.Tarpit = t.tarpit
+	if v.Disposition <= Tag {
+		v.Strip = t.strip
+	}
+	if len(v.Strip) > 0 {
+		v.Decisive += " Taken out: what " + strings.Join(v.Strip, ", ") + " found; the original is held."
+	}
 	v.Drop = v.Disposition == Defer && why.kind == causeForced && t.by != nil && t.by.drop
 	v.Reply = p.reply(f, v.Disposition, why, t)
 	if v.Drop { // RFC 5321 section 4.2.1: 421 says that the channel closes
@@ -154,6 +162,11 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 			t.failure(p, found)
 		}
 		t.tarpit = t.tarpit || sym.tarpit
+		if sym.strip && found.Located && !slices.Contains(t.strip, found.Symbol) {
+			t.strip = append(t.strip, found.Symbol)
+		} else if sym.strip && !found.Located { // it can't be taken out, so the whole message stays here
+			sym.forced = Quarantine
+		}
 		if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
 			forced := sym
 			t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol

@@ -66,8 +66,10 @@ type Verdict struct {
 	// Reply is what the sender hears if this verdict holds for all recipients.
 	Reply mail.Reply `json:"reply"`
 	// Drop is set if the connection is to end with this refusal, Tarpit if the client is to wait for each of our replies.
-	Drop   bool `json:"drop,omitempty"`
-	Tarpit bool `json:"tarpit,omitempty"`
+	Drop bool `json:"drop,omitempty"`
+	// Strip are the symbols whose parts are taken out of the copy; the original is held beside it.
+	Strip  []string `json:"strip,omitempty"`
+	Tarpit bool     `json:"tarpit,omitempty"`
 	// PolicyVersion names the policy that spoke.
 	PolicyVersion string `json:"policy_version"`
 }

@@ -29,6 +29,8 @@ type Finding struct {
 	Evidence string `json:"evidence,omitempty"`
 	// Filter is the name of the filter that failed, for FILTER_FAILED.
 	Filter string `json:"filter,omitempty"`
+	// Located says that what was found is a part that can be taken out.
+	Located bool `json:"located,omitempty"`
 	// Weight is the share of the symbol's score that counts: 0 for all of it, negative for none.
 	Weight float64 `json:"weight,omitempty"`
 }
@@ -75,6 +77,8 @@ func finding(found mail.Finding) Finding {
 		if found.Symbol == filters.Failed {
 			f.Filter = v
 		}
+	case filters.Located:
+		f.Located = len(v.Spans) > 0
 	case Weighted:
 		w := v.Weight()
 		switch {

@@ -85,6 +85,10 @@ func runCase(t *testing.T, body string) {
 			if got := s.verdict.Reply.String(); got != rest {
 				t.Errorf("reply:\n got %s\nwant %s", got, rest)
 			}
+		case "strip":
+			if got := strings.Join(s.verdict.Strip, " "); got != rest {
+				t.Errorf("taken out: %q, want %q", got, rest)
+			}
 		case "tarpit":
 			if !s.verdict.Tarpit {
 				t.Error("the client does not have to wait")
@@ -133,6 +137,9 @@ func (s *scene) fact(t *testing.T, word, rest string) {
 		if w, ok := strings.CutPrefix(evidence, "weight="); ok {
 			found.Evidence = ""
 			found.Weight, _ = strconv.ParseFloat(w, 64)
+		}
+		if evidence == "located" {
+			found.Located = true
 		}
 		f.Findings = append(f.Findings, found)
 	default:

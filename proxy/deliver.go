@@ -21,6 +21,8 @@ type batch struct {
 	verdict policy.Verdict
 	members []int // indices into Exchange.outcomes
 	heldID  string
+	// whole is the copy with all its parts, if some were taken out of copy.
+	whole mail.Copy
 }
 
 // copies groups the recipients: who gets the same octets by the same route shares a copy. Those whose verdict is to hold
@@ -43,19 +45,33 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 		}
 		b.members = append(b.members, i)
 	}
-	signature, err := x.sign(ctx)
+	plain, err := x.sign(ctx, mail.Copy{Message: x.tx.Message, Omit: x.omit(false)})
 	if err != nil {
 		return nil, nil, err
 	}
 	for n, b := range append(append([]*batch(nil), deliver...), hold...) {
+		signature := plain
 		tagged := b.verdict.Disposition == policy.Tag
-		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: append(x.top(b.verdict, x.recipients(b)), signature...)}
+		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: x.top(b.verdict, x.recipients(b))}
 		if x.tx.Message.Header().Has(mail.DefectFirstLineFolded) {
 			// the message would continue the last of our own fields
 			b.copy.Top = append(b.copy.Top, x.g.headerName()+"-Note: the message began with white space\r\n"...)
 		}
 		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
-		x.seal(ctx, b, tagged && x.g.SubjectTag != "")
+		if len(b.verdict.Strip) > 0 {
+			b.whole = b.copy
+			b.whole.Top = append(slices.Clone(b.copy.Top), signature...)
+			own, err := x.strip(b)
+			if err != nil {
+				return nil, nil, err
+			}
+			if signature, err = x.sign(ctx, mail.Copy{Top: own, Message: x.tx.Message, Omit: b.copy.Omit}); err != nil {
+				return nil, nil, err
+			}
+			b.copy.Top = append(b.copy.Top, own...)
+		}
+		b.copy.Top = append(b.copy.Top, signature...)
+		x.seal(ctx, b, len(b.verdict.Strip) > 0 || tagged && x.g.SubjectTag != "")
 	}
 	return deliver, hold, nil
 }
@@ -84,7 +100,7 @@ func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
 // find gives the batch a recipient belongs to: same route, and the same verdict in the words of our own field.
 func (x *Exchange) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	for _, b := range list {
-		if b.leg == l && bytes.Equal(x.why(b.verdict), x.why(v)) {
+		if b.leg == l && slices.Equal(b.verdict.Strip, v.Strip) && bytes.Equal(x.why(b.verdict), x.why(v)) {
 			return b
 		}
 	}
@@ -100,7 +116,7 @@ func (x *Exchange) recipients(b *batch) []mail.Recipient {
 }
 
 // sign makes the DKIM-Signature of outbound mail, for the domain of its one From address (RFC 6376 section 5).
-func (x *Exchange) sign(ctx context.Context) ([]byte, error) {
+func (x *Exchange) sign(ctx context.Context, unsigned mail.Copy) ([]byte, error) {
 	if x.g.Signer == nil || !x.tx.Session.Outbound() {
 		return nil, nil
 	}
@@ -108,12 +124,40 @@ func (x *Exchange) sign(ctx context.Context) ([]byte, error) {
 	if err != nil || len(boxes) != 1 {
 		return nil, nil // not ours to mend: the filters have reported it
 	}
-	unsigned := mail.Copy{Message: x.tx.Message, Omit: x.omit(false)}
 	field, err := x.g.Signer.Sign(ctx, unsigned, boxes[0].Address.ASCIIDomain())
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return field, nil
+}
+
+// keep holds the originals of copies that parts are taken out of. If one fails, none stays.
+func (x *Exchange) keep(ctx context.Context, list []*batch) error {
+	for i, b := range list {
+		if b.whole.Message == nil {
+			continue
+		}
+		if err := x.g.Quarantine.Hold(ctx, x.heldItem(b, "the original of a message that a part was taken out of"), b.whole); err != nil {
+			x.unkeep(ctx, list[:i])
+			return err
+		}
+		for _, m := range b.members {
+			x.outcomes[m].heldID = b.heldID
+		}
+	}
+	return nil
+}
+
+// unkeep takes back what keep held, for a message that nobody took.
+func (x *Exchange) unkeep(ctx context.Context, list []*batch) {
+	for _, b := range list {
+		if b.whole.Message == nil {
+			continue
+		}
+		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
+			x.g.Log.Error("quarantine drop", "id", b.heldID, "error", err) // it stays held: a copy too many, none too few
+		}
+	}
 }
 
 // hold puts the batches into the quarantine. If one fails, none stays.
@@ -128,14 +172,7 @@ func (x *Exchange) hold(ctx context.Context, list []*batch) error {
 }
 
 func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
-	h := x.tx.Message.Header()
-	s := x.tx.Session
-	item := quarantine.Item{
-		ID: b.heldID, Time: x.g.Now(), From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(b), Route: b.leg.route,
-		Outbound: s.Outbound(), Client: s.Client, User: s.User, Reason: why, Reasons: b.verdict.Reasons, Score: b.verdict.Score,
-		Policy: b.verdict.PolicyVersion, Subject: h.Get("Subject"), HeaderFrom: h.Get("From"), MessageID: h.Get("Message-ID"),
-	}
-	if err := x.g.Quarantine.Hold(ctx, item, b.copy); err != nil {
+	if err := x.g.Quarantine.Hold(ctx, x.heldItem(b, why), b.copy); err != nil {
 		return err
 	}
 	for _, m := range b.members {
@@ -143,6 +180,16 @@ func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
 		x.outcomes[m].reply = replyTaken(x.tx.ID)
 	}
 	return nil
+}
+
+func (x *Exchange) heldItem(b *batch, why string) quarantine.Item {
+	h := x.tx.Message.Header()
+	s := x.tx.Session
+	return quarantine.Item{
+		ID: b.heldID, Time: x.g.Now(), From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(b), Route: b.leg.route,
+		Outbound: s.Outbound(), Client: s.Client, User: s.User, Reason: why, Reasons: b.verdict.Reasons, Score: b.verdict.Score,
+		Policy: b.verdict.PolicyVersion, Subject: h.Get("Subject"), HeaderFrom: h.Get("From"), MessageID: h.Get("Message-ID"),
+	}
 }
 
 // keepsAny says whether one of the batches is held because policy wants it, not only because others take the message.

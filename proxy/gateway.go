@@ -125,12 +125,18 @@ func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail
 		g.Log.Error("quarantine", "id", x.tx.ID, "error", err)
 		return x.answer(mail.TryLater())
 	}
+	if err := x.keep(ctx, deliver); err != nil {
+		g.Log.Error("quarantine", "id", x.tx.ID, "error", err)
+		x.unhold(ctx, hold)
+		return x.answer(mail.TryLater())
+	}
 	if len(deliver) == 0 {
 		return x.answer(replyTaken(x.tx.ID))
 	}
 	reply := x.deliver(ctx, deliver, keepsAny(hold))
 	if !reply.Positive() {
 		x.unhold(ctx, hold) // the sender comes again with all of it, or knows that all refuse
+		x.unkeep(ctx, deliver)
 	}
 	return x.answer(reply)
 }

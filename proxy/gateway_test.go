@@ -104,14 +104,15 @@ func chain(t *testing.T) *filters.Chain {
 type finder struct{}
 
 func (finder) Inspect(context.Context, *mail.Transaction) ([]mail.Finding, error) {
-	return []mail.Finding{{Symbol: "TEST"}}, nil
+	body := filters.PartSpan{Start: 37, End: 44, Name: "hello.exe"} // of the message below, which is all attachment
+	return []mail.Finding{{Symbol: "TEST", Value: filters.Located{Spans: []filters.PartSpan{body}}}}, nil
 }
 
 // verdicts is a policy in which the domain of the recipient decides.
 func verdicts(t *testing.T) *policy.Policy {
 	t.Helper()
 	text := ""
-	for word, action := range map[string]string{"tag": "tag", "hold": "quarantine", "reject": "reject", "defer": "defer"} {
+	for word, action := range map[string]string{"tag": "tag", "hold": "quarantine", "reject": "reject", "defer": "defer", "strip": "strip"} {
 		for _, route := range []string{"one", "two", "three", "four"} {
 			text += "[domain.\"" + word + "." + route + ".test\"]\nactions = { TEST = \"" + action + "\" }\n"
 		}
@@ -150,6 +151,8 @@ func (b *bench) step(t *testing.T, word, rest string) {
 		if r := b.gateway.Handle(t.Context(), b.exchange, message); !fits(rest, r.String()) {
 			t.Fatalf("reply %s, want %s", r, rest)
 		}
+	case "text":
+		b.text(t, first, after)
 	case "fate":
 		if b.exchange != nil {
 			b.exchange.Close("end of test")
@@ -171,6 +174,19 @@ func (b *bench) count(t *testing.T, what, want string, got int) {
 	t.Helper()
 	if want != string(rune('0'+got)) {
 		t.Errorf("%s: %d, want %s", what, got, want)
+	}
+}
+
+// text wants words in some message that a server got, or in none with "no" in front.
+func (b *bench) text(t *testing.T, hop, want string) {
+	t.Helper()
+	words, absent := strings.CutPrefix(want, "no ")
+	found := false
+	for _, m := range b.hops[hop].Messages() {
+		found = found || strings.Contains(string(m.Data), words)
+	}
+	if found == absent {
+		t.Errorf("%q at %s: %v", words, hop, found)
 	}
 }
 

@@ -225,7 +225,7 @@ func TestCopy(t *testing.T) {
 	for _, filler := range []int{0, 2 * MemoryLimit} {
 		head := "A: 1\r\nB: 2\r\nC: 3\r\n"
 		tail := "\r\nbody" + strings.Repeat("x", filler) + "\r\n"
-		c := Copy{Top: []byte("T: 0\r\n"), Message: message(t, head+tail), Omit: []Span{{6, 12}}}
+		c := Copy{Top: []byte("T: 0\r\n"), Message: message(t, head+tail), Omit: []Span{{From: 6, To: 12}}}
 		want := "T: 0\r\nA: 1\r\nC: 3\r\n" + tail
 		var written bytes.Buffer
 		n, err := c.WriteTo(&written)

@@ -42,7 +42,7 @@ func (s *Signer) Seal(ctx context.Context, c mail.Copy, domain, authservID strin
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	fields, err := seal.fields(h, c.Message)
+	fields, err := seal.fields(h, c)
 	if err != nil {
 		return nil, fmt.Errorf("seal for %s with %s: %w", signer, keys[0].selector, err)
 	}
@@ -58,6 +58,9 @@ func copyHeader(c mail.Copy) (*mail.Header, error) {
 	raw := slices.Clone(c.Top)
 	at := int64(0)
 	for _, o := range c.Omit {
+		if o.From >= int64(len(head)) {
+			break
+		}
 		raw = append(raw, head[at:o.From]...)
 		at = o.To
 	}
@@ -95,9 +98,9 @@ type sealing struct {
 }
 
 // fields makes the set, in the order of section 5.1: results, message signature, seal.
-func (s sealing) fields(h *mail.Header, m *mail.Message) ([]byte, error) {
+func (s sealing) fields(h *mail.Header, c mail.Copy) ([]byte, error) {
 	unsigned := &signature.Signature{Header: signature.Relaxed, Body: signature.Relaxed, Names: s.names, Length: -1}
-	bodies, err := signature.HashBody(m.OpenBody(), unsigned)
+	bodies, err := signature.HashBody(c.OpenBody(), unsigned)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (s signScenario) run(t *testing.T, name string) {
 		seconds, _ := strconv.ParseInt(strings.TrimSpace(test.T), 10, 64)
 		seal := sealing{domain: s.Domain, key: key{selector: s.Sel, kind: kind, private: private}, now: time.Unix(seconds, 0), instance: before + 1,
 			cv: o.Result, names: strings.Split(test.Names, ":"), payload: merged(m.Header(), test.ID)}
-		fields, err := seal.fields(m.Header(), m)
+		fields, err := seal.fields(m.Header(), mail.Copy{Message: m})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,13 @@
+package filters
+
+// Located is the value of a finding on a part of the message that can be taken out of a copy: policy's action "strip".
+// A finding on something that no reader finds in the same place has none.
+type Located struct{ Spans []PartSpan }
+
+// PartSpan is a part in the raw octets of the message: where its header begins, its body, and where it ends, in front of
+// the line end that belongs to the delimiter behind it. For the message itself Header is 0.
+type PartSpan struct {
+	Header, Start, End int64
+	// Name is the file name that the part shows, as it came.
+	Name string
+}
