@@ -197,6 +197,35 @@ func TestRedisIsThereLater(t *testing.T) {
 	}
 }
 
+// What very many keys counted is merged, in bounded time.
+func TestManyKeysAreMerged(t *testing.T) {
+	server := redistest.Start(t)
+	s := openRedis(t, state.RedisOptions{Addresses: []string{server.Addr}})
+	server.Do("REPLICAOF", "127.0.0.1", "1")
+	const keys = 20_000
+	for i := range keys {
+		s.Take(t.Context(), state.Key("rate", fmt.Sprint(i)), slow(), 7)
+		s.Tally(t.Context(), state.Key("tally", fmt.Sprint(i)), state.Tally{1, 2}, time.Hour)
+	}
+	server.Do("REPLICAOF", "NO", "ONE")
+	start := time.Now()
+	eventually(t, time.Minute, "Redis is back", func() bool { return !s.Health().Degraded })
+	t.Logf("%d keys merged %v after Redis was back", 2*keys, time.Since(start).Round(time.Millisecond))
+	other := openRedis(t, state.RedisOptions{Addresses: []string{server.Addr}, Timeout: time.Second})
+	lost := 0
+	for i := 0; i < keys; i += 20 {
+		if ok, _ := other.Take(t.Context(), state.Key("rate", fmt.Sprint(i)), slow(), 4); ok {
+			lost++
+		}
+		if got := other.Tally(t.Context(), state.Key("tally", fmt.Sprint(i)), state.Tally{}, time.Hour); !(got[0] > 0.9 && got[0] < 1.1 && got[1] > 1.9) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of 2000 looked at are not there", lost)
+	}
+}
+
 // What is under our keys and not ours is no outage, and nobody hears an error.
 func TestForeignKeys(t *testing.T) {
 	server := redistest.Start(t)
