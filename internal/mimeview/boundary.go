@@ -59,7 +59,7 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 
 // plainBoundary reads a boundary that is written as RFC 2046 section 5.1.1 has it, on one line, once.
 func plainBoundary(one field) (string, bool) {
-	lower := strings.ToLower(one.lines)
+	lower := lowerASCII(one.lines)
 	_, params, _ := parseParams(one.value)
 	named := 0
 	for _, p := range params {
@@ -152,10 +152,7 @@ func withoutComments(value string) string {
 
 // anyBoundary adds what stands behind each "boundary" and a "=" not far from it.
 func anyBoundary(found []string, text string) []string {
-	lower := strings.ToLower(text)
-	if len(lower) != len(text) { // some letters change their length
-		lower = text
-	}
+	lower := lowerASCII(text)
 	at := 0
 	for n := 0; n < 8; n++ {
 		i := strings.Index(lower[at:], "boundary")
@@ -203,4 +200,15 @@ func boundaryForms(found []string, rest string) []string {
 	}
 	spell(rest)
 	return found
+}
+
+// lowerASCII keeps the length, which strings.ToLower does not where octets are no UTF-8.
+func lowerASCII(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
 }

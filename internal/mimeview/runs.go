@@ -5,6 +5,12 @@ import "bytes"
 // runs is the net below the parts: in all that no part explains, what looks encoded is decoded, whatever the header
 // says. Each line is looked at a fixed number of times.
 func (w *walker) runs(s *source) {
+	for _, a := range w.view.ambiguities {
+		if a.Grave() { // then nothing is sure
+			s.covered, s.quoted = nil, nil
+			break
+		}
+	}
 	for _, gap := range s.gaps() {
 		r := &runner{w: w, s: s}
 		w.spend(gap.end - gap.start)

@@ -50,6 +50,7 @@ type entity struct {
 	fallback string
 	open     []string // boundaries of the multiparts around it
 	outer    int64    // where the innermost of them ends
+	unsure   bool     // its own place is in doubt
 }
 
 func newWalker(v *View) *walker {
@@ -113,6 +114,7 @@ func (w *walker) entity(e entity) {
 	}
 	if len(h.bodies) > 1 {
 		w.view.ambiguous(HeaderEnd, e.src, e.at.start+int64(h.bodies[1]), "")
+		e.unsure = true
 	}
 	for i, b := range h.bodies {
 		if w.stopped() {
@@ -293,7 +295,7 @@ func (w *walker) message(e entity, f *facts, p *Part, body region) {
 		w.view.limit(LimitDepth)
 		return
 	}
-	inner := entity{src: e.src, at: body, depth: e.depth + 1, parent: p, reading: e.reading, fallback: "text/plain"}
+	inner := entity{src: e.src, at: body, depth: e.depth + 1, parent: p, reading: e.reading, fallback: "text/plain", unsure: e.unsure}
 	for _, way := range f.encodings {
 		if way == plain {
 			w.entity(inner)

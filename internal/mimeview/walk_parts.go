@@ -91,6 +91,7 @@ func (w *walker) pieces(e entity, f *facts, p *Part, sp split, boundary string) 
 		}
 		w.entity(entity{
 			src: e.src, at: at, depth: e.depth + 1, parent: p, reading: e.reading, fallback: fallback, open: open, outer: outer,
+			unsure: e.unsure,
 		})
 	}
 	w.beside(e, p, sp.preamble, PartInPreamble, "preamble")
@@ -149,7 +150,7 @@ func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 			return
 		}
 		one.coded = coded
-		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading, sure: one.Reading == "" && len(f.encodings) == 1})
+		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading, sure: !e.unsure && one.Reading == "" && len(f.encodings) == 1})
 		*list = append(*list, one)
 		// text is read where it is said to be an attachment, too: readers show it all the same
 		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package mimeview
+
+// scale is the length in octets of the smallest message that time is measured with.
+const scale = 256 << 10
