@@ -42,7 +42,7 @@ func TestArchives(t *testing.T) {
 		"sizes differ":              {lying.end(), "LYING_SIZE", nil},
 		"one content, two entries":  {twice.end(), "OVERLAPPING_ENTRIES", []string{"a/a", "a/b"}},
 		"overlapping":               {overlapped(t, 3), "OVERLAPPING_ENTRIES LIMIT_HIT", nil},
-		"two archives in a row":     {append(slices.Clone(good), bad...), "MANY_EOCD PREFIXED_ARCHIVE", []string{"a/bad.exe", "a/ok.txt"}},
+		"two archives in a row":     {append(slices.Clone(good), bad...), "MANY_EOCD", []string{"a/bad.exe", "a/ok.txt"}},
 		"an archive in the comment": {append(comment, bad...), "MANY_EOCD", []string{"a/bad.exe", "a/ok.txt"}},
 		"behind a program":          {append([]byte(program()), bad...), "PREFIXED_ARCHIVE", []string{"a/bad.exe"}},
 		"junk behind":               {append(slices.Clone(bad), strings.Repeat("junk", 100)...), "", []string{"a/bad.exe"}},

@@ -64,7 +64,7 @@ func extensionsOf(name string) []string {
 			continue
 		}
 		// a whole sentence between two dots is no extension
-		if len(ext) > 16 || strings.ContainsAny(ext, "/\x00") || i < len(parts)-1 && len(ext) > 10 {
+		if len(ext) > 16 || strings.ContainsAny(ext, ": \x00") || i < len(parts)-1 && len(ext) > 10 {
 			break
 		}
 		found = append(found, "."+strings.ToValidUTF8(ext, "?"))
@@ -125,7 +125,7 @@ func SafeName(name string) string {
 		}
 		return r
 	}, name)
-	name = strings.TrimRight(strings.TrimLeft(name, ".- "), ". ")
+	name = strings.TrimRight(strings.TrimLeft(name, ".- "), "._ ")
 	if len(name) > 120 {
 		ext := path.Ext(name)
 		if len(ext) > 16 {
@@ -137,7 +137,7 @@ func SafeName(name string) string {
 	if name == "" || isDevice(strings.TrimRight(stem, " ")) {
 		name = "attachment_" + name
 	}
-	return strings.TrimRight(name, "_ ")
+	return strings.TrimRight(name, "_ .")
 }
 
 // isDevice: names that Windows keeps for devices, with any extension.

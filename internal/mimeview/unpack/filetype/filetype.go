@@ -54,7 +54,7 @@ func Detect(content []byte, exts []string) []Type {
 	found = append(found, further(content, found)...)
 	// a text with a NUL or two in it is still run by the program that its name stands for
 	if isText(content) || len(found) == 0 && slices.ContainsFunc(exts, runsAsText) {
-		found = append(found, textTypes(content, exts)...)
+		found = append(found, textTypes(content, exts, len(found) == 0)...)
 	}
 	if len(found) == 0 {
 		found = append(found, unknown(content))

@@ -77,8 +77,8 @@ var contents = []struct {
 	{"progid=\"excel.sheet\"", Type{"application/msexcel-xml", ".xml", Office}},
 }
 
-// textTypes gives what a text can be. Plain text comes last, unless a beginning is conclusive.
-func textTypes(b []byte, exts []string) []Type {
+// textTypes gives what a text can be; plain text only if it is nothing else and orPlain says so.
+func textTypes(b []byte, exts []string, orPlain bool) []Type {
 	var found []Type
 	low := bytes.ToLower(narrow(head(b, 4096)))
 	start := bytes.TrimLeft(bytes.TrimPrefix(low, []byte("\xef\xbb\xbf")), " \t\r\n\f")
@@ -109,7 +109,7 @@ func textTypes(b []byte, exts []string) []Type {
 	if isMail(low, exts) {
 		found = append(found, Type{"message/rfc822", ".eml", Mail})
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && orPlain {
 		found = append(found, Type{"text/plain", ".txt", Text})
 	}
 	return found
