@@ -12,6 +12,7 @@ type delimiter struct {
 	next   int64 // behind its line end
 	length int32 // of what follows the "--"
 	cr     bool  // the line begins or ends at a lone CR
+	lf     bool  // the line begins behind a lone LF
 	header bool  // a structural field follows
 }
 
@@ -58,16 +59,11 @@ func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int
 		}
 		i += at
 		if i == 0 || window[i-1] != '\n' && window[i-1] != '\r' {
-			if i == 0 && off > 0 { // its line end is in the window before
+			if w.midLine(s, off, window, i) {
 				w.spend(1)
 			}
-			at = i + 1
-			for at < len(window) && window[at] == '-' {
+			for at = i + 2; at < len(window) && window[at] == '-'; {
 				at++
-			}
-			at--
-			if at < i+1 {
-				at = i + 1
 			}
 			continue
 		}
@@ -86,8 +82,30 @@ func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int
 	}
 }
 
+// midLine takes "--" in the middle of a line for a delimiter if a header follows: some readers look for the boundary
+// anywhere.
+func (w *walker) midLine(s *source, off int64, window []byte, i int) bool {
+	rest := window[i+2 : min(len(window), i+2+82)]
+	end := bytes.IndexByte(rest, '\n')
+	if end < 1 || len(s.delimiters) == maxDelimiters {
+		return false
+	}
+	next := i + 2 + end + 1
+	line := window[next:min(len(window), next+120)]
+	start, _, _ := breakAt(line)
+	if _, _, ok := structural(line[:start]); !ok {
+		return false
+	}
+	at := off + int64(i)
+	s.delimiters = append(s.delimiters, delimiter{
+		at: at, before: at, next: off + int64(next), length: int32(len(bytes.TrimRight(rest[:end], "\r"))), cr: true, header: true,
+	})
+	return true
+}
+
 func (w *walker) indexOne(s *source, off int64, window []byte, i int, before int64) int {
 	d := delimiter{at: off + int64(i), before: before, cr: i > 0 && window[i-1] == '\r'}
+	d.lf = i > 0 && window[i-1] == '\n' && before == d.at-1
 	line := window[i+2 : min(len(window), i+2+maxDelimiter)]
 	start, end, kind := breakAt(line)
 	d.length = int32(start)
@@ -155,13 +173,14 @@ type split struct {
 	preamble, epilogue region
 	closed             bool
 	// other ways to take it apart that give something else
-	crs, behind, junk, prefix bool
-	junkAt                    int64
+	crs, mixed, behind, junk, prefix bool
+	lf, crlf                         bool // delimiters at line ends of the one kind, of the other
+	junkAt                           int64
 }
 
 // way is a way to take a multipart apart: also at lone CR, past the closing delimiter, at lines with junk behind the
-// boundary, at lines that only begin with it.
-type way struct{ cr, behind, junk, prefix bool }
+// boundary, at lines that only begin with it; or not at lines behind a lone LF.
+type way struct{ cr, behind, junk, prefix, strict bool }
 
 func (w *walker) split(s *source, body region, boundary string, how way) split {
 	all := w.index(s)
@@ -185,6 +204,8 @@ func (w *walker) split(s *source, body region, boundary string, how way) split {
 		switch {
 		case got == fitNot:
 			continue
+		case d.lf && how.strict:
+			continue
 		case d.cr && !how.cr:
 			out.crs, out.junkAt = true, d.at
 			continue
@@ -194,6 +215,10 @@ func (w *walker) split(s *source, body region, boundary string, how way) split {
 		case got == fitPrefix && !how.prefix:
 			out.prefix, out.junkAt = true, d.at
 			continue
+		}
+		out.lf, out.crlf = out.lf || d.lf, out.crlf || !d.lf && d.at > body.start
+		if out.lf && out.crlf && !out.mixed {
+			out.mixed, out.junkAt = true, d.at
 		}
 		if out.closed && !how.behind {
 			if got != fitClose {

@@ -43,7 +43,7 @@ func squeeze(value string) string {
 	return b.String()
 }
 
-// read collects the facts of a header. fallback is the type of a part that gives none.
+// facts collects what a header says. fallback is the type of a part that gives none.
 func (w *walker) facts(h *headerBlock, s *source, base int64, fallback string) *facts {
 	f := &facts{kind: fallback, encoding: plain}
 	for _, d := range h.doubts {

@@ -61,6 +61,9 @@ func otherWays(sp split, found bool) (all []otherWay) {
 	if sp.crs {
 		all = append(all, otherWay{way{cr: true}, DelimiterLine})
 	}
+	if sp.mixed {
+		all = append(all, otherWay{way{strict: true}, DelimiterLine})
+	}
 	if sp.junk {
 		all = append(all, otherWay{way{cr: sp.crs, junk: true}, DelimiterJunk})
 	}
