@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/nwaples/rardecode/v2"
 )
@@ -15,12 +16,19 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 	if !o.is("application/vnd.rar") {
 		return nil
 	}
-	at := bytes.Index(n.content, []byte("Rar!\x1a\x07"))
+	at := behind(n.content, "Rar!\x1a\x07", func(b []byte) bool {
+		// version 5, or version 4 with its main header behind the marker
+		return len(b) > 9 && (b[6] == 1 && b[7] == 0 || b[6] == 0 && b[9] == 0x73)
+	})
+	if at < 0 {
+		drop(o, "application/vnd.rar")
+		return nil
+	}
 	if at > 0 {
 		o.flag(PrefixedArchive, "rar")
 	}
 	return func() {
-		b := n.content[max(at, 0):]
+		b := n.content[at:]
 		passwords := append([]string{""}, w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))]...)
 		for i, password := range passwords {
 			locked := w.rar(n, b, password, i == len(passwords)-1)
@@ -29,6 +37,28 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 			}
 		}
 	}
+}
+
+// behind finds an archive: at the very start on its marker's word alone, further in only where its header is one too,
+// since programs that unpack have the marker among their texts. -1 is nowhere.
+func behind(b []byte, marker string, valid func([]byte) bool) int {
+	at := 0
+	for range 64 {
+		i := bytes.Index(b[at:], []byte(marker))
+		if i < 0 {
+			return -1
+		}
+		if at += i; at == 0 || valid(b[at:]) {
+			return at
+		}
+		at++
+	}
+	return -1
+}
+
+// drop takes back a type that a closer look did not confirm.
+func drop(o *Object, name string) {
+	o.Types = slices.DeleteFunc(o.Types, func(t Type) bool { return t.Name == name && len(o.Types) > 1 })
 }
 
 // rar visits all entries. A locked entry makes it give up, unless this is the last password: then the names are

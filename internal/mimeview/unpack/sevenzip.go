@@ -1,8 +1,8 @@
 package unpack
 
 import (
-	"bytes"
 	"errors"
+	"hash/crc32"
 
 	"github.com/bodgit/sevenzip"
 
@@ -13,11 +13,17 @@ func inspect7z(w *walk, n *node, o *Object) func() {
 	if !o.is("application/x-7z-compressed") {
 		return nil
 	}
-	at := bytes.Index(n.content, []byte(sevenzipcheck.Signature))
+	at := behind(n.content, sevenzipcheck.Signature, func(b []byte) bool {
+		return len(b) > 32 && crc32.ChecksumIEEE(b[12:32]) == le32(b[8:])
+	})
+	if at < 0 {
+		drop(o, "application/x-7z-compressed")
+		return nil
+	}
 	if at > 0 {
 		o.flag(PrefixedArchive, "7z")
 	}
-	b := n.content[max(at, 0):]
+	b := n.content[at:]
 	locked, err := sevenzipcheck.Check(b, sevenzipcheck.Limits{Files: 4 * w.o.Entries, Dictionary: maxDictionary})
 	sealed := errors.Is(err, sevenzipcheck.ErrEncrypted)
 	switch {

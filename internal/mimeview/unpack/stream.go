@@ -221,21 +221,25 @@ func cpioEntry(b []byte) (name string, mode int64, content, rest []byte, err err
 	return name, mode, b[start : start+int(size)], b[min(len(b), pad(start+int(size))):], nil
 }
 
-// inspectUnread names the containers that nothing here reads.
+// inspectUnread names the containers that nothing here reads: an archive or disk image without an inspector of its own,
+// and some others.
 func inspectUnread(w *walk, n *node, o *Object) func() {
 	for _, t := range o.Types {
+		unread := t.Class == filetype.Archive || t.Class == filetype.Disk
 		switch t.Name {
-		case "application/x-arj", "application/x-ace-compressed", "application/x-lzh-compressed", "application/x-compress-lzh", "application/x-zoo",
-			"application/x-lz4", "application/x-lzip", "application/x-xar", "application/x-rpm", "application/x-archive", "application/x-udf-image",
-			"application/x-ms-wim", "application/vnd.ms-htmlhelp", "application/onenote", "application/vnd.ms-outlook-pst":
-		default:
-			if t.Class != filetype.Disk || t.Name == "application/x-iso9660-image" {
-				continue
-			}
+		case "application/zip", "application/x-7z-compressed", "application/vnd.rar", "application/gzip", "application/x-compress", "application/x-bzip2",
+			"application/x-xz", "application/zstd", "application/x-lzma", "application/x-tar", "application/x-cpio", "application/x-iso9660-image":
+			unread = false
+		case "application/vnd.ms-htmlhelp", "application/onenote", "application/vnd.ms-outlook-pst":
+			unread = true
+		case "application/x-raw-disk-image": // a boot sector before an ISO image, which is read
+			unread = !o.is("application/x-iso9660-image")
 		}
-		why := fmt.Sprintf("no reader for %s", t.Name)
-		o.flag(Unscannable, why)
-		w.unscannable(n.path, why)
+		if unread {
+			why := fmt.Sprintf("no reader for %s", t.Name)
+			o.flag(Unscannable, why)
+			w.unscannable(n.path, why)
+		}
 	}
 	return nil
 }

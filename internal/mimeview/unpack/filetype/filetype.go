@@ -87,7 +87,7 @@ func further(b []byte, first []Type) []Type {
 	if bytes.Contains(head(b, 1024), []byte("%PDF-")) {
 		add(typePDF)
 	}
-	if i := bytes.LastIndex(tail(b, tailBytes), []byte("PK\x05\x06")); i >= 0 {
+	if bytes.Contains(tail(b, tailBytes), []byte("PK\x05\x06")) {
 		add(typeZIP)
 	}
 	if is(Executable) || is(Image) || is(PDF) { // self-extracting archives and pictures with a tail
@@ -97,7 +97,7 @@ func further(b []byte, first []Type) []Type {
 		if bytes.Contains(head(b, 4<<20), []byte("7z\xbc\xaf\x27\x1c")) {
 			add(type7z)
 		}
-		if bytes.Contains(head(b, 4<<20), []byte("MSCF\x00\x00\x00\x00")) {
+		if i := bytes.Index(head(b, 4<<20), []byte("MSCF\x00\x00\x00\x00")); i > 0 && isCAB(b[i:]) {
 			add(typeCAB)
 		}
 	}

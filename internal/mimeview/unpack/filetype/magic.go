@@ -128,3 +128,8 @@ func isLZMA(b []byte) bool {
 func isARJ(b []byte) bool {
 	return len(b) > 12 && binary.LittleEndian.Uint16(b[2:]) <= 2600 && b[10] <= 2 && bytes.Contains(head(b, 2700), []byte{0})
 }
+
+// isCAB: the size in the header fits, the two reserved fields are zero, the version is 1.3. [MS-CAB] 2.1
+func isCAB(b []byte) bool {
+	return len(b) > 36 && int64(binary.LittleEndian.Uint32(b[8:])) <= int64(len(b)) && binary.LittleEndian.Uint32(b[12:]) == 0 && b[24] == 3 && b[25] == 1
+}

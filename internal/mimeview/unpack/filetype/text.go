@@ -24,10 +24,7 @@ var scriptExt = map[string]Type{
 }
 
 // Text formats by how they begin, in lower case, after blanks and a byte order mark.
-var beginnings = []struct {
-	text string
-	Type
-}{
+var beginnings = []sign{
 	{"<?xml", Type{"text/xml", ".xml", Text}},
 	{"<!doctype html", Type{"text/html", ".html", HTML}},
 	{"<html", Type{"text/html", ".html", HTML}},
@@ -51,30 +48,61 @@ var beginnings = []struct {
 	{"id;p", scriptExt[".slk"]},
 }
 
-// Text formats by what stands in their first 4 KiB, in lower case.
-var contents = []struct {
+type sign struct {
 	text string
 	Type
-}{
-	{"<hta:application", scriptExt[".hta"]},
-	{"<svg", Type{"image/svg+xml", ".svg", Image}},
-	{"<html", Type{"text/html", ".html", HTML}},
-	{"<script", Type{"text/html", ".html", HTML}},
-	{"<iframe", Type{"text/html", ".html", HTML}},
-	{"<body", Type{"text/html", ".html", HTML}},
-	{"new activexobject(\"wscript", scriptExt[".js"]},
-	{"new activexobject('wscript", scriptExt[".js"]},
+}
+
+// Text formats by a tag in their first 4 KiB, in lower case, without its bracket.
+var tags = []sign{
+	{"hta:application", scriptExt[".hta"]},
+	{"svg", Type{"image/svg+xml", ".svg", Image}},
+	{"html", Type{"text/html", ".html", HTML}},
+	{"script", Type{"text/html", ".html", HTML}},
+	{"iframe", Type{"text/html", ".html", HTML}},
+	{"body", Type{"text/html", ".html", HTML}},
+	{"librarydescription", scriptExt[".library-ms"]},
+	{"searchconnectordescription", scriptExt[".searchconnector-ms"]},
+	{"persistedquery", scriptExt[".search-ms"]},
+	{"mmc_consolefile", scriptExt[".msc"]},
+	{"jnlp", scriptExt[".jnlp"]},
+	{"w:worddocument", Type{"application/msword-xml", ".xml", Office}},
+	{"pkg:package", Type{"application/msword-xml", ".xml", Office}},
+}
+
+// The same by a phrase.
+var phrases = []sign{
+	{"activexobject(\"wscript", scriptExt[".js"]},
+	{"activexobject('wscript", scriptExt[".js"]},
 	{"createobject(\"wscript.shell", scriptExt[".vbs"]},
 	{"createobject(\"scripting.filesystemobject", scriptExt[".vbs"]},
-	{"<librarydescription", scriptExt[".library-ms"]},
-	{"<searchconnectordescription", scriptExt[".searchconnector-ms"]},
-	{"<persistedquery", scriptExt[".search-ms"]},
-	{"<mmc_consolefile", scriptExt[".msc"]},
-	{"<jnlp", scriptExt[".jnlp"]},
-	{"<w:worddocument", Type{"application/msword-xml", ".xml", Office}},
-	{"<pkg:package", Type{"application/msword-xml", ".xml", Office}},
 	{"progid=\"word.document\"", Type{"application/msword-xml", ".xml", Office}},
 	{"progid=\"excel.sheet\"", Type{"application/msexcel-xml", ".xml", Office}},
+}
+
+// tagTypes looks at each tag once.
+func tagTypes(low []byte) []Type {
+	seen := make([]bool, len(tags))
+	for at := bytes.IndexByte(low, '<'); at >= 0; {
+		rest := low[at+1:]
+		for i := range tags {
+			if len(rest) > 0 && rest[0] == tags[i].text[0] && !seen[i] {
+				seen[i] = bytes.HasPrefix(rest, []byte(tags[i].text))
+			}
+		}
+		next := bytes.IndexByte(rest, '<')
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	var found []Type
+	for i, yes := range seen {
+		if yes {
+			found = append(found, tags[i].Type)
+		}
+	}
+	return found
 }
 
 // textTypes gives what a text can be; plain text only if it is nothing else and orPlain says so.
@@ -88,11 +116,13 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 			break
 		}
 	}
-	if bytes.ContainsAny(low, "<(") {
-		for i := range contents {
-			if bytes.Contains(low, []byte(contents[i].text)) {
-				found = append(found, contents[i].Type)
-			}
+	found = append(found, tagTypes(low)...)
+	for i := range phrases {
+		if i == 0 && !bytes.Contains(low, []byte("object(")) && !bytes.Contains(low, []byte("progid=")) {
+			break // all phrases have one of these: most texts are done here
+		}
+		if bytes.Contains(low, []byte(phrases[i].text)) {
+			found = append(found, phrases[i].Type)
 		}
 	}
 	for _, ext := range exts {
