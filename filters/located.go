@@ -1,6 +1,7 @@
 package filters
 
-// Located is the value of a finding on a part of the message that can be taken out of a copy: policy's action "strip".
+// Located is the value of a finding on a part of the message that can be taken out of a copy, or made harmless: policy's
+// actions "strip" and "defang".
 // A finding on something that no reader finds in the same place has none.
 type Located struct{ Spans []PartSpan }
 
@@ -8,6 +9,8 @@ type Located struct{ Spans []PartSpan }
 // the line end that belongs to the delimiter behind it. For the message itself Header is 0.
 type PartSpan struct {
 	Header, Start, End int64
+	// Harmless makes the part's text, in UTF-8, without what acts by itself; it is nil where that can't be done.
+	Harmless func() ([]byte, error)
 	// Name is the file name that the part shows, as it came.
 	Name string
 }

@@ -42,9 +42,9 @@ type symbol struct {
 	score  int64 // in thousandths: sums of whole numbers don't depend on their order
 	forced Disposition
 	// drop and tarpit are what else an action does to the connection.
-	drop, tarpit, strip bool
-	help                string
-	reply               string
+	drop, tarpit, strip, defang bool
+	help                        string
+	reply                       string
 }
 
 // Version names the policy: the same text and the same built-in scores give the same version on any machine.
@@ -273,15 +273,15 @@ func (c *compiler) version(defaults []filters.Symbol) string {
 
 // act gives the symbol an action in place of the one it had.
 func (s *symbol) act(word string) (err error) {
-	s.forced, s.drop, s.tarpit, s.strip = Accept, word == "drop", word == "tarpit", word == "strip"
+	s.forced, s.drop, s.tarpit, s.strip, s.defang = Accept, word == "drop", word == "tarpit", word == "strip", word == "defang"
 	switch word {
-	case "", "none", "tarpit", "strip":
+	case "", "none", "tarpit", "strip", "defang":
 	case "drop":
 		s.forced = Defer
 	case "reject", "defer", "quarantine", "tag":
 		s.forced, err = ParseDisposition(word)
 	default:
-		err = fmt.Errorf("%q is not an action; write reject, defer, drop, tarpit, quarantine, strip, tag or none", word)
+		err = fmt.Errorf("%q is not an action; write reject, defer, drop, tarpit, quarantine, strip, defang, tag or none", word)
 	}
 	return err
 }

@@ -20,6 +20,7 @@ type tally struct {
 	byName   string
 	tarpit   bool
 	strip    []string
+	defang   []string
 	failed   Disposition
 	failedBy string
 }
@@ -62,7 +63,10 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	v.Decisive = why.sentence(v.Disposition, t, s)
 	v.Tarpit = t.tarpit
 	if v.Disposition <= Tag {
-		v.Strip = t.strip
+		v.Strip, v.Defang = t.strip, t.defang
+	}
+	if len(v.Defang) > 0 {
+		v.Decisive += " Made harmless: what " + strings.Join(v.Defang, ", ") + " found; the original is held."
 	}
 	if len(v.Strip) > 0 {
 		v.Decisive += " Taken out: what " + strings.Join(v.Strip, ", ") + " found; the original is held."
@@ -162,11 +166,7 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 			t.failure(p, found)
 		}
 		t.tarpit = t.tarpit || sym.tarpit
-		if sym.strip && found.Located && !slices.Contains(t.strip, found.Symbol) {
-			t.strip = append(t.strip, found.Symbol)
-		} else if sym.strip && !found.Located { // it can't be taken out, so the whole message stays here
-			sym.forced = Quarantine
-		}
+		sym.forced = t.rewrite(found, sym)
 		if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
 			forced := sym
 			t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol
@@ -178,6 +178,24 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 		t.score += w
 	}
 	return t
+}
+
+// rewrite notes what is to be done to a part. What can't be taken out keeps the whole message here.
+func (t *tally) rewrite(found *Finding, sym symbol) Disposition {
+	list := &t.strip
+	switch {
+	case sym.defang:
+		list = &t.defang
+	case !sym.strip:
+		return sym.forced
+	}
+	if !found.Located {
+		return Quarantine
+	}
+	if !slices.Contains(*list, found.Symbol) {
+		*list = append(*list, found.Symbol)
+	}
+	return sym.forced
 }
 
 func (t *tally) add(found *Finding, sym symbol, evidence []string) {

@@ -68,7 +68,9 @@ type Verdict struct {
 	// Drop is set if the connection is to end with this refusal, Tarpit if the client is to wait for each of our replies.
 	Drop bool `json:"drop,omitempty"`
 	// Strip are the symbols whose parts are taken out of the copy; the original is held beside it.
-	Strip  []string `json:"strip,omitempty"`
+	Strip []string `json:"strip,omitempty"`
+	// Defang are the symbols whose parts are made harmless in the same way.
+	Defang []string `json:"defang,omitempty"`
 	Tarpit bool     `json:"tarpit,omitempty"`
 	// PolicyVersion names the policy that spoke.
 	PolicyVersion string `json:"policy_version"`

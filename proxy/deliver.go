@@ -58,7 +58,8 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 			b.copy.Top = append(b.copy.Top, x.g.headerName()+"-Note: the message began with white space\r\n"...)
 		}
 		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
-		if len(b.verdict.Strip) > 0 {
+		changed := len(b.verdict.Strip)+len(b.verdict.Defang) > 0
+		if changed {
 			b.whole = b.copy
 			b.whole.Top = append(slices.Clone(b.copy.Top), signature...)
 			own, err := x.strip(b)
@@ -71,7 +72,7 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 			b.copy.Top = append(b.copy.Top, own...)
 		}
 		b.copy.Top = append(b.copy.Top, signature...)
-		x.seal(ctx, b, len(b.verdict.Strip) > 0 || tagged && x.g.SubjectTag != "")
+		x.seal(ctx, b, changed || tagged && x.g.SubjectTag != "")
 	}
 	return deliver, hold, nil
 }
@@ -100,7 +101,7 @@ func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
 // find gives the batch a recipient belongs to: same route, and the same verdict in the words of our own field.
 func (x *Exchange) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	for _, b := range list {
-		if b.leg == l && slices.Equal(b.verdict.Strip, v.Strip) && bytes.Equal(x.why(b.verdict), x.why(v)) {
+		if b.leg == l && slices.Equal(b.verdict.Strip, v.Strip) && slices.Equal(b.verdict.Defang, v.Defang) && bytes.Equal(x.why(b.verdict), x.why(v)) {
 			return b
 		}
 	}

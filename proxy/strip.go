@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,32 +9,29 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
+	"postern/internal/mimeview/defang"
+	"postern/policy"
 )
 
 // strip takes the parts out of a copy that policy wants out, and puts a notice in the place of each. The original is
 // held beside the copy, so that nothing is lost. It gives header fields that the copy then needs.
 func (x *Exchange) strip(b *batch) (fields []byte, err error) {
-	var parts []filters.PartSpan
-	for _, f := range x.tx.AllFindings() {
-		if l, ok := f.Value.(filters.Located); ok && slices.Contains(b.verdict.Strip, f.Symbol) {
-			parts = append(parts, l.Spans...)
-		}
-	}
-	slices.SortFunc(parts, func(a, b filters.PartSpan) int { return int(a.Header - b.Header) })
+	parts := x.rewritten(b.verdict)
 	body, size := x.tx.Message.BodyOffset(), x.tx.Message.Size()
 	end := body
 	for _, p := range parts {
 		switch {
 		case p.Header == 0 && p.Start == body && p.End >= body && p.End <= size: // the message is the attachment
-			b.copy.Omit = append(x.withoutContent(b.copy.Omit), mail.Span{From: p.Start, To: p.End, With: x.notice(p.Name, b.heldID)})
-			return []byte(noticeHeader), nil
+			header, text := x.instead(p, b.heldID)
+			b.copy.Omit = append(x.withoutContent(b.copy.Omit), mail.Span{From: p.Start, To: p.End, With: append(text, "\r\n"...)})
+			return []byte(header), nil
 		case p.Header < body || p.Start < p.Header || p.End < p.Start || p.End > size:
 			return nil, errNoPart
 		case p.Header < end: // inside a part that is gone already
 			continue
 		}
-		with := append([]byte(noticeHeader+"\r\n"), x.notice(p.Name, b.heldID)...)
-		b.copy.Omit = append(b.copy.Omit, mail.Span{From: p.Header, To: p.End, With: with})
+		header, text := x.instead(p, b.heldID)
+		b.copy.Omit = append(b.copy.Omit, mail.Span{From: p.Header, To: p.End, With: append([]byte(header+"\r\n"), text...)})
 		end = p.End
 	}
 	return nil, nil
@@ -41,6 +39,50 @@ func (x *Exchange) strip(b *batch) (fields []byte, err error) {
 
 // errNoPart is a fault of the filter's: better not deliver than deliver what was to be taken out.
 var errNoPart = errors.New("a part to be taken out does not lie in the message")
+
+// rewritten are the parts that a verdict touches, in the order of the message. What is both taken out and made harmless
+// is taken out.
+func (x *Exchange) rewritten(v policy.Verdict) []filters.PartSpan {
+	var parts []filters.PartSpan
+	for _, f := range x.tx.AllFindings() {
+		l, ok := f.Value.(filters.Located)
+		out := slices.Contains(v.Strip, f.Symbol)
+		if !ok || !out && !slices.Contains(v.Defang, f.Symbol) {
+			continue
+		}
+		for _, p := range l.Spans {
+			if out {
+				p.Harmless = nil
+			}
+			parts = append(parts, p)
+		}
+	}
+	slices.SortStableFunc(parts, func(a, b filters.PartSpan) int {
+		switch {
+		case a.Header != b.Header:
+			return cmp.Compare(a.Header, b.Header)
+		case (a.Harmless == nil) == (b.Harmless == nil):
+			return 0
+		case a.Harmless == nil:
+			return -1
+		}
+		return 1
+	})
+	return parts
+}
+
+// instead is what stands in the place of a part: its harmless form, or a notice. It ends without a line end, as that in
+// front of a delimiter belongs to the delimiter: RFC 2046 section 5.1.1.
+func (x *Exchange) instead(p filters.PartSpan, heldID string) (header string, text []byte) {
+	if p.Harmless != nil {
+		harmless, err := p.Harmless()
+		if err == nil {
+			return defang.Header, defang.Body(harmless)
+		}
+		x.g.Log.Error("a part can't be made harmless and is taken out", "id", x.tx.ID, "error", err)
+	}
+	return noticeHeader, x.notice(p.Name, heldID)
+}
 
 // withoutContent leaves out the fields that say what the body is: RFC 2045 section 3.
 func (x *Exchange) withoutContent(omit []mail.Span) []mail.Span {
@@ -62,5 +104,5 @@ func (x *Exchange) notice(name, heldID string) []byte {
 	}
 	return fmt.Appendf(nil, "An attachment was taken out of this message by %s: %s\r\n\r\n"+
 		"It is of a kind that is not let through here. The original is kept for a while: if you\r\n"+
-		"need it, ask your postmaster for the message\r\n\r\n    %s\r\n", x.g.Hostname, filters.Printable(name), heldID)
+		"need it, ask your postmaster for the message\r\n\r\n    %s", x.g.Hostname, filters.Printable(name), heldID)
 }
