@@ -31,7 +31,7 @@ func seed(f *testing.F) {
 func FuzzView(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		v := New(mail.NewMessage(raw), Options{Dir: t.TempDir()})
+		v := New(mail.NewMessage(raw), Options{})
 		v.Parts()
 		v.Subject()
 		v.Ambiguities()
@@ -136,7 +136,7 @@ func FuzzAgainstLibraries(f *testing.F) {
 		if len(raw) > 64<<10 {
 			return
 		}
-		v := New(mail.NewMessage(raw), Options{Dir: t.TempDir()})
+		v := New(mail.NewMessage(raw), Options{})
 		defer v.Close()
 		if !fenced(v) {
 			return

@@ -185,9 +185,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		var most uint64
 		start := time.Now()
-		v := New(m, Options{Dir: t.TempDir(), Stop: func() bool {
-			return false
-		}})
+		v := New(m, Options{Dir: t.TempDir()})
 		done := make(chan struct{})
 		watched := make(chan struct{})
 		go func() {
@@ -208,7 +206,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		<-watched
 		peak := int64(most) - int64(before.HeapAlloc)
 		t.Logf("%s: %v, %d objects, peak of the heap %d KiB more, limits %v", name, took, len(objects), peak>>10, v.Limits())
-		if peak > 16<<20 {
+		if peak > 8<<20 {
 			t.Errorf("%s: %d KiB", name, peak>>10)
 		}
 		for _, o := range objects[:min(2, len(objects))] {

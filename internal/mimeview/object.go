@@ -12,7 +12,7 @@ import (
 
 // Object is a content that some reader would show, open or save: what a scanner is to look at.
 type Object struct {
-	// Part is the part it belongs to, in the reading where it was met first.
+	// Part is the part it belongs to, in the reading where it was met first; nil for what no part explains.
 	Part *Part
 	// Names are all candidate file names, Types all declared types, of every part that has this content.
 	Names, Types []string

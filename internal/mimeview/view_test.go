@@ -3,6 +3,7 @@ package mimeview
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,4 +105,42 @@ func BenchmarkView10KB(b *testing.B) {
 	for b.Loop() {
 		New(m, Options{}).Parts()
 	}
+}
+
+func TestTreeAndOffsets(t *testing.T) {
+	message := "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\none\r\n--a\r\nContent-Type: application/pdf; name=x.pdf\r\nContent-ID: <1@x>\r\nContent-Disposition: attachment; filename=\"=?utf-8?q?J=C3=BCr.pdf?=\"\r\n\r\ntwo\r\n--a--\r\n"
+	v := New(mail.NewMessage([]byte(message)), Options{})
+	root := v.Root()
+	if root.Type != "multipart/mixed" || len(root.Parts) != 2 {
+		t.Fatalf("%+v", root)
+	}
+	second := root.Parts[1]
+	if message[second.Start:second.End] != "two" || !strings.HasPrefix(message[second.Header:], "Content-Type: application/pdf") {
+		t.Errorf("%+v", second)
+	}
+	if !second.Attachment || second.ID != "1@x" || second.Depth != 1 || strings.Join(second.Names, " ") != "Jür.pdf x.pdf" {
+		t.Errorf("%+v", second)
+	}
+	objects := v.Objects()
+	if len(objects) != 2 || objects[1].Size != 3 || objects[1].Offset != second.Start || strings.Join(objects[1].Types, " ") != "application/pdf" {
+		t.Errorf("%+v", objects)
+	}
+}
+
+// A message of some kinds of trouble may be asked by several goroutines.
+func TestSeveralGoroutinesMayAsk(t *testing.T) {
+	v := New(mail.NewMessage([]byte(nested(30)+"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=\r\n")), Options{})
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			_, _, _ = v.Limits(), v.Parts(), v.Err()
+			for _, o := range v.Objects() {
+				if _, err := o.Head(100); err != nil {
+					t.Error(err)
+				}
+			}
+			v.Ambiguities()
+		})
+	}
+	all.Wait()
 }

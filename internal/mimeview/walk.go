@@ -164,10 +164,13 @@ func (w *walker) part(e entity, f *facts, body region) *Part {
 	if p.Params == nil {
 		p.Params = map[string]string{}
 	}
-	if e.parent != nil {
+	switch {
+	case e.parent != nil:
 		e.parent.Parts = append(e.parent.Parts, p)
-	} else if w.view.root == nil {
+	case w.view.root == nil:
 		w.view.root = p
+	default: // the message itself in another reading
+		w.view.root.Parts = append(w.view.root.Parts, p)
 	}
 	return p
 }
