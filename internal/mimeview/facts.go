@@ -196,6 +196,12 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 			f.encodings = appendOnce(f.encodings, uuencode)
 		}
 	}
+	for _, d := range h.doubts {
+		if d.kind == HeaderJunkLine && len(f.encodings) > 0 { // a fold without its blank, for some: then the value is another
+			f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
+			break
+		}
+	}
 	if len(f.encodings) == 0 {
 		f.encodings = []encoding{plain}
 	}
