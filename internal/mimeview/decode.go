@@ -331,7 +331,8 @@ func (d *quotedDecoder) broken(out []byte) []byte {
 
 func (d *quotedDecoder) finish(out []byte) []byte {
 	if len(d.held) > 0 && d.held[0] == '=' {
-		if len(d.held) > 1 && hexValue(d.held[1]) >= 0 {
+		d.illegal = true // a soft line break whose line end belongs to the delimiter, or an octet by itself
+		if d.way == quotedStrict || len(d.held) > 1 && hexValue(d.held[1]) >= 0 {
 			out = d.broken(out)
 		}
 	} else if d.way == quotedBlanks {
