@@ -161,6 +161,8 @@ func fits(line []byte, boundary string) fit {
 		return fitClose
 	case want == 0:
 		return fitNot
+	case string(rest) == "-": // half of a closing delimiter
+		return fitJunk
 	case rest[0] == ' ' || rest[0] == '\t' || rest[0] < ' ' || rest[0] >= 0x7f || rest[0] == '(':
 		return fitJunk
 	}
