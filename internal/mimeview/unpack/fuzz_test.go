@@ -96,7 +96,7 @@ func FuzzPDF(f *testing.F) {
 }
 
 func FuzzNames(f *testing.F) {
-	for _, name := range []string{"a.pdf.exe", "a.exe. ", "a.exe:.txt", "a\u202egpj.exe", "a%00.exe", `..\..\x`, "CON.txt", "! "} {
+	for _, name := range []string{"a.pdf.exe", "a.exe. ", "a.exe:.txt", "a\u202egpj.exe", "a%00.exe", `..\..\x`, "CON.txt", "! ", strings.Repeat("_", 200) + ". "} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

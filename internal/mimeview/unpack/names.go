@@ -131,13 +131,16 @@ func SafeName(name string) string {
 		if len(ext) > 16 {
 			ext = ""
 		}
-		name = strings.ToValidUTF8(name[:120-len(ext)], "") + ext
+		name = strings.TrimRight(strings.ToValidUTF8(name[:120-len(ext)], ""), "._ ") + ext
 	}
 	stem, _, _ := strings.Cut(name, ".")
 	if name == "" || isDevice(strings.TrimRight(stem, " ")) {
 		name = "attachment_" + name
 	}
-	return strings.TrimRight(name, "_ .")
+	if name = strings.TrimRight(name, "_ ."); name == "" {
+		return "attachment"
+	}
+	return name
 }
 
 // isDevice: names that Windows keeps for devices, with any extension.

@@ -29,10 +29,10 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 	dir := zipdir.Read(n.content, w.o.Entries)
 	switch {
 	case len(dir.Entries) == 0 && !bytes.HasPrefix(n.content, []byte("PK")):
-		o.Types = slices.DeleteFunc(o.Types, func(t Type) bool { return t.Name == "application/zip" })
-		if len(o.Types) == 0 {
-			o.Types = filetype.Detect(n.content[:0], nil)
+		if len(o.Types) == 1 {
+			o.Types = []Type{{Name: "application/octet-stream", Class: filetype.Other}}
 		}
+		drop(o, "application/zip")
 		return nil
 	case dir.Broken != "":
 		o.flag(Unscannable, dir.Broken)
