@@ -159,6 +159,9 @@ func FuzzAgainstLibraries(f *testing.F) {
 				if strings.HasPrefix(l.kind, "text/") && !isASCII(l.content) {
 					continue // its charset was converted
 				}
+				if library == "enmime" && frontOf(lastLineOff(l.content), ours) {
+					continue // it ends a part at a boundary in the middle of a line; ours goes on
+				}
 				if !among(lastLineOff(l.content), ours) {
 					t.Fatalf("%s finds %s %q, not among our %d objects: %q; ambiguities %v", library, l.kind, l.content, len(ours), ours, v.Ambiguities())
 				}
@@ -189,6 +192,16 @@ func among(one []byte, all [][]byte) bool {
 	}
 	for _, other := range all {
 		if bytes.Equal(one, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// frontOf says whether one of all begins with it and goes on with what could be a delimiter in the middle of a line.
+func frontOf(one []byte, all [][]byte) bool {
+	for _, other := range all {
+		if rest, ok := bytes.CutPrefix(other, one); ok && bytes.HasPrefix(rest, []byte("--")) {
 			return true
 		}
 	}
