@@ -198,10 +198,11 @@ func among(one []byte, all [][]byte) bool {
 	return false
 }
 
-// frontOf says whether one of all begins with it and goes on with what could be a delimiter in the middle of a line.
+// frontOf says whether one of all begins with it and goes on with what could be a delimiter in the
+// middle of a line, of which enmime takes an octet or two before it for a line end.
 func frontOf(one []byte, all [][]byte) bool {
 	for _, other := range all {
-		if rest, ok := bytes.CutPrefix(other, one); ok && bytes.HasPrefix(rest, []byte("--")) {
+		if rest, ok := bytes.CutPrefix(other, one); ok && bytes.Contains(rest[:min(len(rest), 4)], []byte("--")) {
 			return true
 		}
 	}
