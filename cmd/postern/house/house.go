@@ -18,6 +18,7 @@ import (
 	"postern/proxy/listen"
 	"postern/proxy/queue"
 	"postern/proxy/relay"
+	"postern/proxy/relay/recipients"
 	"postern/proxy/smtpd"
 )
 
@@ -46,6 +47,7 @@ type House struct {
 	webs         []*web
 	control      *web // nil before Listen
 	bans         *listen.Bans
+	recipients   *recipients.Recipients
 	reports      *reports // nil if none are sent
 	started      time.Time
 	closing      sync.Once
@@ -109,7 +111,10 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.reports != nil {
 		h.Gateway.Witness = h.reports
 	}
-	h.Gateway.Use(setup(cfg, judge))
+	if h.recipients, err = newRecipients(cfg, h.out); err != nil {
+		return nil, err
+	}
+	h.Gateway.Use(h.setup(cfg, judge))
 	return h, h.finishReleases()
 }
 
@@ -150,8 +155,8 @@ func Release(ctx context.Context, q *quarantine.Quarantine, id string, put func(
 func (h *House) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
 
 // setup is what a reload replaces.
-func setup(cfg *config.Config, j *Judge) *proxy.Setup {
-	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg)}
+func (h *House) setup(cfg *config.Config, j *Judge) *proxy.Setup {
+	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
 	s.Route = func(domain string) (string, bool) {
 		if !cfg.Local(domain) {
 			return "", false
@@ -189,7 +194,7 @@ func (h *House) Reload(cfg *config.Config) error {
 		return err
 	}
 	h.judge.Store(j)
-	h.Gateway.Use(setup(cfg, j))
+	h.Gateway.Use(h.setup(cfg, j))
 	return nil
 }
 
@@ -289,6 +294,9 @@ func (h *House) close() {
 	}
 	if h.Relay != nil {
 		h.Relay.Close()
+	}
+	if h.recipients != nil {
+		err = errors.Join(err, h.recipients.Close())
 	}
 	if h.Quarantine != nil {
 		err = errors.Join(err, h.Quarantine.Close())

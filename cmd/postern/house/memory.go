@@ -20,6 +20,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/state"
 	"postern/proxy/listen"
+	"postern/proxy/relay/recipients"
 )
 
 // openState opens what the gateway remembers: in its own memory, or shared through Redis.
@@ -85,6 +86,26 @@ func newBans(cfg *config.Config, out Outside) *listen.Bans {
 	return listen.NewBans(listen.BanOptions{State: out.State, Now: out.Now, Log: out.Log, Pair: b.PerUser, Client: b.PerClient,
 		Network: b.PerNetwork, Window: time.Duration(b.Window), First: time.Duration(b.First), Longest: time.Duration(b.Longest),
 		Never: prefixes(b.Never)})
+}
+
+// newRecipients makes what knows recipients before the next hop is asked.
+func newRecipients(cfg *config.Config, out Outside) (*recipients.Recipients, error) {
+	c := cfg.Recipients
+	o := recipients.Options{List: c.List, Known: time.Duration(c.Known), Unknown: time.Duration(c.Unknown), State: out.State, Now: out.Now, Log: out.Log}
+	if l := c.LDAP; l.URL != "" {
+		password, err := firstLine("recipients.ldap.password_file", l.PasswordFile)
+		if err != nil {
+			return nil, err
+		}
+		trust, err := clientTLS(l.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("recipients.ldap.%w", err)
+		}
+		recipients.BoundLDAP()
+		o.Directory = &recipients.LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: trust, BindDN: l.BindDN, Password: password, BaseDN: l.BaseDN,
+			Filter: l.Filter, Timeout: time.Duration(l.Timeout)}
+	}
+	return recipients.New(o)
 }
 
 // banShelf shows the bans to the admin.

@@ -1,0 +1,155 @@
+package recipients
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+
+	"postern/internal/mail"
+)
+
+// BoundLDAP bounds what an LDAP server can make the whole program read at once, in octets. It is called before the first
+// question, by whoever starts the program.
+func BoundLDAP() { ber.MaxPacketLengthBytes = 1 << 20 }
+
+// LDAP is a Directory that speaks LDAP: RFC 4511. It keeps one connection and makes a new one when that is lost.
+type LDAP struct {
+	// URL is ldap://HOST[:PORT] or ldaps://; StartTLS asks for TLS on the former (RFC 4511 section 4.14), with TLS.
+	URL      string
+	StartTLS bool
+	TLS      *tls.Config
+	// BindDN and Password log in, "" is an anonymous bind.
+	BindDN, Password string
+	// BaseDN is where to look, Filter for what: {address} in it is the address that is asked for.
+	BaseDN, Filter string
+	// Timeout bounds one question, a new connection included.
+	Timeout time.Duration
+
+	mu   sync.Mutex
+	conn *ldap.Conn
+	// failed is when the server was last found to be away: it is not asked again at once.
+	failed time.Time
+}
+
+// rest is how long a directory that does not answer is left alone.
+const rest = 5 * time.Second
+
+// errResting is the error while a directory is left alone.
+var errResting = errors.New("it did not answer a moment ago")
+
+// Has implements Directory.
+func (l *LDAP) Has(ctx context.Context, a mail.Address) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	type answer struct {
+		has bool
+		err error
+	}
+	// the library knows no contexts: who asks waits no longer than it may
+	done := make(chan answer, 1)
+	go func() {
+		has, err := l.ask(a)
+		done <- answer{has, err}
+	}()
+	select {
+	case got := <-done:
+		return got.has, got.err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// ask puts the question, once more over a new connection if the old one is dead. Questions wait for each other: a
+// directory answers in a millisecond, and what it said is remembered.
+func (l *LDAP) ask(a mail.Address) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.failed) < rest {
+		return false, errResting
+	}
+	for try := 0; ; try++ {
+		had := l.conn != nil
+		has, err := l.search(a)
+		if err == nil {
+			return has, nil
+		}
+		l.drop()
+		if !had || try > 0 || !ldap.IsErrorWithCode(err, ldap.ErrorNetwork) {
+			l.failed = time.Now()
+			return false, err
+		}
+	}
+}
+
+func (l *LDAP) search(a mail.Address) (bool, error) {
+	if l.conn == nil {
+		if err := l.connect(); err != nil {
+			return false, err
+		}
+	}
+	// RFC 4515 section 3: what is special in a filter is escaped, so that an address stays an address.
+	filter := strings.ReplaceAll(l.Filter, "{address}", ldap.EscapeFilter(a.String()))
+	// RFC 4511 section 4.5.1.8: "1.1" asks for no attributes. One entry is all we want to know of.
+	r := ldap.NewSearchRequest(l.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 1, int(l.Timeout.Seconds())+1, false, filter, []string{"1.1"}, nil)
+	found, err := l.conn.Search(r)
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) { // more than one has it
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("search: %w", err)
+	}
+	return len(found.Entries) > 0, nil
+}
+
+func (l *LDAP) connect() error {
+	u, err := url.Parse(l.URL)
+	if err != nil {
+		return err
+	}
+	config := l.TLS.Clone()
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	config.ServerName = u.Hostname()
+	conn, err := ldap.DialURL(l.URL, ldap.DialWithDialer(&net.Dialer{Timeout: l.Timeout}), ldap.DialWithTLSConfig(config))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	conn.SetTimeout(l.Timeout)
+	if l.StartTLS {
+		if err := conn.StartTLS(config); err != nil {
+			return errors.Join(fmt.Errorf("starttls: %w", err), conn.Close())
+		}
+	}
+	if l.BindDN != "" {
+		if err := conn.Bind(l.BindDN, l.Password); err != nil {
+			return errors.Join(fmt.Errorf("bind: %w", err), conn.Close())
+		}
+	}
+	l.conn = conn
+	return nil
+}
+
+func (l *LDAP) drop() {
+	if l.conn != nil {
+		_ = l.conn.Close() // it is of no use any more
+		l.conn = nil
+	}
+}
+
+// Close ends the connection.
+func (l *LDAP) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop()
+	return nil
+}
