@@ -39,6 +39,9 @@ func (w *walker) parts(e entity, f *facts, p *Part, body region, boundary string
 		w.pieces(one, f, p, again, boundary)
 		found = true
 	}
+	if boundary != "" && (found || f.plain) {
+		w.withinLines(e.src, body, boundary)
+	}
 	if !slices.Contains(e.open, boundary) {
 		return found
 	}
@@ -50,6 +53,33 @@ func (w *walker) parts(e entity, f *facts, p *Part, body region, boundary string
 		return w.parts(one, f, p, region{body.start, e.outer}, boundary) || found
 	}
 	return found
+}
+
+// withinLines looks for a delimiter that ends a line and does not begin one: some readers take it for a delimiter.
+func (w *walker) withinLines(s *source, body region, boundary string) {
+	want := []byte("--" + boundary)
+	for off := body.start; off < body.end && !w.stopped(); {
+		window := s.slice(off, int(min(windowSize, body.end-off)))
+		w.spend(int64(len(window)) / 4)
+		for at := 0; ; {
+			i := bytes.Index(window[at:], want)
+			if i < 0 {
+				break
+			}
+			i += at
+			at = i + len(want)
+			rest := bytes.TrimPrefix(window[at:], []byte("--"))
+			inside := i > 0 && window[i-1] != '\n' && window[i-1] != '\r'
+			if inside && (len(rest) == 0 || rest[0] == '\r' || rest[0] == '\n') {
+				w.view.ambiguous(DelimiterLine, s, off+int64(i), boundary)
+				return
+			}
+		}
+		if len(window) < windowSize {
+			return
+		}
+		off += int64(len(window) - len(want) - 8)
+	}
 }
 
 type otherWay struct {
