@@ -15,8 +15,11 @@
 // The symbols found must be exactly those wanted, in that order; the text behind a symbol must stand in its evidence.
 // "only at STAGE" ends a case at a stage without a message. "set KEY = VALUE" is a setting, "user NAME" and "trusted"
 // make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT SEALER AUTHENTICATION-RESULTS" and
-// "dmarc RESULT POLICY DOMAIN" stand for what other filters found, "times N" repeats the transaction. In the message
-// "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
+// "dmarc RESULT POLICY DOMAIN" stand for what other filters found, "found SYMBOL" for any other finding, "times N" repeats
+// the transaction. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
+//
+// A line "==== after 5m" or "==== next" behind the message begins another transaction of the same case, on a connection
+// of its own; see sequence.go for what its lines and those of filters that learn are.
 package filtertest
 
 import (
@@ -40,6 +43,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/state"
 )
 
 // Hostname and LocalDomain are the gateway's name and the one domain it serves in each case.
@@ -83,16 +87,19 @@ func RunCases(t *testing.T, spec filters.Spec) map[string]bool {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		for _, w := range c.wants {
-			wanted[w.symbol] = true
+		for _, step := range c.steps {
+			for _, w := range step.wants {
+				wanted[w.symbol] = true
+			}
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			found, err := c.run(t.Context(), spec)
+			err := c.run(t.Context(), spec, func(s *step, found []filters.Finding) {
+				s.compare(t, found)
+				declared(t, spec, found)
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.compare(t, found)
-			declared(t, spec, found)
 		})
 	}
 	return wanted
@@ -108,17 +115,16 @@ func Fuzz(f *testing.F, spec filters.Spec) {
 			f.Fatal(err)
 		}
 		if c, err := parse(string(text)); err == nil {
-			f.Add(c.message)
+			f.Add(c.steps[0].message)
 		}
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
 		c := newCase()
-		c.message = message
-		found, err := c.run(t.Context(), spec)
+		c.step.message, c.step.rcpts = message, []string{"<eve@corp.example>"}
+		err := c.run(t.Context(), spec, func(_ *step, found []filters.Finding) { declared(t, spec, found) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		declared(t, spec, found)
 	})
 }
 
@@ -140,75 +146,82 @@ func declared(t *testing.T, spec filters.Spec, found []filters.Finding) {
 
 type want struct{ symbol, evidence string }
 
+// testCase is what holds for all transactions of a case.
 type testCase struct {
-	session  mail.Session
-	from     string
-	rcpts    []string
 	zone     strings.Builder
 	settings strings.Builder
-	prior    []filters.Finding
-	wants    []want
-	last     mail.Stage
-	times    int
-	message  []byte
+	systems  map[netip.Addr]uint32
+	steps    []*step
+	step     *step // the one that is read
 }
 
 func newCase() *testCase {
-	c := &testCase{from: "<bob@example.org>", last: mail.StageMessage, times: 1}
-	c.session = mail.Session{ID: "TEST", ESMTP: true, Helo: "mail.example.org", Client: netip.MustParseAddr("192.0.2.1"), Started: Now()}
+	c := &testCase{systems: map[netip.Addr]uint32{}}
+	c.step = &step{from: "<bob@example.org>", last: mail.StageMessage, times: 1}
+	c.step.session = mail.Session{ID: "TEST", ESMTP: true, Helo: "mail.example.org", Client: netip.MustParseAddr("192.0.2.1"), Started: Now()}
+	c.steps = []*step{c.step}
 	return c
 }
 
 func parse(text string) (*testCase, error) {
 	c := newCase()
-	head, body, _ := strings.Cut(text, "\n\n")
-	for line := range strings.Lines(head) {
-		line = strings.TrimRight(line, "\n")
-		if line == "" || line[0] == '#' {
-			continue
+	for i, part := range splitSteps(text) {
+		if i > 0 {
+			c.next()
 		}
-		if err := c.line(line); err != nil {
-			return nil, fmt.Errorf("%q: %w", line, err)
+		head, body, _ := strings.Cut(part, "\n\n")
+		for line := range strings.Lines(head) {
+			line = strings.TrimRight(line, "\n")
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			if err := c.line(line); err != nil {
+				return nil, fmt.Errorf("%q: %w", line, err)
+			}
 		}
-	}
-	c.message = expand(body)
-	if c.rcpts == nil {
-		c.rcpts = []string{"<eve@corp.example>"}
+		if body != "" || i == 0 {
+			c.step.message = expand(body)
+		}
+		if c.step.rcpts == nil {
+			c.step.rcpts = []string{"<eve@corp.example>"}
+		}
 	}
 	return c, nil
 }
 
 func (c *testCase) line(line string) (err error) {
 	word, rest, _ := strings.Cut(line, " ")
+	t := c.step
 	switch word {
 	case "peer":
-		c.session.Client, err = netip.ParseAddr(rest)
+		t.peer = rest
+		_, err = netip.ParseAddr(numbered(rest, 1))
 	case "helo":
-		c.session.Helo = rest
+		t.session.Helo = rest
 	case "mail":
-		c.from = "<" + strings.Trim(rest, "<>") + ">"
+		t.from = "<" + strings.Trim(rest, "<>") + ">"
 	case "rcpt":
-		c.rcpts = append(c.rcpts, "<"+strings.Trim(rest, "<>")+">")
+		t.rcpt("<" + strings.Trim(rest, "<>") + ">")
 	case "user":
-		c.session.User = rest
+		t.session.User = rest
 	case "trusted":
-		c.session.Trusted = true
+		t.session.Trusted = true
 	case "dns":
 		c.zone.WriteString(rest + "\n")
 	case "set":
 		c.settings.WriteString(rest + "\n")
 	case "times":
-		c.times, err = strconv.Atoi(rest)
+		t.times, err = strconv.Atoi(rest)
 	case "spf", "dkim", "arc", "dmarc":
 		result, domain, _ := strings.Cut(rest, " ")
-		c.prior = append(c.prior, prior(word, result, domain))
+		t.prior = append(t.prior, prior(word, result, domain))
 	case "want":
 		symbol, evidence, _ := strings.Cut(rest, " ")
-		c.wants = append(c.wants, want{symbol, evidence})
+		t.wants = append(t.wants, want{symbol, evidence})
 	case "only":
-		c.last, err = stageNamed(strings.TrimPrefix(rest, "at "))
+		t.last, err = stageNamed(strings.TrimPrefix(rest, "at "))
 	default:
-		err = fmt.Errorf("unknown word %q", word)
+		err = c.lineOfSequence(word, rest)
 	}
 	return err
 }
@@ -278,8 +291,8 @@ func unescape(line string) string {
 	}
 }
 
-// run lets a chain of the one filter judge the case and gives the findings of the last transaction.
-func (c *testCase) run(ctx context.Context, spec filters.Spec) ([]filters.Finding, error) {
+// house makes a chain of the one filter, on a clock that the case moves.
+func (c *testCase) house(spec filters.Spec, now *clock) (*filters.Chain, error) {
 	resolver, err := dns.NewZoneResolver(c.zone.String())
 	if err != nil {
 		return nil, err
@@ -288,79 +301,118 @@ func (c *testCase) run(ctx context.Context, spec filters.Spec) ([]filters.Findin
 	if err := toml.Unmarshal([]byte(c.settings.String()), &values); err != nil {
 		return nil, err
 	}
+	memory, err := state.NewMemory(state.MemoryOptions{Now: now.read, MaxKeys: 100_000})
+	if err != nil {
+		return nil, err
+	}
+	now.done = memory.Close
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	f, err := spec.New(config.NewSection("filters."+spec.Name, values), filters.Env{
-		DNS: resolver, Log: log, Now: Now, Hostname: Hostname,
+		DNS: resolver, Log: log, Now: now.read, Hostname: Hostname, State: memory, ASN: c.asn,
 		Local: func(domain string) bool { return strings.EqualFold(domain, LocalDomain) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	chain, err := filters.NewChain([]filters.Link{{Spec: spec, Filter: f}}, log)
+	return filters.NewChain([]filters.Link{{Spec: spec, Filter: f}}, log)
+}
+
+// run lets a chain of the one filter judge the transactions of the case, and hands on what each found the last time.
+func (c *testCase) run(ctx context.Context, spec filters.Spec, compare func(*step, []filters.Finding)) error {
+	now := newClock()
+	defer now.close()
+	chain, err := c.house(spec, now)
+	if err != nil {
+		return err
+	}
+	for _, s := range c.steps {
+		now.pass(s.after)
+		if err := s.correct(ctx, chain, spec.Name); err != nil {
+			return err
+		}
+		var found []filters.Finding
+		for n := range s.times {
+			if n > 0 {
+				now.pass(s.every)
+			}
+			if found, err = s.transaction(ctx, chain, n+1); err != nil {
+				return err
+			}
+		}
+		compare(s, found)
+		if err := s.looksKept(ctx, chain, spec.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *step) transaction(ctx context.Context, chain *filters.Chain, n int) ([]filters.Finding, error) {
+	session, err := s.visit(n)
 	if err != nil {
 		return nil, err
 	}
-	var found []filters.Finding
-	for range c.times {
-		if found, err = c.transaction(ctx, chain); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-func (c *testCase) transaction(ctx context.Context, chain *filters.Chain) ([]filters.Finding, error) {
-	session := c.session
-	tx := &mail.Transaction{ID: "TEST.1", Session: &session, Findings: slices.Clone(c.prior)}
+	tx := &mail.Transaction{ID: session.ID + ".1", Session: session, Findings: slices.Clone(s.prior)}
 	run := chain.Start(ctx, tx)
 	defer run.Close()
 	for _, stage := range stages() {
 		switch stage {
 		case mail.StageMail:
-			from, _, err := mail.ParsePath(c.from, true)
-			if err != nil {
+			if tx.From, _, err = mail.ParsePath(numbered(s.from, n), true); err != nil {
 				return nil, err
 			}
-			tx.From = from
 		case mail.StageRcpt:
-			for _, r := range c.rcpts {
-				to, _, err := mail.ParsePath(r, true)
-				if err != nil {
-					return nil, err
-				}
-				tx.Recipients = append(tx.Recipients, mail.Recipient{Address: to})
-				run.Stage(ctx, stage)
+			if err := s.recipients(ctx, chain, run, tx, n); err != nil {
+				return nil, err
 			}
-			if c.last == stage {
-				return tx.Findings[len(c.prior):], nil
-			}
-			continue
 		case mail.StageMessage:
-			tx.Message = mail.NewMessage(slices.Clone(c.message))
+			tx.Message = mail.NewMessage(slices.Clone(s.message))
 		}
-		run.Stage(ctx, stage)
-		if c.last == stage {
+		if stage != mail.StageRcpt {
+			run.Stage(ctx, stage)
+		}
+		if s.last == stage {
 			break
 		}
 	}
-	return tx.Findings[len(c.prior):], nil
+	s.learn(ctx, chain, tx)
+	return tx.Findings[len(s.prior):], nil
 }
 
-func (c *testCase) compare(t *testing.T, found []filters.Finding) {
+// recipients asks for each recipient and tells the filter what the answer was.
+func (s *step) recipients(ctx context.Context, chain *filters.Chain, run *filters.Run, tx *mail.Transaction, n int) error {
+	for _, r := range s.rcpts {
+		to, _, err := mail.ParsePath(numbered(r, n), true)
+		if err != nil {
+			return err
+		}
+		tx.Recipients = append(tx.Recipients, mail.Recipient{Address: to})
+		run.Stage(ctx, mail.StageRcpt)
+		reply := s.reply()
+		if !reply.Positive() {
+			tx.Recipients = tx.Recipients[:len(tx.Recipients)-1]
+		}
+		chain.Answered(ctx, tx, to, reply)
+	}
+	return nil
+}
+
+func (s *step) compare(t *testing.T, found []filters.Finding) {
 	t.Helper()
 	var got, wanted []string
 	for _, f := range found {
 		got = append(got, f.Symbol)
 	}
-	for _, w := range c.wants {
+	for _, w := range s.wants {
 		wanted = append(wanted, w.symbol)
 	}
 	if !slices.Equal(got, wanted) {
-		t.Fatalf("found %v, want %v", describe(found), wanted)
+		t.Errorf("%sfound %v, want %v", s.title, describe(found), wanted)
+		return
 	}
-	for i, w := range c.wants {
+	for i, w := range s.wants {
 		if !strings.Contains(found[i].Evidence, w.evidence) {
-			t.Errorf("%s: evidence %q, want %q in it", w.symbol, found[i].Evidence, w.evidence)
+			t.Errorf("%s%s: evidence %q, want %q in it", s.title, w.symbol, found[i].Evidence, w.evidence)
 		}
 	}
 }
