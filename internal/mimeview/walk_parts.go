@@ -70,7 +70,7 @@ func (w *walker) withinLines(s *source, body region, boundary string) {
 			at = i + len(want)
 			rest := bytes.TrimPrefix(window[at:], []byte("--"))
 			inside := i > 0 && window[i-1] != '\n' && window[i-1] != '\r'
-			if inside && (len(rest) == 0 || rest[0] == '\r' || rest[0] == '\n') {
+			if inside && (len(rest) == 0 || rest[0] <= ' ') { // the line ends there, or white space follows
 				w.view.ambiguous(DelimiterLine, s, off+int64(i), boundary)
 				return
 			}
