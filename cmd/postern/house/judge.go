@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"postern/filters/all"
 	"postern/internal/config"
 	"postern/internal/dns"
+	"postern/internal/dns/asn"
 	"postern/internal/state"
 	"postern/policy"
 	"postern/proxy"
@@ -28,6 +30,8 @@ type Outside struct {
 	Resolver *dns.Resolver
 	// State is what the gateway remembers; nil is a memory of its own that begins empty.
 	State *state.State
+	// ASN says to which autonomous system an address belongs; nil opens the configured database, if there is one.
+	ASN func(netip.Addr) (number uint32, name string)
 }
 
 func (o Outside) withDefaults() Outside {
@@ -70,8 +74,15 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 			return nil, err
 		}
 	}
+	if out.ASN == nil && cfg.Geo.ASN != "" {
+		db, err := asn.Open(cfg.Geo.ASN) // for as long as the program runs
+		if err != nil {
+			return nil, fmt.Errorf("geo.asn: %w", err)
+		}
+		out.ASN = db.Lookup
+	}
 	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
-	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory,
+	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory, ASN: out.ASN,
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
 	var links []filters.Link
 	for _, spec := range j.Specs {
