@@ -12,6 +12,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/state"
 	defaultrules "postern/rules/default"
 )
 
@@ -63,7 +64,12 @@ func chain(t testing.TB, zone string) *filters.Chain {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	env := filters.Env{DNS: r, Log: log, Now: time.Now, Hostname: "mx.corp.example", Local: func(d string) bool { return d == "corp.example" }}
+	memory, err := state.NewMemory(state.MemoryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = memory.Close() })
+	env := filters.Env{DNS: r, Log: log, Now: time.Now, State: memory, Hostname: "mx.corp.example", Local: func(d string) bool { return d == "corp.example" }}
 	var links []filters.Link
 	for _, spec := range specs(t) {
 		f, err := spec.New(config.NewSection("filters."+spec.Name, nil), env)

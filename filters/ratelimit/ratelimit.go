@@ -1,12 +1,12 @@
-// Package ratelimit counts connections, messages and recipients by client, network, sender, recipient and user, and
-// reports who is over a limit.
+// Package ratelimit counts connections, messages, recipients and refusals by client, network, sender, recipient, user and
+// what else names a source of mail, and reports who is over a limit.
 package ratelimit
 
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"strings"
+	"strconv"
+	"time"
 
 	"postern/filters"
 	"postern/internal/config"
@@ -14,16 +14,25 @@ import (
 	"postern/internal/state"
 )
 
-// Limit is one limit.
+// Limit is one limit: a rate of something that is counted, or a ratio.
 type Limit struct {
-	// Key says what is counted: "client", "network" (/24, /56), "sender", "recipient", "user" or several with a "+"
-	// between.
+	// Key says by what is counted: "client", "network" (/24, /56), "asn", "helo", "sender", "sender_domain", "recipient",
+	// "recipient_domain", "user" or several with a "+" between.
 	Key string `toml:"key"`
-	// Count says at which step: "connections", "messages" or "recipients".
+	// Count says what: "connections", "messages", "recipients" or "refused", recipients that were refused for good.
 	Count string `toml:"count"`
-	// Rate is as in "100/1h", Burst how many may come at once; 0 is all of the rate.
+	// Rate is as in "100/1h": what may go on for long. Burst is how many may come at once; 0 is all of the rate.
 	Rate  string `toml:"rate"`
 	Burst int    `toml:"burst"`
+	// Ratio stands in place of Count and Rate: "rejected" is the share of recipients that were refused for good, "junk"
+	// the share of messages that policy refused or held. Over is the share from which on the limit holds, Min how many
+	// there must have been; what is longer ago than Per counts half, then a quarter.
+	Ratio string          `toml:"ratio"`
+	Over  float64         `toml:"over"`
+	Min   float64         `toml:"min"`
+	Per   config.Duration `toml:"per"`
+	// Then says what happens: "defer", "tarpit" (each reply waits) or "refuse".
+	Then string `toml:"then"`
 	// Outbound limits are for our own users and networks, the others for strangers.
 	Outbound bool `toml:"outbound"`
 }
@@ -31,14 +40,12 @@ type Limit struct {
 // Settings are the filter's settings.
 type Settings struct {
 	Limits []Limit `toml:"limits"`
-	// MaxKeys bounds what is remembered.
-	MaxKeys int `toml:"max_keys"`
 }
 
 // defaults never meet honest mail of low volume: a large sender spreads over many addresses, and each of these limits
 // is far above what one of them sends to one company.
 func defaults() Settings {
-	return Settings{MaxKeys: 500_000, Limits: []Limit{
+	return Settings{Limits: []Limit{
 		{Key: "client", Count: "connections", Rate: "6000/10m"},
 		{Key: "network", Count: "connections", Rate: "30000/10m"},
 		{Key: "client", Count: "messages", Rate: "20000/1h"},
@@ -49,33 +56,26 @@ func defaults() Settings {
 	}}
 }
 
-const symbol = "RATELIMIT"
-
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
 	Name:   "ratelimit",
-	Help:   "Limits how much one client, network, sender or user may send.",
-	Stages: mail.StageConnect | mail.StageMail | mail.StageRcpt,
+	Help:   "Limits how much one client, network, sender or user may send, and how much of it may be refused.",
+	Stages: mail.StageConnect | mail.StageHelo | mail.StageMail | mail.StageRcpt,
 	Symbols: []filters.Symbol{
-		{Name: symbol, Score: 0, Action: "defer", Help: "More came than the limits allow",
+		{Name: "RATELIMIT", Score: 0, Action: "defer", Help: "More came than the limits allow",
 			Reply: "You are sending more than we take at once, please try again later"},
+		{Name: "RATELIMIT_TARPIT", Score: 0, Action: "tarpit", Help: "More came than the limits allow, and replies wait"},
+		{Name: "RATELIMIT_REFUSE", Score: 0, Action: "reject", Help: "Far more came than the limits allow",
+			Reply: "You are sending more than we take. If this is wrong, please ask the recipient's postmaster and quote the id in this reply"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,
 }
 
 type filter struct {
-	limits []limit
-	rates  state.Limiter
-	env    filters.Env
-}
-
-type limit struct {
-	name     string
-	keys     []string
-	stage    mail.Stage
-	rate     state.Rate
-	outbound bool
+	env     filters.Env
+	limits  []limit
+	learner bool // some limit is about replies or verdicts
 }
 
 func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
@@ -83,133 +83,115 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err := section.Decode(&s); err != nil {
 		return nil, err
 	}
-	f := filter{env: env, rates: state.NewRates(s.MaxKeys)}
+	f := filter{env: env}
 	for i, l := range s.Limits {
-		read, err := l.read()
+		read, err := l.read(env)
 		if err != nil {
 			return nil, fmt.Errorf("[filters.ratelimit]: limit %d: %w", i+1, err)
 		}
 		f.limits = append(f.limits, read)
+		f.learner = f.learner || read.learns()
 	}
 	return f, nil
 }
 
-func (l Limit) read() (limit, error) {
-	rate, err := state.ParseRate(l.Rate)
-	if err != nil {
-		return limit{}, err
-	}
-	if l.Burst < 0 {
-		return limit{}, fmt.Errorf("burst = %d: set it to 0 or more", l.Burst)
-	}
-	if l.Burst > 0 {
-		rate.Burst = l.Burst
-	}
-	out := limit{name: l.Key + " " + l.Count + " " + l.Rate, keys: strings.Split(l.Key, "+"), rate: rate, outbound: l.Outbound}
-	switch l.Count {
-	case "connections":
-		out.stage = mail.StageConnect
-	case "messages":
-		out.stage = mail.StageMail
-	case "recipients":
-		out.stage = mail.StageRcpt
-	default:
-		return limit{}, fmt.Errorf("count = %q: set it to \"connections\", \"messages\" or \"recipients\"", l.Count)
-	}
-	for _, k := range out.keys {
-		earliest, ok := knownAt(k)
-		if !ok {
-			return limit{}, fmt.Errorf("key = %q: set it to client, network, sender, recipient or user, or several with a + between", l.Key)
-		}
-		if out.stage < earliest {
-			return limit{}, fmt.Errorf("key = %q is not known yet when %s are counted", l.Key, l.Count)
-		}
-	}
-	return out, nil
-}
-
-// knownAt says from which stage on a key has a value.
-func knownAt(key string) (mail.Stage, bool) {
-	switch key {
-	case "client", "network":
-		return mail.StageConnect, true
-	case "sender", "user":
-		return mail.StageMail, true
-	case "recipient":
-		return mail.StageRcpt, true
-	}
-	return 0, false
-}
-
-func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
+// Inspect implements filters.Filter.
+func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	// A login comes after the connection is counted: only trusted networks are outbound from the start.
 	outbound := tx.Session.Outbound()
 	var found []filters.Finding
-	for i, l := range f.limits {
+	for i := range f.limits {
+		l := &f.limits[i]
 		if l.stage != tx.Stage || l.outbound != outbound {
 			continue
 		}
-		key, ok := keyOf(l.keys, tx)
+		parts, ok := f.parts(l, tx, lastRecipient(tx))
 		if !ok {
 			continue
 		}
-		ok, retry := f.rates.Allow(fmt.Sprintf("%d %s", i, key), l.rate, f.env.Now())
-		if !ok && len(found) == 0 {
-			found = []filters.Finding{{Symbol: symbol, Evidence: filters.Printable(fmt.Sprintf("%s: %s, in %s", l.name, key, retry.Round(1e9)))}}
+		over := f.over(ctx, l, parts)
+		if _, told := mail.Find(found, l.symbol); over == "" || told {
+			continue
 		}
+		found = append(found, filters.Finding{Symbol: l.symbol, Evidence: filters.Printable(fmt.Sprint(l.name, ": ", words(parts), ", ", over))})
 	}
 	return found, nil
 }
 
-// keyOf makes the key of a transaction; not ok if a part of it has no value.
-func keyOf(keys []string, tx *mail.Transaction) (string, bool) {
-	var parts []string
-	for _, k := range keys {
-		part := ""
-		switch k {
-		case "client":
-			part = clientKey(tx.Session.Client.Unmap())
-		case "network":
-			part = network(tx.Session.Client.Unmap(), 24, 56)
-		case "sender":
-			part = tx.From.Key()
-		case "recipient":
-			if n := len(tx.Recipients); n > 0 {
-				part = tx.Recipients[n-1].Address.Key()
+// over says in a few words how far somebody is over a limit, "" if he is not.
+func (f filter) over(ctx context.Context, l *limit, parts []string) string {
+	switch l.count {
+	case countRejected, countJunk:
+		t := f.env.State.Tally(ctx, l.key("ratio", parts), state.Tally{}, l.half)
+		if t[1] < l.least || t[0] <= l.share*t[1] {
+			return ""
+		}
+		return strconv.Itoa(int(100*t[0]/t[1])) + " % of " + strconv.Itoa(int(t[1]))
+	case countRefused:
+		if _, over := f.env.State.Get(ctx, l.key("over", parts)); over {
+			return "for now"
+		}
+		return ""
+	}
+	ok, retry := f.env.State.Take(ctx, l.key("rate", parts), l.rate, 1)
+	if ok {
+		return ""
+	}
+	return "in " + retry.Round(time.Second).String()
+}
+
+// Answered implements filters.RecipientLearner.
+func (f filter) Answered(ctx context.Context, tx *mail.Transaction, to mail.Address, r mail.Reply) {
+	if !f.learner || r.Temporary() { // what is put off is neither good nor bad
+		return
+	}
+	for i := range f.limits {
+		l := &f.limits[i]
+		if l.count != countRejected && l.count != countRefused || l.outbound != tx.Session.Outbound() {
+			continue
+		}
+		parts, ok := f.parts(l, tx, to)
+		if !ok {
+			continue
+		}
+		switch {
+		case l.count == countRejected:
+			f.env.State.Tally(ctx, l.key("ratio", parts), share(r.Permanent()), l.half)
+		case r.Permanent():
+			if ok, retry := f.env.State.Take(ctx, l.key("rate", parts), l.rate, 1); !ok {
+				f.env.State.Put(ctx, l.key("over", parts), []byte{1}, retry)
 			}
-		case "user":
-			part = strings.ToLower(tx.Session.User)
 		}
-		if part == "" {
-			return "", false
-		}
-		if len(part) > 320 {
-			part = part[:320]
-		}
-		parts = append(parts, part)
 	}
-	return strings.Join(parts, " "), true
 }
 
-// clientKey is the address, of IPv6 its /64: RFC 4291 section 2.5.4 gives each host that many addresses.
-func clientKey(ip netip.Addr) string {
-	if ip.Is6() {
-		return network(ip, 32, 64)
+// Judged implements filters.MessageLearner.
+func (f filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+	if !f.learner {
+		return
 	}
-	if !ip.IsValid() {
-		return ""
+	for i := range f.limits {
+		l := &f.limits[i]
+		if l.count != countJunk || l.outbound != tx.Session.Outbound() {
+			continue
+		}
+		for _, j := range judged {
+			parts, ok := f.parts(l, tx, j.Recipient)
+			if !ok || j.Disposition == "defer" {
+				continue
+			}
+			f.env.State.Tally(ctx, l.key("ratio", parts), share(j.Disposition == "reject" || j.Disposition == "quarantine"), l.half)
+			if !l.byRecipient {
+				break // it is one message
+			}
+		}
 	}
-	return ip.String()
 }
 
-func network(ip netip.Addr, four, six int) string {
-	bits := four
-	if ip.Is6() {
-		bits = six
+// share is one more of all, and of those that count if it does.
+func share(counts bool) state.Tally {
+	if counts {
+		return state.Tally{1, 1}
 	}
-	p, err := ip.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return p.String()
+	return state.Tally{0, 1}
 }
