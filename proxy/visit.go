@@ -30,6 +30,13 @@ func (g *Gateway) Visit(_ context.Context, s *mail.Session) *Visit {
 // Observe takes a finding of the door's own.
 func (v *Visit) Observe(f mail.Finding) { v.session.Findings = append(v.session.Findings, f) }
 
+// Judge asks policy about what the door itself has seen, once more: not ok if the client is to be refused with this reply.
+func (v *Visit) Judge() (r mail.Reply, ok bool) {
+	facts := policy.FactsOf(&mail.Transaction{ID: v.session.ID, Session: v.session, Stage: mail.StageHelo})
+	r, refused := v.refusal(v.setup.Policy.DecideStage(&facts, mail.Address{}))
+	return r, !refused
+}
+
 // Tarpit says whether policy wants the client to wait for each reply.
 func (v *Visit) Tarpit() bool { return v.tarpit }
 

@@ -25,6 +25,8 @@ type reader struct {
 	conn net.Conn
 	buf  []byte
 	r, w int
+	// bareLF is set when a line was ended by a bare LF and taken all the same.
+	bareLF bool
 	// idle is how long one read may wait; cap is the moment after which no read may wait any more, the zero time for
 	// none. Together they stop a client that sends one octet now and then.
 	idle time.Duration
@@ -112,7 +114,9 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 			if long != nil {
 				line = append(long, line...)
 			}
-			return trimLineEnd(line, strict)
+			text, bare, err := trimLineEnd(line, strict)
+			r.bareLF = r.bareLF || bare
+			return text, err
 		}
 		if !over {
 			long = append(long, r.buf[r.r:r.w]...)
@@ -130,16 +134,15 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 // maxJunk is how much of an endless line is read before the connection is given up, in octets.
 const maxJunk = 256 << 10
 
-func trimLineEnd(line []byte, strict bool) (string, error) {
+func trimLineEnd(line []byte, strict bool) (text string, bare bool, err error) {
 	n := len(line)
 	if n >= 2 && line[n-2] == '\r' {
-		line = line[:n-2]
-	} else if strict {
-		return "", errBareLF
-	} else {
-		line = line[:n-1]
+		return string(line[:n-2]), false, nil
 	}
-	return string(line), nil
+	if strict {
+		return "", true, errBareLF
+	}
+	return string(line[:n-1]), true, nil
 }
 
 // next gives what has arrived, reading once if nothing has. The slice is good until the next call.

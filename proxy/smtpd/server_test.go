@@ -38,6 +38,7 @@ type bench struct {
 	hop     *hoptest.Hop
 	gateway *proxy.Gateway
 	server  *smtpd.Server
+	chain   *filters.Chain
 	ledger  *records
 }
 
@@ -64,8 +65,8 @@ func newBench(t testing.TB, settings map[string]string) *bench {
 	b := &bench{hop: hop, ledger: &records{}}
 	b.gateway = &proxy.Gateway{Hostname: "gw.test", Relay: relayed, Queue: nowhere{}, Quarantine: nowhere{}, Ledger: b.ledger,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute}
-	b.gateway.Use(&proxy.Setup{Chain: chain, Policy: judge, Outbound: "default", Postmaster: "corp.test",
-		Route: func(domain string) (string, bool) { return "default", domain == "corp.test" }})
+	b.chain = chain
+	b.use(judge)
 	b.server = smtpd.New(options(t, settings), b.gateway, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -74,6 +75,12 @@ func newBench(t testing.TB, settings map[string]string) *bench {
 		relayed.Close()
 	})
 	return b
+}
+
+// use puts a policy in force.
+func (b *bench) use(judge *policy.Policy) {
+	b.gateway.Use(&proxy.Setup{Chain: b.chain, Policy: judge, Outbound: "default", Postmaster: "corp.test",
+		Route: func(domain string) (string, bool) { return "default", domain == "corp.test" }})
 }
 
 func options(t testing.TB, settings map[string]string) smtpd.Options {
@@ -168,6 +175,19 @@ func (r *records) Connection(c ledger.Connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.connections = append(r.connections, c)
+}
+
+// last waits for the record of a connection.
+func (r *records) last() ledger.Connection {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		r.mu.Lock()
+		if n := len(r.connections); n > 0 {
+			defer r.mu.Unlock()
+			return r.connections[n-1]
+		}
+		r.mu.Unlock()
+	}
+	return ledger.Connection{}
 }
 
 func (r *records) Transaction(tx ledger.Transaction) {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -142,10 +143,26 @@ func (c *session) obey(line string) {
 	if run, ok := c.verb(verb); ok {
 		run(args)
 	} else if isHTTP(verb) {
-		c.refuseAndEnd(replyUnknown(), "spoke HTTP")
-	} else {
+		if c.suspect("HTTP_COMMAND", verb) {
+			c.refuseAndEnd(replyUnknown(), "spoke HTTP")
+		}
+	} else if c.suspect("NON_SMTP_COMMAND", strconv.Itoa(len(line))+" octets") { // not its text: it may be a password that went astray
 		c.fail(replyUnknown())
 	}
+}
+
+// suspect reports what gives a robot away, the first of its kind in a session, and asks policy. It says whether the
+// session goes on.
+func (c *session) suspect(symbol, evidence string) bool {
+	if _, known := mail.Find(c.mail.Findings, symbol); known {
+		return true
+	}
+	c.visit.Observe(mail.Finding{Symbol: symbol, Evidence: evidence})
+	r, ok := c.visit.Judge()
+	if !ok {
+		c.refuseAndEnd(r, "refused by policy: "+symbol)
+	}
+	return ok
 }
 
 // verb finds what a command does. RFC 5321 section 4.1.1 and the extensions' own.
@@ -210,11 +227,18 @@ func (c *session) readLine(limit int) (string, error) {
 		c.fail(replyUnknown())
 		return "", errBareLF
 	case err == nil:
+		if c.in.bareLF {
+			c.in.bareLF = false
+			if !c.suspect("BARE_LF_COMMAND", "") {
+				return "", errBareLF
+			}
+		}
 		return line, nil
 	case errors.Is(err, errLineTooLong):
 		c.fail(replyLineLong())
 	case errors.Is(err, errBareLF):
 		// what a lone LF parts is read as one line by some and as two by others
+		c.visit.Observe(mail.Finding{Symbol: "BARE_LF_COMMAND"})
 		c.refuseAndEnd(replyBareLine(), "bare LF in a command")
 	case errors.Is(err, errFlood):
 		c.refuseAndEnd(replyLineLong(), "endless line")
@@ -303,10 +327,10 @@ func (c *session) onlyAfterReply(evidence string) bool {
 	if c.in.buffered() == 0 {
 		return true
 	}
-	c.visit.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: evidence})
 	if c.opt.ReportEarlyInput {
-		return true
+		return c.suspect("EARLY_INPUT", evidence)
 	}
+	c.visit.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: evidence})
 	c.refuseAndEnd(replyEarlyInput(), "input before our reply")
 	return false
 }
