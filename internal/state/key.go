@@ -20,7 +20,14 @@ func Key(kind string, parts ...string) string {
 	if len(kind) > 32 || !plain(kind) || strings.Contains(kind, ":") {
 		kind = digest(kind)
 	}
+	length := len(kind) + 3
+	for _, part := range parts {
+		length += len(part) + 1
+	}
 	var b strings.Builder
+	b.Grow(min(length, maxKey))
+	b.WriteString(kind)
+	b.WriteString(":{")
 	for i, part := range parts {
 		if i > 0 {
 			b.WriteByte('|')
@@ -30,11 +37,11 @@ func Key(kind string, parts ...string) string {
 		}
 		b.WriteString(part)
 	}
-	all := b.String()
-	if len(kind)+len(all)+3 > maxKey {
-		all = digest(all)
+	if b.Len()+1 > maxKey {
+		return kind + ":{" + digest(b.String()[len(kind)+2:]) + "}"
 	}
-	return kind + ":{" + all + "}"
+	b.WriteByte('}')
+	return b.String()
 }
 
 // plain says whether all octets can stand in a key: no brace, no bar, no hash sign, no glob, no control.
