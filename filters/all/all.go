@@ -7,6 +7,7 @@ import (
 	"postern/filters/content"
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
+	"postern/filters/harvest"
 	"postern/filters/headers"
 	"postern/filters/helo"
 	"postern/filters/impersonation"
@@ -20,6 +21,7 @@ import (
 func Specs(set *rules.Set) []filters.Spec {
 	return []filters.Spec{
 		ratelimit.Spec,
+		harvest.Spec,
 		helo.Spec,
 		spf.Spec,
 		dkim.Spec,
