@@ -1,0 +1,158 @@
+package correspondents
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/internal/state"
+)
+
+// usualHalf is the half-life of what a user usually does. usualHours is how many hours it takes to be usual.
+const (
+	usualHalf  = 14 * 24 * time.Hour
+	usualHours = 5
+)
+
+// account is who sends: the login, or, where a server of ours sends for its users, the sender's address.
+func (f *filter) account(tx *mail.Transaction) string {
+	switch {
+	case tx.Session.User != "":
+		return strings.ToLower(tx.Session.User)
+	case !tx.From.IsNull() && f.env.Local(tx.From.ASCIIDomain()):
+		return tx.From.Key()
+	}
+	return ""
+}
+
+// frozen counts a recipient who is a stranger, and reports a user who wrote to too many of them.
+func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Finding {
+	account := f.account(tx)
+	if f.settings.Strangers == 0 || account == "" || f.exempt[account] || f.exempt[tx.From.Key()] {
+		return nil
+	}
+	key := state.Key(kindFrozen, account)
+	if value, ok := f.env.State.Get(ctx, key); ok {
+		_, _, why := unpackFrozen(value)
+		return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
+	}
+	to := tx.Recipients[len(tx.Recipients)-1].Address
+	if !f.isStranger(ctx, to) {
+		return nil
+	}
+	n, usual := f.count(ctx, account, to)
+	if n <= float64(f.settings.Strangers) || n <= f.settings.Usual*usual {
+		return nil
+	}
+	why := filters.Printable(fmt.Sprintf("%s: %.0f new recipients within an hour, usually %.0f", account[:min(len(account), 80)], n, usual))
+	if _, first := f.env.State.PutNew(ctx, key, packFrozen(f.env.Now(), account, why), f.settings.Freeze.Std()); first {
+		f.forgetHour(ctx, account) // what a thief does is not what the user usually does
+		f.env.Log.Warn("user frozen: his password may be stolen", "id", tx.ID, "why", why, "until", f.env.Now().Add(f.settings.Freeze.Std()))
+	}
+	return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
+}
+
+// isStranger says whether nobody of ours ever wrote to somebody, nor he to us.
+func (f *filter) isStranger(ctx context.Context, to mail.Address) bool {
+	if f.env.Local(to.ASCIIDomain()) || filters.CorrespondsDomain(ctx, f.env.State, "*", to.Key()) {
+		return false
+	}
+	_, wrote := f.env.State.Get(ctx, state.Key(kindWrote, to.Key()))
+	return !wrote
+}
+
+// hour is the number of an hour, and how much of it has passed.
+func hour(now time.Time) (n int64, passed float64) {
+	const seconds = 3600
+	return now.Unix() / seconds, float64(now.Unix()%seconds) / seconds
+}
+
+func strangersKey(account string, hour int64) string {
+	return state.Key(kindStrangers, account, fmt.Sprint(hour))
+}
+
+// count gives how many strangers an account wrote to within the last hour, and how many it usually does in an hour in
+// which it writes to any: the mean of the hours before.
+func (f *filter) count(ctx context.Context, account string, to mail.Address) (n, usual float64) {
+	now, passed := hour(f.env.Now())
+	size, fresh := f.env.State.AddTo(ctx, strangersKey(account, now), to.Key(), 3*time.Hour)
+	before := f.env.State.Size(ctx, strangersKey(account, now-1))
+	key := state.Key(kindUsual, account)
+	var add state.Tally
+	if fresh {
+		if last, strangers := f.lastHour(ctx, key); last != now && strangers > 0 {
+			add = state.Tally{float64(strangers), 1}
+		}
+		f.setLastHour(ctx, key, now, size)
+	}
+	t := f.env.State.Tally(ctx, key, add, usualHalf)
+	return float64(size) + float64(before)*(1-passed), t[0] / max(t[1], usualHours)
+}
+
+// lastHour is the last hour in which an account wrote to strangers, and to how many.
+func (f *filter) lastHour(ctx context.Context, key string) (hour int64, strangers uint64) {
+	value, _ := f.env.State.Get(ctx, key)
+	if len(value) != 16 {
+		return 0, 0
+	}
+	return int64(binary.BigEndian.Uint64(value)), binary.BigEndian.Uint64(value[8:])
+}
+
+func (f *filter) setLastHour(ctx context.Context, key string, hour int64, strangers int) {
+	value := binary.BigEndian.AppendUint64(nil, uint64(hour))
+	f.env.State.Put(ctx, key, binary.BigEndian.AppendUint64(value, uint64(strangers)), usualHalf)
+}
+
+// forgetHour forgets whom an account wrote to within the last hour.
+func (f *filter) forgetHour(ctx context.Context, account string) {
+	now, _ := hour(f.env.Now())
+	f.env.State.Delete(ctx, strangersKey(account, now))
+	f.env.State.Delete(ctx, strangersKey(account, now-1))
+	f.setLastHour(ctx, state.Key(kindUsual, account), now, 0)
+}
+
+// packFrozen is what is kept of a frozen user: since when, who, why.
+func packFrozen(since time.Time, account, why string) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(since.Unix()))
+	return append(b, account[:min(len(account), 1000)]+"\x00"+why...)
+}
+
+func unpackFrozen(value []byte) (since time.Time, account, why string) {
+	if len(value) < 8 {
+		return time.Time{}, "", ""
+	}
+	account, why, _ = strings.Cut(string(value[8:]), "\x00")
+	return time.Unix(int64(binary.BigEndian.Uint64(value)), 0).UTC(), account, why
+}
+
+// Verbs implements filters.Shelf.
+func (f *filter) Verbs() []string { return []string{"thaw"} }
+
+// Kept implements filters.Shelf: the frozen users.
+func (f *filter) Kept(ctx context.Context, most int) ([]filters.Kept, error) {
+	var rows []filters.Kept
+	for _, e := range f.env.State.List(ctx, kindFrozen+":", most) {
+		since, _, why := unpackFrozen(e.Value)
+		rows = append(rows, filters.Kept{Key: e.Key, Text: why, Since: since, Until: e.Expires})
+	}
+	return rows, nil
+}
+
+// Correct implements filters.Shelf: a user who is thawed begins his hour anew.
+func (f *filter) Correct(ctx context.Context, verb, key string) error {
+	if verb != "thaw" {
+		return filters.ErrUnknownVerb
+	}
+	value, ok := f.env.State.Get(ctx, key)
+	if !ok || !strings.HasPrefix(key, kindFrozen+":") {
+		return filters.ErrNotKept
+	}
+	_, account, _ := unpackFrozen(value)
+	f.env.State.Delete(ctx, key)
+	f.forgetHour(ctx, account)
+	return nil
+}
