@@ -85,12 +85,16 @@ func (m *Message) Head(n int64) ([]byte, error) {
 	return head, nil
 }
 
-// Close frees the spool file.
+// Close frees the spool file, and what was derived from the message.
 func (m *Message) Close() error {
-	if m == nil || m.file == nil {
+	if m == nil {
 		return nil
 	}
-	return m.file.Close()
+	err := m.derived.close()
+	if m.file != nil {
+		err = errors.Join(err, m.file.Close())
+	}
+	return err
 }
 
 // Spool takes a message in. Its zero value keeps all in memory up to MemoryLimit and makes its file in Dir behind it.

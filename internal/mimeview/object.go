@@ -14,6 +14,9 @@ import (
 type Object struct {
 	// Part is the part it belongs to, in the reading where it was met first; nil for what no part explains.
 	Part *Part
+	// Parts are all that have this content, in all readings, up to 64; one of them is nil if it also stands where no part
+	// explains it.
+	Parts []*Part
 	// Names are all candidate file names, Types all declared types, of every part that has this content.
 	Names, Types []string
 	// Reading says in a few words how it came about: "" for the reading that the RFCs ask for.
@@ -200,6 +203,9 @@ func (o *Object) merge(c *content) {
 			}
 		}
 		return list
+	}
+	if len(o.Parts) < maxMerged {
+		o.Parts = appendOnce(o.Parts, c.part)
 	}
 	o.Names, o.Types = addTo(o.Names, c.name), addTo(o.Types, c.kind)
 	if c.part != nil && c.name == "" && c.kind == "" {

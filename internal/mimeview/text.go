@@ -57,6 +57,9 @@ func toUTF8(raw []byte, charset string) string {
 	return string(text)
 }
 
+// UTF8 is the Body of a text part in UTF-8, by the part's charset. It is cut where LimitText was hit.
+func (p *Part) UTF8() string { return toUTF8(p.Body, p.Params["charset"]) }
+
 // readHTML gives the text a reader sees, roughly: without tags, scripts and styles, blocks on lines of their own. Links
 // go to links.
 func readHTML(source string, links *links) string {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"postern/internal/mail"
 )
@@ -109,6 +110,7 @@ type View struct {
 	walker      *walker
 	objects     []*Object
 	spools      []*source
+	closed      atomic.Bool
 }
 
 // New makes a view. Close frees what it holds.
@@ -166,8 +168,11 @@ func (v *View) Ambiguities() []Ambiguity { v.examine(); return v.ambiguities }
 // Subject is the decoded Subject.
 func (v *View) Subject() string { return DecodeValue(v.message.Header().Get("Subject")) }
 
-// Close frees the files of decoded contents. The message is not closed.
+// Close frees the files of decoded contents. The message is not closed. Who still reads comes to an end with LimitTime.
 func (v *View) Close() error {
+	v.closed.Store(true)
+	v.build.Do(func() {}) // waits for who is at it; nothing is read from now on
+	v.look.Do(func() {})
 	var err error
 	for _, s := range v.spools {
 		if s.file != nil {

@@ -65,7 +65,7 @@ func (w *walker) spend(n int64) {
 	}
 	if w.asked += n; w.asked >= 64<<10 {
 		w.asked = 0
-		if w.view.options.Stop != nil && !w.stop && w.view.options.Stop() {
+		if !w.stop && (w.view.closed.Load() || w.view.options.Stop != nil && w.view.options.Stop()) {
 			w.stop = true
 			w.view.limit(LimitTime)
 		}

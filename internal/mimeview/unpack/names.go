@@ -24,6 +24,21 @@ func Extensions(names []string) []string {
 	return slices.Compact(found)
 }
 
+// LastExtensions is as Extensions, but for the last one of each reading only: that by which a system chooses what opens
+// the file.
+func LastExtensions(names []string) []string {
+	var found []string
+	for _, name := range names {
+		for _, reading := range readings(name) {
+			if all := extensionsOf(reading); len(all) > 0 {
+				found = append(found, all[0])
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
 // readings gives the forms that a name takes on the systems it may land on.
 func readings(name string) []string {
 	if len(name) > maxName {
