@@ -78,6 +78,14 @@ func ProvenDomains(tx *mail.Transaction) (spf, dkim []string) {
 	return spf, dkim
 }
 
+// LastRecipient is the one in question at RCPT, the null address if there is none.
+func LastRecipient(tx *mail.Transaction) mail.Address {
+	if n := len(tx.Recipients); n > 0 {
+		return tx.Recipients[n-1].Address
+	}
+	return mail.Address{}
+}
+
 // The kinds of the keys below.
 const (
 	kindCorrespondent = "corr"

@@ -5,6 +5,7 @@ import (
 	"postern/filters"
 	"postern/filters/arc"
 	"postern/filters/content"
+	"postern/filters/correspondents"
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
 	"postern/filters/harvest"
@@ -27,6 +28,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		dkim.Spec,
 		arc.Spec,
 		dmarc.Spec,
+		correspondents.Spec,
 		senderlogin.Spec,
 		headers.Spec,
 		impersonation.Spec,

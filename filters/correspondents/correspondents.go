@@ -96,7 +96,7 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	case tx.Stage == mail.StageRcpt && outbound:
 		return f.frozen(ctx, tx), nil
 	case tx.Stage == mail.StageRcpt:
-		to := tx.Recipients[len(tx.Recipients)-1].Address
+		to := filters.LastRecipient(tx)
 		if filters.Corresponds(ctx, f.env.State, to, tx.From) {
 			return []filters.Finding{{Symbol: "CORRESPONDENT", Evidence: filters.Printable(tx.From.String())}}, nil
 		}

@@ -40,7 +40,7 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 		_, _, why := unpackFrozen(value)
 		return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
 	}
-	to := tx.Recipients[len(tx.Recipients)-1].Address
+	to := filters.LastRecipient(tx)
 	if !f.isStranger(ctx, to) {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 
 // isStranger says whether nobody of ours ever wrote to somebody, nor he to us.
 func (f *filter) isStranger(ctx context.Context, to mail.Address) bool {
-	if f.env.Local(to.ASCIIDomain()) || filters.CorrespondsDomain(ctx, f.env.State, "*", to.Key()) {
+	if to.IsNull() || f.env.Local(to.ASCIIDomain()) || filters.CorrespondsDomain(ctx, f.env.State, "*", to.Key()) {
 		return false
 	}
 	_, wrote := f.env.State.Get(ctx, state.Key(kindWrote, to.Key()))

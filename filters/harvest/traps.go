@@ -17,7 +17,7 @@ func (f *filter) trapped(ctx context.Context, tx *mail.Transaction) []filters.Fi
 	case mail.StageMail:
 		return f.remembered(ctx, tx.Session)
 	case mail.StageRcpt:
-		to := tx.Recipients[len(tx.Recipients)-1].Address
+		to := filters.LastRecipient(tx)
 		if !f.isTrap(to) {
 			return nil
 		}

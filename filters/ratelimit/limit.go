@@ -172,13 +172,6 @@ func knownAt(key string) (mail.Stage, bool) {
 	return 0, false
 }
 
-func lastRecipient(tx *mail.Transaction) mail.Address {
-	if n := len(tx.Recipients); n > 0 {
-		return tx.Recipients[n-1].Address
-	}
-	return mail.Address{}
-}
-
 // parts are the values of a limit's keys; not ok if one of them has none.
 func (f filter) parts(l *limit, tx *mail.Transaction, to mail.Address) ([]string, bool) {
 	parts := make([]string, len(l.keys))

@@ -105,7 +105,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 		if l.stage != tx.Stage || l.outbound != outbound {
 			continue
 		}
-		parts, ok := f.parts(l, tx, lastRecipient(tx))
+		parts, ok := f.parts(l, tx, filters.LastRecipient(tx))
 		if !ok {
 			continue
 		}
