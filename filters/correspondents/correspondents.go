@@ -62,7 +62,6 @@ const (
 	kindWrote     = "wrote"
 	kindFrozen    = "frozen"
 	kindStrangers = "strangers"
-	kindUsual     = "usual"
 )
 
 type filter struct {

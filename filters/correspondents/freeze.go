@@ -81,7 +81,7 @@ func (f *filter) count(ctx context.Context, account string, to mail.Address) (n,
 	now, passed := hour(f.env.Now())
 	size, fresh := f.env.State.AddTo(ctx, strangersKey(account, now), to.Key(), 3*time.Hour)
 	before := f.env.State.Size(ctx, strangersKey(account, now-1))
-	key := state.Key(kindUsual, account)
+	key := state.Key(kindStrangers, account)
 	var add state.Tally
 	if fresh {
 		if last, strangers := f.lastHour(ctx, key); last != now && strangers > 0 {
@@ -112,7 +112,7 @@ func (f *filter) forgetHour(ctx context.Context, account string) {
 	now, _ := hour(f.env.Now())
 	f.env.State.Delete(ctx, strangersKey(account, now))
 	f.env.State.Delete(ctx, strangersKey(account, now-1))
-	f.setLastHour(ctx, state.Key(kindUsual, account), now, 0)
+	f.setLastHour(ctx, state.Key(kindStrangers, account), now, 0)
 }
 
 // packFrozen is what is kept of a frozen user: since when, who, why.

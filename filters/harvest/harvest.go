@@ -70,18 +70,23 @@ type filter struct {
 
 // window is one way to count: more than so many in a time.
 type window struct {
-	kind  string
+	name  string
 	limit float64
 	half  time.Duration
 }
 
 // The kinds of what is remembered.
 const (
-	kindFast  = "harvest"
-	kindSlow  = "harvestslow"
-	kindAsks  = "asks"
+	kindCount = "harvest"
 	kindBlock = "harvester"
 	kindTrap  = "trap"
+)
+
+// The names of what is counted for a scope.
+const (
+	fast = "fast"
+	slow = "slow"
+	asks = "asks"
 )
 
 func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
@@ -116,13 +121,13 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	return f, nil
 }
 
-func windows(fast, slow int, s Settings) []window {
+func windows(quick, patient int, s Settings) []window {
 	var all []window
-	if fast > 0 {
-		all = append(all, window{kindFast, float64(fast), s.Window.Std()})
+	if quick > 0 {
+		all = append(all, window{fast, float64(quick), s.Window.Std()})
 	}
-	if slow > 0 {
-		all = append(all, window{kindSlow, float64(slow), s.SlowWindow.Std()})
+	if patient > 0 {
+		all = append(all, window{slow, float64(patient), s.SlowWindow.Std()})
 	}
 	return all
 }
@@ -135,7 +140,9 @@ type scope struct {
 	shared bool
 }
 
-func (s scope) key(kind string) string { return state.Key(kind, s.what, s.who) }
+func (s scope) key(kind string, name ...string) string {
+	return state.Key(kind, append([]string{s.what, s.who}, name...)...)
+}
 
 // scopes are those of a session. A stranger's machine only: behind a private address may stand everybody.
 func (f *filter) scopes(s *mail.Session) []scope {
@@ -171,7 +178,7 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 // asked says whether the client itself has lately asked for a recipient that does not exist.
 func (f *filter) asked(ctx context.Context, s *mail.Session) bool {
 	for _, w := range f.clients {
-		if f.env.State.Tally(ctx, state.Key(w.kind, "client", filters.ClientKey(s.Client)), state.Tally{}, w.half)[0] > 0.1 {
+		if f.env.State.Tally(ctx, state.Key(kindCount, "client", filters.ClientKey(s.Client), w.name), state.Tally{}, w.half)[0] > 0.1 {
 			return true
 		}
 	}
@@ -190,7 +197,7 @@ func (f *filter) Answered(ctx context.Context, tx *mail.Transaction, _ mail.Addr
 	}
 	for _, s := range f.scopes(tx.Session) {
 		for _, w := range s.windows {
-			t := f.env.State.Tally(ctx, s.key(w.kind), add, w.half)
+			t := f.env.State.Tally(ctx, s.key(kindCount, w.name), add, w.half)
 			if unknown && t[0] > w.limit && t[0] > f.settings.Share*t[1] && f.beyond(ctx, tx.Session, t[0], w.limit) {
 				f.block(ctx, tx, s, fmt.Sprintf("%.0f of %.0f recipients unknown", t[0], t[1]))
 			}
@@ -234,7 +241,7 @@ func (f *filter) asks(ctx context.Context, tx *mail.Transaction, add state.Tally
 	if limit == 0 || len(scopes) == 0 {
 		return
 	}
-	t := f.env.State.Tally(ctx, scopes[0].key(kindAsks), add, f.settings.Window.Std())
+	t := f.env.State.Tally(ctx, scopes[0].key(kindCount, asks), add, f.settings.Window.Std())
 	if t[0]-t[1] > limit && t[1] < t[0]/5 && f.beyond(ctx, tx.Session, t[0]-t[1], limit) {
 		f.block(ctx, tx, scopes[0], fmt.Sprintf("%.0f recipients asked for, %.0f written to", t[0], t[1]))
 	}

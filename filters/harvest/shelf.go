@@ -28,8 +28,10 @@ func (f *filter) Correct(ctx context.Context, verb, key string) error {
 	if _, kept := f.env.State.Get(ctx, key); !kept || !ours || rest == "" || rest[0] != ':' {
 		return filters.ErrNotKept
 	}
-	for _, kind := range []string{kindBlock, kindFast, kindSlow, kindAsks} {
-		f.env.State.Delete(ctx, kind+rest)
+	rest = strings.TrimSuffix(rest, "}")
+	for _, name := range []string{fast, slow, asks} { // of the form that state.Key gives
+		f.env.State.Delete(ctx, kindCount+rest+"|"+name+"}")
 	}
+	f.env.State.Delete(ctx, key)
 	return nil
 }

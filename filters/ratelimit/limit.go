@@ -42,9 +42,10 @@ type limit struct {
 
 func (l *limit) learns() bool { return l.count >= countRefused }
 
-// key is that of the state. Limits that are worded the same share what they count, before and after a reload.
-func (l *limit) key(kind string, parts []string) string {
-	return state.Key(kind, append([]string{l.id}, parts...)...)
+// key is that of the state, for a rate, a ratio or a mark. Limits that are worded the same share what they count, before
+// and after a reload.
+func (l *limit) key(parts []string) string {
+	return state.Key("rate", append([]string{l.id}, parts...)...)
 }
 
 func (l Limit) read(env filters.Env) (limit, error) {

@@ -122,18 +122,18 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 func (f filter) over(ctx context.Context, l *limit, parts []string) string {
 	switch l.count {
 	case countRejected, countJunk:
-		t := f.env.State.Tally(ctx, l.key("ratio", parts), state.Tally{}, l.half)
+		t := f.env.State.Tally(ctx, l.key(parts), state.Tally{}, l.half)
 		if t[1] < l.least || t[0] <= l.share*t[1] {
 			return ""
 		}
 		return strconv.Itoa(int(100*t[0]/t[1])) + " % of " + strconv.Itoa(int(t[1]))
 	case countRefused:
-		if _, over := f.env.State.Get(ctx, l.key("over", parts)); over {
+		if _, over := f.env.State.Get(ctx, l.key(parts)); over {
 			return "for now"
 		}
 		return ""
 	}
-	ok, retry := f.env.State.Take(ctx, l.key("rate", parts), l.rate, 1)
+	ok, retry := f.env.State.Take(ctx, l.key(parts), l.rate, 1)
 	if ok {
 		return ""
 	}
@@ -156,10 +156,10 @@ func (f filter) Answered(ctx context.Context, tx *mail.Transaction, to mail.Addr
 		}
 		switch {
 		case l.count == countRejected:
-			f.env.State.Tally(ctx, l.key("ratio", parts), share(r.Permanent()), l.half)
+			f.env.State.Tally(ctx, l.key(parts), share(r.Permanent()), l.half)
 		case r.Permanent():
-			if ok, retry := f.env.State.Take(ctx, l.key("rate", parts), l.rate, 1); !ok {
-				f.env.State.Put(ctx, l.key("over", parts), []byte{1}, retry)
+			if ok, retry := f.env.State.Take(ctx, l.key(parts), l.rate, 1); !ok {
+				f.env.State.Put(ctx, l.key(parts), []byte{1}, retry)
 			}
 		}
 	}
@@ -180,7 +180,7 @@ func (f filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filte
 			if !ok || j.Disposition == "defer" {
 				continue
 			}
-			f.env.State.Tally(ctx, l.key("ratio", parts), share(j.Disposition == "reject" || j.Disposition == "quarantine"), l.half)
+			f.env.State.Tally(ctx, l.key(parts), share(j.Disposition == "reject" || j.Disposition == "quarantine"), l.half)
 			if !l.byRecipient {
 				break // it is one message
 			}
