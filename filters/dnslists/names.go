@@ -1,0 +1,355 @@
+package dnslists
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"postern/internal/mail"
+	"postern/internal/mimeview"
+)
+
+const (
+	maxDomains   = 20
+	maxAddresses = 10
+)
+
+// subject is what a list is asked about: a domain, an IP address or a mail address, "" for nothing.
+type subject struct {
+	kind kind
+	text string
+}
+
+// clientAddress is the client's, "" where no list knows it: those that are no public address.
+func clientAddress(s *mail.Session) string { return publicAddress(s.Client) }
+
+func publicAddress(ip netip.Addr) string {
+	ip = ip.Unmap().WithZone("")
+	// RFC 6890: private, loopback, link-local and the like; RFC 6598: those between a provider and its customers
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is4() && number(ip)>>22 == 0x6440>>6 {
+		return ""
+	}
+	return ip.String()
+}
+
+// domain makes a name ready to be asked; "" if it is none, is an address, is one label or is ours.
+func (f *filter) domain(name string) string {
+	name = mail.ASCIIDomain(name)
+	if !mail.ValidDomain(name) || !strings.Contains(name, ".") {
+		return ""
+	}
+	// RFC 3696 section 2: no top-level domain is a number; what ends in one is an address or nothing
+	if last := name[strings.LastIndexByte(name, '.')+1:]; strings.Trim(last, "0123456789") == "" {
+		return ""
+	}
+	if f.env.Local != nil && f.env.Local(name) || strings.EqualFold(name, f.env.Hostname) {
+		return ""
+	}
+	return name
+}
+
+// question gives the name at which a list is asked, "" if it can't be.
+func (l *list) question(s subject) string {
+	switch {
+	case s.text == "" || l.kinds&s.kind == 0:
+		return ""
+	case s.kind == kindHash:
+		return l.within(l.hash(s.text))
+	}
+	if ip, err := netip.ParseAddr(s.text); err == nil {
+		if l.names || ip.Is6() && (l.ipv4Only || !l.health.knowsIPv6()) {
+			return ""
+		}
+		return l.within(reversed(ip))
+	}
+	return l.within(s.text)
+}
+
+// within puts the zone behind a name. RFC 1035 section 2.3.4: 255 octets on the wire are 253 in writing.
+func (l *list) within(name string) string {
+	if len(name)+1+len(l.zone) > 253 {
+		return ""
+	}
+	return name + "." + l.zone
+}
+
+// reversed is RFC 5782 section 2.1 for IPv4 and section 2.4 for IPv6.
+func reversed(ip netip.Addr) string {
+	if ip.Is4() {
+		b := ip.As4()
+		out := make([]byte, 0, 16)
+		for i := 3; i >= 0; i-- {
+			out = strconv.AppendUint(out, uint64(b[i]), 10)
+			if i > 0 {
+				out = append(out, '.')
+			}
+		}
+		return string(out)
+	}
+	const digits = "0123456789abcdef"
+	b := ip.As16()
+	out := make([]byte, 0, 64)
+	for i := 15; i >= 0; i-- {
+		out = append(out, digits[b[i]&15], '.', digits[b[i]>>4], '.')
+	}
+	return string(out[:len(out)-1])
+}
+
+// hash is that of a mail address in lower case.
+func (l *list) hash(address string) string {
+	if l.canonical {
+		address = withoutTag(address)
+	}
+	if l.md5 {
+		sum := md5.Sum([]byte(address))
+		return hex.EncodeToString(sum[:])
+	}
+	sum := sha1.Sum([]byte(address))
+	return hex.EncodeToString(sum[:])
+}
+
+// withoutTag is the form that msbl.org lists: no "+tag", and for Gmail no dots and one domain.
+func withoutTag(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	if i := strings.IndexByte(local, '+'); i > 0 {
+		local = local[:i]
+	}
+	if domain == "gmail.com" || domain == "googlemail.com" {
+		local, domain = strings.ReplaceAll(local, ".", ""), "gmail.com"
+	}
+	return local + "@" + domain
+}
+
+// gathered are the subjects of a message, each once, in order.
+type gathered struct {
+	seen      map[subject]bool
+	about     []subject
+	domains   int
+	addresses int
+	over      string
+}
+
+func (g *gathered) add(s subject) {
+	if s.text == "" || g.seen[s] {
+		return
+	}
+	switch s.kind {
+	case kindURI:
+		if g.domains == maxDomains {
+			g.more(fmt.Sprintf("more than %d link domains", maxDomains))
+			return
+		}
+		g.domains++
+	case kindHash:
+		if g.addresses == maxAddresses {
+			g.more(fmt.Sprintf("more than %d mail addresses", maxAddresses))
+			return
+		}
+		g.addresses++
+	}
+	g.seen[s] = true
+	g.about = append(g.about, s)
+}
+
+func (g *gathered) more(what string) {
+	if !strings.Contains(g.over, what) {
+		g.over = strings.TrimPrefix(g.over+", "+what, ", ")
+	}
+}
+
+// contents gathers what lists are asked about a message, and says what was too much.
+func (f *filter) contents(m *mail.Message) (about []subject, over string, err error) {
+	g := &gathered{seen: map[subject]bool{}}
+	wanted := f.uses()
+	for _, a := range addressesIn(m.Header(), "From") {
+		if wanted&kindFrom != 0 {
+			g.add(subject{kindFrom, f.domain(a.Domain)})
+		}
+	}
+	if wanted&kindHash != 0 {
+		for _, name := range []string{"Reply-To", "From"} {
+			for _, a := range addressesIn(m.Header(), name) {
+				g.add(f.address(a))
+			}
+		}
+	}
+	if wanted&(kindURI|kindHash) == 0 {
+		return g.about, g.over, nil
+	}
+	view := mimeview.New(m, mimeview.Options{})
+	defer func() { _ = view.Close() }()
+	if err := view.Err(); err != nil {
+		return nil, "", err
+	}
+	for _, link := range view.URLs() {
+		if rest, ok := cutScheme(link, "mailto"); ok {
+			if wanted&kindHash != 0 {
+				eachAddress(rest, func(a mail.Address) bool { g.add(f.address(a)); return false })
+			}
+		} else if wanted&kindURI != 0 {
+			g.add(subject{kindURI, f.site(link)})
+		}
+	}
+	if wanted&kindHash != 0 {
+		for _, p := range view.Parts() {
+			eachAddress(p.Text, func(a mail.Address) bool { g.add(f.address(a)); return g.addresses < maxAddresses || g.over == "" })
+		}
+	}
+	return g.about, g.over, nil
+}
+
+// addressesIn reads address fields; one that can't be read has none.
+func addressesIn(h *mail.Header, name string) (all []mail.Address) {
+	for _, field := range h.All(name) {
+		boxes, _, err := mail.ParseFrom(field.Value())
+		if err != nil {
+			continue
+		}
+		for _, b := range boxes {
+			all = append(all, b.Address)
+		}
+		if len(all) > maxAddresses {
+			return all[:maxAddresses+1]
+		}
+	}
+	return all
+}
+
+// address is a mail address as it is hashed. Those of ours are nobody's business.
+func (f *filter) address(a mail.Address) subject {
+	domain := f.domain(a.Domain)
+	if domain == "" || a.Local == "" {
+		return subject{}
+	}
+	return subject{kindHash, strings.ToLower(a.Local) + "@" + domain}
+}
+
+// site is the registered domain of a link, or its address; "" if it has none.
+func (f *filter) site(link string) string {
+	host := hostOf(link)
+	if ip, ok := numericHost(host); ok {
+		return publicAddress(ip)
+	}
+	name := f.domain(host)
+	if name == "" {
+		return ""
+	}
+	registered, err := publicsuffix.EffectiveTLDPlusOne(name)
+	if err != nil {
+		return ""
+	}
+	return registered
+}
+
+// cutScheme takes "scheme:" off a link.
+func cutScheme(link, scheme string) (string, bool) {
+	if len(link) > len(scheme) && link[len(scheme)] == ':' && strings.EqualFold(link[:len(scheme)], scheme) {
+		return link[len(scheme)+1:], true
+	}
+	return "", false
+}
+
+// hostOf is the host of a link as browsers read it (WHATWG URL, "host state"): any number of slashes either way, what
+// stands before the last @ dropped, escapes undone. "" for what leads to no host.
+func hostOf(link string) string {
+	rest, ok := "", strings.HasPrefix(link, "//") || strings.HasPrefix(link, `\\`)
+	if ok {
+		rest = link
+	}
+	for _, scheme := range []string{"http", "https", "ftp"} {
+		if after, is := cutScheme(link, scheme); is {
+			rest, ok = after, true
+		}
+	}
+	if !ok {
+		return ""
+	}
+	rest = strings.TrimLeft(rest, `/\`)
+	if i := strings.IndexAny(rest, `/\?#`); i >= 0 {
+		rest = rest[:i]
+	}
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	if strings.HasPrefix(rest, "[") {
+		inner, _, _ := strings.Cut(rest[1:], "]")
+		return inner
+	}
+	rest, _, _ = strings.Cut(rest, ":")
+	if plain, err := url.PathUnescape(rest); err == nil {
+		rest = plain
+	}
+	return rest
+}
+
+// numericHost reads an IP address in all the ways browsers do: 192.0.2.1, 3221225985, 0xc0.0.0x201.
+func numericHost(host string) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.WithZone(""), true
+	}
+	parts := strings.Split(strings.TrimSuffix(host, "."), ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var ip uint64
+	for i, p := range parts {
+		if p == "" || strings.ContainsAny(p, "_+-") {
+			return netip.Addr{}, false
+		}
+		n, err := strconv.ParseUint(p, 0, 32)
+		if err != nil || strings.HasPrefix(strings.ToLower(p), "0b") || strings.HasPrefix(strings.ToLower(p), "0o") {
+			return netip.Addr{}, false
+		}
+		// the last number fills all octets that are left
+		left := 8
+		if i == len(parts)-1 {
+			left = 8 * (4 - i)
+		}
+		if n >= 1<<left {
+			return netip.Addr{}, false
+		}
+		ip = ip<<left | n
+	}
+	return netip.AddrFrom4([4]byte{byte(ip >> 24), byte(ip >> 16), byte(ip >> 8), byte(ip)}), true
+}
+
+// eachAddress finds mail addresses in text until yield says false. It looks at each octet a bounded number of times.
+func eachAddress(text string, yield func(mail.Address) bool) {
+	at := 0
+	for {
+		i := strings.IndexByte(text[at:], '@')
+		if i < 0 {
+			return
+		}
+		i += at
+		start, end := i, i+1
+		for start > at && i-start < 64 && isLocalOctet(text[start-1]) {
+			start--
+		}
+		for end < len(text) && end-i <= 253 && isDomainOctet(text[end]) {
+			end++
+		}
+		at = i + 1
+		local, domain := strings.Trim(text[start:i], "."), strings.Trim(text[i+1:end], ".-")
+		if local == "" || !strings.Contains(domain, ".") {
+			continue
+		}
+		if a, err := mail.ParseAddress(local + "@" + domain); err == nil && !yield(a) {
+			return
+		}
+	}
+}
+
+// isLocalOctet knows what stands in addresses that people write down: RFC 5322 atext without what stands around them.
+func isLocalOctet(c byte) bool {
+	return isDomainOctet(c) || c == '_' || c == '+' || c == '=' || c == '%' || c == '&'
+}
+
+func isDomainOctet(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-'
+}
