@@ -4,15 +4,18 @@ package all
 import (
 	"postern/filters"
 	"postern/filters/arc"
+	"postern/filters/clamav"
 	"postern/filters/content"
 	"postern/filters/correspondents"
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
+	"postern/filters/dnslists"
 	"postern/filters/harvest"
 	"postern/filters/headers"
 	"postern/filters/helo"
 	"postern/filters/impersonation"
 	"postern/filters/ratelimit"
+	"postern/filters/reputation"
 	"postern/filters/senderlogin"
 	"postern/filters/spf"
 	"postern/rules"
@@ -24,14 +27,17 @@ func Specs(set *rules.Set) []filters.Spec {
 		ratelimit.Spec,
 		harvest.Spec,
 		helo.Spec,
+		dnslists.Spec,
 		spf.Spec,
 		dkim.Spec,
 		arc.Spec,
 		dmarc.Spec,
+		reputation.Spec,
 		correspondents.Spec,
 		senderlogin.Spec,
 		headers.Spec,
 		impersonation.Spec,
 		content.Spec(set),
+		clamav.Spec,
 	}
 }
