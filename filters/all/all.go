@@ -10,6 +10,7 @@ import (
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
 	"postern/filters/dnslists"
+	"postern/filters/dnslists"
 	"postern/filters/harvest"
 	"postern/filters/headers"
 	"postern/filters/helo"
@@ -27,6 +28,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		ratelimit.Spec,
 		harvest.Spec,
 		helo.Spec,
+		dnslists.Spec,
 		dnslists.Spec,
 		spf.Spec,
 		dkim.Spec,
