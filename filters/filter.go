@@ -39,6 +39,8 @@ type Spec struct {
 	Background bool
 	// Timeout bounds one Inspect; 0 is DefaultTimeout.
 	Timeout time.Duration
+	// Disabled filters are off unless the configuration switches them on with enabled = true.
+	Disabled bool
 	// Symbols are all it can report.
 	Symbols []Symbol
 	// Settings is a pointer to its settings with their defaults, nil if it has none: for `postern config show`.

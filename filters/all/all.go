@@ -10,7 +10,6 @@ import (
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
 	"postern/filters/dnslists"
-	"postern/filters/dnslists"
 	"postern/filters/harvest"
 	"postern/filters/headers"
 	"postern/filters/helo"
@@ -28,7 +27,6 @@ func Specs(set *rules.Set) []filters.Spec {
 		ratelimit.Spec,
 		harvest.Spec,
 		helo.Spec,
-		dnslists.Spec,
 		dnslists.Spec,
 		spf.Spec,
 		dkim.Spec,

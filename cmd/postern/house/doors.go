@@ -178,3 +178,12 @@ func newSigner(cfg *config.Config, out Outside) (*outbound.Signer, error) {
 	}
 	return s, nil
 }
+
+// Open is how many connections stand at all doors.
+func (h *House) Open() int64 {
+	n := int64(0)
+	for _, d := range h.doors {
+		n += d.listener.Counts().Open
+	}
+	return n
+}

@@ -102,6 +102,12 @@ func newGate(t testing.TB, more ...string) *gate {
 // newGateIn opens one that asks this resolver.
 func newGateIn(t testing.TB, resolver *dns.Resolver, more ...string) *gate {
 	t.Helper()
+	return openGate(t, house.Outside{Resolver: resolver}, more...)
+}
+
+// openGate opens one in this world.
+func openGate(t testing.TB, out house.Outside, more ...string) *gate {
+	t.Helper()
 	users := map[string]string{"ben@ours.test": canary}
 	g := &gate{t: t, doors: map[string]string{}, dir: t.TempDir(), log: &logText{}}
 	g.inside = hoptest.New(t, hoptest.Options{Users: users, Replies: map[string]string{"RCPT TO:<nosuch@": "550 5.1.1 no such user"}})
@@ -114,8 +120,8 @@ func newGateIn(t testing.TB, resolver *dns.Resolver, more ...string) *gate {
 	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	log := slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if g.house, err = house.Open(cfg, house.Outside{Log: log, Resolver: resolver}); err != nil {
+	out.Log = slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if g.house, err = house.Open(cfg, out); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.house.Close)

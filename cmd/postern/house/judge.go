@@ -86,7 +86,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
 	var links []filters.Link
 	for _, spec := range j.Specs {
-		if !cfg.FilterEnabled(spec.Name, true) || contains(without, spec.Name) {
+		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || contains(without, spec.Name) {
 			continue
 		}
 		f, err := spec.New(cfg.Filter(spec.Name), env)
@@ -119,7 +119,7 @@ func KnownFilters() []config.Known {
 	}
 	var known []config.Known
 	for _, s := range all.Specs(set) {
-		k := config.Known{Name: s.Name, Help: s.Help}
+		k := config.Known{Name: s.Name, Help: s.Help, Disabled: s.Disabled}
 		if s.Settings != nil {
 			k.Settings = s.Settings()
 		}
