@@ -1,0 +1,122 @@
+package contents
+
+import "bytes"
+
+// What a CMS structure (RFC 5652) turns out to be.
+type cmsKind int
+
+const (
+	cmsSigned cmsKind = iota // its content can be read
+	cmsSealed                // encrypted
+	cmsUnread
+)
+
+// maxCMS is how long a structure is looked into, in octets; a longer one is in unpack's hands alone.
+const maxCMS = 64 << 20
+
+// The object identifiers of RFC 5652 section 4 and later and of RFC 5083, as they are encoded.
+const (
+	oidSigned        = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+	oidEnveloped     = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"
+	oidAuthEnveloped = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
+)
+
+// openCMS gives what a signed structure holds. It reads BER, as mailers write lengths that are not known beforehand.
+func openCMS(b []byte) (inner []byte, kind cmsKind) {
+	outer, ok := readBER(b, 0) // ContentInfo
+	if !ok || len(outer.inside) < 2 {
+		return nil, cmsUnread
+	}
+	switch string(outer.inside[0].content) {
+	case oidEnveloped, oidAuthEnveloped:
+		return nil, cmsSealed
+	case oidSigned:
+	default:
+		return nil, cmsUnread
+	}
+	if len(outer.inside[1].inside) < 1 {
+		return nil, cmsUnread
+	}
+	signed := outer.inside[1].inside[0] // version, digest algorithms, encapsulated content, ...
+	if len(signed.inside) < 3 || len(signed.inside[2].inside) < 1 {
+		return nil, cmsUnread
+	}
+	wrapped := signed.inside[2].inside // its type, [0] EXPLICIT OCTET STRING
+	if len(wrapped) < 2 {
+		return nil, cmsSigned
+	}
+	var text bytes.Buffer
+	for _, piece := range wrapped[1].inside {
+		piece.octets(&text)
+	}
+	return text.Bytes(), cmsSigned
+}
+
+// ber is one element of BER, X.690 section 8.
+type ber struct {
+	tag     byte
+	content []byte
+	inside  []ber
+	size    int
+}
+
+const (
+	maxBERDepth  = 12
+	maxBERPieces = 1 << 16
+)
+
+// octets gathers an OCTET STRING, whole or in pieces: X.690 section 8.7.
+func (e *ber) octets(into *bytes.Buffer) {
+	if e.tag&0x20 == 0 {
+		into.Write(e.content)
+	}
+	for i := range e.inside {
+		e.inside[i].octets(into)
+	}
+}
+
+// readBER reads an element and those inside it.
+func readBER(b []byte, depth int) (e ber, ok bool) {
+	if len(b) < 2 || depth > maxBERDepth || b[0]&0x1f == 0x1f {
+		return e, false
+	}
+	e.tag = b[0]
+	head, length, endless := 2, int(b[1]), b[1] == 0x80
+	if b[1] > 0x80 {
+		n := int(b[1] & 0x7f)
+		if n > 4 || len(b) < 2+n {
+			return e, false
+		}
+		length = 0
+		for _, c := range b[2 : 2+n] {
+			length = length<<8 | int(c)
+		}
+		head += n
+	}
+	if endless && e.tag&0x20 == 0 || !endless && length > len(b)-head {
+		return e, false
+	}
+	if !endless {
+		e.content, e.size = b[head:head+length], head+length
+	}
+	if e.tag&0x20 == 0 {
+		return e, true
+	}
+	rest := b[head:]
+	if !endless {
+		rest = e.content
+	}
+	for len(rest) > 0 {
+		if endless && len(rest) >= 2 && rest[0] == 0 && rest[1] == 0 {
+			e.size = len(b) - len(rest) + 2
+			return e, true
+		}
+		one, ok := readBER(rest, depth+1)
+		if !ok || len(e.inside) == maxBERPieces {
+			return e, false
+		}
+		e.inside = append(e.inside, one)
+		rest = rest[one.size:]
+	}
+	return e, !endless
+}
