@@ -5,6 +5,7 @@ import (
 	"postern/filters"
 	"postern/filters/arc"
 	"postern/filters/clamav"
+	"postern/filters/command"
 	"postern/filters/content"
 	"postern/filters/correspondents"
 	"postern/filters/dkim"
@@ -39,5 +40,6 @@ func Specs(set *rules.Set) []filters.Spec {
 		impersonation.Spec,
 		content.Spec(set),
 		clamav.Spec,
+		command.Spec,
 	}
 }
