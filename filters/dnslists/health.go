@@ -108,7 +108,7 @@ func (l *list) probe(done chan struct{}) {
 	h.probing = nil
 	now := l.env.Now()
 	h.probeAt = now.Add(probeEvery)
-	if h.phase == muted && h.until.IsZero() { // an admin has muted it meanwhile
+	if h.phase == muted && (h.until.IsZero() || now.Before(h.until)) { // it was muted while the probe was under way
 		return
 	}
 	switch {
