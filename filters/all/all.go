@@ -4,6 +4,7 @@ package all
 import (
 	"postern/filters"
 	"postern/filters/arc"
+	"postern/filters/attachments"
 	"postern/filters/clamav"
 	"postern/filters/command"
 	"postern/filters/content"
@@ -14,9 +15,12 @@ import (
 	"postern/filters/harvest"
 	"postern/filters/headers"
 	"postern/filters/helo"
+	"postern/filters/icap"
 	"postern/filters/impersonation"
+	"postern/filters/mime"
 	"postern/filters/ratelimit"
 	"postern/filters/reputation"
+	"postern/filters/rspamd"
 	"postern/filters/senderlogin"
 	"postern/filters/spf"
 	"postern/rules"
@@ -38,8 +42,12 @@ func Specs(set *rules.Set) []filters.Spec {
 		senderlogin.Spec,
 		headers.Spec,
 		impersonation.Spec,
+		mime.Spec,
+		attachments.Spec,
 		content.Spec(set),
 		clamav.Spec,
+		icap.Spec,
+		rspamd.Spec,
 		command.Spec,
 	}
 }
