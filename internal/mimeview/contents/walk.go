@@ -262,7 +262,7 @@ func (w *walk) unpack(r *root, above *origin, body bool) (mails []letter, err er
 func (w *walk) sum(r *root, above *origin, result unpack.Result) {
 	prefix := ""
 	if above != nil {
-		prefix = above.item.Where() + "/"
+		prefix = strings.Join(above.item.Path, "/") + "/"
 	}
 	w.found.Decoded += result.Decoded
 	for _, l := range result.Limits {

@@ -1,0 +1,162 @@
+package attachments
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"postern/internal/mimeview/contents"
+	"postern/internal/mimeview/unpack"
+	"postern/internal/mimeview/unpack/filetype"
+)
+
+// Names that desktops open with an interpreter, whatever the content looks like. More are told by content and name
+// together (package filetype).
+var scriptExtensions = []string{
+	".js", ".jse", ".mjs", ".vbs", ".vbe", ".wsf", ".wsh", ".wsc", ".sct", ".ps1", ".psm1", ".ps1xml", ".psc1", ".bat", ".cmd", ".hta", ".reg", ".msc",
+	".jnlp", ".shb", ".shs", ".ws", ".osd", ".inf",
+}
+
+var shortcutExtensions = []string{
+	".lnk", ".url", ".website", ".scf", ".search-ms", ".searchconnector-ms", ".library-ms", ".settingcontent-ms", ".appref-ms", ".desktop", ".rdp", ".iqy", ".theme", ".fileloc", ".inetloc", ".webloc",
+}
+
+var diskExtensions = []string{".iso", ".img", ".vhd", ".vhdx", ".vmdk", ".wim", ".udf", ".dmg", ".daa"}
+
+// byFlag says which symbols the flags of unpack make.
+var byFlag = map[unpack.Kind]string{
+	unpack.EICAR: eicar, unpack.Macro: macro, unpack.AutoExec: macroAuto, unpack.ExcelMacro4: excel4, unpack.RemoteTemplate: remoteTemplate,
+	unpack.RemoteObject: remoteObject, unpack.DDE: dde, unpack.PDFJavaScript: pdfScript, unpack.PDFLaunch: pdfLaunch, unpack.PDFEncrypted: pdfEncrypted,
+	unpack.ScriptInHTML: htmlScript, unpack.HTMLSmuggling: htmlSmuggling, unpack.SVGScript: svgScript, unpack.Encrypted: encrypted, unpack.Unlocked: passwordInText,
+	unpack.Unscannable: unscannable, unpack.LimitHit: limit, unpack.DoubleExtension: doubleExt, unpack.NameTypeMismatch: typeMismatch, unpack.BidiName: nameBidi,
+	unpack.OverlappingEntries: archiveOdd, unpack.ManyEOCD: archiveOdd, unpack.PrefixedArchive: archiveOdd, unpack.NameMismatch: archiveOdd, unpack.HiddenEntry: archiveOdd,
+	unpack.PathTraversal: archivePath, unpack.SymlinkEntry: archivePath, unpack.LyingSize: archivePath, unpack.LNKCommand: shortcut,
+}
+
+// one reports what is to be said of one item.
+func (f filter) one(r *report, i *contents.Item) {
+	if f.hashes[i.Hash] {
+		r.add(hash, i, hex.EncodeToString(i.Hash[:]))
+	}
+	class := f.class(i)
+	for _, c := range class {
+		r.add(c.symbol, i, c.why)
+	}
+	for _, flag := range i.Flags {
+		symbol := byFlag[flag.Kind]
+		switch {
+		case symbol == "" || i.Body && (symbol == htmlScript || symbol == htmlSmuggling || symbol == svgScript):
+			continue // nobody's reader runs the script of a body: see HTML_ACTIVE
+		case symbol == unscannable && len(class) > 0 && !strings.HasPrefix(flag.Detail, "broken"):
+			r.said[strings.Join(i.Path, "/")+": "+flag.Detail] = true
+			continue // a program or a disk image that nothing here reads is reported as such
+		}
+		detail := flag.Detail
+		if symbol == archiveOdd || symbol == archivePath {
+			detail = strings.TrimSpace(strings.ToLower(strings.ReplaceAll(string(flag.Kind), "_", " ")) + " " + detail)
+		}
+		r.add(symbol, i, detail)
+	}
+	for _, flag := range i.Flags {
+		if flag.Kind == unpack.EmbeddedObject && packed(flag.Detail) {
+			r.add(olePackage, i, flag.Detail)
+		}
+	}
+}
+
+// packed tells a file that the object packager packed from an object of another Office program.
+func packed(detail string) bool {
+	low := strings.ToLower(detail)
+	return strings.HasPrefix(low, "package") || low == "ole10native" || low == "objdata" || strings.HasPrefix(low, "afchunk") || strings.Contains(low, ".")
+}
+
+type reason struct{ symbol, why string }
+
+// class says what kind of dangerous file it is, by content and by name.
+func (f filter) class(i *contents.Item) (all []reason) {
+	if why := f.program(i); why != "" {
+		all = append(all, reason{executable, why})
+	}
+	if i.Body || len(i.Names) == 0 && i.Parent == nil && i.Object.Part == nil { // nothing here makes a file of it
+		return all
+	}
+	if scriptOfPDF(i) {
+		return all
+	}
+	if why := f.kind(i, filetype.Script, scriptExtensions); why != "" {
+		all = append(all, reason{script, why})
+	}
+	if why := f.kind(i, filetype.Shortcut, shortcutExtensions); why != "" {
+		all = append(all, reason{shortcut, why})
+	}
+	if why := f.kind(i, filetype.Disk, diskExtensions); why != "" {
+		all = append(all, reason{diskImage, why})
+	}
+	return all
+}
+
+// program says why it is one.
+func (f filter) program(i *contents.Item) string {
+	for _, t := range i.Types {
+		if t.Class == filetype.Executable || f.types[t.Name] {
+			return t.Name
+		}
+	}
+	for _, t := range i.Declared {
+		if f.types[strings.ToLower(t)] {
+			return "declared " + t
+		}
+	}
+	for _, e := range i.Opens {
+		if f.extensions[e] && !(e == ".com" && readable(i)) {
+			return "named " + e
+		}
+	}
+	return ""
+}
+
+// readable: a text or document whose name ends like a domain is no program of DOS, which has no mark of its own.
+func readable(i *contents.Item) bool {
+	return !slices.ContainsFunc(i.Types, func(t unpack.Type) bool { return t.Class == filetype.Executable || t.Class == filetype.Other })
+}
+
+// kind says why it is a file of this class.
+func (f filter) kind(i *contents.Item, class filetype.Class, extensions []string) string {
+	for _, e := range i.Opens {
+		if slices.Contains(extensions, e) {
+			return "named " + e
+		}
+	}
+	for _, t := range i.Types {
+		// shell scripts, and texts that only look like a script, start nowhere by a click
+		if t.Class == class && t.Name != "text/x-shellscript" && (class != filetype.Script || slices.Contains(i.Opens, t.Ext)) {
+			return t.Name
+		}
+	}
+	return ""
+}
+
+// scriptOfPDF: the script of a form is reported with its PDF.
+func scriptOfPDF(i *contents.Item) bool {
+	if i.Parent == nil || !i.Parent.Is("application/pdf") || !slices.Equal(i.Names, []string{"script.js"}) {
+		return false
+	}
+	return !slices.ContainsFunc(i.Parent.Flags, func(f unpack.Flag) bool {
+		return f.Kind == unpack.PDFEmbedded && strings.Contains(f.Detail, "script.js")
+	})
+}
+
+// whole reports what the walk says beside its items.
+func (r *report) whole(found *contents.Found) {
+	for _, u := range found.Unscannable {
+		if !r.said[u] {
+			r.text(unscannable, u)
+		}
+	}
+	for _, l := range found.Limits {
+		_, what, _ := strings.Cut(l[strings.LastIndex(l, ": ")+1:], " ")
+		if !r.has(limit, ": "+what) { // the item at which it was hit says it better
+			r.text(limit, l)
+		}
+	}
+}
