@@ -1,0 +1,215 @@
+// Package greylist asks senders that it does not know to come again (RFC 6647). Programs that only spray spam do not. An
+// honest sender waits once at most: who proves his domain is known by it ever after, from whatever address he comes.
+package greylist
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// Settings are the filter's settings.
+type Settings struct {
+	// Mode is "off", "odd": only messages that look odd, once they are here, or "all": all unknown senders, at RCPT.
+	Mode string `toml:"mode"`
+	// Delay is how long a sender must wait, Retry how long he may take to come again, Pass how long he is then known
+	// after his last mail.
+	Delay config.Duration `toml:"delay"`
+	Retry config.Duration `toml:"retry"`
+	Pass  config.Duration `toml:"pass"`
+	// Odd are the symbols that make a message look odd; "*" ends a prefix. Unproven makes one odd for which neither SPF
+	// nor DKIM stands.
+	Odd      []string `toml:"odd"`
+	Unproven bool     `toml:"unproven"`
+}
+
+func defaults() Settings {
+	const day = config.Duration(24 * time.Hour)
+	return Settings{Mode: "odd", Delay: config.Duration(4 * time.Minute), Retry: 2 * day, Pass: 36 * day, Odd: []string{
+		"HELO_*", "SPF_HELO_FAIL", "R_SPF_FAIL", "R_SPF_SOFTFAIL", "R_SPF_PERMFAIL", "R_DKIM_REJECT", "DMARC_POLICY_SOFTFAIL",
+		"DMARC_POLICY_QUARANTINE", "RBL_*", "URIBL_*", "DBL_*", "ZRD_*", "ABUSE_SURBL", "CRACKED_SURBL", "MISSING_DATE", "MISSING_MID",
+		"LOOKALIKE_*", "HOMOGRAPH_DOMAIN", "SPOOF_*", "NAME_INVISIBLE", "REPLYTO_FREEMAIL", "SPAMTRAP_*", "IP_REPUTATION_SPAM",
+		"ASN_REPUTATION_SPAM", "SPF_REPUTATION_SPAM", "DKIM_REPUTATION_SPAM", "URL_REPUTATION_SPAM", "BAYES_SPAM",
+	}}
+}
+
+const symbol = "GREYLIST"
+
+// Spec is what is known of the filter.
+var Spec = filters.Spec{
+	Name:   "greylist",
+	Help:   "Asks unknown senders, or those of odd messages, to come again in a few minutes.",
+	Stages: mail.StageRcpt | mail.StageMessage,
+	After: []string{"harvest", "helo", "dnslists", "spf", "dkim", "arc", "dmarc", "reputation", "correspondents", "headers",
+		"impersonation", "attachments", "content", "classifier"},
+	Symbols: []filters.Symbol{
+		{Name: symbol, Score: 0, Action: "defer", Help: "The sender is not known yet and was asked to come again",
+			Reply: "We do not know you yet. Please try again in a few minutes; nothing else is needed"},
+	},
+	Settings: func() any { s := defaults(); return &s },
+	New:      newFilter,
+}
+
+type filter struct {
+	env      filters.Env
+	settings Settings
+	odd      map[string]bool
+	prefixes []string
+}
+
+func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+	s := defaults()
+	if err := section.Decode(&s); err != nil {
+		return nil, err
+	}
+	if !slices.Contains([]string{"off", "odd", "all"}, s.Mode) {
+		return nil, fmt.Errorf("[filters.greylist]: mode = %q: set it to \"off\", \"odd\" or \"all\"", s.Mode)
+	}
+	if s.Delay >= s.Retry || s.Pass == 0 {
+		return nil, fmt.Errorf("[filters.greylist]: retry must be longer than delay, and pass longer than nothing")
+	}
+	f := &filter{env: env, settings: s, odd: map[string]bool{}}
+	for _, o := range s.Odd {
+		if prefix, all := strings.CutSuffix(o, "*"); all {
+			f.prefixes = append(f.prefixes, prefix)
+		} else {
+			f.odd[o] = true
+		}
+	}
+	return f, nil
+}
+
+// Inspect implements filters.Filter. Nobody is greylisted who is ours or comes from inside, whose address has a good name,
+// or to whom the recipient has written.
+func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
+	all := f.settings.Mode == "all"
+	switch {
+	case f.settings.Mode == "off", tx.Session.Outbound(), !filters.Public(tx.Session.Client):
+		return nil, nil
+	case tx.Stage == mail.StageRcpt && !all, tx.Stage == mail.StageMessage && !all && !f.looksOdd(tx):
+		return nil, nil
+	case filters.GoodClient(ctx, f.env.State, tx.Session.Client):
+		return nil, nil
+	case tx.Stage == mail.StageRcpt:
+		return f.atRcpt(ctx, tx, filters.LastRecipient(tx)), nil
+	}
+	return f.atMessage(ctx, tx), nil
+}
+
+// looksOdd says whether something was found that speaks against the message, by the list in the settings: what a symbol
+// weighs is policy's secret.
+func (f *filter) looksOdd(tx *mail.Transaction) bool {
+	for _, list := range [][]filters.Finding{tx.Session.Findings, tx.Findings} {
+		for i := range list {
+			name := list[i].Symbol
+			if f.odd[name] {
+				return true
+			}
+			for _, p := range f.prefixes {
+				if strings.HasPrefix(name, p) {
+					return true
+				}
+			}
+		}
+	}
+	if !f.settings.Unproven {
+		return false
+	}
+	spf, dkim := filters.ProvenDomains(tx)
+	return len(spf)+len(dkim) == 0
+}
+
+// atRcpt decides what can be decided while nothing is proven. A domain that has passed, or the second try of the same
+// sender from elsewhere (a pool), is let in as far as the message, where SPF and DKIM say who it is.
+func (f *filter) atRcpt(ctx context.Context, tx *mail.Transaction, to mail.Address) []filters.Finding {
+	if filters.Corresponds(ctx, f.env.State, to, tx.From) {
+		return nil
+	}
+	k := f.keysOf(tx, to)
+	if f.known(ctx, k) || !tx.From.IsNull() && f.passed(ctx, domainKey(tx.From.ASCIIDomain())) {
+		return nil
+	}
+	left := f.wait(ctx, k)
+	pool := f.waitAnywhere(ctx, k)
+	if left <= 0 || pool <= 0 {
+		return nil
+	}
+	return f.finding(k.text(), left)
+}
+
+// mostRecipients bounds how many recipients of one message are looked at.
+const mostRecipients = 50
+
+// atMessage decides with all that is proven. Who proves a domain is known by it: it waits once, whoever it writes to, from
+// wherever it comes. Who proves nothing waits for each recipient, by network or HELO.
+func (f *filter) atMessage(ctx context.Context, tx *mail.Transaction) []filters.Finding {
+	domains, spf := proven(tx)
+	if f.knownDomain(ctx, tx, domains) {
+		return nil
+	}
+	var found []filters.Finding
+	for i, r := range tx.Recipients {
+		if i == mostRecipients || found != nil && len(domains) > 0 {
+			break
+		}
+		if filters.Corresponds(ctx, f.env.State, r.Address, tx.From) {
+			continue
+		}
+		k := f.keysOf(tx, r.Address)
+		switch {
+		case f.known(ctx, k):
+		case f.settings.Mode == "all" && spf != "" && spf == registered(tx.From.ASCIIDomain()) && f.waited(ctx, k.anywhere):
+			// the same sender from another address of his pool
+		case len(domains) > 0:
+			if left := f.waitDomain(ctx, domains, k); left > 0 {
+				found = f.finding(domains[0], left)
+			}
+		default:
+			if left := f.wait(ctx, k); left > 0 && found == nil {
+				found = f.finding(k.text(), left)
+			}
+		}
+	}
+	if found == nil {
+		f.pass(ctx, domains)
+	}
+	return found
+}
+
+// proven are the registered domains that stand for the message, SPF's first, and that of SPF alone.
+func proven(tx *mail.Transaction) (domains []string, spf string) {
+	bySPF, byDKIM := filters.ProvenDomains(tx)
+	for i, d := range append(bySPF, byDKIM...) {
+		d = registered(mail.ASCIIDomain(d))
+		if d == "" {
+			continue
+		}
+		if i < len(bySPF) {
+			spf = d
+		}
+		if !slices.Contains(domains, d) && len(domains) < mostDomains {
+			domains = append(domains, d)
+		}
+	}
+	return domains, spf
+}
+
+// mostDomains bounds how many proven domains count.
+const mostDomains = 4
+
+func registered(domain string) string {
+	if domain == "" {
+		return ""
+	}
+	return filters.RegisteredDomain(domain)
+}
+
+func (f *filter) finding(who string, left time.Duration) []filters.Finding {
+	return []filters.Finding{{Symbol: symbol, Evidence: filters.Printable(fmt.Sprintf("%s: wait %s", who[:min(len(who), 120)], left.Round(time.Second)))}}
+}
