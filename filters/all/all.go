@@ -12,6 +12,7 @@ import (
 	"postern/filters/dkim"
 	"postern/filters/dmarc"
 	"postern/filters/dnslists"
+	"postern/filters/greylist"
 	"postern/filters/harvest"
 	"postern/filters/headers"
 	"postern/filters/helo"
@@ -49,5 +50,6 @@ func Specs(set *rules.Set) []filters.Spec {
 		icap.Spec,
 		rspamd.Spec,
 		command.Spec,
+		greylist.Spec, // behind all that may find something odd
 	}
 }

@@ -47,7 +47,7 @@ var Spec = filters.Spec{
 	Help:   "Asks unknown senders, or those of odd messages, to come again in a few minutes.",
 	Stages: mail.StageRcpt | mail.StageMessage,
 	After: []string{"harvest", "helo", "dnslists", "spf", "dkim", "arc", "dmarc", "reputation", "correspondents", "headers",
-		"impersonation", "attachments", "content", "classifier"},
+		"impersonation", "mime", "attachments", "content", "classifier"},
 	Symbols: []filters.Symbol{
 		{Name: symbol, Score: 0, Action: "defer", Help: "The sender is not known yet and was asked to come again",
 			Reply: "We do not know you yet. Please try again in a few minutes; nothing else is needed"},
