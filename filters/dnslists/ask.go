@@ -26,7 +26,9 @@ type question struct {
 	name  string
 	ips   []netip.Addr
 	err   error
-	hits  []code
+	// silent says that no answer came.
+	silent bool
+	hits   []code
 }
 
 // round is what one list is asked at one stage.
@@ -159,11 +161,11 @@ func (r *round) judge() {
 		return
 	}
 	if !r.list.knowsIPv6() { // which the first probe may have found only now
-		r.questions = slices.DeleteFunc(r.questions, func(q question) bool { return strings.Contains(q.about.text, ":") })
+		r.questions = slices.DeleteFunc(r.questions, func(q question) bool { return q.about.isIPv6() })
 	}
 	for i := range r.questions {
 		q := &r.questions[i]
-		if dns.IsTemporary(q.err) {
+		if q.silent = dns.IsTemporary(q.err); q.silent {
 			r.timedOut = true
 			continue
 		}
@@ -181,11 +183,13 @@ func compare(rounds []round) {
 	agreed := map[subject]int{}
 	each := func(visit func(l *list, q *question)) {
 		for i := range rounds {
-			if r := &rounds[i]; r.muted == "" {
-				for j := range r.questions {
-					if q := &r.questions[j]; len(q.ips) > 0 || dns.IsNotFound(q.err) {
-						visit(r.list, q)
-					}
+			r := &rounds[i]
+			if phase, _ := r.list.state(); r.muted != "" || phase != good {
+				continue
+			}
+			for j := range r.questions {
+				if q := &r.questions[j]; !q.silent {
+					visit(r.list, q)
 				}
 			}
 		}

@@ -118,12 +118,14 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	}
 	switch tx.Stage {
 	case mail.StageConnect:
-		f.start(ctx, subject{kindClient, clientAddress(tx.Session)})
+		f.start(ctx, address(kindClient, tx.Session.Client))
 	case mail.StageHelo:
-		f.start(ctx, subject{kindHelo, f.domain(tx.Session.Helo)})
+		f.start(ctx, subject{kind: kindHelo, text: f.domain(tx.Session.Helo)})
 	case mail.StageMail:
 		about := []subject{
-			{kindClient, clientAddress(tx.Session)}, {kindHelo, f.domain(tx.Session.Helo)}, {kindSender, f.domain(tx.From.Domain)},
+			address(kindClient, tx.Session.Client),
+			{kind: kindHelo, text: f.domain(tx.Session.Helo)},
+			{kind: kindSender, text: f.domain(tx.From.Domain)},
 		}
 		return f.report(ctx, about, kindClient|kindHelo|kindSender)
 	case mail.StageMessage:

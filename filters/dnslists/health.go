@@ -251,7 +251,7 @@ func (l *list) count(questions []question) string {
 	defer h.mu.Unlock()
 	for _, q := range questions {
 		h.asked++
-		if dns.IsTemporary(q.err) {
+		if q.silent {
 			l.failedLocked()
 			continue
 		}

@@ -25,19 +25,22 @@ const (
 type subject struct {
 	kind kind
 	text string
+	// reversed is an IP address as lists are asked about it, "" for what is none.
+	reversed string
 }
 
-// clientAddress is the client's, "" where no list knows it: those that are no public address.
-func clientAddress(s *mail.Session) string { return publicAddress(s.Client) }
-
-func publicAddress(ip netip.Addr) string {
+// address is an IP address as a subject; nothing where no list knows it: those that are no public address.
+func address(k kind, ip netip.Addr) subject {
 	ip = ip.Unmap().WithZone("")
 	// RFC 6890: private, loopback, link-local and the like; RFC 6598: those between a provider and its customers
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is4() && number(ip)>>22 == 0x6440>>6 {
-		return ""
+		return subject{}
 	}
-	return ip.String()
+	return subject{kind: k, text: ip.String(), reversed: reversed(ip)}
 }
+
+// isIPv6 says whether it is an IPv6 address: nothing else has a colon.
+func (s subject) isIPv6() bool { return s.reversed != "" && strings.Contains(s.text, ":") }
 
 // domain makes a name ready to be asked; "" if it is none, is an address, is one label or is ours.
 func (f *filter) domain(name string) string {
@@ -63,11 +66,11 @@ func (l *list) question(s subject) string {
 	case s.kind == kindHash:
 		return l.within(l.hash(s.text))
 	}
-	if ip, err := netip.ParseAddr(s.text); err == nil {
-		if l.names || ip.Is6() && (l.ipv4Only || !l.health.knowsIPv6()) {
+	if s.reversed != "" {
+		if l.names || s.isIPv6() && (l.ipv4Only || !l.health.knowsIPv6()) {
 			return ""
 		}
-		return l.within(reversed(ip))
+		return l.within(s.reversed)
 	}
 	return l.within(s.text)
 }
@@ -170,36 +173,35 @@ func (f *filter) contents(m *mail.Message) (about []subject, over string, err er
 	wanted := f.uses()
 	for _, a := range addressesIn(m.Header(), "From") {
 		if wanted&kindFrom != 0 {
-			g.add(subject{kindFrom, f.domain(a.Domain)})
+			g.add(subject{kind: kindFrom, text: f.domain(a.Domain)})
 		}
 	}
 	if wanted&kindHash != 0 {
 		for _, name := range []string{"Reply-To", "From"} {
 			for _, a := range addressesIn(m.Header(), name) {
-				g.add(f.address(a))
+				g.add(f.mailbox(a))
 			}
 		}
 	}
 	if wanted&(kindURI|kindHash) == 0 {
 		return g.about, g.over, nil
 	}
-	view := mimeview.New(m, mimeview.Options{})
-	defer func() { _ = view.Close() }()
+	view := mimeview.Of(m)
 	if err := view.Err(); err != nil {
 		return nil, "", err
 	}
 	for _, link := range view.URLs() {
 		if rest, ok := cutScheme(link, "mailto"); ok {
 			if wanted&kindHash != 0 {
-				eachAddress(rest, func(a mail.Address) bool { g.add(f.address(a)); return false })
+				eachAddress(rest, func(a mail.Address) bool { g.add(f.mailbox(a)); return false })
 			}
 		} else if wanted&kindURI != 0 {
-			g.add(subject{kindURI, f.site(link)})
+			g.add(f.site(link))
 		}
 	}
 	if wanted&kindHash != 0 {
 		for _, p := range view.Parts() {
-			eachAddress(p.Text, func(a mail.Address) bool { g.add(f.address(a)); return g.addresses < maxAddresses || g.over == "" })
+			eachAddress(p.Text, func(a mail.Address) bool { g.add(f.mailbox(a)); return g.addresses < maxAddresses || g.over == "" })
 		}
 	}
 	return g.about, g.over, nil
@@ -222,30 +224,30 @@ func addressesIn(h *mail.Header, name string) (all []mail.Address) {
 	return all
 }
 
-// address is a mail address as it is hashed. Those of ours are nobody's business.
-func (f *filter) address(a mail.Address) subject {
+// mailbox is a mail address as it is hashed. Those of ours are nobody's business.
+func (f *filter) mailbox(a mail.Address) subject {
 	domain := f.domain(a.Domain)
 	if domain == "" || a.Local == "" {
 		return subject{}
 	}
-	return subject{kindHash, strings.ToLower(a.Local) + "@" + domain}
+	return subject{kind: kindHash, text: strings.ToLower(a.Local) + "@" + domain}
 }
 
-// site is the registered domain of a link, or its address; "" if it has none.
-func (f *filter) site(link string) string {
+// site is the registered domain of a link, or its address.
+func (f *filter) site(link string) subject {
 	host := hostOf(link)
 	if ip, ok := numericHost(host); ok {
-		return publicAddress(ip)
+		return address(kindURI, ip)
 	}
 	name := f.domain(host)
 	if name == "" {
-		return ""
+		return subject{}
 	}
 	registered, err := publicsuffix.EffectiveTLDPlusOne(name)
 	if err != nil {
-		return ""
+		return subject{}
 	}
-	return registered
+	return subject{kind: kindURI, text: registered}
 }
 
 // cutScheme takes "scheme:" off a link.

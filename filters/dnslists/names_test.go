@@ -1,6 +1,7 @@
 package dnslists
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -26,7 +27,7 @@ func TestLinks(t *testing.T) {
 		if want = strings.TrimSpace(want); want == "-" {
 			want = ""
 		}
-		if got := f.site(link); got != want {
+		if got := f.site(link).text; got != want {
 			t.Errorf("%s: %q, want %q", link, got, want)
 		}
 	}
@@ -44,14 +45,14 @@ func FuzzLinks(f *testing.F) {
 	l := &list{zone: "bl.example.org", kinds: allKinds}
 	f.Fuzz(func(t *testing.T, text string) {
 		site := one.site(text)
-		if name := l.question(subject{kindURI, site}); len(name) > 253 {
+		if name := l.question(site); len(name) > 253 {
 			t.Errorf("%q is asked as %q", text, name)
 		}
-		if _, err := netip.ParseAddr(site); err != nil && site != "" && !mail.ValidDomain(site) {
-			t.Errorf("%q gives %q, which is no domain", text, site)
+		if _, err := netip.ParseAddr(site.text); err != nil && site.text != "" && !mail.ValidDomain(site.text) {
+			t.Errorf("%q gives %q, which is no domain", text, site.text)
 		}
 		eachAddress(text, func(a mail.Address) bool {
-			if s := one.address(a); s.text != strings.ToLower(s.text) || len(l.hash(s.text)) != 40 {
+			if s := one.mailbox(a); s.text != strings.ToLower(s.text) || len(l.hash(s.text)) != 40 {
 				t.Errorf("%q is hashed as %q", text, s.text)
 			}
 			return true
@@ -139,5 +140,31 @@ func TestWrongSettings(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want an error with %q", err, want)
 		}
+	}
+}
+
+// What one message makes us ask is bounded, and that there was more is said.
+func TestQuestionsAreBounded(t *testing.T) {
+	var lists []map[string]any
+	for i := range maxLists {
+		lists = append(lists, map[string]any{"name": fmt.Sprintf("l%d", i), "zone": fmt.Sprintf("l%d.example", i), "kinds": []string{"uri"}, "weight": 1.0, "no_probe": true})
+	}
+	h := newHouse(t, "x.example A 192.0.2.1\n", map[string]any{"list": lists})
+	var b strings.Builder
+	b.WriteString("From: bob@example.org\r\nContent-Type: text/plain\r\n\r\n")
+	for i := range 30 {
+		fmt.Fprintf(&b, "http://d%d.example/\r\n", i)
+	}
+	tx := &mail.Transaction{Stage: mail.StageMessage, Session: &mail.Session{}, Message: mail.NewMessage([]byte(b.String()))}
+	found, err := h.Inspect(t.Context(), tx)
+	if err != nil || len(found) != 2 || !strings.Contains(found[0].Evidence, "more than 400 questions") || !strings.Contains(found[1].Evidence, "more than 20 link domains") {
+		t.Errorf("found %v, %v", found, err)
+	}
+	asked := 0
+	for _, l := range h.lists {
+		asked += int(l.health.asked)
+	}
+	if asked != maxQuestions {
+		t.Errorf("%d questions", asked)
 	}
 }

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -31,4 +32,20 @@ func TestStartADoesNotWait(t *testing.T) {
 	if _, known, err := z.StartA(t.Context(), "none.example"); !known || !IsNotFound(err) {
 		t.Errorf("a name that is known not to exist: %v, %v", known, err)
 	}
+}
+
+// The short way to a question must be the long one.
+func FuzzPlainNames(f *testing.F) {
+	for _, name := range []string{"2.0.0.127.bl.example", "A.example", "a..b", ".", "a.", "", "-x", strings.Repeat("a", 64), strings.Repeat("ab.", 84) + "x", `a\.b`} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if !isPlain(name) {
+			return
+		}
+		q, err := newQuestion(name, 1)
+		if err != nil || q.name != name+"." {
+			t.Errorf("%q: %q, %v", name, q.name, err)
+		}
+	})
 }
