@@ -321,7 +321,7 @@ func TestADayAtTheEdge(t *testing.T) {
 		t.Fatal(err)
 	}
 	policy := filepath.Join(t.TempDir(), "policy.toml")
-	if err := os.WriteFile(policy, []byte("[actions]\nHELO_OWN_NAME = \"reject\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(policy, []byte("[thresholds]\nearly = 10\n[actions]\nHELO_OWN_NAME = \"reject\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.g = openGate(t, house.Outside{Resolver: resolver, Now: d.clock}, `
@@ -347,6 +347,7 @@ zone = "third.test"
 kinds = ["client"]
 weight = 4
 `)
+	d.g.inside.Reply("RCPT TO:<nosuch.", "550 5.1.1 no such user")
 	for _, s := range senders {
 		d.honest(s.name, s.domain, s.addresses, s.messages)
 	}

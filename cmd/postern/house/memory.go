@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"postern/filters"
+	"postern/filters/reputation"
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/state"
@@ -196,4 +197,4 @@ func (h *House) openControl() error {
 }
 
 // known says whether a client's mail was good before.
-func (h *House) known(netip.Addr) bool { return false }
+func (h *House) known(client netip.Addr) bool { return reputation.Known(h.out.State, client) }
