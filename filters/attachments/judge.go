@@ -64,10 +64,15 @@ func (f filter) one(r *report, i *contents.Item) {
 	}
 }
 
-// packed tells a file that the object packager packed from an object of another Office program.
+// packed tells a file that the object packager packed from an object of another Office program, which is told by its
+// class ("Word.Document.8") or by the part of the document that holds it.
 func packed(detail string) bool {
 	low := strings.ToLower(detail)
-	return strings.HasPrefix(low, "package") || low == "ole10native" || low == "objdata" || strings.HasPrefix(low, "afchunk") || strings.Contains(low, ".")
+	if strings.HasPrefix(low, "package") || low == "ole10native" || low == "objdata" || strings.HasPrefix(low, "afchunk") {
+		return true
+	}
+	ext := low[strings.LastIndexByte(low, '.')+1:]
+	return len(ext) < len(low) && ext != "" && len(ext) <= 4 && ext[0] >= 'a' && !strings.Contains(low, "/")
 }
 
 type reason struct{ symbol, why string }
