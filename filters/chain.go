@@ -68,7 +68,8 @@ type Run struct {
 // pending is a filter at work.
 type pending struct {
 	link     Link
-	result   <-chan outcome
+	result   <-chan outcome // nil if it is done
+	done     outcome
 	deadline time.Time
 }
 
@@ -124,11 +125,13 @@ const grace = time.Second
 func (r *Run) await(list []pending) {
 	var found []Finding
 	for _, p := range list {
-		var o outcome
-		select {
-		case o = <-p.result:
-		default:
-			o = r.awaitOne(p)
+		o := p.done
+		if p.result != nil {
+			select {
+			case o = <-p.result:
+			default:
+				o = r.awaitOne(p)
+			}
 		}
 		found = append(found, o.findings...)
 		r.Took[p.link.Spec.Name] += o.took
@@ -158,6 +161,10 @@ func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) pending {
 		timeout = DefaultTimeout
 	}
 	start := time.Now()
+	if l.Spec.Inline {
+		found := r.inspect(ctx, l, tx)
+		return pending{link: l, done: outcome{found, time.Since(start)}}
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	result := make(chan outcome, 1)
 	go func() {
@@ -165,7 +172,7 @@ func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) pending {
 		found := r.inspect(ctx, l, tx)
 		result <- outcome{found, time.Since(start)}
 	}()
-	return pending{l, result, start.Add(timeout)}
+	return pending{link: l, result: result, deadline: start.Add(timeout)}
 }
 
 // inspect turns error, time-out and panic into the finding FILTER_FAILED.

@@ -37,6 +37,9 @@ type Spec struct {
 	After []string
 	// Background filters wait on the network: started at their stage, awaited when the message is judged.
 	Background bool
+	// Inline filters wait for nobody: they only compute, or ask Env.State, which answers in time by itself. They run in the
+	// session's own goroutine, which for the dozen of them at the edge costs less than their work.
+	Inline bool
 	// Timeout bounds one Inspect; 0 is DefaultTimeout.
 	Timeout time.Duration
 	// Disabled filters are off unless the configuration switches them on with enabled = true.

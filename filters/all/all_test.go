@@ -127,3 +127,71 @@ func BenchmarkChain10KB(b *testing.B) {
 		judge(b.Context(), c, "mail.example.org", "bob@example.org", letter)
 	}
 }
+
+// BenchmarkEdge is all that happens before there is a message: connect, HELO, MAIL and one RCPT, with three lists in use
+// and every cache warm.
+func BenchmarkEdge(b *testing.B) {
+	zone := "2.0.0.127.first.test A 127.0.0.2\n2.0.0.127.second.test A 127.0.0.2\n2.0.0.127.third.test A 127.0.0.2\n"
+	r, err := dns.NewZoneResolver(zone + "example.org TXT v=spf1 ip4:192.0.2.1 -all\n")
+	if err != nil {
+		b.Fatal(err)
+	}
+	memory, err := state.NewMemory(state.MemoryOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer memory.Close()
+	log := slog.New(slog.DiscardHandler)
+	env := filters.Env{DNS: r, Log: log, Now: time.Now, State: memory, Hostname: "mx.corp.example", Local: func(d string) bool { return d == "corp.example" }}
+	lists := []any{}
+	for _, name := range []string{"first", "second", "third"} {
+		lists = append(lists, map[string]any{"name": name, "zone": name + ".test", "kinds": []string{"client"}, "weight": 4})
+	}
+	var links []filters.Link
+	for _, spec := range specs(b) {
+		if spec.Disabled || spec.Background {
+			continue // SPF and its like work for the message, and side by side
+		}
+		settings := map[string]any{}
+		if spec.Name == "dnslists" {
+			settings["list"] = lists
+		}
+		f, err := spec.New(config.NewSection("filters."+spec.Name, settings), env)
+		if err != nil {
+			b.Fatal(err)
+		}
+		links = append(links, filters.Link{Spec: spec, Filter: f})
+	}
+	c, err := filters.NewChain(links, log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	from, _ := mail.ParseAddress("bob@example.org")
+	to, _ := mail.ParseAddress("ann@corp.example")
+	visit := func() {
+		s := &mail.Session{ID: "S", Client: netip.MustParseAddr("192.0.2.1")}
+		for _, stage := range []mail.Stage{mail.StageConnect, mail.StageHelo} {
+			tx := &mail.Transaction{ID: "S", Session: s}
+			run := c.Start(b.Context(), tx)
+			s.Findings = append(s.Findings, run.Stage(b.Context(), stage)...)
+			run.Close()
+			s.Helo = "mail.example.org"
+		}
+		tx := &mail.Transaction{ID: "S.1", Session: s, From: from}
+		run := c.Start(b.Context(), tx)
+		run.Stage(b.Context(), mail.StageMail)
+		tx.Recipients = []mail.Recipient{{Address: to}}
+		run.Stage(b.Context(), mail.StageRcpt)
+		run.Close()
+		c.Answered(b.Context(), tx, to, mail.Reply{Code: 250})
+		c.Ended(b.Context(), s, filters.Conduct{Transactions: 1, Recipients: 1})
+	}
+	for range 100 {
+		visit()
+	}
+	time.Sleep(50 * time.Millisecond) // the lists' own test entries are asked on the side
+	b.ReportAllocs()
+	for b.Loop() {
+		visit()
+	}
+}

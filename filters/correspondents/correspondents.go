@@ -42,6 +42,7 @@ var Spec = filters.Spec{
 	Name:   "correspondents",
 	Help:   "Remembers whom our users write to: knows answers, and stops a user who suddenly writes to many strangers.",
 	Stages: mail.StageRcpt | mail.StageMessage,
+	Inline: true,
 	After:  []string{"spf", "dkim", "arc", "dmarc"},
 	Symbols: []filters.Symbol{
 		{Name: "CORRESPONDENT", Score: 0, Help: "The recipient has written to this sender before; nothing proves the sender yet"},

@@ -46,6 +46,7 @@ var Spec = filters.Spec{
 	Name:   "greylist",
 	Help:   "Asks unknown senders, or those of odd messages, to come again in a few minutes.",
 	Stages: mail.StageRcpt | mail.StageMessage,
+	Inline: true,
 	After: []string{"harvest", "helo", "dnslists", "spf", "dkim", "arc", "dmarc", "reputation", "correspondents", "headers",
 		"impersonation", "mime", "attachments", "content", "classifier"},
 	Symbols: []filters.Symbol{

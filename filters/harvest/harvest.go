@@ -49,6 +49,7 @@ var Spec = filters.Spec{
 	Name:   "harvest",
 	Help:   "Keeps out who tries many recipients to learn which exist, and remembers who writes to spam traps.",
 	Stages: mail.StageConnect | mail.StageMail | mail.StageRcpt,
+	Inline: true,
 	Symbols: []filters.Symbol{
 		{Name: "DIRECTORY_HARVEST", Score: 5, Action: "drop", Help: "The client has asked for many recipients that do not exist, or never wrote to those it asked for",
 			Reply: "Too many recipients that you asked for do not exist, please try again later"},

@@ -18,6 +18,7 @@ var Spec = filters.Spec{
 	Help: "Looks at the name a client gives in HELO or EHLO.",
 	// at MAIL, not at HELO: only then is it known whether the client has logged in
 	Stages: mail.StageMail,
+	Inline: true,
 	Symbols: []filters.Symbol{
 		{Name: "HELO_BAREIP", Score: 3, Help: "HELO is an IP address without brackets"},
 		{Name: "HELO_NOT_FQDN", Score: 2, Help: "HELO is not a fully-qualified name"},

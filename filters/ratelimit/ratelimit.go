@@ -61,6 +61,7 @@ var Spec = filters.Spec{
 	Name:   "ratelimit",
 	Help:   "Limits how much one client, network, sender or user may send, and how much of it may be refused.",
 	Stages: mail.StageConnect | mail.StageHelo | mail.StageMail | mail.StageRcpt,
+	Inline: true,
 	Symbols: []filters.Symbol{
 		{Name: "RATELIMIT", Score: 0, Action: "defer", Help: "More came than the limits allow",
 			Reply: "You are sending more than we take at once, please try again later"},

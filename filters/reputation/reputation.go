@@ -35,6 +35,7 @@ var Spec = filters.Spec{
 	Name:     "reputation",
 	Help:     "Remembers whose mail was good and whose was bad: addresses, networks, proven domains, domains of links.",
 	Stages:   mail.StageConnect | mail.StageMessage,
+	Inline:   true,
 	After:    []string{"spf", "dkim", "arc", "dmarc"},
 	Symbols:  symbols(),
 	Settings: func() any { s := defaults(); return &s },

@@ -16,6 +16,7 @@ var Spec = filters.Spec{
 	Name:   "senderlogin",
 	Help:   "Compares who is logged in with the sender and with From.",
 	Stages: mail.StageMail | mail.StageMessage,
+	Inline: true,
 	Symbols: []filters.Symbol{
 		{Name: "SENDER_NOT_OURS", Score: 5, Action: "reject", Help: "A user who is logged in writes as somebody of a foreign domain",
 			Reply: "You are logged in here, so the sender must be an address of ours"},
