@@ -50,6 +50,7 @@ func TestAuthorBeyondDoubt(t *testing.T) {
 		{"HD-29", "At noon?\r\n"},
 		{"HD-29", ""},
 		{"HD-29", "\r\n"},
+		{"HD-30", "From: x@attack.example\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n" + rest},
 		{"HD-31", attack + "no colon here\r\n" + legit + rest},
 		{"HD-31", ": no name\r\n" + attack + "\r\n" + legit + rest},
 		{"HD-31", attack + "N\xc3\xa4me: x\r\n" + legit + rest},
@@ -79,7 +80,6 @@ func TestOddHeadersAreFlagged(t *testing.T) {
 		{"HD-30 two Subject", from + "Subject: other\r\n" + rest},
 		{"HD-30 two Date", from + "Date: Mon, 02 Nov 2026 11:00:00 +0000\r\n" + rest},
 		{"HD-30 two Message-ID", from + "Message-ID: <2@friend.example>\r\n" + rest},
-		{"HD-30 two Content-Type", from + "Content-Type: text/plain\r\nContent-Type: text/html\r\n" + rest},
 		{"HD-31 a name of 2000", from + strings.Repeat("N", 2000) + ": x\r\n" + rest},
 	} {
 		c := g.dial("mx")
