@@ -33,7 +33,7 @@ func defaults() Settings {
 	const day = config.Duration(24 * time.Hour)
 	return Settings{Mode: "odd", Delay: config.Duration(4 * time.Minute), Retry: 2 * day, Pass: 36 * day, Odd: []string{
 		"HELO_*", "SPF_HELO_FAIL", "R_SPF_FAIL", "R_SPF_SOFTFAIL", "R_SPF_PERMFAIL", "R_DKIM_REJECT", "DMARC_POLICY_SOFTFAIL",
-		"DMARC_POLICY_QUARANTINE", "RBL_*", "URIBL_*", "DBL_*", "ZRD_*", "ABUSE_SURBL", "CRACKED_SURBL", "MISSING_DATE", "MISSING_MID",
+		"DMARC_POLICY_QUARANTINE", "RBL_*", "URIBL_*", "DBL_*", "ZRD_*", "ABUSE_SURBL", "CRACKED_SURBL",
 		"LOOKALIKE_*", "HOMOGRAPH_DOMAIN", "SPOOF_*", "NAME_INVISIBLE", "REPLYTO_FREEMAIL", "SPAMTRAP_*", "IP_REPUTATION_SPAM",
 		"ASN_REPUTATION_SPAM", "SPF_REPUTATION_SPAM", "DKIM_REPUTATION_SPAM", "URL_REPUTATION_SPAM", "BAYES_SPAM",
 	}}

@@ -53,6 +53,10 @@ listen = "127.0.0.1:0"
 addresses = ["%s"]
 tls = "none"
 sign = ["corp.example"]
+[filters.greylist]
+mode = "off"
+[filters.reputation]
+enabled = false
 [[filters.ratelimit.limits]]
 key = "client"
 count = "messages"
