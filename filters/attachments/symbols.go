@@ -39,14 +39,16 @@ const (
 	replyEvil = "The mail carries a known malicious file"
 )
 
+// symbols have scores that alone hold nothing: an admin who takes the action of one away, or has the part taken out
+// (strip), gets what he asked for.
 func symbols() []filters.Symbol {
 	return []filters.Symbol{
 		{Name: eicar, Score: 10, Action: "reject", Reply: "The mail carries the EICAR test virus", Help: "The test file that every virus scanner reports"},
 		{Name: hash, Score: 10, Action: "reject", Reply: replyEvil, Help: "A file stands in hash_block"},
-		{Name: executable, Score: 6, Action: "reject", Reply: replyKind, Help: "A program, by its content, its name (block_extensions) or its type (block_types)"},
-		{Name: script, Score: 5, Action: "quarantine", Help: "A script that a desktop runs when it is opened: .js, .vbs, .ps1, .bat, .hta and the like"},
-		{Name: shortcut, Score: 5, Action: "quarantine", Help: "A file that only opens something else: .lnk, .url, .search-ms, .library-ms and the like"},
-		{Name: diskImage, Score: 4, Action: "quarantine", Help: "A disk image: what is inside loses the mark that it came from outside"},
+		{Name: executable, Score: 3, Action: "reject", Reply: replyKind, Help: "A program, by its content, its name (block_extensions) or its type (block_types)"},
+		{Name: script, Score: 3, Action: "quarantine", Help: "A script that a desktop runs when it is opened: .js, .vbs, .ps1, .bat, .hta and the like"},
+		{Name: shortcut, Score: 3, Action: "quarantine", Help: "A file that only opens something else: .lnk, .url, .search-ms, .library-ms and the like"},
+		{Name: diskImage, Score: 3, Action: "quarantine", Help: "A disk image: what is inside loses the mark that it came from outside"},
 		{Name: macro, Score: 4, Help: "A document with macros"},
 		{Name: macroAuto, Score: 5, Action: "quarantine", Help: "A document with a macro that runs when it is opened"},
 		{Name: excel4, Score: 4, Action: "quarantine", Help: "A sheet with Excel 4 macros"},
