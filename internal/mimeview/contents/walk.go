@@ -216,14 +216,14 @@ func note(list *[]string, text string) {
 	}
 }
 
-// letter is a mail that was found in an attachment.
-type letter struct {
+// enclosed is a mail that was found in an attachment.
+type enclosed struct {
 	item    *Item
 	content io.ReadCloser
 }
 
 // unpack walks over one content and makes items of what it meets.
-func (w *walk) unpack(r *root, above *origin, body bool) (mails []letter, err error) {
+func (w *walk) unpack(r *root, above *origin, body bool) (mails []enclosed, err error) {
 	content, size, closing, err := r.open()
 	if err != nil {
 		return nil, err
@@ -249,7 +249,7 @@ func (w *walk) unpack(r *root, above *origin, body bool) (mails []letter, err er
 		}
 		if i.Is("message/rfc822") {
 			if f, err := o.Open(); err == nil {
-				mails = append(mails, letter{i, f})
+				mails = append(mails, enclosed{i, f})
 			}
 		}
 	})
