@@ -1,7 +1,6 @@
 package mime
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -61,25 +60,26 @@ var acting = []string{"script", "form", "iframe", "frame", "object", "embed", "a
 // whatActs names what acts in an HTML text: elements, and attributes that hold a program. It looks at the letters, as a
 // reader's own parser may see a tag where another does not: what it names too much of costs nothing.
 func whatActs(text string) (found []string) {
-	low := bytes.ToLower([]byte(text))
+	low := lower(text)
 	add := func(what string) {
 		if !slices.Contains(found, what) {
 			found = append(found, what)
 		}
 	}
-	for at := 0; ; {
-		i := bytes.IndexByte(low[at:], '<')
-		if i < 0 {
-			break
-		}
-		at += i + 1
+	for at := strings.IndexByte(low, '<') + 1; at > 0 && at < len(low); {
+		rest := low[at:]
 		for _, name := range acting {
-			if bytes.HasPrefix(low[at:], []byte(name)) && !letterAt(low, at+len(name)) {
+			if rest[0] == name[0] && strings.HasPrefix(rest, name) && !letterAt(rest, len(name)) {
 				add(name)
 			}
 		}
+		next := strings.IndexByte(rest, '<')
+		if next < 0 {
+			break
+		}
+		at += next + 1
 	}
-	if bytes.Contains(low, []byte("javascript:")) || bytes.Contains(low, []byte("vbscript:")) {
+	if strings.Contains(low, "javascript:") || strings.Contains(low, "vbscript:") {
 		add("script in an address")
 	}
 	if mayHaveEvent(low) && hasEvent(text) {
@@ -89,9 +89,9 @@ func whatActs(text string) (found []string) {
 }
 
 // mayHaveEvent looks for the letters of an attribute such as onclick=, which are rare.
-func mayHaveEvent(low []byte) bool {
+func mayHaveEvent(low string) bool {
 	for at := 0; ; {
-		i := bytes.Index(low[at:], []byte("on"))
+		i := strings.Index(low[at:], "on")
 		if i < 0 {
 			return false
 		}
@@ -103,7 +103,7 @@ func mayHaveEvent(low []byte) bool {
 		for letterAt(low, at) {
 			at++
 		}
-		rest := bytes.TrimLeft(low[at:min(len(low), at+16)], " \t\r\n\f")
+		rest := strings.TrimLeft(low[at:min(len(low), at+16)], " \t\r\n\f")
 		if at > i+2 && (len(rest) == 0 || rest[0] == '=') {
 			return true
 		}
@@ -130,4 +130,15 @@ func hasEvent(text string) bool {
 	}
 }
 
-func letterAt(b []byte, at int) bool { return at < len(b) && b[at] >= 'a' && b[at] <= 'z' }
+// lower knows the letters of ASCII, as tags do.
+func lower(text string) string {
+	low := []byte(text)
+	for i, c := range low {
+		if c >= 'A' && c <= 'Z' {
+			low[i] = c | 0x20
+		}
+	}
+	return string(low)
+}
+
+func letterAt(b string, at int) bool { return at < len(b) && b[at] >= 'a' && b[at] <= 'z' }
