@@ -31,7 +31,7 @@ type Settings struct {
 
 func defaults() Settings {
 	const day = config.Duration(24 * time.Hour)
-	return Settings{Mode: "odd", Delay: config.Duration(4 * time.Minute), Retry: 2 * day, Pass: 36 * day, Odd: []string{
+	return Settings{Mode: "off", Delay: config.Duration(4 * time.Minute), Retry: 2 * day, Pass: 36 * day, Odd: []string{
 		"HELO_*", "SPF_HELO_FAIL", "R_SPF_FAIL", "R_SPF_SOFTFAIL", "R_SPF_PERMFAIL", "R_DKIM_REJECT", "DMARC_POLICY_SOFTFAIL",
 		"DMARC_POLICY_QUARANTINE", "RBL_*", "URIBL_*", "DBL_*", "ZRD_*", "ABUSE_SURBL", "CRACKED_SURBL",
 		"LOOKALIKE_*", "HOMOGRAPH_DOMAIN", "SPOOF_*", "NAME_INVISIBLE", "REPLYTO_FREEMAIL", "SPAMTRAP_*", "IP_REPUTATION_SPAM",

@@ -44,7 +44,7 @@ var Spec = filters.Spec{
 
 func symbols() []filters.Symbol {
 	return []filters.Symbol{
-		{Name: ipSpam, Score: 3, Help: "Most mail from this address or its network was spam"},
+		{Name: ipSpam, Score: 1.5, Help: "Most mail from this address or its network was spam"},
 		{Name: ipHam, Score: -1, Help: "Most mail from this address or its network was good"},
 		{Name: asnSpam, Score: 1, Help: "Most mail from this autonomous system was spam"},
 		{Name: asnHam, Score: -0.5, Help: "Most mail from this autonomous system was good"},

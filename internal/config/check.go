@@ -208,8 +208,8 @@ func (k *checker) smtp() {
 	if s.Tarpit > 60e9 {
 		k.bad("smtp.tarpit", "is more than a minute; it binds our connections as much as theirs")
 	}
-	if s.Reserve < 0 || s.Reserve > 90 {
-		k.bad("smtp.reserve", "is %d; write a share of max_connections in percent, from 0 to 90", s.Reserve)
+	if s.Reserve < 0 || s.Reserve > 100 {
+		k.bad("smtp.reserve", "is %d; write a share of max_connections in percent, from 0 to 100", s.Reserve)
 	}
 	k.oneOf("smtp.bare_newline", s.BareNewline, "reject", "normalise")
 	k.oneOf("smtp.early_input", s.EarlyInput, "reject", "report")

@@ -97,7 +97,7 @@ type SMTP struct {
 	EarlyInput     string   `toml:"early_input"`
 	GreetDelay     Duration `toml:"greet_delay"`
 	Tarpit         Duration `toml:"tarpit"`
-	// Reserve is the share of MaxConnections in percent that is kept for clients with a good name.
+	// Reserve is how many connections more, in percent of MaxConnections, there are for clients with a good name.
 	Reserve    int    `toml:"reserve"`
 	HeaderName string `toml:"header_name"`
 	SubjectTag string `toml:"subject_tag"`

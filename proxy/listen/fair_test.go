@@ -23,8 +23,8 @@ func TestTheKnownGetInUnderAttack(t *testing.T) {
 			in++
 		}
 	}
-	if in != 80 {
-		t.Errorf("%d robots are in, want 80", in)
+	if in != 100 {
+		t.Errorf("%d robots are in, want 100", in)
 	}
 	if got := from("192.0.2.1"); got != "421 too many connections" {
 		t.Errorf("a stranger: %q", got)

@@ -52,7 +52,7 @@ type Options struct {
 	// V4Bits (default 32) or V6Bits (default 64).
 	MaxConnections, MaxPerNetwork int
 	V4Bits, V6Bits                int
-	// Reserve (default 20) is the share of MaxConnections in percent that is kept for clients that Known knows as good:
+	// Reserve is how many connections more there may be for clients that Known knows as good, in percent of MaxConnections:
 	// they still get in when others fill the rest. Without Known there is none.
 	Reserve int
 	Known   func(client netip.Addr) bool
@@ -125,7 +125,6 @@ func (o *Options) defaults() {
 	}
 	set(&o.MaxConnections, 1000)
 	set(&o.MaxPerNetwork, 50)
-	set(&o.Reserve, 20)
 	set(&o.V4Bits, 32)
 	set(&o.V6Bits, 64)
 	o.V4Bits, o.V6Bits = min(o.V4Bits, 32), min(o.V6Bits, 128)
@@ -171,7 +170,7 @@ func (l *Listener) admit(nc net.Conn) {
 	switch {
 	case l.draining:
 		why = Stopping
-	case len(l.conns) >= l.MaxConnections:
+	case len(l.conns) >= l.most():
 		why = TooMany
 		l.tooMany.Add(1)
 	default:
@@ -248,6 +247,14 @@ func (l *Listener) enter(c *Conn) Reason {
 	return ""
 }
 
+// most is how many connections there may be, the reserve included.
+func (l *Listener) most() int {
+	if l.Known == nil {
+		return l.MaxConnections
+	}
+	return l.MaxConnections * (100 + l.Reserve) / 100
+}
+
 // Pressed says whether only clients that are known as good are let in, because the others fill their share.
 func (l *Listener) Pressed() bool {
 	if l.Known == nil {
@@ -255,7 +262,7 @@ func (l *Listener) Pressed() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.conns) > l.MaxConnections*(100-l.Reserve)/100
+	return len(l.conns) > l.MaxConnections
 }
 
 func (l *Listener) network(addr netip.Addr) netip.Prefix {
