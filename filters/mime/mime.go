@@ -28,7 +28,7 @@ var Spec = filters.Spec{
 	Timeout: 30 * time.Second,
 	Symbols: []filters.Symbol{
 		{Name: "MIME_AMBIGUOUS", Score: 3, Action: "quarantine", Help: "Two mail readers would not find the same parts in it, in a way that honest mail has practically never"},
-		{Name: "MIME_ODD", Score: 0.5, Help: "The structure has faults that readers treat differently, as sloppy programs make them"},
+		{Name: "MIME_ODD", Score: 1, Help: "The structure has faults that readers treat differently, as sloppy programs make them"},
 		{Name: "MIME_LIMIT", Score: 2, Action: "quarantine", Help: "The message has more parts, levels or text than are read: what is left was not looked at"},
 		{Name: "MIME_PARTIAL", Score: 4, Action: "reject", Help: "It is one piece of a message that a reader would put together (RFC 2046 section 5.2.2)",
 			Reply: "Pieces of a message (message/partial) can't be looked through: send it as a whole"},
