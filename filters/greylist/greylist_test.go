@@ -221,7 +221,7 @@ func BenchmarkRcptWaiting(b *testing.B) {
 }
 
 func BenchmarkMessageNotOdd(b *testing.B) {
-	f, _ := newWith(b, nil, 1_000_000, filtertest.Now)
+	f, _ := newWith(b, map[string]any{"mode": "odd"}, 1_000_000, filtertest.Now)
 	tx := transaction("192.0.2.1", "mail.example.org", "bob@example.org", "eve@corp.example")
 	tx.Stage, tx.Findings = mail.StageMessage, []filters.Finding{{Symbol: "R_SPF_ALLOW"}, {Symbol: "R_DKIM_ALLOW"}, {Symbol: "DMARC_POLICY_ALLOW"}}
 	b.ReportAllocs()
