@@ -25,7 +25,7 @@ type List struct {
 	Name string `toml:"name"`
 	// Zone is where it is asked, "bl.example.org"; "{key}" in it is replaced by Key, which is never shown.
 	Zone string `toml:"zone"`
-	Key  string `toml:"key"`
+	Key  string `toml:"access_key"`
 	// Kinds are what it is asked about: "client" (its address), "helo", "sender" (the reverse-path's domain), "from" (the
 	// From field's domain), "uri" (registered domains and addresses of links), "hash" (mail addresses, hashed).
 	Kinds []string `toml:"kinds"`
@@ -144,7 +144,7 @@ func (d List) read() (*list, error) {
 		return nil, errors.New("name: give it one of letters, digits and -, 40 at most")
 	}
 	if strings.Contains(d.Zone, "{key}") && !isToken(d.Key) {
-		return nil, errors.New("its zone has a {key}: set the key you were given")
+		return nil, errors.New("its zone has a {key}: set access_key to the one you were given")
 	}
 	l.zone = strings.ToLower(strings.TrimSuffix(strings.ReplaceAll(d.Zone, "{key}", d.Key), "."))
 	if !mail.ValidDomain(l.zone) || !strings.Contains(l.zone, ".") || len(l.zone) > 120 {

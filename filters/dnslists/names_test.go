@@ -122,7 +122,7 @@ func TestWrongSettings(t *testing.T) {
 		"stands there twice":            {"use": []string{"psbl", "psbl"}},
 		"timeout = \"1m0s\"":            {"timeout": "1m"},
 		"zone = \"bl\"":                 list(map[string]any{"zone": "bl"}),
-		"set the key":                   list(map[string]any{"zone": "{key}.bl.example"}),
+		"set access_key":                list(map[string]any{"zone": "{key}.bl.example"}),
 		"\"clients\" is none of":        list(map[string]any{"kinds": []string{"clients"}}),
 		"kinds: say":                    list(map[string]any{"kinds": []string{}}),
 		"knows nothing else":            list(map[string]any{"kinds": []string{"client", "hash"}}),

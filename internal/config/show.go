@@ -51,9 +51,19 @@ func (c *Config) showFilter(b *bytes.Buffer, f Known) error {
 				line = "[[" + path + "." + rest
 			}
 		}
-		b.WriteString(line)
+		b.WriteString(hideSecret(line))
 	}
 	return nil
+}
+
+// hideSecret takes the value out of a filter's setting whose name says that it is a secret: a key for a DNS list, for one.
+func hideSecret(line string) string {
+	name, value, ok := strings.Cut(line, " = ")
+	secret := strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "password") || strings.HasSuffix(name, "secret")
+	if !ok || !secret || strings.Trim(value, "'\"\n") == "" {
+		return line
+	}
+	return name + " = 'hidden'\n"
 }
 
 // fresh gives a copy of the settings a pointer points to. Lists and maps in it are new, too.
