@@ -217,17 +217,56 @@ func (m *matcher) text(r *rule) *scanText {
 }
 
 // paragraphs is the text of the message: the Subject as a line of its own, then the paragraphs of all text parts, white
-// space in each made one space.
+// space in each made one space. Behind these stand the paragraphs that read differently for a reader that follows no
+// styles, and for one that takes letters by their looks.
 func (m *matcher) paragraphs() []string {
 	all := []string{m.in.View.Subject() + "\n"}
 	left := maxBodyText
-	for _, p := range m.in.View.Parts() {
-		text := p.Text
-		if len(text) > left {
-			text = text[:left]
-		}
+	take := func(text string) {
+		text = text[:min(len(text), left)]
 		left -= len(text)
 		all = appendParagraphs(all, text)
+	}
+	hidden := false
+	for _, p := range m.in.View.Parts() {
+		take(p.Text)
+		hidden = hidden || p.Hidden != ""
+	}
+	seen := map[string]bool{}
+	if hidden {
+		for _, p := range all {
+			seen[p] = true
+		}
+		left = maxBodyText
+		shown := len(all)
+		for _, p := range m.in.View.Parts() {
+			if p.Hidden != "" {
+				take(p.Unstyled)
+			}
+		}
+		all = append(all[:shown], unseen(all[shown:], seen)...)
+	}
+	return append(all, folded(all)...)
+}
+
+// unseen leaves out the paragraphs that are there already.
+func unseen(paragraphs []string, seen map[string]bool) []string {
+	kept := paragraphs[:0]
+	for _, p := range paragraphs {
+		if !seen[p] {
+			seen[p] = true
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// folded are the paragraphs that fold to another text.
+func folded(paragraphs []string) (all []string) {
+	for _, p := range paragraphs {
+		if text := mimeview.Fold(p); text != p {
+			all = append(all, text)
+		}
 	}
 	return all
 }

@@ -39,8 +39,6 @@ const (
 // Limits that no setting changes.
 const (
 	maxPartHeader = 64 << 10
-	maxURLs       = 500
-	maxURL        = 2048
 	maxValue      = 64 << 10
 	maxObjects    = 4000
 )
@@ -83,9 +81,14 @@ type Part struct {
 	// Parts are those inside, in order, those of other readings last.
 	Parts []*Part
 	// Body is what a text part holds with its transfer encoding taken away, Text what a reader shows of it: in UTF-8,
-	// HTML without its tags. Both are empty for other parts.
+	// HTML without its tags and without what is hidden. Both are empty for other parts. A text that may be in one of
+	// several charsets is a part in each.
 	Body []byte
 	Text string
+	// Hidden is the text in HTML that styles keep from being seen, up to all of it; how much is honest is not judged here:
+	// newsletters have a line of it. Unstyled is all text in its order, as shown by a reader without styles; it is Text if
+	// nothing is hidden.
+	Hidden, Unstyled string
 
 	src   *source
 	coded encoding
@@ -102,6 +105,7 @@ type View struct {
 	root    *Part
 	parts   []*Part
 	others  []*Part // leaves of other readings
+	links   []Link
 	urls    []string
 	limits  []string
 
@@ -148,7 +152,12 @@ func (v *View) Parts() []*Part { v.read(); return v.parts }
 // Root is the message as a part, with all others below it.
 func (v *View) Root() *Part { v.read(); return v.root }
 
-// URLs are the links in the text parts, each once, in order.
+// Links are the addresses in the text parts, the Subject and the list fields of the header, in order, each once for
+// what the reader sees of it, and behind a redirector where it leads to. At most 5000 different ones are read.
+func (v *View) Links() []Link { v.read(); return v.links }
+
+// URLs are the addresses of Links as they are written, without those of the list fields, each once, in order; where the
+// written form hides the host, the plain form follows.
 func (v *View) URLs() []string { v.read(); return v.urls }
 
 // Limits names what was not read to its end, in order of appearance, each once. It grows when Objects is first asked.
@@ -190,19 +199,7 @@ func (v *View) read() {
 		v.walker.walk()
 		v.parts = append(v.parts, v.others...)
 		v.others = nil
-		links := newLinks(v)
-		for _, p := range v.parts {
-			if p.Body == nil {
-				continue
-			}
-			text := toUTF8(p.Body, p.Params["charset"])
-			if p.Type == "text/html" {
-				text = readHTML(text, links)
-			} else {
-				links.fromText(text)
-			}
-			p.Text = text
-		}
+		v.readTexts()
 	})
 }
 

@@ -66,7 +66,7 @@ func TestLimitsAreNamed(t *testing.T) {
 		LimitParts:  many,
 		LimitText:   "Subject: x\n\n" + strings.Repeat("word ", 1<<19),
 		LimitHeader: "Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " + strings.Repeat("y", 1<<17) + "\n\nz\n",
-		LimitURLs:   "Content-Type: text/html\n\n" + manyLinks(800),
+		LimitURLs:   "Content-Type: text/html\n\n" + manyLinks(5500),
 	} {
 		if got := view(message, Options{}).Limits(); len(got) == 0 || got[0] != want {
 			t.Errorf("limits %v, want %s", got, want)

@@ -1,0 +1,225 @@
+package htmltext
+
+import (
+	"strings"
+)
+
+// look is how the text of an element is shown, as far as it matters for being seen.
+type look struct {
+	gone      bool  // not shown at all, and nothing within it is
+	invisible bool  // visibility: hidden, which an inner element may lift
+	tiny      bool  // letters of a pixel or none, which an inner element may lift
+	ink       color // of the letters; what is behind them
+	ground    color
+}
+
+// hides says whether text that looks so can't be seen. Without a colour given the ground is white.
+func (l look) hides() bool {
+	if l.gone || l.invisible || l.tiny || l.ink == transparent {
+		return true
+	}
+	ground := l.ground
+	if ground == unset {
+		ground = rgb(255, 255, 255)
+	}
+	return l.ink.near(ground)
+}
+
+// styleSheet has the declarations of the style elements by their selectors: names, .classes and #ids, alone or behind a
+// name. Other selectors, and rules for some screens only (@media), are left out: what is hidden by them counts as shown.
+type styleSheet map[string]string
+
+// Bounds of a sheet.
+const (
+	maxSheet   = 128 << 10
+	maxRules   = 1000
+	maxClasses = 16
+)
+
+func (s styleSheet) add(text string) {
+	text = withoutComments(text[:min(len(text), maxSheet)])
+	for text != "" && len(s) < maxRules {
+		selectors, rest, ok := strings.Cut(text, "{")
+		if !ok {
+			return
+		}
+		if i := strings.LastIndexByte(selectors, ';'); i >= 0 { // an @import or @charset before it
+			selectors = selectors[i+1:]
+		}
+		selectors = strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(selectors, "<!--", ""), "-->", ""))
+		if strings.HasPrefix(selectors, "@") {
+			text = behindBlock(rest)
+			continue
+		}
+		block, after, _ := strings.Cut(rest, "}")
+		text = after
+		if !concerns(block) {
+			continue
+		}
+		for selector := range strings.SplitSeq(selectors, ",") {
+			selector = strings.TrimSpace(selector)
+			if selector != "" && len(selector) < 100 && !strings.ContainsAny(selector, " >+~:[") && strings.Count(selector, ".")+strings.Count(selector, "#") <= 1 && len(s) < maxRules {
+				name, _, _ := strings.Cut(strings.ReplaceAll(selector, "#", "."), ".")
+				key := asciiLower(name) + selector[len(name):]
+				if len(s[key]) < 1000 {
+					s[key] += block + ";"
+				}
+			}
+		}
+	}
+}
+
+// behindBlock is what follows a block whose opening brace has been read.
+func behindBlock(text string) string {
+	depth := 1
+	for i := range len(text) {
+		switch text[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return text[i+1:]
+			}
+		}
+	}
+	return ""
+}
+
+func withoutComments(text string) string {
+	if !strings.Contains(text, "/*") {
+		return text
+	}
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(text, "/*")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		if _, text, ok = strings.Cut(rest, "*/"); !ok {
+			return b.String()
+		}
+	}
+}
+
+// concerns says whether a style may hide something.
+func concerns(style string) bool {
+	for declaration := range strings.SplitSeq(style, ";") {
+		name, _, _ := strings.Cut(declaration, ":")
+		if propertyOf(name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// propertyOf gives the name of a property that matters, "" for others.
+func propertyOf(name string) string {
+	name = strings.TrimSpace(name)
+	if len(name) < 3 || len(name) > 24 {
+		return ""
+	}
+	if strings.IndexByte(name, '\\') >= 0 {
+		name = unescape(name)
+	}
+	name = asciiLower(name)
+	switch name {
+	case "display", "visibility", "font-size", "font", "opacity", "text-indent", "color", "background", "background-color", "background-image",
+		"max-height", "max-width", "height", "width", "overflow", "position", "left", "top", "right", "bottom", "margin-left", "margin-top", "clip",
+		"clip-path", "transform", "content-visibility":
+		return name
+	}
+	return ""
+}
+
+// unescape reads the escapes of CSS: a backslash and up to six hexadecimal digits, or any other character.
+func unescape(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			b.WriteByte(text[i])
+			continue
+		}
+		r, n := rune(0), 0
+		for n < 6 && i+1+n < len(text) && hexDigit(text[i+1+n]) >= 0 {
+			r = r<<4 | rune(hexDigit(text[i+1+n]))
+			n++
+		}
+		if n == 0 {
+			continue
+		}
+		if i += n; i+1 < len(text) && text[i+1] == ' ' {
+			i++
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// of is the look of an element within one that looks like outer.
+func (s styleSheet) of(outer look, name string, attrs []attribute) look {
+	if len(s) == 0 && len(attrs) == 0 && name != "a" {
+		return outer
+	}
+	d := drawing{look: outer}
+	var style, class, id string
+	if name == "a" {
+		d.ink = unknown // links have a colour of their own
+	}
+	for _, a := range attrs {
+		switch a.key {
+		case "hidden":
+			d.gone = true
+		case "style":
+			style = a.value
+		case "class":
+			class = a.value
+		case "id":
+			id = a.value
+		case "bgcolor":
+			d.ground = parseColor(a.value)
+		case "background":
+			d.ground = unknown
+		case "color", "text":
+			if name == "font" || name == "body" {
+				d.ink = parseColor(a.value)
+			}
+		}
+	}
+	if name == "template" {
+		d.gone = true
+	}
+	important := strings.IndexByte(style, '!') >= 0
+	if len(s) > 0 {
+		important = true
+	}
+	for pass := range 2 {
+		if pass == 1 && !important {
+			break
+		}
+		if len(s) > 0 {
+			s.rules(&d, name, class, id, pass == 1)
+		}
+		d.draw(style, pass == 1)
+	}
+	return d.done()
+}
+
+// rules draws by the sheet, the less special selectors first.
+func (s styleSheet) rules(d *drawing, name, class, id string, important bool) {
+	d.draw(s["*"], important)
+	d.draw(s[name], important)
+	var key [160]byte
+	n := 0
+	for c := range strings.FieldsSeq(class) {
+		if n++; n > maxClasses || len(c) > 100 {
+			break
+		}
+		d.draw(s[string(append(append(key[:0], '.'), c...))], important)
+		d.draw(s[string(append(append(append(key[:0], name...), '.'), c...))], important)
+	}
+	if id != "" && len(id) < 100 {
+		d.draw(s[string(append(append(key[:0], '#'), id...))], important)
+		d.draw(s[string(append(append(append(key[:0], name...), '#'), id...))], important)
+	}
+}

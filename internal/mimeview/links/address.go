@@ -1,0 +1,121 @@
+package links
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// parseIPv4 reads an address in one to four numbers, each in decimal, octal or hexadecimal, as browsers do. Odd is any
+// form but four decimal numbers.
+func parseIPv4(host string) (ip netip.Addr, odd, ok bool) {
+	if host == "" || len(host) > 60 || (host[len(host)-1] < '0' || host[len(host)-1] > '9') && !strings.Contains(host, "0x") {
+		return ip, false, false
+	}
+	fields := strings.Split(host, ".")
+	if len(fields) > 4 {
+		return ip, false, false
+	}
+	odd = len(fields) != 4
+	var value uint64
+	for i, field := range fields {
+		base, text := 10, field
+		switch {
+		case strings.HasPrefix(field, "0x"):
+			base, text = 16, field[2:]
+			if text == "" {
+				text = "0"
+			}
+		case len(field) > 1 && field[0] == '0':
+			base, text = 8, field[1:]
+		}
+		n, err := strconv.ParseUint(text, base, 40)
+		if err != nil {
+			return ip, false, false
+		}
+		odd = odd || base != 10
+		last := i == len(fields)-1
+		room := uint(8)
+		if last {
+			room = 8 * uint(5-len(fields))
+		}
+		if n >= 1<<room {
+			return ip, false, false
+		}
+		value = value<<room | n
+	}
+	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)}), odd, true
+}
+
+// unescape reads %XX (RFC 3986 section 2.1); what is no such thing stays.
+func unescape(text string) string {
+	if strings.IndexByte(text, '%') < 0 {
+		return text
+	}
+	var b strings.Builder
+	b.Grow(len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '%' && i+2 < len(text) {
+			high, low := hexDigit(text[i+1]), hexDigit(text[i+2])
+			if high >= 0 && low >= 0 {
+				b.WriteByte(byte(high<<4 | low))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+// refang undoes what people do to addresses so that they can't be clicked: hxxp for http, [.] or (dot) for a dot. It looks
+// at what comes before the path only.
+func refang(text string) string {
+	end := len(text)
+	if i := strings.Index(text, "://"); i >= 0 {
+		if j := strings.IndexAny(text[i+3:], "/?#"); j >= 0 {
+			end = i + 3 + j
+		}
+	} else if i := strings.IndexAny(text, "/?#"); i >= 0 {
+		end = i
+	}
+	head, tail := text[:end], text[end:]
+	if len(head) > 4 {
+		switch lower := strings.ToLower(head[:min(len(head), 5)]); {
+		case strings.HasPrefix(lower, "hxxp"), strings.HasPrefix(lower, "h**p"), strings.HasPrefix(lower, "hzzp"), strings.HasPrefix(lower, "htxp"):
+			head = "http" + head[4:]
+		case strings.HasPrefix(lower, "fxp"):
+			head = "ftp" + head[3:]
+		}
+	}
+	if strings.ContainsAny(head, "[({") {
+		head = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".", "(dot)", ".", "{dot}", ".", "[DOT]", ".", "(DOT)", ".",
+			"[:]", ":", "[://]", "://", "[/]", "/", "[@]", "@").Replace(head)
+	}
+	return head + tail
+}
+
+// looksLikeHost holds for www.something, and for a name below a public suffix with a path behind it.
+func looksLikeHost(text string) bool {
+	end := strings.IndexAny(text, "/?#:")
+	if end < 0 {
+		end = len(text)
+	}
+	host := text[:end]
+	if len(host) > 253 || len(host) < 4 || !strings.Contains(host, ".") || !isASCII(host) || !plainName(strings.TrimSuffix(host, ".")) {
+		return false
+	}
+	return len(host) > 4 && strings.EqualFold(host[:4], "www.") || (end < len(text) && text[end] != ':' || strings.Count(host, ".") > 1) && hasKnownSuffix(host)
+}

@@ -1,0 +1,222 @@
+package links
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// trailing is what stands behind a link rather than in it.
+const trailing = `.,;:!?)]}'*_`
+
+// Find gives each address in a text to take, until that says that it is enough: those with a scheme, those that begin
+// with www., names below a public suffix with a path behind them, and all of these defanged or with odd slashes. It looks
+// at each octet a fixed number of times.
+func Find(text string, take func(raw string) bool) {
+	for at := 0; at < len(text); {
+		start := at
+		var colon, dot, slash, wide bool
+	token:
+		for ; at < len(text); at++ {
+			switch c := text[at]; {
+			case c <= ' ', c == '<', c == '>', c == '"', c == '`':
+				break token
+			case c == ':':
+				colon = true
+			case c == '.':
+				dot = true
+			case c == '/', c == '\\':
+				slash = true
+			case c >= utf8.RuneSelf, c == '[', c == '(', c == '{':
+				wide = true
+			}
+		}
+		if at-start >= 4 && (colon && (slash || wide) || dot && (slash || wide || hasWWW(text[start:at])) || wide && (slash || dotted(text[start:at]))) {
+			if !inToken(text[start:at], take) {
+				return
+			}
+		}
+		at++
+	}
+}
+
+func hasWWW(token string) bool {
+	i := strings.IndexByte(token, '.')
+	return i >= 3 && token[i-1]|0x20 == 'w' && token[i-2]|0x20 == 'w'
+}
+
+func dotted(token string) bool {
+	return strings.Contains(token, "[.") || strings.Contains(token, "dot") || strings.ContainsAny(token, "。．｡")
+}
+
+// inToken finds the addresses in a run of characters without white space.
+func inToken(token string, take func(string) bool) bool {
+	for token != "" {
+		start, end := next(token)
+		if start < 0 {
+			return true
+		}
+		raw := trimEnd(token[start:end])
+		if raw != "" && !take(raw) {
+			return false
+		}
+		token = token[end:]
+	}
+	return true
+}
+
+// trimEnd takes off what stands behind the link, but leaves a bracket that was opened in it.
+func trimEnd(raw string) string {
+	for n := 0; raw != "" && n < 100; n++ {
+		c := raw[len(raw)-1]
+		if strings.IndexByte(trailing, c) < 0 {
+			return raw
+		}
+		if c == ')' && strings.Count(raw, "(") >= strings.Count(raw, ")") || c == ']' && strings.Count(raw, "[") >= strings.Count(raw, "]") {
+			return raw
+		}
+		raw = raw[:len(raw)-1]
+	}
+	return raw
+}
+
+// next finds the first address in a token; start is below 0 if there is none.
+func next(token string) (start, end int) {
+	if at := schemeAt(token); at >= 0 {
+		return at, min(len(token), at+MaxURL+1)
+	}
+	limit := min(len(token), MaxURL)
+	token = token[:limit]
+	start = 0
+	for start < limit && strings.IndexByte(`([{*_'|=,;`, token[start]) >= 0 {
+		start++
+	}
+	if bare(token[start:]) {
+		return start, limit
+	}
+	if i := strings.LastIndexAny(token[:max(0, len(token))], `=(|,;'`); i > start && bare(token[i+1:]) {
+		return i + 1, limit
+	}
+	return -1, 0
+}
+
+// schemeAt finds "http://" and its like: letters, then a colon and what stands for slashes.
+func schemeAt(token string) int {
+	for from := 0; from < len(token); {
+		i := strings.IndexByte(token[from:], ':')
+		if i < 0 {
+			return -1
+		}
+		i += from
+		from = i + 1
+		begin := i
+		if begin > 0 && token[begin-1] == '[' { // hxxp[:]//
+			begin--
+		}
+		start := begin
+		for start > 0 && begin-start < 10 && (isLetter(token[start-1]) || token[start-1] == '*') {
+			start--
+		}
+		if start == begin || i+2 >= len(token) {
+			continue
+		}
+		after := strings.TrimPrefix(token[i+1:], "]")
+		known := isWeb(token[start:begin])
+		if strings.HasPrefix(after, "//") && begin-start >= 2 && (known || begin-start < 10) || known && (strings.HasPrefix(after, `\`) || strings.HasPrefix(after, "/")) {
+			return start + oldScheme(token[start:begin])
+		}
+	}
+	return -1
+}
+
+// oldScheme is how much stands before the scheme in letters without a gap, as in "seehttp".
+func oldScheme(letters string) int {
+	lower := strings.ToLower(letters)
+	for _, scheme := range []string{"https", "http", "hxxps", "hxxp", "ftp"} {
+		if strings.HasSuffix(lower, scheme) {
+			return len(letters) - len(scheme)
+		}
+	}
+	return 0
+}
+
+func isWeb(scheme string) bool {
+	scheme = strings.ToLower(scheme)
+	for _, s := range []string{"http", "https", "hxxp", "hxxps", "h**p", "h**ps", "ftp", "fxp"} {
+		if strings.HasSuffix(scheme, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// bare holds for a name without a scheme that a reader takes for an address.
+func bare(text string) bool {
+	end := strings.IndexAny(text, `/\?#`)
+	path := end >= 0 && end+1 < len(text) && text[end] == '/'
+	if end < 0 {
+		end = len(text)
+	}
+	host := text[:end]
+	if len(host) < 4 || len(host) > 300 || strings.IndexByte(host, '@') >= 0 {
+		return false
+	}
+	plain := refang(host)
+	plain = strings.NewReplacer("。", ".", "．", ".", "｡", ".").Replace(plain)
+	odd := plain != host
+	if colon := strings.LastIndexByte(plain, ':'); colon > 0 && digits(plain[colon+1:]) && colon+1 < len(plain) {
+		plain = plain[:colon]
+	}
+	if !path { // what stands behind a name at the end of a sentence
+		plain = strings.TrimRight(plain, trailing)
+	}
+	if len(plain) > 4 && strings.EqualFold(plain[:4], "www.") && strings.Trim(plain[4:], ".") != "" {
+		return odd || isASCII(plain) && plainName(strings.TrimRight(plain, "."))
+	}
+	if !path && !odd || strings.HasPrefix(plain, ".") || !strings.Contains(plain, ".") {
+		return false
+	}
+	if isASCII(plain) && !plainName(plain) {
+		return false
+	}
+	if _, _, ok := parseIPv4(plain); ok {
+		return odd || path && strings.Count(plain, ".") == 3
+	}
+	return hasKnownSuffix(plain)
+}
+
+// hasKnownSuffix says whether a name lies below a suffix of the public list.
+func hasKnownSuffix(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	return len(suffix) < len(name) && (icann || strings.Contains(suffix, "."))
+}
+
+// Shown gives the registered domain that a link's text shows, "" if the text shows no address.
+func Shown(text string) string {
+	text = strings.TrimSpace(text)
+	if len(text) > 256 || text == "" || strings.IndexByte(text, '.') < 0 {
+		return ""
+	}
+	first, _, _ := strings.Cut(text, " ")
+	if first != text && !strings.Contains(first, "://") {
+		return ""
+	}
+	if strings.IndexByte(first, '@') >= 0 && !strings.Contains(first, "://") {
+		return ""
+	}
+	first = strings.Trim(first, trailing+"(<>\"")
+	if !strings.Contains(first, "://") {
+		host, _, _ := strings.Cut(first, "/")
+		if isASCII(host) && !plainName(host) || !hasKnownSuffix(host) {
+			return ""
+		}
+		first = "http://" + first
+	}
+	l, ok := Parse(first, "")
+	if !ok || l.Domain == "" || !hasKnownSuffix(l.Host) {
+		return ""
+	}
+	return l.Domain
+}

@@ -1,0 +1,304 @@
+package links
+
+import (
+	"encoding/base64"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxHops is how many redirectors within each other are unwrapped.
+const MaxHops = 5
+
+// Targets are the addresses that a link carries within itself, the outermost first, each with the flag Redirected. The
+// link gets the flag Redirector or Nested. At most MaxHops are found.
+func Targets(l *Link) (all []Link) {
+	at := l
+	for range MaxHops {
+		target, service := carried(at)
+		if target == "" {
+			return all
+		}
+		next, ok := Parse(target, "")
+		if !ok || next.URL == at.URL || !special(next.Scheme) {
+			return all
+		}
+		if service {
+			at.flag(Redirector)
+		} else {
+			at.flag(Nested)
+		}
+		next.flag(Redirected)
+		next.Where, next.Part = l.Where, l.Part
+		all = append(all, next)
+		at = &all[len(all)-1]
+		Mark(at)
+	}
+	return all
+}
+
+// Mark flags what the host alone tells.
+func Mark(l *Link) {
+	if isShortener(l.Host) {
+		l.flag(Shortener)
+	}
+}
+
+// carried gives the address within an address, and whether that is by the rules of a known service.
+func carried(l *Link) (target string, service bool) {
+	if l.Query == "" && len(l.Path) < 8 && l.Fragment == "" {
+		return "", false
+	}
+	if t := byService(l); t != "" {
+		return t, true
+	}
+	for _, part := range []string{l.Query, l.Fragment} {
+		for n := 0; part != "" && n < 100; n++ {
+			var pair string
+			if pair, part, _ = strings.Cut(part, "&"); !strings.ContainsAny(pair, "=") {
+				if t := webAddress(pair); t != "" {
+					return t, false
+				}
+				continue
+			}
+			_, value, _ := strings.Cut(pair, "=")
+			if t := webAddress(value); t != "" {
+				return t, false
+			}
+		}
+	}
+	return inPath(l.Path), false
+}
+
+// inPath finds an address that stands behind a slash.
+func inPath(path string) string {
+	lower := strings.ToLower(path)
+	for _, scheme := range []string{"/http:/", "/https:/", "/http%3a", "/https%3a"} {
+		if i := strings.Index(lower, scheme); i >= 0 {
+			return unescape(path[i+1:])
+		}
+	}
+	return ""
+}
+
+// webAddress gives a value that is an address of the web: as it is, escaped up to three times, or in base64.
+func webAddress(value string) string {
+	if len(value) < 8 {
+		return ""
+	}
+	for range 4 {
+		if isWebAddress(value) {
+			return value
+		}
+		plain := unescape(value)
+		if plain == value {
+			break
+		}
+		value = plain
+	}
+	if strings.HasPrefix(value, "aHR0c") || strings.HasPrefix(value, "SFRUU") || strings.HasPrefix(value, "Ly9") && len(value) > 16 {
+		return fromBase64(value)
+	}
+	return ""
+}
+
+func isWebAddress(text string) bool {
+	head := strings.ToLower(text[:min(len(text), 10)])
+	return strings.HasPrefix(head, "http:/") || strings.HasPrefix(head, "https:/") || strings.HasPrefix(head, "http:\\") || strings.HasPrefix(head, "https:\\") ||
+		strings.HasPrefix(head, "//") && len(text) > 4 && strings.Contains(text, ".") || strings.HasPrefix(head, "ftp://")
+}
+
+// fromBase64 reads base64 of both alphabets, with or without its end.
+func fromBase64(text string) string {
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
+	text = strings.TrimRight(text, "=")
+	if i := strings.IndexFunc(text, func(r rune) bool {
+		return r >= utf8.RuneSelf || !isLetter(byte(r)) && (r < '0' || r > '9') && r != '+' && r != '/'
+	}); i >= 0 {
+		text = text[:i]
+	}
+	if len(text)%4 == 1 {
+		text = text[:len(text)-1]
+	}
+	plain, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil || !isWebAddress(string(plain)) {
+		return ""
+	}
+	return string(plain)
+}
+
+// byService knows how the redirectors of large services carry their target.
+func byService(l *Link) string {
+	host, path := strings.TrimPrefix(l.Host, "www."), l.Path
+	is := func(name string) bool { return host == name || strings.HasSuffix(host, "."+name) }
+	google := strings.HasPrefix(host, "google.") || strings.Contains(host, ".google.")
+	switch {
+	case google && strings.HasPrefix(path, "/url"):
+		return l.param("q", "url")
+	case google && strings.HasPrefix(path, "/amp/"):
+		return amp(path[len("/amp/"):])
+	case google && (path == "/imgres" || path == "/translate" || path == "/aclk"):
+		return l.param("imgrefurl", "u", "adurl")
+	case is("cdn.ampproject.org") && len(path) > 3 && path[2] == '/':
+		return amp(path[3:])
+	case is("translate.goog"):
+		return translated(host, path)
+	case is("facebook.com") && strings.HasSuffix(path, "/l.php"), host == "l.instagram.com", host == "l.messenger.com", host == "l.wl.co":
+		return l.param("u")
+	case is("safelinks.protection.outlook.com"), is("safelinks.protection.outlook.us"):
+		return l.param("url")
+	case is("urldefense.proofpoint.com"), is("urldefense.com"), is("urldefense.us"):
+		return proofpoint(l)
+	case is("linkprotect.cudasvc.com"):
+		return l.param("a")
+	case is("linkedin.com") && (strings.HasPrefix(path, "/safety/go") || strings.HasPrefix(path, "/redir/")):
+		return l.param("url")
+	case is("bing.com") && strings.HasPrefix(path, "/ck/"):
+		return bing(l.param("u"))
+	case is("search.yahoo.com"):
+		return yahoo(path)
+	case is("youtube.com") && path == "/redirect":
+		return l.param("q")
+	case is("duckduckgo.com") && strings.HasPrefix(path, "/l"):
+		return l.param("uddg")
+	case is("umblr.com") && strings.HasPrefix(path, "/redirect"):
+		return l.param("z")
+	case is("slack-redir.net") && strings.HasPrefix(path, "/link"):
+		return l.param("url")
+	case is("steamcommunity.com") && strings.HasPrefix(path, "/linkfilter"):
+		return l.param("url", "u")
+	case host == "vk.com" && path == "/away.php":
+		return l.param("to")
+	case is("web.archive.org"):
+		return inPath(path)
+	}
+	return ""
+}
+
+// param is the first of these parameters that holds an address, unescaped.
+func (l *Link) param(names ...string) string {
+	for _, name := range names {
+		rest := l.Query
+		for n := 0; rest != "" && n < 200; n++ {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, "&")
+			key, value, _ := strings.Cut(strings.TrimPrefix(pair, "amp;"), "=")
+			if key != name || value == "" {
+				continue
+			}
+			if t := webAddress(value); t != "" {
+				return t
+			}
+			if plain := unescape(value); looksLikeHost(plain) || strings.HasPrefix(plain, "a1") {
+				return plain
+			}
+		}
+	}
+	return ""
+}
+
+// amp reads "s/host/path", s for https.
+func amp(rest string) string {
+	if after, ok := strings.CutPrefix(rest, "s/"); ok {
+		return "https://" + after
+	}
+	return "http://" + rest
+}
+
+// translated gives the host of www-example-com.translate.goog; a double hyphen there is one in the name.
+func translated(host, path string) string {
+	name := strings.TrimSuffix(host, ".translate.goog")
+	name = strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(name, "--", "\x00"), "-", "."), "\x00", "-")
+	return "https://" + name + path
+}
+
+// bing has "a1" and base64 without padding.
+func bing(value string) string {
+	coded, ok := strings.CutPrefix(value, "a1")
+	if !ok {
+		return value
+	}
+	return fromBase64(coded)
+}
+
+// yahoo has its target in the path: /RU=http%3a%2f%2f.../RK=0/...
+func yahoo(path string) string {
+	_, rest, ok := strings.Cut(path, "/RU=")
+	if !ok {
+		return ""
+	}
+	target, _, _ := strings.Cut(rest, "/RK=")
+	target, _, _ = strings.Cut(target, "/RS=")
+	return webAddress(target)
+}
+
+// proofpoint reads the three versions of URL Defense.
+func proofpoint(l *Link) string {
+	switch {
+	case strings.HasPrefix(l.Path, "/v1/"):
+		return l.param("u")
+	case strings.HasPrefix(l.Path, "/v2/"):
+		rest := l.Query
+		for n := 0; rest != "" && n < 100; n++ {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, "&")
+			if value, ok := strings.CutPrefix(pair, "u="); ok {
+				return webAddress(strings.NewReplacer("-", "%", "_", "/").Replace(value))
+			}
+		}
+	case strings.HasPrefix(l.Path, "/v3/__"):
+		whole := l.URL[strings.Index(l.URL, "/v3/__")+len("/v3/__"):]
+		end := strings.LastIndex(whole, "__;")
+		if end < 0 {
+			return ""
+		}
+		letters, _, _ := strings.Cut(whole[end+len("__;"):], "!")
+		return webAddress(stars(whole[:end], letters))
+	}
+	return ""
+}
+
+// stars puts back what version 3 replaced: "*" is the next letter of a list in base64, "**X" as many of them as X says.
+func stars(text, coded string) string {
+	list, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(coded, "="))
+	if err != nil || len(list) == 0 {
+		return text
+	}
+	var b strings.Builder
+	letter := func() {
+		if len(list) > 0 {
+			_, size := utf8.DecodeRune(list)
+			b.Write(list[:size])
+			list = list[size:]
+		}
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] != '*' {
+			b.WriteByte(text[i])
+			continue
+		}
+		if i+2 < len(text) && text[i+1] == '*' {
+			const lengths = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+			if n := strings.IndexByte(lengths, text[i+2]); n >= 0 {
+				for range n + 2 {
+					letter()
+				}
+				i += 2
+				continue
+			}
+		}
+		letter()
+	}
+	return b.String()
+}
+
+// isShortener knows the services that give a short address for any other.
+func isShortener(host string) bool {
+	switch strings.TrimPrefix(host, "www.") {
+	case "bit.ly", "bitly.com", "t.co", "tinyurl.com", "goo.gl", "ow.ly", "is.gd", "v.gd", "buff.ly", "cutt.ly", "rb.gy", "rebrand.ly", "lnkd.in", "t.ly",
+		"shorturl.at", "tiny.cc", "bl.ink", "s.id", "qr.ae", "adf.ly", "soo.gd", "clck.ru", "vk.cc", "j.mp", "tr.im", "snip.ly", "short.io", "shorte.st",
+		"bit.do", "mcaf.ee", "trib.al", "dlvr.it", "ift.tt", "wp.me", "fb.me", "amzn.to", "youtu.be", "g.co", "aka.ms", "qrco.de", "urlz.fr", "u.to",
+		"tny.im", "x.co", "hubs.ly", "hubs.la", "tinylink.net", "shrtco.de", "da.gd", "surl.li", "linktr.ee", "me-qr.com", "qr-code.click", "l.ead.me":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,242 @@
+package mimeview
+
+import (
+	stdbase64 "encoding/base64"
+	"strings"
+
+	"postern/internal/mail"
+	"postern/internal/mimeview/htmltext"
+	"postern/internal/mimeview/links"
+)
+
+// Link is an address in a message: package links tells what its fields hold.
+type Link = links.Link
+
+// How many links are kept: of different addresses as they stand in the message, and in all, with what redirectors lead to.
+// Honest digests have more than a thousand.
+const (
+	maxURLs  = 5000
+	maxLinks = 8000
+	// maxRecipients is how many addresses of recipients are looked for in links.
+	maxRecipients = 5
+)
+
+// linkList gathers the links of a message, each once for what the reader sees of it.
+type linkList struct {
+	view       *View
+	all        []Link
+	seen       map[seenLink]bool
+	raws       map[string]bool
+	urls       []string
+	listed     map[string]bool
+	recipients []string
+	full       bool
+}
+
+type seenLink struct{ raw, base, text string }
+
+func newLinks(v *View) *linkList {
+	l := &linkList{view: v, seen: map[seenLink]bool{}, raws: map[string]bool{}, listed: map[string]bool{}}
+	for _, name := range []string{"To", "Cc", "Delivered-To"} {
+		for _, field := range v.message.Header().All(name) {
+			if len(field.Raw) > 4096 || len(l.recipients) >= maxRecipients {
+				continue
+			}
+			boxes, _, err := mail.ParseFrom(field.Value())
+			if err != nil {
+				continue
+			}
+			for _, b := range boxes {
+				if b.Address.Local != "" && b.Address.Domain != "" && len(l.recipients) < maxRecipients {
+					l.recipients = append(l.recipients, strings.ToLower(b.Address.Local+"@"+b.Address.Domain))
+				}
+			}
+		}
+	}
+	return l
+}
+
+// where is what is known of a link besides its address.
+type where struct {
+	place, text, base string
+	part              int
+	flags             []string
+	quiet             bool // not in URLs
+}
+
+// add reads an address. It says false when no more are wanted.
+func (l *linkList) add(raw string, w where) bool {
+	key := seenLink{raw, w.base, w.text}
+	if l.seen[key] {
+		return true
+	}
+	if l.full || !l.raws[raw] && len(l.raws) >= maxURLs || len(l.seen) >= maxLinks {
+		l.full = true
+		l.view.limit(LimitURLs)
+		return false
+	}
+	link, ok := links.Parse(raw, w.base)
+	l.seen[key], l.raws[raw] = true, true
+	if !ok {
+		return true
+	}
+	link.Where, link.Text, link.Part = w.place, strings.ToValidUTF8(w.text, ""), w.part
+	for _, f := range w.flags {
+		link.Flag(f)
+	}
+	links.Mark(&link)
+	l.judge(&link)
+	targets := links.Targets(&link)
+	l.keep(link, w.quiet)
+	for i := range targets {
+		if len(l.all) >= maxLinks {
+			l.view.limit(LimitURLs)
+			break
+		}
+		l.judge(&targets[i])
+		l.keep(targets[i], w.quiet)
+	}
+	return true
+}
+
+// keep puts a link on the list, and on the list of addresses as it stands there and as it reads.
+func (l *linkList) keep(link Link, quiet bool) {
+	l.all = append(l.all, link)
+	if quiet {
+		return
+	}
+	raw := strings.TrimSpace(link.Raw)
+	switch {
+	case link.Has(links.NoScheme):
+		raw = "http://" + raw
+	case link.Has(links.Defanged) || !strings.Contains(raw, ":"):
+		raw = link.URL
+	case link.Has(links.ControlInURL):
+		raw = links.WithoutControls(raw)
+	}
+	l.list(raw)
+	if lower := strings.ToLower(raw); link.Host != "" && link.Scheme != "mailto" && !strings.Contains(lower, "://"+link.Host) && !strings.Contains(lower, "@"+link.Host) {
+		l.list(link.URL)
+	}
+}
+
+func (l *linkList) list(url string) {
+	if url != "" && !l.listed[url] {
+		l.listed[url] = true
+		l.urls = append(l.urls, url)
+	}
+}
+
+func (l *linkList) done() ([]Link, []string) { return l.all, l.urls }
+
+// judge flags what can be told only from the message.
+func (l *linkList) judge(link *Link) {
+	if shown := links.Shown(link.Text); shown != "" && link.Domain != shown && link.Host != "" && link.Scheme != "mailto" {
+		link.Flag(links.Mismatch)
+	}
+	if link.Scheme == "mailto" || len(l.recipients) == 0 || link.Query == "" && link.Fragment == "" && len(link.Path) < 4 {
+		return
+	}
+	behind := strings.ToLower(link.Path + "?" + link.Query + "#" + link.Fragment)
+	for _, r := range l.recipients {
+		if strings.Contains(behind, r) || strings.Contains(behind, strings.Replace(r, "@", "%40", 1)) || inBase64Of(link, r) {
+			link.Flag(links.CarriesAddress)
+			return
+		}
+	}
+}
+
+// inBase64Of looks for an address in base64; the last letter depends on what follows and is left out.
+func inBase64Of(link *Link, address string) bool {
+	coded := stdbase64.RawStdEncoding.EncodeToString([]byte(address))
+	coded = coded[:len(coded)-1]
+	return strings.Contains(link.Query, coded) || strings.Contains(link.Fragment, coded) || strings.Contains(link.Path, coded)
+}
+
+// text finds the links in plain text.
+func (l *linkList) text(text, place string, part int) {
+	if l.full {
+		return
+	}
+	links.Find(text, func(raw string) bool { return l.add(raw, where{place: place, part: part}) })
+	l.bracketed(text, place, part)
+}
+
+// bracketed finds addresses in <> that go over several lines (RFC 3986 appendix C).
+func (l *linkList) bracketed(text, place string, part int) {
+	for n := 0; n < maxURLs && !l.full; n++ {
+		i := strings.Index(text, "<http")
+		if i < 0 {
+			return
+		}
+		text = text[i+1:]
+		end := strings.IndexAny(text[:min(len(text), links.MaxURL)], "<>\"")
+		if end < 0 || text[end] != '>' {
+			continue
+		}
+		whole := text[:end]
+		if strings.IndexByte(whole, '\n') < 0 || strings.Count(whole, "\n") > 10 || strings.Contains(whole, "\n\n") {
+			continue
+		}
+		whole = strings.Join(strings.Fields(whole), "")
+		if strings.Count(whole, "://") > 0 {
+			l.add(whole, where{place: place, part: part, flags: []string{links.SplitOverLines}})
+		}
+	}
+}
+
+// page takes the links of a page, those in its attributes first, then those in its text.
+func (l *linkList) page(page *htmltext.Page, part int) {
+	base := ""
+	if b, ok := links.Parse(page.Base, ""); ok {
+		base = b.URL
+	}
+	if page.Cut {
+		l.view.limit(LimitURLs)
+	}
+	for _, ref := range page.Refs {
+		w := where{place: ref.Where, text: strings.Join(strings.Fields(ref.Text), " "), base: base, part: part}
+		if ref.Hidden && ref.Where != "html script" {
+			w.flags = []string{links.HiddenLink}
+		}
+		if !l.add(ref.URL, w) {
+			return
+		}
+	}
+	l.text(page.Unstyled, "text", part)
+}
+
+// calendar takes the links of a calendar entry or a card (RFC 5545, RFC 6350): lines are unfolded and their escapes read.
+func (l *linkList) calendar(text, kind string, part int) {
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	text = strings.NewReplacer("\n ", "", "\n\t", "", `\n`, "\n", `\N`, "\n", `\,`, ",", `\;`, ";").Replace(text)
+	place := "calendar"
+	if kind != "text/calendar" {
+		place = "card"
+	}
+	l.text(text, place, part)
+}
+
+// header takes the links of the header: the fields that readers make buttons of, and the Subject.
+func (l *linkList) header() {
+	l.text(l.view.Subject(), "subject", -1)
+	for _, name := range []string{"List-Unsubscribe", "List-Help", "List-Archive", "List-Post"} { // RFC 2369
+		for i, field := range l.view.message.Header().All(name) {
+			if i == maxRecipients {
+				break
+			}
+			rest := field.Value()
+			for n := 0; n < 10; n++ {
+				_, after, ok := strings.Cut(rest, "<")
+				if !ok {
+					break
+				}
+				var raw string
+				if raw, rest, ok = strings.Cut(after, ">"); !ok {
+					break
+				}
+				l.add(strings.Join(strings.Fields(raw), ""), where{place: "header " + name, part: -1, quiet: true})
+			}
+		}
+	}
+}
