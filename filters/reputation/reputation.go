@@ -45,7 +45,7 @@ var Spec = filters.Spec{
 func symbols() []filters.Symbol {
 	return []filters.Symbol{
 		{Name: ipSpam, Score: 1.5, Help: "Most mail from this address or its network was spam"},
-		{Name: ipHam, Score: -1, Help: "Most mail from this address or its network was good"},
+		{Name: ipHam, Score: -0.5, Help: "Most mail from this address or its network was good"},
 		{Name: asnSpam, Score: 1, Help: "Most mail from this autonomous system was spam"},
 		{Name: asnHam, Score: -0.5, Help: "Most mail from this autonomous system was good"},
 		{Name: spfSpam, Score: 1.5, Help: "Most mail of this domain, proven by SPF, was spam"},
@@ -122,14 +122,28 @@ func Known(s *state.State, client netip.Addr) bool {
 // faint is the weight below which a name is not worth a word.
 const faint = 0.2
 
+// Between these shares of bad mail a name says nothing: the great mailbox providers send good and bad mail from the same
+// addresses, and neither must lean on the other.
+const (
+	goodBelow = 0.1
+	badAbove  = 0.6
+)
+
 // standing is what a tally says: from -1, all good, to 1, all bad. It grows with the number of messages, so that a few
-// never weigh all, and is 0 for fewer than the least number.
+// never weigh all, and is 0 for fewer than the least number and for a mixed name.
 func (f *filter) standing(t state.Tally) float64 {
 	n := t[0] + t[1]
 	if n < f.settings.Least {
 		return 0
 	}
-	return (t[0] - t[1]) / (n + f.settings.Least)
+	sure := n / (n + f.settings.Least)
+	switch bad := t[0] / n; {
+	case bad < goodBelow:
+		return -sure * (1 - bad/goodBelow)
+	case bad > badAbove:
+		return sure * (bad - badAbove) / (1 - badAbove)
+	}
+	return 0
 }
 
 func (f *filter) look(ctx context.Context, sort, who string) (float64, state.Tally) {
