@@ -43,8 +43,10 @@ type symbol struct {
 	forced Disposition
 	// drop and tarpit are what else an action does to the connection.
 	drop, tarpit, strip, defang bool
-	help                        string
-	reply                       string
+	// ifPermit puts off what would be delivered, as Postfix's action of that name does.
+	ifPermit bool
+	help     string
+	reply    string
 }
 
 // Version names the policy: the same text and the same built-in scores give the same version on any machine.
@@ -274,14 +276,15 @@ func (c *compiler) version(defaults []filters.Symbol) string {
 // act gives the symbol an action in place of the one it had.
 func (s *symbol) act(word string) (err error) {
 	s.forced, s.drop, s.tarpit, s.strip, s.defang = Accept, word == "drop", word == "tarpit", word == "strip", word == "defang"
+	s.ifPermit = word == "defer_if_permit"
 	switch word {
-	case "", "none", "tarpit", "strip", "defang":
+	case "", "none", "tarpit", "strip", "defang", "defer_if_permit":
 	case "drop":
 		s.forced = Defer
 	case "reject", "defer", "quarantine", "tag":
 		s.forced, err = ParseDisposition(word)
 	default:
-		err = fmt.Errorf("%q is not an action; write reject, defer, drop, tarpit, quarantine, strip, defang, tag or none", word)
+		err = fmt.Errorf("%q is not an action; write reject, defer, defer_if_permit, drop, tarpit, quarantine, strip, defang, tag or none", word)
 	}
 	return err
 }

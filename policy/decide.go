@@ -18,7 +18,10 @@ type tally struct {
 	forced   Disposition
 	by       *symbol
 	byName   string
-	tarpit   bool
+	// later is the symbol that puts off what nothing else keeps out, and its name, "" for none.
+	later     symbol
+	laterName string
+	tarpit    bool
 	strip    []string
 	defang   []string
 	failed   Disposition
@@ -34,6 +37,9 @@ type tally struct {
 //  5. an entry of the allow list: accept
 //  6. a symbol whose action is tag; the score can be stricter
 //  7. the score
+//
+// What would be delivered after that, and is not on the allow list, waits if there is a symbol whose action is
+// defer_if_permit.
 func (p *Policy) Decide(f *Facts, rcpt mail.Address) Verdict {
 	s := p.scopeOf(f, rcpt)
 	t := p.tally(f, s)
@@ -48,6 +54,7 @@ func (p *Policy) Decide(f *Facts, rcpt mail.Address) Verdict {
 		e := p.allowing(f, who, &t)
 		allowed = e != nil
 		v.Disposition, why = t.weigh(s, allowed)
+		v.Disposition, why = t.putOff(v.Disposition, why)
 		if why.kind == causeAllow {
 			why.name = e.name
 		}
@@ -99,6 +106,8 @@ func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
 		v.Disposition, why = forced, cause{kind: causeForced, name: name}
 	} else if !rcpt.IsNull() && t.score >= s.early && !p.mayAllow(who) {
 		v.Disposition, why = Reject, cause{kind: causeEarlyScore}
+	} else if !rcpt.IsNull() && !p.mayAllow(who) {
+		v.Disposition, why = t.putOff(v.Disposition, why)
 	}
 	v.conclude(p, f, why, &t, s)
 	return v
@@ -166,6 +175,9 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 			t.failure(p, found)
 		}
 		t.tarpit = t.tarpit || sym.tarpit
+		if sym.ifPermit && t.laterName == "" {
+			t.later, t.laterName = sym, found.Symbol
+		}
 		sym.forced = t.rewrite(found, sym)
 		if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
 			forced := sym
@@ -280,6 +292,16 @@ func (t *tally) weigh(s *scope, allowed bool) (Disposition, cause) {
 		return Tag, cause{kind: causeForced, name: t.byName}
 	}
 	return byScore, cause{kind: causeScore}
+}
+
+// putOff defers what would be delivered though nobody vouches for it. So a message that is refused or held anyway does
+// not have to come twice to be known for what it is.
+func (t *tally) putOff(d Disposition, why cause) (Disposition, cause) {
+	if t.laterName == "" || d > Tag || why.kind == causeAllow {
+		return d, why
+	}
+	t.by, t.byName = &t.later, t.laterName
+	return Defer, cause{kind: causeForced, name: t.laterName}
 }
 
 func (s *scope) byScore(score int64) Disposition {

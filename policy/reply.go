@@ -32,6 +32,9 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 	case causeAllow:
 		return done(d) + ": the allow list names it (" + c.name + "), so the score does not count."
 	case causeForced:
+		if t.by != nil && t.by.ifPermit && d == Defer {
+			return done(d) + ": " + c.name + " puts off what would be delivered" + about(t.by) + "."
+		}
 		return done(d) + ": " + c.name + " always leads to " + d.String() + about(t.by) + "."
 	case causeFailure:
 		name := c.name

@@ -8,8 +8,8 @@ import (
 type Config struct {
 	Thresholds Thresholds         `toml:"thresholds"`
 	Scores     map[string]float64 `toml:"scores"`
-	// Actions forces a disposition where a symbol was seen: reject, defer, drop (4xx and the connection ends), tarpit (each
-	// reply waits), quarantine, strip (the part is taken out), defang (it is made harmless), tag, or none to take a
+	// Actions forces a disposition where a symbol was seen: reject, defer, defer_if_permit (only what would be
+	// delivered), drop (4xx and the connection ends), tarpit (each reply waits), quarantine, strip (the part is taken out), defang (it is made harmless), tag, or none to take a
 	// built-in one away.
 	Actions map[string]string `toml:"actions"`
 	// OnFailure says per filter what happens when it could not do its work; "default" holds for all others.
