@@ -52,11 +52,14 @@ func textReadings(raw []byte, declared string, html bool) []reading {
 	add(byMark(raw))
 	if html {
 		// https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding
-		if _, name, sure := charset.DetermineEncoding(raw[:min(len(raw), 1024)], ""); sure {
+		head := raw[:min(len(raw), 1024)]
+		if _, name, sure := charset.DetermineEncoding(head, ""); sure || bytes.Contains(bytes.ToLower(head), []byte("charset")) {
 			add(name)
 		}
 	}
-	add(byLooks(raw, declared, all[0].text))
+	for _, name := range byLooks(raw, declared, all[0].text) {
+		add(name)
+	}
 	return all
 }
 
@@ -158,25 +161,25 @@ func byMark(raw []byte) string {
 // looked is how many octets tell what charset a text is in.
 const looked = 8 << 10
 
-// byLooks names the charset that octets seem to be in where nothing that is said of them fits.
-func byLooks(raw []byte, declared, text string) string {
+// byLooks names the charsets that octets seem to be in where nothing that is said of them fits.
+func byLooks(raw []byte, declared, text string) []string {
 	whole := raw
 	raw = raw[:min(len(raw), looked)]
 	even, odd := zerosAt(raw, 0), zerosAt(raw, 1)
 	switch n := len(raw); {
 	case odd*5 > n && even*20 < n:
-		return "utf-16le"
+		return []string{"utf-16le"}
 	case even*5 > n && odd*20 < n:
-		return "utf-16be"
+		return []string{"utf-16be"}
 	case bytes.Contains(whole, []byte("\x1B$B")) || bytes.Contains(whole, []byte("\x1B$@")):
-		return "iso-2022-jp" // RFC 1468
+		return []string{"iso-2022-jp"} // RFC 1468
 	case bytes.Contains(whole, []byte("~{")) && bytes.Contains(whole, []byte("~}")):
-		return "hz-gb-2312" // RFC 1843
+		return []string{"hz-gb-2312"} // RFC 1843
 	case hasUTF7(whole):
-		return "utf-7"
+		return []string{"utf-7"}
 	}
 	if declared != "" && declared != "us-ascii" && decoderOf(declared, raw) != nil && strings.Count(text[:min(len(text), looked)], "\uFFFD")*10 < len(raw) {
-		return ""
+		return nil
 	}
 	high := 0
 	for _, c := range raw {
@@ -185,7 +188,7 @@ func byLooks(raw []byte, declared, text string) string {
 		}
 	}
 	if high*4 < len(raw) || utf8.Valid(raw[:len(raw)-min(len(raw), 3)]) {
-		return ""
+		return nil
 	}
 	return manyHigh(raw)
 }
@@ -199,9 +202,9 @@ func zerosAt(raw []byte, from int) (n int) {
 	return n
 }
 
-// manyHigh guesses at octets above 127 that are no Latin text and no UTF-8: an Asian charset without errors in it, else a
+// manyHigh guesses at octets above 127 that are no Latin text and no UTF-8: an Asian charset without errors in it, and a
 // Cyrillic one, which has more small letters than capital ones.
-func manyHigh(raw []byte) string {
+func manyHigh(raw []byte) (names []string) {
 	for _, try := range []struct {
 		name    string
 		e       charsets.Encoding
@@ -228,7 +231,8 @@ func manyHigh(raw []byte) string {
 			}
 		}
 		if wrong <= 1 && right*try.per > wide && inPairs(raw) {
-			return try.name
+			names = append(names, try.name)
+			break
 		}
 	}
 	var koi, windows int
@@ -240,9 +244,9 @@ func manyHigh(raw []byte) string {
 		}
 	}
 	if koi > windows {
-		return "koi8-r"
+		return append(names, "koi8-r")
 	}
-	return "windows-1251"
+	return append(names, "windows-1251")
 }
 
 // inPairs says that runs of octets above 127 come in even lengths, as two for a letter do, mostly.

@@ -63,6 +63,7 @@ type reader struct {
 	styles                    styleSheet
 	anchor                    int  // the open link in Refs and 1, 0 for none
 	split                     bool // something was hidden, so unstyled differs from visible
+	words                     bool // hidden has text on its last line
 	inComment                 bool
 	inside                    string // the element whose text is no text: script, style
 	attrs                     []attribute
@@ -130,6 +131,7 @@ func (r *reader) write(text []byte, hidden bool) {
 			r.unstyled.WriteString(r.visible.String())
 		}
 		r.hidden.Write(text)
+		r.words = true
 	} else {
 		r.visible.Write(text)
 	}
@@ -153,14 +155,18 @@ func blank(text []byte) bool {
 	return true
 }
 
-// line begins a new line in every text.
+// line begins a new line in every text, in the hidden one not twice.
 func (r *reader) line() {
-	r.visible.WriteByte('\n')
-	if r.split {
-		r.unstyled.WriteByte('\n')
-		if r.look().hides() || r.inComment {
-			r.hidden.WriteByte('\n')
-		}
+	if !r.inComment {
+		r.visible.WriteByte('\n')
+	}
+	if !r.split {
+		return
+	}
+	r.unstyled.WriteByte('\n')
+	if r.words {
+		r.hidden.WriteByte('\n')
+		r.words = false
 	}
 }
 

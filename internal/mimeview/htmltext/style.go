@@ -158,7 +158,7 @@ func unescape(text string) string {
 
 // of is the look of an element within one that looks like outer.
 func (s styleSheet) of(outer look, name string, attrs []attribute) look {
-	if len(s) == 0 && len(attrs) == 0 && name != "a" {
+	if len(s) == 0 && len(attrs) == 0 && name != "a" && name != "template" {
 		return outer
 	}
 	d := drawing{look: outer}

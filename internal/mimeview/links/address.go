@@ -107,8 +107,9 @@ func refang(text string) string {
 	return head + tail
 }
 
-// looksLikeHost holds for www.something, and for a name below a public suffix with a path behind it.
-func looksLikeHost(text string) bool {
+// looksLikeHost holds for www.something, and for a name below a public suffix with a path behind it or, if it is sure to
+// be meant, without one.
+func looksLikeHost(text string, sure bool) bool {
 	end := strings.IndexAny(text, "/?#:")
 	if end < 0 {
 		end = len(text)
@@ -117,5 +118,5 @@ func looksLikeHost(text string) bool {
 	if len(host) > 253 || len(host) < 4 || !strings.Contains(host, ".") || !isASCII(host) || !plainName(strings.TrimSuffix(host, ".")) {
 		return false
 	}
-	return len(host) > 4 && strings.EqualFold(host[:4], "www.") || (end < len(text) && text[end] != ':' || strings.Count(host, ".") > 1) && hasKnownSuffix(host)
+	return len(host) > 4 && strings.EqualFold(host[:4], "www.") || (sure || end < len(text) && text[end] != ':' || strings.Count(host, ".") > 1) && hasKnownSuffix(host)
 }

@@ -163,7 +163,7 @@ func bare(text string) bool {
 		return false
 	}
 	plain := refang(host)
-	plain = strings.NewReplacer("。", ".", "．", ".", "｡", ".").Replace(plain)
+	plain = plainDots(plain)
 	odd := plain != host
 	if colon := strings.LastIndexByte(plain, ':'); colon > 0 && digits(plain[colon+1:]) && colon+1 < len(plain) {
 		plain = plain[:colon]

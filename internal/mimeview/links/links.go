@@ -118,7 +118,7 @@ func Parse(raw, base string) (Link, bool) {
 			l.Scheme = s
 		}
 		rest = strings.TrimLeft(text, `/\`)
-	case looksLikeHost(text):
+	case looksLikeHost(plainDots(text), l.Has(Defanged)):
 		l.Scheme, rest = "http", text
 		l.flag(NoScheme)
 	case base != "":
@@ -375,13 +375,26 @@ func (l *Link) dots(host string) string {
 	if isASCII(host) {
 		return host
 	}
+	if plain := plainDots(host); plain != host {
+		host = plain
+		l.flag(UnicodeDot)
+	}
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '。' || r == '．' || r == '｡' || r == '․' || r == '﹒':
-			l.flag(UnicodeDot)
-			return '.'
-		case confusable.Invisible(r) || r == '\u00A0':
+		if confusable.Invisible(r) || r == '\u00A0' {
 			return -1
+		}
+		return r
+	}, host)
+}
+
+func plainDots(host string) string {
+	if isASCII(host) {
+		return host
+	}
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '。', '．', '｡', '․', '﹒':
+			return '.'
 		}
 		return r
 	}, host)

@@ -45,7 +45,7 @@ func Mark(l *Link) {
 
 // carried gives the address within an address, and whether that is by the rules of a known service.
 func carried(l *Link) (target string, service bool) {
-	if l.Query == "" && len(l.Path) < 8 && l.Fragment == "" {
+	if l.Query == "" && len(l.Path) < 8 && l.Fragment == "" && !strings.HasSuffix(l.Host, ".translate.goog") {
 		return "", false
 	}
 	if t := byService(l); t != "" {
@@ -188,7 +188,7 @@ func (l *Link) param(names ...string) string {
 			if t := webAddress(value); t != "" {
 				return t
 			}
-			if plain := unescape(value); looksLikeHost(plain) || strings.HasPrefix(plain, "a1") {
+			if plain := unescape(value); looksLikeHost(plain, false) || strings.HasPrefix(plain, "a1") {
 				return plain
 			}
 		}
