@@ -109,6 +109,10 @@ type View struct {
 	urls    []string
 	limits  []string
 
+	qrOnce   sync.Once
+	qrLinks  []Link
+	qrUnread int
+
 	kinds       map[string]int
 	ambiguities []Ambiguity
 	walker      *walker
