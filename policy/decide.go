@@ -15,17 +15,17 @@ type tally struct {
 	weights []int64 // of reasons, in thousandths
 	score   int64
 	// forced is the strictest forced disposition and by its symbol; failed the same for filters that failed.
-	forced   Disposition
-	by       *symbol
-	byName   string
+	forced Disposition
+	by     *symbol
+	byName string
 	// later is the symbol that puts off what nothing else keeps out, and its name, "" for none.
 	later     symbol
 	laterName string
 	tarpit    bool
-	strip    []string
-	defang   []string
-	failed   Disposition
-	failedBy string
+	strip     []string
+	defang    []string
+	failed    Disposition
+	failedBy  string
 }
 
 // Decide gives the verdict on a message for one recipient. What comes first here wins:
