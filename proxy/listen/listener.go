@@ -33,6 +33,8 @@ const (
 	TooManyFromNetwork Reason = "too many connections from this network"
 	Banned             Reason = "banned"
 	Stopping           Reason = "shutting down"
+	NoProxyHeader      Reason = "no valid PROXY header"
+	NoHandshake        Reason = "TLS handshake failed"
 )
 
 // Options say how a listener works. Zero values mean the defaults.
@@ -63,7 +65,8 @@ type Options struct {
 	// Serve has the connection until it returns. The context ends when the connection must.
 	Serve func(ctx context.Context, c *Conn)
 	// Refuse makes the record of a refused connection and gives the line to say, line end included; "" for none. It is
-	// called from the accept loop and must be quick.
+	// called from the accept loop, among others, and must be quick. Who sent no valid PROXY header, or came to no TLS, is not
+	// told the line.
 	Refuse func(c *Conn, why Reason) string
 	Log    *slog.Logger
 }
@@ -198,6 +201,7 @@ func (l *Listener) serve(c *Conn) {
 			// PROXY protocol section 2: the receiver must not guess; without a valid header the connection ends.
 			l.badHeader.Add(1)
 			l.Log.Warn("no valid PROXY header, connection closed", "door", l.Name, "peer", c.Peer, "error", err)
+			_ = l.Refuse(c, NoProxyHeader) // for the record: who speaks another protocol is told nothing
 			return
 		}
 		if client.IsValid() {
@@ -214,6 +218,7 @@ func (l *Listener) serve(c *Conn) {
 		if err := t.HandshakeContext(l.ctx); err != nil {
 			l.badHandshake.Add(1)
 			l.Log.Info("TLS handshake failed", "door", l.Name, "client", c.Client, "error", err)
+			_ = l.Refuse(c, NoHandshake) // for the record
 			return
 		}
 		c.use(t)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -141,7 +142,13 @@ func TestAPlaceIsFreeAgain(t *testing.T) {
 const v2 = "\r\n\r\n\x00\r\nQUIT\n"
 
 func TestProxyProtocol(t *testing.T) {
-	l := start(t, Options{ProxyProtocol: true, Trusted: loopback, Timeout: 200 * time.Millisecond})
+	var refused atomic.Int64
+	l := start(t, Options{ProxyProtocol: true, Trusted: loopback, Timeout: 200 * time.Millisecond, Refuse: func(_ *Conn, why Reason) string {
+		if why == NoProxyHeader {
+			refused.Add(1)
+		}
+		return "told\r\n"
+	}})
 	for _, c := range []struct{ name, send, want string }{
 		{"v1", "PROXY TCP4 192.0.2.1 10.0.0.1 1234 25\r\n", "hello 192.0.2.1:1234"},
 		{"v1 with a command behind it", "PROXY TCP6 2001:db8::1 ::1 1234 25\r\nEHLO x\r\n", "hello [2001:db8::1]:1234"},
@@ -167,7 +174,11 @@ func TestProxyProtocol(t *testing.T) {
 		{"v2 cut", v2 + "\x21\x11\x00\x0c\xc0", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			before := refused.Load()
 			got, _ := talk(t, l, c.send)
+			if records := refused.Load() - before; (records == 1) != (c.want == "") {
+				t.Errorf("%d records of a refusal", records)
+			}
 			if front, ok := strings.CutSuffix(c.want, "*"); ok && strings.HasPrefix(got, front) {
 				return
 			}
