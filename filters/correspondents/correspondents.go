@@ -28,7 +28,8 @@ type Settings struct {
 	Strangers int             `toml:"strangers"`
 	Usual     float64         `toml:"usual"`
 	Freeze    config.Duration `toml:"freeze"`
-	// Exempt are users, by login or sender address, that are never stopped: those who send newsletters.
+	// Exempt are users that are never stopped: those who send newsletters. They are named by login; where a server of ours
+	// sends for them without one, by sender address.
 	Exempt []string `toml:"exempt"`
 }
 
