@@ -81,3 +81,19 @@ func TestWhoGuessesPasswordsIsKeptOut(t *testing.T) {
 		t.Error(said)
 	}
 }
+
+// One old password on the mail server must not stop the mail of all its users; a stranger who tries as often is told
+// that the door is full.
+func TestOurOwnServersAreLetInWhateverTheyGuess(t *testing.T) {
+	g := newGate(t)
+	for address, want := range map[string]int{"127.0.0.99": 220, "127.0.0.7": 421} {
+		var tries sync.WaitGroup
+		for i := range 20 {
+			tries.Go(func() { g.tryLogin(address, fmt.Sprint("user", i, "@ours.test"), "wrong") })
+		}
+		tries.Wait()
+		c := g.from(address, "staff")
+		c.say("", want)
+		c.conn.Close()
+	}
+}

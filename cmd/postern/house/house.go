@@ -354,7 +354,7 @@ func (h *House) openDoor(d config.Door) (*door, error) {
 	l, err := listen.New(listen.Options{
 		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: prefixes(d.ProxyNetworks),
 		MaxConnections: limit, MaxPerNetwork: h.cfg.SMTP.MaxPerNetwork, V4Bits: 24, V6Bits: 64, Log: h.out.Log,
-		Reserve: h.cfg.SMTP.Reserve, Known: h.known, Banned: h.bans.Banned,
+		Reserve: h.cfg.SMTP.Reserve, Known: h.known, Banned: h.banned,
 		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c, peer(c)) },
 		Refuse: func(c *listen.Conn, why listen.Reason) string {
 			return server.Refusal(context.Background(), peer(c), string(why))

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,5 +197,18 @@ func (h *House) openControl() error {
 	return nil
 }
 
-// known says whether a client's mail was good before.
-func (h *House) known(client netip.Addr) bool { return reputation.Known(h.out.State, client) }
+// known says whether a client is let in when connections are scarce: our own servers, and whose mail was good before.
+func (h *House) known(client netip.Addr) bool {
+	return h.trusted(client) || reputation.Known(h.out.State, client)
+}
+
+// banned says whether a client may not even connect. Our own servers may: behind one address all users' mail may come,
+// and one program there with an old password must not stop it. Its guesses are not looked at all the same.
+func (h *House) banned(client netip.Addr) bool {
+	return !h.trusted(client) && h.bans.Banned(client)
+}
+
+func (h *House) trusted(client netip.Addr) bool {
+	client = client.Unmap()
+	return slices.ContainsFunc(h.cfg.TrustedNetworks, func(n config.Network) bool { return n.Contains(client) })
+}
