@@ -12,7 +12,7 @@ import (
 // maxLogins is how many failed logins end a connection.
 const maxLogins = 3
 
-// failedLoginDelay is the wait before a failed login is answered, the same whatever failed.
+// failedLoginDelay is how long it takes until a failed login is answered, the same whatever failed.
 const failedLoginDelay = 2 * time.Second
 
 // auth is AUTH: RFC 4954, with PLAIN (RFC 4616) and LOGIN. The password goes to Login and nowhere else.
@@ -55,6 +55,8 @@ func (c *session) auth(args string) {
 func (c *session) login(user, password string) {
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 	defer cancel()
+	answer := time.NewTimer(failedLoginDelay) // from here on: who is not admitted must not be told by a quicker answer
+	defer answer.Stop()
 	guard, client := c.opt.Guard, c.mail.Client
 	ok, err := false, error(nil)
 	admitted := guard == nil || guard.Admit(ctx, client, user)
@@ -79,7 +81,7 @@ func (c *session) login(user, password string) {
 	default:
 		c.visit.Observe(mail.Finding{Symbol: "AUTH_FAILED", Evidence: printable([]byte(user))})
 		select {
-		case <-time.After(failedLoginDelay):
+		case <-answer.C:
 		case <-c.ctx.Done():
 		}
 		c.fail(replyAuthFailed())
