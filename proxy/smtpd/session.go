@@ -34,7 +34,8 @@ type session struct {
 	raw    net.Conn // the TCP connection
 	conn   net.Conn // raw, or TLS over it
 	in     *reader
-	out    []byte // replies that wait to be sent in one write
+	out    []byte    // replies that wait to be sent in one write
+	oldest time.Time // since when the first of them does
 	mail   *mail.Session
 	visit  *proxy.Visit
 
@@ -269,14 +270,21 @@ func (c *session) reply(r mail.Reply) {
 	if c.exchange != nil {
 		id = c.exchange.ID()
 	}
+	if len(c.out) == 0 {
+		c.oldest = time.Now()
+	}
 	c.out = r.WithID(id).AppendWire(c.out)
 	if r.Code == 421 && c.clientEnds == "" { // RFC 5321 section 3.8: it says that the connection ends
 		c.clientEnds = "dropped: " + r.Text
 	}
-	if len(c.out) > 32<<10 {
+	if len(c.out) > 32<<10 || time.Since(c.oldest) > maxHeldBack {
 		c.flush()
 	}
 }
+
+// maxHeldBack is how long a reply may wait for those behind it. Where the next hop is slow to answer for a recipient, a
+// client that pipelined hundreds must not think that nobody answers: RFC 5321 section 4.5.3.2.3 lets it wait 5 minutes.
+const maxHeldBack = 2 * time.Second
 
 // fail replies and counts an error of the client.
 func (c *session) fail(r mail.Reply) {
@@ -311,16 +319,27 @@ func (c *session) flush() bool {
 	return c.clientEnds == ""
 }
 
-// tarpit lets a client wait that policy wants to wait.
+// tarpit lets a client wait that policy wants to wait: not while connections are scarce, as he holds one, nor when the
+// door closes.
 func (c *session) tarpit() {
-	if c.opt.Tarpit <= 0 || c.visit == nil || !c.visit.Tarpit() || c.hurried.Load() {
+	if c.opt.Tarpit <= 0 || c.visit == nil || !c.visit.Tarpit() {
 		return
 	}
-	select {
-	case <-time.After(c.opt.Tarpit):
-	case <-c.ctx.Done():
+	for end := time.Now().Add(c.opt.Tarpit); !c.hurried.Load() && (c.opt.Pressed == nil || !c.opt.Pressed()); {
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		select {
+		case <-time.After(min(left, tarpitLook)):
+		case <-c.ctx.Done():
+			return
+		}
 	}
 }
+
+// tarpitLook is how often a client's wait is looked after.
+const tarpitLook = 500 * time.Millisecond
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.
 func (c *session) onlyAfterReply(evidence string) bool {
