@@ -27,7 +27,10 @@ func (x *Exchange) strip(b *batch) (fields []byte, err error) {
 			return []byte(header), nil
 		case p.Header < body || p.Start < p.Header || p.End < p.Start || p.End > size:
 			return nil, errNoPart
-		case p.Header < end: // inside a part that is gone already
+		case p.Header < end: // inside a part that is gone already, or reaching out of it: then that goes as well
+			if p.End > end {
+				b.copy.Omit[len(b.copy.Omit)-1].To, end = p.End, p.End
+			}
 			continue
 		}
 		header, text := x.instead(p, b.heldID)

@@ -37,3 +37,28 @@ func TestAPartIsTakenOutOfAMultipart(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// Two filters may see two ends of a part: what either wants out is out.
+func TestOverlappingPartsAreBothTakenOut(t *testing.T) {
+	raw := strings.ReplaceAll("From: a@b.example\nContent-Type: multipart/mixed; boundary=X\n\n--X\nContent-Type: a/b\n\nMZ first\nPK second\n--X--\n", "\n", "\r\n")
+	at := func(text string) int64 { return int64(strings.Index(raw, text)) }
+	span := func(header, end int64) filters.PartSpan {
+		return filters.PartSpan{Header: header, Start: at("MZ"), End: end}
+	}
+	for name, spans := range map[string][]filters.PartSpan{
+		"same beginning": {span(at("Content-Type: a/b"), at("PK")), span(at("Content-Type: a/b"), at("\r\n--X--"))},
+		"later one":      {span(at("Content-Type: a/b"), at("PK")), {Header: at("first"), Start: at("first"), End: at("\r\n--X--")}},
+	} {
+		x := &Exchange{g: &Gateway{Hostname: "gw.test"}, tx: &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte(raw)), Findings: []mail.Finding{
+			{Symbol: "EXE", Value: filters.Located{Spans: spans}},
+		}}}
+		b := &batch{heldID: "ID1.1-1", verdict: policy.Verdict{Strip: []string{"EXE"}}, copy: mail.Copy{Message: x.tx.Message}}
+		if _, err := x.strip(b); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(b.copy.Open())
+		if err != nil || strings.Contains(string(got), "MZ") || strings.Contains(string(got), "PK") || !strings.HasSuffix(string(got), "\r\n--X--\r\n") {
+			t.Errorf("%s: %v, %s", name, err, got)
+		}
+	}
+}
