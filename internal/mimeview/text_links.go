@@ -26,17 +26,16 @@ type linkList struct {
 	view       *View
 	all        []Link
 	seen       map[seenLink]bool
-	raws       map[string]bool
 	urls       []string
 	listed     map[string]bool
-	recipients []string
+	recipients []recipient
 	full       bool
 }
 
 type seenLink struct{ raw, base, text string }
 
 func newLinks(v *View) *linkList {
-	l := &linkList{view: v, seen: map[seenLink]bool{}, raws: map[string]bool{}, listed: map[string]bool{}}
+	l := &linkList{view: v, seen: map[seenLink]bool{}, listed: map[string]bool{}}
 	for _, name := range []string{"To", "Cc", "Delivered-To"} {
 		for _, field := range v.message.Header().All(name) {
 			if len(field.Raw) > 4096 || len(l.recipients) >= maxRecipients {
@@ -48,7 +47,7 @@ func newLinks(v *View) *linkList {
 			}
 			for _, b := range boxes {
 				if b.Address.Local != "" && b.Address.Domain != "" && len(l.recipients) < maxRecipients {
-					l.recipients = append(l.recipients, strings.ToLower(b.Address.Local+"@"+b.Address.Domain))
+					l.recipients = append(l.recipients, newRecipient(strings.ToLower(b.Address.Local+"@"+b.Address.Domain)))
 				}
 			}
 		}
@@ -70,13 +69,13 @@ func (l *linkList) add(raw string, w where) bool {
 	if l.seen[key] {
 		return true
 	}
-	if l.full || !l.raws[raw] && len(l.raws) >= maxURLs || len(l.seen) >= maxLinks {
+	if l.full || len(l.seen) >= maxURLs || len(l.all) >= maxLinks {
 		l.full = true
 		l.view.limit(LimitURLs)
 		return false
 	}
 	link, ok := links.Parse(raw, w.base)
-	l.seen[key], l.raws[raw] = true, true
+	l.seen[key] = true
 	if !ok {
 		return true
 	}
@@ -134,23 +133,36 @@ func (l *linkList) judge(link *Link) {
 	if shown := links.Shown(link.Text); shown != "" && link.Domain != shown && link.Host != "" && link.Scheme != "mailto" {
 		link.Flag(links.Mismatch)
 	}
-	if link.Scheme == "mailto" || len(l.recipients) == 0 || link.Query == "" && link.Fragment == "" && len(link.Path) < 4 {
+	if link.Scheme == "mailto" || len(l.recipients) == 0 {
 		return
 	}
-	behind := strings.ToLower(link.Path + "?" + link.Query + "#" + link.Fragment)
-	for _, r := range l.recipients {
-		if strings.Contains(behind, r) || strings.Contains(behind, strings.Replace(r, "@", "%40", 1)) || inBase64Of(link, r) {
-			link.Flag(links.CarriesAddress)
-			return
+	for _, behind := range []string{link.Path, link.Query, link.Fragment} {
+		lower := strings.ToLower(behind)
+		for _, r := range l.recipients {
+			if lower != "" && (strings.Contains(lower, r.plain) || strings.Contains(lower, r.escaped) || strings.Contains(behind, r.coded)) {
+				link.Flag(links.CarriesAddress)
+				return
+			}
 		}
 	}
 }
 
-// inBase64Of looks for an address in base64; the last letter depends on what follows and is left out.
-func inBase64Of(link *Link, address string) bool {
+// recipient is an address as it may stand in a link: in base64 the last letter depends on what follows and is left out.
+type recipient struct{ plain, escaped, coded string }
+
+func newRecipient(address string) recipient {
 	coded := stdbase64.RawStdEncoding.EncodeToString([]byte(address))
-	coded = coded[:len(coded)-1]
-	return strings.Contains(link.Query, coded) || strings.Contains(link.Fragment, coded) || strings.Contains(link.Path, coded)
+	return recipient{address, strings.Replace(address, "@", "%40", 1), coded[:len(coded)-1]}
+}
+
+// collapse makes each run of white space one space.
+func collapse(text string) string {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] >= 0x80 || text[i] == ' ' && (i == 0 || i+1 == len(text) || text[i+1] == ' ') {
+			return strings.Join(strings.Fields(text), " ")
+		}
+	}
+	return text
 }
 
 // text finds the links in plain text.
@@ -195,7 +207,7 @@ func (l *linkList) page(page *htmltext.Page, part int) {
 		l.view.limit(LimitURLs)
 	}
 	for _, ref := range page.Refs {
-		w := where{place: ref.Where, text: strings.Join(strings.Fields(ref.Text), " "), base: base, part: part}
+		w := where{place: ref.Where, text: collapse(ref.Text), base: base, part: part}
 		if ref.Hidden && ref.Where != "html script" {
 			w.flags = []string{links.HiddenLink}
 		}

@@ -40,8 +40,9 @@ func Fold(text string) string {
 				continue
 			}
 		default:
-			marks, accents = 0, unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Common)
-			r = Letter(r)
+			plain := Letter(r)
+			marks, accents = 0, plain < utf8.RuneSelf || unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Common)
+			r = plain
 		}
 		wide = wide || r >= utf8.RuneSelf
 		b.WriteRune(r)

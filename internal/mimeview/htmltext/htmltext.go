@@ -39,6 +39,7 @@ const (
 	maxText   = 256
 	maxDepth  = 1000 // elements within each other whose styles are known
 	maxAttrs  = 200
+	maxKnown  = 200
 	maxSearch = 64 // open elements that an end tag is compared with
 	maxURL    = 4096
 )
@@ -67,6 +68,7 @@ type reader struct {
 	inComment                 bool
 	inside                    string // the element whose text is no text: script, style
 	attrs                     []attribute
+	known                     map[string]string // values of attributes that come again and again
 }
 
 // attribute is one of a start tag; only those that matter are kept.
@@ -178,7 +180,7 @@ func (r *reader) start(z *html.Tokenizer) {
 		var key, value []byte
 		key, value, more = z.TagAttr()
 		if k := wanted(key); k != "" {
-			r.attrs = append(r.attrs, attribute{k, string(value)})
+			r.attrs = append(r.attrs, attribute{k, r.value(k, value)})
 		}
 	}
 	r.closeImplied(name)
@@ -197,6 +199,25 @@ func (r *reader) start(z *html.Tokenizer) {
 	if !isVoid(name) && name != "script" && name != "style" && name != "title" && len(r.open) < maxDepth {
 		r.open = append(r.open, element{name, look})
 	}
+}
+
+// value is an attribute's value; those of styles, which repeat, are made once.
+func (r *reader) value(key string, value []byte) string {
+	switch key {
+	case "href", "src":
+		return string(value)
+	}
+	if text, ok := r.known[string(value)]; ok {
+		return text
+	}
+	text := string(value)
+	if len(r.known) < maxKnown && len(text) < 1000 {
+		if r.known == nil {
+			r.known = map[string]string{}
+		}
+		r.known[text] = text
+	}
+	return text
 }
 
 // closeImplied ends the elements that a new one ends without an end tag.

@@ -29,6 +29,9 @@ func (l look) hides() bool {
 // name. Other selectors, and rules for some screens only (@media), are left out: what is hidden by them counts as shown.
 type styleSheet map[string]string
 
+// marked is the key that is there if a declaration of the sheet is marked as important.
+const marked = "!"
+
 // Bounds of a sheet.
 const (
 	maxSheet   = 128 << 10
@@ -53,6 +56,9 @@ func (s styleSheet) add(text string) {
 		}
 		block, after, _ := strings.Cut(rest, "}")
 		text = after
+		if strings.IndexByte(block, '!') >= 0 {
+			s[marked] = marked
+		}
 		if !concerns(block) {
 			continue
 		}
@@ -189,10 +195,7 @@ func (s styleSheet) of(outer look, name string, attrs []attribute) look {
 	if name == "template" {
 		d.gone = true
 	}
-	important := strings.IndexByte(style, '!') >= 0
-	if len(s) > 0 {
-		important = true
-	}
+	important := strings.IndexByte(style, '!') >= 0 || s[marked] != ""
 	for pass := range 2 {
 		if pass == 1 && !important {
 			break

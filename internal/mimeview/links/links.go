@@ -188,6 +188,7 @@ func (l *Link) slashes(rest string) (string, bool) {
 // other reads an address of a scheme without a host as browsers know it.
 func (l Link) other(scheme, rest string) (Link, bool) {
 	l.Scheme = scheme
+	rest = strings.ToValidUTF8(rest, "\uFFFD")
 	l.URL = scheme + ":" + rest
 	switch scheme {
 	case "cid", "mid", "about":
@@ -365,9 +366,19 @@ func (l *Link) host(host string) {
 		return
 	}
 	l.Host = l.labels(host)
-	if org, err := publicsuffix.EffectiveTLDPlusOne(l.Host); err == nil {
-		l.Domain = org
+	l.Domain = registered(l.Host)
+}
+
+// registered is the label before the public suffix, and the suffix (https://publicsuffix.org/); "" if there is none.
+func registered(host string) string {
+	if strings.HasPrefix(host, ".") || strings.Contains(host, "..") {
+		return ""
 	}
+	suffix, _ := publicsuffix.PublicSuffix(host)
+	if len(suffix) >= len(host) {
+		return ""
+	}
+	return host[1+strings.LastIndexByte(host[:len(host)-len(suffix)-1], '.'):]
 }
 
 // dots makes the dots of other scripts plain (RFC 3490 section 3.1) and takes out what shows nothing.

@@ -129,7 +129,10 @@ func fromBase64(text string) string {
 // byService knows how the redirectors of large services carry their target.
 func byService(l *Link) string {
 	host, path := strings.TrimPrefix(l.Host, "www."), l.Path
-	is := func(name string) bool { return host == name || strings.HasSuffix(host, "."+name) }
+	is := func(name string) bool {
+		before, ok := strings.CutSuffix(host, name)
+		return ok && (before == "" || strings.HasSuffix(before, "."))
+	}
 	google := strings.HasPrefix(host, "google.") || strings.Contains(host, ".google.")
 	switch {
 	case google && strings.HasPrefix(path, "/url"):
