@@ -8,14 +8,13 @@ import (
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
 	"golang.org/x/text/unicode/norm"
+
+	looks "postern/internal/mimeview/confusable"
 )
 
-// confusables are letters that look like ASCII ones in common fonts, each followed by what it looks like: the part of
-// UTS 39 that matters for names written in Latin, Cyrillic and Greek letters, Armenian and a few Latin extensions.
-// NFKD has taken care of full-width, mathematical and accented letters before. Digits and "i" are here because capital I,
-// l, 1 and | can't be told apart, nor O and 0.
-const confusables = "аa ɑa αa бb ЬЬ ьb вb βb сc ϲc ԁd ɗd еe ҽe єe εe ƒf ғf ɡg ցg һh հh нh іl ιl ıl їl іl ӏl ǀl ɩl ‖l 1l il |l јj ϳj кk κk ʟl мm ոn пn ηn оo οo օo σo ᴏo 0o " +
-	"рp ρp ԛq գq гr ѕs ꜱs тt τt υu ս u ʋu цu νv ѵv ѡw ԝw ωw шw хx χx уy γy үy зz ᴢz øo łl đd ħh ŧt ßb 5s 8b 3e 9g 6b 2z"
+// alike are the ASCII characters that can't be told apart in names: capital I, l and 1, O and 0, and the digits that stand
+// for letters, each followed by what it is read as. Letters of other scripts are the business of package confusable.
+const alike = "1l il |l 0o 5s 8b 3e 9g 6b 2z"
 
 // clusters are pairs of letters that look like one.
 const clusters = "rn=m vv=w cl=d nn=m"
@@ -28,7 +27,7 @@ type lookalikes struct {
 
 func newLookalikes() *lookalikes {
 	l := &lookalikes{table: map[rune]rune{}}
-	for pair := range strings.FieldsSeq(confusables) {
+	for pair := range strings.FieldsSeq(alike) {
 		if r := []rune(pair); len(r) == 2 {
 			l.table[r[0]] = r[1]
 		}
@@ -47,10 +46,10 @@ func newLookalikes() *lookalikes {
 func (l *lookalikes) skeleton(text string) string {
 	var b strings.Builder
 	for _, r := range norm.NFKD.String(strings.ToLower(text)) {
-		if unicode.Is(unicode.Mn, r) || isInvisible(r) {
+		if unicode.Is(unicode.Mn, r) || looks.Invisible(r) {
 			continue
 		}
-		r = unicode.ToLower(r)
+		r = looks.Letter(unicode.ToLower(r))
 		if to, ok := l.table[r]; ok {
 			r = to
 		}
