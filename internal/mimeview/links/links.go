@@ -423,9 +423,11 @@ func (l *Link) labels(host string) string {
 	name, err := idna.Lookup.ToASCII(host)
 	if err != nil {
 		if name, err = idna.Punycode.ToASCII(host); err != nil {
-			name = strings.ToValidUTF8(host, "\uFFFD")
-			l.flag(BadHost)
+			name = host
 		}
+	}
+	if name = strings.ToLower(strings.ToValidUTF8(name, "\uFFFD")); !plainName(name) {
+		l.flag(BadHost)
 	}
 	shown, err := idna.Punycode.ToUnicode(name)
 	if err != nil {
@@ -439,7 +441,7 @@ func (l *Link) labels(host string) string {
 			l.flag(Confusable)
 		}
 	}
-	return strings.ToLower(name)
+	return name
 }
 
 // plainName holds for what RFC 1123 section 2.1 allows, and underscores.

@@ -71,13 +71,24 @@ func carried(l *Link) (target string, service bool) {
 
 // inPath finds an address that stands behind a slash.
 func inPath(path string) string {
-	lower := strings.ToLower(path)
+	lower := lowerASCII(path)
 	for _, scheme := range []string{"/http:/", "/https:/", "/http%3a", "/https%3a"} {
 		if i := strings.Index(lower, scheme); i >= 0 {
 			return unescape(path[i+1:])
 		}
 	}
 	return ""
+}
+
+// lowerASCII leaves all other octets as they are, so that offsets hold.
+func lowerASCII(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
 }
 
 // webAddress gives a value that is an address of the web: as it is, escaped up to three times, or in base64.
