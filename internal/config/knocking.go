@@ -86,6 +86,8 @@ func (k *checker) knocking() {
 		k.bad("state.cluster", "a cluster has no Sentinels; take away master or cluster")
 	case s.Database != 0 && (s.Cluster || len(s.Redis) > 1 && s.Master == ""):
 		k.bad("state.database", "a cluster has only database 0; take the key away")
+	case s.CAFile != "" && !s.TLS: // or the password crosses the net in the clear, and nobody notices
+		k.bad("state.ca_file", "has no effect without TLS; set tls = true")
 	}
 	k.readable("state.password_file", s.PasswordFile)
 	k.readable("state.sentinel_password_file", s.SentinelPasswordFile)

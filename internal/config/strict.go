@@ -52,6 +52,9 @@ func valueProblem(file string, err error) Problem {
 	if what, into, ok := strings.Cut(text, " into "); ok && strings.HasPrefix(what, "cannot ") {
 		words, kinds := strings.Fields(what), strings.Fields(into)
 		p.Text = "is a " + words[len(words)-1]
+		if strings.HasPrefix(words[len(words)-1], "i") || strings.HasPrefix(words[len(words)-1], "a") { // integer, array
+			p.Text = "is an " + words[len(words)-1]
+		}
 		p.Remedy = "it must be " + kindInWords(kinds[len(kinds)-1])
 	}
 	return p
