@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,6 +196,9 @@ func (h *House) Reload(cfg *config.Config) error {
 	}
 	h.judge.Store(j)
 	h.Gateway.Use(h.setup(cfg, j))
+	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
+		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
+	}
 	return nil
 }
 
