@@ -102,8 +102,15 @@ func (b *Bans) scopes(client netip.Addr, user string) (pair, address, network sc
 	return scope{who + " " + login(user), b.Pair}, scope{who, b.Client}, scope{many.String(), b.Network}
 }
 
+// maxUser is how much of a user's name is remembered, in octets: that of an address (RFC 5321 section 4.5.3.1). A login
+// may have kilobytes, and would stand in memory, in the log and in the list of bans.
+const maxUser = 254
+
 // login is the form in which a user's name is remembered.
-func login(user string) string { return strings.ToLower(strings.TrimSpace(user)) }
+func login(user string) string {
+	user = strings.ToLower(strings.TrimSpace(user))
+	return strings.TrimSpace(strings.ToValidUTF8(user[:min(len(user), maxUser)], "?"))
+}
 
 // Banned says whether a client may not even connect: it guessed, and nobody has ever logged in from it.
 func (b *Bans) Banned(client netip.Addr) bool {
@@ -234,7 +241,7 @@ var ErrNotBanned = errors.New("not banned")
 
 // Lift ends a ban and forgets what led to it.
 func (b *Bans) Lift(ctx context.Context, who string) error {
-	s := scope{who: login(who)}
+	s := scope{who: strings.ToLower(strings.TrimSpace(who))}
 	if _, ok := b.ban(ctx, s); !ok {
 		return ErrNotBanned
 	}

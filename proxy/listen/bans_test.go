@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,4 +129,20 @@ func TestANameBansNobodyElse(t *testing.T) {
 	if b.Banned(netip.MustParseAddr("198.51.100.1")) {
 		t.Error("a third party is banned")
 	}
+}
+
+// AUTH takes kilobytes; what is kept and shown of them is bounded, and can be lifted as it is shown.
+func TestANameOfKilobytes(t *testing.T) {
+	b, _ := newTestBans(t)
+	name := strings.Repeat("\xff\x00 Ü", 2000)
+	guess(b, "203.0.113.5", name, 5)
+	admits(t, b, "203.0.113.5", name, false)
+	list := b.List(t.Context(), 10)
+	if len(list) != 1 || len(list[0].Who) > 1000 {
+		t.Fatalf("%d bans: %v", len(list), list)
+	}
+	if err := b.Lift(t.Context(), list[0].Who); err != nil {
+		t.Error(err)
+	}
+	admits(t, b, "203.0.113.5", name, true)
 }
