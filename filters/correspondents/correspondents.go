@@ -119,6 +119,9 @@ type share float64
 // Weight implements policy.Weighted.
 func (s share) Weight() float64 { return float64(s) }
 
+// mostRecipients bounds how many recipients are asked about, the first ones: each may be a question to Redis.
+const mostRecipients = 100
+
 // known looks for the author, else the envelope's sender, among those whom the recipients wrote to.
 func (f *filter) known(ctx context.Context, tx *mail.Transaction) []filters.Finding {
 	unproven := ""
@@ -127,7 +130,8 @@ func (f *filter) known(ctx context.Context, tx *mail.Transaction) []filters.Find
 			continue
 		}
 		n := 0
-		for _, r := range tx.Recipients {
+		asked := tx.Recipients[:min(len(tx.Recipients), mostRecipients)]
+		for _, r := range asked {
 			if filters.Corresponds(ctx, f.env.State, r.Address, sender) {
 				n++
 			}
@@ -137,7 +141,7 @@ func (f *filter) known(ctx context.Context, tx *mail.Transaction) []filters.Find
 		}
 		evidence := filters.Printable(sender.String())
 		if proven(tx, sender, i == 0) {
-			return []filters.Finding{{Symbol: "KNOWN_SENDER", Evidence: evidence, Value: share(float64(n) / float64(len(tx.Recipients)))}}
+			return []filters.Finding{{Symbol: "KNOWN_SENDER", Evidence: evidence, Value: share(float64(n) / float64(len(asked)))}}
 		}
 		if unproven == "" {
 			unproven = evidence
