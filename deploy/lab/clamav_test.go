@@ -46,7 +46,7 @@ func TestClamAVThroughTheDoor(t *testing.T) {
 	dir := lab.Dir(t)
 	policy := filepath.Join(dir, "policy.toml")
 	// what our own filters say of EICAR must not hide what clamd says
-	write(t, policy, "")
+	write(t, policy, "[actions]\nEICAR = \"none\"\nMIME_AMBIGUOUS = \"none\"\n[scores]\nEICAR = 0\n")
 	p := lab.NewPostern(t, program, fmt.Sprintf(`hostname = "gw.test"
 data_dir = "%%DATA%%"
 domains = ["corp.test"]

@@ -48,6 +48,9 @@ func inspectors() []inspector {
 // root reads the attachment itself. Of one that is too long the beginning is looked at.
 func (w *walk) root(names []string, content io.ReaderAt, size int64) *node {
 	n := &node{path: []string{first(names)}, names: names}
+	if w.inert(n, content, size) {
+		return n
+	}
 	buf := make([]byte, min(max(size, 0), w.o.Entry))
 	got, err := content.ReadAt(buf, 0)
 	n.content, n.size = buf[:got], int64(got)
