@@ -158,8 +158,8 @@ func harmless(o *mimeview.Object) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if bytes.HasPrefix(content, []byte("X5O!P%@AP")) { // may be the EICAR test file
-		return false, nil
+	if bytes.HasPrefix(content, []byte("X5O!P%@AP")) || bytes.Contains(bytes.ToLower(content), []byte("data:application/")) {
+		return false, nil // may be the EICAR test file, or has a file in a link
 	}
 	for _, t := range filetype.Detect(content, nil) {
 		switch t.Class {
