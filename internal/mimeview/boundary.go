@@ -20,7 +20,9 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 		} else if f.boundaries[0] != b {
 			w.view.ambiguous(TwiceBoundary, s, at, one.value)
 		}
-		if len(b) > 70 {
+		if len(b) > maxBoundary { // its delimiters are longer than a line may be
+			w.view.ambiguous(BoundaryOdd, s, at, b)
+		} else if len(b) > 70 {
 			w.view.ambiguous(BoundaryLong, s, at, b)
 		}
 		f.boundaries = appendOnce(f.boundaries, b[:min(len(b), maxBoundary)])

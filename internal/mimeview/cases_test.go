@@ -29,8 +29,8 @@ import (
 //	message                 the lines up to one of a single dot are the message
 //
 // A line of a message ends in CRLF, or in nothing if it ends in "\". \r \n \t \0 \s (a blank) \xHH and \\ are octets.
-// {raw}, {b64}, {lines} (base64 in short lines), {qp}, {uu}, {yenc} and {percent} are the payload. Whatever it wants,
-// each message must have the payload found or be gravely ambiguous.
+// {raw}, {b64}, {lines} (base64 in short lines), {byline} (each line of it by itself), {qp}, {cut} (its escapes cut by
+// soft line breaks), {uu}, {uulines} (without its first line), {yenc} and {percent} are the payload. Whatever it wants, each message must have the payload found or be gravely ambiguous.
 type testCase struct {
 	file, name    string
 	line          int
@@ -163,13 +163,17 @@ func (c *testCase) expand(payload string) (all []string) {
 
 func payloads(payload string) map[string]string {
 	b64 := stdbase64.StdEncoding.EncodeToString([]byte(payload))
-	var lines, qp, pc strings.Builder
+	var lines, byLine, cut, qp, pc strings.Builder
+	for i := 0; i < len(payload); i += 32 {
+		byLine.WriteString(stdbase64.RawStdEncoding.EncodeToString([]byte(payload[i:min(i+32, len(payload))])) + "\r\n")
+	}
 	for i := 0; i < len(b64); i += 20 {
 		lines.WriteString(b64[i:min(i+20, len(b64))] + "\r\n")
 	}
 	for i := range len(payload) {
 		fmt.Fprintf(&qp, "=%02X", payload[i])
 		fmt.Fprintf(&pc, "%%%02X", payload[i])
+		fmt.Fprintf(&cut, "=%X=\r\n%X", payload[i]>>4, payload[i]&15)
 		if i%20 == 19 {
 			qp.WriteString("=\r\n")
 		}
@@ -197,9 +201,11 @@ func payloads(payload string) map[string]string {
 		}
 		uu.WriteString("\r\n")
 	}
+	coded := strings.ReplaceAll(uu.String(), " ", "`") + "`\r\nend"
 	return map[string]string{
+		"byline": byLine.String(), "cut": cut.String(), "uulines": coded,
 		"raw": payload, "b64": b64, "lines": strings.TrimSuffix(lines.String(), "\r\n"), "qp": qp.String(), "percent": pc.String(),
-		"uu":    "begin 644 a.exe\r\n" + strings.ReplaceAll(uu.String(), " ", "`") + "`\r\nend",
+		"uu":    "begin 644 a.exe\r\n" + coded,
 		"yenc":  "=ybegin line=128 size=" + strconv.Itoa(len(payload)) + " name=a.exe\r\n" + y.String() + "\r\n=yend size=1",
 		"half1": b64[:44], "half2": b64[44:],
 	}

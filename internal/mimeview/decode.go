@@ -22,9 +22,11 @@ const (
 	base64ToJunk  encoding = "base64 to the first strange octet"
 	base64Lines   encoding = "base64 without broken lines"
 	base64URL     encoding = "base64 with the URL alphabet"
+	base64ByLine  encoding = "base64, each line by itself"
 	quotedStrict  encoding = "quoted-printable, illegal escapes kept"
 	quotedDrop    encoding = "quoted-printable, illegal escapes dropped"
 	quotedBlanks  encoding = "quoted-printable, blanks kept"
+	quotedJoined  encoding = "quoted-printable, soft line breaks first"
 
 	percent  encoding = "percent"
 	uuencode encoding = "uuencode"
@@ -34,12 +36,14 @@ const (
 
 func newDecoder(e encoding) decoder {
 	switch e {
-	case base64, base64Through, base64ToPad, base64ToJunk, base64URL:
+	case base64, base64Through, base64ToPad, base64ToJunk, base64URL, base64ByLine:
 		return &base64Decoder{way: e}
 	case base64Lines:
 		return &lineFilter{keep: base64Line, next: &base64Decoder{way: base64}}
 	case quoted, quotedStrict, quotedDrop, quotedBlanks:
 		return &quotedDecoder{way: e}
+	case quotedJoined:
+		return &softBreaks{next: &quotedDecoder{way: quoted}}
 	case percent:
 		return &percentDecoder{}
 	case uuencode:
@@ -71,6 +75,8 @@ type base64Decoder struct {
 	done bool
 	// what was seen
 	padded, junk, middle, trailer, url, odd bool
+	ragged                                  bool // a line ends within a group of four
+	pads, wanted                            int  // padding at the end: how much there is, how much there should be
 }
 
 const (
@@ -135,6 +141,12 @@ func (d *base64Decoder) octet(out []byte, c byte) []byte {
 			d.bits, d.n = 0, 0
 		}
 	case v == b64Blank:
+		if c == '\n' && d.n > 0 {
+			d.ragged = true
+			if d.way == base64ByLine {
+				return d.flush(out)
+			}
+		}
 	case v == b64Pad:
 		return d.pad(out)
 	default:
@@ -155,6 +167,10 @@ func (d *base64Decoder) pad(out []byte) []byte {
 	if d.n == 1 || d.n == 0 && !d.padded {
 		d.odd = true
 	}
+	if d.n > 0 {
+		d.pads, d.wanted = 0, 4-d.n
+	}
+	d.pads++
 	out = d.flush(out)
 	d.padded = true
 	d.done = d.way == base64ToPad
@@ -173,7 +189,7 @@ func (d *base64Decoder) flush(out []byte) []byte {
 }
 
 func (d *base64Decoder) finish(out []byte) []byte {
-	d.odd = d.odd || d.n != 0
+	d.odd = d.odd || d.n != 0 || d.pads != d.wanted
 	return d.flush(out)
 }
 

@@ -132,6 +132,46 @@ func (d *yDecoder) one(out, line []byte) []byte {
 	return out
 }
 
+// softBreaks takes soft line breaks away (RFC 2045 section 6.7 rule 5) before anything else is decoded, as readers do
+// that replace them in the whole text first; a lone CR ends a line for it, too.
+type softBreaks struct {
+	held []byte // "=" and the white space behind it
+	cr   bool   // the break that just went ended in CR
+	next decoder
+}
+
+func (d *softBreaks) decode(out, in []byte) []byte {
+	left := make([]byte, 0, len(in)+len(d.held))
+	for _, c := range in {
+		if d.cr {
+			d.cr = false
+			if c == '\n' {
+				continue
+			}
+		}
+		if len(d.held) > 0 {
+			switch {
+			case c == '\r' || c == '\n':
+				d.held, d.cr = d.held[:0], c == '\r'
+				continue
+			case (c == ' ' || c == '\t') && len(d.held) < maxHeldBlanks:
+				d.held = append(d.held, c)
+				continue
+			}
+			left = append(left, d.held...)
+			d.held = d.held[:0]
+		}
+		if c == '=' {
+			d.held = append(d.held, c)
+		} else {
+			left = append(left, c)
+		}
+	}
+	return d.next.decode(out, left)
+}
+
+func (d *softBreaks) finish(out []byte) []byte { return d.next.finish(out) }
+
 // hexDecoder reads BinHex 4.0 (RFC 1741 appendix A): six-bit characters, runs, a header, then the data fork, which is
 // all it gives out.
 type hexDecoder struct {
@@ -216,3 +256,11 @@ func (d *hexDecoder) fork(out []byte, c byte) []byte {
 }
 
 func (d *hexDecoder) finish(out []byte) []byte { return out }
+
+// name is the file's name in the header.
+func (d *hexDecoder) name() string {
+	if d.need < 0 || len(d.header) < d.need {
+		return ""
+	}
+	return string(d.header[1 : d.need-21])
+}

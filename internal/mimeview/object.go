@@ -93,6 +93,9 @@ func (x *examiner) one(c *content) {
 		lines = lines || c.way != plain && hasInnerEncoding(octets)
 		return true
 	})
+	if hex, ok := d.(*hexDecoder); ok && c.name == "" {
+		c.name = hex.name()
+	}
 	x.quality(c, d)
 	if size == 0 {
 		return
@@ -149,6 +152,9 @@ func (x *examiner) quality(c *content, d decoder) {
 		if c.way != base64 {
 			return
 		}
+		if d.ragged && !run {
+			again(base64ByLine)
+		}
 		if d.clean() {
 			if c.sure {
 				c.src.covered = append(c.src.covered, c.at)
@@ -179,7 +185,7 @@ func (x *examiner) quality(c *content, d decoder) {
 			}
 			return
 		}
-		again(quotedStrict, quotedDrop)
+		again(quotedStrict, quotedDrop, quotedJoined)
 		if d.blanks {
 			again(quotedBlanks)
 		}

@@ -167,10 +167,14 @@ func (f *facts) fileNames(v *View, s *source, at int64) {
 		values, o := readings(all, "filename")
 		odd = odd || o
 		f.addNames(values)
+		values, _ = readings(all, "name") // in the wrong field, as some readers take it
+		f.addNames(values)
 	}
 	for _, all := range f.typeParams {
 		values, o := readings(all, "name")
 		odd = odd || o
+		f.addNames(values)
+		values, _ = readings(all, "filename")
 		f.addNames(values)
 	}
 	if odd {

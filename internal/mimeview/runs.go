@@ -57,6 +57,9 @@ type runner struct {
 	markedAs encoding
 	name     string
 	blank    bool
+	// a "begin" line without a mode, which counts if the line behind it is uuencoded
+	begun     int64
+	begunName string
 }
 
 const (
@@ -208,6 +211,12 @@ func (r *runner) closeEscapes() {
 
 // marks looks for the lines that begin uuencode, yEnc and BinHex.
 func (r *runner) marks(line []byte, at, next int64) {
+	if r.begun > 0 {
+		if uuencoded(line) {
+			r.mark(uuencode, r.begun-1, r.begunName)
+		}
+		r.begun = 0
+	}
 	if len(line) < 5 {
 		if r.marked > 0 && r.markedAs == uuencode && bytes.HasPrefix(line, []byte("end")) {
 			r.closeMarked(next)
@@ -221,7 +230,11 @@ func (r *runner) marks(line []byte, at, next int64) {
 	switch {
 	case len(trimmed) > 5 && (trimmed[0]|0x20) == 'b' && bytes.EqualFold(trimmed[:5], []byte("begin")):
 		fields := bytes.Fields(trimmed[:min(len(trimmed), 400)])
-		if len(fields) < 2 || len(fields[1]) < 3 || len(fields[1]) > 4 || !digits(fields[1]) {
+		if len(fields) > 1 && len(fields[0]) == 5 && (len(fields[1]) < 3 || len(fields[1]) > 4 || !digits(fields[1])) {
+			r.begun, r.begunName = at+1, string(bytes.Join(fields[1:], []byte(" ")))
+			return
+		}
+		if len(fields) < 2 || !digits(fields[1]) {
 			return
 		}
 		r.mark(uuencode, at, string(bytes.Join(fields[2:], []byte(" "))))
@@ -233,6 +246,21 @@ func (r *runner) marks(line []byte, at, next int64) {
 	case bytes.Contains(trimmed[:min(len(trimmed), 120)], []byte("with BinHex")):
 		r.mark(binHex, next, "")
 	}
+}
+
+// uuencoded says whether a line is as long as its first character says.
+func uuencoded(line []byte) bool {
+	line = bytes.TrimRight(line, " \t\r")
+	if len(line) < 2 || line[0] <= ' ' || line[0] > '`' {
+		return false
+	}
+	for _, c := range line {
+		if c < ' ' || c > '`' {
+			return false
+		}
+	}
+	want := 1 + (int(line[0]-' ')&0x3f+2)/3*4
+	return len(line) >= want-3 && len(line) <= want+1 // blanks at its end may be gone, a checksum may follow
 }
 
 func digits(b []byte) bool {
