@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -116,7 +117,7 @@ const failedDelay = 2 * time.Second
 // login asks for the password, where there is one.
 func (c *console) login(next http.Handler) http.Handler {
 	if c.Password == "" {
-		return next
+		return c.byItsOwnName(next)
 	}
 	want := sha256.Sum256([]byte(c.Password))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -144,6 +145,24 @@ func (c *console) login(next http.Handler) http.Handler {
 		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="Postern", charset="UTF-8"`)
 		http.Error(w, "log in as admin, with the password of password_file in [console]", http.StatusUnauthorized)
+	})
+}
+
+// byItsOwnName answers only under an address, "localhost" or the gateway's name. A console without a password must not
+// answer to any other: a stranger's page could make an admin's browser read it under a name of the stranger's own, whose
+// address he changes to this one (DNS rebinding).
+func (c *console) byItsOwnName(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if err != nil && !strings.EqualFold(host, "localhost") && !strings.EqualFold(host, c.Host) {
+			http.Error(w, "without a password the console answers only to its address: set password_file in [console] to give it another name", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -44,7 +44,7 @@ func bansConsole(t *testing.T, password string) (http.Handler, *bool) {
 }
 
 func press(h http.Handler, password, site string) int {
-	r := httptest.NewRequest(http.MethodPost, "/shelf/bans/lift", strings.NewReader(url.Values{"key": {hostile}}.Encode()))
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8025/shelf/bans/lift", strings.NewReader(url.Values{"key": {hostile}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if password != "" {
 		r.SetBasicAuth("admin", password)
@@ -79,15 +79,36 @@ func TestAButtonWantsALoginAndAPageOfOurs(t *testing.T) {
 func TestAShelfShowsItsRowsAsText(t *testing.T) {
 	h, _ := bansConsole(t, "")
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/shelf/bans", nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8025/shelf/bans", nil))
 	body := w.Body.String()
 	if w.Code != 200 || strings.Contains(body, "<script") || !strings.Contains(body, "&lt;script&gt;") || strings.Contains(body, "<button") {
 		t.Errorf("%d %s", w.Code, body)
 	}
 	// a GET changes nothing: link scanners fetch whatever they see
 	w = httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/shelf/bans/lift?key=x", nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8025/shelf/bans/lift?key=x", nil))
 	if w.Code == http.StatusOK || w.Code == http.StatusSeeOther {
 		t.Errorf("got %d", w.Code)
+	}
+}
+
+// Without a password a console is read by whoever can make a browser call it by a name of his own.
+func TestAnOpenConsoleAnswersToNoStrangersName(t *testing.T) {
+	open, _ := bansConsole(t, "")
+	locked, _ := bansConsole(t, "right")
+	for host, want := range map[string]int{"127.0.0.1:8025": 200, "[::1]": 200, "localhost:8025": 200, "GW.test:8025": 200, "evil.example": 403, "127.0.0.1.evil.example:8025": 403} {
+		r := httptest.NewRequest(http.MethodGet, "/shelf/bans", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		open.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", host, w.Code, want)
+		}
+		r.SetBasicAuth("admin", "right")
+		w = httptest.NewRecorder()
+		locked.ServeHTTP(w, r)
+		if w.Code != 200 {
+			t.Errorf("%s with a password: %d", host, w.Code)
+		}
 	}
 }
