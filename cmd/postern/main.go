@@ -46,6 +46,7 @@ type cli struct {
 	Ledger     ledgerCommand     `cmd:"" help:"Search the record of everything."`
 	Bans       bansCommand       `cmd:"" help:"Who is kept out for guessing passwords: list, lift."`
 	Greylist   greylistCommand   `cmd:"" help:"Who was asked to come again: list, let in."`
+	Harvest    harvestCommand    `cmd:"" help:"Who guesses addresses: list, forgive."`
 	Frozen     frozenCommand     `cmd:"" help:"Users whose sending was stopped: list, thaw."`
 	DNSLists   dnslistsCommand   `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
 	Memory     memoryCommand     `cmd:"" help:"Where the gateway remembers clients."`

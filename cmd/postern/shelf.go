@@ -35,6 +35,11 @@ type greylistCommand struct {
 	Forget shelfVerb `cmd:"" help:"Forget an entry: the next try is a first one."`
 }
 
+type harvestCommand struct {
+	List    shelfList `cmd:"" default:"withargs" help:"Clients that guess addresses, and are turned away for it."`
+	Forgive shelfVerb `cmd:"" help:"Forget what a client asked for."`
+}
+
 type frozenCommand struct {
 	List shelfList `cmd:"" default:"withargs" help:"Users who may not send just now, because they suddenly wrote to many strangers."`
 	Thaw shelfVerb `cmd:"" help:"Let a user send again."`

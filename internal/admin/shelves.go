@@ -35,6 +35,7 @@ func (c *console) tabs(here string) []tab {
 	for _, t := range []tab{
 		{Name: "greylist", Title: "Greylist", Help: "Senders that were asked to come again, and have not yet."},
 		{Name: "bans", Title: "Bans", Help: "Who is kept out for guessing passwords. Nobody else is touched: neither the user, nor others at the same address who have logged in before."},
+		{Name: "harvest", Title: "Harvesters", Help: "Clients that guess addresses, and are turned away for it."},
 		{Name: "correspondents", Title: "Frozen users", Help: "Users who may not send just now, because they suddenly wrote to many strangers. Their password may be stolen."},
 		{Name: "dnslists", Title: "DNS lists", Help: "The DNS lists in use. One that answers nonsense is muted, and scores nothing."},
 		{Name: "memory", Title: "Memory", Help: "Where the gateway remembers clients."},
