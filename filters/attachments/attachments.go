@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -75,10 +76,16 @@ type filter struct {
 	extensions map[string]bool
 	types      map[string]bool
 	hashes     map[[32]byte]bool
+	// places bounds how many messages are taken apart at a time: each may need a few hundred megabytes for a moment, and
+	// more of them than there are processors would not be done any sooner.
+	places chan struct{}
 }
 
+// crowd is the size from which on a message needs a place, in octets: in less there is no room for much.
+const crowd = 16 << 10
+
 func newFilter(s Settings) (filters.Filter, error) {
-	f := filter{outbound: s.Outbound, extensions: map[string]bool{}, types: map[string]bool{}, hashes: map[[32]byte]bool{}}
+	f := filter{places: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))), outbound: s.Outbound, extensions: map[string]bool{}, types: map[string]bool{}, hashes: map[[32]byte]bool{}}
 	switch s.Outbound {
 	case "off", "executables", "all":
 	default:
@@ -117,6 +124,14 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	outbound := tx.Session.Outbound()
 	if outbound && f.outbound == "off" {
 		return nil, nil
+	}
+	if tx.Message.Size() >= crowd {
+		select {
+		case f.places <- struct{}{}:
+			defer func() { <-f.places }()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("too many messages are being taken apart: %w", ctx.Err())
+		}
 	}
 	all := contents.Of(tx.Message)
 	all.Bound(f.limits)
