@@ -2,6 +2,7 @@ package mimeview
 
 import (
 	stdbase64 "encoding/base64"
+	"slices"
 	"strings"
 
 	"postern/internal/mail"
@@ -114,6 +115,9 @@ func (l *linkList) keep(link Link, quiet bool) {
 		raw = links.WithoutControls(raw)
 	}
 	l.list(raw)
+	if raw == link.URL {
+		return
+	}
 	if lower := strings.ToLower(raw); link.Host != "" && link.Scheme != "mailto" && !strings.Contains(lower, "://"+link.Host) && !strings.Contains(lower, "@"+link.Host) {
 		l.list(link.URL)
 	}
@@ -206,6 +210,7 @@ func (l *linkList) page(page *htmltext.Page, part int) {
 	if page.Cut {
 		l.view.limit(LimitURLs)
 	}
+	l.all, l.urls = slices.Grow(l.all, len(page.Refs)), slices.Grow(l.urls, len(page.Refs))
 	for _, ref := range page.Refs {
 		w := where{place: ref.Where, text: collapse(ref.Text), base: base, part: part}
 		if ref.Hidden && ref.Where != "html script" {

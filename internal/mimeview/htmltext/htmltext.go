@@ -48,6 +48,9 @@ const (
 func Read(source string) *Page {
 	r := reader{page: &Page{}, styles: styleSheet{}}
 	r.visible.Grow(len(source) / 2)
+	if n := strings.Count(source, "href=") + strings.Count(source, "src="); n > 0 {
+		r.page.Refs = make([]Ref, 0, min(n, MaxRefs))
+	}
 	r.read(source)
 	r.page.Visible, r.page.Hidden = r.visible.String(), r.hidden.String()
 	r.page.Unstyled = r.page.Visible
@@ -69,6 +72,7 @@ type reader struct {
 	inside                    string // the element whose text is no text: script, style
 	attrs                     []attribute
 	known                     map[string]string // values of attributes that come again and again
+	looks                     map[styled]look   // of elements that come again and again
 }
 
 // attribute is one of a start tag; only those that matter are kept.
@@ -91,8 +95,7 @@ func (r *reader) read(source string) {
 		case html.StartTagToken, html.SelfClosingTagToken:
 			r.start(z)
 		case html.EndTagToken:
-			name, _ := z.TagName()
-			r.end(string(name))
+			r.end(endName(z.Raw()))
 		case html.CommentToken:
 			r.comment(z)
 		}
@@ -173,16 +176,7 @@ func (r *reader) line() {
 }
 
 func (r *reader) start(z *html.Tokenizer) {
-	raw, more := z.TagName()
-	name := known(raw)
-	r.attrs = r.attrs[:0]
-	for n := 0; more && n < maxAttrs; n++ {
-		var key, value []byte
-		key, value, more = z.TagAttr()
-		if k := wanted(key); k != "" {
-			r.attrs = append(r.attrs, attribute{k, r.value(k, value)})
-		}
-	}
+	name := r.tag(z)
 	r.closeImplied(name)
 	switch name {
 	case "script", "style", "title":
@@ -194,30 +188,11 @@ func (r *reader) start(z *html.Tokenizer) {
 			r.line()
 		}
 	}
-	look := r.styles.of(r.look(), name, r.attrs)
+	look := r.lookOf(name)
 	r.refs(name, look.hides() || r.inComment)
 	if !isVoid(name) && name != "script" && name != "style" && name != "title" && len(r.open) < maxDepth {
 		r.open = append(r.open, element{name, look})
 	}
-}
-
-// value is an attribute's value; those of styles, which repeat, are made once.
-func (r *reader) value(key string, value []byte) string {
-	switch key {
-	case "href", "src":
-		return string(value)
-	}
-	if text, ok := r.known[string(value)]; ok {
-		return text
-	}
-	text := string(value)
-	if len(r.known) < maxKnown && len(text) < 1000 {
-		if r.known == nil {
-			r.known = map[string]string{}
-		}
-		r.known[text] = text
-	}
-	return text
 }
 
 // closeImplied ends the elements that a new one ends without an end tag.
@@ -278,42 +253,6 @@ func (r *reader) comment(z *html.Tokenizer) {
 	r.open, r.anchor, r.inside, r.inComment = nil, 0, "", true
 	r.read(inner)
 	r.open, r.anchor, r.inside, r.inComment = open, anchor, inside, false
-}
-
-// known gives the names of common elements without allocating; of others the name itself.
-func known(raw []byte) string {
-	switch string(raw) {
-	case "a":
-		return "a"
-	case "b":
-		return "b"
-	case "br":
-		return "br"
-	case "div":
-		return "div"
-	case "font":
-		return "font"
-	case "img":
-		return "img"
-	case "p":
-		return "p"
-	case "span":
-		return "span"
-	case "strong":
-		return "strong"
-	case "table":
-		return "table"
-	case "tbody":
-		return "tbody"
-	case "td":
-		return "td"
-	case "tr":
-		return "tr"
-	}
-	if len(raw) > 32 {
-		raw = raw[:32]
-	}
-	return string(raw)
 }
 
 func isBlock(name string) bool {

@@ -2,39 +2,6 @@ package htmltext
 
 import "strings"
 
-// wanted gives the name of an attribute that matters, "" for others.
-func wanted(key []byte) string {
-	switch string(key) {
-	case "href":
-		return "href"
-	case "src":
-		return "src"
-	case "style":
-		return "style"
-	case "class":
-		return "class"
-	case "id":
-		return "id"
-	case "color":
-		return "color"
-	case "bgcolor":
-		return "bgcolor"
-	case "hidden":
-		return "hidden"
-	case "size":
-		return "size"
-	case "text":
-		return "text"
-	case "type", "content", "http-equiv", "action", "formaction", "background", "srcset", "poster", "cite", "longdesc", "lowsrc", "dynsrc",
-		"srcdoc", "xlink:href", "ping", "manifest", "usemap", "classid", "codebase", "code", "archive", "profile", "saveurl", "onclick", "value":
-		return string(key)
-	}
-	if len(key) == 4 && string(key) == "data" {
-		return "data"
-	}
-	return ""
-}
-
 func (r *reader) attr(key string) string {
 	for _, a := range r.attrs {
 		if a.key == key {
@@ -179,6 +146,7 @@ func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 func (r *reader) css(text string, sheet bool) {
 	if sheet {
 		r.styles.add(text)
+		clear(r.looks)
 	}
 	if !strings.Contains(text, "(") && !(sheet && strings.Contains(text, "@import")) {
 		return

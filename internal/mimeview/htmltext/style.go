@@ -1,8 +1,6 @@
 package htmltext
 
-import (
-	"strings"
-)
+import "strings"
 
 // look is how the text of an element is shown, as far as it matters for being seen.
 type look struct {
@@ -162,48 +160,81 @@ func unescape(text string) string {
 	return b.String()
 }
 
-// of is the look of an element within one that looks like outer.
-func (s styleSheet) of(outer look, name string, attrs []attribute) look {
-	if len(s) == 0 && len(attrs) == 0 && name != "a" && name != "template" {
-		return outer
+// styled is all that the look of an element depends on besides the style sheet.
+type styled struct {
+	outer                           look
+	name, style, class, id          string
+	bgcolor, ink                    string
+	hidden, picture, colored, inked bool
+}
+
+// maxLooks bounds how many looks are kept.
+const maxLooks = 200
+
+// lookOf is the look of the element whose start tag was read. A page has few different ones.
+func (r *reader) lookOf(name string) look {
+	if len(r.styles) == 0 && len(r.attrs) == 0 && name != "a" && name != "template" {
+		return r.look()
 	}
-	d := drawing{look: outer}
-	var style, class, id string
-	if name == "a" {
-		d.ink = unknown // links have a colour of their own
-	}
-	for _, a := range attrs {
+	e := styled{outer: r.look(), name: name}
+	for _, a := range r.attrs {
 		switch a.key {
 		case "hidden":
-			d.gone = true
+			e.hidden = true
 		case "style":
-			style = a.value
+			e.style = a.value
 		case "class":
-			class = a.value
+			e.class = a.value
 		case "id":
-			id = a.value
+			e.id = a.value
 		case "bgcolor":
-			d.ground = parseColor(a.value)
+			e.bgcolor, e.colored, e.picture = a.value, true, false
 		case "background":
-			d.ground = unknown
+			e.picture = true
 		case "color", "text":
 			if name == "font" || name == "body" {
-				d.ink = parseColor(a.value)
+				e.ink, e.inked = a.value, true
 			}
 		}
 	}
-	if name == "template" {
-		d.gone = true
+	found, ok := r.looks[e]
+	if !ok {
+		found = r.styles.of(e)
+		if r.looks == nil {
+			r.looks = map[styled]look{}
+		}
+		if len(r.looks) < maxLooks && len(e.style)+len(e.class)+len(e.id) < 1000 {
+			r.looks[e] = found
+		}
 	}
-	important := strings.IndexByte(style, '!') >= 0 || s[marked] != ""
+	return found
+}
+
+// of is the look of an element.
+func (s styleSheet) of(e styled) look {
+	d := drawing{look: e.outer}
+	if e.name == "a" {
+		d.ink = unknown // links have a colour of their own
+	}
+	d.gone = d.gone || e.hidden || e.name == "template"
+	if e.colored {
+		d.ground = parseColor(e.bgcolor)
+	}
+	if e.picture {
+		d.ground = unknown
+	}
+	if e.inked {
+		d.ink = parseColor(e.ink)
+	}
+	important := strings.IndexByte(e.style, '!') >= 0 || s[marked] != ""
 	for pass := range 2 {
 		if pass == 1 && !important {
 			break
 		}
 		if len(s) > 0 {
-			s.rules(&d, name, class, id, pass == 1)
+			s.rules(&d, e.name, e.class, e.id, pass == 1)
 		}
-		d.draw(style, pass == 1)
+		d.draw(e.style, pass == 1)
 	}
 	return d.done()
 }

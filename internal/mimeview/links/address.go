@@ -92,19 +92,23 @@ func refang(text string) string {
 		end = i
 	}
 	head, tail := text[:end], text[end:]
+	plain := head
 	if len(head) > 4 {
 		switch lower := strings.ToLower(head[:min(len(head), 5)]); {
 		case strings.HasPrefix(lower, "hxxp"), strings.HasPrefix(lower, "h**p"), strings.HasPrefix(lower, "hzzp"), strings.HasPrefix(lower, "htxp"):
-			head = "http" + head[4:]
+			plain = "http" + head[4:]
 		case strings.HasPrefix(lower, "fxp"):
-			head = "ftp" + head[3:]
+			plain = "ftp" + head[3:]
 		}
 	}
-	if strings.ContainsAny(head, "[({") {
-		head = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".", "(dot)", ".", "{dot}", ".", "[DOT]", ".", "(DOT)", ".",
-			"[:]", ":", "[://]", "://", "[/]", "/", "[@]", "@").Replace(head)
+	if strings.ContainsAny(plain, "[({") {
+		plain = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".", "(dot)", ".", "{dot}", ".", "[DOT]", ".", "(DOT)", ".",
+			"[:]", ":", "[://]", "://", "[/]", "/", "[@]", "@").Replace(plain)
 	}
-	return head + tail
+	if plain == head {
+		return text
+	}
+	return plain + tail
 }
 
 // looksLikeHost holds for www.something, and for a name below a public suffix with a path behind it or, if it is sure to

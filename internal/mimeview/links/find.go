@@ -10,35 +10,59 @@ import (
 // trailing is what stands behind a link rather than in it.
 const trailing = `.,;:!?)]}'*_`
 
+// What the octets of a run of characters without white space may be.
+const (
+	ends = 1 << iota
+	colon
+	dot
+	slash
+	wide
+)
+
+// octets says of each octet what it is.
+func octets() (kinds [256]uint8) {
+	for c := range ' ' + 1 {
+		kinds[c] = ends
+	}
+	for c := utf8.RuneSelf; c < len(kinds); c++ {
+		kinds[c] = wide
+	}
+	kinds['<'], kinds['>'], kinds['"'], kinds['`'] = ends, ends, ends, ends
+	kinds[':'], kinds['.'], kinds['/'], kinds['\\'] = colon, dot, slash, slash
+	kinds['['], kinds['('], kinds['{'] = wide, wide, wide
+	return kinds
+}
+
 // Find gives each address in a text to take, until that says that it is enough: those with a scheme, those that begin
 // with www., names below a public suffix with a path behind them, and all of these defanged or with odd slashes. It looks
 // at each octet a fixed number of times.
 func Find(text string, take func(raw string) bool) {
+	kinds := octets()
 	for at := 0; at < len(text); {
-		start := at
-		var colon, dot, slash, wide bool
-	token:
+		start, has := at, uint8(0)
 		for ; at < len(text); at++ {
-			switch c := text[at]; {
-			case c <= ' ', c == '<', c == '>', c == '"', c == '`':
-				break token
-			case c == ':':
-				colon = true
-			case c == '.':
-				dot = true
-			case c == '/', c == '\\':
-				slash = true
-			case c >= utf8.RuneSelf, c == '[', c == '(', c == '{':
-				wide = true
+			kind := kinds[text[at]]
+			if kind == ends {
+				break
 			}
+			has |= kind
 		}
-		if at-start >= 4 && (colon && (slash || wide) || dot && (slash || wide || hasWWW(text[start:at])) || wide && (slash || dotted(text[start:at]))) {
-			if !inToken(text[start:at], take) {
-				return
-			}
+		if has != 0 && at-start >= 4 && worthwhile(has, text[start:at]) && !inToken(text[start:at], take) {
+			return
 		}
 		at++
 	}
+}
+
+// worthwhile says whether there may be an address in a run of characters without white space.
+func worthwhile(has uint8, token string) bool {
+	switch {
+	case has&colon != 0 && has&(slash|wide) != 0:
+		return true
+	case has&dot != 0:
+		return has&(slash|wide) != 0 || hasWWW(token)
+	}
+	return has&wide != 0 && (has&slash != 0 || dotted(token))
 }
 
 func hasWWW(token string) bool {

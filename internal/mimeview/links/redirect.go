@@ -82,6 +82,9 @@ func inPath(path string) string {
 
 // lowerASCII leaves all other octets as they are, so that offsets hold.
 func lowerASCII(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return r >= 'A' && r <= 'Z' }) < 0 {
+		return text
+	}
 	b := []byte(text)
 	for i, c := range b {
 		if c >= 'A' && c <= 'Z' {
