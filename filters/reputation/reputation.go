@@ -269,7 +269,7 @@ type links struct{}
 func linked(m *mail.Message) []string {
 	return m.Derive(links{}, func() any {
 		var all []string
-		for _, u := range mimeview.New(m, mimeview.Options{}).URLs() {
+		for _, u := range mimeview.Of(m).URLs() {
 			if h := host(u); h != "" {
 				all = append(all, filters.RegisteredDomain(h))
 			}
