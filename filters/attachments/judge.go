@@ -29,7 +29,7 @@ var byFlag = map[unpack.Kind]string{
 	unpack.RemoteObject: remoteObject, unpack.DDE: dde, unpack.PDFJavaScript: pdfScript, unpack.PDFLaunch: pdfLaunch, unpack.PDFEncrypted: pdfEncrypted,
 	unpack.ScriptInHTML: htmlScript, unpack.HTMLSmuggling: htmlSmuggling, unpack.SVGScript: svgScript, unpack.Encrypted: encrypted, unpack.Unlocked: passwordInText,
 	unpack.Unscannable: unscannable, unpack.LimitHit: limit, unpack.DoubleExtension: doubleExt, unpack.NameTypeMismatch: typeMismatch, unpack.BidiName: nameBidi,
-	unpack.OverlappingEntries: archiveOdd, unpack.ManyEOCD: archiveOdd, unpack.PrefixedArchive: archiveOdd, unpack.NameMismatch: archiveOdd, unpack.HiddenEntry: archiveOdd,
+	unpack.OverlappingEntries: archiveOdd, unpack.ManyEOCD: archiveOdd, unpack.PrefixedArchive: archiveOdd, unpack.NameMismatch: archiveOdd, unpack.HeadersDiffer: archiveOdd, unpack.HiddenEntry: archiveOdd,
 	unpack.PathTraversal: archivePath, unpack.SymlinkEntry: archivePath, unpack.LyingSize: archivePath, unpack.LNKCommand: shortcut,
 }
 

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -29,6 +30,13 @@ func TestArchives(t *testing.T) {
 	badSum := gzipOf(t, "", []byte(eicar))
 	badSum[len(badSum)-6] ^= 0xff
 	member := append(gzipOf(t, "", []byte(eicar[:30])), gzipOf(t, "", []byte(eicar[30:]))...)
+	// the archive with some bits in the first local header and in the directory turned over
+	twisted := func(at int, local, central byte) []byte {
+		b := slices.Clone(bad)
+		b[at] ^= local
+		b[bytes.Index(b, []byte("PK\x01\x02"))+at+2] ^= central
+		return b
+	}
 	link := func(kind byte, name, target string) []byte {
 		return tarOf(t, tar.Header{Name: name, Linkname: target, Typeflag: kind})
 	}
@@ -41,6 +49,10 @@ func TestArchives(t *testing.T) {
 		"in no directory":           {hidden.end(), "HIDDEN_ENTRY", []string{"a/ok.txt", "a/bad.exe"}},
 		"sizes differ":              {lying.end(), "LYING_SIZE", nil},
 		"one content, two entries":  {twice.end(), "OVERLAPPING_ENTRIES", []string{"a/a", "a/b"}},
+		"said to be encrypted":      {twisted(6, 1, 1), "HEADERS_DIFFER", []string{"a/bad.exe"}},
+		"encrypted, local header":   {twisted(6, 1, 0), "HEADERS_DIFFER", []string{"a/bad.exe"}},
+		"encrypted, directory":      {twisted(6, 0, 1), "HEADERS_DIFFER", []string{"a/bad.exe"}},
+		"two methods":               {twisted(8, 0, 8), "HEADERS_DIFFER", nil},
 		"overlapping":               {overlapped(t, 3), "OVERLAPPING_ENTRIES LIMIT_HIT", nil},
 		"two archives in a row":     {append(slices.Clone(good), bad...), "MANY_EOCD", []string{"a/bad.exe", "a/ok.txt"}},
 		"an archive in the comment": {append(comment, bad...), "MANY_EOCD", []string{"a/bad.exe", "a/ok.txt"}},

@@ -22,6 +22,7 @@ const (
 	NameTypeMismatch Kind = "NAME_TYPE_MISMATCH" // the name promises a document or picture, the content runs or unpacks
 	BidiName         Kind = "BIDI_NAME"          // direction overrides or invisible characters in a name
 	NameMismatch     Kind = "NAME_MISMATCH"      // a zip entry has different names in its local header and its directory
+	HeadersDiffer    Kind = "HEADERS_DIFFER"     // its two headers do on the method or on encryption, or it is not encrypted as they say
 	PathTraversal    Kind = "PATH_TRAVERSAL"     // an entry wants to land outside of its folder
 	SymlinkEntry     Kind = "SYMLINK_ENTRY"      // an entry is a link or a device; detail: its target
 

@@ -86,6 +86,9 @@ func (z *zipReader) visit(e *zipdir.Entry) {
 	if e.Hidden {
 		flags = append(flags, Flag{HiddenEntry, ""})
 	}
+	if e.Odd != "" {
+		flags = append(flags, Flag{HeadersDiffer, e.Odd})
+	}
 	if isDir := e.Packed == 0 && strings.HasSuffix(first(e.Names), "/"); isDir {
 		return
 	}

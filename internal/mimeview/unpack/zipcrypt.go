@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 
+	"postern/internal/mimeview/unpack/filetype"
 	"postern/internal/mimeview/unpack/zipdir"
 )
 
@@ -27,6 +28,10 @@ func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
 		scheme = "strong encryption"
 	}
 	limited := e.Data[:e.Packed]
+	if !z.w.late() && notLocked(limited, e.Method) {
+		z.open(e, e.Data, e.Method, append(flags, Flag{HeadersDiffer, "not encrypted, against what its header says"}))
+		return
+	}
 	for _, password := range z.candidates() {
 		if z.w.late() {
 			break
@@ -49,6 +54,23 @@ func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
 	z.failed++
 	z.w.closed(z.n, e.Names, append(flags, Flag{Encrypted, scheme})...)
 }
+
+// notLocked says whether content is plain that is said to be encrypted: there are programs that don't ask.
+func notLocked(packed []byte, method uint16) bool {
+	switch method {
+	case 0:
+		front := packed[:min(len(packed), 4096)]
+		return len(front) > 0 && (bytes.HasPrefix(front, []byte(eicar)) || filetype.Detect(front, nil)[0].Class != filetype.Other)
+	case 8:
+		left := bytes.NewReader(packed)
+		size, err := io.Copy(io.Discard, io.LimitReader(flate.NewReader(left), lockProof))
+		return err == nil && (size == lockProof || left.Len() < 16)
+	}
+	return false
+}
+
+// lockProof: what inflates to so many octets, or to its own end, was deflated and nothing else.
+const lockProof = 64 << 10
 
 func (z *zipReader) candidates() []string {
 	if z.failed > maxLocked {

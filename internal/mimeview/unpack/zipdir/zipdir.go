@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ import (
 type Entry struct {
 	Names   []string // central name, local name, Unicode path; each once
 	Renamed bool     // central and local name differ
+	Odd     string   // what else the two headers differ on: readers that go by the one or the other get different files
 	Hidden  bool     // in no central directory
 	Method  uint16   // APPNOTE 4.4.5; 99 stands for AES, see AES
 	Flags   uint16   // APPNOTE 4.4.4
@@ -229,6 +231,12 @@ func (r *reader) local(e *Entry, name []byte) {
 	e.addName(localName)
 	packed, size, none := uint64(le32(l[18:])), uint64(le32(l[22:])), uint64(0)
 	flags, method := le16(l[6:]), le16(l[8:])
+	switch {
+	case name != nil && method != e.Method:
+		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
+	case name != nil && (flags^e.Flags)&1 != 0:
+		e.Odd = "encrypted by one header only"
+	}
 	if name == nil {
 		e.Flags, e.Method, e.Time, e.CRC = flags, method, le16(l[10:]), le32(l[14:])
 	}
