@@ -28,7 +28,7 @@ func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
 		scheme = "strong encryption"
 	}
 	limited := e.Data[:e.Packed]
-	if !z.w.late() && notLocked(limited, e.Method) {
+	if !z.w.late() && notLocked(limited, e) {
 		z.open(e, e.Data, e.Method, append(flags, Flag{HeadersDiffer, "not encrypted, against what its header says"}))
 		return
 	}
@@ -56,11 +56,12 @@ func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
 }
 
 // notLocked says whether content is plain that is said to be encrypted: there are programs that don't ask.
-func notLocked(packed []byte, method uint16) bool {
-	switch method {
+func notLocked(packed []byte, e *zipdir.Entry) bool {
+	switch e.Method {
 	case 0:
-		front := packed[:min(len(packed), 4096)]
-		return len(front) > 0 && (bytes.HasPrefix(front, []byte(eicar)) || filetype.Detect(front, nil)[0].Class != filetype.Other)
+		front := packed[:min(len(packed), 4096)] // of more than a MiB the sum is not made: its front must do
+		return len(packed) <= proofBytes && crc32.ChecksumIEEE(packed) == e.CRC ||
+			len(front) > 64 && (bytes.HasPrefix(front, []byte(eicar)) || filetype.Detect(front, nil)[0].Class == filetype.Executable)
 	case 8:
 		left := bytes.NewReader(packed)
 		size, err := io.Copy(io.Discard, io.LimitReader(flate.NewReader(left), lockProof))
