@@ -18,6 +18,7 @@ import (
 	"postern/filters/helo"
 	"postern/filters/icap"
 	"postern/filters/impersonation"
+	"postern/filters/links"
 	"postern/filters/mime"
 	"postern/filters/ratelimit"
 	"postern/filters/reputation"
@@ -45,6 +46,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		impersonation.Spec,
 		mime.Spec,
 		attachments.Spec,
+		links.Spec,
 		content.Spec(set),
 		clamav.Spec,
 		icap.Spec,

@@ -1,0 +1,219 @@
+package links
+
+import (
+	"encoding/base64"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"postern/internal/mail"
+	"postern/internal/mimeview"
+	"postern/internal/mimeview/links"
+)
+
+// look gathers what is found, each symbol with what it was seen in first.
+type look struct {
+	local  func(domain string) bool
+	sender map[string]bool
+	found  map[string]string
+}
+
+func (l *look) add(symbol, evidence string) {
+	if _, there := l.found[symbol]; !there {
+		l.found[symbol] = evidence
+	}
+}
+
+func (l *look) links(all []mimeview.Link) {
+	for i := range all {
+		link := &all[i]
+		if link.Text != "" {
+			l.mismatch(link, all[i+1:])
+		}
+		if homograph(link) {
+			l.add("URL_HOMOGRAPH", link.Host)
+		}
+		if what := obfuscated(link); what != "" {
+			l.add("URL_OBFUSCATED", what+": "+link.Raw)
+		}
+		if link.Has(links.Redirector) && i+1 < len(all) {
+			l.add("URL_REDIRECTOR", link.Host+" to "+all[i+1].Host)
+		}
+	}
+}
+
+// mismatch judges a link whose text shows another domain. What it carries stands behind it. A domain that the sender has
+// proven to be his own may count clicks.
+func (l *look) mismatch(link *mimeview.Link, behind []mimeview.Link) {
+	shown, own := links.Shown(link.Text), l.ownShown(link.Text)
+	if own != "" {
+		shown = own
+	}
+	if shown == "" || shown == link.Domain || link.Host == "" || link.Scheme == "mailto" || l.ours(link.Host) != "" {
+		return
+	}
+	for i := range behind {
+		if !behind[i].Has(links.Redirected) {
+			break
+		}
+		if behind[i].Domain == shown || own != "" && l.ours(behind[i].Host) == own {
+			return
+		}
+	}
+	evidence := shown + " leads to " + link.Host
+	switch {
+	case own != "":
+		for domain := range l.sender {
+			if l.local(domain) { // our own newsletter, sent by a service
+				return
+			}
+		}
+		l.add("PHISHING_OWN_DOMAIN", evidence)
+	case link.Has(links.IPHost):
+		l.add("PHISHING_IP", evidence)
+	case link.Domain != "" && !l.sender[link.Domain]:
+		l.add("PHISHING", evidence)
+	}
+}
+
+// ownShown is the domain of ours that the text of a link shows, also one below no public suffix, "" if it shows none.
+func (l *look) ownShown(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" || strings.IndexByte(text, '.') < 0 || strings.ContainsAny(text, " @") {
+		return ""
+	}
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	shown, ok := links.Parse(text, "")
+	if !ok {
+		return ""
+	}
+	return l.ours(shown.Host)
+}
+
+// ours is the domain of ours that a host is, or lies below.
+func (l *look) ours(host string) string {
+	for range 5 {
+		if host == "" {
+			return ""
+		}
+		if l.local(host) {
+			return host
+		}
+		_, host, _ = strings.Cut(host, ".")
+	}
+	return ""
+}
+
+// homograph holds for a host that reads as another one. A name that is wholly of one other script, its last label too, is
+// what it reads as.
+func homograph(link *mimeview.Link) bool {
+	if link.Has(links.MixedScript) {
+		return true
+	}
+	top := link.Host[strings.LastIndexByte(link.Host, '.')+1:]
+	return link.Has(links.Confusable) && !strings.HasPrefix(top, "xn--")
+}
+
+// obfuscated says how a link is written that no program writes so by itself.
+func obfuscated(link *mimeview.Link) string {
+	head := strings.TrimSpace(link.Raw)
+	if i := strings.IndexAny(head, "?#"); i >= 0 {
+		head = head[:i]
+	}
+	switch {
+	case link.Has(links.ControlInURL) && brokenHost(head):
+		return "control characters"
+	case link.Has(links.OddSlashes) && strings.Contains(head[:min(len(head), 12)], `\`):
+		return "backslashes"
+	case link.Has(links.UnicodeDot):
+		return "dots of another script"
+	case link.Has(links.BadPunycode):
+		return "an xn-- label that stands for nothing"
+	case link.Has(links.OddScheme) && (strings.HasPrefix(link.Raw, "view-source:") || strings.HasPrefix(link.Raw, "jar:")):
+		return "a scheme around another"
+	}
+	return ""
+}
+
+// brokenHost says whether a control stands in the scheme or in the host. Mailers that break long lines put line ends
+// into hosts, but none breaks the first word.
+func brokenHost(text string) bool {
+	scheme, rest, ok := strings.Cut(text, ":")
+	if !ok {
+		return false
+	}
+	host := strings.TrimLeft(rest, `/\`)
+	if i := strings.IndexAny(host, "/\\\r\n"); i >= 0 {
+		host = host[:i]
+	}
+	control := func(r rune) bool { return r < ' ' || r == 0x7F }
+	return strings.ContainsFunc(scheme, control) || strings.ContainsFunc(strings.TrimFunc(host, control), control)
+}
+
+// recipients looks for the addresses of the envelope in links: as they are, escaped, and in base64, of which the last
+// letter depends on what follows.
+func (l *look) recipients(all []mimeview.Link, to []mail.Recipient) {
+	for _, r := range to[:min(len(to), mostRecipients)] {
+		if r.Address.IsNull() || r.Address.Domain == "" {
+			continue
+		}
+		address := strings.ToLower(r.Address.Local + "@" + r.Address.Domain)
+		coded := base64.RawStdEncoding.EncodeToString([]byte(address))
+		for i := range all[:min(len(all), mostLinks)] {
+			link := &all[i]
+			if link.Scheme == "mailto" || link.Host == "" || strings.HasPrefix(link.Where, "header ") {
+				continue
+			}
+			lower := strings.ToLower(link.URL)
+			if strings.Contains(lower, address) || strings.Contains(lower, strings.Replace(address, "@", "%40", 1)) || strings.Contains(link.URL, coded[:len(coded)-1]) {
+				l.add("URL_RECIPIENT", address+" in a link to "+link.Host)
+				return
+			}
+		}
+	}
+}
+
+func (l *look) codes(codes []mimeview.Link) {
+	for i := range codes {
+		if host := codes[i].Host; host != "" && l.ours(host) == "" {
+			l.add("QR_LINK", host)
+		}
+	}
+}
+
+// amounts counts the letters and digits that are shown and that are hidden, each of the readings that has most, and says
+// whether there are pictures.
+func amounts(view *mimeview.View) (shown, hidden int, pictures bool) {
+	for _, p := range view.Parts() {
+		pictures = pictures || strings.HasPrefix(p.Type, "image/")
+		shown, hidden = max(shown, letters(p.Text)), max(hidden, letters(p.Hidden))
+	}
+	return shown, hidden, pictures
+}
+
+// letters counts letters and digits, up to 64 KiB.
+func letters(text string) (n int) {
+	for _, r := range text[:min(len(text), 1<<16)] {
+		if r < utf8.RuneSelf {
+			if r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9' {
+				n++
+			}
+		} else if unicode.IsLetter(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// evidenceOf is the beginning of what is hidden.
+func evidenceOf(view *mimeview.View) string {
+	most := ""
+	for _, p := range view.Parts() {
+		if len(p.Hidden) > len(most) {
+			most = p.Hidden
+		}
+	}
+	return strings.Join(strings.Fields(most[:min(len(most), 300)]), " ")
+}
