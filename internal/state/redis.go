@@ -89,7 +89,7 @@ func NewRedis(o RedisOptions) (*State, error) {
 	r.look()
 	r.tell()
 	r.watching.Go(r.watch)
-	return &State{local: local, shared: r}, nil
+	return &State{local: local, shared: &remote{rates: r, tallies: r, sets: r, values: r, all: r, outage: &r.outage}}, nil
 }
 
 // client are the options of go-redis: it asks once and quickly, for a second try is ours to decide.

@@ -40,7 +40,33 @@ type Health struct {
 // (100 ms by default), the node's own memory does, and what it counted is merged when Redis is back.
 type State struct {
 	local  *memory
-	shared *shared // nil without Redis
+	shared *remote // nil without Redis
+}
+
+// remote is the state in Redis by what it can do. It names no type of the Redis client, whose thousand types every package
+// that uses State would otherwise have to be compiled with.
+type remote struct {
+	rates   interface{ take(context.Context, string, cost) (bool, time.Duration) }
+	tallies interface {
+		tally(context.Context, string, Tally, time.Duration) Tally
+	}
+	sets interface {
+		addTo(context.Context, string, uint64, time.Duration) (int, bool)
+		size(context.Context, string) int
+	}
+	values interface {
+		get(context.Context, string) ([]byte, bool)
+		put(context.Context, string, valueCell)
+		putNew(context.Context, string, valueCell) ([]byte, bool)
+	}
+	all interface {
+		delete(context.Context, string)
+		list(context.Context, string, int) []Entry
+		close()
+	}
+	outage interface {
+		now() (degraded bool, since time.Time, why string)
+	}
 }
 
 // MemoryOptions are the options of a State in memory.
@@ -67,7 +93,7 @@ func NewMemory(o MemoryOptions) (*State, error) {
 func (s *State) Take(ctx context.Context, key string, r Rate, n int) (ok bool, retry time.Duration) {
 	key, c := bounded(key), costOf(r, n)
 	if s.shared != nil {
-		return s.shared.take(ctx, key, c)
+		return s.shared.rates.take(ctx, key, c)
 	}
 	ok, _, retry = s.local.take(key, c)
 	return ok, retry
@@ -78,7 +104,7 @@ func (s *State) Take(ctx context.Context, key string, r Rate, n int) (ok bool, r
 func (s *State) Tally(ctx context.Context, key string, add Tally, half time.Duration) Tally {
 	key, add, half = bounded(key), add.clean(), max(half, time.Millisecond)
 	if s.shared != nil {
-		return s.shared.tally(ctx, key, add, half)
+		return s.shared.tallies.tally(ctx, key, add, half)
 	}
 	return s.local.tally(key, add, half)
 }
@@ -89,7 +115,7 @@ func (s *State) Tally(ctx context.Context, key string, add Tally, half time.Dura
 func (s *State) AddTo(ctx context.Context, key, member string, keep time.Duration) (size int, fresh bool) {
 	key, m := bounded(key), hashMember(member)
 	if s.shared != nil {
-		return s.shared.addTo(ctx, key, m, keep)
+		return s.shared.sets.addTo(ctx, key, m, keep)
 	}
 	return s.local.addTo(key, m, keep)
 }
@@ -98,7 +124,7 @@ func (s *State) AddTo(ctx context.Context, key, member string, keep time.Duratio
 func (s *State) Size(ctx context.Context, key string) int {
 	key = bounded(key)
 	if s.shared != nil {
-		return s.shared.size(ctx, key)
+		return s.shared.sets.size(ctx, key)
 	}
 	return s.local.size(key)
 }
@@ -107,7 +133,7 @@ func (s *State) Size(ctx context.Context, key string) int {
 func (s *State) Get(ctx context.Context, key string) ([]byte, bool) {
 	key = bounded(key)
 	if s.shared != nil {
-		return s.shared.get(ctx, key)
+		return s.shared.values.get(ctx, key)
 	}
 	v, ok := s.local.get(key)
 	return []byte(v.octets), ok
@@ -120,7 +146,7 @@ func (s *State) Put(ctx context.Context, key string, value []byte, keep time.Dur
 	}
 	key, v := bounded(key), s.local.newValue(value, keep)
 	if s.shared != nil {
-		s.shared.put(ctx, key, v)
+		s.shared.values.put(ctx, key, v)
 		return
 	}
 	s.local.put(key, v)
@@ -136,7 +162,7 @@ func (s *State) PutNew(ctx context.Context, key string, value []byte, keep time.
 	}
 	v := s.local.newValue(value, keep)
 	if s.shared != nil {
-		return s.shared.putNew(ctx, key, v)
+		return s.shared.values.putNew(ctx, key, v)
 	}
 	was, stored := s.local.putNew(key, v)
 	if stored {
@@ -149,7 +175,7 @@ func (s *State) PutNew(ctx context.Context, key string, value []byte, keep time.
 func (s *State) Delete(ctx context.Context, key string) {
 	key = bounded(key)
 	if s.shared != nil {
-		s.shared.delete(ctx, key)
+		s.shared.all.delete(ctx, key)
 		return
 	}
 	s.local.delete(key)
@@ -159,7 +185,7 @@ func (s *State) Delete(ctx context.Context, key string) {
 // an admin: it walks over all keys and may take two seconds with Redis.
 func (s *State) List(ctx context.Context, prefix string, most int) []Entry {
 	if s.shared != nil {
-		return s.shared.list(ctx, prefix, most)
+		return s.shared.all.list(ctx, prefix, most)
 	}
 	return s.local.list(prefix, most)
 }
@@ -177,7 +203,7 @@ func (s *State) Health() Health {
 // Close ends the work in the background and writes the last snapshot, if there is one.
 func (s *State) Close() error {
 	if s.shared != nil {
-		s.shared.close()
+		s.shared.all.close()
 	}
 	if err := s.local.close(); err != nil {
 		return fmt.Errorf("state: %w", err)
