@@ -189,10 +189,34 @@ const UnreachableCode = "4.4.1"
 // IsUnreachable says whether a reply means that no hop could be asked.
 func IsUnreachable(r mail.Reply) bool { return r.Code == 451 && r.Enhanced == UnreachableCode }
 
+// heavyFrom is the size of a large message, in octets; heavyWait how long one waits for the large ones before it.
+const (
+	heavyFrom = 1 << 20
+	heavyWait = 10 * time.Second
+)
+
+// makeRoom lets large messages wait for each other for a while, so that small ones keep their pace. It gives what ends the
+// message's turn.
+func (x *Exchange) makeRoom(ctx context.Context) (done func()) {
+	if x.g.Heavy == nil || x.tx.Message.Size() < heavyFrom {
+		return func() {}
+	}
+	late := time.NewTimer(heavyWait)
+	defer late.Stop()
+	select {
+	case x.g.Heavy <- struct{}{}:
+		return func() { <-x.g.Heavy }
+	case <-late.C: // those before it wait for somebody else: a scanner, for one
+	case <-ctx.Done():
+	}
+	return func() {}
+}
+
 // judge asks the last filters and policy, and gives a verdict for each accepted recipient in order.
 func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, x.g.JudgeTimeout)
 	defer cancel()
+	defer x.makeRoom(ctx)()
 	x.run.Stage(ctx, mail.StageMessage)
 	facts := policy.FactsOf(x.tx)
 	var verdicts []policy.Verdict

@@ -39,6 +39,9 @@ type Gateway struct {
 	Now     func() time.Time
 	// JudgeTimeout bounds the judging of one message, DeliverTimeout its handing over.
 	JudgeTimeout, DeliverTimeout time.Duration
+	// Heavy has room for as many large messages as are judged at a time, so that they leave a processor to the others; nil
+	// is no bound.
+	Heavy chan struct{}
 
 	setup  atomic.Pointer[Setup]
 	counts fates

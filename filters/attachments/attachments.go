@@ -85,7 +85,7 @@ type filter struct {
 const crowd = 16 << 10
 
 func newFilter(s Settings) (filters.Filter, error) {
-	f := filter{places: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))), outbound: s.Outbound, extensions: map[string]bool{}, types: map[string]bool{}, hashes: map[[32]byte]bool{}}
+	f := filter{places: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), outbound: s.Outbound, extensions: map[string]bool{}, types: map[string]bool{}, hashes: map[[32]byte]bool{}}
 	switch s.Outbound {
 	case "off", "executables", "all":
 	default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,7 +105,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h.Gateway = &proxy.Gateway{
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
 		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
-		JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
+		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
 	if signer != nil {
 		h.Gateway.Signer, h.Gateway.Sealer = signer, signer
