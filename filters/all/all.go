@@ -34,7 +34,6 @@ func Specs(set *rules.Set) []filters.Spec {
 		ratelimit.Spec,
 		harvest.Spec,
 		helo.Spec,
-		dnslists.Spec,
 		spf.Spec,
 		dkim.Spec,
 		arc.Spec,
@@ -46,6 +45,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		impersonation.Spec,
 		mime.Spec,
 		attachments.Spec,
+		dnslists.Spec, // asks about the links in attachments
 		links.Spec,
 		content.Spec(set),
 		clamav.Spec,

@@ -41,6 +41,7 @@ var Spec = filters.Spec{
 	Help: "Asks DNS block and allow lists; none is on until you name it in use, since asking tells others who sends you mail.",
 	// at connect and HELO it only begins to ask, so that the answers are there at MAIL
 	Stages:   mail.StageConnect | mail.StageHelo | mail.StageMail | mail.StageMessage,
+	After:    []string{"attachments"},
 	Timeout:  longestTimeout + 5*time.Second,
 	Symbols:  symbols(),
 	Settings: func() any { s := defaults(); return &s },
@@ -129,7 +130,7 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		}
 		return f.report(ctx, about, kindClient|kindHelo|kindSender)
 	case mail.StageMessage:
-		about, over, err := f.contents(tx.Message)
+		about, over, err := f.contents(ctx, tx.Message)
 		if err != nil {
 			return nil, err
 		}

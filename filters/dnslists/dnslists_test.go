@@ -28,7 +28,7 @@ func FuzzMessages(f *testing.F) {
 	h := newHouse(f, "x.example A 192.0.2.1\n", map[string]any{"use": []string{"surbl", "spamhaus-dbl", "msbl-ebl"}})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m := mail.NewMessage(raw)
-		about, _, err := h.contents(m)
+		about, _, err := h.contents(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}

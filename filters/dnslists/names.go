@@ -1,6 +1,7 @@
 package dnslists
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/contents"
 )
 
 const (
@@ -168,7 +170,7 @@ func (g *gathered) more(what string) {
 }
 
 // contents gathers what lists are asked about a message, and says what was too much.
-func (f *filter) contents(m *mail.Message) (about []subject, over string, err error) {
+func (f *filter) contents(ctx context.Context, m *mail.Message) (about []subject, over string, err error) {
 	g := &gathered{seen: map[subject]bool{}}
 	wanted := f.uses()
 	for _, a := range addressesIn(m.Header(), "From") {
@@ -199,12 +201,36 @@ func (f *filter) contents(m *mail.Message) (about []subject, over string, err er
 			g.add(f.site(link))
 		}
 	}
+	if wanted&kindURI != 0 {
+		if err := f.elsewhere(ctx, view, g); err != nil {
+			return nil, "", err
+		}
+	}
 	if wanted&kindHash != 0 {
 		for _, p := range view.Parts() {
 			eachAddress(p.Text, func(a mail.Address) bool { g.add(f.mailbox(a)); return g.addresses < maxAddresses || g.over == "" })
 		}
 	}
 	return g.about, g.over, nil
+}
+
+// elsewhere gathers the links in QR codes, if the message has little text, and in attachments, which the filter
+// attachments has read before, within its limits.
+func (f *filter) elsewhere(ctx context.Context, view *mimeview.View, g *gathered) error {
+	if view.MostlyPictures() {
+		codes, _ := view.QRLinks()
+		for i := range codes {
+			g.add(f.site(codes[i].URL))
+		}
+	}
+	attached, err := contents.Of(view.Message()).Read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, link := range attached.Links {
+		g.add(f.site(link.URL))
+	}
+	return nil
 }
 
 // addressesIn reads address fields; one that can't be read has none.

@@ -18,7 +18,7 @@ var Spec = filters.Spec{
 	Stages: mail.StageMessage,
 	After:  []string{"spf", "dkim"},
 	Symbols: []filters.Symbol{
-		{Name: "PHISHING", Score: 1, Help: "A link shows an address of one domain and leads to another"},
+		{Name: "PHISHING", Score: 0.5, Help: "A link shows an address of one domain and leads to another"},
 		{Name: "PHISHING_OWN_DOMAIN", Score: 5, Help: "A link shows an address of ours and leads elsewhere"},
 		{Name: "PHISHING_IP", Score: 5, Help: "A link shows a domain and leads to an IP address"},
 		{Name: "URL_HOMOGRAPH", Score: 3, Help: "The host of a link mixes scripts, or is written in letters that only look Latin"},
@@ -46,9 +46,6 @@ const (
 	// mostLinks is how many links are searched for addresses of recipients, mostRecipients for how many of these.
 	mostLinks      = 500
 	mostRecipients = 5
-	// littleText is how many letters and digits a message has at most that is searched for QR codes. The search takes
-	// some 50 ms for each megapixel, of at most five pictures of 4 megapixels.
-	littleText = 1000
 	// preheader is how many letters and digits honest mail hides: the line that stands beside the subject.
 	preheader = 500
 )
@@ -62,15 +59,15 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 		return nil, err
 	}
 	l := look{local: f.local, sender: senders(tx), found: map[string]string{}}
-	shown, hidden, pictures := amounts(view)
 	l.links(view.Links())
 	l.recipients(view.Links(), tx.Recipients)
-	if pictures && shown <= littleText {
+	// The search takes some 50 ms for each megapixel, of at most five pictures of 4 megapixels.
+	if view.MostlyPictures() {
 		codes, _ := view.QRLinks()
 		l.links(codes)
 		l.codes(codes)
 	}
-	if hidden > preheader && hidden > shown {
+	if shown, hidden := amounts(view); hidden > preheader && hidden > shown {
 		l.add("HIDDEN_TEXT", evidenceOf(view))
 	}
 	var found []filters.Finding

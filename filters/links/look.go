@@ -3,8 +3,6 @@ package links
 import (
 	"encoding/base64"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"postern/internal/mail"
 	"postern/internal/mimeview"
@@ -183,28 +181,12 @@ func (l *look) codes(codes []mimeview.Link) {
 	}
 }
 
-// amounts counts the letters and digits that are shown and that are hidden, each of the readings that has most, and says
-// whether there are pictures.
-func amounts(view *mimeview.View) (shown, hidden int, pictures bool) {
+// amounts counts the letters and digits that are shown and that are hidden, each of the part that has most.
+func amounts(view *mimeview.View) (shown, hidden int) {
 	for _, p := range view.Parts() {
-		pictures = pictures || strings.HasPrefix(p.Type, "image/")
-		shown, hidden = max(shown, letters(p.Text)), max(hidden, letters(p.Hidden))
+		shown, hidden = max(shown, mimeview.Letters(p.Text)), max(hidden, mimeview.Letters(p.Hidden))
 	}
-	return shown, hidden, pictures
-}
-
-// letters counts letters and digits, up to 64 KiB.
-func letters(text string) (n int) {
-	for _, r := range text[:min(len(text), 1<<16)] {
-		if r < utf8.RuneSelf {
-			if r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9' {
-				n++
-			}
-		} else if unicode.IsLetter(r) {
-			n++
-		}
-	}
-	return n
+	return shown, hidden
 }
 
 // evidenceOf is the beginning of what is hidden.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"postern/internal/mimeview/links"
 	"postern/internal/mimeview/links/qr"
@@ -20,6 +21,30 @@ func (v *View) QRLinks() (found []Link, unread int) {
 	v.examine()
 	v.qrOnce.Do(v.readQR)
 	return v.qrLinks, v.qrUnread
+}
+
+// littleText is how many letters and digits a message has at most whose word is in its pictures.
+const littleText = 1000
+
+// MostlyPictures says whether a message has a picture and little text, so that it is worth the time to ask for QRLinks.
+func (v *View) MostlyPictures() bool {
+	pictures := false
+	for _, p := range v.Parts() {
+		if pictures = pictures || strings.HasPrefix(p.Type, "image/"); Letters(p.Text) > littleText {
+			return false
+		}
+	}
+	return pictures
+}
+
+// Letters counts the letters and digits in the first 64 KiB of a text.
+func Letters(text string) (n int) {
+	for _, r := range text[:min(len(text), 1<<16)] {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			n++
+		}
+	}
+	return n
 }
 
 func (v *View) readQR() {
