@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -116,6 +117,9 @@ func (k *checker) ldap(l *LDAP) {
 	if err != nil || u.Host == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" {
 		k.bad("recipients.ldap.url", "is not the URL of a directory; write it as in \"ldaps://dc1.corp.example\"")
 	}
+	if err == nil && u.Scheme == "ldap" && !l.StartTLS && l.PasswordFile != "" && !onThisMachine(u.Hostname()) {
+		k.bad("recipients.ldap.password_file", "the password would cross the net in the clear; write ldaps:// in url, or starttls = true")
+	}
 	if l.BaseDN == "" {
 		k.bad("recipients.ldap.base_dn", "is missing; name the branch with the users, as in \"dc=corp,dc=example\"")
 	}
@@ -124,4 +128,10 @@ func (k *checker) ldap(l *LDAP) {
 	}
 	k.readable("recipients.ldap.ca_file", l.CAFile)
 	k.readable("recipients.ldap.password_file", l.PasswordFile)
+}
+
+// onThisMachine says whether a host of a URL is a loopback address.
+func onThisMachine(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
