@@ -46,7 +46,9 @@ type State struct {
 // remote is the state in Redis by what it can do. It names no type of the Redis client, whose thousand types every package
 // that uses State would otherwise have to be compiled with.
 type remote struct {
-	rates   interface{ take(context.Context, string, cost) (bool, time.Duration) }
+	rates interface {
+		take(context.Context, string, cost) (bool, time.Duration)
+	}
 	tallies interface {
 		tally(context.Context, string, Tally, time.Duration) Tally
 	}
