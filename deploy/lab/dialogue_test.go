@@ -25,18 +25,6 @@ func newDialogue(t testing.TB, conn net.Conn) *dialogue {
 	return &dialogue{t, conn, bufio.NewReader(conn)}
 }
 
-// open connects to a door, which must greet.
-func open(t testing.TB, door string) *dialogue {
-	t.Helper()
-	conn, err := net.Dial("tcp", door)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDialogue(t, conn)
-	d.say("", "220")
-	return d
-}
-
 // say sends a line, none if it is empty, and wants a reply that begins so; it gives the whole reply.
 func (d *dialogue) say(line, want string) string {
 	d.t.Helper()
@@ -63,14 +51,4 @@ func (d *dialogue) reply() string {
 			return strings.TrimRight(all, "\r\n")
 		}
 	}
-}
-
-// closed wants the door to close the connection, and says what came before that.
-func (d *dialogue) closed() string {
-	d.t.Helper()
-	rest, err := io.ReadAll(d.in)
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-		d.t.Fatalf("the connection stands after %q", rest)
-	}
-	return string(rest)
 }

@@ -13,20 +13,6 @@ const maxParams = 64
 // param is a parameter as it is written.
 type param struct{ name, value string }
 
-// ParseParams reads the value of Content-Type and its like: the word in front and the parameters behind it, the first
-// of each name. It forgives what mail readers forgive.
-func ParseParams(value string) (word string, params map[string]string) {
-	word, all, _ := parseParams(value)
-	params = make(map[string]string, len(all))
-	for _, p := range all {
-		name := strings.TrimSuffix(p.name, "*") // RFC 2231 section 4, without its charset
-		if _, twice := params[name]; !twice && name != "" {
-			params[name] = p.value
-		}
-	}
-	return word, params
-}
-
 // parseParams gives all parameters in order, and whether these were all.
 func parseParams(value string) (word string, all []param, whole bool) {
 	if len(value) > maxValue {

@@ -139,13 +139,7 @@ func acts(a html.Attribute) bool {
 	return false
 }
 
-// Part makes a whole MIME part of a defanged text: header, blank line, body in base64 (RFC 2045 section 6.8), without the
-// line end that belongs to the delimiter behind it.
-func Part(text []byte) []byte {
-	return append([]byte(Header+"\r\n"), Body(text)...)
-}
-
-// Header are the fields of such a part.
+// Header are the fields of a part with such a text (RFC 2045 section 6.8).
 const Header = "Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n"
 
 // Body is a text in base64, in lines of 76 characters.
