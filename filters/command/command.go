@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -137,23 +138,14 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	}
 	evidence := filters.Printable(said)
 	switch {
-	case contains(f.settings.Refuse, code):
+	case slices.Contains(f.settings.Refuse, code):
 		return []filters.Finding{{Symbol: "COMMAND_REFUSE", Evidence: evidence}}, nil
-	case contains(f.settings.Hit, code):
+	case slices.Contains(f.settings.Hit, code):
 		return []filters.Finding{{Symbol: "COMMAND_HIT", Evidence: evidence}}, nil
-	case contains(f.settings.Clean, code):
+	case slices.Contains(f.settings.Clean, code):
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%s ended with exit code %d: %s", f.path, code, evidence)
-}
-
-func contains(list []int, n int) bool {
-	for _, one := range list {
-		if one == n {
-			return true
-		}
-	}
-	return false
 }
 
 // run gives the exit code and the first line that the program wrote.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"postern/filters"
@@ -86,7 +87,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
 	var links []filters.Link
 	for _, spec := range j.Specs {
-		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || contains(without, spec.Name) {
+		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
 			continue
 		}
 		f, err := spec.New(cfg.Filter(spec.Name), env)
@@ -100,15 +101,6 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	}
 	j.Policy, err = loadPolicy(cfg, j.Specs)
 	return j, err
-}
-
-func contains(list []string, name string) bool {
-	for _, l := range list {
-		if l == name {
-			return true
-		}
-	}
-	return false
 }
 
 // KnownFilters is what `postern config` must know of the filters.
