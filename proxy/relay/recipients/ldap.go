@@ -48,66 +48,90 @@ var errResting = errors.New("it did not answer a moment ago")
 
 // Has implements Directory.
 func (l *LDAP) Has(ctx context.Context, a mail.Address) (bool, error) {
+	// RFC 4511 section 4.5.1.8: "1.1" asks for no attributes. One entry is all we want to know of.
+	found, err := l.ask(ctx, a, "1.1")
+	return found.entries > 0, err
+}
+
+// Attribute gives the values of an attribute of the one entry that fits an address; none if there is no such entry, or
+// more than one.
+func (l *LDAP) Attribute(ctx context.Context, a mail.Address, name string) ([]string, error) {
+	found, err := l.ask(ctx, a, name)
+	if found.entries != 1 {
+		return nil, err
+	}
+	return found.values, err
+}
+
+// result is how many entries fit, 2 for several, and what one has in the attribute.
+type result struct {
+	entries int
+	values  []string
+}
+
+func (l *LDAP) ask(ctx context.Context, a mail.Address, attribute string) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	type answer struct {
-		has bool
+		result
 		err error
 	}
 	// the library knows no contexts: who asks waits no longer than it may
 	done := make(chan answer, 1)
 	go func() {
-		has, err := l.ask(a)
-		done <- answer{has, err}
+		found, err := l.search(a, attribute)
+		done <- answer{found, err}
 	}()
 	select {
 	case got := <-done:
-		return got.has, got.err
+		return got.result, got.err
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return result{}, ctx.Err()
 	}
 }
 
-// ask puts the question, once more over a new connection if the old one is dead. Questions wait for each other: a
+// search puts the question, once more over a new connection if the old one is dead. Questions wait for each other: a
 // directory answers in a millisecond, and what it said is remembered.
-func (l *LDAP) ask(a mail.Address) (bool, error) {
+func (l *LDAP) search(a mail.Address, attribute string) (result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.failed) < rest {
-		return false, errResting
+		return result{}, errResting
 	}
 	for try := 0; ; try++ {
 		had := l.conn != nil
-		has, err := l.search(a)
+		found, err := l.searchOnce(a, attribute)
 		if err == nil {
-			return has, nil
+			return found, nil
 		}
 		l.drop()
 		if !had || try > 0 || !ldap.IsErrorWithCode(err, ldap.ErrorNetwork) {
 			l.failed = time.Now()
-			return false, err
+			return result{}, err
 		}
 	}
 }
 
-func (l *LDAP) search(a mail.Address) (bool, error) {
+func (l *LDAP) searchOnce(a mail.Address, attribute string) (result, error) {
 	if l.conn == nil {
 		if err := l.connect(); err != nil {
-			return false, err
+			return result{}, err
 		}
 	}
 	// RFC 4515 section 3: what is special in a filter is escaped, so that an address stays an address.
 	filter := strings.ReplaceAll(l.Filter, "{address}", ldap.EscapeFilter(a.String()))
-	// RFC 4511 section 4.5.1.8: "1.1" asks for no attributes. One entry is all we want to know of.
-	r := ldap.NewSearchRequest(l.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 1, int(l.Timeout.Seconds())+1, false, filter, []string{"1.1"}, nil)
+	r := ldap.NewSearchRequest(l.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 1, int(l.Timeout.Seconds())+1, false, filter, []string{attribute}, nil)
 	found, err := l.conn.Search(r)
 	if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) { // more than one has it
-		return true, nil
+		return result{entries: 2}, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("search: %w", err)
+		return result{}, fmt.Errorf("search: %w", err)
 	}
-	return len(found.Entries) > 0, nil
+	if len(found.Entries) == 0 {
+		return result{}, nil
+	}
+	return result{len(found.Entries), found.Entries[0].GetAttributeValues(attribute)}, nil
 }
 
 func (l *LDAP) connect() error {

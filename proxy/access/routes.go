@@ -1,0 +1,168 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Route is a group of servers that stand in for each other, and the users they serve.
+type Route struct {
+	Name string
+	// Users, Domains and Pattern say whom it serves; a route that says nothing serves all whom no other serves.
+	Users, Domains []string
+	Pattern        *regexp.Regexp
+	// IMAP and POP3 are the addresses, tried in their order.
+	IMAP, POP3 []Backend
+	// Rewrite is the user's name for the backend: {user}, {local} and {domain} in it stand for those of the client's name.
+	Rewrite string
+	// Master logs in for users of app passwords: MasterUser and its password, put behind the user's name with Separator
+	// (Dovecot: "*"), or by authorization id (RFC 4616) if Separator is "".
+	MasterUser, MasterPassword, Separator string
+}
+
+func (r *Route) addresses(protocol string) []Backend {
+	if protocol == "pop3" {
+		return r.POP3
+	}
+	return r.IMAP
+}
+
+// serves says whether the route names the user.
+func (r *Route) serves(user string) bool {
+	_, domain, _ := strings.Cut(user, "@")
+	for _, u := range r.Users {
+		if key(u) == user {
+			return true
+		}
+	}
+	for _, d := range r.Domains {
+		if domain != "" && strings.EqualFold(d, domain) {
+			return true
+		}
+	}
+	return r.Pattern != nil && r.Pattern.MatchString(user)
+}
+
+func (r *Route) forAll() bool { return len(r.Users) == 0 && len(r.Domains) == 0 && r.Pattern == nil }
+
+// rewritten is the user's name as the backend knows it. What stands in for a placeholder is not looked at again.
+func (r *Route) rewritten(user string) string {
+	if r.Rewrite == "" {
+		return user
+	}
+	local, domain, _ := strings.Cut(user, "@")
+	return strings.NewReplacer("{user}", user, "{local}", local, "{domain}", domain).Replace(r.Rewrite)
+}
+
+// Directory knows the attributes of a user: LDAP.
+type Directory interface {
+	// Attribute gives the values of an attribute of the one entry that fits, none if there is no such entry.
+	Attribute(ctx context.Context, user mail.Address, attribute string) ([]string, error)
+}
+
+// way is what a login is to be tried with.
+type way struct {
+	route    *Route
+	backends []Backend
+	// user and password replace those of the client where they are not "".
+	user, password string
+}
+
+// choose finds the servers of a user: as the answer of the authorizer says, as the directory says, else by the routes.
+func (g *Gate) choose(ctx context.Context, user, protocol string) (way, error) {
+	if g.o.Directory != nil && g.o.HostAttribute != "" {
+		if address, err := mail.ParseAddress(user); err == nil {
+			hosts, err := g.o.Directory.Attribute(ctx, address, g.o.HostAttribute)
+			if err != nil {
+				return way{}, fmt.Errorf("directory: %w", err)
+			}
+			if w, ok := g.byHost(hostsOf(hosts), protocol); ok {
+				return w, nil
+			}
+		}
+	}
+	var last *Route
+	for i := range g.o.Routes {
+		r := &g.o.Routes[i]
+		switch {
+		case r.serves(user):
+			return way{route: r, backends: r.addresses(protocol)}, nil
+		case r.forAll() && last == nil:
+			last = r
+		}
+	}
+	if last == nil {
+		return way{}, nil
+	}
+	return way{route: last, backends: last.addresses(protocol)}, nil
+}
+
+// byHost takes the server that a directory or an authorizer names, which must be one of the routes: no answer from there
+// sends a password to a server that the admin did not name.
+func (g *Gate) byHost(hosts []string, protocol string) (way, bool) {
+	for _, host := range hosts {
+		for i := range g.o.Routes {
+			r := &g.o.Routes[i]
+			for _, b := range r.addresses(protocol) {
+				if name, _, err := net.SplitHostPort(b.Address); err == nil && strings.EqualFold(name, host) || strings.EqualFold(b.Address, host) {
+					return way{route: r, backends: []Backend{b}}, true
+				}
+			}
+		}
+	}
+	return way{}, false
+}
+
+// resting remembers for a moment which addresses did not answer, so that the next user does not wait for them, too.
+type resting struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+// rest is how long an address that did not answer is tried last.
+const rest = 20 * time.Second
+
+func (r *resting) failed(address string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.until == nil {
+		r.until = map[string]time.Time{}
+	}
+	r.until[address] = now.Add(rest)
+}
+
+func (r *resting) answered(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.until, address)
+}
+
+// order puts the addresses that did not answer behind the others.
+func (r *resting) order(all []Backend, now time.Time) []*Backend {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var first, late []*Backend
+	for i := range all {
+		if now.Before(r.until[all[i].Address]) {
+			late = append(late, &all[i])
+		} else {
+			first = append(first, &all[i])
+		}
+	}
+	return append(first, late...)
+}
+
+// sourced gives a copy that connects from the client's own address.
+func (b *Backend) sourced(client netip.Addr) *Backend {
+	c := *b
+	c.Source = client
+	return &c
+}

@@ -1,0 +1,366 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/ledger"
+)
+
+// Visit is one session of a POP3 or IMAP door as the gate sees it. It is used by one goroutine at a time.
+type Visit struct {
+	g        *Gate
+	s        *mail.Session
+	protocol string
+	user     string // who has a place, "" for nobody
+	failed   int
+}
+
+// Visit begins a session; the protocol is "imap" or "pop3". End must be called once.
+func (g *Gate) Visit(s *mail.Session, protocol string) *Visit {
+	return &Visit{g: g, s: s, protocol: protocol}
+}
+
+// maxFindings bounds what is kept of one session.
+const maxFindings = 50
+
+// Observe takes a finding of the door's own.
+func (v *Visit) Observe(f mail.Finding) {
+	if len(v.s.Findings) < maxFindings {
+		v.s.Findings = append(v.s.Findings, f)
+	}
+}
+
+// Tokens says whether XOAUTH2 and OAUTHBEARER are offered.
+func (v *Visit) Tokens() bool { return v.g.o.Tokens }
+
+// OpaqueMechanisms are those offered besides, whose octets mean something to the backend only.
+func (v *Visit) OpaqueMechanisms() []string { return v.g.o.OpaqueMechanisms }
+
+// Login is the whole way of a login: may he, who is it, where to, and does the server there take him. It calls enter for
+// one backend after the other until one answers. If it gives an error although enter succeeded, the connection that enter
+// made is to be closed.
+//
+// The error is ErrRefused, given a fixed time after the call whatever the cause, or ErrUnavailable.
+func (v *Visit) Login(ctx context.Context, a Attempt, enter Enter) error {
+	begun := v.g.o.Now()
+	user := key(a.User)
+	err := v.login(ctx, user, a, enter)
+	switch {
+	case err == nil:
+		v.s.User = a.User
+		v.g.o.Bans.Passed(ctx, v.s.Client, user)
+		v.g.greet(ctx, v, user)
+		v.g.o.Log.Info("login", "id", v.s.ID, "door", v.s.Door, "client", v.s.Client.String(), "user", user, "mechanism", a.Mechanism)
+	case errors.Is(err, ErrUnavailable):
+		v.note("BACKEND_AWAY", user, err)
+	default:
+		v.failed++
+		v.refused(user, err)
+		wait(ctx, begun.Add(v.g.o.FailDelay).Sub(v.g.o.Now()))
+		return ErrRefused
+	}
+	return err
+}
+
+// refusal is a login that was not even looked at.
+type refusal struct{ why string }
+
+func (r refusal) Error() string { return r.why }
+
+func (v *Visit) refused(user string, err error) {
+	symbol := "LOGIN_FAILED"
+	if _, ok := errors.AsType[refusal](err); ok {
+		symbol = "LOGIN_REFUSED"
+	}
+	v.note(symbol, user, err)
+}
+
+func (v *Visit) note(symbol, user string, err error) {
+	v.Observe(mail.Finding{Symbol: symbol, Evidence: filters.Printable(user) + ": " + filters.Printable(err.Error())})
+	v.g.o.Log.Info("login failed", "id", v.s.ID, "door", v.s.Door, "client", v.s.Client.String(), "user", filters.Printable(user), "why", err.Error())
+}
+
+// login asks everybody who has a say, in the order of what it costs.
+func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) error {
+	g := v.g
+	if !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid) {
+		return refusal{"the name can't be one"}
+	}
+	if a.Authzid != "" && key(a.Authzid) != user && !g.o.Authzid {
+		return refusal{"another authorization id"}
+	}
+	if !g.o.Bans.Admit(ctx, v.s.Client, user) {
+		return refusal{"banned"}
+	}
+	if why := v.ruledOut(user); why != "" {
+		return refusal{"a rule on the " + why}
+	}
+	answer, err := v.authorize(ctx, a)
+	if err != nil {
+		return err
+	}
+	w, err := v.way(ctx, user, answer)
+	if err != nil {
+		return err
+	}
+	as, err := v.credentials(ctx, user, a, w)
+	if err == nil {
+		err = v.tryAll(ctx, w.backends, as, enter)
+	}
+	if errors.Is(err, ErrPassword) {
+		g.o.Bans.Failed(ctx, v.s.Client, user, a.Password+a.Token)
+	}
+	if g.o.Authorizer != nil && (err == nil || errors.Is(err, ErrPassword)) {
+		g.o.Authorizer.Report(ctx, v.s, v.protocol, a, err == nil)
+	}
+	if err != nil {
+		return err
+	}
+	if !g.take(user) {
+		return fmt.Errorf("%w: the user has %d sessions already", ErrUnavailable, g.o.MaxSessions)
+	}
+	v.user = user
+	return nil
+}
+
+// ruledOut says which kind of rule keeps the user out, "" for none.
+func (v *Visit) ruledOut(user string) string {
+	o := &v.g.o
+	for i := range o.Rules {
+		r := o.Rules[i]
+		if !r.names(user) {
+			continue
+		}
+		if o.Trusted(v.s.Client) {
+			r.Networks, r.Countries = nil, nil
+		}
+		country := ""
+		if len(r.Countries) > 0 {
+			country = o.Country(v.s.Client)
+		}
+		if why := r.refuses(v.protocol, v.s.Client.Unmap(), country, o.Now()); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// maxWait bounds the delay that an authorizer may ask for.
+const maxWait = 30 * time.Second
+
+func (v *Visit) authorize(ctx context.Context, a Attempt) (Answer, error) {
+	if v.g.o.Authorizer == nil {
+		return Answer{}, nil
+	}
+	answer, err := v.g.o.Authorizer.Authorize(ctx, v.s, v.protocol, a)
+	if err != nil {
+		return Answer{}, fmt.Errorf("%w: authorizer: %w", ErrUnavailable, err)
+	}
+	wait(ctx, min(answer.Wait, maxWait))
+	if answer.Refused {
+		return Answer{}, fmt.Errorf("%w: the authorizer says no", ErrPassword)
+	}
+	return answer, nil
+}
+
+// way finds the servers to try.
+func (v *Visit) way(ctx context.Context, user string, answer Answer) (way, error) {
+	g := v.g
+	if b, ok := g.o.Transparent[v.s.Door]; ok {
+		b.Address = v.s.Local.String()
+		return way{route: &Route{}, backends: v.source([]Backend{b})}, nil
+	}
+	w, err := g.choose(ctx, user, v.protocol)
+	if err != nil {
+		return way{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if answer.Host != "" {
+		named, ok := g.byHost([]string{answer.Host}, v.protocol)
+		if !ok {
+			return way{}, fmt.Errorf("%w: the authorizer names %q, which is no address of a mail_backend", ErrUnavailable, filters.Printable(answer.Host))
+		}
+		w = named
+	}
+	if len(w.backends) == 0 { // a user of nobody's: he hears what everybody hears
+		return way{}, fmt.Errorf("%w: no mail_backend serves him", ErrPassword)
+	}
+	w.backends = v.source(w.backends)
+	w.user, w.password = answer.User, answer.Password
+	return w, nil
+}
+
+func (v *Visit) source(all []Backend) []Backend {
+	if !v.g.o.FromClient {
+		return all
+	}
+	all = slices.Clone(all)
+	for i := range all {
+		all[i] = *all[i].sourced(v.s.Client.Unmap())
+	}
+	return all
+}
+
+// credentials are what the backend is told: those of the client, of the authorizer, or those that an app password stands
+// for.
+func (v *Visit) credentials(ctx context.Context, user string, a Attempt, w way) (Attempt, error) {
+	as := a
+	as.User = w.route.rewritten(a.User)
+	if sep := w.route.Separator; sep != "" && strings.Contains(a.User, sep) {
+		return as, refusal{"the name holds the separator of master users"}
+	}
+	if w.user != "" {
+		as.User = w.user
+	}
+	if w.password != "" {
+		as.Password = w.password
+	}
+	if v.g.o.AppPasswords == nil || a.Token != "" {
+		return as, nil
+	}
+	found, err := v.g.o.AppPasswords.Check(ctx, user, a.Password, v.protocol)
+	switch {
+	case err != nil:
+		return as, fmt.Errorf("%w: app passwords: %w", ErrUnavailable, err)
+	case found.Only && !found.OK:
+		return as, fmt.Errorf("%w: only app passwords let this user in", ErrPassword)
+	case !found.OK:
+		return as, nil
+	}
+	v.Observe(mail.Finding{Symbol: "LOGIN_APP_PASSWORD", Evidence: filters.Printable(found.Name)})
+	if found.Password != "" {
+		as.Password = found.Password
+		return as, nil
+	}
+	return w.route.master(as)
+}
+
+// master makes the login of a master user for somebody.
+func (r *Route) master(as Attempt) (Attempt, error) {
+	switch {
+	case r.MasterUser == "":
+		return as, fmt.Errorf("%w: [mail_backend.%q] has no master_user, and the app password holds no other", ErrUnavailable, r.Name)
+	case r.Separator != "":
+		as.User += r.Separator + r.MasterUser
+	default: // RFC 4616 section 2: who acts, and as whom
+		as.Mechanism, as.Authzid, as.User = "SASL PLAIN", as.User, r.MasterUser
+	}
+	as.Password = r.MasterPassword
+	return as, nil
+}
+
+// tryAll asks one server after the other until one answers.
+func (v *Visit) tryAll(ctx context.Context, all []Backend, as Attempt, enter Enter) error {
+	var errs []error
+	for _, b := range v.g.resting.order(all, v.g.o.Now()) {
+		err := enter(ctx, b, as)
+		if err == nil || errors.Is(err, ErrPassword) {
+			v.g.resting.answered(b.Address)
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		v.g.resting.failed(b.Address, v.g.o.Now())
+		v.g.o.Log.Warn("backend can't be used", "backend", b.Name, "address", b.Address, "error", err)
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
+}
+
+// Opaque lets a mechanism pass whose octets mean something to the one fixed backend only. Who logs in is known when relay
+// says it, if at all.
+func (v *Visit) Opaque(ctx context.Context, mechanism string, relay func(ctx context.Context, b *Backend) (user string, err error)) error {
+	g, begun := v.g, v.g.o.Now()
+	i := slices.IndexFunc(g.o.Routes, func(r Route) bool { return r.Name == g.o.Opaque })
+	if i < 0 || !slices.Contains(g.o.OpaqueMechanisms, mechanism) {
+		return ErrUnavailable
+	}
+	user := ""
+	err := error(refusal{"banned"})
+	if g.o.Bans.Admit(ctx, v.s.Client, "") {
+		err = v.tryAll(ctx, v.source(g.o.Routes[i].addresses(v.protocol)), Attempt{}, func(ctx context.Context, b *Backend, _ Attempt) (err error) {
+			user, err = relay(ctx, b)
+			return err
+		})
+	}
+	user = key(user)
+	if err == nil {
+		if why := v.ruledOut(user); why != "" {
+			err = refusal{"a rule on the " + why}
+		} else if !g.take(user) {
+			err = ErrUnavailable
+		}
+	}
+	switch {
+	case err == nil:
+		v.user, v.s.User = user, user
+		g.o.Bans.Passed(ctx, v.s.Client, user)
+		return nil
+	case errors.Is(err, ErrUnavailable):
+		v.note("BACKEND_AWAY", user, err)
+		return ErrUnavailable
+	case errors.Is(err, ErrPassword):
+		g.o.Bans.Failed(ctx, v.s.Client, user, "")
+	}
+	v.failed++
+	v.refused(user, err)
+	wait(ctx, begun.Add(g.o.FailDelay).Sub(g.o.Now()))
+	return ErrRefused
+}
+
+// End writes the one record of the connection and frees the user's place. The octets are those sent to the client.
+func (v *Visit) End(how string, octets int64) {
+	if v.user != "" {
+		v.g.leave(v.user)
+		v.user = ""
+	}
+	s := v.s
+	record := ledger.Connection{ID: s.ID, Door: s.Door, Started: s.Started, Ended: v.g.o.Now(), Peer: s.Peer, Client: s.Client,
+		User: s.User, End: how, Counts: ledger.Counts{Errors: v.failed, Octets: octets}}
+	if s.TLS != nil {
+		record.TLSVersion, record.TLSCipher = tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite)
+	}
+	help := map[string]string{}
+	for _, symbol := range Symbols() {
+		help[symbol.Name] = symbol.Help
+	}
+	for _, f := range s.Findings {
+		i := slices.IndexFunc(record.Findings, func(r policy.Reason) bool { return r.Symbol == f.Symbol })
+		if i < 0 {
+			i = len(record.Findings)
+			record.Findings = append(record.Findings, policy.Reason{Symbol: f.Symbol, Help: help[f.Symbol]})
+		}
+		if f.Evidence != "" {
+			record.Findings[i].Evidence = append(record.Findings[i].Evidence, f.Evidence)
+		}
+	}
+	v.g.o.Ledger.Connection(record)
+	v.g.o.Log.Info("connection", "id", s.ID, "door", s.Door, "client", s.Client.String(), "user", filters.Printable(s.User), "ended", how)
+}
+
+// wait passes some time and up to a tenth more, so that the cause of a refusal can't be read from it.
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	d += time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(d/10+1))
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
