@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,31 +51,60 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 		return nil, nil, err
 	}
 	for n, b := range append(append([]*batch(nil), deliver...), hold...) {
-		signature := plain
-		tagged := b.verdict.Disposition == policy.Tag
-		b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged), Top: x.top(b.verdict, x.recipients(b))}
-		if x.tx.Message.Header().Has(mail.DefectFirstLineFolded) {
-			// the message would continue the last of our own fields
-			b.copy.Top = append(b.copy.Top, x.g.headerName()+"-Note: the message began with white space\r\n"...)
-		}
 		b.heldID = x.tx.ID + "-" + strconv.Itoa(n+1)
-		changed := len(b.verdict.Strip)+len(b.verdict.Defang) > 0
-		if changed {
-			b.whole = b.copy
-			b.whole.Top = append(slices.Clone(b.copy.Top), signature...)
-			own, err := x.strip(b)
-			if err != nil {
-				return nil, nil, err
-			}
-			if signature, err = x.sign(ctx, mail.Copy{Top: own, Message: x.tx.Message, Omit: b.copy.Omit}); err != nil {
-				return nil, nil, err
-			}
-			b.copy.Top = append(b.copy.Top, own...)
+		if err := x.compose(ctx, b, plain); err != nil {
+			return nil, nil, err
 		}
-		b.copy.Top = append(b.copy.Top, signature...)
-		x.seal(ctx, b, changed || tagged && x.g.SubjectTag != "")
 	}
 	return deliver, hold, nil
+}
+
+// compose makes the copy of a batch: the message without what is left out, what of our own changes its meaning above it,
+// our trace fields above that. Those that policy does not change carry the plain signature.
+func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
+	tagged := b.verdict.Disposition == policy.Tag
+	b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged)}
+	trace, signature := x.top(b.verdict, x.recipients(b)), plain
+	if subject, ok := x.subject(); ok && tagged && x.g.SubjectTag != "" {
+		b.copy.Top = append([]byte("Subject: "+x.g.SubjectTag), subject.Raw[subject.ValueAt:]...)
+	}
+	if x.tx.Message.Header().Has(mail.DefectFirstLineFolded) {
+		// the message would continue the last of our own fields
+		b.copy.Top = append(b.copy.Top, x.g.headerName()+"-Note: the message began with white space\r\n"...)
+	}
+	changed := len(b.verdict.Strip)+len(b.verdict.Defang) > 0
+	if changed {
+		b.whole = b.copy
+		b.whole.Top = slices.Concat(trace, b.copy.Top, signature)
+		own, err := x.strip(b)
+		if err != nil {
+			return err
+		}
+		if signature, err = x.sign(ctx, mail.Copy{Top: own, Message: x.tx.Message, Omit: b.copy.Omit}); err != nil {
+			return err
+		}
+		b.copy.Top = append(b.copy.Top, own...)
+	}
+	b.copy.Top = append(b.copy.Top, signature...)
+	judged, err := x.judged(b)
+	if err != nil {
+		return err
+	}
+	b.copy.Top = slices.Concat(trace, judged, b.copy.Top)
+	x.seal(ctx, b, changed || tagged && x.g.SubjectTag != "")
+	return nil
+}
+
+// judged is the field by which our own POP3 and IMAP doors know that these octets were judged: nothing without them.
+func (x *Exchange) judged(b *batch) ([]byte, error) {
+	if x.g.Judged == nil || x.tx.Session.Outbound() || b.verdict.Disposition > policy.Tag {
+		return nil, nil
+	}
+	sum := sha256.New()
+	if _, err := b.copy.WriteTo(sum); err != nil {
+		return nil, fmt.Errorf("judged: %w", err)
+	}
+	return x.g.Judged(x.tx.ID, [sha256.Size]byte(sum.Sum(nil))), nil
 }
 
 // seal puts an ARC set on top of a copy whose signatures whoever stands behind us may not be able to verify any more

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"slices"
 	"time"
 
@@ -315,6 +318,10 @@ func (x *Exchange) record(why string) ledger.Transaction {
 	if m := tx.Message; m != nil {
 		h := m.Header()
 		rec.Size, rec.Subject, rec.MessageID, rec.HeaderFrom = m.Size(), h.Get("Subject"), h.Get("Message-ID"), h.Get("From")
+		sum := sha256.New()
+		if _, err := io.Copy(sum, m.Open()); err == nil {
+			rec.SHA256 = hex.EncodeToString(sum.Sum(nil))
+		}
 	}
 	strictest := x.reasons(&facts)
 	rec.Findings, rec.Decisive, rec.PolicyVersion = strictest.Reasons, strictest.Decisive, strictest.PolicyVersion

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,9 @@ type Gateway struct {
 	Sealer     Sealer
 	SealDomain string
 	SealAll    bool
+	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
+	// transaction's id and the hash of the octets below the field; nil for none.
+	Judged func(id string, sum [sha256.Size]byte) []byte
 	// Witness hears of every judged message, nil for nobody.
 	Witness Witness
 	Log     *slog.Logger
@@ -51,6 +55,8 @@ type Gateway struct {
 type Setup struct {
 	Chain  *filters.Chain
 	Policy *policy.Policy
+	// Fetched are the filters for mail that is fetched from a mailbox: those that need no SMTP client. Nil for none.
+	Fetched *filters.Chain
 	// Route names the route of a recipient domain; local says that the domain is one of ours. Mail of our own users for
 	// other domains takes the Outbound route, "" for none.
 	Route    func(domain string) (route string, local bool)

@@ -18,9 +18,6 @@ func (x *Exchange) top(v policy.Verdict, to []mail.Recipient) []byte {
 	b = append(b, x.why(v)...)
 	if v.Disposition == policy.Tag {
 		b = append(b, "X-Spam-Flag: YES\r\n"...)
-		if subject, ok := x.subject(); ok && x.g.SubjectTag != "" {
-			b = append(append(b, "Subject: "+x.g.SubjectTag...), subject.Raw[subject.ValueAt:]...)
-		}
 	}
 	return b
 }

@@ -31,6 +31,7 @@ func (c *Config) Check(filters []Known) Problems {
 	k.outbound()
 	k.tls()
 	k.dkim()
+	k.access()
 	if filters != nil {
 		k.filters(filters)
 	}
@@ -136,11 +137,7 @@ func (k *checker) doors() {
 
 func (k *checker) door(path string, d *Door) {
 	c := k.c
-	if d.Protocol == "pop3" || d.Protocol == "imap" {
-		k.bad(path+".protocol", "%q is not built into this version; take this door away", d.Protocol)
-		return
-	}
-	k.oneOf(path+".protocol", d.Protocol, "smtp", "submission")
+	k.oneOf(path+".protocol", d.Protocol, "smtp", "submission", "imap", "pop3")
 	k.oneOf(path+".tls", d.TLS, "none", "starttls", "implicit")
 	if d.Listen == "" {
 		k.bad(path+".listen", "is missing; write an address, as in \":25\" or \"127.0.0.1:2525\"")
@@ -157,7 +154,11 @@ func (k *checker) door(path string, d *Door) {
 	if d.Protocol == "smtp" && len(c.Domains) == 0 {
 		k.bad("domains", "is missing; list the domains whose mail comes in at door %q", d.Name)
 	}
-	k.auth(path, d)
+	if d.Receives() {
+		k.auth(path, d)
+	} else {
+		k.accessDoor(path, d)
+	}
 }
 
 func (k *checker) auth(path string, d *Door) {

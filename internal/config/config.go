@@ -42,7 +42,10 @@ type Config struct {
 	Metrics    Endpoint                  `toml:"metrics"`
 	Console    Console                   `toml:"console"`
 	Scan       Endpoint                  `toml:"scan"`
-	Log        Log                       `toml:"log"`
+	MailAccess MailAccess                `toml:"mail_access"`
+	// MailBackends are the servers with the mailboxes, by a name that stands for them in the ledger.
+	MailBackends map[string]MailBackend `toml:"mail_backend"`
+	Log          Log                    `toml:"log"`
 
 	file  string
 	lines Lines
@@ -60,12 +63,14 @@ type Door struct {
 	// XClientNetworks may claim another client's address with XCLIENT.
 	XClientNetworks Networks `toml:"xclient_networks"`
 	// Auth says who checks logins: "" nobody, "smtp" the next hop AuthRoute, "imap" the server at AuthAddress.
-	Auth              string     `toml:"auth"`
-	AuthRoute         string     `toml:"auth_route"`
-	AuthAddress       string     `toml:"auth_address"`
-	RequireTLSForAuth Switch     `toml:"require_tls_for_auth"`
-	MaxConnections    int        `toml:"max_connections"`
-	Extensions        Extensions `toml:"extensions"`
+	Auth              string `toml:"auth"`
+	AuthRoute         string `toml:"auth_route"`
+	AuthAddress       string `toml:"auth_address"`
+	RequireTLSForAuth Switch `toml:"require_tls_for_auth"`
+	MaxConnections    int    `toml:"max_connections"`
+	// Transparent takes each client where it wanted to go: the machine redirects connections to this door.
+	Transparent bool       `toml:"transparent"`
+	Extensions  Extensions `toml:"extensions"`
 }
 
 // Extensions are the service extensions of SMTP that a door offers if what stands behind it can carry them.
@@ -256,6 +261,7 @@ func Default() *Config {
 		Log:        Log{Format: "text", Level: "info"},
 	}
 	c.defaultKnocking()
+	c.defaultAccess()
 	c.fill()
 	return c
 }
@@ -334,6 +340,11 @@ func (c *Config) fill() {
 		c.NextHops[name] = hop
 	}
 	c.Outbound.fill()
+	c.MailAccess.Learn.fill(true)
+	for name, b := range c.MailBackends {
+		b.fill()
+		c.MailBackends[name] = b
+	}
 }
 
 func (d *Door) fill() {
@@ -368,7 +379,8 @@ func orElse(s *string, value string) {
 func (c *Config) anchor(dir string) {
 	paths := []*string{&c.DataDir, &c.Policy.File, &c.Rules.Dir, &c.Outbound.CAFile, &c.Outbound.PasswordFile,
 		&c.State.PasswordFile, &c.State.SentinelPasswordFile, &c.State.CAFile, &c.Recipients.List, &c.Recipients.LDAP.CAFile,
-		&c.Recipients.LDAP.PasswordFile, &c.Geo.ASN, &c.Console.PasswordFile}
+		&c.Recipients.LDAP.PasswordFile, &c.Geo.ASN, &c.Geo.Country, &c.Console.PasswordFile,
+		&c.MailAccess.HTTP.NonceFile, &c.MailAccess.HTTP.TokenFile}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Cert, &c.TLS.Certificates[i].Key)
 	}
@@ -378,6 +390,10 @@ func (c *Config) anchor(dir string) {
 	for name, hop := range c.NextHops {
 		hop.CAFile, hop.PasswordFile = under(dir, hop.CAFile), under(dir, hop.PasswordFile)
 		c.NextHops[name] = hop
+	}
+	for name, b := range c.MailBackends {
+		b.CAFile, b.MasterPasswordFile = under(dir, b.CAFile), under(dir, b.MasterPasswordFile)
+		c.MailBackends[name] = b
 	}
 	for _, d := range c.DKIM {
 		for selector, key := range d.Keys {

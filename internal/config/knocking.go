@@ -58,7 +58,8 @@ type LDAP struct {
 
 // Geo names databases in MaxMind's form that say where an address belongs.
 type Geo struct {
-	ASN string `toml:"asn"`
+	ASN     string `toml:"asn"`
+	Country string `toml:"country"`
 }
 
 // defaultKnocking are the defaults of the sections above.
@@ -106,6 +107,7 @@ func (k *checker) knocking() {
 	k.readable("recipients.list", k.c.Recipients.List)
 	k.ldap(&k.c.Recipients.LDAP)
 	k.readable("geo.asn", k.c.Geo.ASN)
+	k.readable("geo.country", k.c.Geo.Country)
 	k.readable("console.password_file", k.c.Console.PasswordFile)
 }
 

@@ -1,0 +1,27 @@
+package proxy
+
+import (
+	"context"
+
+	"postern/internal/mail"
+	"postern/policy"
+)
+
+// JudgeFetched judges a message that its recipient fetches from his mailbox: by the same policy, with the filters that
+// need nothing of the client that once brought it. The transaction's one recipient is the user, its findings are filled in.
+// What could not be found out in time, or failed, is among them, so that policy can say what then.
+func (g *Gateway) JudgeFetched(ctx context.Context, tx *mail.Transaction) policy.Verdict {
+	setup := g.setup.Load()
+	run := setup.Fetched.Start(ctx, tx)
+	defer run.Close()
+	run.Stage(ctx, mail.StageMessage)
+	facts := policy.FactsOf(tx)
+	var to mail.Address
+	if len(tx.Recipients) > 0 {
+		to = tx.Recipients[0].Address
+	}
+	return setup.Policy.Decide(&facts, to)
+}
+
+// Epoch names the policy by which mail is judged now.
+func (g *Gateway) Epoch() string { return g.setup.Load().Policy.Version() }
