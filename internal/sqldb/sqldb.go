@@ -1,4 +1,5 @@
-// Package sqldb opens the SQLite files of the gateway: one writer, any number of readers, also from another process.
+// Package sqldb opens the databases of the gateway: a SQLite file (one writer, any number of readers, also from another
+// process) or a PostgreSQL server that several gateways share. Both have the same few methods.
 package sqldb
 
 import (
@@ -7,24 +8,30 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
-
-	"modernc.org/sqlite" // registers the driver "sqlite", without cgo
+	"strconv"
+	"strings"
+	"sync"
 )
 
-// DB is one file. Writes go through Write, one transaction at a time; reads don't wait for them.
+// DB is one database. Writes go through Write; reads don't wait for them.
 type DB struct {
 	write, read *sql.DB
+	postgres    bool
+	schema      Schema
+
+	mu    sync.Mutex
+	ready bool
 }
 
-// Result codes of SQLite: https://www.sqlite.org/rescode.html
-const (
-	codeCorrupt = 11
-	codeNotADB  = 26
-)
+// Schema is what one store keeps in a database. Each migration is run once, in order; one that was released is never
+// changed.
+type Schema struct {
+	// Name tells the stores in one PostgreSQL database apart.
+	Name             string
+	SQLite, Postgres []string
+}
 
-// Durability says what a power cut may cost. The file itself is never at risk, nor is anything in a mere crash.
+// Durability says what a power cut may cost. The database itself is never at risk, nor is anything in a mere crash.
 type Durability string
 
 // Relaxed may lose the last second, for records that come in thousands; Full loses nothing that was committed.
@@ -33,47 +40,50 @@ const (
 	Full    Durability = "FULL"
 )
 
-// Open opens a file, makes it if it isn't there (readable by its owner only), and brings its schema up to date. Each
-// migration is run once, in order; a migration that was released is never changed.
+// ErrURL says that a database URL can't be read. It never repeats the URL, which may hold a password.
+var ErrURL = errors.New(`not a database we know: write "sqlite:/path/to/file.db" or "postgres://user:password@host:5432/name"`)
+
+// Open opens a SQLite file, makes it if it isn't there (readable by its owner only), and brings its schema up to date.
 func Open(path string, durability Durability, migrations []string) (*DB, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	// SQLite gives its side files the mode of the main one
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	db := &DB{}
-	if db.write, err = connect(path, durability, "immediate", 1); err != nil {
-		return nil, err
-	}
-	if db.read, err = connect(path, durability, "deferred", 4); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	if err := db.migrate(migrations); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", filepath.Base(path), err), db.Close())
-	}
-	return db, nil
+	return openSQLite(path, durability, Schema{SQLite: migrations})
 }
 
-// connect makes a pool. WAL lets readers of other processes go on while we write.
-func connect(path string, durability Durability, lock string, connections int) (*sql.DB, error) {
-	u := url.URL{Scheme: "file", Path: path, RawQuery: "_txlock=" + lock +
-		"&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + string(durability) + ")&_pragma=foreign_keys(1)"}
-	pool, err := sql.Open("sqlite", u.String())
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+// Connect opens the database that a URL names: "sqlite:PATH", a bare path, or "postgres://USER:PASSWORD@HOST:PORT/NAME"
+// with the parameters that libpq knows. A SQLite file is opened and its schema brought up to date, as by Open. A server is
+// not yet asked anything, so that one that is away keeps nothing from starting: see Ready.
+func Connect(where string, durability Durability, schema Schema) (*DB, error) {
+	scheme, rest, found := strings.Cut(where, ":")
+	switch {
+	case !found && where != "":
+		return openSQLite(where, durability, schema)
+	case scheme == "sqlite" && rest != "":
+		return openSQLite(strings.TrimPrefix(rest, "//"), durability, schema)
+	case IsPostgres(where):
+		return openPostgres(where, durability, schema)
+	case found && strings.ContainsAny(scheme, `/\`):
+		return openSQLite(where, durability, schema) // a path with a colon in it
 	}
-	pool.SetMaxOpenConns(connections)
-	return pool, nil
+	return nil, fmt.Errorf("open database: %w", ErrURL)
 }
 
-// Close closes both pools.
+// IsPostgres says whether a URL names a PostgreSQL server.
+func IsPostgres(where string) bool {
+	return strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://")
+}
+
+// Name is a database URL without its password, for logs and pages.
+func Name(where string) string {
+	if !IsPostgres(where) {
+		return strings.TrimPrefix(where, "sqlite:")
+	}
+	u, err := url.Parse(where)
+	if err != nil {
+		return "postgres"
+	}
+	return (&url.URL{Scheme: "postgres", Host: u.Host, Path: u.Path}).String()
+}
+
+// Close closes the database.
 func (db *DB) Close() error {
 	var errs []error
 	for _, pool := range []*sql.DB{db.read, db.write} {
@@ -84,17 +94,56 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// Read is for queries.
+// Postgres says whether this is a PostgreSQL server; else it is a SQLite file.
+func (db *DB) Postgres() bool { return db.postgres }
+
+// Read is for queries, with statements that Bind has been over. A server must have been Ready before.
 func (db *DB) Read() *sql.DB { return db.read }
 
-// Write runs f in one transaction. An error of f undoes it all.
+// Query reads rows once the schema is up to date. The statement has "?" for its parameters.
+func (db *DB) Query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := db.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return db.read.QueryContext(ctx, db.Bind(text), args...)
+}
+
+// Bind writes the parameters of a statement as its database wants them: "?" stays for SQLite and becomes $1, $2, … for
+// PostgreSQL. So a statement must have no other question mark in it.
+func (db *DB) Bind(text string) string {
+	if !db.postgres || !strings.Contains(text, "?") {
+		return text
+	}
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("$" + strconv.Itoa(n))
+		text = after
+	}
+}
+
+// Write runs f in one transaction, once the schema is up to date. An error of f undoes it all.
 func (db *DB) Write(ctx context.Context, f func(*sql.Tx) error) error {
+	if err := db.Ready(ctx); err != nil {
+		return err
+	}
+	return db.transact(ctx, f)
+}
+
+func (db *DB) transact(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+		if undone := tx.Rollback(); undone != nil && !errors.Is(undone, sql.ErrTxDone) && !IsAway(err) {
+			return errors.Join(err, undone)
+		}
+		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
@@ -102,44 +151,36 @@ func (db *DB) Write(ctx context.Context, f func(*sql.Tx) error) error {
 	return nil
 }
 
-func (db *DB) migrate(migrations []string) error {
-	return db.Write(context.Background(), func(tx *sql.Tx) error {
-		var version int
-		if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-			return err
-		}
-		if version > len(migrations) {
-			return fmt.Errorf("its schema has version %d and this program knows %d: it was written by a newer Postern", version, len(migrations))
-		}
-		for n, m := range migrations[version:] {
-			if _, err := tx.Exec(m); err != nil {
-				return fmt.Errorf("migration %d: %w", version+n+1, err)
-			}
-		}
-		// a pragma takes no parameters; the number is ours
-		_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations)))
+// Ready brings the schema up to date if that has not been done yet. With a server it is also the question whether it is
+// there at all.
+func (db *DB) Ready(ctx context.Context) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.ready {
+		return nil
+	}
+	migrate := db.migrateSQLite
+	if db.postgres {
+		migrate = db.migratePostgres
+	}
+	if err := migrate(ctx); err != nil {
 		return err
-	})
-}
-
-// IsBroken says whether the error means that the file is damaged beyond use, so that it must be moved away.
-func IsBroken(err error) bool {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return false
 	}
-	code := e.Code() & 0xff
-	return code == codeCorrupt || code == codeNotADB
+	db.ready = true
+	return nil
 }
 
-// MoveAside renames a broken file and its side files, so that a new one can begin; suffix tells several apart. What is
-// in the old one can often be saved by hand (sqlite3 .recover).
-func MoveAside(path, suffix string) error {
-	var errs []error
-	for _, side := range []string{"", "-wal", "-shm"} {
-		if err := os.Rename(path+side, path+".broken-"+suffix+side); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
+// run runs the migrations behind a version. It gives the number of the last one.
+func run(ctx context.Context, tx *sql.Tx, version int, migrations []string) error {
+	if version > len(migrations) {
+		return fmt.Errorf("%w: its schema has version %d and this program knows %d: it was written by a newer Postern", errSchema, version, len(migrations))
+	}
+	for n, m := range migrations[version:] {
+		if _, err := tx.ExecContext(ctx, m); err != nil {
+			return fmt.Errorf("%w: migration %d: %w", errSchema, version+n+1, err)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
+
+var errSchema = errors.New("schema")
