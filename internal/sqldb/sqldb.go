@@ -54,11 +54,12 @@ func Open(path string, durability Durability, migrations []string) (*DB, error) 
 func Connect(where string, durability Durability, schema Schema) (*DB, error) {
 	scheme, rest, found := strings.Cut(where, ":")
 	switch {
+	case strings.Contains(where, "password="): // libpq's other form; as a path it would be a file that tells the password
 	case !found && where != "":
 		return openSQLite(where, durability, schema)
 	case scheme == "sqlite" && rest != "":
 		return openSQLite(strings.TrimPrefix(rest, "//"), durability, schema)
-	case IsPostgres(where):
+	case scheme == "postgres", scheme == "postgresql":
 		return openPostgres(where, durability, schema)
 	case found && strings.ContainsAny(scheme, `/\`):
 		return openSQLite(where, durability, schema) // a path with a colon in it
@@ -170,7 +171,7 @@ func (db *DB) Ready(ctx context.Context) error {
 	return nil
 }
 
-// run runs the migrations behind a version. It gives the number of the last one.
+// run runs the migrations behind a version.
 func run(ctx context.Context, tx *sql.Tx, version int, migrations []string) error {
 	if version > len(migrations) {
 		return fmt.Errorf("%w: its schema has version %d and this program knows %d: it was written by a newer Postern", errSchema, version, len(migrations))
