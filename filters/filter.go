@@ -42,6 +42,8 @@ type Spec struct {
 	Inline bool
 	// Timeout bounds one Inspect; 0 is DefaultTimeout.
 	Timeout time.Duration
+	// Content filters look at the message alone, so that they can also judge one that is fetched from a mailbox.
+	Content bool
 	// Disabled filters are off unless the configuration switches them on with enabled = true.
 	Disabled bool
 	// Symbols are all it can report.

@@ -23,5 +23,5 @@ func (g *Gateway) JudgeFetched(ctx context.Context, tx *mail.Transaction) policy
 	return setup.Policy.Decide(&facts, to)
 }
 
-// Epoch names the policy by which mail is judged now.
-func (g *Gateway) Epoch() string { return g.setup.Load().Policy.Version() }
+// Epoch names what decides on the content of a message now.
+func (g *Gateway) Epoch() string { return g.setup.Load().Epoch }

@@ -57,6 +57,8 @@ type Setup struct {
 	Policy *policy.Policy
 	// Fetched are the filters for mail that is fetched from a mailbox: those that need no SMTP client. Nil for none.
 	Fetched *filters.Chain
+	// Epoch changes with whatever decides on the content of a message: policy, rules, settings.
+	Epoch string
 	// Route names the route of a recipient domain; local says that the domain is one of ours. Mail of our own users for
 	// other domains takes the Outbound route, "" for none.
 	Route    func(domain string) (route string, local bool)

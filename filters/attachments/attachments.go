@@ -55,9 +55,9 @@ func defaults() Settings {
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
-	Name:     "attachments",
-	Help:     "Looks at the attachments and what is inside of them: programs, scripts, macros, archives that hide something.",
-	Stages:   mail.StageMessage,
+	Name:   "attachments",
+	Help:   "Looks at the attachments and what is inside of them: programs, scripts, macros, archives that hide something.",
+	Stages: mail.StageMessage, Content: true,
 	Timeout:  longest + 10*time.Second,
 	Symbols:  symbols(),
 	Settings: func() any { s := defaults(); return &s },

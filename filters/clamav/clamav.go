@@ -39,9 +39,9 @@ func defaults() Settings {
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
-	Name:     "clamav",
-	Help:     "Asks ClamAV's daemon about each message. Off until addresses are set.",
-	Stages:   mail.StageMessage,
+	Name:   "clamav",
+	Help:   "Asks ClamAV's daemon about each message. Off until addresses are set.",
+	Stages: mail.StageMessage, Content: true,
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{

@@ -58,7 +58,7 @@ var Spec = filters.Spec{
 	Help: "Asks a program of yours about each message: it comes to its standard input. The program runs without a shell, without our " +
 		"environment and files, as another user if we are root, in an empty folder, with bounds on time, CPU and memory; the network and " +
 		"the file system are not closed to it. Off until a command is set.",
-	Stages:   mail.StageMessage,
+	Stages: mail.StageMessage, Content: true,
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{

@@ -32,9 +32,9 @@ func Spec(set *rules.Set) filters.Spec {
 		symbols = append(symbols, filters.Symbol{Name: s.Name, Score: s.Score, Help: help})
 	}
 	return filters.Spec{
-		Name:     "content",
-		Help:     "Applies the content rules to header, text and links.",
-		Stages:   mail.StageMessage,
+		Name:   "content",
+		Help:   "Applies the content rules to header, text and links.",
+		Stages: mail.StageMessage, Content: true,
 		Symbols:  symbols,
 		Settings: func() any { s := defaults(); return &s },
 		New: func(section config.Section, _ filters.Env) (filters.Filter, error) {

@@ -27,7 +27,7 @@ func defaults() Settings { return Settings{MaxHops: 100, MaxOwnHops: 4} }
 var Spec = filters.Spec{
 	Name:   "headers",
 	Help:   "Looks at the structure of the header section and at the sender it shows.",
-	Stages: mail.StageMessage,
+	Stages: mail.StageMessage, Content: true,
 	Symbols: []filters.Symbol{
 		{Name: "MULTIPLE_FROM", Score: 6, Action: "reject", Help: "There is more than one From field",
 			Reply: "The mail has more than one From field, so nobody can tell who sent it (RFC 5322 section 3.6)"},

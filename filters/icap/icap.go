@@ -35,9 +35,9 @@ func defaults() Settings {
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
-	Name:     "icap",
-	Help:     "Asks a scanner that speaks ICAP about each message. Off until its url is set.",
-	Stages:   mail.StageMessage,
+	Name:   "icap",
+	Help:   "Asks a scanner that speaks ICAP about each message. Off until its url is set.",
+	Stages: mail.StageMessage, Content: true,
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{

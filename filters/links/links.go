@@ -15,8 +15,8 @@ import (
 var Spec = filters.Spec{
 	Name:   "links",
 	Help:   "Judges links by how they are written: another target than the one shown, look-alike hosts, QR codes, hidden text.",
-	Stages: mail.StageMessage,
-	After:  []string{"spf", "dkim"},
+	Stages: mail.StageMessage, Content: true,
+	After: []string{"spf", "dkim"},
 	Symbols: []filters.Symbol{
 		{Name: "PHISHING", Score: 0.5, Help: "A link shows an address of one domain and leads to another"},
 		{Name: "PHISHING_OWN_DOMAIN", Score: 5, Help: "A link shows an address of ours and leads elsewhere"},

@@ -22,9 +22,9 @@ type Settings struct {
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
-	Name:    "mime",
-	Help:    "Looks at the structure of the message: what readers would read differently, and what is too much to read.",
-	Stages:  mail.StageMessage,
+	Name:   "mime",
+	Help:   "Looks at the structure of the message: what readers would read differently, and what is too much to read.",
+	Stages: mail.StageMessage, Content: true,
 	Timeout: 30 * time.Second,
 	Symbols: []filters.Symbol{
 		{Name: "MIME_AMBIGUOUS", Score: 3, Action: "quarantine", Help: "Two mail readers would not find the same parts in it, in a way that honest mail has practically never"},

@@ -44,9 +44,9 @@ func defaults() Settings {
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
-	Name:     "rspamd",
-	Help:     "Asks an Rspamd that runs elsewhere what it makes of each message. Off until its url is set.",
-	Stages:   mail.StageMessage,
+	Name:   "rspamd",
+	Help:   "Asks an Rspamd that runs elsewhere what it makes of each message. Off until its url is set.",
+	Stages: mail.StageMessage, Content: true,
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{

@@ -158,7 +158,7 @@ func (h *House) dir(name string) string { return filepath.Join(h.cfg.DataDir, na
 
 // setup is what a reload replaces.
 func (h *House) setup(cfg *config.Config, j *Judge) *proxy.Setup {
-	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
+	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
 	s.Route = func(domain string) (string, bool) {
 		if !cfg.Local(domain) {
 			return "", false

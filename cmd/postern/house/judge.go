@@ -3,11 +3,15 @@
 package house
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -49,7 +53,11 @@ func (o Outside) withDefaults() Outside {
 type Judge struct {
 	Specs  []filters.Spec
 	Chain  *filters.Chain
-	Policy *policy.Policy
+	// Fetched is the part of the chain that judges mail as it is fetched from a mailbox.
+	Fetched *filters.Chain
+	Policy  *policy.Policy
+	// Epoch changes with whatever decides on the content of a message.
+	Epoch string
 	// DNS is the resolver that the filters ask.
 	DNS *dns.Resolver
 	// Problems are those of single content rules; the rest of the rules work.
@@ -85,7 +93,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
 	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory, ASN: out.ASN,
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
-	var links []filters.Link
+	var links, content []filters.Link
 	for _, spec := range j.Specs {
 		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
 			continue
@@ -95,12 +103,41 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 			return nil, fmt.Errorf("filter %s: %w", spec.Name, err)
 		}
 		links = append(links, filters.Link{Spec: spec, Filter: f})
+		if spec.Content {
+			content = append(content, filters.Link{Spec: spec, Filter: f})
+		}
 	}
 	if j.Chain, err = filters.NewChain(links, out.Log); err != nil {
 		return nil, err
 	}
-	j.Policy, err = loadPolicy(cfg, j.Specs)
+	if j.Fetched, err = filters.NewChain(content, out.Log); err != nil {
+		return nil, err
+	}
+	if j.Policy, err = loadPolicy(cfg, j.Specs); err != nil {
+		return nil, err
+	}
+	j.Epoch, err = epoch(cfg, j.Policy)
 	return j, err
+}
+
+// epoch is a short name for policy, content rules and filter settings together.
+func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, p.Version(), cfg.Filters) // maps are printed in the order of their keys
+	if cfg.Rules.Dir != "" {
+		err := filepath.WalkDir(cfg.Rules.Dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+			return err
+		})
+		if err != nil {
+			return "", fmt.Errorf("rules.dir: %w", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6]), nil
 }
 
 // KnownFilters is what `postern config` must know of the filters.

@@ -1,4 +1,5 @@
-// Package asn says to which autonomous system (RFC 1930) an address belongs, from a database in MaxMind's form.
+// Package asn says to which autonomous system (RFC 1930) and which country an address belongs, from databases in MaxMind's
+// form.
 package asn
 
 import (
@@ -40,6 +41,16 @@ func (d *DB) Lookup(a netip.Addr) (number uint32, name string) {
 		name = name[:maxName]
 	}
 	return number, name
+}
+
+// Country gives the code of ISO 3166-1 of the country that an address is in, "" if the database does not know it.
+func (d *DB) Country(a netip.Addr) string {
+	code := ""
+	found := d.reader.Lookup(a.Unmap().WithZone(""))
+	if !found.Found() || found.DecodePath(&code, "country", "iso_code") != nil || len(code) != 2 {
+		return ""
+	}
+	return code
 }
 
 // Close ends the use of the database.
