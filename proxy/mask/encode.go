@@ -1,0 +1,212 @@
+package mask
+
+import "bytes"
+
+// text plans octets that are not encoded, or not well.
+func (b *builder) text(from, to int64) *leaf {
+	l := &leaf{}
+	want := min(to-from, int64(4*len(b.plan.notice)+256), int64(maxHeads-b.heads))
+	if want <= 0 {
+		return l
+	}
+	b.heads += int(want)
+	l.head = bytes.Clone(b.read(from, from+want))
+	notice := b.plan.notice
+	for i, c := range l.head {
+		switch {
+		case c == '\r' || c == '\n':
+			continue
+		case notice == "":
+			l.head[i] = ' '
+			continue
+		}
+		l.head[i] = atStart(l.head, i, notice[0], ' ')
+		notice = notice[1:]
+	}
+	return l
+}
+
+// atStart gives an octet of the notice as it may stand at i: a line must begin neither with a dot, which POP3 doubles
+// (RFC 1939 section 3), nor like a delimiter.
+func atStart(text []byte, i int, c, instead byte) byte {
+	if (c == '.' || c == '-') && (i == 0 || text[i-1] == '\n' || text[i-1] == '\r') {
+		return instead
+	}
+	return c
+}
+
+const readBlock = 32 << 10
+
+// base64 plans a part in base64, nil if decoders would not agree on it: RFC 2045 section 6.8.
+func (b *builder) base64(from, to int64) *leaf {
+	s := base64Scan{l: &leaf{}, room: maxSpans - b.used}
+	for at := from; at < to; at += readBlock {
+		if !s.take(b.read(at, min(to, at+readBlock))) {
+			return nil
+		}
+	}
+	s.line()
+	l := s.l
+	l.data = s.index - s.padding
+	if b.broken || s.index == 0 || s.index%4 != 0 || s.padding > 2 || s.room <= 0 {
+		return nil
+	}
+	return l
+}
+
+// base64Scan notes the lengths of lines.
+type base64Scan struct {
+	l              *leaf
+	room           int
+	at             int64 // offset
+	index, padding int64 // digits seen, padding among them
+	// the current line: its offset, how many digits it has, and how many octets that end it
+	from, digits, gap int64
+	white             bool // not only line ends end it
+	closed            bool // the last run has had its short line
+}
+
+func (s *base64Scan) take(octets []byte) bool {
+	for _, c := range octets {
+		switch {
+		case c == '\r' || c == '\n' || c == ' ' || c == '\t':
+			s.gap++
+			s.white = s.white || c == ' ' || c == '\t'
+		case c == '=' || s.padding == 0 && isDigit(c):
+			if s.gap > 0 {
+				s.line()
+			}
+			if c == '=' {
+				s.padding++
+			}
+			s.digits++
+		default:
+			return false
+		}
+		s.at++
+	}
+	return s.room > 0
+}
+
+// line ends a line, and begins the next.
+func (s *base64Scan) line() {
+	n := len(s.l.runs)
+	switch period := s.digits + s.gap; {
+	case period == 0:
+	case n > 0 && !s.closed && s.digits == s.l.runs[n-1].digits && period == s.l.runs[n-1].period:
+	case n > 0 && !s.closed && !s.white && s.digits <= s.l.runs[n-1].digits && period <= s.l.runs[n-1].period:
+		s.closed = true
+	default:
+		s.l.runs = append(s.l.runs, run{from: s.from, index: s.index, digits: s.digits, period: period})
+		s.closed = false
+		s.room--
+	}
+	s.index += s.digits
+	s.from, s.digits, s.gap, s.white = s.at, 0, 0, false
+}
+
+func isDigit(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/'
+}
+
+// quoted plans a part in quoted-printable, nil if decoders would not agree on it or it is too long: RFC 2045 section 6.7.
+func (b *builder) quoted(from, to int64) *leaf {
+	if to-from > int64(maxCodes-b.codes) {
+		return nil
+	}
+	text := b.read(from, to)
+	l := &leaf{codes: make([]byte, (len(text)+3)/4)}
+	for at := 0; at < len(text); {
+		end := at + bytes.IndexByte(text[at:], '\n')
+		if end < at {
+			end = len(text) - 1
+		}
+		if !l.codeLine(text, at, end+1) {
+			return nil
+		}
+		at = end + 1
+	}
+	b.codes += len(text)
+	l.head = b.quotedHead(l, text)
+	return l
+}
+
+func (l *leaf) set(at int, code byte) { l.codes[at/4] |= code << (at % 4 * 2) }
+
+// codeLine notes what each octet of a line stands for.
+func (l *leaf) codeLine(text []byte, from, to int) bool {
+	end := from + len(bytes.TrimRight(text[from:to], " \t\r\n"))
+	for i := from; i < end; i++ {
+		switch {
+		case text[i] == '\r':
+			return false
+		case text[i] != '=':
+			if i == end-1 {
+				l.set(i, codeSolid)
+			}
+		case i == end-1: // a soft line break
+			l.set(i, codeEquals)
+		case i+2 < end && isHex(text[i+1]) && isHex(text[i+2]):
+			l.set(i, codeEquals)
+			l.set(i+1, codeDigit)
+			l.set(i+2, codeDigit)
+			i += 2
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' || c >= 'a' && c <= 'f'
+}
+
+// quotedHead writes the notice in quoted-printable over the first octets.
+func (b *builder) quotedHead(l *leaf, text []byte) []byte {
+	n := min(len(text), 4*len(b.plan.notice)+256, maxHeads-b.heads)
+	if n <= 0 {
+		return nil
+	}
+	b.heads += n
+	head := bytes.Clone(text[:n])
+	l.quoted(head, 0)
+	notice := b.plan.notice
+	solid := solidEnd(text) // what is behind it is white and stays so
+	for i := 0; i < n && notice != ""; i++ {
+		c := notice[0]
+		switch code := l.code(int64(i)); {
+		case head[i] == '\r' || head[i] == '\n' || code == codeDigit:
+			continue
+		case code == codeEquals && l.code(int64(i+1)) != codeDigit: // a soft line break
+			continue
+		case code == codeEquals && i+2 >= n:
+			return head
+		case code == codeEquals:
+			head[i+1], head[i+2] = "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15]
+		case code == codeSpace && solid(i):
+			continue
+		case c == '=' || code == codeSolid && c == ' ':
+			head[i] = '_'
+		default:
+			head[i] = atStart(head, i, c, '_')
+		}
+		notice = notice[1:]
+	}
+	return head
+}
+
+// solidEnd gives a function that says whether the octet at i is white space at the end of its line. It is asked in order.
+func solidEnd(text []byte) func(i int) bool {
+	from, to := 0, -1
+	return func(i int) bool {
+		if i > to {
+			to = i + bytes.IndexByte(text[i:], '\n')
+			if to < i {
+				to = len(text) - 1
+			}
+			from = i + len(bytes.TrimRight(text[i:to+1], " \t\r\n"))
+		}
+		return i >= from
+	}
+}
