@@ -48,7 +48,7 @@ func (b *builder) base64(from, to int64) *leaf {
 	s.line()
 	l := s.l
 	l.data = s.index - s.padding
-	if b.broken || s.index == 0 || s.index%4 != 0 || s.padding > 2 || s.room <= 0 {
+	if b.broken || s.index == 0 || s.padding > 0 && s.index%4 != 0 || s.padding > 2 || s.room <= 0 {
 		return nil
 	}
 	return l

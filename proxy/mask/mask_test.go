@@ -81,11 +81,6 @@ func viewTree(raw []byte) string {
 	}
 	v := mimeview.Of(m)
 	walk(v.Root())
-	for _, a := range v.Ambiguities() {
-		if a.Grave() && a.Kind != mimeview.PartInPreamble && a.Kind != mimeview.PartInEpilogue {
-			fmt.Fprintf(&b, "%s at %d\n", a.Kind, a.Where)
-		}
-	}
 	return b.String()
 }
 
