@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -135,14 +136,20 @@ func (x *Exchange) rcpt(ctx context.Context, r mail.Recipient) (*leg, mail.Reply
 // route finds where mail for an address goes: RFC 5321 section 3.6, never an open relay. Only our own users' mail goes to
 // other domains.
 func (x *Exchange) route(a mail.Address) (string, mail.Reply) {
+	through := ""
+	if s := x.tx.Session; x.setup.Transparent[s.Door] {
+		through = TransparentRoute(s.Local, s.Client, x.setup.FromClient[s.Door])
+	}
 	if domain := a.ASCIIDomain(); domain != "" {
 		if route, local := x.setup.Route(domain); local {
-			return route, mail.Reply{}
+			return cmp.Or(through, route), mail.Reply{}
 		}
 	}
 	switch {
 	case !x.tx.Session.Outbound():
 		return "", replyNoRelay()
+	case through != "":
+		return through, mail.Reply{}
 	case x.setup.Outbound == "":
 		return "", replyNoSmartHost()
 	}

@@ -63,6 +63,9 @@ type Setup struct {
 	// other domains takes the Outbound route, "" for none.
 	Route    func(domain string) (route string, local bool)
 	Outbound string
+	// Transparent are the doors whose clients are taken where they wanted to go, FromClient those that do it by connections
+	// from the client's own address.
+	Transparent, FromClient map[string]bool
 	// Recipients may know more about recipients than the next hop would say just now, nil for nobody.
 	Recipients Recipients
 	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).

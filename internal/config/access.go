@@ -40,8 +40,6 @@ type MailAccess struct {
 	AppPasswordsOnly bool `toml:"app_passwords_only"`
 	// NotifyFrom is the sender of notices on logins from new networks, "" for none.
 	NotifyFrom string `toml:"notify_from"`
-	// FromClient connects to the backend from the client's own address.
-	FromClient bool `toml:"from_client"`
 
 	LDAP  AccessLDAP   `toml:"ldap"`
 	HTTP  AccessHTTP   `toml:"http"`
@@ -127,6 +125,9 @@ func (k *checker) accessDoor(path string, d *Door) {
 		}
 	}
 	if d.Transparent {
+		if d.TLS == "none" && d.RequireTLSForAuth.On() {
+			k.bad(path+".tls", "nobody can log in without TLS; set tls = \"implicit\" or \"starttls\", or require_tls_for_auth = false in a lab")
+		}
 		return
 	}
 	if !slices.ContainsFunc(slices.Collect(maps.Values(k.c.MailBackends)), func(b MailBackend) bool { return len(b.addresses(d.Protocol)) > 0 }) {

@@ -154,6 +154,9 @@ func (k *checker) door(path string, d *Door) {
 	if d.Protocol == "smtp" && len(c.Domains) == 0 {
 		k.bad("domains", "is missing; list the domains whose mail comes in at door %q", d.Name)
 	}
+	if d.FromClient && d.Receives() && !d.Transparent {
+		k.bad(path+".from_client", "has no effect without transparent = true; for a fixed next hop there is xclient")
+	}
 	if d.Receives() {
 		k.auth(path, d)
 	} else {

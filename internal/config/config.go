@@ -69,8 +69,10 @@ type Door struct {
 	RequireTLSForAuth Switch `toml:"require_tls_for_auth"`
 	MaxConnections    int    `toml:"max_connections"`
 	// Transparent takes each client where it wanted to go: the machine redirects connections to this door.
-	Transparent bool       `toml:"transparent"`
-	Extensions  Extensions `toml:"extensions"`
+	Transparent bool `toml:"transparent"`
+	// FromClient connects to the server behind from the client's own address.
+	FromClient bool       `toml:"from_client"`
+	Extensions Extensions `toml:"extensions"`
 }
 
 // Extensions are the service extensions of SMTP that a door offers if what stands behind it can carry them.

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"postern/proxy/listen"
 )
 
 // TLSMode says how the way to a backend is protected.
@@ -44,11 +46,8 @@ const dialTimeout = 10 * time.Second
 func (b *Backend) Dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	d := net.Dialer{KeepAlive: 2 * time.Minute}
-	if b.Source.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(b.Source, 0))
-		d.Control = transparent
-	}
+	d := listen.Dialer(b.Source)
+	d.KeepAlive = 2 * time.Minute
 	network := "tcp"
 	if strings.HasPrefix(b.Address, "/") {
 		network = "unix"

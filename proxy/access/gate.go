@@ -79,9 +79,9 @@ type Options struct {
 	// Notify hears of logins from new networks, nil for nobody.
 	Notify func(context.Context, Notice)
 	// Transparent are the doors whose clients think they speak with the backend itself: where they wanted to go is where
-	// they are taken. FromClient makes that connection from the client's own address.
+	// they are taken. FromClient are the doors that connect from the client's own address.
 	Transparent map[string]Backend
-	FromClient  bool
+	FromClient  map[string]bool
 	Now         func() time.Time
 	Log         *slog.Logger
 }

@@ -201,7 +201,7 @@ func (v *Visit) way(ctx context.Context, user string, answer Answer) (way, error
 }
 
 func (v *Visit) source(all []Backend) []Backend {
-	if !v.g.o.FromClient {
+	if !v.g.o.FromClient[v.s.Door] {
 		return all
 	}
 	all = slices.Clone(all)

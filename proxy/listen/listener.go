@@ -35,6 +35,7 @@ const (
 	Stopping           Reason = "shutting down"
 	NoProxyHeader      Reason = "no valid PROXY header"
 	NoHandshake        Reason = "TLS handshake failed"
+	Astray             Reason = "nothing was redirected: the connection came to the transparent door itself"
 )
 
 // Options say how a listener works. Zero values mean the defaults.
@@ -58,6 +59,9 @@ type Options struct {
 	// they still get in when others fill the rest. Without Known there is none.
 	Reserve int
 	Known   func(client netip.Addr) bool
+	// Transparent serves connections that the machine redirects here (TPROXY, or REDIRECT): Conn.Local is where they wanted
+	// to go.
+	Transparent bool
 	// Timeout (default 30 s) is for the PROXY header and for the TLS handshake.
 	Timeout time.Duration
 	// Banned says whether a client may not come in at all.
@@ -112,6 +116,9 @@ func New(o Options) (*Listener, error) {
 		var err error
 		// no keep-alive probes: every wait has a deadline of our own, and they cost four system calls a connection
 		without := net.ListenConfig{KeepAlive: -1}
+		if o.Transparent {
+			without.Control = transparent
+		}
 		if l.socket, err = without.Listen(context.Background(), "tcp", o.Address); err != nil {
 			return nil, fmt.Errorf("door %s: %w", o.Name, err)
 		}
@@ -168,6 +175,9 @@ func (l *Listener) Run() {
 func (l *Listener) admit(nc net.Conn) {
 	l.accepted.Add(1)
 	c := newConn(l, nc)
+	if l.Transparent {
+		c.Local = wanted(nc, c.Local)
+	}
 	l.mu.Lock()
 	why := Reason("")
 	switch {
@@ -208,7 +218,11 @@ func (l *Listener) serve(c *Conn) {
 			c.Client = client
 		}
 	}
-	if why := l.enter(c); why != "" {
+	why := l.enter(c)
+	if l.Transparent && l.astray(c) {
+		why = Astray
+	}
+	if why != "" {
 		l.refuse(c, why)
 		return
 	}

@@ -10,6 +10,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"postern/proxy/listen"
 )
 
 // dial makes a connection ready for MAIL: greeting, EHLO, TLS, login.
@@ -46,7 +48,7 @@ func (h *hopState) connect(ctx context.Context) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.times.Connect)
 	defer cancel()
-	nc, err := (&net.Dialer{}).DialContext(ctx, network, h.Address)
+	nc, err := listen.Dialer(h.Source).DialContext(ctx, network, h.Address)
 	if err != nil {
 		return nil, err
 	}

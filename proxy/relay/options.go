@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -85,6 +86,8 @@ type Hop struct {
 	ServerName string
 	// Insecure takes any certificate.
 	Insecure bool
+	// Source, if valid, is the address that connections come from.
+	Source netip.Addr
 	// XClient and XForward tell the hop the true client, where it offers so (Postfix XCLIENT_README, XFORWARD_README).
 	XClient, XForward bool
 	// User and Password log in at the hop. In clear only if ClearAuth is set.

@@ -17,6 +17,7 @@ import (
 type Relay struct {
 	routes map[string]*route
 	names  []string // sorted
+	o      Options
 	log    *slog.Logger
 	blocks sync.Pool // of *[]byte with room for a block
 }
@@ -50,6 +51,7 @@ func New(o Options) (*Relay, error) {
 		r.names = append(r.names, name)
 	}
 	slices.Sort(r.names)
+	r.o = o
 	return r, nil
 }
 
@@ -81,12 +83,29 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 
 // Open begins a transaction; nothing is sent before the first Rcpt.
 func (r *Relay) Open(name string, e proxy.Envelope) proxy.Delivery {
-	d := &delivery{relay: r, route: r.routes[name], envelope: e, log: r.log.With("id", e.ID, "route", name)}
+	d := &delivery{relay: r, route: r.route(name), envelope: e, log: r.log.With("id", e.ID, "route", name)}
 	if d.route == nil || d.route.Protocol == IMAP {
 		d.route = nil
 		d.log.Error("no such route for mail")
 	}
 	return d
+}
+
+// route finds a route by its name. The way to where a client of a transparent door wanted to go is made as it is needed,
+// and its connections carry one transaction.
+func (r *Relay) route(name string) *route {
+	to, from, ok := proxy.Transparent(name)
+	if !ok {
+		return r.routes[name]
+	}
+	hop := Hop{Address: to.String(), TLS: TLSOpportunistic, Source: from}
+	made, err := newRoute(Route{Hops: []Hop{hop}}.withDefaults(name), r.o, r.log)
+	if err != nil {
+		r.log.Error("transparent route", "route", name, "error", err)
+		return nil
+	}
+	made.hops[0].flush(true)
+	return made
 }
 
 // acquire gives a connection to the first hop of the route that can be had. Hops in tried are left out; those that failed

@@ -17,6 +17,7 @@ import (
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
+	"postern/proxy/access"
 	"postern/proxy/listen"
 	"postern/proxy/queue"
 	"postern/proxy/relay"
@@ -50,7 +51,9 @@ type House struct {
 	control      *web // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
-	reports      *reports // nil if none are sent
+	gate         *access.Gate
+	directory    *recipients.LDAP // that of users' servers, nil for none
+	reports      *reports         // nil if none are sent
 	started      time.Time
 	closing      sync.Once
 	stop         context.CancelFunc
@@ -117,6 +120,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	h.Gateway.Use(h.setup(cfg, judge))
+	if h.gate, err = h.newGate(); err != nil {
+		return nil, err
+	}
 	return h, h.finishReleases()
 }
 
@@ -164,6 +170,10 @@ func (h *House) setup(cfg *config.Config, j *Judge) *proxy.Setup {
 			return "", false
 		}
 		return cfg.Route(domain), true
+	}
+	s.Transparent, s.FromClient = map[string]bool{}, map[string]bool{}
+	for _, d := range h.cfg.Doors { // they change with a restart only
+		s.Transparent[d.Name], s.FromClient[d.Name] = d.Transparent, d.FromClient
 	}
 	for name, hop := range cfg.NextHops {
 		s.QueueWhenDown[name] = hop.WhenDown == "queue"
@@ -303,6 +313,9 @@ func (h *House) close() {
 	if h.recipients != nil {
 		err = errors.Join(err, h.recipients.Close())
 	}
+	if h.directory != nil {
+		err = errors.Join(err, h.directory.Close())
+	}
 	if h.Quarantine != nil {
 		err = errors.Join(err, h.Quarantine.Close())
 	}
@@ -359,7 +372,7 @@ func (h *House) openDoor(d config.Door) (*door, error) {
 	l, err := listen.New(listen.Options{
 		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: prefixes(d.ProxyNetworks),
 		MaxConnections: limit, MaxPerNetwork: h.cfg.SMTP.MaxPerNetwork, V4Bits: 24, V6Bits: 64, Log: h.out.Log,
-		Reserve: h.cfg.SMTP.Reserve, Known: h.known, Banned: h.banned,
+		Reserve: h.cfg.SMTP.Reserve, Known: h.known, Banned: h.banned, Transparent: d.Transparent,
 		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c, peer(c)) },
 		Refuse: func(c *listen.Conn, why listen.Reason) string {
 			return server.Refusal(context.Background(), peer(c), string(why))

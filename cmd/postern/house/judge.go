@@ -51,8 +51,8 @@ func (o Outside) withDefaults() Outside {
 
 // Judge is what judges a message: the filters that are switched on, and policy.
 type Judge struct {
-	Specs  []filters.Spec
-	Chain  *filters.Chain
+	Specs []filters.Spec
+	Chain *filters.Chain
 	// Fetched is the part of the chain that judges mail as it is fetched from a mailbox.
 	Fetched *filters.Chain
 	Policy  *policy.Policy

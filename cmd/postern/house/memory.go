@@ -95,17 +95,11 @@ func newRecipients(cfg *config.Config, out Outside) (*recipients.Recipients, err
 	c := cfg.Recipients
 	o := recipients.Options{List: c.List, Known: time.Duration(c.Known), Unknown: time.Duration(c.Unknown), State: out.State, Now: out.Now, Log: out.Log}
 	if l := c.LDAP; l.URL != "" {
-		password, err := firstLine("recipients.ldap.password_file", l.PasswordFile)
+		directory, err := openLDAP(cfg)
 		if err != nil {
 			return nil, err
 		}
-		trust, err := clientTLS(l.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("recipients.ldap.%w", err)
-		}
-		recipients.BoundLDAP()
-		o.Directory = &recipients.LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: trust, BindDN: l.BindDN, Password: password, BaseDN: l.BaseDN,
-			Filter: l.Filter, Timeout: time.Duration(l.Timeout)}
+		o.Directory = directory
 	}
 	return recipients.New(o)
 }

@@ -1,0 +1,198 @@
+package house
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/dns/asn"
+	"postern/internal/mail"
+	"postern/proxy"
+	"postern/proxy/access"
+	"postern/proxy/relay/recipients"
+)
+
+// AppPasswordsFile is where the app passwords are.
+func AppPasswordsFile(cfg *config.Config) string {
+	return filepath.Join(cfg.DataDir, "app-passwords.json")
+}
+
+// newGate makes the gate of all POP3 and IMAP doors.
+func (h *House) newGate() (*access.Gate, error) {
+	a := h.cfg.MailAccess
+	o := access.Options{
+		AppPasswords: access.OpenAppPasswords(AppPasswordsFile(h.cfg), a.AppPasswordsOnly), Bans: h.bans, State: h.out.State,
+		Ledger: h.Ledger, Trusted: h.trusted, Opaque: a.OpaqueBackend, OpaqueMechanisms: a.Opaque, Tokens: a.Tokens, Authzid: a.Authzid,
+		MaxSessions: a.MaxSessions, FailDelay: time.Duration(a.FailDelay), FromClient: map[string]bool{}, Transparent: map[string]access.Backend{},
+		Now: h.out.Now, Log: h.out.Log,
+	}
+	var err error
+	if o.Routes, err = mailRoutes(h.cfg); err != nil {
+		return nil, err
+	}
+	for _, d := range h.cfg.Doors {
+		o.FromClient[d.Name] = d.FromClient
+		if d.Transparent && !d.Receives() {
+			o.Transparent[d.Name] = access.Backend{Name: "transparent", TLS: access.TLSMode(d.TLS), Trust: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the client does not say whom it wanted
+		}
+	}
+	for _, r := range a.Rules {
+		o.Rules = append(o.Rules, accessRule(r))
+	}
+	if h.cfg.Geo.Country != "" {
+		db, err := asn.Open(h.cfg.Geo.Country) // for as long as the program runs
+		if err != nil {
+			return nil, fmt.Errorf("geo.country: %w", err)
+		}
+		o.Country = db.Country
+	}
+	if a.LDAP.Attribute != "" {
+		directory, err := openLDAP(h.cfg)
+		if err != nil {
+			return nil, err
+		}
+		directory.Filter = cmp.Or(a.LDAP.Filter, directory.Filter)
+		h.directory = directory
+		o.Directory, o.HostAttribute = directory, a.LDAP.Attribute
+	}
+	if a.HTTP.URL != "" {
+		if o.Authorizer, err = newAuthorizer(a.HTTP); err != nil {
+			return nil, err
+		}
+	}
+	if a.NotifyFrom != "" {
+		o.Notify = h.notifyLogin
+	}
+	return access.New(o), nil
+}
+
+func accessRule(r config.AccessRule) access.Rule {
+	rule := access.Rule{Users: r.Users, Protocols: r.Protocols, Networks: prefixes(r.Networks), Countries: r.Countries}
+	// what can't be read was refused when the configuration was checked
+	rule.From, rule.To, _ = r.Minutes()
+	for _, name := range r.Days {
+		if d, ok := config.Weekday(name); ok {
+			rule.Days = append(rule.Days, d)
+		}
+	}
+	return rule
+}
+
+func newAuthorizer(c config.AccessHTTP) (access.Authorizer, error) {
+	o := access.HTTPOptions{URL: c.URL, Timeout: time.Duration(c.Timeout)}
+	var err error
+	if o.Nonce, err = firstLine("mail_access.http.nonce_file", c.NonceFile); err != nil {
+		return nil, err
+	}
+	if o.Bearer, err = firstLine("mail_access.http.token_file", c.TokenFile); err != nil {
+		return nil, err
+	}
+	if c.Form == "dovecot" {
+		return access.NewDovecotForm(o), nil
+	}
+	return access.NewNginxForm(o), nil
+}
+
+// mailRoutes are the servers with the mailboxes, in the order of their names.
+func mailRoutes(cfg *config.Config) ([]access.Route, error) {
+	var routes []access.Route
+	for _, name := range slices.Sorted(maps.Keys(cfg.MailBackends)) {
+		b := cfg.MailBackends[name]
+		trust, err := clientTLS(b.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("mail_backend %s: %w", name, err)
+		}
+		trust.ServerName, trust.InsecureSkipVerify = b.ServerName, !b.Verify.On()
+		r := access.Route{Name: name, Users: b.Users, Domains: b.Domains, Rewrite: b.LoginAs, MasterUser: b.MasterUser, Separator: b.MasterSeparator}
+		if b.Pattern != "" {
+			if r.Pattern, err = regexp.Compile(b.Pattern); err != nil {
+				return nil, fmt.Errorf("mail_backend %s: pattern: %w", name, err)
+			}
+		}
+		if r.MasterPassword, err = firstLine("mail_backend."+name+".master_password_file", b.MasterPasswordFile); err != nil {
+			return nil, err
+		}
+		list := func(addresses []config.HostPort) (all []access.Backend) {
+			for _, a := range addresses {
+				all = append(all, access.Backend{Name: name, Address: string(a), TLS: access.TLSMode(b.TLS), Trust: trust, Forward: b.ForwardClient})
+			}
+			return all
+		}
+		r.IMAP, r.POP3 = list(b.IMAP), list(b.POP3)
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+// openLDAP opens the directory that knows recipients and users.
+func openLDAP(cfg *config.Config) (*recipients.LDAP, error) {
+	l := cfg.Recipients.LDAP
+	password, err := firstLine("recipients.ldap.password_file", l.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	trust, err := clientTLS(l.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("recipients.ldap.%w", err)
+	}
+	recipients.BoundLDAP()
+	return &recipients.LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: trust, BindDN: l.BindDN, Password: password, BaseDN: l.BaseDN,
+		Filter: l.Filter, Timeout: time.Duration(l.Timeout)}, nil
+}
+
+// sealKey reads the key that marks mail as judged, or makes it. Gateways that serve the same mailboxes share the file.
+func sealKey(file string) ([]byte, error) {
+	key, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		key = make([]byte, 32)
+		_, _ = rand.Read(key) // it never fails
+		return key, os.WriteFile(file, key, 0o600)
+	case err == nil && len(key) < 32:
+		return nil, fmt.Errorf("%s holds less than 32 octets: remove it, and a new one is made", file)
+	}
+	return key, err
+}
+
+// notifyLogin tells a user by mail that he, or somebody, logged in from a new network.
+func (h *House) notifyLogin(ctx context.Context, n access.Notice) {
+	to, err := mail.ParseAddress(n.User)
+	if err != nil || !h.cfg.Local(to.ASCIIDomain()) { // a name that is no address: there is nobody to write to
+		return
+	}
+	from, err := mail.ParseAddress(h.cfg.MailAccess.NotifyFrom)
+	if err == nil {
+		id := mail.NewID(n.Time)
+		item := proxy.QueueItem{ID: id, Route: h.cfg.Route(to.ASCIIDomain()), Recipients: []mail.Recipient{{Address: to}}, Why: "login notice"}
+		err = h.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(loginNotice(h.cfg.Hostname, id, from, to, n))})
+	}
+	if err != nil {
+		h.out.Log.Error("login notice", "user", n.User, "error", err)
+	}
+}
+
+// loginNotice is the message. Its reverse-path is null, so that nothing answers it (RFC 3834 section 3.3).
+func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte {
+	country := ""
+	if n.Country != "" {
+		country = " (" + n.Country + ")"
+	}
+	return fmt.Appendf(nil, "From: <%s>\r\nTo: <%s>\r\nSubject: New login to your mailbox\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n"+
+		"Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"+
+		"Somebody logged in to your mailbox from a network that was not used for it before:\r\n\r\n"+
+		"  when   %s\r\n  where  %s%s\r\n  how    %s\r\n\r\n"+
+		"If this was you, there is nothing to do. If not, change your password now and tell your administrator.\r\n",
+		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(n.Protocol))
+}
