@@ -1,0 +1,371 @@
+package imapd
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/proxy/access"
+	"postern/proxy/imapd/wire"
+)
+
+const (
+	// loginTime is how long a backend may take from the greeting to the end of the login.
+	loginTime = 30 * time.Second
+	// maxBackendLine and maxUntagged bound what it may say meanwhile.
+	maxBackendLine = 64 << 10
+	maxUntagged    = 100
+)
+
+// misconduct is what a server must not say.
+type misconduct string
+
+func (m misconduct) Error() string { return string(m) }
+
+// backend is the connection to the server that holds the mail.
+type backend struct {
+	conn         net.Conn
+	in           *wire.Reader
+	out          *outlet
+	name         string
+	capabilities capabilities // nil if not known
+	buffers      *wire.Buffers
+	tags         int
+}
+
+// openBackend connects and logs in: access.Enter.
+func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.Attempt) error {
+	if s.back != nil {
+		s.back.close()
+		s.back = nil
+	}
+	back, err := s.connect(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := back.login(as); err != nil {
+		if m, ok := errors.AsType[misconduct](err); ok {
+			s.observe("BACKEND_MISCONDUCT", string(m))
+		}
+		back.close()
+		return err
+	}
+	s.back = back
+	return nil
+}
+
+// connect opens a connection up to the point where a login may be sent.
+func (s *session) connect(ctx context.Context, b *access.Backend) (*backend, error) {
+	c, err := b.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	back := &backend{name: b.Name, buffers: &s.server.buffers}
+	back.attach(c, s.opt.Now().Add(loginTime))
+	if err := back.prepare(ctx, b, s); err != nil {
+		if m, ok := errors.AsType[misconduct](err); ok {
+			s.observe("BACKEND_MISCONDUCT", string(m))
+		}
+		back.close()
+		return nil, err
+	}
+	return back, nil
+}
+
+func (k *backend) attach(c net.Conn, until time.Time) {
+	k.conn, k.in, k.out = c, wire.NewReader(c, k.buffers), newOutlet(c, k.buffers)
+	k.in.Cap, k.in.Before = until, k.out.flush
+}
+
+func (k *backend) close() {
+	_ = k.conn.Close() // it may be closed already
+	k.in.Close()
+}
+
+// prepare is all before the login: greeting, STARTTLS, capabilities, and who the client is.
+func (k *backend) prepare(ctx context.Context, b *access.Backend, s *session) error {
+	line, err := k.in.Line(maxBackendLine, nil)
+	if err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	r, good := wire.ParseResponse(append(line, '\r', '\n'))
+	switch {
+	case good && r.Tag == "*" && r.Name == "OK":
+		k.learn(line[min(r.Body, len(line)):])
+	case good && r.Tag == "*" && r.Name == "BYE":
+		return errors.New("the server says BYE")
+	default:
+		// PREAUTH is the way to make a client skip TLS and the login: RFC 9051 section 11.3.
+		return misconduct("no greeting with OK")
+	}
+	if b.TLS == access.TLSStartTLS {
+		if err := k.startTLS(ctx, b); err != nil {
+			return err
+		}
+	}
+	if k.capabilities == nil {
+		if _, err := k.command("CAPABILITY"); err != nil {
+			return err
+		}
+	}
+	if b.Forward && k.has("ID") {
+		if _, err := k.command("ID " + s.originID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startTLS secures the connection, or there is none.
+//
+// RFC 9051 section 6.2.1: whatever was learnt before it is forgotten, and what came with the answer is an injection.
+func (k *backend) startTLS(ctx context.Context, b *access.Backend) error {
+	status, err := k.command("STARTTLS")
+	if err != nil {
+		return err
+	}
+	if status != "OK" {
+		return errors.New("the server refuses STARTTLS")
+	}
+	if k.in.Buffered() > 0 {
+		return misconduct("octets behind the answer to STARTTLS")
+	}
+	until := k.in.Cap
+	k.in.Close()
+	_ = k.conn.SetDeadline(until) // if it fails so does the handshake
+	c, err := b.StartTLS(ctx, k.conn)
+	if err != nil {
+		return err
+	}
+	_ = c.SetDeadline(time.Time{}) // the reader and the outlet set theirs
+	k.attach(c, until)
+	k.capabilities = nil
+	return nil
+}
+
+func (k *backend) has(capability string) bool { return k.capabilities.has(capability) }
+
+// learn takes the capabilities out of a response code.
+func (k *backend) learn(text []byte) {
+	if name, args, good := wire.Code(text); good && name == "CAPABILITY" {
+		k.capabilities = strings.Fields(args)
+	}
+}
+
+// command sends a command of ours and reads its answer: "OK", "NO" or "BAD".
+func (k *backend) command(text string) (status string, err error) {
+	tag := k.tag()
+	if err := k.out.send([]byte(tag + " " + text + "\r\n")); err != nil {
+		return "", err
+	}
+	status, _, err = k.answer(tag)
+	if err == nil && status == "+" {
+		err = misconduct("a continuation that nobody asked for")
+	}
+	return status, err
+}
+
+func (k *backend) tag() string {
+	k.tags++
+	return "P" + strconv.Itoa(k.tags)
+}
+
+// answer reads up to the tagged answer, or up to a continuation: status is "+" then, and text what it says.
+func (k *backend) answer(tag string) (status, text string, err error) {
+	for range maxUntagged {
+		line, err := k.in.Line(maxBackendLine, nil)
+		if err != nil {
+			return "", "", err
+		}
+		r, good := wire.ParseResponse(append(line, '\r', '\n'))
+		if !good {
+			return "", "", misconduct("a line that is no response")
+		}
+		rest := line[min(r.Body, len(line)):]
+		switch {
+		case r.Tag == "+":
+			return "+", strings.TrimPrefix(string(rest), " "), nil
+		case r.Tag == tag && (r.Name == "OK" || r.Name == "NO" || r.Name == "BAD"):
+			k.learn(rest)
+			return r.Name, string(rest), nil
+		case r.Tag != "*":
+			return "", "", misconduct("a tag that is not ours")
+		case r.Name == "CAPABILITY":
+			k.capabilities = strings.Fields(string(rest))
+		case r.Name == "BYE":
+			return "", "", errors.New("the server says BYE")
+		case r.Name == "PREAUTH":
+			return "", "", misconduct("PREAUTH")
+		}
+	}
+	return "", "", misconduct("too many responses before the login")
+}
+
+// login logs in.
+func (k *backend) login(as access.Attempt) error {
+	before := k.capabilities
+	k.capabilities = nil
+	var status string
+	var err error
+	mechanism := strings.TrimPrefix(as.Mechanism, "SASL ")
+	plain := before.has("AUTH=PLAIN")
+	ir := before.has("SASL-IR")
+	forbidden := before.has("LOGINDISABLED")
+	switch {
+	case as.Token != "":
+		status, err = k.sasl(mechanism, []byte(as.Token), ir)
+	case plain && (as.Authzid != "" || mechanism != "LOGIN" || forbidden || as.Mechanism != "LOGIN"):
+		status, err = k.sasl("PLAIN", []byte(as.Authzid+"\x00"+as.User+"\x00"+as.Password), ir)
+	case as.Authzid != "":
+		return errors.New("the server does not offer AUTH=PLAIN, which an authorization id takes")
+	case forbidden:
+		return errors.New("the server forbids LOGIN")
+	default:
+		status, err = k.loginCommand(as, before.has("LITERAL+"))
+	}
+	if err != nil {
+		return err
+	}
+	return k.let(status)
+}
+
+// let ends the login, one way or the other.
+func (k *backend) let(status string) error {
+	if status != "OK" {
+		return access.ErrPassword
+	}
+	if k.capabilities == nil {
+		if _, err := k.command("CAPABILITY"); err != nil {
+			return err
+		}
+	}
+	if k.capabilities == nil {
+		return misconduct("no capabilities")
+	}
+	k.in.Cap = time.Time{}
+	return nil
+}
+
+// sasl sends one response: at once if the server takes it so (RFC 4959), else when it is asked.
+func (k *backend) sasl(mechanism string, response []byte, ir bool) (string, error) {
+	tag, coded := k.tag(), base64.StdEncoding.EncodeToString(response)
+	line := tag + " AUTHENTICATE " + mechanism
+	if ir {
+		line += " " + coded
+	}
+	if err := k.out.send([]byte(line + "\r\n")); err != nil {
+		return "", err
+	}
+	status, _, err := k.answer(tag)
+	if err == nil && status == "+" && !ir {
+		if err = k.out.send([]byte(coded + "\r\n")); err == nil {
+			status, _, err = k.answer(tag)
+		}
+	}
+	if err == nil && status == "+" { // RFC 7628 section 3.2.3: an error in detail; the answer to it ends the exchange
+		if err = k.out.send([]byte("*\r\n")); err == nil {
+			status, _, err = k.answer(tag)
+		}
+	}
+	if err == nil && status == "+" {
+		err = misconduct("an endless SASL exchange")
+	}
+	return status, err
+}
+
+// loginCommand sends LOGIN, its arguments written anew: RFC 9051 section 6.2.3.
+func (k *backend) loginCommand(as access.Attempt, plus bool) (string, error) {
+	tag := k.tag()
+	line := []byte(tag + " LOGIN")
+	for _, arg := range []string{as.User, as.Password} {
+		line = append(line, ' ')
+		if wire.Quotable(arg) {
+			line = append(line, wire.Quote(arg)...)
+			continue
+		}
+		line = append(line, wire.Literal{Size: int64(len(arg)), Plus: plus}.Head()...)
+		if !plus {
+			if err := k.out.send(line); err != nil {
+				return "", err
+			}
+			if status, _, err := k.answer(tag); err != nil || status != "+" {
+				return status, err
+			}
+			line = line[:0]
+		}
+		line = append(line, arg...)
+	}
+	if err := k.out.send(append(line, "\r\n"...)); err != nil {
+		return "", err
+	}
+	status, _, err := k.answer(tag)
+	if err == nil && status == "+" {
+		err = misconduct("a continuation that nobody asked for")
+	}
+	return status, err
+}
+
+// relay lets an exchange pass. next gives the client's line to a challenge.
+func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challenge string) (string, error)) error {
+	before := k.capabilities
+	k.capabilities = nil
+	tag := k.tag()
+	line := tag + " AUTHENTICATE " + mechanism
+	ir := before.has("SASL-IR")
+	if hasFirst {
+		if _, err := decode(strings.TrimPrefix(first, "=")); err != nil {
+			return err
+		}
+		if ir {
+			line += " " + first
+		}
+	}
+	for range 20 { // no mechanism takes more
+		if err := k.out.send([]byte(line + "\r\n")); err != nil {
+			return err
+		}
+		status, challenge, err := k.answer(tag)
+		switch {
+		case err != nil:
+			return err
+		case status != "+":
+			return k.let(status)
+		case hasFirst && !ir:
+			line, ir = first, true
+			continue
+		}
+		if _, err := decode(challenge); err != nil {
+			return misconduct("a challenge that is not base64")
+		}
+		if line, err = next(challenge); err != nil {
+			return err
+		}
+	}
+	return misconduct("an endless SASL exchange")
+}
+
+// plus says whether the server takes a literal of that size without being asked: RFC 7888.
+func (k *backend) plus(size int64) bool {
+	return k.has("LITERAL+") || k.has("LITERAL-") && size <= 4096
+}
+
+// originID tells the backend who the client is, in the words that Dovecot knows.
+func (s *session) originID() string {
+	pairs := []string{
+		"x-originating-ip", s.mail.Client.String(), "x-originating-port", strconv.Itoa(int(s.clientPort)),
+		"x-connected-ip", s.mail.Local.Addr().Unmap().String(), "x-connected-port", strconv.Itoa(int(s.mail.Local.Port())),
+		"x-session-id", s.mail.ID, "x-proxy-ttl", "5",
+	}
+	var b bytes.Buffer
+	for i, p := range pairs {
+		b.WriteString(map[bool]string{true: "(", false: " "}[i == 0])
+		b.WriteString(wire.Quote(p))
+	}
+	return b.String() + ")"
+}

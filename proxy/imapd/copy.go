@@ -1,0 +1,227 @@
+package imapd
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"postern/proxy/imapd/wire"
+	"postern/proxy/retrieval"
+)
+
+// copy passes COPY and MOVE on: RFC 9051 sections 6.4.7 and 6.4.8.
+func (s *session) copy(c *wire.Command, p *pending) error {
+	args := c.Args()
+	_, good := args.AString()
+	name, good2 := args.AString()
+	if !good || !good2 || args.Next().Kind != wire.End {
+		return s.refuse(badArguments(c.Tag))
+	}
+	p.mailbox = mailboxName(name)
+	p.completed = func(_, code, args string) {
+		if code == "COPYUID" {
+			s.carry(p.mailbox, args)
+		}
+	}
+	return s.forward(c, p)
+}
+
+// carryUntagged takes the COPYUID of a MOVE.
+func (s *session) carryUntagged(r wire.Response, args string) {
+	if r.Tag != "*" {
+		return
+	}
+	if p := s.flow.first(func(p *pending) bool { return p.verb == "MOVE" }); p != nil {
+		s.carry(p.mailbox, args)
+	}
+}
+
+// maxCarried is how many messages of one copy take along what is known of them.
+const maxCarried = 1000
+
+// carry takes along what is known of copied messages. RFC 4315 section 3: UIDVALIDITY, then the UIDs there and here, in
+// the same order.
+func (s *session) carry(mailbox, args string) {
+	carrier, can := s.opt.Desk.(Carrier)
+	fields := strings.Fields(args)
+	if !can || len(fields) != 3 || mailbox == "" {
+		return
+	}
+	validity, err := strconv.ParseUint(fields[0], 10, 32)
+	from, good := wire.ParseSet(fields[1])
+	to, good2 := wire.ParseSet(fields[2])
+	if err != nil || validity == 0 || !good || !good2 {
+		return
+	}
+	old, fresh := from.Numbers(maxCarried), to.Numbers(maxCarried)
+	if len(old) != len(fresh) {
+		return
+	}
+	for i := range old {
+		here := s.place(old[i])
+		if here.UID == 0 {
+			return
+		}
+		there := retrieval.Place{Backend: here.Backend, User: here.User, Mailbox: mailbox, UIDValidity: uint32(validity), UID: fresh[i]}
+		carrier.Carry(s.ctx, here, there)
+	}
+}
+
+// isUpload says whether the literal that follows is a message: all but the mailbox's name of APPEND (RFC 9051 section
+// 6.3.12, RFC 3502, RFC 4469) and of REPLACE (RFC 8508).
+func isUpload(c *wire.Command) bool {
+	args := c.Args()
+	switch c.Verb {
+	case "APPEND":
+	case "REPLACE":
+		if args.Next().Kind == wire.End {
+			return false
+		}
+	default:
+		return false
+	}
+	return args.Next().Kind != wire.End
+}
+
+// upload passes APPEND and REPLACE on. The messages stream through.
+func (s *session) upload(c *wire.Command, p *pending) error {
+	args := c.Args()
+	if c.Verb == "REPLACE" {
+		args.Next()
+	}
+	name, good := args.AString()
+	if !good || c.UID && c.Verb == "APPEND" {
+		if c.Literal != nil {
+			return s.refuseUpload(c, badArguments(c.Tag))
+		}
+		return s.refuse(badArguments(c.Tag))
+	}
+	p.mailbox = mailboxName(name)
+	if c.Literal == nil {
+		return s.forward(c, p)
+	}
+	if c.Literal.Size > s.opt.MaxAppend {
+		return s.refuseUpload(c, tooBig(c.Tag))
+	}
+	taken, err := s.sendPieces(c, p)
+	for err == nil && c.Literal != nil {
+		if taken {
+			taken, err = s.uploadOne(c, p)
+		} else {
+			err = s.discard(c)
+		}
+		if err == nil {
+			err = c.More(s.in)
+		}
+		if err == nil && c.Literal != nil && c.Literal.Size > s.opt.MaxAppend {
+			s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
+			s.bye(byeLiteralLimit, "literal too large") // the backend holds half a command: it can't be taken back
+			return errRefusedLiteral
+		}
+		if err == nil && taken {
+			err = s.sendMore(c)
+		}
+	}
+	return s.uploadFailed(err)
+}
+
+// uploadFailed turns what can't be understood in the middle of a command into the end of the session: the backend holds
+// the half of it.
+func (s *session) uploadFailed(err error) error {
+	if err == nil || s.ended() {
+		return nil
+	}
+	if _, isRefusal := err.(*wire.Syntax); isRefusal {
+		s.bye(byeSyntax, "malformed line behind a literal")
+		return errRefusedLiteral
+	}
+	return err
+}
+
+func (s *session) refuseUpload(c *wire.Command, answer string) error {
+	s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
+	if c.Literal.Plus {
+		s.bye(byeLiteralLimit, "literal too large")
+		return errRefusedLiteral
+	}
+	return s.refuse(answer)
+}
+
+// sendMore sends the text between two literals, or behind the last one.
+func (s *session) sendMore(c *wire.Command) error {
+	for _, piece := range c.Pieces(s.back.plus) {
+		if err := s.back.out.send(piece.Octets); err != nil {
+			return errEnded
+		}
+	}
+	return nil
+}
+
+// uploadOne sends the head of a literal and its octets. taken is false if the backend answers the command instead; then
+// none of the octets was sent.
+//
+// RFC 9051 section 4.3: a client that waits hears the backend's own leave.
+func (s *session) uploadOne(c *wire.Command, p *pending) (taken bool, err error) {
+	lit := *c.Literal
+	asks := !lit.Plus
+	lit.Plus = lit.Plus && s.back.plus(lit.Size)
+	switch {
+	case asks:
+		s.flow.want(leaveTheir)
+	case !lit.Plus:
+		s.flow.want(leaveOurs)
+	}
+	if err := s.back.out.send(lit.Head()); err != nil {
+		return false, errEnded
+	}
+	if !lit.Plus {
+		given, err := s.leave(p)
+		if err != nil || !given {
+			if err == nil && asks {
+				err = errRefusedLiteral // the client heard the answer and sends nothing more of it
+			} else if err == nil {
+				err = s.discard(c)
+			}
+			return false, err
+		}
+	}
+	return true, s.stream(lit.Size, p.mailbox)
+}
+
+// stream sends the octets of a message that the client uploads.
+func (s *session) stream(size int64, mailbox string) error {
+	var watch io.WriteCloser
+	if s.opt.Uploads != nil {
+		watch = s.opt.Uploads.Upload(s.mail, mailbox)
+	}
+	for left := size; left > 0; {
+		b, err := s.in.Next(left)
+		if err != nil {
+			return err
+		}
+		if watch != nil {
+			_, _ = watch.Write(b) // what it does with them is its own
+		}
+		if err := s.back.out.send(b); err != nil {
+			return errEnded
+		}
+		left -= int64(len(b))
+	}
+	if watch != nil {
+		_ = watch.Close() // the same
+	}
+	return nil
+}
+
+// discard reads a literal that nobody takes.
+func (s *session) discard(c *wire.Command) error {
+	for left := c.Literal.Size; left > 0; {
+		b, err := s.in.Next(left)
+		if err != nil {
+			return err
+		}
+		left -= int64(len(b))
+	}
+	return nil
+}

@@ -1,0 +1,379 @@
+package imapd
+
+import (
+	"slices"
+	"strconv"
+
+	"postern/internal/mail"
+	"postern/proxy/imapd/wire"
+	"postern/proxy/mask"
+	"postern/proxy/retrieval"
+)
+
+// maxOctets is the largest literal a server may announce: RFC822.SIZE has 32 bits in RFC 3501, and mail is smaller.
+const maxOctets = 4 << 30
+
+// message is a FETCH response under way.
+type message struct {
+	s    *session
+	scan wire.Fetch
+	// number is the sequence number, or the UID of UIDFETCH.
+	number  uint32
+	named   uint32 // the UID of UIDFETCH
+	own     *own
+	dropped bool // a space is to be left out
+	told    bool // the desk heard that it was fetched
+}
+
+// fetched passes a FETCH response on: text as it is, content as the ruling on its message says. RFC 9051 section 7.5.2.
+func (s *session) fetched(r wire.Response, piece []byte, end bool) error {
+	m := &message{s: s, number: r.Number, own: s.flow.ownUnderWay()}
+	if r.Name == "UIDFETCH" {
+		m.named = r.Number
+	}
+	s.out.begin()
+	s.out.hold(m.own != nil)
+	if err := s.out.send(piece[:r.Body]); err != nil {
+		return err
+	}
+	piece = piece[r.Body:]
+	for {
+		done, err := m.take(piece)
+		if err != nil {
+			return err
+		}
+		if done {
+			return m.finish()
+		}
+		if piece, end, err = s.back.in.Segment(); err != nil {
+			return err
+		}
+		_ = end // the scanner finds the end by itself
+	}
+}
+
+// take reads a piece of text. It ends with the line, with the buffer, or before a literal, which is read, too.
+func (m *message) take(p []byte) (done bool, err error) {
+	for len(p) > 0 {
+		n, event := m.scan.Scan(p)
+		text := p[:n]
+		p = p[n:]
+		if m.dropped && len(text) > 0 && text[0] == ' ' {
+			text = text[1:]
+		}
+		m.dropped = m.dropped && len(text) == 0
+		if err := m.s.out.send(text); err != nil {
+			return false, err
+		}
+		switch event {
+		case wire.EventDone:
+			return true, nil
+		case wire.EventBroken:
+			return false, misconduct("a FETCH response that can't be read")
+		case wire.EventQuote:
+			if p, err = m.quoted(p); err != nil {
+				return false, err
+			}
+		case wire.EventHead:
+			if err := m.literal(); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// uid is the message's UID as far as it is known.
+func (m *message) uid() uint32 {
+	switch {
+	case m.scan.UID != 0:
+		return m.scan.UID
+	case m.named != 0:
+		return m.named
+	}
+	return m.s.selected().uid(m.number)
+}
+
+// literal reads a literal, whose head was sent to the client, or is in what is held.
+func (m *message) literal() error {
+	lit, it := m.scan.Literal, m.scan.Item
+	if lit.Size > maxOctets {
+		return misconduct("a literal of " + strconv.FormatInt(lit.Size, 10) + " octets")
+	}
+	switch {
+	case m.scan.NameLiteral():
+		return m.s.copyLiteral(lit.Size, nil)
+	case m.own != nil && m.own.bodies && it.Class == wire.Whole:
+		return m.ownBody(lit)
+	case it.Class == wire.Plain:
+		return m.s.copyLiteral(lit.Size, m.headerCover(it))
+	}
+	uid := m.uid()
+	r, known := m.s.ruling(uid)
+	plan := (*mask.Plan)(nil)
+	if known && r.Masked {
+		plan = m.s.rulings.plan(uid)
+	}
+	switch {
+	case known && !r.Masked:
+		m.tell(uid, r)
+		return m.s.copyLiteral(lit.Size, nil)
+	case plan != nil:
+		m.tell(uid, r)
+		return m.s.copyLiteral(lit.Size, planCover(plan, it, m.s.opt.Notice))
+	case it.Class == wire.Whole && lit.Size <= m.s.opt.MaxMessage:
+		return m.examine(lit.Size, uid)
+	}
+	// nobody asked for it, or nobody could look at it: nothing of it is let through
+	if lit.Size > m.s.opt.MaxMessage {
+		m.s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(lit.Size, 10)+" octets")
+	}
+	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.opt.Notice))
+}
+
+// headerCover overwrites in the header of a masked message what is none.
+func (m *message) headerCover(it wire.Item) cover {
+	header := it.Name == "RFC822.HEADER" || it.Name == "BODY" && it.Sectioned
+	if !header || it.HasFields() {
+		return nil
+	}
+	plan := m.s.rulings.plan(m.uid())
+	if plan == nil {
+		return nil
+	}
+	return planCover(plan, it, m.s.opt.Notice)
+}
+
+// tell tells the desk that the user got the message.
+func (m *message) tell(uid uint32, r retrieval.Ruling) {
+	if !m.told {
+		m.told = true
+		m.s.opt.Desk.Fetched(m.s.ctx, m.s.mail, m.s.place(uid), r)
+	}
+}
+
+// examine reads a whole message, has it judged if it is not known, and sends it on. The client hears meanwhile that
+// somebody works on it, unless a part of the response was sent already.
+func (m *message) examine(size int64, uid uint32) error {
+	s := m.s
+	s.out.hold(true)
+	stop := s.progress()
+	msg, err := s.spool(size)
+	if err != nil {
+		stop()
+		return err
+	}
+	defer func() { _ = msg.Close() }() // nothing to keep
+	r, plan := s.judge(msg, uid)
+	var over cover
+	if plan != nil {
+		over = plan.Message
+	}
+	stop()
+	s.out.hold(false)
+	m.tell(uid, r)
+	return s.sendMessage(msg, over)
+}
+
+// ownBody reads a message that we asked for ourselves, and has it judged.
+func (m *message) ownBody(lit wire.Literal) error {
+	s := m.s
+	// the item goes out of the response
+	if !s.out.cut(m.scan.ItemLength()) {
+		return misconduct("a FETCH response that can't be parted")
+	}
+	m.dropped = !s.out.cutSpace()
+	uid := m.uid()
+	if lit.Size > s.opt.MaxMessage {
+		s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(lit.Size, 10)+" octets")
+		s.rulings.set(uid, retrieval.Ruling{Masked: true, Why: "larger than the limit"})
+		return s.skip(lit.Size)
+	}
+	msg, err := s.spool(lit.Size)
+	if err != nil {
+		return err
+	}
+	r, _ := s.judge(msg, uid)
+	s.rulings.set(uid, r)
+	return msg.Close()
+}
+
+// judge has a message judged if it is not known. The plan is nil if it is not masked.
+func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.Plan) {
+	r, known := s.ruling(uid)
+	if !known {
+		r = s.opt.Desk.Judge(s.ctx, s.mail, s.place(uid), msg)
+	}
+	if !r.Masked {
+		return r, nil
+	}
+	plan := mask.New(msg, s.opt.Notice)
+	s.rulings.keep(uid, plan)
+	return r, plan
+}
+
+// finish ends the response. One that held nothing but what we asked for is not for the client.
+func (m *message) finish() error {
+	if uid := m.scan.UID; uid != 0 && m.named == 0 {
+		m.s.selected().learn(m.number, uid)
+	}
+	if m.own == nil {
+		return m.s.out.end()
+	}
+	if m.scan.UID != 0 && !m.own.bodies {
+		m.own.found = append(m.own.found, found{m.number, m.scan.UID})
+	}
+	if m.scan.Others == 0 && (m.own.bodies || m.scan.Wholes == 0) {
+		if !m.s.out.drop() {
+			return misconduct("a FETCH response that can't be parted")
+		}
+		return nil
+	}
+	return m.s.out.end()
+}
+
+// quoted reads a quoted string with content and writes it anew, overwritten if need be. What was read up to it ends with
+// the opening quote.
+func (m *message) quoted(p []byte) (rest []byte, err error) {
+	it, uid := m.scan.Item, m.uid()
+	if it.Class == wire.Whole {
+		return m.quotedMessage(p, uid)
+	}
+	over := planCover(nil, it, m.s.opt.Notice)
+	r, known := m.s.ruling(uid)
+	switch {
+	case known && !r.Masked:
+		over = nil
+		m.tell(uid, r)
+	case known:
+		if plan := m.s.rulings.plan(uid); plan != nil {
+			over = planCover(plan, it, m.s.opt.Notice)
+		}
+		m.tell(uid, r)
+	}
+	var piece [512]byte
+	for off := int64(0); ; {
+		n, text, ended, good := m.scan.Quoted(p, piece[:0])
+		if !good {
+			return nil, misconduct("a quoted string that is none")
+		}
+		p = p[n:]
+		if over != nil {
+			over(text, off)
+		}
+		off += int64(len(text))
+		quote := wire.Quote(string(text))
+		if err := m.s.out.send([]byte(quote[1 : len(quote)-1])); err != nil {
+			return nil, err
+		}
+		if ended {
+			return p, m.s.out.send([]byte{'"'})
+		}
+		if len(p) == 0 {
+			if p, _, err = m.s.back.in.Segment(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// quotedMessage reads a whole message that comes as a quoted string, which can only be a short line.
+func (m *message) quotedMessage(p []byte, uid uint32) (rest []byte, err error) {
+	text := make([]byte, 0, 32<<10)
+	for ended := false; !ended; {
+		n, more, over, good := m.scan.Quoted(p, text)
+		if !good || len(more) == cap(text) {
+			return nil, misconduct("a quoted string that is none")
+		}
+		p, text, ended = p[n:], more, over
+		if !ended {
+			if p, _, err = m.s.back.in.Segment(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r, plan := m.s.judge(mail.NewMessage(slices.Clone(text)), uid)
+	if plan != nil {
+		plan.Message(text, 0)
+	}
+	if m.own != nil {
+		m.s.rulings.set(uid, r)
+	} else {
+		m.tell(uid, r)
+	}
+	quote := wire.Quote(string(text))
+	return p, m.s.out.send([]byte(quote[1:]))
+}
+
+// spool reads a literal into a message.
+func (s *session) spool(size int64) (*mail.Message, error) {
+	sp := mail.Spool{Dir: s.opt.SpoolDir}
+	for left := size; left > 0; {
+		p, err := s.back.in.Next(left)
+		if err == nil {
+			_, err = sp.Write(p)
+		}
+		if err != nil {
+			sp.Discard()
+			return nil, err
+		}
+		left -= int64(len(p))
+	}
+	return sp.Finish()
+}
+
+func (s *session) skip(size int64) error {
+	for left := size; left > 0; {
+		p, err := s.back.in.Next(left)
+		if err != nil {
+			return err
+		}
+		left -= int64(len(p))
+	}
+	return nil
+}
+
+// sendMessage sends a message, overwritten by over unless that is nil.
+func (s *session) sendMessage(msg *mail.Message, over cover) error {
+	if whole := msg.Memory(); over == nil && whole != nil {
+		return s.out.send(whole)
+	}
+	b := s.server.buffers.Take()
+	defer s.server.buffers.Give(b)
+	for off := int64(0); off < msg.Size(); {
+		p := b[:min(int64(len(b)), msg.Size()-off)]
+		if _, err := msg.ReadAt(p, off); err != nil {
+			return err
+		}
+		if over != nil {
+			over(p, off)
+		}
+		if err := s.out.send(p); err != nil {
+			return err
+		}
+		off += int64(len(p))
+	}
+	return nil
+}
+
+// planCover is how an item of a message is overwritten. Without a plan nothing is known of it.
+func planCover(plan *mask.Plan, it wire.Item, notice string) cover {
+	origin := max(it.Origin, 0)
+	opaque := func(b []byte, off int64) { mask.Opaque(b, origin+off, notice) }
+	if plan == nil {
+		return opaque
+	}
+	switch it.Name {
+	case "RFC822":
+		return func(b []byte, off int64) { plan.Message(b, origin+off) }
+	case "RFC822.TEXT":
+		return func(b []byte, off int64) { plan.Text(b, origin+off) }
+	case "RFC822.HEADER":
+		return func(b []byte, off int64) { plan.Header(b, origin+off) }
+	case "BODY":
+		return func(b []byte, off int64) { plan.Section(it.Section, b, origin+off) }
+	case "BINARY":
+		return func(b []byte, off int64) { plan.Binary(it.Section, b, origin+off) }
+	}
+	return opaque
+}

@@ -1,0 +1,207 @@
+package imapd
+
+import (
+	"errors"
+	"sync"
+)
+
+// errEnded says that the session ended while a command was under way.
+var errEnded = errors.New("the session ended")
+
+// pending is a command that the backend has and has not completed yet.
+type pending struct {
+	tag, verb string
+	// own marks one of our own commands: its answer is for nobody else.
+	own *own
+	// mailbox is that of SELECT, EXAMINE, COPY, MOVE, APPEND and REPLACE, as the client named it.
+	mailbox string
+	// status is "OK", "NO" or "BAD" once done.
+	status string
+	done   bool
+	// completed is called when the tagged answer comes, before the client hears it. It may be nil.
+	completed func(status, code, args string)
+}
+
+// own is what a command of our own asked for and got.
+type own struct {
+	bodies bool // whole messages, to be judged; else numbers and UIDs
+	found  []found
+}
+
+// found is one message: its sequence number and its UID.
+type found struct{ number, uid uint32 }
+
+// flow is what the two goroutines of a session agree on: which commands are under way, and whether the backend gave leave
+// to send more of one.
+type flow struct {
+	mu      sync.Mutex
+	change  *sync.Cond
+	pending []*pending
+	wanted  leave
+	given   bool
+	over    bool
+}
+
+// leave is what becomes of the backend's next continuation.
+type leave uint8
+
+const (
+	leaveNone  leave = iota // nobody waits for one
+	leaveOurs               // it is for us
+	leaveTheir              // the client waits for it
+)
+
+func newFlow() *flow {
+	f := &flow{}
+	f.change = sync.NewCond(&f.mu)
+	return f
+}
+
+// maxPending is how many commands of a client may be under way; more stay unread.
+const maxPending = 500
+
+// add notes a command that is about to be sent. want says what the backend may ask while it is.
+func (f *flow) add(p *pending, want leave) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.pending) >= maxPending && !f.over {
+		f.change.Wait()
+	}
+	if f.over {
+		return errEnded
+	}
+	f.pending = append(f.pending, p)
+	f.wanted, f.given = want, false
+	return nil
+}
+
+// want says what the next continuation is for.
+func (f *flow) want(l leave) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wanted, f.given = l, false
+}
+
+// leave waits until the backend gave leave, or completed the command instead.
+func (f *flow) leave(p *pending) (given bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.given && !p.done && !f.over {
+		f.change.Wait()
+	}
+	given = f.given
+	f.wanted, f.given = leaveNone, false
+	if f.over {
+		return false, errEnded
+	}
+	return given && !p.done, nil
+}
+
+// give takes a continuation. It says what it is for; leaveNone means that the backend must not have sent it.
+func (f *flow) give() leave {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.given {
+		return leaveNone
+	}
+	l := f.wanted
+	f.wanted = leaveNone
+	if l != leaveNone {
+		f.given = true
+		f.change.Broadcast()
+	}
+	return l
+}
+
+// find gives the first command under way with this tag, nil if there is none. RFC 9051 section 2.2.1 wants tags to be
+// unique; a client that repeats one gets its answers in the order of its commands.
+func (f *flow) find(tag string) *pending {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.pending {
+		if p.tag == tag {
+			return p
+		}
+	}
+	return nil
+}
+
+// first gives the first command under way that fits, nil if there is none.
+func (f *flow) first(fits func(*pending) bool) *pending {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.pending {
+		if fits(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// complete takes a command off.
+func (f *flow) complete(p *pending, status string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, one := range f.pending {
+		if one == p {
+			f.pending = append(f.pending[:i], f.pending[i+1:]...)
+			break
+		}
+	}
+	p.status, p.done = status, true
+	if len(f.pending) == 0 {
+		f.pending = nil
+	}
+	f.change.Broadcast()
+}
+
+// drain waits until no command is under way.
+func (f *flow) drain() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.pending) > 0 && !f.over {
+		f.change.Wait()
+	}
+	if f.over {
+		return errEnded
+	}
+	return nil
+}
+
+// wait waits until one command is completed.
+func (f *flow) wait(p *pending) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !p.done && !f.over {
+		f.change.Wait()
+	}
+	if !p.done {
+		return errEnded
+	}
+	return nil
+}
+
+// quiet says whether no command is under way.
+func (f *flow) quiet() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.pending) == 0
+}
+
+// ownUnderWay gives the command of our own that the backend works on, nil if there is none.
+func (f *flow) ownUnderWay() *own {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.pending) == 1 {
+		return f.pending[0].own
+	}
+	return nil
+}
+
+// stop ends all waiting.
+func (f *flow) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+	f.change.Broadcast()
+}

@@ -1,0 +1,203 @@
+package imapd
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"postern/proxy/imapd/wire"
+)
+
+// writeTimeout is how long one write may take.
+const writeTimeout = 2 * time.Minute
+
+// outlet writes to one side of a session. It knows where a response begins and ends, so that lines of our own never come
+// within one. At rest it holds no buffer. It is safe for several goroutines, of which one writes responses.
+type outlet struct {
+	conn    net.Conn
+	buffers *wire.Buffers
+
+	mu     sync.Mutex
+	buf    []byte
+	mark   int    // where the response under way begins in buf, -1 if a part of it was sent
+	inside bool   // a response is under way
+	held   bool   // it must not be sent yet, if that can be
+	after  []byte // lines of ours that wait for its end
+	octets int64  // sent
+	err    error
+}
+
+func newOutlet(c net.Conn, b *wire.Buffers) *outlet { return &outlet{conn: c, buffers: b} }
+
+// begin says that a response begins.
+func (o *outlet) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inside, o.mark = true, len(o.buf)
+}
+
+// end says that the response is complete.
+func (o *outlet) end() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inside, o.held, o.mark = false, false, 0
+	if len(o.after) > 0 {
+		o.write(o.after)
+		o.after = nil
+	}
+	return o.err
+}
+
+// hold keeps what was written of the response, so that drop and cut are possible and lines of ours can come before it.
+func (o *outlet) hold(on bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = on
+}
+
+// drop throws the response away. It says whether none of it was sent.
+func (o *outlet) drop() bool {
+	o.mu.Lock()
+	if o.mark >= 0 {
+		o.buf = o.buf[:o.mark]
+	}
+	whole := o.mark >= 0
+	o.mu.Unlock()
+	_ = o.end() // the next write tells
+	return whole
+}
+
+// cut takes the last n octets of the response back.
+func (o *outlet) cut(n int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mark < 0 || len(o.buf)-o.mark < n {
+		return false
+	}
+	o.buf = o.buf[:len(o.buf)-n]
+	return true
+}
+
+// cutSpace takes a space at the end of the response back, if there is one.
+func (o *outlet) cutSpace() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.buf); o.mark >= 0 && n > o.mark && o.buf[n-1] == ' ' {
+		o.buf = o.buf[:n-1]
+		return true
+	}
+	return false
+}
+
+// send writes octets of the response, or of a command.
+func (o *outlet) send(p []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.write(p)
+	return o.err
+}
+
+// say writes a line of our own: now, or behind the response that is under way. At a held one it comes before it.
+func (o *outlet) say(line string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !o.inside:
+		o.write([]byte(line))
+	case o.held && o.mark >= 0:
+		kept := string(o.buf[o.mark:])
+		o.buf = o.buf[:o.mark]
+		o.held, o.inside = false, false
+		o.write([]byte(line))
+		o.mark = len(o.buf)
+		o.held, o.inside = true, true
+		o.write([]byte(kept))
+	default:
+		o.after = append(o.after, line...)
+	}
+	return o.err
+}
+
+// flush sends what is buffered, except a held response.
+func (o *outlet) flush() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flushAll()
+	return o.err
+}
+
+func (o *outlet) flushAll() {
+	n := len(o.buf)
+	if o.inside && o.held && o.mark >= 0 {
+		n = o.mark
+	}
+	o.direct(o.buf[:n])
+	rest := copy(o.buf, o.buf[n:])
+	o.buf = o.buf[:rest]
+	if o.inside {
+		if o.mark >= n {
+			o.mark -= n
+		} else {
+			o.mark = -1
+		}
+	}
+	if rest == 0 && o.buf != nil {
+		o.buffers.Give(o.buf)
+		o.buf = nil
+	}
+}
+
+// direct sends octets past the buffer.
+func (o *outlet) direct(p []byte) {
+	if o.err != nil || len(p) == 0 {
+		return
+	}
+	if o.err = o.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); o.err != nil {
+		return
+	}
+	n, err := o.conn.Write(p)
+	o.octets += int64(n)
+	o.err = err
+}
+
+func (o *outlet) write(p []byte) {
+	const large = 8 << 10
+	if len(o.buf)+len(p) > 32<<10 && len(o.buf) > 0 {
+		o.held = false // more than can be held
+		o.flushAll()
+	}
+	if len(p) >= large && len(o.buf) == 0 && !o.held {
+		o.direct(p)
+		if o.inside {
+			o.mark = -1
+		}
+		return
+	}
+	if o.buf == nil {
+		o.buf = o.buffers.Take()[:0]
+	}
+	o.buf = append(o.buf, p...)
+}
+
+func (o *outlet) sent() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.octets
+}
+
+// failed says whether nothing can be written any more.
+func (o *outlet) failed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err != nil
+}
+
+// cease says that the response under way will never be complete; nothing more may come behind it but its own octets.
+func (o *outlet) cease() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.inside && o.mark >= 0 {
+		o.buf = o.buf[:o.mark]
+	}
+	o.inside, o.held = false, false
+}

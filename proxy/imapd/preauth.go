@@ -1,0 +1,180 @@
+package imapd
+
+import (
+	"errors"
+	"strings"
+
+	"postern/proxy/access"
+	"postern/proxy/imapd/wire"
+)
+
+// Limits before the login. A first response of SASL may come on the command line, and OAuth's are long.
+const (
+	maxPreAuthLine    = 8 << 10
+	maxSASLLine       = 64 << 10
+	maxPreAuthLiteral = 1 << 10
+)
+
+func preAuthLimits() wire.Limits {
+	return wire.Limits{Text: maxPreAuthLine, Extend: saslLine, Literal: maxPreAuthLiteral, Literals: 2, Depth: 1}
+}
+
+func saslLine(prefix []byte) int {
+	fields := strings.SplitN(string(prefix[:min(len(prefix), 256)]), " ", 3)
+	if len(fields) == 3 && strings.EqualFold(fields[1], "AUTHENTICATE") {
+		return maxSASLLine
+	}
+	return 0
+}
+
+// offers are our capabilities before the login: what holds before it, and no more.
+func (s *session) offers() []string {
+	all := []string{"IMAP4rev1", "LITERAL+", "SASL-IR", "ID"}
+	if s.opt.TLS != nil && s.mail.TLS == nil {
+		all = append(all, "STARTTLS")
+	}
+	if !s.mayLogIn() {
+		return append(all, "LOGINDISABLED")
+	}
+	for _, m := range s.mechanisms() {
+		all = append(all, "AUTH="+m)
+	}
+	return all
+}
+
+func (s *session) mayLogIn() bool { return s.mail.TLS != nil || s.opt.AuthInClear }
+
+// preAuth reads and answers one command before the login. Nothing of it reaches a backend but the user's name and
+// password, written anew.
+func (s *session) preAuth() {
+	s.in.Rest()
+	s.waiting.Store(true)
+	c, err := wire.ReadCommand(s.in, preAuthLimits())
+	s.waiting.Store(false)
+	for err == nil && c.Literal != nil && !s.ended() {
+		err = s.gather(c)
+	}
+	switch {
+	case errors.Is(err, errRefusedLiteral) || s.ended():
+	case err != nil && s.spokeHTTP(err):
+		s.finish("spoke HTTP")
+	case err != nil:
+		s.readFailed(err)
+	default:
+		s.obey(c)
+	}
+}
+
+// obey does what a client may ask before the login: RFC 9051 sections 6.1 and 6.2.
+func (s *session) obey(c *wire.Command) {
+	rest, plain := c.Rest()
+	bare := plain && rest == ""
+	switch {
+	case c.UID:
+		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
+	case c.Verb == "CAPABILITY" && bare:
+		s.say(untaggedCapability(s.offers()) + ok(c.Tag, "Capability completed."))
+	case c.Verb == "NOOP" && bare:
+		s.say(ok(c.Tag, "NOOP completed."))
+	case c.Verb == "LOGOUT" && bare:
+		s.bye(byeLogout+ok(c.Tag, "Logout completed."), "logout")
+	case c.Verb == "ID":
+		s.preAuthID(c)
+	case c.Verb == "STARTTLS" && bare && s.opt.TLS != nil && s.mail.TLS == nil:
+		s.startTLS(c.Tag)
+	case c.Verb == "LOGIN":
+		s.login(c)
+	case c.Verb == "AUTHENTICATE":
+		s.authenticate(c)
+	default:
+		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
+	}
+}
+
+// RFC 2971 section 3.1. Who we are is nobody's business before the login.
+func (s *session) preAuthID(c *wire.Command) {
+	if _, good := parseID(c.Args()); !good {
+		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Invalid arguments."})
+		return
+	}
+	s.say("* ID NIL\r\n" + ok(c.Tag, "ID completed."))
+}
+
+// startTLS begins the handshake.
+//
+// RFC 9051 section 6.2.1: nothing that came in the clear may count behind it. Who sends more before the handshake is
+// either attacked or attacks.
+func (s *session) startTLS(tag string) {
+	if s.in.Buffered() > 0 {
+		s.observe("STARTTLS_INJECTION", "")
+		s.finish("input between STARTTLS and the handshake")
+		return
+	}
+	s.say(ok(tag, "Begin TLS negotiation now."))
+	if err := s.out.flush(); err != nil {
+		s.finish("connection lost")
+		return
+	}
+	s.in.Close()
+	s.handshake()
+}
+
+// spokeHTTP says whether what can't be understood is the first line of HTTP: a browser was led here (ALPACA).
+func (s *session) spokeHTTP(err error) bool {
+	syntax, isSyntax := errors.AsType[*wire.Syntax](err)
+	if !isSyntax {
+		return false
+	}
+	switch strings.ToUpper(syntax.Tag) {
+	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE", "PRI":
+		s.observe("HTTP_COMMAND", syntax.Tag)
+		return true
+	}
+	return false
+}
+
+// login is the LOGIN command: RFC 9051 section 6.2.3.
+func (s *session) login(c *wire.Command) {
+	args := c.Args()
+	user, good := args.AString()
+	password, good2 := args.AString()
+	switch {
+	case !good || !good2 || args.Next().Kind != wire.End || !credential(user) || !credential(password) || user == "":
+		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Invalid arguments."})
+	case !s.mayLogIn():
+		s.say(loginInClear(c.Tag))
+	default:
+		s.enter(c.Tag, access.Attempt{Mechanism: "LOGIN", User: user, Password: password})
+	}
+}
+
+// credential says whether a text can be a name or a password at all: no protocol behind us takes these octets.
+func credential(text string) bool {
+	return len(text) <= maxPreAuthLiteral && !strings.ContainsAny(text, "\x00\r\n")
+}
+
+// enter lets the user in, or refuses him.
+func (s *session) enter(tag string, a access.Attempt) {
+	_ = s.out.flush() // what was said before; the next read tells of an error
+	s.settled(tag, s.visit.Login(s.ctx, a, s.openBackend))
+}
+
+// settled answers a login.
+func (s *session) settled(tag string, err error) {
+	switch {
+	case err == nil && s.back != nil:
+		s.say(loggedIn(tag, s.back.shown()))
+		return
+	case errors.Is(err, access.ErrUnavailable) || err == nil:
+		s.say(loginAway(tag))
+	default:
+		s.say(loginRefused(tag))
+	}
+	if s.back != nil { // the backend let him in, and somebody else did not
+		s.back.close()
+		s.back = nil
+	}
+	if s.logins++; s.logins >= s.opt.MaxLogins {
+		s.bye(byeBadCommands, "too many failed logins")
+	}
+}

@@ -1,0 +1,181 @@
+package imapd
+
+import (
+	"strconv"
+	"strings"
+
+	"postern/proxy/imapd/wire"
+)
+
+// maxLiteralResponse is the largest literal of a response that is not FETCH's, in octets.
+const maxLiteralResponse = 64 << 20
+
+// responses passes on what the backend says, until it says no more.
+func (s *session) responses() error {
+	in := s.back.in
+	in.Before = s.out.flush
+	for {
+		in.Rest()
+		piece, end, err := in.Segment()
+		if err != nil {
+			return err
+		}
+		r, good := wire.ParseResponse(piece)
+		if !good {
+			return misconduct("a line that is no response")
+		}
+		if err := s.response(r, piece, end); err != nil {
+			return err
+		}
+	}
+}
+
+// response is the way of a response.
+func (s *session) response(r wire.Response, piece []byte, end bool) error {
+	switch {
+	case r.Tag == "+":
+		return s.continuation(piece, end)
+	case r.Tag != "*":
+		return s.tagged(r, piece, end)
+	}
+	switch r.Name {
+	case "FETCH", "UIDFETCH": // RFC 9586: we do not let it be enabled; if it comes it is no way past us
+		return s.fetched(r, piece, end)
+	case "CAPABILITY":
+		if !end {
+			return misconduct("an endless list of capabilities")
+		}
+		return s.out.send([]byte(untaggedCapability(capabilities(strings.Fields(string(piece[r.Body:]))).shown())))
+	case "EXPUNGE":
+		s.selected().expunge(r.Number)
+	case "VANISHED":
+		// RFC 7162 section 3.2.10: without EARLIER messages go, and the numbers of others change
+		if !strings.HasPrefix(strings.ToUpper(string(piece[r.Body:min(len(piece), r.Body+10)])), "(EARLIER)") {
+			s.selected().forget()
+		}
+	}
+	if wire.IsStatus(r.Name) {
+		return s.status(r, piece, end)
+	}
+	return s.pass(piece, end)
+}
+
+// continuation takes the backend's leave to go on. RFC 9051 section 7.6.
+func (s *session) continuation(piece []byte, end bool) error {
+	if !end {
+		return misconduct("an endless continuation")
+	}
+	switch s.flow.give() {
+	case leaveOurs:
+		return nil
+	case leaveTheir:
+		return s.out.send(piece)
+	}
+	return misconduct("a continuation that nobody asked for")
+}
+
+// tagged takes the completion of a command: RFC 9051 section 7.1.
+func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
+	p := s.flow.find(r.Tag)
+	if p == nil || r.Name != "OK" && r.Name != "NO" && r.Name != "BAD" {
+		return misconduct("the completion of a command that is not under way")
+	}
+	name, args, _ := wire.Code(piece[r.Body:])
+	if p.completed != nil {
+		p.completed(r.Name, name, args)
+	}
+	if p.own != nil {
+		if !end {
+			return misconduct("an endless completion")
+		}
+		s.flow.complete(p, r.Name)
+		return nil
+	}
+	err := s.status(r, piece, end)
+	s.flow.complete(p, r.Name)
+	if s.hurried.Load() {
+		s.wake()
+	}
+	return err
+}
+
+// status passes a status response on. Its text ends with the line: nothing in it is a literal. RFC 9051 section 7.1.
+func (s *session) status(r wire.Response, piece []byte, end bool) error {
+	name, args, _ := wire.Code(piece[r.Body:])
+	switch name {
+	case "CAPABILITY":
+		if !end {
+			return misconduct("an endless list of capabilities")
+		}
+		_, text, _ := strings.Cut(string(piece[r.Body:]), "]")
+		line := r.Tag + " " + r.Name + " [CAPABILITY " + strings.Join(capabilities(strings.Fields(args)).shown(), " ") + "]" + text
+		return s.out.send([]byte(line))
+	case "UIDVALIDITY":
+		n, err := strconv.ParseUint(args, 10, 32)
+		if err == nil {
+			s.selected().setValidity(uint32(n))
+		}
+	case "CLOSED": // RFC 7162 section 3.2.11: what came before was about the mailbox that was left
+		s.selected().forget()
+	case "COPYUID": // RFC 6851 section 4.3: MOVE tells it in an untagged one
+		s.carryUntagged(r, args)
+	}
+	s.out.begin()
+	for {
+		if err := s.out.send(piece); err != nil {
+			return err
+		}
+		if end {
+			return s.out.end()
+		}
+		var err error
+		if piece, end, err = s.back.in.Segment(); err != nil {
+			return err
+		}
+	}
+}
+
+// pass passes a response on that holds no message: its lines, and its literals.
+func (s *session) pass(piece []byte, end bool) error {
+	s.out.begin()
+	var tail wire.Tail
+	for {
+		lit, follows := tail.Piece(piece, end)
+		if err := s.out.send(piece); err != nil {
+			return err
+		}
+		if end && !follows {
+			return s.out.end()
+		}
+		if follows {
+			if lit.Size > maxLiteralResponse {
+				return misconduct("a literal of " + strconv.FormatInt(lit.Size, 10) + " octets")
+			}
+			if err := s.copyLiteral(lit.Size, nil); err != nil {
+				return err
+			}
+		}
+		var err error
+		if piece, end, err = s.back.in.Segment(); err != nil {
+			return err
+		}
+	}
+}
+
+// copyLiteral passes the octets of a literal on, overwritten by cover unless that is nil.
+func (s *session) copyLiteral(size int64, cover cover) error {
+	for off := int64(0); off < size; {
+		p, err := s.back.in.Next(size - off)
+		if err != nil {
+			return err
+		}
+		if cover != nil {
+			cover(p, off)
+		}
+		if err := s.out.send(p); err != nil {
+			return err
+		}
+		off += int64(len(p))
+	}
+	return nil
+}

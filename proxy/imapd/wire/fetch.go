@@ -1,0 +1,376 @@
+package wire
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// Event is what Fetch.Scan came to.
+type Event uint8
+
+// The events. EventMore: the piece is used up. EventQuote: a quoted string with content begins. EventHead: a literal follows,
+// see Fetch.Literal. EventDone: the response ended. EventBroken: it is no FETCH response.
+const (
+	EventMore Event = iota
+	EventQuote
+	EventHead
+	EventDone
+	EventBroken
+)
+
+// Fetch scans the message data of one FETCH response, RFC 9051 section 7.5.2, from its first parenthesis to its CRLF. It
+// keeps its place between pieces of any length.
+type Fetch struct {
+	// UID is that of the UID item, 0 as long as none came. Item is the item under way.
+	UID     uint32
+	Item    Item
+	Literal Literal
+	// Wholes is how many whole messages came, Others how many items besides them and UID.
+	Wholes, Others int
+
+	depth    int
+	name     []byte
+	state    fetchState
+	bracket  bool
+	escaped  bool
+	value    []byte // an atom at depth 1, or a literal's head
+	quoteIn  fetchState
+	content  bool
+	lineOver bool
+	length   int
+}
+
+type fetchState uint8
+
+const (
+	inStart fetchState = iota
+	inName
+	inNameQuote
+	inSpace // between a name and its value
+	inValue
+	inQuote
+	inHead // of a literal
+	inEnd
+)
+
+const maxName = 8 << 10
+
+// Scan consumes octets of the response up to the next event. When a literal follows, the CRLF of its head was consumed,
+// and its octets come next: they must not be given to Scan.
+func (f *Fetch) Scan(p []byte) (n int, e Event) {
+	for n < len(p) {
+		ch := p[n]
+		n++
+		if ch == '\n' || ch == '\r' {
+			if e := f.lineEnd(ch); e != EventMore {
+				return n, e
+			}
+			continue
+		}
+		if f.lineOver {
+			return n, EventBroken
+		}
+		if e := f.octet(ch); e != EventMore {
+			return n, e
+		}
+	}
+	return n, EventMore
+}
+
+// lineEnd takes a CR or LF: it ends the response or a literal's head, and nothing else.
+func (f *Fetch) lineEnd(ch byte) Event {
+	if ch == '\r' {
+		if f.lineOver || f.state != inEnd && f.state != inHead {
+			return EventBroken
+		}
+		f.lineOver = true
+		return EventMore
+	}
+	if !f.lineOver {
+		return EventBroken
+	}
+	f.lineOver = false
+	if f.state == inEnd {
+		return EventDone
+	}
+	lit, ok := ParseLiteral(f.value)
+	f.length += len(f.value) + 2
+	if !ok {
+		return EventBroken
+	}
+	f.Literal, f.value = lit, f.value[:0]
+	f.state = f.quoteIn
+	return EventHead
+}
+
+func (f *Fetch) octet(ch byte) Event {
+	switch f.state {
+	case inStart:
+		if ch != '(' {
+			return EventBroken
+		}
+		f.depth, f.state = 1, inName
+	case inName, inNameQuote:
+		return f.nameOctet(ch)
+	case inSpace:
+		f.state = inValue
+		return f.valueOctet(ch)
+	case inValue:
+		return f.valueOctet(ch)
+	case inQuote:
+		switch {
+		case f.escaped:
+			f.escaped = false
+		case ch == '\\':
+			f.escaped = true
+		case ch == '"':
+			f.state = f.quoteIn
+		}
+	case inHead:
+		if f.value = append(f.value, ch); len(f.value) > 32 {
+			return EventBroken
+		}
+	case inEnd:
+		return EventBroken
+	}
+	return EventMore
+}
+
+func (f *Fetch) nameOctet(ch byte) Event {
+	switch {
+	case f.state == inNameQuote:
+		if f.escaped {
+			f.escaped = false
+		} else if ch == '\\' {
+			f.escaped = true
+		} else if ch == '"' {
+			f.state = inName
+		}
+	case f.bracket && ch == '"':
+		f.state = inNameQuote
+	case f.bracket && ch == '{':
+		f.state, f.quoteIn, f.value = inHead, inName, append(f.value[:0], ch)
+		return EventMore
+	case ch == '[':
+		f.bracket = true
+	case ch == ']':
+		f.bracket = false
+	case f.bracket:
+	case ch == ' ' && len(f.name) > 0:
+		f.Item = ParseItem(string(f.name))
+		if f.Item.Class == Whole {
+			f.Wholes++
+		} else if f.Item.Name != "UID" {
+			f.Others++
+		}
+		f.length = len(f.name) + 1
+		f.name, f.value, f.state = f.name[:0], f.value[:0], inSpace
+		f.content = f.Item.Class != Plain
+		return EventMore
+	case ch == ' ':
+		return EventMore
+	case ch == ')' && len(f.name) == 0:
+		f.depth, f.state = 0, inEnd
+		return EventMore
+	case ch == '(' || ch == ')' || ch == '"' || ch == '{':
+		return EventBroken
+	}
+	if f.name = append(f.name, ch); len(f.name) > maxName {
+		return EventBroken
+	}
+	return EventMore
+}
+
+func (f *Fetch) valueOctet(ch byte) Event {
+	switch ch {
+	case '"':
+		f.state, f.quoteIn, f.escaped = inQuote, inValue, false
+		if f.content {
+			f.state = inValue // the caller reads the string by Quoted
+			return EventQuote
+		}
+	case '{':
+		f.state, f.quoteIn, f.value = inHead, inValue, append(f.value[:0], ch)
+		if f.binary() {
+			f.value = append(f.value[:0], "~{"...)
+		}
+	case '(':
+		if f.depth++; f.depth > 1000 {
+			return EventBroken
+		}
+	case ')':
+		f.depth--
+		if f.depth == 0 {
+			f.atomEnd()
+			f.state = inEnd
+		}
+	case ' ':
+		if f.depth == 1 {
+			f.atomEnd()
+			f.state = inName
+		}
+	default:
+		if f.depth == 1 && len(f.value) < 32 {
+			f.value = append(f.value, ch)
+		}
+	}
+	return EventMore
+}
+
+func (f *Fetch) binary() bool { return len(f.value) == 1 && f.value[0] == '~' }
+
+func (f *Fetch) atomEnd() {
+	if f.Item.Name == "UID" && !f.Item.Sectioned {
+		n, err := strconv.ParseUint(string(f.value), 10, 32)
+		if err == nil {
+			f.UID = uint32(n)
+		}
+	}
+	f.value = f.value[:0]
+}
+
+// ItemLength is how many octets the item under way took before its literal: its name, a space, the head of the literal.
+func (f *Fetch) ItemLength() int { return f.length }
+
+// NameLiteral says that the literal is part of an item's name, not of its value.
+func (f *Fetch) NameLiteral() bool { return f.state == inName }
+
+// Quoted decodes a quoted string that Scan said begins here. It appends to dst at most what fits its capacity. n octets of p
+// were used; over says that the string ended, and its last quote was used, too.
+func (f *Fetch) Quoted(p, dst []byte) (n int, out []byte, over, ok bool) {
+	for n < len(p) && len(dst) < cap(dst) {
+		ch := p[n]
+		n++
+		switch {
+		case ch == '\r' || ch == '\n' || ch == 0:
+			return n, dst, false, false
+		case f.escaped:
+			f.escaped = false
+			dst = append(dst, ch)
+		case ch == '\\':
+			f.escaped = true
+		case ch == '"':
+			return n, dst, true, true
+		default:
+			dst = append(dst, ch)
+		}
+	}
+	return n, dst, false, true
+}
+
+// Response is the beginning of a server's line.
+type Response struct {
+	// Tag is the tag, "*" or "+".
+	Tag string
+	// Number is what stands before the name: EXISTS, EXPUNGE, FETCH. Name is in upper case.
+	Number uint32
+	Name   string
+	// Body is where the text behind the name and its space begins.
+	Body int
+}
+
+// ParseResponse reads the beginning of a line: RFC 9051 section 9, response. ok is false if it is none.
+func ParseResponse(line []byte) (r Response, ok bool) {
+	if bytes.HasPrefix(line, []byte("+")) {
+		return Response{Tag: "+", Body: 1}, len(line) > 1 && (line[1] == ' ' || line[1] == '\r')
+	}
+	tag, n := field(line, 0)
+	if tag == "" || len(tag) > maxTag || n >= len(line) || line[n] != ' ' {
+		return r, false
+	}
+	r.Tag = tag
+	name, n := field(line, n+1)
+	if tag == "*" && name != "" && name[0] >= '0' && name[0] <= '9' {
+		number, err := strconv.ParseUint(name, 10, 32)
+		if err != nil || n >= len(line) || line[n] != ' ' {
+			return r, false
+		}
+		r.Number = uint32(number)
+		name, n = field(line, n+1)
+	}
+	r.Name = strings.ToUpper(name)
+	if n < len(line) && line[n] == ' ' {
+		n++
+	}
+	r.Body = n
+	return r, name != "" && len(name) <= 64
+}
+
+func field(line []byte, from int) (text string, end int) {
+	end = from
+	for end < len(line) && line[end] > ' ' && end-from < 256 {
+		end++
+	}
+	return string(line[from:end]), end
+}
+
+// IsStatus says whether a name is that of a status response, whose text ends with the line: RFC 9051 section 7.1.
+func IsStatus(name string) bool {
+	switch name {
+	case "OK", "NO", "BAD", "BYE", "PREAUTH":
+		return true
+	}
+	return false
+}
+
+// Code cuts the response code out of the text of a status response, as in "[UIDVALIDITY 5] done".
+func Code(text []byte) (name, args string, ok bool) {
+	text, ok = bytes.CutPrefix(text, []byte("["))
+	if !ok {
+		return "", "", false
+	}
+	i := bytes.IndexByte(text, ']')
+	if i < 0 {
+		return "", "", false
+	}
+	name, args, _ = strings.Cut(string(text[:i]), " ")
+	return strings.ToUpper(name), args, true
+}
+
+// Tail finds out whether a line of data that is read in pieces ends with the head of a literal.
+type Tail struct {
+	quoted, escaped bool
+	last            []byte
+}
+
+// Piece takes the next piece of the line. With end set the literal that follows is given, if there is one.
+func (t *Tail) Piece(p []byte, end bool) (Literal, bool) {
+	for rest := p; len(rest) > 0; {
+		if !t.quoted {
+			i := bytes.IndexByte(rest, '"')
+			if i < 0 {
+				break
+			}
+			rest, t.quoted = rest[i+1:], true
+			continue
+		}
+		switch {
+		case t.escaped:
+			t.escaped = false
+		case rest[0] == '\\':
+			t.escaped = true
+		case rest[0] == '"':
+			t.quoted = false
+		}
+		rest = rest[1:]
+	}
+	const most = 40
+	t.last = append(t.last, p[max(0, len(p)-most):]...)
+	t.last = t.last[max(0, len(t.last)-most):]
+	if !end {
+		return Literal{}, false
+	}
+	line, ok := bytes.CutSuffix(t.last, []byte("\r\n"))
+	i := bytes.LastIndexByte(line, '{')
+	if !ok || t.quoted || i < 0 {
+		*t = Tail{}
+		return Literal{}, false
+	}
+	if i > 0 && line[i-1] == '~' {
+		i--
+	}
+	lit, ok := ParseLiteral(line[i:])
+	*t = Tail{}
+	return lit, ok
+}
