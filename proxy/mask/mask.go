@@ -58,6 +58,13 @@ func New(m *mail.Message, notice string) *Plan {
 	return p
 }
 
+// HeaderEnd is how many octets at the front of the message no plan changes. A message that is cut off behind its header
+// gives the same answer as the whole.
+func HeaderEnd(m *mail.Message) int64 {
+	end, _ := topHeader(m)
+	return min(end, m.Size())
+}
+
 // cleanNotice makes the notice one line of printable ASCII.
 func cleanNotice(notice string) string {
 	notice = strings.Join(strings.Fields(notice), " ")

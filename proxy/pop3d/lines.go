@@ -1,0 +1,58 @@
+package pop3d
+
+import (
+	"bytes"
+	"fmt"
+
+	"postern/proxy/imapd/wire"
+)
+
+// misconduct is what a server must not say.
+type misconduct string
+
+func (m misconduct) Error() string { return string(m) }
+
+// response reads the lines of a response that has several: RFC 1939 section 3.
+type response struct {
+	in    *wire.Reader
+	limit int64 // octets that may come yet
+	// inLine says that the last piece did not end its line, cr that it ended in CR, lone that the last line was ended by a
+	// lone LF.
+	inLine, cr, lone bool
+}
+
+// piece gives the next line, or a part of one longer than 32 KiB, as it came over the wire; begins says that a line
+// begins with it. The line that ends the response is not ok.
+//
+// A dot that one of both sides may take for the end, and the other not, ends the connection: what comes behind it would
+// be the next response for one of them.
+func (r *response) piece() (p []byte, begins, ok bool, err error) {
+	p, end, err := r.in.Segment()
+	if err != nil {
+		return nil, false, false, fmt.Errorf("within a response: %w", err)
+	}
+	if r.limit -= int64(len(p)); r.limit < 0 {
+		return nil, false, false, misconduct("a response without an end")
+	}
+	begins = !r.inLine
+	if begins && end && (string(p) == ".\r\n" || string(p) == ".\n") {
+		if r.lone || len(p) < 3 {
+			return nil, false, false, misconduct("a dot between lines not ended by CRLF")
+		}
+		return p, true, false, nil
+	}
+	if end {
+		r.lone = !bytes.HasSuffix(p, []byte("\r\n")) && !(len(p) == 1 && r.cr)
+	}
+	r.inLine, r.cr = !end, p[len(p)-1] == '\r'
+	return p, begins, true, nil
+}
+
+// text gives the next piece with the dot taken away that was put in front of its line.
+func (r *response) text() (p []byte, ok bool, err error) {
+	p, begins, ok, err := r.piece()
+	if ok && begins && p[0] == '.' {
+		p = p[1:]
+	}
+	return p, ok, err
+}

@@ -1,0 +1,165 @@
+// Package pop3d is the POP3 door: RFC 1939 at the edge. It lets people in to the server that holds their mail, passes on
+// what both sides say, and overwrites the content of messages that must not be read: RETR and TOP.
+package pop3d
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"sync"
+	"time"
+
+	"postern/internal/mail"
+	"postern/proxy/access"
+	"postern/proxy/imapd/wire"
+	"postern/proxy/listen"
+	"postern/proxy/retrieval"
+)
+
+// Desk judges messages as they are fetched. It is called by many sessions at once.
+type Desk interface {
+	// Known gives what is remembered of a message and still holds.
+	Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool)
+	// Judge judges a message; it always answers, within its own time limit.
+	Judge(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message) retrieval.Ruling
+	// Fetched hears that the user got a message, or a part of it.
+	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
+}
+
+// Options of one door. Zero values mean the defaults.
+type Options struct {
+	// Name is the door's name in the settings, Hostname the gateway's name in greetings.
+	Name, Hostname string
+	// TLS is for STLS or, with Implicit set, for the whole connection; nil for neither. With Implicit the listener may have
+	// done the handshake already.
+	TLS      *tls.Config
+	Implicit bool
+	// AuthInClear allows logins without TLS.
+	AuthInClear bool
+	Gate        *access.Gate
+	Desk        Desk
+	// Notice is what stands where content was overwritten.
+	Notice string
+	// SpoolDir is where messages that do not fit in memory are spooled; "" is the system's folder.
+	SpoolDir string
+	// MaxMessage is the largest message that is judged, in octets (default 256 MiB): the content of larger ones is
+	// overwritten.
+	MaxMessage int64
+	// PreAuth is the time for all of the dialogue before the login (default 60 s). Idle is how long a client may be silent
+	// after it (default 10 min, the least that RFC 1939 section 3 allows). Stall is how long the backend may take for its
+	// next octet (default 5 min).
+	PreAuth, Idle, Stall time.Duration
+	// MaxBadCommands is how many commands that are none, MaxLogins how many refused logins end a connection (default 3 and
+	// 5).
+	MaxBadCommands, MaxLogins int
+	// Progress is the time between two lines of the header while a client waits for a judgement (default 5 s).
+	Progress time.Duration
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.PreAuth, o.Idle = cmp.Or(o.PreAuth, time.Minute), cmp.Or(o.Idle, 10*time.Minute)
+	o.Stall, o.Progress = cmp.Or(o.Stall, 5*time.Minute), cmp.Or(o.Progress, 5*time.Second)
+	o.MaxMessage = cmp.Or(o.MaxMessage, 256<<20)
+	o.MaxBadCommands, o.MaxLogins = cmp.Or(o.MaxBadCommands, 3), cmp.Or(o.MaxLogins, 5)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.TLS != nil {
+		// RFC 7301 section 3.2: who asks for another protocol gets no handshake. IANA's name of the protocol is "pop3".
+		o.TLS = o.TLS.Clone()
+		o.TLS.NextProtos = []string{"pop3"}
+	}
+	return o
+}
+
+// Server is one door. It is safe for use by many goroutines.
+type Server struct {
+	opt     Options
+	buffers wire.Buffers
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	closing  bool
+	done     sync.WaitGroup
+}
+
+// New makes a door.
+func New(o Options) *Server {
+	return &Server{opt: o.withDefaults(), sessions: map[*session]struct{}{}}
+}
+
+// Serve speaks with one client until the connection ends, and closes it.
+func (s *Server) Serve(ctx context.Context, c *listen.Conn) {
+	defer func() { _ = c.Close() }()
+	session := s.newSession(ctx, c)
+	if !s.add(session) {
+		session.visit.End("refused: shutting down", 0)
+		return
+	}
+	defer s.remove(session)
+	session.run()
+}
+
+// Refusal leaves the record of a connection that is not let in, and gives the line to say to it.
+func (s *Server) Refusal(_ context.Context, c *listen.Conn, why string) string {
+	s.opt.Gate.Visit(s.newMail(c), "pop3").End("refused: "+why, 0)
+	return replyTooMany
+}
+
+func (s *Server) newMail(c *listen.Conn) *mail.Session {
+	now := s.opt.Now()
+	m := &mail.Session{ID: mail.NewID(now), Door: s.opt.Name, Peer: c.Peer, Local: c.Local, Client: c.Client.Addr().Unmap(), Started: now}
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		m.TLS = &state
+	}
+	return m
+}
+
+func (s *Server) add(c *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.done.Add(1)
+	s.sessions[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *session) {
+	s.mu.Lock()
+	delete(s.sessions, c)
+	s.mu.Unlock()
+	s.done.Done()
+}
+
+// Shutdown says goodbye to sessions that wait for a command at once, lets commands finish until ctx ends, then closes
+// what is left.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.closing = true
+	for c := range s.sessions {
+		c.hurry()
+	}
+	s.mu.Unlock()
+	finished := make(chan struct{})
+	go func() { s.done.Wait(); close(finished) }()
+	select {
+	case <-finished:
+		return
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for c := range s.sessions {
+		c.stop()
+	}
+	s.mu.Unlock()
+	<-finished
+}
