@@ -14,6 +14,13 @@
 //	N: RCPT => 550 5.1.1 gone   what the next hop shall answer to commands that begin so, from now on
 //	>: RCPT TO:<b@corp.test>    the next hop must have received this line, in this order
 //	=: 1                        so many messages the next hop has taken
+//	@ login.txt                 the steps of another file come here
+//	B: * OK ready               the server behind the door says this, CRLF is added; the first such step waits for the door
+//	B! "raw\r\nbytes"           it sends these octets; may be repeated as above
+//	B> LOGIN *                  it must receive this line
+//	B= "raw\r\nbytes"           it must receive these octets
+//	BTLS                        it does its handshake
+//	B$ closed                   the door must close the connection to it, and say nothing more
 package transcript
 
 import (
@@ -47,6 +54,9 @@ type Door struct {
 	Address string
 	TLS     *tls.Config
 	Hop     Hop
+	// Backend is where the server behind the door listens whose words the transcript says, BackendTLS is for its handshake.
+	Backend    net.Listener
+	BackendTLS *tls.Config
 }
 
 // RunAll runs every transcript that fits the pattern. open makes a fresh door with the settings of each.
@@ -63,7 +73,7 @@ func RunAll(t *testing.T, pattern string, open func(t *testing.T, settings map[s
 			if err != nil {
 				t.Fatal(err)
 			}
-			settings, steps := parse(t, string(text))
+			settings, steps := parse(t, filepath.Dir(file), string(text))
 			door := open(t, settings)
 			d := dial(t, door)
 			for _, s := range steps {
@@ -80,7 +90,8 @@ type step struct {
 	text string
 }
 
-func parse(t *testing.T, text string) (map[string]string, []step) {
+func parse(t *testing.T, dir, text string) (map[string]string, []step) {
+	t.Helper()
 	settings := map[string]string{}
 	var steps []step
 	for i, line := range strings.Split(text, "\n") {
@@ -89,7 +100,14 @@ func parse(t *testing.T, text string) (map[string]string, []step) {
 		}
 		kind, rest, _ := strings.Cut(line, " ")
 		switch kind {
-		case "C:", "S:", "C!", "S!", "N:", ">:", "=:", "TLS":
+		case "@":
+			part, err := os.ReadFile(filepath.Join(dir, rest))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, more := parse(t, dir, string(part))
+			steps = append(steps, more...)
+		case "C:", "S:", "C!", "S!", "N:", ">:", "=:", "TLS", "B:", "B!", "B>", "B=", "B$", "BTLS":
 			steps = append(steps, step{i + 1, kind, rest})
 		default:
 			if len(steps) > 0 || !strings.HasSuffix(kind, ":") {
@@ -108,6 +126,9 @@ type dialogue struct {
 	in   *bufio.Reader
 	skip bool
 	seen int // lines of the hop that >: has passed
+
+	back   net.Conn // to the server behind the door
+	backIn *bufio.Reader
 }
 
 func dial(t *testing.T, door Door) *dialogue {
@@ -145,6 +166,8 @@ func (d *dialogue) step(s step) {
 		d.door.Hop.Reply(prefix, strings.ReplaceAll(reply, `\n`, "\n"))
 	case ">:":
 		d.received(s)
+	case "B:", "B!", "B>", "B=", "B$", "BTLS":
+		d.backend(s)
 	case "=:":
 		if want, got := s.text, strconv.Itoa(d.door.Hop.Count()); want != got {
 			d.t.Fatalf("line %d: the next hop has %s messages, want %s", s.line, got, want)

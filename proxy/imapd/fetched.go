@@ -56,6 +56,9 @@ func (s *session) fetched(r wire.Response, piece []byte, end bool) error {
 func (m *message) take(p []byte) (done bool, err error) {
 	for len(p) > 0 {
 		n, event := m.scan.Scan(p)
+		if event == wire.EventBroken {
+			return false, misconduct("a FETCH response that can't be read")
+		}
 		text := p[:n]
 		p = p[n:]
 		if m.dropped && len(text) > 0 && text[0] == ' ' {
@@ -68,8 +71,6 @@ func (m *message) take(p []byte) (done bool, err error) {
 		switch event {
 		case wire.EventDone:
 			return true, nil
-		case wire.EventBroken:
-			return false, misconduct("a FETCH response that can't be read")
 		case wire.EventQuote:
 			if p, err = m.quoted(p); err != nil {
 				return false, err

@@ -22,6 +22,7 @@ type outlet struct {
 	mark   int    // where the response under way begins in buf, -1 if a part of it was sent
 	inside bool   // a response is under way
 	held   bool   // it must not be sent yet, if that can be
+	torn   bool   // nothing can be said any more
 	after  []byte // lines of ours that wait for its end
 	octets int64  // sent
 	err    error
@@ -102,6 +103,7 @@ func (o *outlet) say(line string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
+	case o.torn:
 	case !o.inside:
 		o.write([]byte(line))
 	case o.held && o.mark >= 0:
@@ -192,12 +194,13 @@ func (o *outlet) failed() bool {
 	return o.err != nil
 }
 
-// cease says that the response under way will never be complete; nothing more may come behind it but its own octets.
+// cease says that the response under way will never be complete. If a part of it was sent, nothing can be said any more.
 func (o *outlet) cease() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.inside && o.mark >= 0 {
 		o.buf = o.buf[:o.mark]
 	}
+	o.torn = o.inside && o.mark < 0
 	o.inside, o.held = false, false
 }

@@ -315,12 +315,15 @@ func (s *session) listen() {
 		}
 	}()
 	err := s.responses()
+	s.out.cease()
 	if m, isMisconduct := errors.AsType[misconduct](err); isMisconduct {
 		s.observe("BACKEND_MISCONDUCT", string(m))
 		s.bye(byeMisconduct, "backend misconduct")
 	}
-	s.out.cease()
 	_ = s.out.flush() // the client may be gone
+	if s.left.Load() {
+		s.finish("logout")
+	}
 	s.finish("backend closed the connection")
 	s.flow.stop()
 	s.wake()

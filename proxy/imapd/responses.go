@@ -92,6 +92,9 @@ func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 		return nil
 	}
 	err := s.status(r, piece, end)
+	if p.verb == "LOGOUT" && r.Name == "OK" {
+		s.left.Store(true)
+	}
 	s.flow.complete(p, r.Name)
 	if s.hurried.Load() {
 		s.wake()

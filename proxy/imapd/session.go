@@ -49,6 +49,7 @@ type session struct {
 	tags   int
 
 	hurried, waiting, idling atomic.Bool
+	left                     atomic.Bool // the client said LOGOUT
 
 	mu       sync.Mutex
 	box      *selected
