@@ -1,11 +1,14 @@
 // Package ledger keeps what was decided and why: one record per connection and one per transaction, refused ones too.
-// It never holds up mail: records go through a bounded channel to one writer, and what can't be written is counted and
+// It never holds up mail: records go through a bounded channel to one writer. While the database is away they wait, in
+// memory and then in a bounded file, and are written in their order when it is back. What finds no room is counted and
 // dropped.
 package ledger
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -44,11 +47,17 @@ type Counts struct {
 
 // Transaction is one message, or the attempt at one.
 type Transaction struct {
-	ID         string      `json:"id"`
-	ConnID     string      `json:"conn_id"`
-	Time       time.Time   `json:"time"`
-	Door       string      `json:"door,omitempty"`
-	Client     netip.Addr  `json:"client"`
+	ID     string `json:"id"`
+	ConnID string `json:"conn_id"`
+	// Kind is SMTP or Fetch.
+	Kind   Kind       `json:"kind,omitempty"`
+	Time   time.Time  `json:"time"`
+	Door   string     `json:"door,omitempty"`
+	Client netip.Addr `json:"client"`
+	// ClientName and Helo are the connection's, User its login: a search for messages finds them here.
+	ClientName string      `json:"client_name,omitempty"`
+	Helo       string      `json:"helo,omitempty"`
+	User       string      `json:"user,omitempty"`
 	Outbound   bool        `json:"outbound,omitempty"`
 	From       string      `json:"from"`
 	Recipients []Recipient `json:"recipients"`
@@ -71,6 +80,16 @@ type Transaction struct {
 	QueueIDs []string           `json:"queue_ids,omitempty"`
 }
 
+// Kind is how a message passed by.
+type Kind string
+
+// The kinds: a message on its way to somebody, and one that a user fetched from the mailbox by IMAP or POP3. Both have its
+// SHA256, so that one query tells who fetched what once came in.
+const (
+	SMTP  Kind = ""
+	Fetch Kind = "fetch"
+)
+
 // Recipient is what became of the message for one of them. One that was refused at RCPT stands here, too.
 type Recipient struct {
 	Address     string             `json:"address"`
@@ -91,11 +110,15 @@ const (
 	maxReasons    = 200
 	maxEvidences  = 20
 	maxRecipients = 5000
+	maxNames      = 200 // of filters, queue ids, authors, domains
+	maxID         = 64
+	// maxRecord is how long a record may be in which nobody has yet cut each single text.
+	maxRecord = 64<<10 + maxRecipients*1000
 )
 
 // bounded gives the record with every text from outside cut to its bound. Slices are copied: the caller's stay his.
 func (c Connection) bounded() Connection {
-	for _, s := range []*string{&c.ClientName, &c.Helo, &c.User, &c.End} {
+	for _, s := range []*string{&c.Door, &c.ClientName, &c.Helo, &c.TLSVersion, &c.TLSCipher, &c.User, &c.End} {
 		*s = cut(*s, maxText)
 	}
 	c.Findings = boundedReasons(c.Findings)
@@ -103,22 +126,36 @@ func (c Connection) bounded() Connection {
 }
 
 func (t Transaction) bounded() Transaction {
-	for _, s := range []*string{&t.From, &t.Subject, &t.MessageID, &t.HeaderFrom, &t.Reply, &t.Decisive} {
+	for _, s := range []*string{
+		&t.Door, &t.ClientName, &t.Helo, &t.User, &t.From, &t.Subject, &t.MessageID, &t.HeaderFrom, &t.SHA256, &t.PolicyVersion, &t.Reply, &t.Decisive, &t.HeldID, (*string)(&t.Kind),
+	} {
 		*s = cut(*s, maxText)
 	}
 	t.Findings = boundedReasons(t.Findings)
 	recipients := make([]Recipient, 0, len(t.Recipients))
 	for _, r := range t.Recipients[:min(len(t.Recipients), maxRecipients)] {
 		r.Address, r.Reply, r.Decisive = cut(r.Address, maxText), cut(r.Reply, maxText), cut(r.Decisive, maxText)
+		r.Fate, r.Route = cut(r.Fate, maxText), cut(r.Route, maxText)
+		r.Disposition = min(max(r.Disposition, policy.Accept), policy.Reject)
 		recipients = append(recipients, r)
 	}
 	t.Recipients = recipients
+	t.QueueIDs = slices.Clone(t.QueueIDs[:min(len(t.QueueIDs), maxNames)])
+	for i, id := range t.QueueIDs {
+		t.QueueIDs[i] = cut(id, maxText)
+	}
+	if len(t.Took) > maxNames {
+		t.Took = nil
+	}
+	t.Took = maps.Clone(t.Took) // the writer reads it later
 	if t.Facts != nil {
 		facts := *t.Facts
-		facts.Findings = append([]policy.Finding(nil), facts.Findings[:min(len(facts.Findings), maxReasons)]...)
+		facts.Findings = slices.Clone(facts.Findings[:min(len(facts.Findings), maxReasons)])
 		for i := range facts.Findings {
 			facts.Findings[i].Evidence = "" // stands in Findings already, and no verdict depends on it
 		}
+		facts.HeaderFrom = slices.Clone(facts.HeaderFrom[:min(len(facts.HeaderFrom), maxNames)])
+		facts.Authenticated = slices.Clone(facts.Authenticated[:min(len(facts.Authenticated), maxNames)])
 		t.Facts = &facts
 	}
 	return t
@@ -131,7 +168,7 @@ func boundedReasons(reasons []policy.Reason) []policy.Reason {
 		for _, e := range r.Evidence[:min(len(r.Evidence), maxEvidences)] {
 			evidence = append(evidence, cut(e, maxEvidence))
 		}
-		r.Evidence = evidence
+		r.Evidence, r.Symbol, r.Help = evidence, cut(r.Symbol, maxText), cut(r.Help, maxText)
 		kept = append(kept, r)
 	}
 	return kept

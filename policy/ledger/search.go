@@ -3,15 +3,13 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
+	"strconv"
 	"strings"
-	"time"
 
 	"postern/internal/mail"
-	"postern/policy"
+	"postern/internal/sqldb"
 )
 
 // Errors of Explain.
@@ -29,11 +27,15 @@ type Record struct {
 
 // Explain gives the record of a transaction with its connection, or of a connection with all its transactions. The
 // front of an id, four characters or more, is enough where no other begins like it. Small letters are read as capitals.
+// What was put before is found.
 func (l *Ledger) Explain(ctx context.Context, id string) (*Record, error) {
 	id = strings.Trim(id, "() \t\r\n") // as it is copied from a reply
 	if !mail.ValidID(id) {
 		return nil, fmt.Errorf("%q: %w", Printable(cut(id, 64)), ErrUnknown)
 	}
+	l.settle(ctx)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	r, err := l.explain(ctx, id)
 	if errors.Is(err, ErrUnknown) && strings.ToUpper(id) != id {
 		return l.explain(ctx, strings.ToUpper(id))
@@ -42,13 +44,13 @@ func (l *Ledger) Explain(ctx context.Context, id string) (*Record, error) {
 }
 
 func (l *Ledger) explain(ctx context.Context, id string) (*Record, error) {
-	messages, err := l.messages(ctx, "SELECT record FROM message WHERE id = ?", id)
+	found, err := all[Transaction](ctx, l, "SELECT n, id, record FROM message WHERE id = ?", id)
 	if err != nil {
 		return nil, err
 	}
-	if len(messages) == 1 {
-		c, err := l.connection(ctx, messages[0].ConnID)
-		return &Record{c, messages}, err
+	if len(found) == 1 {
+		c, err := l.connection(ctx, found[0].ConnID)
+		return &Record{c, found}, err
 	}
 	whole, err := l.connectionID(ctx, id)
 	if err != nil {
@@ -58,231 +60,261 @@ func (l *Ledger) explain(ctx context.Context, id string) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	messages, err = l.messages(ctx, "SELECT record FROM message WHERE conn = ? ORDER BY time, n", whole)
-	return &Record{c, messages}, err
+	found, err = all[Transaction](ctx, l, "SELECT n, id, record FROM message WHERE conn = ? ORDER BY n", whole)
+	return &Record{c, found}, err
+}
+
+func (l *Ledger) connection(ctx context.Context, id string) (*Connection, error) {
+	found, err := all[Connection](ctx, l, "SELECT n, id, record FROM connection WHERE id = ?", id)
+	if err != nil || len(found) == 0 {
+		return nil, err // or it still lasts
+	}
+	return &found[0], nil
 }
 
 // connectionID completes the front of an id.
 func (l *Ledger) connectionID(ctx context.Context, front string) (string, error) {
-	const shortest = 4
-	if len(front) < shortest {
+	if len(front) < shortestFront {
 		return "", fmt.Errorf("%s: %w", front, ErrUnknown)
 	}
 	// ids are of ASCII: "~" is behind all of them
-	rows, err := l.db.Read().QueryContext(ctx, `SELECT id FROM connection WHERE id >= ?1 AND id < ?1 || '~'
-		UNION SELECT conn FROM message WHERE conn >= ?1 AND conn < ?1 || '~' LIMIT 6`, front)
+	found, err := rows(ctx, l, `SELECT 0, id, id FROM connection WHERE id >= ? AND id < ?
+		UNION SELECT 0, conn, conn FROM message WHERE conn >= ? AND conn < ? LIMIT 6`, front, front+"~", front, front+"~")
 	if err != nil {
-		return "", fmt.Errorf("ledger: %w", err)
+		return "", err
 	}
-	defer func() { _ = rows.Close() }() // reading only; Err tells what matters
-	var found []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return "", fmt.Errorf("ledger: %w", err)
+	var ids []string
+	for _, r := range found {
+		if r.id == front {
+			return r.id, nil
 		}
-		if id == front {
-			return id, rows.Err()
-		}
-		found = append(found, id)
+		ids = append(ids, r.id)
 	}
-	switch {
-	case rows.Err() != nil:
-		return "", fmt.Errorf("ledger: %w", rows.Err())
-	case len(found) == 0:
+	switch len(ids) {
+	case 0:
 		return "", fmt.Errorf("%s: %w", front, ErrUnknown)
-	case len(found) > 1:
-		return "", fmt.Errorf("%s: %w: %s", front, ErrAmbiguous, strings.Join(found, ", "))
+	case 1:
+		return ids[0], nil
 	}
-	return found[0], nil
+	return "", fmt.Errorf("%s: %w: %s", front, ErrAmbiguous, strings.Join(ids, ", "))
 }
 
-func (l *Ledger) connection(ctx context.Context, id string) (*Connection, error) {
-	var text []byte
-	err := l.db.Read().QueryRowContext(ctx, "SELECT record FROM connection WHERE id = ?", id).Scan(&text)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil // it still lasts
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
-	}
-	c := &Connection{}
-	if err := json.Unmarshal(text, c); err != nil {
-		return nil, fmt.Errorf("ledger: record of %s: %w", id, err)
-	}
-	return c, nil
-}
-
-// Filter says which records are looked for. What it leaves out does not matter.
-type Filter struct {
-	// Since is included, Until isn't.
-	Since, Until time.Time
-	// Sender and Recipient are addresses or domains.
-	Sender, Recipient string
-	Client            netip.Prefix
-	Disposition       *policy.Disposition
-	Symbol            string
-	// Limit is how many records are given, the newest first; 0 is 100.
-	Limit int
-}
-
-const defaultLimit = 100
-
-// Search gives the transactions that the filter asks for, the newest first.
-func (l *Ledger) Search(ctx context.Context, f Filter) ([]Transaction, error) {
-	q := query{text: "SELECT record FROM message WHERE 1"}
-	q.times("time", f)
-	if f.Sender != "" {
-		q.address("sender", "domain", f.Sender)
-	}
-	q.client(f.Client)
-	switch {
-	case f.Recipient != "":
-		sub := query{text: " AND n IN (SELECT message FROM recipient WHERE 1"}
-		sub.address("address", "domain", f.Recipient)
-		if f.Disposition != nil {
-			sub.and("disposition = ?", int(*f.Disposition))
-		}
-		q.text += sub.text + ")"
-		q.args = append(q.args, sub.args...)
-	case f.Disposition != nil:
-		q.and("n IN (SELECT message FROM recipient WHERE disposition = ?)", int(*f.Disposition))
-	}
-	if f.Symbol != "" {
-		q.and("n IN (SELECT message FROM symbol WHERE symbol = ?)", strings.ToUpper(f.Symbol))
-	}
-	found, err := l.messagesWhere(ctx, q.text+" ORDER BY time DESC, n DESC", f.limit(), func(t *Transaction) bool { return inside(f.Client, t.Client) }, q.args...)
+// Search gives the transactions that the query asks for, the newest first: of the same millisecond in no order, but
+// always the same. What was put before is found.
+func (l *Ledger) Search(ctx context.Context, q Query) ([]Transaction, error) {
+	found, _, err := l.Page(ctx, q)
 	return found, err
 }
 
-// Connections gives the connections that the filter asks for, the newest first. It heeds time, client and limit.
-func (l *Ledger) Connections(ctx context.Context, f Filter) ([]Connection, error) {
-	q := query{text: "SELECT record FROM connection WHERE 1"}
-	q.times("started", f)
-	q.client(f.Client)
-	rows, err := l.db.Read().QueryContext(ctx, q.text+" ORDER BY started DESC, id DESC", q.args...)
+// Page is Search that also says where the next page begins: that is its After. It is "" where nothing is left.
+func (l *Ledger) Page(ctx context.Context, q Query) ([]Transaction, string, error) {
+	s, err := l.plan(q)
 	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return nil, "", err
 	}
-	return collect(rows, f.limit(), func(c *Connection) bool { return inside(f.Client, c.Client) })
+	l.settle(ctx)
+	return page(ctx, l, s, messages, s.holds)
 }
 
-// Expire forgets what is older, a few records at a time, so that the writer never waits long.
-func (l *Ledger) Expire(ctx context.Context, before time.Time) (int64, error) {
-	var total int64
-	for _, text := range []string{
-		"DELETE FROM message WHERE n IN (SELECT n FROM message WHERE time < ? ORDER BY time LIMIT 500)",
-		"DELETE FROM connection WHERE id IN (SELECT id FROM connection WHERE started < ? ORDER BY started LIMIT 500)",
-	} {
-		for {
-			var n int64
-			err := l.db.Write(ctx, func(tx *sql.Tx) error {
-				result, err := tx.ExecContext(ctx, text, before.UnixMilli())
-				if err != nil {
-					return err
-				}
-				n, err = result.RowsAffected()
-				return err
-			})
-			if err != nil {
-				return total, fmt.Errorf("ledger: expire: %w", err)
-			}
-			if total += n; n == 0 {
-				break
-			}
-		}
-	}
-	return total, nil
-}
-
-func (f Filter) limit() int {
-	if f.Limit <= 0 {
-		return defaultLimit
-	}
-	return f.Limit
-}
-
-// query is a statement under construction. Values only ever become parameters.
-type query struct {
-	text string
-	args []any
-}
-
-func (q *query) and(condition string, args ...any) {
-	q.text += " AND " + condition
-	q.args = append(q.args, args...)
-}
-
-func (q *query) times(column string, f Filter) {
-	if !f.Since.IsZero() {
-		q.and(column+" >= ?", f.Since.UnixMilli())
-	}
-	if !f.Until.IsZero() {
-		q.and(column+" < ?", f.Until.UnixMilli())
-	}
-}
-
-func (q *query) address(column, domain, value string) {
-	value = strings.ToLower(value)
-	switch at := strings.LastIndexByte(value, '@'); {
-	case value == "<>":
-		q.and(column + " = ''")
-	case at <= 0:
-		q.and(domain+" = ?", value[at+1:])
-	default:
-		q.and(column+" = ?", value)
-	}
-}
-
-// client narrows by one address; a network is looked at record by record.
-func (q *query) client(p netip.Prefix) {
-	if p.IsValid() && p.IsSingleIP() {
-		q.and("client = ?", addrText(p.Addr()))
-	}
-}
-
-func inside(p netip.Prefix, a netip.Addr) bool {
-	return !p.IsValid() || p.Contains(a.Unmap().WithZone(""))
-}
-
-func addrText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.Unmap().WithZone("").String()
-}
-
-func (l *Ledger) messages(ctx context.Context, text string, args ...any) ([]Transaction, error) {
-	return l.messagesWhere(ctx, text, -1, func(*Transaction) bool { return true }, args...)
-}
-
-func (l *Ledger) messagesWhere(ctx context.Context, text string, limit int, want func(*Transaction) bool, args ...any) ([]Transaction, error) {
-	rows, err := l.db.Read().QueryContext(ctx, text, args...)
+// Connections gives the connections that the query asks for, the newest first. It heeds those fields that a connection
+// has: text, time, client, id, symbol, user, door.
+func (l *Ledger) Connections(ctx context.Context, q Query) ([]Connection, error) {
+	q = Query{Text: q.Text, Since: q.Since, Until: q.Until, Client: q.Client, ID: q.ID, Symbol: q.Symbol, User: q.User, Door: q.Door, Limit: q.Limit, After: q.After}
+	s, err := l.plan(q)
 	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return nil, err
 	}
-	return collect(rows, limit, want)
+	l.settle(ctx)
+	found, _, err := page(ctx, l, s, connections, func(c *Connection) bool {
+		return inside(s.query.Client, c.Client) && (s.id == "" || !c.Started.Before(q.Since) && (q.Until.IsZero() || c.Started.Before(q.Until)))
+	})
+	return found, err
 }
 
-// collect reads records until it has as many as are wanted; fewer than 0 are all.
-func collect[T any](rows *sql.Rows, limit int, want func(*T) bool) ([]T, error) {
-	defer func() { _ = rows.Close() }() // reading only; Err tells what matters
+// LastWith gives the last transactions that hold a symbol, the newest first, MaxLimit at most.
+func (l *Ledger) LastWith(ctx context.Context, symbol string, limit int) ([]Transaction, error) {
+	return l.Search(ctx, Query{Symbol: symbol, Limit: limit})
+}
+
+// row is a record as it is stored.
+type row struct {
+	n      int64
+	id     string
+	record []byte
+}
+
+// page reads until it has as many records as are wanted. Terms are exact but for a few things that only the record tells,
+// so that more is seldom read than wanted.
+func page[T any](ctx context.Context, l *Ledger, s *search, t table, want func(*T) bool) ([]T, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	found := []T{}
-	for len(found) != limit && rows.Next() {
-		var text []byte
-		if err := rows.Scan(&text); err != nil {
-			return nil, fmt.Errorf("ledger: %w", err)
+	for {
+		most := s.limit - len(found) + 1
+		some, err := l.fetch(ctx, s, t, most)
+		if err != nil {
+			return nil, "", err
 		}
-		var one T
-		if err := json.Unmarshal(text, &one); err != nil {
-			return nil, fmt.Errorf("ledger: a record can't be read: %w", err)
-		}
-		if want(&one) {
+		for _, r := range some {
+			one, err := decode[T](r.record)
+			if err != nil {
+				return nil, "", fmt.Errorf("ledger: %s: %w", r.id, err)
+			}
+			if !want(&one) {
+				continue
+			}
+			if len(found) == s.limit {
+				return found, s.place(), nil
+			}
 			found = append(found, one)
+			s.passed(r)
+		}
+		if len(some) < most {
+			return found, "", nil
+		}
+		s.passed(some[len(some)-1])
+	}
+}
+
+// passed lets the search go on behind a row.
+func (s *search) passed(r row) {
+	if s.id != "" {
+		s.after = r.id
+	} else {
+		s.below = r.n
+	}
+}
+
+func (s *search) place() string {
+	if s.id != "" {
+		return s.after
+	}
+	return strconv.FormatInt(s.below, 36)
+}
+
+func (l *Ledger) fetch(ctx context.Context, s *search, t table, most int) ([]row, error) {
+	switch {
+	case s.id != "":
+		return l.fetchIDs(ctx, s, t, most)
+	case len(s.terms) == 0:
+		return rows(ctx, l, "SELECT n, id, record FROM "+string(t)+" WHERE n >= ? AND n < ? ORDER BY n DESC LIMIT ?", s.from, s.below, most)
+	case l.db.Postgres():
+		return l.fetchPostgres(ctx, s, t, most)
+	}
+	name := string(t)
+	return rows(ctx, l, "SELECT m.n, m.id, m.record FROM "+name+"_terms JOIN "+name+" m ON m.n = "+name+"_terms.rowid WHERE "+name+
+		"_terms MATCH ? AND "+name+"_terms.rowid >= ? AND "+name+"_terms.rowid < ? ORDER BY "+name+"_terms.rowid DESC LIMIT ?",
+		match(s.terms, " AND ", " OR ", "*", `"`), s.from, s.below, most)
+}
+
+// fetchIDs goes along the ids, which sort by the time of the connection.
+func (l *Ledger) fetchIDs(ctx context.Context, s *search, t table, most int) ([]row, error) {
+	below := s.id + "~" // behind all characters of ids
+	if s.after != "" {
+		below = s.after
+	}
+	text, args := "SELECT m.n, m.id, m.record FROM "+string(t)+" m WHERE m.id >= ? AND m.id < ?", []any{s.id, below}
+	if len(s.terms) > 0 {
+		if l.db.Postgres() {
+			text += " AND m.terms @@ ?::tsquery"
+			args = append(args, tsquery(s.terms))
+		} else {
+			text += " AND m.n IN (SELECT rowid FROM " + string(t) + "_terms WHERE " + string(t) + "_terms MATCH ?)"
+			args = append(args, match(s.terms, " AND ", " OR ", "*", `"`))
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+	return rows(ctx, l, text+" ORDER BY m.id DESC LIMIT ?", append(args, most)...)
+}
+
+func tsquery(terms []term) string { return match(terms, " & ", " | ", ":*", "'") }
+
+// newest is how many of the newest records a search in PostgreSQL looks through before it asks the index. GIN knows no
+// order: with it, what a tenth of a million records hold costs seconds. What is as common as that is soon found among
+// the newest; what isn't gives the index little to do.
+const newest = 20000
+
+func (l *Ledger) fetchPostgres(ctx context.Context, s *search, t table, most int) ([]row, error) {
+	words, name := tsquery(s.terms), string(t)
+	edge := s.from
+	borders, err := rows(ctx, l, "SELECT n, '', ''::bytea FROM "+name+" WHERE n >= ? AND n < ? ORDER BY n DESC OFFSET ? LIMIT 1", s.from, s.below, newest)
+	if err != nil {
+		return nil, err
+	}
+	if len(borders) == 1 {
+		edge = borders[0].n
+	}
+	found, err := rows(ctx, l, "SELECT n, id, record FROM "+name+" WHERE n >= ? AND n < ? AND terms @@ ?::tsquery ORDER BY n DESC LIMIT ?", edge, s.below, words, most)
+	if err != nil || len(found) == most || len(borders) == 0 {
+		return found, err
+	}
+	more, err := l.indexed(ctx, "WITH hit AS MATERIALIZED (SELECT n FROM "+name+" WHERE terms @@ ?::tsquery AND n >= ? AND n < ?) "+
+		"SELECT n, id, record FROM "+name+" WHERE n IN (SELECT n FROM hit ORDER BY n DESC LIMIT ?) ORDER BY n DESC", words, s.from, edge, most-len(found))
+	return append(found, more...), err
+}
+
+// indexed runs a query that must go by its index: what the planner guesses of several terms together is far off.
+func (l *Ledger) indexed(ctx context.Context, text string, args ...any) ([]row, error) {
+	tx, err := l.db.Read().BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	defer func() { _ = tx.Rollback() }() // there is nothing to keep
+	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'"); err != nil {
+		return nil, l.failed(err)
+	}
+	found, err := tx.QueryContext(ctx, l.db.Bind(text), args...)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	return l.collect(found)
+}
+
+// rows runs a query for n, id and record.
+func rows(ctx context.Context, l *Ledger, text string, args ...any) ([]row, error) {
+	found, err := l.db.Query(ctx, text, args...)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	return l.collect(found)
+}
+
+func (l *Ledger) collect(found *sql.Rows) ([]row, error) {
+	defer func() { _ = found.Close() }() // reading only; Err tells what matters
+	var some []row
+	for found.Next() {
+		var r row
+		if err := found.Scan(&r.n, &r.id, &r.record); err != nil {
+			return nil, l.failed(err)
+		}
+		some = append(some, r)
+	}
+	if err := found.Err(); err != nil {
+		return nil, l.failed(err)
+	}
+	return some, nil
+}
+
+// failed tells an outage from the rest.
+func (l *Ledger) failed(err error) error {
+	if sqldb.IsAway(err) {
+		return fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	return fmt.Errorf("ledger: %w", err)
+}
+
+// all gives all records of a query.
+func all[T any](ctx context.Context, l *Ledger, text string, args ...any) ([]T, error) {
+	some, err := rows(ctx, l, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]T, 0, len(some))
+	for _, r := range some {
+		one, err := decode[T](r.record)
+		if err != nil {
+			return nil, fmt.Errorf("ledger: %s: %w", r.id, err)
+		}
+		found = append(found, one)
 	}
 	return found, nil
 }

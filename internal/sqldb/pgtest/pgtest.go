@@ -98,8 +98,19 @@ func (s *Server) url(database string) string {
 	return fmt.Sprintf("postgres://postern:s3cret-p%%25ss%%2Fw%%40rd@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 }
 
-// Port is the server's.
-func (s *Server) Port() int { return s.port }
+// Database makes another empty database and gives its URL. Names are of letters and digits.
+func (s *Server) Database(name string) string {
+	s.t.Helper()
+	s.Do("CREATE DATABASE " + name)
+	return s.url(name)
+}
+
+// In gives a server whose Do speaks to another database.
+func (s *Server) In(url string) *Server {
+	other := *s
+	other.URL = url
+	return &other
+}
 
 // nobodysRoot lets root's tests run the server as the user "postgres", since it refuses to be root.
 func (s *Server) nobodysRoot() {
