@@ -37,28 +37,30 @@ type world struct {
 }
 
 type cli struct {
-	Serve      serveCommand      `cmd:"" help:"Run the gateway in the foreground."`
-	Demo       demoCommand       `cmd:"" help:"Show it at work: a mail system in memory, the gateway in front of it, good and bad mail through it."`
-	Check      checkCommand      `cmd:"" help:"Judge messages offline with the same filters and policy."`
-	Explain    explainCommand    `cmd:"" help:"Say why: the whole record of a connection or a message."`
-	Quarantine quarantineCommand `cmd:"" help:"Held mail: list, show, release, delete."`
-	Queue      queueCommand      `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
-	Ledger     ledgerCommand     `cmd:"" help:"Search the record of everything."`
-	Bans       bansCommand       `cmd:"" help:"Who is kept out for guessing passwords: list, lift."`
-	Greylist   greylistCommand   `cmd:"" help:"Who was asked to come again: list, let in."`
-	Harvest    harvestCommand    `cmd:"" help:"Who guesses addresses: list, forgive."`
-	Frozen     frozenCommand     `cmd:"" help:"Users whose sending was stopped: list, thaw."`
-	DNSLists   dnslistsCommand   `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
-	Memory     memoryCommand     `cmd:"" help:"Where the gateway remembers clients."`
-	Config     configCommand     `cmd:"" help:"Check the configuration, or show the one in effect."`
-	Rules      rulesCommand      `cmd:"" help:"The content rules: lint, test."`
-	SPF        spfCommand        `cmd:"" name:"spf" help:"One SPF check by itself."`
-	DKIM       dkimCommand       `cmd:"" name:"dkim" help:"Verify signatures, make keys."`
-	ARC        arcCommand        `cmd:"" name:"arc" help:"Validate the chain of a forwarded message, step by step."`
-	DMARC      dmarcCommand      `cmd:"" name:"dmarc" help:"Explain a domain's policy, read aggregate reports."`
-	MTASTS     mtaSTSCommand     `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
-	TLSReport  tlsReportCommand  `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`
-	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Serve       serveCommand       `cmd:"" help:"Run the gateway in the foreground."`
+	Demo        demoCommand        `cmd:"" help:"Show it at work: a mail system in memory, the gateway in front of it, good and bad mail through it."`
+	Check       checkCommand       `cmd:"" help:"Judge messages offline with the same filters and policy."`
+	Explain     explainCommand     `cmd:"" help:"Say why: the whole record of a connection or a message."`
+	Quarantine  quarantineCommand  `cmd:"" help:"Held mail: list, show, release, delete."`
+	Queue       queueCommand       `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
+	Ledger      ledgerCommand      `cmd:"" help:"Search the record of everything."`
+	Bans        bansCommand        `cmd:"" help:"Who is kept out for guessing passwords: list, lift."`
+	Greylist    greylistCommand    `cmd:"" help:"Who was asked to come again: list, let in."`
+	Harvest     harvestCommand     `cmd:"" help:"Who guesses addresses: list, forgive."`
+	Frozen      frozenCommand      `cmd:"" help:"Users whose sending was stopped: list, thaw."`
+	DNSLists    dnslistsCommand    `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
+	Memory      memoryCommand      `cmd:"" help:"Where the gateway remembers clients."`
+	Recall      recallCommand      `cmd:"" help:"Messages that turned out bad after delivery: call back, list, undo."`
+	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
+	Config      configCommand      `cmd:"" help:"Check the configuration, or show the one in effect."`
+	Rules       rulesCommand       `cmd:"" help:"The content rules: lint, test."`
+	SPF         spfCommand         `cmd:"" name:"spf" help:"One SPF check by itself."`
+	DKIM        dkimCommand        `cmd:"" name:"dkim" help:"Verify signatures, make keys."`
+	ARC         arcCommand         `cmd:"" name:"arc" help:"Validate the chain of a forwarded message, step by step."`
+	DMARC       dmarcCommand       `cmd:"" name:"dmarc" help:"Explain a domain's policy, read aggregate reports."`
+	MTASTS      mtaSTSCommand      `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
+	TLSReport   tlsReportCommand   `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
 func main() {

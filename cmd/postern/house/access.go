@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -19,9 +20,13 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns/asn"
 	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/recall"
 	"postern/proxy"
 	"postern/proxy/access"
 	"postern/proxy/relay/recipients"
+	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/seal"
 )
 
 // AppPasswordsFile is where the app passwords are.
@@ -196,3 +201,46 @@ func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte
 		"If this was you, there is nothing to do. If not, change your password now and tell your administrator.\r\n",
 		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(n.Protocol))
 }
+
+// newDesk makes the desk at which POP3 and IMAP doors ask about messages.
+func (h *House) newDesk() (*retrieval.Desk, error) {
+	a := h.cfg.MailAccess
+	key, err := sealKey(h.dir("judged.key"))
+	if err != nil {
+		return nil, err
+	}
+	h.Gateway.Judged = func(id string, sum [sha256.Size]byte) []byte {
+		return seal.Field(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
+	}
+	o := retrieval.Options{
+		Judge: h.Gateway.JudgeFetched, State: h.out.State, Recalls: h.Recalls, Ledger: h.Ledger, SealKey: key, Epoch: h.Gateway.Epoch,
+		Mask: policy.Quarantine, Timeout: time.Duration(a.ScanTimeout), OnTimeout: a.OnTimeout, Trust: time.Duration(a.Trust), Now: h.out.Now, Log: h.out.Log,
+	}
+	if a.Mask == "reject" {
+		o.Mask = policy.Reject
+	}
+	return retrieval.New(o), nil
+}
+
+// fetches says whether there is a door for POP3 or IMAP.
+func (h *House) fetches() bool {
+	return slices.ContainsFunc(h.cfg.Doors, func(d config.Door) bool { return !d.Receives() })
+}
+
+// openAccess makes what the POP3 and IMAP doors share.
+func (h *House) openAccess() (err error) {
+	if h.Recalls, err = recall.Open(RecallFile(h.cfg), h.out.Now); err != nil {
+		return err
+	}
+	if !h.fetches() {
+		return nil
+	}
+	if h.desk, err = h.newDesk(); err != nil {
+		return err
+	}
+	h.gate, err = h.newGate()
+	return err
+}
+
+// RecallFile is where the recalls are.
+func RecallFile(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "recall.db") }

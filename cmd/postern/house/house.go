@@ -16,13 +16,14 @@ import (
 	"postern/internal/mail"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
+	"postern/policy/recall"
 	"postern/proxy"
 	"postern/proxy/access"
 	"postern/proxy/listen"
 	"postern/proxy/queue"
 	"postern/proxy/relay"
 	"postern/proxy/relay/recipients"
-	"postern/proxy/smtpd"
+	"postern/proxy/retrieval"
 )
 
 // How long things may take. The sender waits up to ten minutes for the reply to its message (RFC 5321 section
@@ -40,6 +41,7 @@ type House struct {
 	Quarantine *quarantine.Quarantine
 	Queue      *queue.Queue
 	Relay      *relay.Relay
+	Recalls    *recall.List
 
 	judge        atomic.Pointer[Judge]
 	cfg          *config.Config
@@ -51,7 +53,8 @@ type House struct {
 	control      *web // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
-	gate         *access.Gate
+	gate         *access.Gate     // nil without a POP3 or IMAP door
+	desk         *retrieval.Desk  // the same
 	directory    *recipients.LDAP // that of users' servers, nil for none
 	reports      *reports         // nil if none are sent
 	started      time.Time
@@ -120,7 +123,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	h.Gateway.Use(h.setup(cfg, judge))
-	if h.gate, err = h.newGate(); err != nil {
+	if err = h.openAccess(); err != nil {
 		return nil, err
 	}
 	return h, h.finishReleases()
@@ -313,6 +316,9 @@ func (h *House) close() {
 	if h.recipients != nil {
 		err = errors.Join(err, h.recipients.Close())
 	}
+	if h.Recalls != nil {
+		err = errors.Join(err, h.Recalls.Close())
+	}
 	if h.directory != nil {
 		err = errors.Join(err, h.directory.Close())
 	}
@@ -340,47 +346,4 @@ func (h *House) Addresses() []Address {
 		all = append(all, Address{d.name, d.listener.Addr().String()})
 	}
 	return all
-}
-
-// door is a listener and what speaks behind it.
-type door struct {
-	name     string
-	listener *listen.Listener
-	server   *smtpd.Server
-}
-
-func (d *door) close(ctx context.Context) {
-	var both sync.WaitGroup
-	both.Go(func() { _ = d.listener.Shutdown(ctx) }) // its only error is that time ran out
-	both.Go(func() { d.server.Shutdown(ctx) })
-	both.Wait()
-}
-
-func (h *House) openDoor(d config.Door) (*door, error) {
-	opened := &door{name: d.Name}
-	options := h.doorOptions(d)
-	// asked by sessions only, which begin when the listener is there
-	options.Pressed = func() bool { return opened.listener.Pressed() }
-	server := smtpd.New(options, h.Gateway, h.out.Log)
-	peer := func(c *listen.Conn) smtpd.Peer {
-		return smtpd.Peer{Remote: c.Peer, Client: c.Client, Local: c.Local}
-	}
-	limit := d.MaxConnections
-	if limit == 0 {
-		limit = h.cfg.SMTP.MaxConnections
-	}
-	l, err := listen.New(listen.Options{
-		Name: d.Name, Address: string(d.Listen), ProxyProtocol: d.ProxyProtocol, Trusted: prefixes(d.ProxyNetworks),
-		MaxConnections: limit, MaxPerNetwork: h.cfg.SMTP.MaxPerNetwork, V4Bits: 24, V6Bits: 64, Log: h.out.Log,
-		Reserve: h.cfg.SMTP.Reserve, Known: h.known, Banned: h.banned, Transparent: d.Transparent,
-		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c, peer(c)) },
-		Refuse: func(c *listen.Conn, why listen.Reason) string {
-			return server.Refusal(context.Background(), peer(c), string(why))
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	opened.listener, opened.server = l, server
-	return opened, nil
 }
