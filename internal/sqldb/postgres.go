@@ -22,7 +22,7 @@ const (
 	idleTime       = time.Minute
 )
 
-func openPostgres(where string, durability Durability, schema Schema) (*DB, error) {
+func openPostgres(where string, schema Schema) (*DB, error) {
 	config, err := pgx.ParseConfig(where)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", ErrURL) // pgx's words may repeat the URL
@@ -37,14 +37,7 @@ func openPostgres(where string, durability Durability, schema Schema) (*DB, erro
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "postern"
 	}
-	after := func(ctx context.Context, c *pgx.Conn) error {
-		if durability == Full {
-			return nil
-		}
-		_, err := c.Exec(ctx, "SET synchronous_commit = off")
-		return err
-	}
-	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(after))
+	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	pool.SetConnMaxIdleTime(idleTime)

@@ -31,7 +31,8 @@ type Schema struct {
 	SQLite, Postgres []string
 }
 
-// Durability says what a power cut may cost. The database itself is never at risk, nor is anything in a mere crash.
+// Durability says what a power cut may cost a file. The file itself is never at risk, nor is anything in a mere crash. A
+// server keeps all that was committed, unless its admin says otherwise.
 type Durability string
 
 // Relaxed may lose the last second, for records that come in thousands; Full loses nothing that was committed.
@@ -60,7 +61,7 @@ func Connect(where string, durability Durability, schema Schema) (*DB, error) {
 	case scheme == "sqlite" && rest != "":
 		return openSQLite(strings.TrimPrefix(rest, "//"), durability, schema)
 	case scheme == "postgres", scheme == "postgresql":
-		return openPostgres(where, durability, schema)
+		return openPostgres(where, schema)
 	case found && strings.ContainsAny(scheme, `/\`):
 		return openSQLite(where, durability, schema) // a path with a colon in it
 	}

@@ -26,7 +26,13 @@ type waiter struct {
 // maxMemory is how many records wait in memory before files are used.
 const maxMemory = 8192
 
-func newBacklog(s *spill) *backlog { return &backlog{spill: s, wake: make(chan struct{}, 1)} }
+func newBacklog(s *spill) *backlog {
+	b := &backlog{spill: s, wake: make(chan struct{}, 1)}
+	if s != nil {
+		b.added = uint64(s.left)
+	}
+	return b
+}
 
 func (b *backlog) rouse() {
 	select {
@@ -109,7 +115,7 @@ func (b *backlog) next(most int) ([]entry, error) {
 	var err error
 	if len(b.first) == 0 && !b.spill.empty() {
 		b.first, err = b.spill.take()
-		// what an earlier run left was never added
+		// should there be more than was counted
 		if ahead := b.done + uint64(len(b.first)); ahead > b.added {
 			b.added = ahead
 		}
@@ -139,7 +145,7 @@ func (b *backlog) finish(n int) (lost int) {
 	return lost
 }
 
-// waiting counts what is not written yet, as far as this run knows.
+// waiting counts what is not written yet.
 func (b *backlog) waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

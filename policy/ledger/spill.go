@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,8 @@ type spill struct {
 	dir      string
 	room     int64 // octets, all segments together
 	size     int64
+	lowest   int       // number of a segment so far
+	left     int       // records of an earlier run, at the start
 	segments []segment // the oldest first; the last one is being written if open is set
 	open     *os.File
 	buffer   *bufio.Writer
@@ -39,12 +42,12 @@ const (
 	maxSpillRead = 2*segmentSize + 6*maxRecord
 )
 
-// openSpill finds what an earlier run left.
+// openSpill finds what an earlier run left, and counts it.
 func openSpill(dir string, room int64) (*spill, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("ledger spill: %w", err)
 	}
-	s := &spill{dir: dir, room: room}
+	s := &spill{dir: dir, room: room, lowest: spillFirst}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("ledger spill: %w", err)
@@ -58,6 +61,8 @@ func openSpill(dir string, room int64) (*spill, error) {
 		}
 		s.segments = append(s.segments, segment{number, info.Size()})
 		s.size += info.Size()
+		s.lowest = min(s.lowest, number)
+		s.left += countFrames(filepath.Join(dir, e.Name()))
 	}
 	slices.SortFunc(s.segments, func(a, b segment) int { return a.number - b.number })
 	return s, nil
@@ -123,11 +128,8 @@ func (s *spill) rest() error {
 // before puts records into a segment of their own that comes before all others: what was in memory when the program ends.
 // The second number is how many found room.
 func (s *spill) before(entries []entry) (int, error) {
-	number := spillFirst
-	if len(s.segments) > 0 {
-		number = s.segments[0].number - 1
-	}
-	if err := s.begin(number, 0); err != nil {
+	s.lowest-- // not the first that is left: what was taken of one may not be written yet
+	if err := s.begin(s.lowest, 0); err != nil {
 		return 0, err
 	}
 	for i, e := range entries {
@@ -204,6 +206,30 @@ func writeFrame(w *bufio.Writer, e entry) error {
 	}
 	_, err := w.Write(e.record)
 	return err
+}
+
+// countFrames counts the records of a segment by their headers alone.
+func countFrames(path string) (n int) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }() // reading only
+	r := bufio.NewReaderSize(f, 64<<10)
+	for {
+		var head [frameHeader]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return n
+		}
+		size := binary.BigEndian.Uint32(head[1:])
+		if size > maxSpillRead {
+			return n
+		}
+		if _, err := r.Discard(int(size)); err != nil {
+			return n
+		}
+		n++
+	}
 }
 
 func readFrame(text []byte) (in table, record, rest []byte, ok bool) {
