@@ -173,6 +173,7 @@ func (d *delivery) trickle() {
 // judge asks the desk, and sends signs of life meanwhile.
 func (d *delivery) judge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
 	s := d.s
+	_ = s.out.flush() // the status goes out at once; the next write tells of an error
 	answer := make(chan retrieval.Ruling, 1)
 	go func() {
 		r := retrieval.Ruling{Masked: true, ID: s.mail.ID, Why: "it could not be judged"}
