@@ -14,6 +14,7 @@ type backlog struct {
 	done   uint64
 	queued []waiter
 	closed bool
+	away   bool          // the database is: what comes goes to a file at once, if there is one
 	wake   chan struct{} // something has changed
 }
 
@@ -45,7 +46,7 @@ func (b *backlog) rouse() {
 func (b *backlog) add(e entry) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.spill.empty() && len(b.first) < maxMemory {
+	if b.spill.empty() && len(b.first) < maxMemory && (!b.away || b.spill == nil) {
 		b.first = append(b.first, e)
 	} else {
 		if b.spill == nil {
@@ -82,11 +83,26 @@ func (b *backlog) release(err error, all bool) {
 	b.queued = kept
 }
 
-// giveUp tells all who wait that it will take longer.
+// giveUp notes that the database is away, and tells all who wait that it will take longer.
 func (b *backlog) giveUp(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.away = true
 	b.release(err, true)
+}
+
+// tell tells all who wait, and nothing else.
+func (b *backlog) tell(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release(err, true)
+}
+
+// goOn notes that the database is back.
+func (b *backlog) goOn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = false
 }
 
 // close says that nothing more will be added.

@@ -238,7 +238,7 @@ func (l *Ledger) gather() {
 		if told, ok := next.(chan<- error); ok {
 			l.backlog.wait(told)
 			if h := l.Health(); !h.Since.IsZero() {
-				l.backlog.giveUp(l.away(h.Why))
+				l.backlog.tell(l.away(h.Why))
 			}
 			continue
 		}

@@ -91,7 +91,7 @@ func (s *spill) add(e entry) error {
 			return err
 		}
 	}
-	if err := writeFrame(s.buffer, e); err != nil {
+	if err := errors.Join(writeFrame(s.buffer, e), s.buffer.Flush()); err != nil {
 		return fmt.Errorf("ledger spill: %w", errors.Join(err, s.rest())) // behind half a frame nothing could be read
 	}
 	s.segments[len(s.segments)-1].size += frame

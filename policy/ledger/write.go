@@ -149,6 +149,7 @@ func (l *Ledger) reached() {
 	l.outage.since, l.outage.why = time.Time{}, ""
 	l.outage.mu.Unlock()
 	if !since.IsZero() {
+		l.backlog.goOn()
 		l.log.Info("the ledger's database is back", "away_since", since, "waiting", l.backlog.waiting())
 	}
 }
