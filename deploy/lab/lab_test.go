@@ -16,6 +16,9 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if addresses := os.Getenv("POSTERN_LAB_PEER"); addresses != "" {
+		peer(addresses)
+	}
 	dir, err := os.MkdirTemp("", "postern-build-")
 	if err != nil {
 		panic(err)
