@@ -15,6 +15,7 @@ test: lint build tools
 # the race detector needs a C compiler; the program itself does not
 tools:
 	@deploy/lab/install.sh redis-server redis-server
+	@deploy/lab/install.sh pg_lsclusters postgresql
 	@command -v gcc >/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev; }
 
 lint:
