@@ -15,7 +15,8 @@
 //	>: RCPT TO:<b@corp.test>    the next hop must have received this line, in this order
 //	=: 1                        so many messages the next hop has taken
 //	@ login.txt                 the steps of another file come here
-//	B: * OK ready               the server behind the door says this, CRLF is added; the first such step waits for the door
+//	B: * OK ready               the server behind the door says this, CRLF is added; the first such step waits for the door;
+//	                            $TAG stands for the first word of the last line that it received by B>
 //	B! "raw\r\nbytes"           it sends these octets; may be repeated as above
 //	B> LOGIN *                  it must receive this line
 //	B= "raw\r\nbytes"           it must receive these octets
@@ -129,6 +130,7 @@ type dialogue struct {
 
 	back   net.Conn // to the server behind the door
 	backIn *bufio.Reader
+	tag    string // the first word of the last line it received by B>
 }
 
 func dial(t *testing.T, door Door) *dialogue {

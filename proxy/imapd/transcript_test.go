@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"testing"
+	"time"
 
 	"postern/internal/transcript"
 	"postern/proxy/access"
@@ -32,6 +33,13 @@ func TestTranscripts(t *testing.T) {
 				o.TLS, o.Implicit = server, settings["tls"] == "implicit"
 			}
 			o.MaxLogins, _ = strconv.Atoi(settings["logins"]) // none is the default
+			if pause, err := time.ParseDuration(settings["pause"]); err == nil {
+				o.Desk.(*desk).pause, o.Progress = pause, pause/3
+			}
+			if stall, err := time.ParseDuration(settings["stall"]); err == nil {
+				o.Stall = stall
+			}
+			o.MaxMessage, _ = strconv.ParseInt(settings["max_message"], 10, 64) // none is the default
 			gate.Tokens = settings["tokens"] == "yes"
 			if settings["opaque"] != "" {
 				gate.Opaque, gate.OpaqueMechanisms = "default", []string{settings["opaque"]}

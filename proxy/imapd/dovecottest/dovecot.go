@@ -128,6 +128,7 @@ mail_location = FORMAT:DIR/mail/%u
 mailbox_list_index = yes
 mail_attribute_dict = file:%h/dovecot-attributes
 verbose_proctitle = no
+mailbox_idle_check_interval = 1 secs
 passdb {
   driver = static
   args = password=` + Password + `
