@@ -51,7 +51,7 @@ func (s *session) transaction() {
 // serve sends commands on and answers them, the content of messages apart: that may take another command first.
 func (s *session) serve(batch []command) error {
 	for len(batch) > 0 && !s.isEnded() {
-		if batch[0].verb == "TOP" && batch[0].line != "" && batch[0].lines > 0 {
+		if s.holds(batch[0]) {
 			if err := s.top(batch[0]); err != nil {
 				return err
 			}
@@ -59,7 +59,7 @@ func (s *session) serve(batch []command) error {
 			continue
 		}
 		var sent []command
-		for len(batch) > 0 && (batch[0].verb != "TOP" || batch[0].line == "" || batch[0].lines == 0) {
+		for len(batch) > 0 && !s.holds(batch[0]) {
 			c := batch[0]
 			batch = batch[1:]
 			if c.verb == "RETR" && c.line != "" && !s.ids.has(c.message) && s.back.has("UIDL") {
@@ -80,6 +80,16 @@ func (s *session) serve(batch []command) error {
 		}
 	}
 	return nil
+}
+
+// holds says whether a command takes others before it: TOP with lines of the body, and any TOP of a message that is known
+// to be masked, as some servers take for header what we do not.
+func (s *session) holds(c command) bool {
+	if c.verb != "TOP" || c.line == "" || c.lines > 0 {
+		return c.verb == "TOP" && c.line != ""
+	}
+	r, known := s.known(s.place(c.message))
+	return known && r.Masked
 }
 
 func (s *session) send(c command) command {
