@@ -98,11 +98,11 @@ func (d *describer) connection(c *Connection) {
 }
 
 func (d *describer) transaction(t *Transaction) {
-	direction := "in"
-	if t.Outbound {
-		direction = "out"
+	if t.Kind == Fetch {
+		d.line("Message %s, fetched by %s at door %s, %s", t.ID, cmp.Or(t.User, "an unknown user"), t.Door, clock(t.Time))
+	} else {
+		d.line("Message %s, %sbound, %s", t.ID, direction(t.Outbound), clock(t.Time))
 	}
-	d.line("Message %s, %sbound, %s", t.ID, direction, clock(t.Time))
 	d.field("from", "<"+t.From+">")
 	d.field("author", t.HeaderFrom)
 	d.field("subject", t.Subject)

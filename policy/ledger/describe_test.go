@@ -47,6 +47,15 @@ Message 01J9ABCDEF000001.1, inbound, 2026-05-03 12:00:02 UTC
 	}
 }
 
+func TestDescribeFetch(t *testing.T) {
+	_, tx := sample(1)
+	tx.Kind, tx.Door, tx.User, tx.SHA256 = Fetch, "imap", "ann", "abcd"
+	got := described(t, &Record{nil, []Transaction{tx}}, Admin)
+	if !strings.HasPrefix(got, "Message 01J9ABCDEF000001.1, fetched by ann at door imap, 2026-05-03 12:00:02 UTC\n") || !strings.Contains(got, "abcd") {
+		t.Error(got)
+	}
+}
+
 func TestDescribeForUserAndSender(t *testing.T) {
 	c, tx := sample(1)
 	tx.Recipients = tx.Recipients[:1]

@@ -46,7 +46,13 @@ func position(at time.Time, id string) int64 {
 
 var errNoID = errors.New("a record without an id")
 
-func (l *Ledger) entry(record any) (entry, error) {
+// entry makes a record ready. Should a text that nobody thought of break something here, it costs the record alone.
+func (l *Ledger) entry(record any) (e entry, err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			err = fmt.Errorf("a record that can't be written: %v", broken)
+		}
+	}()
 	now := l.now()
 	switch r := record.(type) {
 	case Transaction:

@@ -117,6 +117,9 @@ func maskAddress(a mail.Address) mail.Address {
 // maskLocal leaves the first character. What is masked already stays as it is.
 func maskLocal(local string) string {
 	_, n := utf8.DecodeRuneInString(local)
+	if local == mask || local[n:] == mask {
+		return local
+	}
 	return local[:n] + mask
 }
 

@@ -77,6 +77,7 @@ type search struct {
 	from, below int64
 	id, after   string
 	limit       int
+	looking     bool // the fronts of words are looked for in each record
 }
 
 // plan reads a query. All errors are ErrQuery.
@@ -275,7 +276,24 @@ func (s *search) values(p Privacy) error {
 
 // holds looks at what the terms of a transaction can't tell.
 func (s *search) holds(t *Transaction) bool {
-	return inside(s.query.Client, t.Client) && s.treated(t) && (s.id == "" || !t.Time.Before(s.query.Since) && (s.query.Until.IsZero() || t.Time.Before(s.query.Until)))
+	return inside(s.query.Client, t.Client) && s.treated(t) && (!s.looking || s.begins(t.terms())) && (s.id == "" || !t.Time.Before(s.query.Since) && (s.query.Until.IsZero() || t.Time.Before(s.query.Until)))
+}
+
+// fronts says whether the beginning of a word is looked for.
+func (s *search) fronts() bool {
+	return slices.ContainsFunc(s.terms, func(t term) bool { return t.front })
+}
+
+// begins says whether a record with these terms has a word for each front that is looked for.
+func (s *search) begins(terms string) bool {
+	terms = " " + terms
+	for _, piece := range strings.Fields(s.query.Text) {
+		whole, front := strings.CutSuffix(piece, "*")
+		if found := words(whole, false); front && len(found) > 0 && !strings.Contains(terms, " "+found[len(found)-1]) {
+			return false
+		}
+	}
+	return true
 }
 
 // treated says whether the recipient that is looked for, and no other, had the disposition.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -126,7 +127,7 @@ func (l *Ledger) Connections(ctx context.Context, q Query) ([]Connection, error)
 	}
 	l.settle(ctx)
 	found, _, err := page(ctx, l, s, connections, func(c *Connection) bool {
-		return inside(s.query.Client, c.Client) && (s.id == "" || !c.Started.Before(q.Since) && (q.Until.IsZero() || c.Started.Before(q.Until)))
+		return inside(s.query.Client, c.Client) && (!s.looking || s.begins(c.terms())) && (s.id == "" || !c.Started.Before(q.Since) && (q.Until.IsZero() || c.Started.Before(q.Until)))
 	})
 	return found, err
 }
@@ -143,37 +144,60 @@ type row struct {
 	record []byte
 }
 
-// page reads until it has as many records as are wanted. Terms are exact but for a few things that only the record tells,
-// so that more is seldom read than wanted.
+// lookThrough is how many records are looked through for words that begin with something, before the index is asked: it
+// would put together all that so many words hold, while what is common is soon found among the newest.
+const lookThrough = 2000
+
+// page reads until it has as many records as are wanted.
 func page[T any](ctx context.Context, l *Ledger, s *search, t table, want func(*T) bool) ([]T, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	found := []T{}
-	for {
-		most := s.limit - len(found) + 1
+	found, all := []T{}, s.terms
+	if s.looking = s.fronts(); s.looking {
+		s.terms = slices.DeleteFunc(slices.Clone(all), func(one term) bool { return one.front })
+		next, done, err := read(ctx, l, s, t, lookThrough, want, &found)
+		if err != nil || done {
+			return found, next, err
+		}
+		s.terms, s.looking = all, false
+	}
+	next, _, err := read(ctx, l, s, t, 0, want, &found)
+	return found, next, err
+}
+
+// read adds to a page until it is full, nothing is left, or room records were looked at; 0 is no limit. Terms are exact
+// but for a few things that only the record tells, so that more is seldom read than wanted.
+func read[T any](ctx context.Context, l *Ledger, s *search, t table, room int, want func(*T) bool, found *[]T) (next string, done bool, err error) {
+	for looked := 0; room == 0 || looked < room; {
+		most := s.limit - len(*found) + 1
+		if s.looking {
+			most = max(most, lookThrough/4)
+		}
 		some, err := l.fetch(ctx, s, t, most)
 		if err != nil {
-			return nil, "", err
+			return "", true, err
 		}
 		for _, r := range some {
 			one, err := decode[T](r.record)
 			if err != nil {
-				return nil, "", fmt.Errorf("ledger: %s: %w", r.id, err)
+				return "", true, fmt.Errorf("ledger: %s: %w", r.id, err)
 			}
 			if !want(&one) {
+				s.passed(r)
 				continue
 			}
-			if len(found) == s.limit {
-				return found, s.place(), nil
+			if len(*found) == s.limit {
+				return s.place(), true, nil
 			}
-			found = append(found, one)
+			*found = append(*found, one)
 			s.passed(r)
 		}
 		if len(some) < most {
-			return found, "", nil
+			return "", true, nil
 		}
-		s.passed(some[len(some)-1])
+		looked += len(some)
 	}
+	return "", false, nil
 }
 
 // passed lets the search go on behind a row.
