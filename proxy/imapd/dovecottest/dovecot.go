@@ -57,9 +57,8 @@ func Start(t testing.TB, o Options) *Server {
 		lab.Missing(t, "Dovecot takes root")
 	}
 	program := lab.Need(t, "dovecot", "dovecot-imapd")
-	if _, err := os.Stat("/usr/lib/dovecot/pop3"); err != nil {
-		lab.Need(t, "pop3", "dovecot-pop3d")
-	}
+	lab.Need(t, "imap", "dovecot-imapd") // Courier's package takes it away
+	lab.Need(t, "pop3", "dovecot-pop3d")
 	s := &Server{Dir: lab.Dir(t), IMAP: lab.FreePort(t), IMAPS: lab.FreePort(t), POP3: lab.FreePort(t), POP3S: lab.FreePort(t)}
 	s.Log = filepath.Join(s.Dir, "log")
 	s.certificate(t)
