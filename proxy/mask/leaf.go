@@ -80,21 +80,37 @@ func (l *leaf) quoted(b []byte, off int64) {
 // base64 writes the digits of the notice and of spaces over those of the content: RFC 4648 section 4.
 func (l *leaf) base64(b []byte, off int64, notice string) {
 	r := max(0, sort.Search(len(l.runs), func(i int) bool { return l.runs[i].from > off })-1)
-	for i, c := range b {
-		at := off + int64(i)
-		for r+1 < len(l.runs) && l.runs[r+1].from <= at {
-			r++
+	for ; len(b) > 0; r++ {
+		n := int64(len(b))
+		if r+1 < len(l.runs) {
+			n = min(n, l.runs[r+1].from-off)
 		}
-		in := &l.runs[r]
-		line, column := (at-in.from)/in.period, (at-in.from)%in.period
-		switch {
-		case c == '\r' || c == '\n':
-		case column >= in.digits:
-			if c != '\t' {
-				b[i] = ' '
+		l.runs[r].write(b[:n], off, l, notice)
+		b, off = b[n:], off+n
+	}
+}
+
+// write overwrites octets of the run.
+func (r *run) write(b []byte, off int64, l *leaf, notice string) {
+	line, column := (off-r.from)/r.period, (off-r.from)%r.period
+	next := r.index + line*r.digits + min(column, r.digits)
+	blankFrom, blankTo := int64(len(notice)+2)/3*4, l.data*3/4/3*4 // nothing but spaces between them
+	for i, c := range b {
+		switch end := c == '\r' || c == '\n'; {
+		case column < r.digits:
+			switch {
+			case end:
+			case next >= blankFrom && next < blankTo:
+				b[i] = "ICAg"[next&3]
+			default:
+				b[i] = l.digit(next, notice)
 			}
-		default:
-			b[i] = l.digit(in.index+line*in.digits+column, notice)
+			next++
+		case !end && c != '\t':
+			b[i] = ' '
+		}
+		if column++; column == r.period {
+			column = 0
 		}
 	}
 }
@@ -108,9 +124,6 @@ func (l *leaf) digit(i int64, notice string) byte {
 	}
 	first := i / 4 * 3
 	length := l.data * 3 / 4
-	if first >= int64(len(notice)) && first+2 < length {
-		return "ICAg"[i%4]
-	}
 	var group uint32
 	for k := first; k < first+3; k++ {
 		group <<= 8

@@ -100,11 +100,8 @@ func (p *Plan) Message(b []byte, off int64) {
 
 // Text overwrites b, the octets at off of BODY[TEXT] or RFC822.TEXT.
 func (p *Plan) Text(b []byte, off int64) {
-	if p.root == nil { // the server may see the body begin where we do not
-		Opaque(b, off, p.notice)
-		return
-	}
-	p.Message(b, p.body+off)
+	// a server that sees the body begin elsewhere gets nothing either: all behind the timid header's end is overwritten
+	p.Message(b, max(p.body, p.header)+max(0, off))
 }
 
 // Header overwrites what of b, the octets at off of BODY[HEADER] or RFC822.HEADER, the server takes for header and we

@@ -237,10 +237,20 @@ func TestDoubtTakesAll(t *testing.T) {
 			if !bytes.Contains(raw, []byte("\r")) && !strings.Contains(file, "bare_lf") {
 				raw = bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))
 			}
-			_, out := masked(t, raw)
+			plan, out := masked(t, raw)
 			lineEndsStay(t, raw, out)
 			if bytes.Contains(out, []byte("evil.example")) {
 				t.Errorf("left:\n%s", out)
+			}
+			for from := range raw { // wherever a server sees the body begin
+				text := bytes.Clone(raw[from:])
+				plan.Text(text, 0)
+				if bytes.Contains(text, []byte("evil")) {
+					t.Fatalf("left in the text from %d on:\n%s", from, text)
+				}
+				if int64(from) == plan.body && plan.header <= plan.body && !bytes.Equal(text, out[from:]) {
+					t.Errorf("the text differs from the whole:\n%s\n%s", text, out[from:])
+				}
 			}
 			if !bytes.HasPrefix(out, []byte("From: ")) {
 				t.Errorf("the header is gone:\n%s", out)

@@ -8,7 +8,6 @@ import "strings"
 const (
 	replyTooMany     = "-ERR [SYS/TEMP] Too many connections, please try again later.\r\n"
 	replyClosing     = "-ERR [SYS/TEMP] Shutting down, please try again later.\r\n"
-	replyFault       = "-ERR [SYS/TEMP] Internal error, please try again later.\r\n"
 	replyIdle        = "-ERR Disconnected for inactivity.\r\n"
 	replyLongLine    = "-ERR Line too long.\r\n"
 	replyBareLine    = "-ERR Lines must end in CRLF.\r\n"
