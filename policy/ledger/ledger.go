@@ -13,10 +13,12 @@ import (
 	"postern/internal/sqldb"
 )
 
-// Group commit: a batch is written when it is full or its first record has waited this long.
+// Group commit: a batch is written when it is full or its first record has waited this long. Where more wait already, a
+// batch is larger: that is faster.
 const (
-	maxBatch = 500
-	maxWait  = 25 * time.Millisecond
+	fullBatch = 500
+	maxBatch  = 2000
+	maxWait   = 25 * time.Millisecond
 	// waiting is how many records may wait to be looked at. Behind that they are dropped.
 	waiting = 16384
 )

@@ -132,6 +132,9 @@ func manyRecords(t *testing.T, g ground, count int) {
 		}
 		t.Logf("%8.1f ms, next page %8.1f ms  %4d found  %s", took.Seconds()*1000, (time.Since(begun)-took).Seconds()*1000, len(found), c.name)
 	}
+	if count <= 20000 {
+		span *= 10
+	}
 	begun = time.Now()
 	n := 0
 	if err := l.Walk(t.Context(), time.Time{}, first.Add(span/10), func(*Transaction) error { n++; return nil }); err != nil {
@@ -139,6 +142,29 @@ func manyRecords(t *testing.T, g ground, count int) {
 	}
 	t.Logf("walked: %d in %v, %.0f/s", n, time.Since(begun), float64(n)/time.Since(begun).Seconds())
 	begun = time.Now()
-	gone, err := l.Expire(t.Context(), first.Add(span/100))
+	gone, err := l.Expire(t.Context(), first.Add(source.at.Sub(first)/100))
 	t.Logf("expired: %d in %v, %v", gone, time.Since(begun), err)
+}
+
+// How many records a second are written to a file, in which there are few yet.
+func BenchmarkTransaction(b *testing.B) {
+	l := onSQLite(b).open(b, Options{})
+	source := newTraffic()
+	all := make([]Transaction, 20000)
+	for n := range all {
+		all[n] = source.transaction(n)
+	}
+	n := 0
+	for b.Loop() {
+		tx := all[n%len(all)]
+		tx.ID = fmt.Sprintf("%s%d.1", tx.ConnID, n/len(all))
+		l.Transaction(tx)
+		if n++; n%(waiting/2) == 0 {
+			flush(b, l)
+		}
+	}
+	flush(b, l)
+	if l.Dropped() > 0 {
+		b.Error(l.Dropped(), "dropped")
+	}
 }

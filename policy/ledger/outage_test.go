@@ -112,6 +112,29 @@ func TestPostgreSQLGoesAway(t *testing.T) {
 	}
 }
 
+// A server that is away when the gateway starts shows at once, keeps nothing from starting, and is used when it comes.
+func TestPostgreSQLComesLater(t *testing.T) {
+	s := pgtest.Start(t)
+	s.Kill()
+	l := ground{url: s.URL}.open(t, Options{})
+	for end := time.Now().Add(10 * time.Second); l.Health().Since.IsZero(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody knows that it is away")
+		}
+	}
+	s.Restart()
+	for end := time.Now().Add(20 * time.Second); !l.Health().Since.IsZero(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody knows that it is back")
+		}
+	}
+	_, tx := sample(1)
+	l.Transaction(tx)
+	if found, err := l.Search(t.Context(), Query{}); err != nil || len(found) != 1 {
+		t.Error(found, err)
+	}
+}
+
 // What waits at the end of one run is written by the next one, though the server was never there.
 func TestRecordsOutlastARestart(t *testing.T) {
 	s := pgtest.Start(t)

@@ -283,7 +283,7 @@ func (l *Ledger) indexed(ctx context.Context, text string, args ...any) ([]row, 
 		return nil, l.failed(err)
 	}
 	defer func() { _ = tx.Rollback() }() // there is nothing to keep
-	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'"); err != nil {
+	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL work_mem = '64MB'"); err != nil {
 		return nil, l.failed(err)
 	}
 	found, err := tx.QueryContext(ctx, l.db.Bind(text), args...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -67,18 +68,18 @@ func (l *Ledger) walkPage(ctx context.Context, from, below int64) walked {
 	if len(some) == walkPage {
 		w.last = some[len(some)-1].n
 	}
-	var both sync.WaitGroup
-	errs := make([]error, 2)
-	for half := range errs {
-		both.Go(func() {
-			for i := half; i < len(some) && errs[half] == nil; i += len(errs) {
-				if w.found[i], errs[half] = decode[Transaction](some[i].record); errs[half] != nil {
-					errs[half] = fmt.Errorf("ledger: %s: %w", some[i].id, errs[half])
+	var all sync.WaitGroup
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	for first := range errs { // reading JSON is what takes the time
+		all.Go(func() {
+			for i := first; i < len(some) && errs[first] == nil; i += len(errs) {
+				if w.found[i], errs[first] = decode[Transaction](some[i].record); errs[first] != nil {
+					errs[first] = fmt.Errorf("ledger: %s: %w", some[i].id, errs[first])
 				}
 			}
 		})
 	}
-	both.Wait()
+	all.Wait()
 	for _, err := range errs {
 		if err != nil {
 			return walked{err: err}

@@ -13,6 +13,7 @@ import (
 // write is the one writer. After the end it writes what is left, as long as that works and does not take too long.
 func (l *Ledger) write() {
 	defer close(l.done)
+	l.probe() // so that an outage shows before there is anything to write
 	end := time.Time{}
 	for {
 		n, urgent, open := l.backlog.ready()
@@ -28,15 +29,45 @@ func (l *Ledger) write() {
 			if urgent { // records in a file that could not be read leave nothing to take
 				l.lose(l.backlog.finish(0))
 			}
-			<-l.backlog.wake
+			l.idle()
 			continue
 		}
-		if n < maxBatch && !urgent && open && l.more() {
+		if n < fullBatch && !urgent && open && l.more() {
 			continue
 		}
 		if !l.store() && !l.retry() {
 			return
 		}
+	}
+}
+
+// idle waits for something to write, and meanwhile looks for a database that was away.
+func (l *Ledger) idle() {
+	if l.Health().Since.IsZero() {
+		<-l.backlog.wake
+		return
+	}
+	timer := time.NewTimer(retryEvery)
+	defer timer.Stop()
+	select {
+	case <-l.backlog.wake:
+	case <-timer.C:
+		l.probe()
+	}
+}
+
+// probe asks whether the database is there.
+func (l *Ledger) probe() {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	rows, err := l.db.Query(ctx, "SELECT 1")
+	if err == nil {
+		err = rows.Close()
+	}
+	if sqldb.IsAway(err) {
+		l.begin(err)
+	} else {
+		l.reached()
 	}
 }
 
@@ -49,7 +80,7 @@ func (l *Ledger) more() bool {
 		case <-timer.C:
 			return false
 		case <-l.backlog.wake:
-			if n, urgent, open := l.backlog.ready(); n >= maxBatch || urgent || !open {
+			if n, urgent, open := l.backlog.ready(); n >= fullBatch || urgent || !open {
 				return true
 			}
 		}
