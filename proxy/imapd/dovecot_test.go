@@ -126,7 +126,7 @@ func compare(t *testing.T, seed uint64, lines, want, got string) {
 			t.Fatalf("seed %d: %q: %d times %s, the server sent it %d times%s", seed, lines, b, word, a, difference(want, got))
 		}
 	}
-	if strings.Count(lines, "\r\n") == 1 && !containsAny(want, traces()) && want != got {
+	if strings.Count(lines, "\r\n") == 1 && !containsAny(want, []string{"* 2 FETCH", "* 3 FETCH", "* 6 FETCH"}) && want != got {
 		t.Fatalf("seed %d: %q: clean content differs%s", seed, lines, difference(want, got))
 	}
 }
