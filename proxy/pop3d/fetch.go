@@ -3,6 +3,7 @@ package pop3d
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -263,5 +264,5 @@ func lineEnd(m *mail.Message, lines int64) (int64, error) {
 
 // notice is what stands in the place of the content.
 func (s *session) notice(r retrieval.Ruling) string {
-	return s.opt.Notice + " " + r.ID
+	return strings.ReplaceAll(s.opt.Notice, "{id}", r.ID)
 }

@@ -30,7 +30,7 @@ import (
 	"postern/proxy/retrieval"
 )
 
-const notice = "This message was withheld by the mail gateway of gw.example. Tell your administrator the id"
+const notice = "This message was withheld by the mail gateway of gw.example. Tell your administrator the id {id}"
 
 // house is a door with a gate, a desk and a backend behind it.
 type house struct {

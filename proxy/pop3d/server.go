@@ -39,7 +39,7 @@ type Options struct {
 	AuthInClear bool
 	Gate        *access.Gate
 	Desk        Desk
-	// Notice is what stands where content was overwritten.
+	// Notice is what stands where content was overwritten; {id} in it is the judgement's.
 	Notice string
 	// SpoolDir is where messages that do not fit in memory are spooled; "" is the system's folder.
 	SpoolDir string

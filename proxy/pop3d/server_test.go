@@ -17,6 +17,7 @@ import (
 	"postern/proxy/access"
 	"postern/proxy/listen"
 	"postern/proxy/pop3d"
+	"postern/proxy/retrieval"
 )
 
 // logIn opens a session of a door.
@@ -72,6 +73,22 @@ func TestSignsOfLifeWhileAMessageIsJudged(t *testing.T) {
 				t.Errorf("%s, %s: %q", name, command, got.String())
 			}
 		}
+	}
+}
+
+// What the user reads is what his administrator can look up.
+func TestTheNoticeNamesTheJudgement(t *testing.T) {
+	drop := newMaildrop(t, []string{"From: a@b.example\r\n\r\n" + strings.Repeat("evil words in a line\r\n", 20)})
+	h := newHouse(t, access.Backend{Address: drop.address}, nil)
+	conn, in := logIn(t, h.address)
+	fmt.Fprint(conn, "RETR 1\r\nQUIT\r\n")
+	said, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, known := h.desk.Known(context.Background(), retrieval.Place{Backend: "default", User: "c@d.example", UIDL: "uid-1"})
+	if text := strings.ReplaceAll(string(said), "\r\n", ""); !known || !r.Masked || !strings.Contains(text, "the id "+r.ID) {
+		t.Errorf("%v %+v\n%s", known, r, said)
 	}
 }
 
