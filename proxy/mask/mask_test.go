@@ -300,6 +300,38 @@ func TestAServerThatReadsOtherwiseGetsNothing(t *testing.T) {
 	}
 }
 
+// Messages that went wrong on their way, or were made so: lines lost, doubled, moved, cut, ended otherwise.
+func TestNothingOfBrokenMessagesIsLeft(t *testing.T) {
+	for seed := range uint64(3000) {
+		g := newGenerator(seed)
+		lines := strings.SplitAfter(g.message(), "\r\n")
+		for range 1 + g.r.IntN(4) {
+			i, j := 1+g.r.IntN(len(lines)-1), 1+g.r.IntN(len(lines)-1)
+			switch g.r.IntN(6) {
+			case 0:
+				lines = append(lines[:i], lines[i+1:]...)
+			case 1:
+				lines[j] = lines[i] + lines[j]
+			case 2:
+				lines[i], lines[j] = lines[j], lines[i]
+			case 3:
+				lines[i] = strings.TrimSuffix(lines[i], "\r\n")
+			case 4:
+				lines[i] = strings.TrimSuffix(lines[i], "\r\n") + []string{"\n", "\r", " \r\n", ";\r\n", "=\r\n"}[g.r.IntN(5)]
+			case 5:
+				lines = append(lines[:i:i], append([]string{[]string{"\r\n", " \r\n", "--\r\n", "Content-Type: text/plain\r\n"}[g.r.IntN(4)]}, lines[i:]...)...)
+			}
+			if len(lines) < 3 {
+				break
+			}
+		}
+		raw := []byte(strings.Join(lines, ""))
+		plan, out := masked(t, raw)
+		lineEndsStay(t, raw, out)
+		nothingLeft(t, g.secrets, out[plan.header:])
+	}
+}
+
 func TestPlansAreBounded(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("From: a@b.example\r\nMIME-Version: 1.0\r\nContent-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\n")
