@@ -41,7 +41,8 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	if err != nil {
 		return err
 	}
-	k := &backend{name: b.Name, buffers: &s.server.buffers}
+	// behind a transparent door one name may stand for many servers, each with ids of its own
+	k := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
 	k.attach(c, s.opt.Now().Add(loginTime))
 	if err = k.prepare(ctx, b, s); err == nil {
 		err = k.login(as)
