@@ -278,6 +278,9 @@ func TestMailClients(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(p.Log())
+		for _, id := range regexp.MustCompile(`msg=connection id=(\S+) `).FindAllStringSubmatch(p.Log(), -1) {
+			t.Log(p.Run(t, "explain", id[1])) // how many octets it was sent, for one that hung
+		}
 	}
 }
 
