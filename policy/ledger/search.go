@@ -257,40 +257,48 @@ func tsquery(terms []term) string { return match(terms, " & ", " | ", ":*", "'")
 // the newest; what isn't gives the index little to do.
 const newest = 20000
 
-func (l *Ledger) fetchPostgres(ctx context.Context, s *search, t table, most int) ([]row, error) {
-	words, name := tsquery(s.terms), string(t)
-	edge := s.from
-	borders, err := rows(ctx, l, "SELECT n, '', ''::bytea FROM "+name+" WHERE n >= ? AND n < ? ORDER BY n DESC OFFSET ? LIMIT 1", s.from, s.below, newest)
-	if err != nil {
-		return nil, err
-	}
-	if len(borders) == 1 {
-		edge = borders[0].n
-	}
-	found, err := rows(ctx, l, "SELECT n, id, record FROM "+name+" WHERE n >= ? AND n < ? AND terms @@ ?::tsquery ORDER BY n DESC LIMIT ?", edge, s.below, words, most)
-	if err != nil || len(found) == most || len(borders) == 0 {
-		return found, err
-	}
-	more, err := l.indexed(ctx, "WITH hit AS MATERIALIZED (SELECT n FROM "+name+" WHERE terms @@ ?::tsquery AND n >= ? AND n < ?) "+
-		"SELECT n, id, record FROM "+name+" WHERE n IN (SELECT n FROM hit ORDER BY n DESC LIMIT ?) ORDER BY n DESC", words, s.from, edge, most-len(found))
-	return append(found, more...), err
-}
+// The planner is told which way to go: what it guesses of several terms together is far off, and of a table that has just
+// grown it knows nothing.
+const (
+	byTime  = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
+	byTerms = "SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL work_mem = '64MB'"
+)
 
-// indexed runs a query that must go by its index: what the planner guesses of several terms together is far off.
-func (l *Ledger) indexed(ctx context.Context, text string, args ...any) ([]row, error) {
+func (l *Ledger) fetchPostgres(ctx context.Context, s *search, t table, most int) ([]row, error) {
+	if err := l.db.Ready(ctx); err != nil {
+		return nil, l.failed(err)
+	}
 	tx, err := l.db.Read().BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, l.failed(err)
 	}
 	defer func() { _ = tx.Rollback() }() // there is nothing to keep
-	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL work_mem = '64MB'"); err != nil {
-		return nil, l.failed(err)
+	ask := func(way, text string, args ...any) ([]row, error) {
+		if _, err := tx.ExecContext(ctx, way); err != nil {
+			return nil, l.failed(err)
+		}
+		found, err := tx.QueryContext(ctx, l.db.Bind(text), args...)
+		if err != nil {
+			return nil, l.failed(err)
+		}
+		return l.collect(found)
 	}
-	found, err := tx.QueryContext(ctx, l.db.Bind(text), args...)
+	words, name := tsquery(s.terms), string(t)
+	borders, err := ask(byTime, "SELECT n, '', ''::bytea FROM "+name+" WHERE n >= ? AND n < ? ORDER BY n DESC OFFSET ? LIMIT 1", s.from, s.below, newest)
 	if err != nil {
-		return nil, l.failed(err)
+		return nil, err
 	}
-	return l.collect(found)
+	edge := s.from
+	if len(borders) == 1 {
+		edge = borders[0].n
+	}
+	found, err := ask(byTime, "SELECT n, id, record FROM "+name+" WHERE n >= ? AND n < ? AND terms @@ ?::tsquery ORDER BY n DESC LIMIT ?", edge, s.below, words, most)
+	if err != nil || len(found) == most || len(borders) == 0 {
+		return found, err
+	}
+	more, err := ask(byTerms, "WITH hit AS MATERIALIZED (SELECT n FROM "+name+" WHERE terms @@ ?::tsquery AND n >= ? AND n < ?) "+
+		"SELECT n, id, record FROM "+name+" WHERE n IN (SELECT n FROM hit ORDER BY n DESC LIMIT ?) ORDER BY n DESC", words, s.from, edge, most-len(found))
+	return append(found, more...), err
 }
 
 // rows runs a query for n, id and record.
