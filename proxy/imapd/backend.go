@@ -34,7 +34,9 @@ type backend struct {
 	in           *wire.Reader
 	out          *outlet
 	name         string
-	capabilities capabilities // nil if not known
+	capabilities capabilities // nil if not known, and after the login
+	literalPlus  bool         // it takes literals without being asked: RFC 7888
+	literalMinus bool         // it takes small ones so
 	buffers      *wire.Buffers
 	tags         int
 }
@@ -248,6 +250,7 @@ func (k *backend) let(status string) error {
 	if k.capabilities == nil {
 		return misconduct("no capabilities")
 	}
+	k.literalPlus, k.literalMinus = k.has("LITERAL+"), k.has("LITERAL-")
 	k.in.Cap = time.Time{}
 	return nil
 }
@@ -352,7 +355,7 @@ func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challe
 
 // plus says whether the server takes a literal of that size without being asked: RFC 7888.
 func (k *backend) plus(size int64) bool {
-	return k.has("LITERAL+") || k.has("LITERAL-") && size <= 4096
+	return k.literalPlus || k.literalMinus && size <= 4096
 }
 
 // originID tells the backend who the client is, in the words that Dovecot knows.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -151,52 +150,6 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
-}
-
-// idleKiB is what an idle session with TLS on both sides may take.
-const idleKiB = 32
-
-// TestIdleMemory measures idle sessions, in a process that also holds the other ends of both connections: a measurement of
-// its own, which says how much of it is theirs, is taken off. Set POSTERN_MEASURE to run it.
-func TestIdleMemory(t *testing.T) {
-	if os.Getenv("POSTERN_MEASURE") == "" {
-		t.Skip("POSTERN_MEASURE is not set")
-	}
-	const sessions = 400
-	v := dovecottest.Start(t, dovecottest.Options{Performance: true})
-	cert, roots := dovecottest.Certificate(t)
-	d := open(t, access.Backend{Address: v.IMAPS, TLS: access.TLSImplicit, Trust: &tls.Config{RootCAs: v.Roots, ServerName: "localhost"}},
-		func(o *imapd.Options, gate *access.Options, _ *listen.Options) {
-			o.TLS, o.Implicit, gate.MaxSessions = &tls.Config{Certificates: []tls.Certificate{cert}}, true, sessions+1
-		})
-	client := func(address string, trust *tls.Config) {
-		c := dial(t, address, trust)
-		c.login("bob", dovecottest.Password)
-		c.do("a", "SELECT INBOX")
-		c.in = nil
-	}
-	inUse := func() uint64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapInuse + m.StackInuse
-	}
-	start := inUse()
-	for range sessions {
-		client(v.IMAPS, &tls.Config{RootCAs: v.Roots, ServerName: "localhost"})
-	}
-	direct := inUse() - start
-	start = inUse()
-	for range sessions {
-		client(d.address, &tls.Config{RootCAs: roots, ServerName: "localhost"})
-	}
-	through := inUse() - start
-	each := (float64(through) - float64(direct)) / sessions / 1024
-	t.Logf("%d sessions: %.1f KiB each, without the client's end (%.1f KiB)", sessions, each, float64(direct)/sessions/1024)
-	if each > idleKiB {
-		t.Errorf("%.1f KiB each, at most %d", each, idleKiB)
-	}
 }
 
 // A client that does not read, and one that says half a command, hold nobody up.

@@ -178,6 +178,9 @@ service stats {
 }
 service anvil {
   client_limit = 20000
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 service auth {
   client_limit = 20000
