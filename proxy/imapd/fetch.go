@@ -103,7 +103,7 @@ func fetchCommand(uid bool, set, items string) string {
 func (s *session) ask(command string, o *own) error {
 	verb, _, _ := strings.Cut(strings.TrimPrefix(command, "UID "), " ")
 	p := &pending{tag: s.tag(), verb: verb, own: o}
-	if err := s.flow.add(p, leaveNone); err != nil {
+	if err := s.announce(p, leaveNone); err != nil {
 		return err
 	}
 	if err := s.back.out.send([]byte(p.tag + " " + command + "\r\n")); err != nil {

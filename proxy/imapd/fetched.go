@@ -138,8 +138,9 @@ func (m *message) headerCover(it wire.Item) cover {
 	if !header || it.HasFields() {
 		return nil
 	}
-	plan := m.s.rulings.plan(m.uid())
-	if plan == nil {
+	uid := m.uid()
+	plan := m.s.rulings.plan(uid)
+	if r, known := m.s.ruling(uid); plan == nil || known && !r.Masked {
 		return nil
 	}
 	return planCover(plan, it, m.s.opt.Notice)

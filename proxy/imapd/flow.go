@@ -75,6 +75,13 @@ func (f *flow) add(p *pending, want leave) error {
 	return nil
 }
 
+// full says whether add would have to wait.
+func (f *flow) full() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.pending) >= maxPending
+}
+
 // want says what the next continuation is for.
 func (f *flow) want(l leave) {
 	f.mu.Lock()

@@ -50,10 +50,16 @@ func (b *selected) forget() {
 	b.uids, b.beyond, b.expunges = nil, nil, 0
 }
 
-func (b *selected) setValidity(n uint32) {
+// setValidity takes the UIDVALIDITY, and says whether it was another one before: then no UID means what it meant.
+func (b *selected) setValidity(n uint32) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	changed = b.validity != 0 && b.validity != n
+	if changed {
+		b.uids, b.beyond = nil, nil
+	}
 	b.validity = n
+	return changed
 }
 
 // learn takes the UID of a message.

@@ -128,7 +128,7 @@ func (s *session) forward(c *wire.Command, p *pending) error {
 // give leave, nothing more of the command is sent.
 func (s *session) sendPieces(c *wire.Command, p *pending) (taken bool, err error) {
 	pieces := c.Pieces(s.back.plus)
-	if err := s.flow.add(p, leaveNone); err != nil {
+	if err := s.announce(p, leaveNone); err != nil {
 		return false, err
 	}
 	for _, piece := range pieces {
@@ -146,6 +146,17 @@ func (s *session) sendPieces(c *wire.Command, p *pending) (taken bool, err error
 		}
 	}
 	return true, nil
+}
+
+// announce notes a command that is about to be sent. If too many are under way it waits, and what the backend has not got
+// yet is sent before.
+func (s *session) announce(p *pending, want leave) error {
+	if s.flow.full() {
+		if err := s.back.out.flush(); err != nil {
+			return errEnded
+		}
+	}
+	return s.flow.add(p, want)
 }
 
 // leave waits for the backend's leave to go on.
@@ -249,7 +260,7 @@ func (s *session) idle(c *wire.Command, p *pending) error {
 	if rest, plain := c.Rest(); c.UID || !plain || rest != "" {
 		return s.refuse(badArguments(c.Tag))
 	}
-	if err := s.flow.add(p, leaveTheir); err != nil {
+	if err := s.announce(p, leaveTheir); err != nil {
 		return err
 	}
 	if err := s.back.out.send([]byte(c.Tag + " IDLE\r\n")); err != nil {

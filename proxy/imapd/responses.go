@@ -115,8 +115,8 @@ func (s *session) status(r wire.Response, piece []byte, end bool) error {
 		return s.out.send([]byte(line))
 	case "UIDVALIDITY":
 		n, err := strconv.ParseUint(args, 10, 32)
-		if err == nil {
-			s.selected().setValidity(uint32(n))
+		if err == nil && s.selected().setValidity(uint32(n)) {
+			s.rulings.clear()
 		}
 	case "CLOSED": // RFC 7162 section 3.2.11: what came before was about the mailbox that was left
 		s.selected().forget()

@@ -39,6 +39,9 @@ func TestTranscripts(t *testing.T) {
 			if stall, err := time.ParseDuration(settings["stall"]); err == nil {
 				o.Stall = stall
 			}
+			if idle, err := time.ParseDuration(settings["idle"]); err == nil {
+				o.Idle = idle
+			}
 			o.MaxMessage, _ = strconv.ParseInt(settings["max_message"], 10, 64) // none is the default
 			gate.Tokens = settings["tokens"] == "yes"
 			if settings["opaque"] != "" {
