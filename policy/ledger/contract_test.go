@@ -83,7 +83,7 @@ func keep(t testing.TB, l *Ledger, n int, change func(int, *Connection, *Transac
 		l.Connection(c)
 		l.Transaction(tx)
 	}
-	flush(t, l)
+	eventually(t, l)
 }
 
 func explains(t *testing.T, g ground) {
@@ -155,7 +155,7 @@ func replaces(t *testing.T, g ground) {
 		_, tx := sample(1)
 		l.Transaction(tx)
 		if apart {
-			flush(t, l)
+			eventually(t, l)
 		}
 		tx.Recipients, tx.QueueIDs, tx.Time = tx.Recipients[:1], []string{"Q1"}, tx.Time.Add(time.Minute)
 		l.Transaction(tx)
@@ -184,6 +184,7 @@ func sameMoment(t *testing.T, g ground) {
 			flush(t, l)
 		}
 	}
+	eventually(t, l)
 	found, err := l.Search(t.Context(), Query{Limit: 5000})
 	if err != nil || len(found) != 4000 {
 		t.Errorf("%d of 4000, %v", len(found), err)
@@ -302,6 +303,7 @@ func walks(t *testing.T, g ground) {
 		want[tx.ID] = tx.Facts
 		l.Transaction(tx)
 	}
+	eventually(t, l)
 	seen, last := 0, time.Time{}
 	err := l.Walk(t.Context(), time.Time{}, time.Time{}, func(tx *Transaction) error {
 		seen++

@@ -19,6 +19,8 @@ const (
 	fullBatch = 500
 	maxBatch  = 2000
 	maxWait   = 25 * time.Millisecond
+	// leastBatch is what a batch shrinks to where a database does not come through with more in time.
+	leastBatch = 50
 	// waiting is how many records may wait to be looked at. Behind that they are dropped.
 	waiting = 16384
 )
@@ -58,6 +60,7 @@ type Ledger struct {
 
 	in      chan any // Connection, Transaction or chan<- error to flush
 	backlog *backlog
+	batch   int // how many records the writer takes at once
 	done    chan struct{}
 	ending  chan struct{} // closed when Close begins
 	closing sync.RWMutex
@@ -117,7 +120,7 @@ func New(o Options) (*Ledger, error) {
 	}
 	l := &Ledger{
 		db: db, log: o.Log, now: o.Now, privacy: o.Privacy,
-		in: make(chan any, waiting), backlog: newBacklog(s), done: make(chan struct{}), ending: make(chan struct{}),
+		in: make(chan any, waiting), backlog: newBacklog(s), batch: maxBatch, done: make(chan struct{}), ending: make(chan struct{}),
 	}
 	go l.gather()
 	go l.write()

@@ -48,9 +48,9 @@ func load(l *Ledger, stop <-chan struct{}) (records int, longest time.Duration) 
 }
 
 // eventually waits until all is written.
-func eventually(t *testing.T, l *Ledger) {
+func eventually(t testing.TB, l *Ledger) {
 	t.Helper()
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if h := l.Health(); h.Waiting == 0 && h.Since.IsZero() && l.Flush(t.Context()) == nil {
 			return
 		} else if time.Now().After(end) {
@@ -156,10 +156,11 @@ func TestRecordsOutlastARestart(t *testing.T) {
 		}
 	}
 	s.Restart()
-	l := ground{url: url}.open(t, Options{Spill: spill})
+	var logged lockedBuffer
+	l := ground{url: url}.open(t, Options{Spill: spill, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	eventually(t, l)
 	if got := s.In(url).Do("SELECT count(*) FROM message"); got != strconv.Itoa(2*n) {
-		t.Errorf("%s of %d", got, 2*n)
+		t.Errorf("%s of %d, %d dropped\n%s", got, 2*n, l.Dropped(), logged.String())
 	}
 	if left, _ := filepath.Glob(spill + "/*"); len(left) != 0 {
 		t.Errorf("files are left: %v", left)
@@ -264,4 +265,33 @@ func FuzzSegment(f *testing.F) {
 		}
 		_, _ = readSegment(path)
 	})
+}
+
+// A segment that was taken and is not written yet keeps its file, whatever is added meanwhile.
+func TestSegmentNamesAreNotUsedAgain(t *testing.T) {
+	s, err := openSpill(t.TempDir(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tx := sample(1)
+	e, err := tx.entry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 5 {
+		if err := s.add(e); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.before([]entry{e}); err != nil {
+			t.Fatal(err)
+		}
+		for !s.empty() {
+			got, err := s.take()
+			if err != nil || len(got) != 1 || seen[got[0].segment] {
+				t.Fatal(got, err)
+			}
+			seen[got[0].segment] = true
+		}
+	}
 }

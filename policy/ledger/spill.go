@@ -21,7 +21,8 @@ type spill struct {
 	dir      string
 	room     int64 // octets, all segments together
 	size     int64
-	lowest   int       // number of a segment so far
+	lowest   int // numbers of segments so far
+	highest  int
 	left     int       // records of an earlier run, at the start
 	segments []segment // the oldest first; the last one is being written if open is set
 	open     *os.File
@@ -47,7 +48,7 @@ func openSpill(dir string, room int64) (*spill, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("ledger spill: %w", err)
 	}
-	s := &spill{dir: dir, room: room, lowest: spillFirst}
+	s := &spill{dir: dir, room: room, lowest: spillFirst, highest: spillFirst}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("ledger spill: %w", err)
@@ -61,7 +62,7 @@ func openSpill(dir string, room int64) (*spill, error) {
 		}
 		s.segments = append(s.segments, segment{number, info.Size()})
 		s.size += info.Size()
-		s.lowest = min(s.lowest, number)
+		s.lowest, s.highest = min(s.lowest, number), max(s.highest, number)
 		s.left += countFrames(filepath.Join(dir, e.Name()))
 	}
 	slices.SortFunc(s.segments, func(a, b segment) int { return a.number - b.number })
@@ -83,11 +84,8 @@ func (s *spill) add(e entry) error {
 		return errSpillFull
 	}
 	if s.open == nil || s.segments[len(s.segments)-1].size >= segmentSize {
-		number := spillFirst
-		if n := len(s.segments); n > 0 {
-			number = s.segments[n-1].number + 1
-		}
-		if err := s.begin(number, len(s.segments)); err != nil {
+		s.highest++ // not the number of one that was taken and may not be written yet
+		if err := s.begin(s.highest, len(s.segments)); err != nil {
 			return err
 		}
 	}

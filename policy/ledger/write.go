@@ -106,7 +106,7 @@ func (l *Ledger) retry() bool {
 // store writes the next batch. It says false if the database is away; the batch then stays. If only the batch fails each
 // record is tried by itself, so that one bad record does not cost the others.
 func (l *Ledger) store() bool {
-	batch, err := l.backlog.next(maxBatch)
+	batch, err := l.backlog.next(l.batch)
 	if err != nil {
 		l.log.Error("records that waited in a file are lost", "error", err)
 	}
@@ -118,7 +118,9 @@ func (l *Ledger) store() bool {
 	switch {
 	case err == nil:
 		l.recovered()
+		l.batch = min(2*l.batch, maxBatch)
 	case sqldb.IsAway(err):
+		l.batch = max(l.batch/4, leastBatch) // it may have been too much for the time
 		l.begin(err)
 		return false
 	case !l.singly(batch):
