@@ -10,8 +10,11 @@ import (
 	"slices"
 	"strings"
 
+	"cel.dev/cel-go/common/types"
+
 	"postern/filters"
 	"postern/internal/config"
+	"postern/policy/moment"
 )
 
 // Policy is a compiled policy. It is immutable and serves any number of transactions at once.
@@ -27,7 +30,26 @@ type Policy struct {
 	allow     *list
 	block     *list
 	short     [2]bool // inbound, outbound
+	// recipients by Address.Key; groups by name, groupNames in order.
+	recipients map[string]*scope
+	groups     map[string]*scope
+	groupNames []string
+	caps       map[string]*groupCap // by symbol
+	rules      []*rule
+	asks       asks
+	zone       moment.Zone
+	adapter    types.Adapter // of the language of conditions
+	cfg        Config
 }
+
+// groupCap is the most that the symbols of a group count together.
+type groupCap struct {
+	name string
+	max  int64 // in thousandths
+}
+
+// NeedsGroups says whether the policy asks for the groups of recipients, and of senders of our own.
+func (p *Policy) NeedsGroups() bool { return p.asks.groups || len(p.groupNames) > 0 }
 
 // scope is the policy for mail of one direction or domain.
 type scope struct {
@@ -52,9 +74,10 @@ type symbol struct {
 // Version names the policy: the same text and the same built-in scores give the same version on any machine.
 func (p *Policy) Version() string { return p.version }
 
-// Compile makes a policy of its settings and of all symbols that filters can report. With problems there is none.
-func Compile(cfg Config, defaults []filters.Symbol) (*Policy, []config.Problem) {
-	c := compiler{cfg: cfg, known: map[string]filters.Symbol{}}
+// Compile makes a policy of its settings, of all symbols that filters can report, and of entries of lists that are kept
+// elsewhere. With problems there is none.
+func Compile(cfg Config, defaults []filters.Symbol, more ...ListEntry) (*Policy, []config.Problem) {
+	c := compiler{cfg: cfg, known: map[string]filters.Symbol{}, more: more}
 	for _, s := range defaults {
 		c.known[s.Name] = s
 	}
@@ -64,24 +87,17 @@ func Compile(cfg Config, defaults []filters.Symbol) (*Policy, []config.Problem) 
 	}
 	p := &Policy{
 		domains: map[string]*scope{}, onFailure: map[string]Disposition{}, otherwise: Defer,
-		allow: newList(cfg.Allow), block: newList(cfg.Block),
+		recipients: map[string]*scope{}, groups: map[string]*scope{}, caps: map[string]*groupCap{}, cfg: cfg,
 		short: [2]bool{cfg.Disclose.Inbound == "short", cfg.Disclose.Outbound == "short"},
 	}
-	base := Scope{Scores: cfg.Scores, Actions: cfg.Actions}
-	p.inbound = c.scope("", cfg.Thresholds, base)
-	p.outbound = c.scope("outbound", cfg.Thresholds, base, cfg.Outbound)
-	for _, name := range slices.Sorted(maps.Keys(cfg.Domains)) {
-		path := config.JoinKey("domain", name)
-		key := pattern(name)
-		if key == "" || strings.Contains(key, "@") || key == "<>" {
-			c.bad(path, "%q is not a domain; write \"example.com\", or \".example.com\" for all names below it", name)
-			continue
-		}
-		p.domains[key] = c.scope(path, cfg.Thresholds, base, cfg.Domains[name])
+	var err error
+	if p.zone, err = moment.LoadZone(cfg.Timezone); err != nil {
+		c.bad("timezone", "%v", err)
 	}
+	c.scopes(p)
 	c.failures(p)
-	c.entries("allow", cfg.Allow)
-	c.entries("block", cfg.Block)
+	p.allow, p.block = c.list(Allow, cfg.Allow, p.zone), c.list(Block, cfg.Block, p.zone)
+	c.rules(p)
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
@@ -90,9 +106,86 @@ func Compile(cfg Config, defaults []filters.Symbol) (*Policy, []config.Problem) 
 	return p, nil
 }
 
+// scopes lays what is particular over what holds for all: one of them counts for a recipient, see Policy.scopeOf.
+func (c *compiler) scopes(p *Policy) {
+	cfg := c.cfg
+	base := Scope{Scores: cfg.Scores, Actions: cfg.Actions}
+	grouped := c.symbolGroups(p)
+	p.inbound = c.scope("", cfg.Thresholds, grouped, base)
+	p.outbound = c.scope("outbound", cfg.Thresholds, grouped, base, cfg.Outbound)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Domains)) {
+		path := config.JoinKey("domain", name)
+		key := pattern(name)
+		if key == "" || strings.Contains(key, "@") || key == "<>" {
+			c.bad(path, "%q is not a domain; write \"example.com\", or \".example.com\" for all names below it", name)
+			continue
+		}
+		p.domains[key] = c.scope(path, cfg.Thresholds, grouped, base, cfg.Domains[name])
+	}
+	p.groupNames = slices.Sorted(maps.Keys(cfg.RecipientGroups))
+	for _, name := range p.groupNames {
+		p.groups[name] = c.scope(config.JoinKey("recipient_group", name), cfg.Thresholds, grouped, base, cfg.RecipientGroups[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Recipients)) {
+		path, key := config.JoinKey("recipient", name), pattern(name)
+		if !strings.Contains(key, "@") {
+			c.bad(path, "%q is no address; write it as in [recipient.\"user@example.com\"], and domains as in [domain.\"example.com\"]", name)
+			continue
+		}
+		p.recipients[key] = c.scope(path, cfg.Thresholds, grouped, base, cfg.Recipients[name])
+	}
+}
+
+// symbolGroups checks the groups of symbols, and gives the scores and actions that they set.
+func (c *compiler) symbolGroups(p *Policy) Scope {
+	s := Scope{Scores: map[string]float64{}, Actions: map[string]string{}}
+	in := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.cfg.SymbolGroups)) {
+		g, path := c.cfg.SymbolGroups[name], config.JoinKey("group", name)
+		if g.Max != nil && (math.IsNaN(*g.Max) || *g.Max < 0 || *g.Max > 1e6) {
+			c.bad(path+".max", "is out of range; write a number from 0 to 1000000")
+			continue
+		}
+		if g.Score != nil && (math.IsNaN(*g.Score) || math.Abs(*g.Score) > 1e6) {
+			c.bad(path+".score", "is out of range; a score is between -1000000 and 1000000")
+			continue
+		}
+		if err := new(symbol).act(g.Action); err != nil {
+			c.bad(path+".action", "%v", err)
+			continue
+		}
+		if len(g.Symbols) == 0 {
+			c.bad(path, "has no symbols; name them with symbols = [\"…\"]")
+		}
+		most := &groupCap{name: name}
+		if g.Max != nil {
+			most.max = thousandths(*g.Max)
+		}
+		for i, one := range g.Symbols {
+			at := fmt.Sprintf("%s.symbols[%d]", path, i)
+			c.symbolKey(at, one)
+			if other, ok := in[one]; ok {
+				c.bad(at, "%s is in [%s] already; a symbol can be in one group", one, config.JoinKey("group", other))
+			}
+			in[one] = name
+			if g.Max != nil {
+				p.caps[one] = most
+			}
+			if g.Score != nil {
+				s.Scores[one] = *g.Score
+			}
+			if g.Action != "" {
+				s.Actions[one] = g.Action
+			}
+		}
+	}
+	return s
+}
+
 type compiler struct {
 	cfg      Config
 	known    map[string]filters.Symbol
+	more     []ListEntry
 	problems config.Problems
 }
 
@@ -168,11 +261,14 @@ func (c *compiler) symbolKey(key, name string) {
 	if _, ok := c.known[name]; ok {
 		return
 	}
-	remedy := "take it away, or see `postern policy show` for all symbols"
-	if near := config.Nearest(name, slices.Sorted(maps.Keys(c.known))); near != "" {
-		remedy = "did you mean " + near + "?"
+	c.bad(key, "no filter reports this symbol; %s", nearestSymbol(name, c.known))
+}
+
+func nearestSymbol(name string, known map[string]filters.Symbol) string {
+	if near := config.Nearest(name, slices.Sorted(maps.Keys(known))); near != "" {
+		return "did you mean " + near + "?"
 	}
-	c.bad(key, "no filter reports this symbol; %s", remedy)
+	return "take it away, or see `postern policy show` for all symbols"
 }
 
 func (c *compiler) thresholds(path string, t Thresholds) {
@@ -209,32 +305,11 @@ func (c *compiler) failures(p *Policy) {
 	}
 }
 
-func (c *compiler) entries(kind string, entries []Entry) {
-	for i, e := range entries {
-		path := fmt.Sprintf("%s[%d]", kind, i)
-		if e.Sender == "" && !e.Network.IsValid() {
-			c.bad(path, "names neither sender nor network; name whom it is about")
-		}
-		if e.Sender != "" && pattern(e.Sender) == "" {
-			c.bad(path+".sender", "%q is no sender; write \"user@example.com\", \"example.com\", \".example.com\" or \"<>\"", e.Sender)
-		}
-		if e.Recipient != "" && (pattern(e.Recipient) == "" || e.Recipient == "<>") {
-			c.bad(path+".recipient", "%q is no recipient; write \"user@example.com\", \"example.com\" or \".example.com\"", e.Recipient)
-		}
-		if kind == "allow" && e.Sender == "<>" && !e.Network.IsValid() && !e.Unauthenticated {
-			c.bad(path+".sender", "nothing can prove the null sender; add a network, or unauthenticated = true")
-		}
-		if kind == "block" && e.Unauthenticated {
-			c.bad(path+".unauthenticated", "has no meaning for block; take it away")
-		}
-	}
-}
-
 // CheckFilters says which names in [on_failure] are no filter's.
 func (c Config) CheckFilters(names []string) []config.Problem {
 	k := compiler{cfg: c}
 	for _, name := range slices.Sorted(maps.Keys(c.OnFailure)) {
-		if name == "default" || slices.Contains(names, name) {
+		if name == "default" || name == ruleFailures || slices.Contains(names, name) {
 			continue
 		}
 		remedy := "the filters are " + strings.Join(names, ", ")
@@ -251,8 +326,10 @@ func (p *Policy) everywhere() map[string]Disposition {
 	early := map[string]Disposition{}
 	for name, s := range p.inbound.symbols {
 		mildest := s.forced
-		for _, other := range p.domains {
-			mildest = min(mildest, other.symbols[name].forced)
+		for _, scopes := range []map[string]*scope{p.domains, p.groups, p.recipients} {
+			for _, other := range scopes {
+				mildest = min(mildest, other.symbols[name].forced)
+			}
 		}
 		early[name] = mildest
 	}
@@ -265,7 +342,8 @@ func (c *compiler) version(defaults []filters.Symbol) string {
 	text, err := json.Marshal(struct {
 		Config  Config
 		Symbols []filters.Symbol
-	}{c.cfg, sorted})
+		More    []ListEntry `json:",omitempty"`
+	}{c.cfg, sorted, c.more})
 	if err != nil { // numbers were checked to be finite, and nothing else can fail
 		return "unknown"
 	}

@@ -28,36 +28,62 @@ type tally struct {
 	failedBy  string
 }
 
-// Decide gives the verdict on a message for one recipient. What comes first here wins:
+// Decide gives the verdict on a message for one recipient. Of the rules that fit, the one with the greatest priority that
+// has an action acts, and no other. What comes first here wins:
 //
 //  1. an entry of the block list: reject
-//  2. a symbol whose action is reject or defer, the strictest of them
-//  3. a symbol whose action is quarantine, unless the sender is allowed; the score can still refuse
-//  4. a filter that failed, as [on_failure] says
-//  5. an entry of the allow list: accept
-//  6. a symbol whose action is tag; the score can be stricter
-//  7. the score
+//  2. a rule whose action is reject or defer
+//  3. a symbol whose action is reject or defer, the strictest of them, but for those that an accepting rule overrides
+//  4. a rule whose action is quarantine; the score can still refuse
+//  5. a symbol whose action is quarantine, unless a rule accepts or the sender is allowed; the score can still refuse
+//  6. a filter or a rule that failed, as [on_failure] says
+//  7. a rule whose action is tag; the score can be stricter, unless the sender is allowed
+//  8. a rule whose action is accept
+//  9. an entry of the allow list: accept
+//  10. a symbol whose action is tag; the score can be stricter
+//  11. the score
 //
-// What would be delivered after that, and is not on the allow list, waits if there is a symbol whose action is
-// defer_if_permit.
-func (p *Policy) Decide(f *Facts, rcpt mail.Address) Verdict {
+// What would be delivered after that, and is neither accepted by a rule nor on the allow list, waits if there is a symbol
+// whose action is defer_if_permit.
+func (p *Policy) Decide(f *Facts, rcpt mail.Address) Verdict { return p.decide(f, rcpt, nil) }
+
+// without leaves out what a verdict may hang on, to see what it would be then. A nil one leaves out nothing.
+type without struct {
+	rule    string
+	entries map[string]bool // by name
+}
+
+func (o *without) ruled(r *rule) bool { return o != nil && o.rule == r.Name }
+
+func (o *without) counts(e *entry) bool { return o == nil || !o.entries[e.name] }
+
+func (p *Policy) decide(f *Facts, rcpt mail.Address, but *without) Verdict {
 	s := p.scopeOf(f, rcpt)
 	t := p.tally(f, s)
-	who := parties{f.Client, f.From, f.HeaderFrom, rcpt}
+	who := parties{f.Client, f.From, f.HeaderFrom, rcpt, f.Time}
 	v := Verdict{Recipient: rcpt, Required: s.required, PolicyVersion: p.version}
-	allowed := false
 	var why cause
-	if e, ok := p.block.match(who, func(*entry) bool { return true }); ok {
+	if e, ok := p.block.match(who, but.counts); ok {
 		t.list(Blocked, e)
+		v.ListEntry = e.ID
 		v.Disposition, why = Reject, cause{kind: causeBlock, name: e.name}
 	} else {
-		e := p.allowing(f, who, &t)
-		allowed = e != nil
-		v.Disposition, why = t.weigh(s, allowed)
+		var r rulings
+		if len(p.rules) > 0 {
+			r = p.ask(f, rcpt, &t, but)
+			t.ruled(p, f, s, &r)
+		}
+		e := p.allowing(f, who, &t, but)
+		v.watched(f, s, &t, &r, e != nil)
+		v.Disposition, why = t.weigh(s, e != nil, r.acting)
 		v.Disposition, why = t.putOff(v.Disposition, why)
+		if e != nil {
+			v.ListEntry = e.ID
+		}
 		if why.kind == causeAllow {
 			why.name = e.name
 		}
+		v.effects(&r)
 	}
 	v.conclude(p, f, why, &t, s)
 	return v
@@ -71,6 +97,8 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	v.Tarpit = t.tarpit
 	if v.Disposition <= Tag {
 		v.Strip, v.Defang = t.strip, t.defang
+	} else {
+		v.Headers, v.RedirectTo, v.CopyTo, v.Banner, v.Disclaimer = nil, mail.Address{}, nil, "", ""
 	}
 	if len(v.Defang) > 0 {
 		v.Decisive += " Made harmless: what " + strings.Join(v.Defang, ", ") + " found; the original is held."
@@ -92,7 +120,7 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
 	s := p.scopeOf(f, rcpt)
 	t := p.tally(f, s)
-	who := parties{f.Client, f.From, nil, rcpt}
+	who := parties{f.Client, f.From, nil, rcpt, f.Time}
 	if f.Stage < mail.StageMail {
 		who.envelope = mail.Address{Domain: "."} // no sender yet, not the null sender
 	}
@@ -104,9 +132,9 @@ func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
 	} else if forced, by, name := p.forcedEarly(f, s, rcpt); forced >= Defer {
 		t.by, t.byName = by, name
 		v.Disposition, why = forced, cause{kind: causeForced, name: name}
-	} else if !rcpt.IsNull() && t.score >= s.early && !p.mayAllow(who) {
+	} else if p.scoped(f, rcpt) && t.score >= s.early && !p.mayAllow(who) {
 		v.Disposition, why = Reject, cause{kind: causeEarlyScore}
-	} else if !rcpt.IsNull() && !p.mayAllow(who) {
+	} else if p.scoped(f, rcpt) && !p.mayAllow(who) {
 		v.Disposition, why = t.putOff(v.Disposition, why)
 	}
 	v.conclude(p, f, why, &t, s)
@@ -126,7 +154,7 @@ func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address) (Disposition
 	for i := range f.Findings {
 		n := f.Findings[i].Symbol
 		d := s.symbols[n].forced
-		if rcpt.IsNull() && !f.Outbound {
+		if !f.Outbound && !p.scoped(f, rcpt) {
 			d = p.early[n]
 		}
 		if d > strictest || d == Defer && strictest == Defer && s.symbols[n].drop && !s.symbols[name].drop {
@@ -140,6 +168,17 @@ func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address) (Disposition
 func (p *Policy) scopeOf(f *Facts, rcpt mail.Address) *scope {
 	if f.Outbound {
 		return p.outbound
+	}
+	if len(p.recipients)+len(p.groups) > 0 && !rcpt.IsNull() {
+		key := rcpt.Key()
+		if s, ok := p.recipients[key]; ok {
+			return s
+		}
+		for _, name := range p.groupNames {
+			if slices.Contains(f.Groups[key], name) {
+				return p.groups[name]
+			}
+		}
 	}
 	if len(p.domains) == 0 {
 		return p.inbound
@@ -160,6 +199,18 @@ func (p *Policy) scopeOf(f *Facts, rcpt mail.Address) *scope {
 	}
 }
 
+// scoped says whether it is known which scope holds: not before the recipient is, nor before his groups are, if they
+// matter.
+func (p *Policy) scoped(f *Facts, rcpt mail.Address) bool {
+	if rcpt.IsNull() || f.Outbound || len(p.groups) == 0 {
+		return !rcpt.IsNull()
+	}
+	key := rcpt.Key()
+	_, own := p.recipients[key]
+	_, looked := f.Groups[key]
+	return own || looked
+}
+
 // tally sums up the findings. A symbol counts once however often it was seen, with the greatest of its weights.
 func (p *Policy) tally(f *Facts, s *scope) tally {
 	t := tally{
@@ -172,24 +223,57 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 		found := &f.Findings[i]
 		sym := s.symbols[found.Symbol]
 		if found.Symbol == filters.Failed {
-			t.failure(p, found)
+			t.failure(p, found.Filter)
 		}
 		t.tarpit = t.tarpit || sym.tarpit
 		if sym.ifPermit && t.laterName == "" {
 			t.later, t.laterName = sym, found.Symbol
 		}
-		sym.forced = t.rewrite(found, sym)
-		if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
-			forced := sym
-			t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol
-		}
+		t.force(found, sym)
 		evidence[i] = found.Evidence
 		t.add(found, sym, evidence[i:i+1:i+1])
 	}
 	for _, w := range t.weights {
 		t.score += w
 	}
+	if len(p.caps) > 0 {
+		t.bound(p.caps)
+	}
 	return t
+}
+
+// force keeps the strictest of the actions.
+func (t *tally) force(found *Finding, sym symbol) {
+	sym.forced = t.rewrite(found, sym)
+	if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
+		forced := sym
+		t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol
+	}
+}
+
+// bound takes away what the symbols of a group count above their most.
+func (t *tally) bound(caps map[string]*groupCap) {
+	var order []*groupCap
+	sums := map[*groupCap]int64{}
+	for i := range t.reasons {
+		if c := caps[t.reasons[i].Symbol]; c != nil {
+			if _, seen := sums[c]; !seen {
+				order = append(order, c)
+			}
+			sums[c] += t.weights[i]
+		}
+	}
+	slices.SortFunc(order, func(a, b *groupCap) int { return strings.Compare(a.name, b.name) })
+	for _, c := range order {
+		if over := sums[c] - c.max; over > 0 {
+			t.reasons = append(t.reasons, Reason{
+				Symbol: GroupMax, Score: -float64(over) / 1000, Evidence: []string{c.name},
+				Help: "the symbols of this group count no more than " + decimal(c.max) + " together",
+			})
+			t.weights = append(t.weights, -over)
+			t.score -= over
+		}
+	}
 }
 
 // rewrite notes what is to be done to a part. What can't be taken out keeps the whole message here.
@@ -228,13 +312,13 @@ func (t *tally) add(found *Finding, sym symbol, evidence []string) {
 	t.weights = append(t.weights, weight)
 }
 
-func (t *tally) failure(p *Policy, found *Finding) {
-	d, ok := p.onFailure[found.Filter]
+func (t *tally) failure(p *Policy, name string) {
+	d, ok := p.onFailure[name]
 	if !ok {
 		d = p.otherwise
 	}
 	if d > t.failed {
-		t.failed, t.failedBy = d, found.Filter
+		t.failed, t.failedBy = d, name
 	}
 }
 
@@ -252,9 +336,12 @@ func (t *tally) list(symbol string, e *entry) {
 }
 
 // allowing gives the first entry of the allow list that fits and whose sender is proven.
-func (p *Policy) allowing(f *Facts, who parties, t *tally) *entry {
+func (p *Policy) allowing(f *Facts, who parties, t *tally, but *without) *entry {
 	var unproven *entry
 	e, ok := p.allow.match(who, func(e *entry) bool {
+		if !but.counts(e) {
+			return false
+		}
 		if e.proven(who, f.Authenticated) {
 			return true
 		}
@@ -273,19 +360,38 @@ func (p *Policy) allowing(f *Facts, who parties, t *tally) *entry {
 	return nil
 }
 
-// weigh brings the tally to a disposition, in the order that Decide states.
-func (t *tally) weigh(s *scope, allowed bool) (Disposition, cause) {
+// weigh brings the tally to a disposition, in the order that Decide states. The rule that acts is nil if none does.
+func (t *tally) weigh(s *scope, allowed bool, acting *rule) (Disposition, cause) {
 	byScore := s.byScore(t.score)
+	ruled, accepted := Accept, false
+	why := cause{kind: causeRule}
+	if acting != nil {
+		ruled, accepted = acting.disposition, acting.disposition == Accept
+		why.name, why.rule = acting.Name, acting
+	}
 	switch {
+	case ruled >= Defer:
+		return ruled, why
 	case t.forced >= Defer:
 		return t.forced, cause{kind: causeForced, name: t.byName}
-	case t.forced == Quarantine && !allowed:
+	case ruled == Quarantine:
+		if byScore > Quarantine && t.failed == Accept && !allowed {
+			return byScore, cause{kind: causeScore}
+		}
+		return Quarantine, why
+	case t.forced == Quarantine && !allowed && !accepted:
 		if byScore > Quarantine && t.failed == Accept {
 			return byScore, cause{kind: causeScore}
 		}
 		return Quarantine, cause{kind: causeForced, name: t.byName}
 	case t.failed > Accept:
 		return t.failed, cause{kind: causeFailure, name: t.failedBy}
+	case ruled == Tag && (allowed || byScore <= Tag):
+		return Tag, why
+	case ruled == Tag:
+		return byScore, cause{kind: causeScore}
+	case accepted:
+		return Accept, why
 	case allowed:
 		return Accept, cause{kind: causeAllow}
 	case t.forced == Tag && byScore <= Tag:
@@ -297,7 +403,7 @@ func (t *tally) weigh(s *scope, allowed bool) (Disposition, cause) {
 // putOff defers what would be delivered though nobody vouches for it. So a message that is refused or held anyway does
 // not have to come twice to be known for what it is.
 func (t *tally) putOff(d Disposition, why cause) (Disposition, cause) {
-	if t.laterName == "" || d > Tag || why.kind == causeAllow {
+	if t.laterName == "" || d > Tag || why.kind == causeAllow || why.kind == causeRule && d == Accept {
 		return d, why
 	}
 	t.by, t.byName = &t.later, t.laterName

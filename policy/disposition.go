@@ -72,6 +72,21 @@ type Verdict struct {
 	// Defang are the symbols whose parts are made harmless in the same way.
 	Defang []string `json:"defang,omitempty"`
 	Tarpit bool     `json:"tarpit,omitempty"`
+	// Rules are the names of the rules that fit, in the order in which they were asked.
+	Rules []string `json:"rules,omitempty"`
+	// Monitored are the rules that fit and only watch.
+	Monitored []Watched `json:"monitored,omitempty"`
+	// What rules do to the copy that is delivered; nothing of it is there for a message that is not. RedirectTo is null
+	// where the message goes to its recipient.
+	Headers    []HeaderField  `json:"headers,omitempty"`
+	RedirectTo mail.Address   `json:"redirect_to,omitzero"`
+	CopyTo     []mail.Address `json:"copy_to,omitempty"`
+	Banner     string         `json:"banner,omitempty"`
+	Disclaimer string         `json:"disclaimer,omitempty"`
+	// Notify are the addresses that hear of the message, whatever becomes of it.
+	Notify []mail.Address `json:"notify,omitempty"`
+	// ListEntry is the id of the entry of a list that matched, if it has one, also if it was not what decided.
+	ListEntry string `json:"list_entry,omitempty"`
 	// PolicyVersion names the policy that spoke.
 	PolicyVersion string `json:"policy_version"`
 }
@@ -82,6 +97,15 @@ type Reason struct {
 	Score    float64  `json:"score"`
 	Evidence []string `json:"evidence,omitempty"`
 	Help     string   `json:"help,omitempty"`
+}
+
+// Watched is a rule that fits and only watches.
+type Watched struct {
+	Rule string `json:"rule"`
+	// Would is the disposition if the rule were in force, with all else as it is.
+	Would Disposition `json:"would"`
+	// Failed says why the rule could not be asked, "" if it could.
+	Failed string `json:"failed,omitempty"`
 }
 
 // Thresholds are the scores from which on a message is tagged, held, refused. Early is the one from which on its
@@ -99,4 +123,11 @@ const (
 	Blocked = "LIST_BLOCK"
 	// NotAllowed is the reason that an allow entry fits and doesn't hold, because nothing proves the sender.
 	NotAllowed = "LIST_ALLOW_UNPROVEN"
+	// Ruled is the reason that a rule's action decides or takes part; RuleUnproven that a rule would accept and doesn't,
+	// because nothing proves the sender; RuleFailed that a rule could not be asked.
+	Ruled        = "RULE"
+	RuleUnproven = "RULE_UNPROVEN"
+	RuleFailed   = "RULE_FAILED"
+	// GroupMax is the reason that the symbols of a group count less than their sum.
+	GroupMax = "GROUP_MAX"
 )

@@ -4,9 +4,13 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"postern/filters"
 	"postern/internal/mail"
+	"postern/internal/mimeview"
+	"postern/policy/moment"
 )
 
 // Facts are all that policy knows of a message. They are plain values that can be kept and judged again.
@@ -21,6 +25,96 @@ type Facts struct {
 	Findings   []Finding      `json:"findings,omitempty"`
 	// Authenticated are the domains for which SPF or DKIM passed, sorted.
 	Authenticated []string `json:"authenticated,omitempty"`
+
+	// Time is when it was judged, 0 where nobody knows: then no time window fits and nothing has expired.
+	Time moment.Minute `json:"time,omitempty"`
+	// Groups are the directory's groups of an address, by its Key. An address that is not there has not been looked up.
+	Groups map[string][]string `json:"groups,omitempty"`
+
+	// What follows is there only if the policy that judged has rules: see Policy.FactsOf.
+
+	// Size is that of the message in octets.
+	Size int64 `json:"size,omitempty"`
+	// Subject is decoded; it, MessageID, ListID and ReplyTo are UTF-8 of up to 1,000 octets each.
+	Subject   string `json:"subject,omitempty"`
+	MessageID string `json:"message_id,omitempty"`
+	ListID    string `json:"list_id,omitempty"`
+	ReplyTo   string `json:"reply_to,omitempty"`
+	// Attachments are the files of the message, up to 100, under each name that a mail reader could show.
+	Attachments []Attachment `json:"attachments,omitempty"`
+}
+
+// Attachment is a file within a message.
+type Attachment struct {
+	// Name is as a reader shows it, Type the media type in lower case, as it was declared; Size is decoded, in octets.
+	Name string `json:"name,omitempty" cel:"name"`
+	Type string `json:"type,omitempty" cel:"type"`
+	Size int64  `json:"size,omitempty" cel:"size"`
+}
+
+// Bounds of what facts hold.
+const (
+	maxFact        = 1000 // octets
+	maxAttachments = 100
+)
+
+// FactsOf gathers the facts of a transaction that this policy can ask for. Time and Groups are the caller's to add.
+func (p *Policy) FactsOf(tx *mail.Transaction) Facts {
+	f := FactsOf(tx)
+	if len(p.rules) == 0 || tx.Message == nil || tx.Stage != mail.StageMessage {
+		return f
+	}
+	h := tx.Message.Header()
+	f.Size = tx.Message.Size()
+	f.Subject = fact(mimeview.DecodeValue(h.Get("Subject")))
+	f.MessageID, f.ListID, f.ReplyTo = fact(h.Get("Message-ID")), fact(h.Get("List-ID")), fact(mimeview.DecodeValue(h.Get("Reply-To")))
+	if p.asks.attachments {
+		f.Attachments = attachments(mimeview.Of(tx.Message))
+	}
+	return f
+}
+
+// attachments are the contents that have a name, or that are said to be attachments, in every reading.
+func attachments(v *mimeview.View) []Attachment {
+	var found []Attachment
+	for _, o := range v.Objects() {
+		declared := len(o.Names) > 0
+		for _, p := range o.Parts {
+			declared = declared || p != nil && p.Attachment
+		}
+		if !declared {
+			continue
+		}
+		names, types := o.Names, o.Types
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		if len(types) == 0 {
+			types = []string{""}
+		}
+		for _, name := range names {
+			for _, kind := range types {
+				if len(found) == maxAttachments {
+					return found
+				}
+				found = append(found, Attachment{Name: fact(name), Type: fact(kind), Size: o.Size})
+			}
+		}
+	}
+	return found
+}
+
+// fact bounds a text from outside, and makes it UTF-8, so that it is the same when it is read again from JSON.
+func fact(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= maxFact {
+		return text
+	}
+	cut := maxFact
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
 }
 
 // Finding is a filter's finding as policy sees it.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"postern/internal/mail"
+	"postern/policy/moment"
 )
 
 // list finds the entries that may fit a message without looking at all of them: each is filed under its sender if it
@@ -25,6 +26,7 @@ type entry struct {
 	sender    string // normalised
 	recipient string
 	network   netip.Prefix
+	expires   moment.Minute // 0 for never
 }
 
 // parties of a message, in the forms in which entries are filed.
@@ -33,12 +35,16 @@ type parties struct {
 	envelope  mail.Address
 	authors   []mail.Address
 	recipient mail.Address
+	at        moment.Minute
 }
 
-func newList(entries []Entry) *list {
+func newList(zone moment.Zone, entries []Entry) *list {
 	l := &list{bySender: map[string][]int{}, byNetwork: map[netip.Prefix][]int{}}
 	for i, e := range entries {
 		one := entry{Entry: e, name: e.name(), sender: pattern(e.Sender), recipient: pattern(e.Recipient), network: e.Network.Prefix}
+		if e.Expires != "" {
+			one.expires, _ = moment.EndOfDay(e.Expires, zone) // compiler.entry says what is wrong with it
+		}
 		l.entries = append(l.entries, one)
 		if one.sender != "" {
 			l.bySender[one.sender] = append(l.bySender[one.sender], i)
@@ -121,6 +127,9 @@ func (l *list) match(p parties, want func(*entry) bool) (*entry, bool) {
 	slices.Sort(candidates)
 	for _, i := range slices.Compact(candidates) {
 		e := &l.entries[i]
+		if e.expires != 0 && p.at >= e.expires {
+			continue
+		}
 		if e.network.IsValid() && !e.network.Contains(p.client) {
 			continue
 		}

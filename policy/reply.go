@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"strings"
 
 	"postern/internal/mail"
@@ -9,7 +10,8 @@ import (
 // cause is what a verdict hangs on.
 type cause struct {
 	kind causeKind
-	name string // the symbol, filter or entry
+	name string // the symbol, filter, entry or rule
+	rule *rule
 }
 
 type causeKind int
@@ -22,6 +24,7 @@ const (
 	causeBlock
 	causeEarly
 	causeEarlyScore
+	causeRule
 )
 
 // sentence says it plainly, for the admin.
@@ -31,6 +34,8 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 		return done(d) + ": the block list names it (" + c.name + ")."
 	case causeAllow:
 		return done(d) + ": the allow list names it (" + c.name + "), so the score does not count."
+	case causeRule:
+		return done(d) + ": the rule \"" + c.name + "\" says so."
 	case causeForced:
 		if t.by != nil && t.by.ifPermit && d == Defer {
 			return done(d) + ": " + c.name + " puts off what would be delivered" + about(t.by) + "."
@@ -38,8 +43,11 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 		return done(d) + ": " + c.name + " always leads to " + d.String() + about(t.by) + "."
 	case causeFailure:
 		name := c.name
-		if name == "" {
+		switch name {
+		case "":
 			name = "a filter"
+		case ruleFailures:
+			name = "a rule"
 		}
 		return done(d) + ": " + name + " could not do its work, and the policy for that is " + d.String() + "."
 	case causeEarlyScore:
@@ -112,6 +120,11 @@ func rejectText(why cause, t *tally, outbound bool) string {
 	switch why.kind {
 	case causeBlock:
 		return "Mail from this sender is not accepted here" + remedy
+	case causeRule:
+		if why.rule.symbol.reply != "" {
+			return why.rule.symbol.reply
+		}
+		return "Such mail is not accepted here" + remedy
 	case causeForced:
 		if t.by.reply != "" {
 			return t.by.reply
@@ -131,6 +144,9 @@ func deferText(why cause, t *tally) string {
 	if why.kind == causeFailure {
 		// our own fault: the sender learns only that trying again helps
 		return "We could not check this message just now. Nothing was lost, please try again later"
+	}
+	if why.kind == causeRule {
+		return cmp.Or(why.rule.symbol.reply, shortDefer)
 	}
 	if t.by != nil && t.by.reply != "" {
 		return t.by.reply

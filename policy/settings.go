@@ -17,14 +17,27 @@ type Config struct {
 	// Outbound differs for our own users' mail, Domains for recipients of a domain.
 	Outbound Scope            `toml:"outbound"`
 	Domains  map[string]Scope `toml:"domain"`
-	Allow    []Entry          `toml:"allow"`
-	Block    []Entry          `toml:"block"`
+	// RecipientGroups differs for members of a group, Recipients for one address.
+	RecipientGroups map[string]Scope `toml:"recipient_group" json:",omitempty"`
+	Recipients      map[string]Scope `toml:"recipient" json:",omitempty"`
+	// SymbolGroups are symbols that speak of the same thing.
+	SymbolGroups map[string]SymbolGroup `toml:"group" json:",omitempty"`
+	Allow        []Entry                `toml:"allow"`
+	Block        []Entry                `toml:"block"`
+	// Rules are the admin's own. Who, What and Windows are the objects that they name.
+	Rules   []Rule            `toml:"rule" json:",omitempty"`
+	Who     map[string]Who    `toml:"who" json:",omitempty"`
+	What    map[string]What   `toml:"what" json:",omitempty"`
+	Windows map[string]Window `toml:"time" json:",omitempty"`
+	// Timezone is the one of time windows, expiry dates and of time in rules, as the IANA database names it: UTC if empty.
+	Timezone string `toml:"timezone" json:",omitempty"`
 	// Disclose is not in this file: [smtp.disclose] of postern.toml has it. It belongs to the policy's version all the
 	// same, as it changes what senders hear.
 	Disclose config.Disclose `toml:"-"`
 
 	file  string
 	lines config.Lines
+	whens map[int]passage // where the conditions of the rules stand in the file
 }
 
 // Scope holds what differs from the rest of the file. What it leaves out stays.
@@ -48,8 +61,39 @@ type Entry struct {
 	Recipient string `toml:"recipient"`
 	// Unauthenticated lets an allow entry hold for a sender whom nothing proves: anybody can pretend to be him.
 	Unauthenticated bool `toml:"unauthenticated"`
-	// Reason is for the admin's eyes.
+	// Reason is for the admin's eyes, and so is Owner: who answers for the entry.
 	Reason string `toml:"reason"`
+	Owner  string `toml:"owner" json:",omitempty"`
+	// ID names the entry in verdicts, so that its hits can be counted; up to 64 printable characters.
+	ID string `toml:"id" json:",omitempty"`
+	// Expires is the last day on which the entry holds, as in "2026-12-31"; "" for ever.
+	Expires string `toml:"expires" json:",omitempty"`
+}
+
+// ListEntry is an entry of a list that is kept elsewhere than in the file. Such entries stand behind those of the file.
+type ListEntry struct {
+	// List is Allow or Block.
+	List ListName
+	Entry
+}
+
+// ListName says which list is meant.
+type ListName string
+
+// The lists.
+const (
+	Allow ListName = "allow"
+	Block ListName = "block"
+)
+
+// SymbolGroup is a set of symbols that speak of the same thing, so that they must not add up without end.
+type SymbolGroup struct {
+	Symbols []string `toml:"symbols"`
+	// Max is the most that they count together, Score what each of them weighs, Action what each leads to; an entry for
+	// a single symbol in [scores] or [actions] goes before the last two.
+	Max    *float64 `toml:"max"`
+	Score  *float64 `toml:"score"`
+	Action string   `toml:"action"`
 }
 
 // Default is the policy without a file.
@@ -65,5 +109,8 @@ func Parse(file string, text []byte) (Config, []config.Problem) {
 	c := Default()
 	c.file, c.lines = file, config.IndexLines(text)
 	problems := config.Strict(file, text, &c)
+	if len(problems) == 0 && len(c.Rules) > 0 {
+		c.whens = passages(text)
+	}
 	return c, problems
 }

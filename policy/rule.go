@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// rule is a Rule ready to be asked.
+type rule struct {
+	Rule
+	place          int // among the rules as they are asked
+	when           condition
+	from, notFrom  []*who
+	to, notTo      []*who
+	what, notWhat  []*what
+	time, notTime  []*window
+	disposition    Disposition
+	acts           bool
+	headers        []HeaderField
+	redirect       mail.Address
+	copies, notify []mail.Address
+	symbol         symbol // what a verdict by this rule says
+}
+
+// asks is what the facts must hold for the policy's rules and scopes.
+type asks struct{ attachments, groups bool }
+
+// HeaderField is one that a rule puts on top of a message.
+type HeaderField struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Bounds of rules.
+const (
+	maxRules   = 1000
+	maxPerRule = 20  // header fields, addresses, symbols
+	maxHeader  = 900 // octets of a header field's value: RFC 5322 section 2.1.1 has 998 for a line
+	maxNotice  = 10_000
+)
+
+func (c *compiler) rules(p *Policy) {
+	if len(c.cfg.Rules) > maxRules {
+		c.bad("rule", "there are %d, %d are the limit; name many senders in one [who] instead", len(c.cfg.Rules), maxRules)
+		return
+	}
+	objects := c.objects(p.zone)
+	if len(c.cfg.Rules) == 0 {
+		return
+	}
+	env, err := conditions(c.known)
+	if err != nil {
+		c.bad("rule", "the language of conditions can't be made ready: %v; this is a mistake of ours", err)
+		return
+	}
+	seen := map[string]bool{}
+	for i, r := range c.cfg.Rules {
+		at := fmt.Sprintf("rule[%d]", i)
+		switch {
+		case r.Name == "" || len(r.Name) > 100 || filters.Printable(r.Name) != r.Name:
+			c.bad(at+".name", "%.40q is no name; write up to 100 characters, as in name = \"no macros from outside\"", r.Name)
+		case seen[r.Name]:
+			c.bad(at+".name", "there are two rules %q; give one another name", r.Name)
+		}
+		seen[r.Name] = true
+		p.rules = append(p.rules, c.rule(env, objects, i, at, r))
+	}
+	slices.SortStableFunc(p.rules, func(a, b *rule) int { return cmp.Compare(b.Priority, a.Priority) })
+	p.adapter = env.CELTypeAdapter()
+	for i, r := range p.rules {
+		r.place = i
+		p.asks.add(r)
+	}
+}
+
+func (a *asks) add(r *rule) {
+	for _, w := range slices.Concat(r.what, r.notWhat) {
+		a.attachments = a.attachments || len(w.names)+len(w.types) > 0
+	}
+	for _, w := range slices.Concat(r.from, r.to, r.notFrom, r.notTo) {
+		a.groups = a.groups || len(w.groups) > 0
+	}
+	a.attachments = a.attachments || r.when.names["attachments"]
+	a.groups = a.groups || r.when.names["groups"]
+}
+
+func (c *compiler) rule(env *cel.Env, o objects, i int, at string, cfg Rule) *rule {
+	r := &rule{
+		Rule: cfg,
+		from: named(c, at+".from", "who", cfg.From, o.who), notFrom: named(c, at+".not_from", "who", cfg.NotFrom, o.who),
+		to: named(c, at+".to", "who", cfg.To, o.who), notTo: named(c, at+".not_to", "who", cfg.NotTo, o.who),
+		what: named(c, at+".what", "what", cfg.What, o.what), notWhat: named(c, at+".not_what", "what", cfg.NotWhat, o.what),
+		time: named(c, at+".time", "time", cfg.Time, o.windows), notTime: named(c, at+".not_time", "time", cfg.NotTime, o.windows),
+	}
+	for n, w := range slices.Concat(r.to, r.notTo) {
+		if w != nil && len(w.networks) > 0 {
+			c.bad(at+".to", "%q names networks, which say nothing of a recipient; name a [who] without them (the %s of the list)", w.name, ordinal(n))
+		}
+	}
+	if cfg.Direction != "" && cfg.Direction != "in" && cfg.Direction != "out" {
+		c.bad(at+".direction", "%q is no direction; write \"in\" or \"out\", or leave it out for both", cfg.Direction)
+	}
+	if cfg.When != "" {
+		r.when = c.condition(env, i, cfg.When)
+	}
+	c.action(at, r)
+	c.effects(at, r)
+	return r
+}
+
+func ordinal(n int) string {
+	return fmt.Sprintf("%d%s", n+1, [...]string{"st", "nd", "rd", "th"}[min(n, 3)])
+}
+
+func named[T any](c *compiler, key, table string, names []string, objects map[string]*T) []*T {
+	var found []*T
+	for i, name := range names {
+		o, ok := objects[name]
+		if !ok {
+			remedy := fmt.Sprintf("write one, with [%s]", config.JoinKey(table, name))
+			if near := config.Nearest(name, slices.Sorted(maps.Keys(objects))); near != "" {
+				remedy = fmt.Sprintf("did you mean %q?", near)
+			}
+			c.bad(fmt.Sprintf("%s[%d]", key, i), "there is no [%s]; %s", config.JoinKey(table, name), remedy)
+			continue
+		}
+		found = append(found, o)
+	}
+	return found
+}
+
+func (c *compiler) action(at string, r *rule) {
+	switch r.Action {
+	case "":
+	case "redirect", "copy", "strip", "banner", "disclaimer", "notify", "header":
+		c.bad(at+".action", "%q is no action of its own; it has a key: redirect_to, copy_to, strip, banner, disclaimer, notify or headers", r.Action)
+	default:
+		d, err := ParseDisposition(r.Action)
+		if err != nil {
+			c.bad(at+".action", "%q is not an action; write accept, tag, quarantine, defer or reject", r.Action)
+		}
+		r.disposition, r.acts = d, true
+	}
+	refuses := r.acts && r.disposition >= Defer
+	accepts := r.acts && r.disposition == Accept
+	switch {
+	case r.Reply != "" && !refuses:
+		c.bad(at+".reply", "is never said; it goes with action = \"reject\" or \"defer\"")
+	case len(r.Reply) > maxReply:
+		c.bad(at+".reply", "has %d octets, %d are the limit; say it in fewer words", len(r.Reply), maxReply)
+	case r.Unauthenticated && !accepts:
+		c.bad(at+".unauthenticated", "has no meaning here; it goes with action = \"accept\"")
+	case len(r.Override) > 0 && !accepts:
+		c.bad(at+".override", "has no meaning here; it goes with action = \"accept\"")
+	}
+	for i, s := range r.Override {
+		c.symbolKey(fmt.Sprintf("%s.override[%d]", at, i), s)
+	}
+	for i, s := range r.Strip {
+		c.symbolKey(fmt.Sprintf("%s.strip[%d]", at, i), s)
+	}
+	r.symbol = symbol{forced: r.disposition, reply: ascii(r.Reply)}
+	if !r.acts && !r.Stop && len(r.Headers)+len(r.CopyTo)+len(r.Strip)+len(r.Notify) == 0 && r.RedirectTo+r.Banner+r.Disclaimer == "" {
+		c.bad(at, "does nothing; give it an action, headers, copy_to, redirect_to, strip, banner, disclaimer, notify or stop = true")
+	}
+}
+
+// effects checks what else a rule does.
+func (c *compiler) effects(at string, r *rule) {
+	for _, key := range slices.Sorted(maps.Keys(r.Headers)) {
+		value, path := r.Headers[key], config.JoinKey(at+".headers", key)
+		switch {
+		case !fieldName(key):
+			c.bad(path, "%.80q can't be the name of a field; write it as in \"X-Checked\"", key)
+		case reserved(key):
+			c.bad(path, "a message has this field from elsewhere, and readers trust it; choose a name that begins with X-")
+		case len(value) > maxHeader || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) || strings.TrimSpace(value) == "":
+			c.bad(path, "is not plain ASCII of 1 to %d characters; write the value on one line", maxHeader)
+		}
+		r.headers = append(r.headers, HeaderField{key, value})
+	}
+	if r.RedirectTo != "" {
+		r.redirect = c.address(at+".redirect_to", r.RedirectTo)
+	}
+	for i, a := range r.CopyTo {
+		r.copies = append(r.copies, c.address(fmt.Sprintf("%s.copy_to[%d]", at, i), a))
+	}
+	for i, a := range r.Notify {
+		r.notify = append(r.notify, c.address(fmt.Sprintf("%s.notify[%d]", at, i), a))
+	}
+	for _, list := range []struct {
+		key string
+		n   int
+	}{{".headers", len(r.Headers)}, {".copy_to", len(r.CopyTo)}, {".notify", len(r.Notify)}, {".strip", len(r.Strip)}, {".override", len(r.Override)}} {
+		if list.n > maxPerRule {
+			c.bad(at+list.key, "names %d, %d are the limit; part the rule", list.n, maxPerRule)
+		}
+	}
+	if len(r.Banner) > maxNotice || len(r.Disclaimer) > maxNotice {
+		c.bad(at, "has a banner or disclaimer of more than %d octets; say it in fewer words", maxNotice)
+	}
+}
+
+func (c *compiler) address(key, text string) mail.Address {
+	a, err := mail.ParseAddress(text)
+	if err != nil || a.IsNull() {
+		c.bad(key, "%.80q is no address; write it as in \"user@example.com\"", text)
+	}
+	return a
+}
+
+// fieldName says whether a text can be one: RFC 5322 section 3.6.8, ftext.
+func fieldName(name string) bool {
+	return name != "" && len(name) <= 70 && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' })
+}
+
+// reserved says whether a field is one that RFC 5322 section 3.6 allows only once or that other servers rely on.
+func reserved(name string) bool {
+	name = strings.ToLower(name)
+	for _, family := range []string{"arc-", "resent-", "content-", "received", "authentication-results", "dkim-", "mime-", "x-postern"} {
+		if strings.HasPrefix(name, family) {
+			return true
+		}
+	}
+	return slices.Contains([]string{
+		"from", "sender", "reply-to", "to", "cc", "bcc", "date", "subject", "message-id", "in-reply-to", "references", "return-path",
+	}, name)
+}

@@ -1,0 +1,371 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/interpreter"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/policy/moment"
+)
+
+// ruleFailures is the name of rules in [on_failure].
+const ruleFailures = "rules"
+
+// rulings are what the rules say of a message.
+type rulings struct {
+	acting    *rule // whose action counts, nil for none
+	matched   []*rule
+	watched   []*rule
+	unproven  []*rule
+	failed    []failedRule
+	unwatched []failedRule // rules that only watch, and could not be asked
+}
+
+type failedRule struct {
+	rule *rule
+	why  string
+}
+
+// ask asks the rules in their order, until one that fits says stop.
+func (p *Policy) ask(f *Facts, rcpt mail.Address, t *tally, but *without) rulings {
+	var found rulings
+	q := newQuestion(p, f, rcpt, t)
+	for _, r := range p.rules {
+		if but.ruled(r) {
+			continue
+		}
+		fits, proven, err := q.fits(r)
+		switch {
+		case err != nil && r.Monitor:
+			found.unwatched = append(found.unwatched, failedRule{r, filters.Printable(err.Error())})
+		case err != nil:
+			found.failed = append(found.failed, failedRule{r, filters.Printable(err.Error())})
+		case !fits:
+		case r.acts && r.disposition == Accept && !r.Unauthenticated && !proven:
+			found.unproven = append(found.unproven, r)
+		case r.Monitor:
+			found.watched = append(found.watched, r)
+		default:
+			found.matched = append(found.matched, r)
+			if r.acts && found.acting == nil {
+				found.acting = r
+			}
+			if r.Stop {
+				return found
+			}
+		}
+	}
+	return found
+}
+
+// question is a message as rules see it. What costs something to know is found out when it is first asked for.
+type question struct {
+	p       *Policy
+	f       *Facts
+	rcpt    mail.Address
+	t       *tally
+	senders []party
+	to      []party
+	known   activation
+}
+
+func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
+	q := &question{p: p, f: f, rcpt: rcpt, t: t, to: []party{partyOf(rcpt)}}
+	q.senders = append(make([]party, 0, len(f.HeaderFrom)+2), partyOf(f.From))
+	for _, a := range f.HeaderFrom {
+		q.senders = append(q.senders, partyOf(a))
+	}
+	if a, err := mail.ParseAddress(f.User); err == nil && f.User != "" {
+		q.senders = append(q.senders, partyOf(a))
+	}
+	q.known = activation{q: q}
+	return q
+}
+
+// fits says whether a rule fits, and whether the sender is then proven. What is cheap is asked first.
+func (q *question) fits(r *rule) (fits, proven bool, err error) {
+	f := q.f
+	if r.when.constant < 0 || r.Direction == "in" && f.Outbound || r.Direction == "out" && !f.Outbound {
+		return false, false, nil
+	}
+	window := func(w *window) bool { return w.fits(f.Time) }
+	if len(r.time) > 0 && !slices.ContainsFunc(r.time, window) || slices.ContainsFunc(r.notTime, window) {
+		return false, false, nil
+	}
+	recipient := func(w *who) bool { ok, _ := w.fits(q.to, f.Client, f.Groups); return ok }
+	if len(r.to) > 0 && !slices.ContainsFunc(r.to, recipient) || slices.ContainsFunc(r.notTo, recipient) {
+		return false, false, nil
+	}
+	byNetwork := false
+	sender := func(w *who) bool {
+		ok, network := w.fits(q.senders, f.Client, f.Groups)
+		byNetwork = byNetwork || network
+		return ok
+	}
+	if len(r.notFrom) > 0 && slices.ContainsFunc(r.notFrom, sender) {
+		return false, false, nil
+	}
+	byNetwork = false // a network that is excepted proves nothing
+	if len(r.from) > 0 && !slices.ContainsFunc(r.from, sender) {
+		return false, false, nil
+	}
+	content := func(w *what) bool { return w.fits(f) }
+	if len(r.what) > 0 && !slices.ContainsFunc(r.what, content) || slices.ContainsFunc(r.notWhat, content) {
+		return false, false, nil
+	}
+	if fits, err = q.holds(&r.when); !fits || err != nil {
+		return false, false, err
+	}
+	return true, byNetwork || q.proven(), nil
+}
+
+// holds asks the condition. One about the time holds for no message whose time is not known.
+func (q *question) holds(c *condition) (bool, error) {
+	if c.program == nil || c.constant > 0 {
+		return true, nil
+	}
+	if c.timed && q.f.Time == 0 {
+		return false, nil
+	}
+	value, _, err := c.program.Eval(&q.known)
+	if err != nil {
+		return false, err
+	}
+	return value == types.True, nil
+}
+
+// proven says whether all addresses of the sender that a rule may have looked at are his: a login of our own proves it,
+// else SPF or DKIM must have passed for the envelope's address, if there is one, and for that of the one author.
+func (q *question) proven() bool {
+	f := q.f
+	if f.Outbound {
+		return true
+	}
+	if len(f.HeaderFrom) > 1 || !f.From.IsNull() && !aligned(f.From.ASCIIDomain(), f.Authenticated) {
+		return false
+	}
+	if len(f.HeaderFrom) == 1 {
+		return aligned(f.HeaderFrom[0].ASCIIDomain(), f.Authenticated)
+	}
+	return !f.From.IsNull()
+}
+
+// ruled notes what the rules say, and does to the actions of symbols what they ask for.
+func (t *tally) ruled(p *Policy, f *Facts, s *scope, r *rulings) {
+	for _, x := range r.failed {
+		t.reason(RuleFailed, "the rule could not be asked", x.rule.Name, x.why)
+		t.failure(p, ruleFailures)
+	}
+	for _, x := range r.unproven {
+		t.reason(RuleUnproven, "a rule would accept this, but neither SPF nor DKIM proves the sender", x.Name)
+	}
+	if r.acting != nil {
+		t.reason(Ruled, "a rule of the policy: "+r.acting.disposition.String(), r.acting.Name)
+		t.override(f, s, r.acting.Override)
+	}
+	for _, x := range r.matched {
+		t.stripAlso(f, x)
+	}
+}
+
+func (t *tally) reason(symbol, help string, evidence ...string) {
+	t.reasons = append(t.reasons, Reason{Symbol: symbol, Evidence: evidence, Help: help})
+	t.weights = append(t.weights, 0)
+}
+
+// override puts the actions of some symbols aside.
+func (t *tally) override(f *Facts, s *scope, symbols []string) {
+	if len(symbols) == 0 {
+		return
+	}
+	t.forced, t.by, t.byName, t.strip, t.defang = Accept, nil, "", nil, nil
+	for i := range f.Findings {
+		if found := &f.Findings[i]; !slices.Contains(symbols, found.Symbol) {
+			t.force(found, s.symbols[found.Symbol])
+		}
+	}
+}
+
+// stripAlso takes out what a rule names.
+func (t *tally) stripAlso(f *Facts, r *rule) {
+	if len(r.Strip) == 0 {
+		return
+	}
+	for i := range f.Findings {
+		if found := &f.Findings[i]; slices.Contains(r.Strip, found.Symbol) {
+			t.force(found, symbol{strip: true, help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
+		}
+	}
+}
+
+// watched says what the rules that only watch would have done.
+func (v *Verdict) watched(f *Facts, s *scope, t *tally, r *rulings, allowed bool) {
+	for _, one := range r.watched {
+		acting := r.acting
+		if one.acts && (acting == nil || one.place < acting.place) {
+			acting = one
+		}
+		would := *t
+		would.strip, would.defang = slices.Clone(t.strip), slices.Clone(t.defang)
+		if acting == one {
+			would.override(f, s, one.Override)
+		}
+		would.stripAlso(f, one)
+		d, why := would.weigh(s, allowed, acting)
+		d, _ = would.putOff(d, why)
+		v.Monitored = append(v.Monitored, Watched{Rule: one.Name, Would: d})
+	}
+	for _, x := range r.unwatched {
+		v.Monitored = append(v.Monitored, Watched{Rule: x.rule.Name, Failed: x.why})
+	}
+}
+
+// effects are what the rules that fit do beside their action. Of what there can be one of, the first rule's counts.
+func (v *Verdict) effects(r *rulings) {
+	for _, x := range r.matched {
+		v.Rules = append(v.Rules, x.Name)
+		for _, h := range x.headers {
+			if !slices.ContainsFunc(v.Headers, func(o HeaderField) bool { return strings.EqualFold(o.Name, h.Name) }) {
+				v.Headers = append(v.Headers, h)
+			}
+		}
+		if v.RedirectTo.IsNull() {
+			v.RedirectTo = x.redirect
+		}
+		v.CopyTo, v.Notify = union(v.CopyTo, x.copies), union(v.Notify, x.notify)
+		if v.Banner == "" {
+			v.Banner = x.Banner
+		}
+		if v.Disclaimer == "" {
+			v.Disclaimer = x.Disclaimer
+		}
+	}
+}
+
+func union(to, more []mail.Address) []mail.Address {
+	for _, a := range more {
+		if !slices.ContainsFunc(to, func(b mail.Address) bool { return a.Key() == b.Key() }) {
+			to = append(to, a)
+		}
+	}
+	return to
+}
+
+// activation gives a condition the values of its variables.
+type activation struct {
+	q       *question
+	symbols ref.Val
+	local   moment.Local
+	timed   bool
+}
+
+// Parent is there for CEL.
+func (a *activation) Parent() interpreter.Activation { return nil }
+
+// ResolveName gives a variable of conditions.
+func (a *activation) ResolveName(name string) (any, bool) {
+	f, q := a.q.f, a.q
+	switch name {
+	case "symbols":
+		return a.found(), true
+	case "score":
+		return types.Double(float64(q.t.score) / 1000), true
+	case "direction":
+		if f.Outbound {
+			return types.String("out"), true
+		}
+		return types.String("in"), true
+	case "stage":
+		return types.String(f.Stage.String()), true
+	case "client":
+		if !f.Client.IsValid() {
+			return types.String(""), true
+		}
+		return types.String(f.Client.String()), true
+	case "user":
+		return types.String(fact(f.User)), true
+	case "size":
+		return types.Int(f.Size), true
+	case "subject":
+		return types.String(fact(f.Subject)), true
+	case "message_id":
+		return types.String(fact(f.MessageID)), true
+	case "list_id":
+		return types.String(fact(f.ListID)), true
+	case "reply_to":
+		return types.String(fact(f.ReplyTo)), true
+	case "attachments":
+		return q.p.adapter.NativeToValue(f.Attachments[:min(len(f.Attachments), maxAttachments)]), true
+	}
+	return a.sender(name)
+}
+
+func (a *activation) sender(name string) (any, bool) {
+	f, q := a.q.f, a.q
+	authors := q.senders[1 : 1+len(f.HeaderFrom)]
+	authors = authors[:min(len(authors), maxAttachments)]
+	switch name {
+	case "from":
+		return types.String(fact(q.senders[0].key)), true
+	case "from_domain":
+		return types.String(q.senders[0].domain), true
+	case "rcpt":
+		return types.String(fact(q.to[0].key)), true
+	case "rcpt_domain":
+		return types.String(q.to[0].domain), true
+	case "header_from", "header_from_domains":
+		list := make([]string, len(authors))
+		for i, p := range authors {
+			list[i] = p.domain
+			if name == "header_from" {
+				list[i] = fact(p.key)
+			}
+		}
+		return a.list(list), true
+	case "groups":
+		return a.list(f.Groups[q.to[0].key]), true
+	case "authenticated":
+		return a.list(f.Authenticated), true
+	}
+	return a.clock(name)
+}
+
+func (a *activation) clock(name string) (any, bool) {
+	if !a.timed {
+		a.timed, a.local = true, a.q.f.Time.In(a.q.p.zone)
+	}
+	switch name {
+	case "time.hour":
+		return types.Int(a.local.Minute / 60), true
+	case "time.minute":
+		return types.Int(a.local.Minute % 60), true
+	case "time.weekday":
+		return types.String(a.local.Weekday), true
+	case "time.date":
+		return types.String(a.local.Date), true
+	}
+	return nil, false
+}
+
+func (a *activation) list(of []string) ref.Val {
+	return types.NewStringList(a.q.p.adapter, of[:min(len(of), maxAttachments)])
+}
+
+// found are the symbols with what each weighs.
+func (a *activation) found() ref.Val {
+	if a.symbols == nil {
+		values := make(map[ref.Val]ref.Val, len(a.q.t.reasons))
+		for i, r := range a.q.t.reasons {
+			if r.Symbol != GroupMax {
+				values[types.String(r.Symbol)] = types.Double(float64(a.q.t.weights[i]) / 1000)
+			}
+		}
+		a.symbols = types.NewRefValMap(a.q.p.adapter, values)
+	}
+	return a.symbols
+}
