@@ -313,7 +313,8 @@ func (x *Exchange) record(why string) ledger.Transaction {
 	tx, s := x.tx, x.tx.Session
 	facts := policy.FactsOf(tx)
 	rec := ledger.Transaction{
-		ID: tx.ID, ConnID: s.ID, Time: x.started, Door: s.Door, Client: s.Client, Outbound: s.Outbound(), From: tx.From.String(),
+		ID: tx.ID, ConnID: s.ID, Time: x.started, Door: s.Door, Client: s.Client, ClientName: s.ClientName, Helo: s.Helo, User: s.User,
+		Outbound: s.Outbound(), From: tx.From.String(),
 		Facts: &facts, Reply: "none: " + why, Took: map[string]float64{},
 	}
 	for name, took := range x.run.Took {

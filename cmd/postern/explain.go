@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"strings"
-	"time"
 
-	"postern/internal/config"
-	"postern/policy"
+	"postern/cmd/postern/house"
 	"postern/policy/ledger"
 )
 
@@ -22,10 +18,14 @@ func openLedger(f where) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := enter(cfg.DataDir, cfg.LedgerFile()); err != nil {
+	file := cfg.LedgerFile()
+	if cfg.SharedDatabase() {
+		file = cfg.DataDir
+	}
+	if err := enter(cfg.DataDir, file); err != nil {
 		return nil, err
 	}
-	return ledger.Open(cfg.LedgerFile(), quiet())
+	return house.ReadLedger(cfg, quiet())
 }
 
 type explainCommand struct {
@@ -63,97 +63,5 @@ func printJSON(w world, v any) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w.stdout, "%s\n", line)
-	return err
-}
-
-type ledgerCommand struct {
-	Search ledgerSearchCommand `cmd:"" help:"Find messages by sender, recipient, client, verdict, symbol, time."`
-}
-
-type ledgerSearchCommand struct {
-	where
-	Sender      string        `placeholder:"ADDRESS|DOMAIN"`
-	Recipient   string        `placeholder:"ADDRESS|DOMAIN"`
-	Client      string        `placeholder:"ADDR|NETWORK"`
-	Disposition string        `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
-	Symbol      string        `placeholder:"NAME"`
-	Since       time.Duration `placeholder:"2h" help:"Only what came within this time."`
-	Limit       int           `default:"50" help:"How many, the newest first."`
-	JSON        bool          `name:"json" help:"One JSON object a line."`
-}
-
-// Run prints what was found; nothing is the answer no.
-func (c *ledgerSearchCommand) Run(w world) (err error) {
-	filter, err := c.filter()
-	if err != nil {
-		return usageError{err}
-	}
-	l, err := openLedger(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	found, err := l.Search(w.ctx, filter)
-	if err != nil {
-		return err
-	}
-	for _, t := range found {
-		if c.JSON {
-			err = printJSON(w, t)
-		} else {
-			err = printTransaction(w, t)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if len(found) == 0 {
-		fmt.Fprintln(w.stderr, "postern: nothing found")
-		return errNo
-	}
-	return nil
-}
-
-func (c *ledgerSearchCommand) filter() (ledger.Filter, error) {
-	f := ledger.Filter{Sender: c.Sender, Recipient: c.Recipient, Symbol: c.Symbol, Limit: c.Limit}
-	if c.Since > 0 {
-		f.Since = time.Now().Add(-c.Since)
-	}
-	if c.Disposition != "" {
-		d, err := policy.ParseDisposition(c.Disposition)
-		if err != nil {
-			return f, fmt.Errorf("--disposition: %w", err)
-		}
-		f.Disposition = &d
-	}
-	if c.Client != "" {
-		network, err := parseNetwork(c.Client)
-		if err != nil {
-			return f, fmt.Errorf("--client %s: want an address or a network", c.Client)
-		}
-		f.Client = network
-	}
-	return f, nil
-}
-
-func parseNetwork(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil {
-		return a.Prefix(a.BitLen())
-	}
-	var n config.Network
-	err := n.UnmarshalText([]byte(text))
-	return n.Prefix, err
-}
-
-// printTransaction prints one line a message, text from outside made safe for a terminal.
-func printTransaction(w world, t ledger.Transaction) error {
-	var to []string
-	fate := "refused"
-	for _, r := range t.Recipients {
-		to = append(to, r.Address)
-		fate = r.Fate
-	}
-	_, err := fmt.Fprintf(w.stdout, "%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), t.ID, fate,
-		ledger.Printable(t.From), ledger.Printable(strings.Join(to, ", ")), ledger.Printable(t.Subject))
 	return err
 }

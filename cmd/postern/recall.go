@@ -21,10 +21,10 @@ func openRecalls(f where) (*recall.List, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := enter(cfg.DataDir, house.RecallFile(cfg)); err != nil {
+	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
 		return nil, err
 	}
-	return recall.Open(house.RecallFile(cfg), time.Now)
+	return recall.Open(house.RecallStore(cfg), time.Now)
 }
 
 type recallAddCommand struct {

@@ -195,13 +195,15 @@ func (k *checker) rest() {
 	if c.Ledger.Keep < 24*3600e9 {
 		k.bad("ledger.keep", "is less than a day; nobody could ask why in time")
 	}
-	scheme, _, _ := strings.Cut(c.Database.URL, ":")
-	switch scheme {
-	case "", "sqlite":
-	case "postgres", "postgresql":
-		k.bad("database.url", "PostgreSQL is not built into this version; take the key away to keep the ledger in data_dir")
-	default:
-		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\", or take the key away")
+	k.oneOf("ledger.subjects", c.Ledger.Subjects, "keep", "hash", "none")
+	if m := c.Ledger.MaskAddresses; m > 0 && m < Duration(24*time.Hour) {
+		k.bad("ledger.mask_addresses", "is less than a day; it is done once a day")
+	}
+	if c.Ledger.Waiting < 1<<20 {
+		k.bad("ledger.waiting", "is less than 1MiB, which a busy minute fills; write for example \"1GiB\"")
+	}
+	if !c.SharedDatabase() && c.Database.URL != "" && !strings.HasPrefix(c.Database.URL, "sqlite:") {
+		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\" or \"postgres://user:password@host/name\"")
 	}
 	k.knocking()
 	if c.Scan.Listen != "" {

@@ -210,9 +210,15 @@ type Quarantine struct {
 	Keep Duration `toml:"keep"`
 }
 
-// Ledger says how long it is known what was decided and why.
+// Ledger says how long it is known what was decided and why, and how much of it.
 type Ledger struct {
 	Keep Duration `toml:"keep"`
+	// Subjects is "keep", "hash" or "none".
+	Subjects string `toml:"subjects"`
+	// MaskAddresses is the age from which on no full address is kept, 0 for ever.
+	MaskAddresses Duration `toml:"mask_addresses"`
+	// Waiting is the room for records that wait while the database is away.
+	Waiting Size `toml:"waiting"`
 }
 
 // Database is where ledger, quarantine index, lists and policy versions are.
@@ -259,7 +265,7 @@ func Default() *Config {
 		ARC:        ARC{Seal: "changed"},
 		DNS:        DNS{Timeout: Duration(5 * time.Second)},
 		Quarantine: Quarantine{Keep: Duration(30 * 24 * time.Hour)},
-		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour)},
+		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour), Subjects: "keep", Waiting: 1 << 30},
 		Log:        Log{Format: "text", Level: "info"},
 	}
 	c.defaultKnocking()

@@ -73,6 +73,19 @@ func (c *Config) FilterEnabled(name string, byDefault bool) bool {
 	return byDefault
 }
 
+// SharedDatabase says whether the database is a PostgreSQL server, which several gateways can share.
+func (c *Config) SharedDatabase() bool {
+	return strings.HasPrefix(c.Database.URL, "postgres://") || strings.HasPrefix(c.Database.URL, "postgresql://")
+}
+
+// LedgerURL is where the ledger is: the server of [database] url, or LedgerFile.
+func (c *Config) LedgerURL() string {
+	if c.SharedDatabase() {
+		return c.Database.URL
+	}
+	return c.LedgerFile()
+}
+
 // LedgerFile is the database file: that of [database] url = "sqlite:PATH", else one in data_dir.
 func (c *Config) LedgerFile() string {
 	if path, ok := strings.CutPrefix(c.Database.URL, "sqlite:"); ok && path != "" {

@@ -157,8 +157,8 @@ func openLDAP(cfg *config.Config) (*recipients.LDAP, error) {
 		Filter: l.Filter, Timeout: time.Duration(l.Timeout)}, nil
 }
 
-// sealKey reads the key that marks mail as judged, or makes it. Gateways that serve the same mailboxes share the file.
-func sealKey(file string) ([]byte, error) {
+// keyFile reads a secret key from its file, or makes it. Gateways that serve the same mailboxes share it.
+func keyFile(file string) ([]byte, error) {
 	key, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -205,7 +205,7 @@ func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte
 // newDesk makes the desk at which POP3 and IMAP doors ask about messages.
 func (h *House) newDesk() (*retrieval.Desk, error) {
 	a := h.cfg.MailAccess
-	key, err := sealKey(h.dir("judged.key"))
+	key, err := keyFile(h.dir("judged.key"))
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (h *House) fetches() bool {
 
 // openAccess makes what the POP3 and IMAP doors share.
 func (h *House) openAccess() (err error) {
-	if h.Recalls, err = recall.Open(RecallFile(h.cfg), h.out.Now); err != nil {
+	if h.Recalls, err = recall.Open(RecallStore(h.cfg), h.out.Now); err != nil {
 		return err
 	}
 	if !h.fetches() {
@@ -242,5 +242,10 @@ func (h *House) openAccess() (err error) {
 	return err
 }
 
-// RecallFile is where the recalls are.
-func RecallFile(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "recall.db") }
+// RecallStore is where the recalls are: a file in data_dir, or the server that several gateways share.
+func RecallStore(cfg *config.Config) string {
+	if cfg.SharedDatabase() {
+		return cfg.Database.URL
+	}
+	return filepath.Join(cfg.DataDir, "recall.db")
+}

@@ -89,7 +89,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	for _, p := range judge.Problems {
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
-	if h.Ledger, err = ledger.Open(cfg.LedgerFile(), h.out.Log); err != nil {
+	if h.Ledger, err = openLedger(cfg, h.out); err != nil {
 		return nil, err
 	}
 	if h.Quarantine, err = quarantine.Open(h.dir("quarantine"), h.out.Log); err != nil {

@@ -66,6 +66,14 @@ func (h *House) measure() []metric {
 	for fate, count := range h.Gateway.Verdicts() {
 		add("recipients_total", "counter", "Recipients by what became of the message for them.", float64(count.Load()), "fate", fate)
 	}
+	away := 0.0
+	book := h.Ledger.Health()
+	if !book.Since.IsZero() {
+		away = 1
+	}
+	add("ledger_degraded", "gauge", "Whether the ledger's database is away and records wait.", away)
+	add("ledger_waiting", "gauge", "Records that are not written yet.", float64(book.Waiting))
+	add("ledger_dropped_total", "counter", "Records that found no room and are lost.", float64(book.Dropped))
 	for _, hop := range h.Relay.Health() {
 		up := 0.0
 		if hop.Up {
@@ -76,7 +84,6 @@ func (h *House) measure() []metric {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	add("queue_messages", "gauge", "Messages that wait for a next hop.", float64(h.Queue.Len()))
-	add("ledger_dropped_total", "counter", "Records that could not be written.", float64(h.Ledger.Dropped()))
 	add("goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
 	add("memory_bytes", "gauge", "Memory taken from the system, in octets.", float64(memory.Sys))
 	add("start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", float64(h.started.UnixMilli())/float64(time.Second/time.Millisecond))

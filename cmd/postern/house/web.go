@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -88,6 +89,9 @@ func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
 	}
 	if s := h.out.State.Health(); s.Degraded {
 		list = append(list, admin.Number{Name: "Redis, since " + s.Since.Local().Format("15:04:05"), Value: "away", Bad: true})
+	}
+	if l := h.Ledger.Health(); !l.Since.IsZero() {
+		list = append(list, admin.Number{Name: fmt.Sprintf("the ledger's database, since %s; %d records wait", l.Since.Local().Format("15:04:05"), l.Waiting), Value: "away", Bad: true})
 	}
 	if n := h.Ledger.Dropped(); n > 0 {
 		list = append(list, admin.Number{Name: "records lost", Value: strconv.FormatInt(n, 10), Bad: true})

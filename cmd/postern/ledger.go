@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"postern/internal/config"
+	"postern/policy"
+	"postern/policy/ledger"
+)
+
+type ledgerCommand struct {
+	Search ledgerSearchCommand `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
+	Export ledgerExportCommand `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
+}
+
+// ledgerQuery are the flags that say what is looked for.
+type ledgerQuery struct {
+	Text        string        `arg:"" optional:"" help:"Words of subject, sender, recipients, Message-ID, client name, HELO or login; word* is the front of one."`
+	Sender      string        `placeholder:"ADDRESS|DOMAIN"`
+	Recipient   string        `placeholder:"ADDRESS|DOMAIN"`
+	Domain      string        `help:"Of the sender or of a recipient."`
+	Client      string        `placeholder:"ADDR|NETWORK"`
+	Disposition string        `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
+	Symbol      string        `placeholder:"NAME"`
+	SHA256      string        `name:"sha256" placeholder:"HEX" help:"The message's hash."`
+	MessageID   string        `name:"message-id" placeholder:"<ID>"`
+	User        string        `help:"The login."`
+	Door        string        `help:"The door's name."`
+	Policy      string        `placeholder:"VERSION"`
+	Direction   string        `enum:",in,out" default:"" help:"in or out."`
+	Kind        string        `enum:",smtp,fetch" default:"" help:"smtp for mail that came, fetch for mail that was fetched by POP3 or IMAP."`
+	Since       time.Duration `placeholder:"2h" help:"Only what came within this time."`
+}
+
+func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
+	q := ledger.Query{Text: c.Text, Sender: c.Sender, Recipient: c.Recipient, Domain: c.Domain, Symbol: c.Symbol, SHA256: c.SHA256, MessageID: c.MessageID,
+		User: c.User, Door: c.Door, PolicyVersion: c.Policy, Direction: c.Direction, Limit: limit}
+	if c.Since > 0 {
+		q.Since = time.Now().Add(-c.Since)
+	}
+	if c.Kind != "" {
+		kind := ledger.SMTP
+		if c.Kind == "fetch" {
+			kind = ledger.Fetch
+		}
+		q.Kind = &kind
+	}
+	if c.Disposition != "" {
+		d, err := policy.ParseDisposition(c.Disposition)
+		if err != nil {
+			return q, fmt.Errorf("--disposition: %w", err)
+		}
+		q.Disposition = &d
+	}
+	if c.Client != "" {
+		network, err := parseNetwork(c.Client)
+		if err != nil {
+			return q, fmt.Errorf("--client %s: want an address or a network", c.Client)
+		}
+		q.Client = network
+	}
+	return q, nil
+}
+
+type ledgerSearchCommand struct {
+	where
+	ledgerQuery
+	Limit int  `default:"50" help:"How many, the newest first."`
+	JSON  bool `name:"json" help:"One JSON object a line."`
+}
+
+// Run prints what was found; nothing is the answer no.
+func (c *ledgerSearchCommand) Run(w world) (err error) {
+	query, err := c.query(c.Limit)
+	if err != nil {
+		return usageError{err}
+	}
+	l, err := openLedger(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	found, err := l.Search(w.ctx, query)
+	if errors.Is(err, ledger.ErrQuery) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		if c.JSON {
+			err = printJSON(w, t)
+		} else {
+			err = printTransaction(w, t)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(w.stderr, "postern: nothing found")
+		return errNo
+	}
+	return nil
+}
+
+type ledgerExportCommand struct {
+	where
+	ledgerQuery
+	Format string `enum:"csv,json" default:"csv" help:"csv, with a row of names first, or json, one object a line."`
+	Output string `short:"o" placeholder:"FILE" help:"Where to (default: standard output)."`
+}
+
+// Run writes all of it, without a limit.
+func (c *ledgerExportCommand) Run(w world) (err error) {
+	query, err := c.query(0)
+	if err != nil {
+		return usageError{err}
+	}
+	l, err := openLedger(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	out := w.stdout
+	if c.Output != "" {
+		f, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return usageError{err}
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = f
+	}
+	if c.Format == "json" {
+		err = l.WriteJSONLines(w.ctx, out, query)
+	} else {
+		err = l.WriteCSV(w.ctx, out, query)
+	}
+	if errors.Is(err, ledger.ErrQuery) {
+		return usageError{err}
+	}
+	return err
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Prefix(a.BitLen())
+	}
+	var n config.Network
+	err := n.UnmarshalText([]byte(text))
+	return n.Prefix, err
+}
+
+// printTransaction prints one line a message, text from outside made safe for a terminal.
+func printTransaction(w world, t ledger.Transaction) error {
+	var to []string
+	fate := "refused"
+	for _, r := range t.Recipients {
+		to = append(to, r.Address)
+		fate = r.Fate
+	}
+	_, err := fmt.Fprintf(w.stdout, "%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), t.ID, fate,
+		ledger.Printable(t.From), ledger.Printable(strings.Join(to, ", ")), ledger.Printable(t.Subject))
+	return err
+}
