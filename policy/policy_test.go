@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,44 @@ type scene struct {
 	facts   Facts
 	cfg     string
 	short   bool
+	policy  *Policy
 	verdict Verdict
+	flips   []string
+}
+
+// effect is one side of a verdict on one line.
+func (s *scene) effect(word string) string {
+	v := s.verdict
+	var parts []string
+	switch word {
+	case "rules":
+		parts = v.Rules
+	case "would":
+		for _, w := range v.Monitored {
+			if w.Failed != "" {
+				parts = append(parts, w.Rule+": failed")
+				continue
+			}
+			parts = append(parts, w.Rule+": "+w.Would.String())
+		}
+	case "header":
+		for _, h := range v.Headers {
+			parts = append(parts, h.Name+": "+h.Value)
+		}
+	case "redirect":
+		parts = []string{v.RedirectTo.String()}
+	case "copy", "notify":
+		for _, a := range map[string][]mail.Address{"copy": v.CopyTo, "notify": v.Notify}[word] {
+			parts = append(parts, a.String())
+		}
+	case "banner":
+		parts = []string{v.Banner}
+	case "disclaimer":
+		parts = []string{v.Disclaimer}
+	case "entry":
+		parts = []string{v.ListEntry}
+	}
+	return strings.Join(parts, " | ")
 }
 
 func runCase(t *testing.T, body string) {
@@ -95,6 +133,15 @@ func runCase(t *testing.T, body string) {
 			}
 		case "reason":
 			s.reason(t, rest)
+		case "rules", "would", "header", "redirect", "copy", "notify", "banner", "disclaimer", "entry":
+			if got := s.effect(word); got != rest {
+				t.Errorf("%s: %q, want %q", word, got, rest)
+			}
+		case "flip":
+			s.flips = append(s.flips, rest)
+			if got := s.policy.Counterfactuals(&s.facts, s.verdict.Recipient); !slices.Contains(got, rest) {
+				t.Errorf("no way %q among %q", rest, got)
+			}
 		default:
 			s.fact(t, word, rest)
 		}
@@ -131,6 +178,29 @@ func (s *scene) fact(t *testing.T, word, rest string) {
 	case "failed":
 		name, why, _ := strings.Cut(rest, " ")
 		f.Findings = append(f.Findings, Finding{Symbol: filters.Failed, Evidence: name + ": " + why, Filter: name})
+	case "nobody":
+		f.From, f.HeaderFrom, f.Authenticated = mail.Address{}, nil, nil
+	case "at":
+		if err := f.Time.UnmarshalText([]byte(rest)); err != nil {
+			t.Fatal(err)
+		}
+	case "user":
+		f.User = rest
+	case "subject":
+		f.Subject = rest
+	case "size":
+		f.Size, _ = strconv.ParseInt(rest, 10, 64)
+	case "attachment":
+		name, kind, _ := strings.Cut(rest, " ")
+		kind, size, _ := strings.Cut(kind, " ")
+		n, _ := strconv.ParseInt(size, 10, 64)
+		f.Attachments = append(f.Attachments, Attachment{name, kind, n})
+	case "groups":
+		who, groups, _ := strings.Cut(rest, " ")
+		if f.Groups == nil {
+			f.Groups = map[string][]string{}
+		}
+		f.Groups[who] = strings.Fields(groups)
 	case "find":
 		symbol, evidence, _ := strings.Cut(rest, " ")
 		found := Finding{Symbol: symbol, Evidence: evidence}
@@ -166,10 +236,31 @@ func (s *scene) decide(t *testing.T, rcpt string) Verdict {
 			t.Fatal(rcpt, err)
 		}
 	}
+	s.policy = p
+	s.readAgain(t, p, a)
 	if s.facts.Stage == mail.StageMessage {
 		return p.Decide(&s.facts, a)
 	}
 	return p.DecideStage(&s.facts, a)
+}
+
+// readAgain sees that facts that were kept are judged as they were the first time, and that the facts stay as they are.
+func (s *scene) readAgain(t *testing.T, p *Policy, rcpt mail.Address) {
+	kept, err := json.Marshal(s.facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again Facts
+	if err := json.Unmarshal(kept, &again); err != nil {
+		t.Fatal(err)
+	}
+	first, second := p.Decide(&s.facts, rcpt), p.Decide(&again, rcpt)
+	if !reflect.DeepEqual(first, second) {
+		t.Errorf("kept facts are judged otherwise:\n%+v\n%+v", first, second)
+	}
+	if after, _ := json.Marshal(s.facts); string(after) != string(kept) {
+		t.Errorf("judging changed the facts:\n%s\n%s", kept, after)
+	}
 }
 
 func (s *scene) reason(t *testing.T, want string) {
