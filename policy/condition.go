@@ -140,7 +140,7 @@ func (c *compiler) program(env *cel.Env, key string, checked *cel.Ast) cel.Progr
 		return nil
 	}
 	if estimate.Max > maxCost {
-		c.bad(key, "could take too long: its cost is up to %d, %d are the limit; look at less, or part the rule", estimate.Max, maxCost)
+		c.bad(key, "could take too long: its cost may be more than %d; look at less, or part the rule", maxCost)
 		return nil
 	}
 	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
@@ -176,7 +176,7 @@ func (c *compiler) misread(key string, i int, when string, found []*common.Error
 			text, remedy = plain(text)
 		}
 		if column > 0 {
-			text = fmt.Sprintf("column %d: %s", column, text)
+			text = fmt.Sprintf("column %d, in %q: %s", column, c.cfg.Rules[i].Name, text)
 		}
 		c.problems = append(c.problems, config.Problem{File: c.cfg.file, Line: line, Key: key, Text: text, Remedy: remedy})
 	}
@@ -188,13 +188,24 @@ func plain(text string) (string, string) {
 	head, hint, _ := strings.Cut(text, " (did you mean ")
 	switch {
 	case strings.HasPrefix(text, "Syntax error: "):
-		return strings.TrimPrefix(text, "Syntax error: "), "see the examples of conditions in docs/policy.md"
+		text, _, _ = strings.Cut(strings.TrimPrefix(text, "Syntax error: "), " expecting ")
+		return strings.Replace(text, "mismatched input '<EOF>'", "it ends too early", 1), "see the examples of conditions in docs/policy.md"
 	case hint != "":
 		return head, "did you mean " + strings.TrimSuffix(hint, ")")
 	case strings.HasPrefix(text, "undeclared reference"):
 		return text, "docs/policy.md lists what a condition can ask for; text stands in quotes"
+	case strings.HasSuffix(text, "(double, int)'"), strings.HasSuffix(text, "(int, double)'"):
+		return text, "scores are compared for equality with a point, as in score == 2.0; < and > need none"
 	case strings.HasPrefix(text, "found no matching overload"):
 		return text, "compare things of one kind: text with text in quotes, numbers with numbers, `in` with a list"
+	}
+	switch {
+	case strings.HasPrefix(text, "undefined field"):
+		return text, "an attachment has name, type and size"
+	case strings.HasPrefix(text, "invalid matches argument"):
+		return "is not a regular expression", `write it as in subject.matches("(?i)^invoice"), and a backslash twice in double quotes`
+	case strings.HasPrefix(text, "comprehension exceeds nesting limit"):
+		return "looks at each of a list for each of a list", "all, exists, exists_one, filter and map can't stand within each other"
 	}
 	return text, "see docs/policy.md for conditions"
 }

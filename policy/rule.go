@@ -101,9 +101,9 @@ func (c *compiler) rule(env *cel.Env, o objects, i int, at string, cfg Rule) *ru
 		what: named(c, at+".what", "what", cfg.What, o.what), notWhat: named(c, at+".not_what", "what", cfg.NotWhat, o.what),
 		time: named(c, at+".time", "time", cfg.Time, o.windows), notTime: named(c, at+".not_time", "time", cfg.NotTime, o.windows),
 	}
-	for n, w := range slices.Concat(r.to, r.notTo) {
-		if w != nil && len(w.networks) > 0 {
-			c.bad(at+".to", "%q names networks, which say nothing of a recipient; name a [who] without them (the %s of the list)", w.name, ordinal(n))
+	for _, w := range slices.Concat(r.to, r.notTo) {
+		if len(w.networks) > 0 {
+			c.bad(at+".to", "%q names networks, which say nothing of a recipient; name a [who] without them", w.name)
 		}
 	}
 	if cfg.Direction != "" && cfg.Direction != "in" && cfg.Direction != "out" {
@@ -115,10 +115,6 @@ func (c *compiler) rule(env *cel.Env, o objects, i int, at string, cfg Rule) *ru
 	c.action(at, r)
 	c.effects(at, r)
 	return r
-}
-
-func ordinal(n int) string {
-	return fmt.Sprintf("%d%s", n+1, [...]string{"st", "nd", "rd", "th"}[min(n, 3)])
 }
 
 func named[T any](c *compiler, key, table string, names []string, objects map[string]*T) []*T {
