@@ -27,6 +27,16 @@ const (
 	Flag    = "flag"
 	Release = "release"
 	Admin   = "admin"
+	// Wish is no lesson: the user took a message out of Junk that is masked. An admin may release it; nobody is taught by
+	// it.
+	Wish = "release wanted"
+)
+
+// Reasons why messages gave no lesson: Pass.
+const (
+	// Bulk are those behind the first of a large move, Login those of a session whose login is in doubt.
+	Bulk  = "bulk"
+	Login = "login"
 )
 
 // Lesson is one correction.
@@ -94,6 +104,8 @@ CREATE INDEX lesson_sha256 ON lesson (sha256);
 CREATE TABLE content (sha256 TEXT PRIMARY KEY, time INTEGER NOT NULL, size INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX content_time ON content (time);
 CREATE TABLE capped (user TEXT NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (user, day)) WITHOUT ROWID;
+`, `
+CREATE TABLE passed (user TEXT NOT NULL, day INTEGER NOT NULL, why TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (user, day, why)) WITHOUT ROWID;
 `}
 }
 
@@ -195,6 +207,33 @@ func (j *Journal) Undo(ctx context.Context, id int64, by string) error {
 			return fmt.Errorf("lessons: %w", err)
 		case n == 0:
 			return ErrUnknown
+		}
+		return nil
+	})
+}
+
+// TakeBack takes back what a user said of a message, if he said that and it holds; ok is false if not.
+func (j *Journal) TakeBack(ctx context.Context, user, sha256 string, spam bool) (ok bool, err error) {
+	err = j.db.Write(ctx, func(tx *sql.Tx) error {
+		r, err := tx.ExecContext(ctx, `UPDATE lesson SET undone = ?, undone_by = ? WHERE user = ? AND sha256 = ? AND spam = ? AND undone = 0`,
+			j.opt.Now().UnixMilli(), cut(user), cut(user), sha256, spam)
+		if err != nil {
+			return fmt.Errorf("lessons: %w", err)
+		}
+		n, err := r.RowsAffected()
+		ok = n > 0
+		return err
+	})
+	return ok, err
+}
+
+// Pass counts messages that a user moved and that gave no lesson.
+func (j *Journal) Pass(ctx context.Context, user, why string, messages int64) error {
+	return j.db.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO passed (user, day, why, count) VALUES (?, ?, ?, ?) ON CONFLICT (user, day, why) DO UPDATE SET count = count + excluded.count`,
+			cut(user), j.opt.Now().UTC().Truncate(24*time.Hour).UnixMilli(), cut(why), messages)
+		if err != nil {
+			return fmt.Errorf("lessons: %w", err)
 		}
 		return nil
 	})

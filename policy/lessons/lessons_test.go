@@ -203,3 +203,41 @@ func TestAThousandLessons(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A wish is kept and counted for itself; who is taught does not hear of it.
+func TestAWishTeachesNobody(t *testing.T) {
+	j := open(t, lessons.Options{})
+	learn(t, j, "ann", "one", false, lessons.Wish, lessons.Stored)
+	learn(t, j, "ann", "one", false, lessons.Wish, lessons.Repeated)
+	if s := status(t, j); s.Wishes != 1 || s.Ham != 0 {
+		t.Errorf("%+v", s)
+	}
+	taught, err := j.List(context.Background(), lessons.Filter{Holding: true})
+	all, err2 := j.List(context.Background(), lessons.Filter{})
+	if err != nil || err2 != nil || len(taught) != 0 || len(all) != 1 {
+		t.Errorf("%v, %v, %v, %v", taught, all, err, err2)
+	}
+}
+
+// A user takes back what he said, nobody else does; what gave no lesson is counted.
+func TestTakeBackAndPass(t *testing.T) {
+	j, ctx := open(t, lessons.Options{}), context.Background()
+	learn(t, j, "ann", "one", true, lessons.Move, lessons.Stored)
+	for _, c := range []struct {
+		user string
+		spam bool
+		want bool
+	}{{"bob", true, false}, {"ann", false, false}, {"ann", true, true}, {"ann", true, false}} {
+		if ok, err := j.TakeBack(ctx, c.user, sum("one"), c.spam); err != nil || ok != c.want {
+			t.Errorf("%+v: %v, %v", c, ok, err)
+		}
+	}
+	for _, why := range []string{lessons.Bulk, lessons.Login, lessons.Bulk} {
+		if err := j.Pass(ctx, "ann", why, 950); err != nil {
+			t.Error(err)
+		}
+	}
+	if s := status(t, j); s.Undone != 1 || s.Spam != 0 || s.Bulk != 1900 || s.Login != 950 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -15,19 +15,29 @@ import (
 // Status counts what is in the journal.
 type Status struct {
 	// Ham and Spam are the lessons that hold, Undone those taken back; Capped those that were not stored.
-	Ham, Spam, Undone, Capped int64
+	Ham    int64 `json:"ham"`
+	Spam   int64 `json:"spam"`
+	Undone int64 `json:"undone"`
+	Capped int64 `json:"capped"`
+	// Wishes are messages that users want released. Bulk and Login are messages that gave no lesson: see Pass.
+	Wishes int64 `json:"wishes"`
+	Bulk   int64 `json:"bulk"`
+	Login  int64 `json:"login"`
 	// Users gave them. Messages are those whose octets are kept.
-	Users, Messages int64
+	Users    int64 `json:"users"`
+	Messages int64 `json:"messages"`
 	// Newest is the time of the last one.
-	Newest time.Time
+	Newest time.Time `json:"newest,omitzero"`
 }
 
 // Status counts.
 func (j *Journal) Status(ctx context.Context) (s Status, err error) {
 	var newest sql.NullInt64
-	err = j.db.Read().QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE undone = 0 AND spam = 0), count(*) FILTER (WHERE undone = 0 AND spam = 1),
+	err = j.db.Read().QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE undone = 0 AND spam = 0 AND how <> ?1), count(*) FILTER (WHERE undone = 0 AND spam = 1),
 		count(*) FILTER (WHERE undone > 0), count(DISTINCT user), max(time), (SELECT coalesce(sum(count), 0) FROM capped),
-		(SELECT count(*) FROM content) FROM lesson`).Scan(&s.Ham, &s.Spam, &s.Undone, &s.Users, &newest, &s.Capped, &s.Messages)
+		(SELECT count(*) FROM content), count(*) FILTER (WHERE undone = 0 AND how = ?1), (SELECT coalesce(sum(count), 0) FROM passed WHERE why = ?2),
+		(SELECT coalesce(sum(count), 0) FROM passed WHERE why = ?3) FROM lesson`, Wish, Bulk, Login).
+		Scan(&s.Ham, &s.Spam, &s.Undone, &s.Users, &newest, &s.Capped, &s.Messages, &s.Wishes, &s.Bulk, &s.Login)
 	if err != nil {
 		return Status{}, fmt.Errorf("lessons: %w", err)
 	}
@@ -44,7 +54,7 @@ type Filter struct {
 	// Without it the newest come first.
 	Since time.Time
 	After int64
-	// Holding leaves out what was taken back.
+	// Holding leaves out what was taken back, and what is only a wish.
 	Holding bool
 	// Limit is how many at most: 100 if it is 0, 10,000 at most.
 	Limit int
@@ -73,6 +83,7 @@ func (j *Journal) List(ctx context.Context, f Filter) (all []Lesson, err error) 
 	}
 	if f.Holding {
 		add("undone = ?", 0)
+		add("how <> ?", Wish)
 	}
 	query := `SELECT id, time, user, door, sha256, message_id, spam, how, place, undone, undone_by FROM lesson`
 	if len(where) > 0 {
