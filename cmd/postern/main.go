@@ -51,6 +51,7 @@ type cli struct {
 	DNSLists    dnslistsCommand    `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
 	Memory      memoryCommand      `cmd:"" help:"Where the gateway remembers clients."`
 	Recall      recallCommand      `cmd:"" help:"Messages that turned out bad after delivery: call back, list, undo."`
+	Probe       probeCommand       `cmd:"" help:"Send test messages through the gateway: an honest one, GTUBE, EICAR."`
 	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
 	Config      configCommand      `cmd:"" help:"Check the configuration, or show the one in effect."`
 	Rules       rulesCommand       `cmd:"" help:"The content rules: lint, test."`

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/mail"
 )
 
 // MailAccess holds for all POP3 and IMAP doors.
@@ -283,6 +285,22 @@ func (k *checker) backend(path string, b *MailBackend) {
 	}
 	if rest := strings.NewReplacer("{user}", "", "{local}", "", "{domain}", "").Replace(b.LoginAs); strings.ContainsAny(rest, "{}") {
 		k.bad(path+".login_as", "%q holds what is not known; {user}, {local} and {domain} are", b.LoginAs)
+	}
+}
+
+// alerts checks [alerts] and [probe].
+func (k *checker) alerts() {
+	a, p := &k.c.Alerts, &k.c.Probe
+	if u, err := url.Parse(a.Webhook); a.Webhook != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		k.bad("alerts.webhook", "is not a URL; write it as in \"https://chat.example.com/hooks/abc\"")
+	}
+	for key, address := range map[string]string{"alerts.mail_to": a.MailTo, "probe.to": p.To} {
+		if _, err := mail.ParseAddress(address); address != "" && err != nil {
+			k.bad(key, "%q is not an address; write it as in \"admin@example.com\"", address)
+		}
+	}
+	if p.Every < Duration(10*time.Second) {
+		k.bad("probe.every", "is less than 10s; the probe would be most of the mail")
 	}
 }
 

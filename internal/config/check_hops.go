@@ -206,6 +206,7 @@ func (k *checker) rest() {
 		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\" or \"postgres://user:password@host/name\"")
 	}
 	k.knocking()
+	k.alerts()
 	if c.Scan.Listen != "" {
 		k.bad("scan.listen", "the scanning service is not built into this version; take the key away")
 	}

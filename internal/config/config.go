@@ -40,6 +40,8 @@ type Config struct {
 	Recipients Recipients                `toml:"recipients"`
 	Geo        Geo                       `toml:"geo"`
 	Metrics    Endpoint                  `toml:"metrics"`
+	Alerts     Alerts                    `toml:"alerts"`
+	Probe      Probe                     `toml:"probe"`
 	Console    Console                   `toml:"console"`
 	Scan       Endpoint                  `toml:"scan"`
 	MailAccess MailAccess                `toml:"mail_access"`
@@ -232,6 +234,22 @@ type Console struct {
 	PasswordFile string `toml:"password_file"`
 }
 
+// Alerts say whom trouble is told to.
+type Alerts struct {
+	// Webhook is a URL that gets JSON, MailTo an address; "" for none.
+	Webhook string `toml:"webhook" show:"hidden"`
+	MailTo  string `toml:"mail_to"`
+	// After is how long trouble must last before it is told.
+	After Duration `toml:"after"`
+}
+
+// Probe sends test messages through the gateway.
+type Probe struct {
+	// To is the mailbox for the honest one, "" for no probe.
+	To    string   `toml:"to"`
+	Every Duration `toml:"every"`
+}
+
 // Endpoint is an HTTP server of ours, off without an address.
 type Endpoint struct {
 	Listen Listen `toml:"listen"`
@@ -267,6 +285,8 @@ func Default() *Config {
 		Quarantine: Quarantine{Keep: Duration(30 * 24 * time.Hour)},
 		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour), Subjects: "keep", Waiting: 1 << 30},
 		Log:        Log{Format: "text", Level: "info"},
+		Alerts:     Alerts{After: Duration(time.Minute)},
+		Probe:      Probe{Every: Duration(10 * time.Minute)},
 	}
 	c.defaultKnocking()
 	c.defaultAccess()

@@ -57,6 +57,9 @@ type House struct {
 	desk         *retrieval.Desk  // the same
 	directory    *recipients.LDAP // that of users' servers, nil for none
 	reports      *reports         // nil if none are sent
+	alarm        *alarm
+	probe        probe
+	ready        atomic.Bool // all doors listen
 	started      time.Time
 	closing      sync.Once
 	stop         context.CancelFunc
@@ -67,6 +70,7 @@ type House struct {
 func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h := &House{cfg: cfg, out: out.withDefaults(), stop: func() {}}
 	h.started = h.out.Now()
+	h.alarm = newAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -244,9 +248,14 @@ func (h *House) Listen(ctx context.Context) error {
 	}
 	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
+	h.running.Go(func() { h.every(ctx, 5*time.Second, h.watch) })
+	if h.cfg.Probe.To != "" {
+		h.running.Go(func() { h.every(ctx, time.Duration(h.cfg.Probe.Every), h.runProbe) })
+	}
 	if h.reports != nil {
 		h.running.Go(func() { h.every(ctx, 10*time.Minute, h.report) })
 	}
+	h.ready.Store(true)
 	return nil
 }
 
@@ -285,6 +294,7 @@ func (h *House) report(ctx context.Context) {
 func (h *House) Close() { h.closing.Do(h.close) }
 
 func (h *House) close() {
+	h.ready.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var doors sync.WaitGroup

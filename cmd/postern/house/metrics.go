@@ -74,6 +74,13 @@ func (h *House) measure() []metric {
 	add("ledger_degraded", "gauge", "Whether the ledger's database is away and records wait.", away)
 	add("ledger_waiting", "gauge", "Records that are not written yet.", float64(book.Waiting))
 	add("ledger_dropped_total", "counter", "Records that found no room and are lost.", float64(book.Dropped))
+	kinds := map[string]float64{}
+	for _, t := range h.Troubles() {
+		kinds[t.Kind]++
+	}
+	for _, kind := range []string{"state", "ledger", "records", "hop", "queue", "certificate", "disk", "probe"} {
+		add("troubles", "gauge", "What an admin should look at now, by kind.", kinds[kind], "kind", kind)
+	}
 	for _, hop := range h.Relay.Health() {
 		up := 0.0
 		if hop.Up {

@@ -3,7 +3,6 @@ package house
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -37,6 +36,8 @@ func (h *House) openWeb() error {
 	}
 	metrics := http.NewServeMux()
 	metrics.HandleFunc("GET /metrics", h.metrics)
+	metrics.HandleFunc("GET /healthz", h.health)
+	metrics.HandleFunc("GET /readyz", h.health)
 	return h.serveWeb("metrics", string(h.cfg.Metrics.Listen), metrics)
 }
 
@@ -82,19 +83,8 @@ func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
 	}
 	list := []admin.Number{number("delivered", "delivered"), number("refused", "refused"), number("deferred", "deferred"),
 		{Name: "held now", Value: strconv.Itoa(len(held))}, {Name: "in the queue", Value: strconv.Itoa(h.Queue.Len())}}
-	for _, hop := range h.Relay.Health() {
-		if !hop.Up {
-			list = append(list, admin.Number{Name: "next hop " + hop.Hop, Value: "down", Bad: true})
-		}
-	}
-	if s := h.out.State.Health(); s.Degraded {
-		list = append(list, admin.Number{Name: "Redis, since " + s.Since.Local().Format("15:04:05"), Value: "away", Bad: true})
-	}
-	if l := h.Ledger.Health(); !l.Since.IsZero() {
-		list = append(list, admin.Number{Name: fmt.Sprintf("the ledger's database, since %s; %d records wait", l.Since.Local().Format("15:04:05"), l.Waiting), Value: "away", Bad: true})
-	}
-	if n := h.Ledger.Dropped(); n > 0 {
-		list = append(list, admin.Number{Name: "records lost", Value: strconv.FormatInt(n, 10), Bad: true})
+	for _, t := range h.Troubles() {
+		list = append(list, admin.Number{Name: t.Text, Value: t.Kind, Bad: true})
 	}
 	return list, nil
 }

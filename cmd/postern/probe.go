@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/policy/ledger"
+)
+
+type probeCommand struct {
+	where
+	To   string `help:"The mailbox for the honest message (default: [probe] to)."`
+	Door string `placeholder:"HOST:PORT" help:"The SMTP door (default: the first of the configuration)."`
+	JSON bool   `name:"json" help:"One JSON object a line."`
+}
+
+// Run sends the test messages once; one that fares otherwise than it should is the answer no.
+func (c *probeCommand) Run(w world) (err error) {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	to, door := c.To, c.Door
+	if to == "" {
+		to = cfg.Probe.To
+	}
+	for _, d := range cfg.Doors {
+		if door == "" && d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent {
+			door = house.Reachable(string(d.Listen))
+		}
+	}
+	if to == "" || door == "" {
+		return usageError{errors.New("say where to: --to probe@example.com, and --door HOST:PORT where the configuration has no plain SMTP door")}
+	}
+	l, err := openLedger(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	held := func(ctx context.Context, id string) bool {
+		time.Sleep(200 * time.Millisecond) // the gateway writes its records a moment later
+		return house.Held(ctx, l, id)
+	}
+	bad := false
+	for _, r := range house.Probe(w.ctx, door, cfg.Hostname, "postmaster@"+cfg.Hostname, to, time.Now(), held) {
+		bad = bad || !r.Good
+		if c.JSON {
+			err = printJSON(w, r)
+		} else {
+			mark := "ok "
+			if !r.Good {
+				mark = "BAD"
+			}
+			_, err = fmt.Fprintf(w.stdout, "%s  %-6s wanted %-15s got %s (%.0f ms)\n", mark, r.Name, r.Want, ledger.Printable(r.Reply), r.Took)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if bad {
+		return errNo
+	}
+	return nil
+}
