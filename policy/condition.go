@@ -23,8 +23,10 @@ import (
 const (
 	maxWhen      = 4000 // octets
 	maxCost      = 200_000
+	cheap        = 5000 // what can't cost more is not counted when it is asked
 	maxRegexSize = 10_000 // instructions of the compiled expression
 	maxNesting   = 1
+	maxSymbols   = 1000 // there are fewer in all
 )
 
 // condition is the `when` of a rule, ready to be asked.
@@ -143,7 +145,11 @@ func (c *compiler) program(env *cel.Env, key string, checked *cel.Ast) cel.Progr
 		c.bad(key, "could take too long: its cost may be more than %d; look at less, or part the rule", maxCost)
 		return nil
 	}
-	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if estimate.Max > cheap { // to count costs takes longer than what is cheap for sure
+		options = append(options, cel.CostLimit(maxCost))
+	}
+	program, err := env.Program(checked, options...)
 	if err != nil {
 		c.bad(key, "can't be made ready: %v; write it more simply", err)
 	}
@@ -225,7 +231,7 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 		case "attachments", "header_from", "header_from_domains", "groups", "authenticated":
 			most = maxAttachments
 		case "symbols":
-			most = 1000
+			most = maxSymbols
 		}
 	}
 	return &cost.SizeEstimate{Max: most}

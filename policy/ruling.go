@@ -29,6 +29,8 @@ type rulings struct {
 type failedRule struct {
 	rule *rule
 	why  string
+	// moot is set where the rule would have done nothing if it had fitted.
+	moot bool
 }
 
 // ask asks the rules in their order, until one that fits says stop.
@@ -42,9 +44,10 @@ func (p *Policy) ask(f *Facts, rcpt mail.Address, t *tally, but *without) ruling
 		fits, proven, err := q.fits(r)
 		switch {
 		case err != nil && r.Monitor:
-			found.unwatched = append(found.unwatched, failedRule{r, filters.Printable(err.Error())})
+			found.unwatched = append(found.unwatched, failedRule{rule: r, why: filters.Printable(err.Error())})
 		case err != nil:
-			found.failed = append(found.failed, failedRule{r, filters.Printable(err.Error())})
+			moot := found.acting != nil && !r.does()
+			found.failed = append(found.failed, failedRule{r, filters.Printable(err.Error()), moot})
 		case !fits:
 		case r.acts && r.disposition == Accept && !r.Unauthenticated && !proven:
 			found.unproven = append(found.unproven, r)
@@ -159,7 +162,9 @@ func (q *question) proven() bool {
 func (t *tally) ruled(p *Policy, f *Facts, s *scope, r *rulings) {
 	for _, x := range r.failed {
 		t.reason(RuleFailed, "the rule could not be asked", x.rule.Name, x.why)
-		t.failure(p, ruleFailures)
+		if !x.moot {
+			t.failure(p, ruleFailures)
+		}
 	}
 	for _, x := range r.unproven {
 		t.reason(RuleUnproven, "a rule would accept this, but neither SPF nor DKIM proves the sender", x.Name)
@@ -313,15 +318,15 @@ func (a *activation) sender(name string) (any, bool) {
 	case "from":
 		return types.String(fact(q.senders[0].key)), true
 	case "from_domain":
-		return types.String(q.senders[0].domain), true
+		return types.String(fact(q.senders[0].domain)), true
 	case "rcpt":
 		return types.String(fact(q.to[0].key)), true
 	case "rcpt_domain":
-		return types.String(q.to[0].domain), true
+		return types.String(fact(q.to[0].domain)), true
 	case "header_from", "header_from_domains":
 		list := make([]string, len(authors))
 		for i, p := range authors {
-			list[i] = p.domain
+			list[i] = fact(p.domain)
 			if name == "header_from" {
 				list[i] = fact(p.key)
 			}
@@ -361,7 +366,7 @@ func (a *activation) found() ref.Val {
 	if a.symbols == nil {
 		values := make(map[ref.Val]ref.Val, len(a.q.t.reasons))
 		for i, r := range a.q.t.reasons {
-			if r.Symbol != GroupMax {
+			if r.Symbol != GroupMax && len(values) < maxSymbols {
 				values[types.String(r.Symbol)] = types.Double(float64(a.q.t.weights[i]) / 1000)
 			}
 		}
