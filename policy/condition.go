@@ -23,7 +23,7 @@ import (
 const (
 	maxWhen      = 4000 // octets
 	maxCost      = 200_000
-	cheap        = 5000 // what can't cost more is not counted when it is asked
+	cheap        = 5000   // what can't cost more is not counted when it is asked
 	maxRegexSize = 10_000 // instructions of the compiled expression
 	maxNesting   = 1
 	maxSymbols   = 1000 // there are fewer in all
@@ -37,6 +37,8 @@ type condition struct {
 	// names are the variables that it reads; timed says that the time is among them.
 	names map[string]bool
 	timed bool
+	// early says that all of them are known once there is a recipient.
+	early bool
 }
 
 // conditions makes the language of conditions: CEL, with our names.
@@ -123,6 +125,7 @@ func (c *compiler) condition(env *cel.Env, i int, when string) condition {
 	for name := range found.names { // "time.hour" is one name by now
 		found.timed = found.timed || strings.HasPrefix(name, "time.")
 	}
+	found.early = knownEarly(found.names)
 	c.networks(key, i, when, checked)
 	if root.Kind() == ast.LiteralKind {
 		found.constant = -1
@@ -132,6 +135,17 @@ func (c *compiler) condition(env *cel.Env, i int, when string) condition {
 	}
 	found.program = c.program(env, key, checked)
 	return found
+}
+
+// knownEarly says whether all of the names are known before there is a message. Groups and times may not be.
+func knownEarly(names map[string]bool) bool {
+	early := map[string]bool{"direction": true, "client": true, "from": true, "from_domain": true, "rcpt": true, "rcpt_domain": true, "user": true}
+	for name := range names {
+		if !early[name] {
+			return false
+		}
+	}
+	return true
 }
 
 // program makes a condition ready to run, unless it could cost too much.

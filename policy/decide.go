@@ -69,7 +69,7 @@ func (p *Policy) decide(f *Facts, rcpt mail.Address, but *without) Verdict {
 		v.Disposition, why = Reject, cause{kind: causeBlock, name: e.name}
 	} else {
 		var r rulings
-		if len(p.rules) > 0 {
+		if len(p.rules) > 0 && f.Stage == mail.StageMessage {
 			r = p.ask(f, rcpt, &t, but)
 			t.ruled(p, f, s, &r)
 		}
@@ -113,58 +113,6 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	}
 }
 
-// DecideStage gives the verdict before there is a message: refuse now, or carry on. Forced refusals and the block list
-// count, and from RCPT on a score that reaches the early threshold, unless an entry of the allow list may still turn out
-// to hold. What would only mark or hold a message waits for it. The recipient is the null address before RCPT; what is
-// meant for some recipients only has no say then.
-func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
-	s := p.scopeOf(f, rcpt)
-	t := p.tally(f, s)
-	who := parties{f.Client, f.From, nil, rcpt, f.Time}
-	if f.Stage < mail.StageMail {
-		who.envelope = mail.Address{Domain: "."} // no sender yet, not the null sender
-	}
-	v := Verdict{Recipient: rcpt, Required: s.required, PolicyVersion: p.version, Disposition: Accept}
-	why := cause{kind: causeEarly}
-	if e, ok := p.block.match(who, func(*entry) bool { return true }); ok {
-		t.list(Blocked, e)
-		v.Disposition, why = Reject, cause{kind: causeBlock, name: e.name}
-	} else if forced, by, name := p.forcedEarly(f, s, rcpt); forced >= Defer {
-		t.by, t.byName = by, name
-		v.Disposition, why = forced, cause{kind: causeForced, name: name}
-	} else if p.scoped(f, rcpt) && t.score >= s.early && !p.mayAllow(who) {
-		v.Disposition, why = Reject, cause{kind: causeEarlyScore}
-	} else if p.scoped(f, rcpt) && !p.mayAllow(who) {
-		v.Disposition, why = t.putOff(v.Disposition, why)
-	}
-	v.conclude(p, f, why, &t, s)
-	return v
-}
-
-// mayAllow says whether an entry of the allow list fits what is known so far, proven or not.
-func (p *Policy) mayAllow(who parties) bool {
-	_, ok := p.allow.match(who, func(*entry) bool { return true })
-	return ok
-}
-
-// forcedEarly is the strictest action. Before the recipient is known it must hold in every scope: one of the recipients
-// to come may live in a domain that takes such mail.
-func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address) (Disposition, *symbol, string) {
-	strictest, name := Accept, ""
-	for i := range f.Findings {
-		n := f.Findings[i].Symbol
-		d := s.symbols[n].forced
-		if !f.Outbound && !p.scoped(f, rcpt) {
-			d = p.early[n]
-		}
-		if d > strictest || d == Defer && strictest == Defer && s.symbols[n].drop && !s.symbols[name].drop {
-			strictest, name = d, n
-		}
-	}
-	by := s.symbols[name]
-	return strictest, &by, name
-}
-
 func (p *Policy) scopeOf(f *Facts, rcpt mail.Address) *scope {
 	if f.Outbound {
 		return p.outbound
@@ -197,18 +145,6 @@ func (p *Policy) scopeOf(f *Facts, rcpt mail.Address) *scope {
 		}
 		domain = domain[i+1:]
 	}
-}
-
-// scoped says whether it is known which scope holds: not before the recipient is, nor before his groups are, if they
-// matter.
-func (p *Policy) scoped(f *Facts, rcpt mail.Address) bool {
-	if rcpt.IsNull() || f.Outbound || len(p.groups) == 0 {
-		return !rcpt.IsNull()
-	}
-	key := rcpt.Key()
-	_, own := p.recipients[key]
-	_, looked := f.Groups[key]
-	return own || looked
 }
 
 // tally sums up the findings. A symbol counts once however often it was seen, with the greatest of its weights.

@@ -32,7 +32,11 @@ type rule struct {
 }
 
 // asks is what the facts must hold for the policy's rules and scopes.
-type asks struct{ attachments, groups bool }
+type asks struct {
+	attachments, groups bool
+	// acceptance is set if a rule may accept, so that early refusals must look at it.
+	acceptance bool
+}
 
 // HeaderField is one that a rule puts on top of a message.
 type HeaderField struct {
@@ -89,6 +93,7 @@ func (a *asks) add(r *rule) {
 	for _, w := range slices.Concat(r.from, r.to, r.notFrom, r.notTo) {
 		a.groups = a.groups || len(w.groups) > 0
 	}
+	a.acceptance = a.acceptance || r.acts && r.disposition == Accept && !r.Monitor
 	a.attachments = a.attachments || r.when.names["attachments"]
 	a.groups = a.groups || r.when.names["groups"]
 }

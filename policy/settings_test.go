@@ -3,6 +3,7 @@ package policy
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -41,12 +42,26 @@ func TestBadPolicies(t *testing.T) {
 
 // Nothing that can be typed into policy.toml may bring the server down, and what compiles must decide.
 func FuzzPolicy(f *testing.F) {
-	files, _ := filepath.Glob("testdata/bad/*.toml")
+	files, _ := filepath.Glob("testdata/*/*.toml")
 	for _, file := range append(files, "../deploy/policy.toml") {
 		if text, err := os.ReadFile(file); err == nil {
 			f.Add(text)
 		}
 	}
+	cases, _ := filepath.Glob("testdata/*.txt")
+	for _, file := range cases { // the policies of the cases
+		text, _ := os.ReadFile(file)
+		for _, one := range strings.Split(string(text), "\n== ") {
+			var settings []byte
+			for line := range strings.Lines(one) {
+				if rest, ok := strings.CutPrefix(line, "| "); ok {
+					settings = append(settings, rest...)
+				}
+			}
+			f.Add(settings)
+		}
+	}
+	facts := typical()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		cfg, problems := Parse("policy.toml", text)
 		if len(problems) > 0 {
@@ -59,10 +74,20 @@ func FuzzPolicy(f *testing.F) {
 		if p == nil {
 			return
 		}
-		v := p.Decide(&Facts{Findings: []Finding{{Symbol: "TEN_POINTS"}}}, mail.Address{Local: "a", Domain: "b.example"})
+		rcpt := mail.Address{Local: "ann", Domain: "example.com"}
+		v := p.Decide(&facts, rcpt)
 		if v.Decisive == "" || v.PolicyVersion == "unknown" {
 			t.Fatalf("%+v", v)
 		}
+		if again := p.Decide(&facts, rcpt); !reflect.DeepEqual(v, again) {
+			t.Fatalf("%+v\n%+v", v, again)
+		}
+		for _, problem := range Shadowed(p) {
+			if problem.Text == "" || problem.Remedy == "" {
+				t.Fatalf("%+v", problem)
+			}
+		}
+		p.Counterfactuals(&facts, rcpt)
 	})
 }
 

@@ -52,13 +52,13 @@ func (l *list) covering(e *entry, before int, also func(*entry) bool) *entry {
 	var candidates []int
 	if e.sender != "" {
 		for _, wider := range widerSenders(e.sender) {
-			candidates = append(candidates, l.bySender[wider]...)
+			candidates = append(candidates, first(l.bySender[wider])...)
 		}
 	}
 	if e.network.IsValid() {
 		for bits := e.network.Bits(); bits >= 0; bits-- {
 			if wider, err := e.network.Addr().Prefix(bits); err == nil {
-				candidates = append(candidates, l.byNetwork[wider]...)
+				candidates = append(candidates, first(l.byNetwork[wider])...)
 			}
 		}
 	}
@@ -70,6 +70,9 @@ func (l *list) covering(e *entry, before int, also func(*entry) bool) *entry {
 	}
 	return nil
 }
+
+// first bounds what one entry is compared with: lists can be long.
+func first(entries []int) []int { return entries[:min(len(entries), 1000)] }
 
 // covers says whether an entry fits whatever another one fits, for as long as the other one holds.
 func (e *entry) covers(o *entry) bool {
