@@ -174,7 +174,7 @@ func copies(w world, q *quarantine.Quarantine, id string) []string {
 }
 
 func unknown(w world, id string, err error) error {
-	if errors.Is(err, quarantine.ErrUnknown) || errors.Is(err, quarantine.ErrTaken) || errors.Is(err, queue.ErrNotFound) {
+	if errors.Is(err, quarantine.ErrUnknown) || errors.Is(err, quarantine.ErrTaken) || errors.Is(err, quarantine.ErrDeleted) || errors.Is(err, queue.ErrNotFound) {
 		why := err.Error()
 		if !strings.HasPrefix(why, id+":") {
 			why = id + ": " + why
@@ -199,20 +199,21 @@ func (c *quarantineReleaseCommand) Run(w world) error {
 
 // release takes the item for itself and puts it into the queue's folder. Of any number of callers one gets that far.
 func release(w world, q *quarantine.Quarantine, queueDir, id string) error {
-	if err := q.Claim(w.ctx, id, whoami()); err != nil {
+	r, err := q.Claim(w.ctx, id, whoami())
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(queueDir, 0o700); err != nil {
-		return errors.Join(err, q.Return(w.ctx, id))
+		return errors.Join(err, q.Return(w.ctx, r))
 	}
 	queued := false
-	err := house.Release(w.ctx, q, id, func(item proxy.QueueItem, c mail.Copy) error {
+	err = house.Release(w.ctx, q, r, func(item proxy.QueueItem, c mail.Copy) error {
 		err := queue.WriteItem(queueDir, item, c)
 		queued = err == nil
 		return err
 	})
 	if err != nil && !queued { // once queued it must not be held again; the gateway finishes it at its next start
-		return errors.Join(err, q.Return(w.ctx, id))
+		return errors.Join(err, q.Return(w.ctx, r))
 	}
 	return err
 }

@@ -1,20 +1,22 @@
 // Package quarantine keeps mail that somebody has to look at. Each message is one file, written so that it stands there
-// whole before anybody says 250; an index beside it serves lists and says who released what. The files are the truth:
-// the index can be lost and is made anew from them.
+// whole before anybody says 250; a small file beside it says what became of each recipient's copy, once anything did. The
+// files are the truth: the index that serves lists can be lost and is made anew from them.
 package quarantine
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -45,13 +47,23 @@ type Item struct {
 	MessageID  string          `json:"message_id,omitempty"`
 	// Size is the length of what is held in octets; Hold sets it.
 	Size int64 `json:"size"`
+	// Category is why it is held; Hold draws it from the reasons if it is "".
+	Category Category `json:"category,omitempty"`
+	// LinkDomain is the domain of the first link, AttachmentHash the SHA-256 of the first attachment, "" for none. Campaign
+	// is the key that mails alike share; Hold makes it of these two, the subject and the author if it is "".
+	LinkDomain     string `json:"link_domain,omitempty"`
+	AttachmentHash string `json:"attachment_hash,omitempty"`
+	Campaign       string `json:"campaign,omitempty"`
+	// Expires is when it goes whatever the general time is; the zero time for that.
+	Expires time.Time `json:"expires,omitzero"`
 
-	// State and By are the index's: they change while the file doesn't.
-	State State  `json:"state,omitempty"`
-	By    string `json:"by,omitempty"`
+	// State, By and Standings are the index's: they change while the file doesn't. By is who released last.
+	State     State      `json:"state,omitempty"`
+	By        string     `json:"by,omitempty"`
+	Standings []Standing `json:"standings,omitempty"`
 }
 
-// State is where an item is on its way out.
+// State is where an item, or one recipient's copy of it, is on its way out. An item is held as long as one copy is.
 type State string
 
 // The states, in their order.
@@ -59,50 +71,61 @@ const (
 	Held      State = "held"
 	Releasing State = "releasing" // somebody has claimed it; it is being put on the queue
 	Released  State = "released"
+	Deleted   State = "deleted" // of a copy; an item all of whose copies are deleted is gone
 )
 
 // Errors of a Quarantine.
 var (
 	ErrUnknown = errors.New("the quarantine has no such message")
 	ErrTaken   = errors.New("somebody else has released this message")
+	ErrDeleted = errors.New("this copy of the message was deleted")
 )
 
 // Quarantine is a folder of held mail. Its methods may be called by any goroutine, and by another process.
 type Quarantine struct {
-	dir string
-	db  *sqldb.DB
-	log *slog.Logger
+	dir  string
+	db   *sqldb.DB
+	log  *slog.Logger
+	keys [][]byte
+	now  func() time.Time
+}
+
+// Options of a Quarantine. Zero values mean the defaults.
+type Options struct {
+	Log *slog.Logger
+	// Keys seal the messages, KeySize octets each: the first seals, all of them open, so that keys can be changed. With none
+	// messages are held in the clear, and rejected ones not at all. Envelope, subject and reasons are never sealed: lists
+	// need them, and the log has them too.
+	Keys [][]byte
+	Now  func() time.Time
 }
 
 const released = "released" // the folder of what has left: not two characters long, so no shard
 
-func migrations() []string {
-	return []string{`
-CREATE TABLE item (
-	id TEXT PRIMARY KEY, time INTEGER NOT NULL, state TEXT NOT NULL, by TEXT NOT NULL DEFAULT '', meta BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX item_time ON item (time);
-CREATE INDEX item_state ON item (state, time);
-
-CREATE TABLE recipient (
-	address TEXT NOT NULL, domain TEXT NOT NULL, item TEXT NOT NULL REFERENCES item (id) ON DELETE CASCADE,
-	PRIMARY KEY (address, item)
-) WITHOUT ROWID;
-CREATE INDEX recipient_item ON recipient (item);
-CREATE INDEX recipient_domain ON recipient (domain);
-`}
-}
-
 // Open opens the quarantine in a folder and makes it if it isn't there. The index is brought in line with the files.
 func Open(dir string, log *slog.Logger) (*Quarantine, error) {
+	return OpenWith(dir, Options{Log: log})
+}
+
+// OpenWith is Open with more to say.
+func OpenWith(dir string, o Options) (*Quarantine, error) {
+	q := &Quarantine{dir: dir, log: cmp.Or(o.Log, slog.Default()), keys: o.Keys, now: o.Now}
+	if q.now == nil {
+		q.now = time.Now
+	}
+	for _, k := range o.Keys {
+		if len(k) != KeySize {
+			return nil, fmt.Errorf("quarantine: a key has %d octets, it must have %d", len(k), KeySize)
+		}
+	}
 	if err := os.MkdirAll(filepath.Join(dir, released), 0o700); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	path := filepath.Join(dir, "index.db")
 	db, err := sqldb.Open(path, sqldb.Full, migrations())
 	if sqldb.IsBroken(err) {
-		log.Error("the index of the quarantine is damaged, it is made anew from the files", "error", err)
-		if err := sqldb.MoveAside(path, time.Now().UTC().Format("20060102T150405")); err != nil {
+		q.log.Error("the index of the quarantine is damaged, it is made anew from the files", "error", err)
+		if err := sqldb.MoveAside(path, q.now().UTC().Format("20060102T150405")); err != nil {
 			return nil, fmt.Errorf("quarantine: move the damaged index aside: %w", err)
 		}
 		db, err = sqldb.Open(path, sqldb.Full, migrations())
@@ -110,7 +133,7 @@ func Open(dir string, log *slog.Logger) (*Quarantine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
-	q := &Quarantine{dir: dir, db: db, log: log}
+	q.db = db
 	if err := q.reconcile(context.Background()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -138,19 +161,48 @@ func (q *Quarantine) Hold(ctx context.Context, item Item, content mail.Copy) err
 	if !mail.ValidID(item.ID) {
 		return fmt.Errorf("hold %q: not an id", item.ID)
 	}
-	item.Size, item.State, item.By = content.Size(), "", ""
+	if len(item.Recipients) == 0 {
+		return fmt.Errorf("hold %s: it has no recipient", item.ID)
+	}
+	item.Size, item.State, item.By, item.Standings = content.Size(), "", "", nil
+	item.Category = cmp.Or(item.Category, Categorize(item.Reasons))
+	item.Campaign = cmp.Or(item.Campaign, CampaignKey(item.Subject, authorDomain(item), item.LinkDomain, item.AttachmentHash))
 	dir := q.folder(item.ID)
 	if err := makeFolder(dir); err != nil {
 		return fmt.Errorf("hold %s: %w", item.ID, err)
 	}
-	if err := mail.WriteStored(dir, item.ID, item, content); err != nil {
+	if err := q.store(dir, item, content); err != nil {
 		// it may stand there whole, with only the folder's fsync failed: the sender is told to come again
 		return fmt.Errorf("hold: %w", errors.Join(err, q.remove(item.ID)))
 	}
-	if err := q.index(context.WithoutCancel(ctx), &item, Held); err != nil {
+	if err := q.index(context.WithoutCancel(ctx), &item, fresh(item.Recipients)); err != nil {
 		q.log.Error("a held message is not in the index before the next start", "id", item.ID, "error", err)
 	}
 	return nil
+}
+
+// HoldRejected puts a message away that its sender was told is refused, for a short time, so that a wrong reject can be
+// undone: it is released like any other. It is always sealed; without a key the error is ErrKey.
+func (q *Quarantine) HoldRejected(ctx context.Context, item Item, content mail.Copy, ttl time.Duration) error {
+	if len(q.keys) == 0 {
+		return fmt.Errorf("hold %s: %w", item.ID, ErrKey)
+	}
+	item.Category, item.Expires = Rejected, q.now().Add(ttl)
+	return q.Hold(ctx, item, content)
+}
+
+// stored is the first line of a file.
+type stored struct {
+	Item
+	Sealed *seal `json:"sealed,omitempty"`
+}
+
+func (q *Quarantine) store(dir string, item Item, content mail.Copy) error {
+	if len(q.keys) == 0 {
+		return mail.WriteStored(dir, item.ID, stored{Item: item}, content)
+	}
+	s := newSeal(q.keys[0])
+	return mail.WriteStored(dir, item.ID, stored{item, s}, sealing{s, q.keys[0], item.ID, content})
 }
 
 // makeFolder makes a folder so that it outlasts a power cut.
@@ -164,44 +216,38 @@ func makeFolder(dir string) error {
 	return mail.SyncDir(filepath.Dir(dir))
 }
 
-func (q *Quarantine) index(ctx context.Context, item *Item, state State) error {
-	meta, err := json.Marshal(item)
-	if err != nil {
-		return err
-	}
-	return q.db.Write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM item WHERE id = ?", item.ID); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO item (id, time, state, meta) VALUES (?,?,?,?)", item.ID, item.Time.UnixMilli(), string(state), meta); err != nil {
-			return err
-		}
-		for _, r := range item.Recipients {
-			if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO recipient (address, domain, item) VALUES (?,?,?)", r.Address.Key(), r.Address.ASCIIDomain(), item.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // Get gives an item and opens its message, which the caller closes: exactly the octets that were held, our own fields on
-// top included.
+// top included. The error is ErrKey or ErrDamaged where a sealed message can't be opened.
 func (q *Quarantine) Get(ctx context.Context, id string) (Item, *mail.Message, error) {
 	item, err := q.item(ctx, id)
 	if err != nil {
 		return item, nil, err
 	}
-	dir := q.folder(id)
-	if item.State == Released {
-		dir = q.leftFolder(id)
+	var s stored
+	m, err := mail.OpenStored(filepath.Join(q.folder(id), id), &s)
+	if errors.Is(err, fs.ErrNotExist) {
+		m, err = mail.OpenStored(filepath.Join(q.leftFolder(id), id), &s)
 	}
-	var stored Item
-	m, err := mail.OpenStored(filepath.Join(dir, id), &stored)
+	if err == nil && s.Sealed != nil {
+		m, err = q.unseal(s, m)
+	}
 	if err != nil {
 		return item, nil, fmt.Errorf("quarantine: %w", err)
 	}
 	return item, m, nil
+}
+
+// Export writes the octets of a message, for analysis elsewhere.
+func (q *Quarantine) Export(ctx context.Context, id string, w io.Writer) (err error) {
+	_, m, err := q.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if _, err := io.Copy(w, m.Open()); err != nil {
+		return fmt.Errorf("quarantine: export %s: %w", id, err)
+	}
+	return nil
 }
 
 // item reads the index. Anything that has not the form of an id is unknown: it never gets near a path.
@@ -209,7 +255,7 @@ func (q *Quarantine) item(ctx context.Context, id string) (Item, error) {
 	if !mail.ValidID(id) {
 		return Item{}, ErrUnknown
 	}
-	found, err := q.items(ctx, 1, "SELECT meta, state, by FROM item WHERE id = ?", id)
+	found, err := q.items(ctx, 1, selectItem+" WHERE id = ?", id)
 	if err == nil && len(found) == 0 {
 		err = ErrUnknown
 	}
@@ -217,72 +263,6 @@ func (q *Quarantine) item(ctx context.Context, id string) (Item, error) {
 		return Item{}, fmt.Errorf("%s: %w", id, err)
 	}
 	return found[0], nil
-}
-
-// Claim takes an item for release; by says who did. Of any number of callers exactly one gets it, the others ErrTaken.
-// The winner puts the message on the queue and calls Finish. If it dies in between, Unfinished gives the item again.
-func (q *Quarantine) Claim(ctx context.Context, id, by string) error {
-	return q.change(ctx, id, Held, Releasing, by)
-}
-
-// Return gives a claimed item back: it could not be put on the queue.
-func (q *Quarantine) Return(ctx context.Context, id string) error {
-	return q.change(ctx, id, Releasing, Held, "")
-}
-
-// Finish says that a claimed item is safe on the queue. Its file is kept until it expires. Finishing twice is no error.
-func (q *Quarantine) Finish(ctx context.Context, id string) error {
-	item, err := q.item(ctx, id)
-	if err != nil || item.State == Released {
-		return err
-	}
-	if item.State != Releasing {
-		return fmt.Errorf("%s: nobody has claimed it", id)
-	}
-	// the file first: if the index is lost after this, the message is not taken for held again
-	if err := makeFolder(q.leftFolder(id)); err != nil {
-		return fmt.Errorf("quarantine: %w", err)
-	}
-	err = os.Rename(filepath.Join(q.folder(id), id), filepath.Join(q.leftFolder(id), id))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("quarantine: %w", err)
-	}
-	if err := errors.Join(mail.SyncDir(q.leftFolder(id)), mail.SyncDir(q.folder(id))); err != nil {
-		return fmt.Errorf("quarantine: %w", err)
-	}
-	err = q.change(ctx, id, Releasing, Released, nil)
-	if errors.Is(err, ErrTaken) {
-		if item, again := q.item(ctx, id); again == nil && item.State == Released {
-			return nil // another process has just seen the file where it is now
-		}
-	}
-	return err
-}
-
-// change moves an item from one state to another, if it is in that state; by nil leaves who did.
-func (q *Quarantine) change(ctx context.Context, id string, from, to State, by any) error {
-	if !mail.ValidID(id) {
-		return ErrUnknown
-	}
-	var n int64
-	err := q.db.Write(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, "UPDATE item SET state = ?, by = coalesce(?, by) WHERE id = ? AND state = ?", string(to), by, id, string(from))
-		if err != nil {
-			return err
-		}
-		n, err = result.RowsAffected()
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("quarantine: %s: %w", id, err)
-	}
-	if n == 0 {
-		if _, err := q.item(ctx, id); err != nil {
-			return err
-		}
-		return fmt.Errorf("%s: %w", id, ErrTaken)
-	}
-	return nil
 }
 
 // Drop undoes a Hold: the transaction was deferred after all, and the sender will come again. Dropping what isn't there
@@ -297,45 +277,60 @@ func (q *Quarantine) Drop(ctx context.Context, id string) error {
 
 // Delete throws an item away for good, unless it is being released at this moment.
 func (q *Quarantine) Delete(ctx context.Context, id string) error {
-	item, err := q.item(ctx, id)
-	if err != nil {
-		return err
+	if !mail.ValidID(id) {
+		return ErrUnknown
 	}
-	var n int64
-	err = q.db.Write(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, "DELETE FROM item WHERE id = ? AND state = ?", id, string(item.State))
+	err := q.db.Write(ctx, func(tx *sql.Tx) error {
+		list, err := standings(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if n, err = result.RowsAffected(); err != nil || n == 0 {
-			return err
+		for _, s := range list {
+			if s.State == Releasing {
+				return ErrTaken
+			}
 		}
-		if item.State == Releasing {
-			return fmt.Errorf("%s: %w", id, ErrTaken)
-		}
-		return q.remove(id) // within: if the file can't go, the index keeps it
+		return q.erase(ctx, tx, id)
 	})
 	if err != nil {
-		return fmt.Errorf("quarantine: delete: %w", err)
-	}
-	if n == 0 {
-		return fmt.Errorf("%s: %w", id, ErrTaken)
+		return fmt.Errorf("quarantine: delete %s: %w", id, err)
 	}
 	return nil
 }
 
+// erase removes the files within the transaction: if they can't go, the index keeps the item.
+func (q *Quarantine) erase(ctx context.Context, tx *sql.Tx, id string) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM item WHERE id = ?", id); err != nil {
+		return err
+	}
+	return q.remove(id)
+}
+
 func (q *Quarantine) remove(id string) error {
-	for _, dir := range []string{q.folder(id), q.leftFolder(id)} {
-		err := os.Remove(filepath.Join(dir, id))
+	for _, path := range []string{filepath.Join(q.folder(id), id), filepath.Join(q.leftFolder(id), id), q.statePath(id)} {
+		err := os.Remove(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = mail.SyncDir(dir)
+			err = mail.SyncDir(filepath.Dir(path))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+const statePrefix = ".state-" // before an id: what became of the copies of that message
+
+func (q *Quarantine) statePath(id string) string {
+	return filepath.Join(q.folder(id), statePrefix+id)
+}
+
+func authorDomain(item Item) string {
+	if boxes, _, err := mail.ParseFrom(item.HeaderFrom); err == nil && len(boxes) > 0 {
+		return boxes[0].Address.ASCIIDomain()
+	}
+	return strings.ToLower(item.From.ASCIIDomain())
 }

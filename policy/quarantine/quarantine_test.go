@@ -56,6 +56,15 @@ func hold(t *testing.T, q *Quarantine, n int) string {
 	return item.ID
 }
 
+func claim(t *testing.T, q *Quarantine, id, by string, recipients ...mail.Address) Release {
+	t.Helper()
+	r, err := q.Claim(t.Context(), id, by, recipients...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func ids(t *testing.T, q *Quarantine, f Filter) string {
 	t.Helper()
 	list, err := q.List(t.Context(), f)
@@ -129,7 +138,7 @@ func TestOneWinnerAmongParallelReleases(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			switch err := q.Claim(context.Background(), id, fmt.Sprint("admin", i)); {
+			switch _, err := q.Claim(context.Background(), id, fmt.Sprint("admin", i)); {
 			case err == nil:
 				winners.Add(1)
 			case errors.Is(err, ErrTaken):
@@ -147,11 +156,11 @@ func TestOneWinnerAmongParallelReleases(t *testing.T) {
 		t.Errorf("deleted while it is released: %v", err)
 	}
 	for range 2 {
-		if err := q.Finish(t.Context(), id); err != nil {
+		if err := q.Finish(t.Context(), Release{Item: id, Number: 1}); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := q.Claim(t.Context(), id, "late"); !errors.Is(err, ErrTaken) {
+	if _, err := q.Claim(t.Context(), id, "late"); !errors.Is(err, ErrTaken) {
 		t.Error(err)
 	}
 	item, m, err := q.Get(t.Context(), id)
@@ -166,16 +175,14 @@ func TestOneWinnerAmongParallelReleases(t *testing.T) {
 func TestReturn(t *testing.T) {
 	q := open(t, t.TempDir())
 	id := hold(t, q, 1)
-	if err := q.Finish(t.Context(), id); err == nil {
+	if err := q.Finish(t.Context(), Release{Item: id, Number: 1}); err == nil {
 		t.Error("finished though nobody claimed it")
 	}
-	if err := q.Claim(t.Context(), id, "ann"); err != nil {
+	r := claim(t, q, id, "ann")
+	if err := q.Return(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Return(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	if err := q.Claim(t.Context(), id, "ben"); err != nil {
+	if _, err := q.Claim(t.Context(), id, "ben"); err != nil {
 		t.Errorf("it can't be claimed again: %v", err)
 	}
 }
@@ -190,9 +197,7 @@ func TestUnfinishedReleases(t *testing.T) {
 	claimed, moved := hold(t, q, 1), hold(t, q, 2)
 	hold(t, q, 3)
 	for _, id := range []string{claimed, moved} {
-		if err := q.Claim(t.Context(), id, "ann"); err != nil {
-			t.Fatal(err)
-		}
+		claim(t, q, id, "ann")
 	}
 	if err := makeFolder(q.leftFolder(moved)); err != nil {
 		t.Fatal(err)
@@ -205,7 +210,7 @@ func TestUnfinishedReleases(t *testing.T) {
 	}
 	q = open(t, dir)
 	list, err := q.Unfinished(t.Context())
-	if err != nil || len(list) != 1 || list[0].ID != claimed || list[0].By != "ann" {
+	if err != nil || len(list) != 1 || list[0].Item != claimed || list[0].By != "ann" {
 		t.Errorf("%+v, %v", list, err)
 	}
 	if got := ids(t, q, Filter{State: Released}); got != "2" {
@@ -229,7 +234,7 @@ func TestIndexIsMadeAnew(t *testing.T) {
 				hold(t, q, n)
 			}
 			out := hold(t, q, 5)
-			if err := errors.Join(q.Claim(t.Context(), out, "ann"), q.Finish(t.Context(), out)); err != nil {
+			if err := q.Finish(t.Context(), claim(t, q, out, "ann")); err != nil {
 				t.Fatal(err)
 			}
 			if err := errors.Join(q.Close(), harm(filepath.Join(dir, "index.db"))); err != nil {
@@ -292,11 +297,9 @@ func TestExpire(t *testing.T) {
 	}
 	for n, finish := range map[int]bool{0: true, 1: false} {
 		item, _ := sample(n)
-		if err := q.Claim(t.Context(), item.ID, "ann"); err != nil {
-			t.Fatal(err)
-		}
+		r := claim(t, q, item.ID, "ann")
 		if finish {
-			if err := q.Finish(t.Context(), item.ID); err != nil {
+			if err := q.Finish(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -323,7 +326,8 @@ func TestOddIDs(t *testing.T) {
 		if !errors.Is(err, ErrUnknown) || m != nil {
 			t.Errorf("get %q: %v", id, err)
 		}
-		for what, err := range map[string]error{"claim": q.Claim(t.Context(), id, "x"), "delete": q.Delete(t.Context(), id), "finish": q.Finish(t.Context(), id)} {
+		_, claimed := q.Claim(t.Context(), id, "x")
+		for what, err := range map[string]error{"claim": claimed, "delete": q.Delete(t.Context(), id), "finish": q.Finish(t.Context(), Release{Item: id, Number: 1})} {
 			if !errors.Is(err, ErrUnknown) {
 				t.Errorf("%s %q: %v", what, id, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy/ledger"
@@ -42,6 +43,7 @@ type House struct {
 	Queue      *queue.Queue
 	Relay      *relay.Relay
 	Recalls    *recall.List
+	acts       *api.Store
 
 	judge        atomic.Pointer[Judge]
 	cfg          *config.Config
@@ -127,6 +129,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	h.Gateway.Use(h.setup(cfg, judge))
+	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
+		return nil, err
+	}
 	if err = h.openAccess(); err != nil {
 		return nil, err
 	}
@@ -137,34 +142,34 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 // until the next start, and keeps no other mail waiting.
 func (h *House) finishReleases() error {
 	ctx := context.Background()
-	items, err := h.Quarantine.Unfinished(ctx)
-	for _, i := range items {
-		failed := Release(ctx, h.Quarantine, i.ID, func(item proxy.QueueItem, c mail.Copy) error {
+	releases, err := h.Quarantine.Unfinished(ctx)
+	for _, r := range releases {
+		failed := Release(ctx, h.Quarantine, r, func(item proxy.QueueItem, c mail.Copy) error {
 			return h.Queue.Put(ctx, item, c)
 		})
 		if failed != nil {
-			h.out.Log.Error("a release that was cut short can't be finished", "id", i.ID, "error", failed)
+			h.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
 		}
 	}
 	return err
 }
 
-// Release puts a claimed message on a queue, as it came, and says that it is safe there. It is not judged again.
-func Release(ctx context.Context, q *quarantine.Quarantine, id string, put func(proxy.QueueItem, mail.Copy) error) (err error) {
-	item, message, err := q.Get(ctx, id)
+// Release puts claimed copies of a message on a queue, as it came, and says that they are safe there. It is not judged again.
+func Release(ctx context.Context, q *quarantine.Quarantine, r quarantine.Release, put func(proxy.QueueItem, mail.Copy) error) (err error) {
+	item, message, err := q.Get(ctx, r.Item)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, message.Close()) }()
 	why := "released"
-	if item.By != "" {
-		why += " by " + item.By
+	if r.By != "" {
+		why += " by " + r.By
 	}
-	queued := proxy.QueueItem{ID: id + "-r", Route: item.Route, From: item.From, Params: item.Params, Recipients: item.Recipients, Why: why}
+	queued := proxy.QueueItem{ID: r.QueueID(), Route: item.Route, From: item.From, Params: item.Params, Recipients: r.Recipients, Why: why}
 	if err := put(queued, mail.Copy{Message: message}); err != nil {
 		return err
 	}
-	return q.Finish(ctx, id)
+	return q.Finish(ctx, r)
 }
 
 func (h *House) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
@@ -325,6 +330,9 @@ func (h *House) close() {
 	}
 	if h.recipients != nil {
 		err = errors.Join(err, h.recipients.Close())
+	}
+	if h.acts != nil {
+		err = errors.Join(err, h.acts.Close())
 	}
 	if h.Recalls != nil {
 		err = errors.Join(err, h.Recalls.Close())

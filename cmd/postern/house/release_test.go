@@ -31,7 +31,7 @@ func TestAnUnreadableReleaseDoesNotStopTheStart(t *testing.T) {
 	if err := h.Quarantine.Hold(t.Context(), item, mail.Copy{Message: mail.NewMessage([]byte("Subject: x\r\n\r\nx\r\n"))}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Quarantine.Claim(t.Context(), item.ID, "ann"); err != nil {
+	if _, err := h.Quarantine.Claim(t.Context(), item.ID, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	h.Close()
