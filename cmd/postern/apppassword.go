@@ -55,8 +55,10 @@ func (c *appPasswordAddCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w.stdout, password)
-	return err
+	if _, err = fmt.Fprintln(w.stdout, password); err != nil {
+		return err
+	}
+	return noteAct(w, c.where, "app-password add", c.User+" "+c.Name, nil)
 }
 
 type appPasswordListCommand struct {
@@ -111,6 +113,8 @@ func (c *appPasswordRemoveCommand) Run(w world) error {
 	} else if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w.stdout, "removed: sessions that stand go on, the next login is refused")
-	return err
+	if _, err = fmt.Fprintln(w.stdout, "removed: sessions that stand go on, the next login is refused"); err != nil {
+		return err
+	}
+	return noteAct(w, c.where, "app-password remove", c.User+" "+c.Name, nil)
 }

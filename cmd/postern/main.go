@@ -53,6 +53,8 @@ type cli struct {
 	Recall      recallCommand      `cmd:"" help:"Messages that turned out bad after delivery: call back, list, undo."`
 	Probe       probeCommand       `cmd:"" help:"Send test messages through the gateway: an honest one, GTUBE, EICAR."`
 	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
+	Token       tokenCommand       `cmd:"" help:"Tokens for the JSON interface: add, list, remove."`
+	Audit       auditCommand       `cmd:"" help:"Who did what."`
 	Config      configCommand      `cmd:"" help:"Check the configuration, or show the one in effect."`
 	Rules       rulesCommand       `cmd:"" help:"The content rules: lint, test."`
 	SPF         spfCommand         `cmd:"" name:"spf" help:"One SPF check by itself."`

@@ -59,8 +59,10 @@ func (c *recallAddCommand) Run(w world) (err error) {
 			return err
 		}
 	}
-	_, err = fmt.Fprintln(w.stdout, "recalled: it is masked at the next fetch")
-	return err
+	if _, err = fmt.Fprintln(w.stdout, "recalled: it is masked at the next fetch"); err != nil {
+		return err
+	}
+	return noteAct(w, c.where, "recall add", c.ID+c.SHA256+c.MessageID, nil)
 }
 
 // entriesOf looks a message up in the ledger.
@@ -142,6 +144,8 @@ func (c *recallUndoCommand) Run(w world) (err error) {
 	} else if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w.stdout, "taken back: it is shown again")
-	return err
+	if _, err = fmt.Fprintln(w.stdout, "taken back: it is shown again"); err != nil {
+		return err
+	}
+	return noteAct(w, c.where, "recall undo", c.Key, nil)
 }

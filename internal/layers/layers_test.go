@@ -105,7 +105,7 @@ func layer(pkg string) int {
 		return 2
 	case top == "rules":
 		return 1
-	case pkg == "internal/admin": // the console shows all there is, below the doors
+	case pkg == "internal/admin", strings.HasPrefix(pkg, "internal/admin/"): // the console shows all there is, below the doors
 		return 4
 	case top == "internal" && rest != "":
 		return 0

@@ -19,6 +19,7 @@ import (
 	"postern/filters"
 	"postern/filters/reputation"
 	"postern/internal/admin"
+	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/state"
 	"postern/proxy/listen"
@@ -181,7 +182,11 @@ func (h *House) openControl() error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
-	server := &http.Server{Handler: admin.Control(h.shelves, h.out.Log), ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
+	both := http.NewServeMux()
+	both.Handle("/", admin.Control(h.shelves, h.out.Log))
+	// only our own user can open the socket
+	both.Handle("/api/v1/", h.newAPI().As(api.Caller{Name: "control socket", Role: api.Admin}))
+	server := &http.Server{Handler: both, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
 	h.control = &web{path, server}
 	h.running.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

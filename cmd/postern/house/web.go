@@ -31,7 +31,10 @@ func (h *House) openWeb() error {
 	if err != nil {
 		return err
 	}
-	if err := h.serveWeb("console", string(h.cfg.Console.Listen), console); err != nil {
+	both := http.NewServeMux()
+	both.Handle("/", console)
+	both.Handle("/api/v1/", h.newAPI())
+	if err := h.serveWeb("console", string(h.cfg.Console.Listen), both); err != nil {
 		return err
 	}
 	metrics := http.NewServeMux()

@@ -1,0 +1,276 @@
+// Package api is the JSON interface for admins and their programs: everything that the command line can do to a running
+// gateway, with tokens, roles and a log of every act. It knows nothing of the house but what it is given.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/policy/ledger"
+	"postern/policy/recall"
+)
+
+// Guard keeps out who guesses tokens, as at all doors.
+type Guard interface {
+	Admit(ctx context.Context, client netip.Addr, user string) bool
+	Passed(ctx context.Context, client netip.Addr, user string)
+	Failed(ctx context.Context, client netip.Addr, user, password string)
+}
+
+// Options are what the interface works on.
+type Options struct {
+	Store   *Store
+	Ledger  *ledger.Ledger
+	Recalls *recall.List
+	Shelves func() map[string]filters.Shelf
+	// Troubles are what an admin should know of now; Queue is what waits for a next hop.
+	Troubles func() any
+	Queue    Queue
+	Guard    Guard
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Queue is the mail that waits.
+type Queue interface {
+	// All is a list that can be written as JSON.
+	All() (any, error)
+	Retry(id string) error
+	Delete(id string) error
+}
+
+// API serves /api/v1/.
+type API struct {
+	o     Options
+	verbs []verb
+	mux   *http.ServeMux
+}
+
+// New makes the interface.
+func New(o Options) *API {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &API{o: o, mux: http.NewServeMux()}
+	a.verbs = a.all()
+	for _, v := range a.verbs {
+		a.mux.HandleFunc(v.Method+" "+prefix+v.Path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, v) })
+	}
+	a.mux.HandleFunc("GET "+prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, OpenAPI(a.verbs)) })
+	a.mux.HandleFunc(prefix+"/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, notFound("there is no such resource")) })
+	return a
+}
+
+// prefix begins all paths.
+const prefix = "/api/v1"
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	a.mux.ServeHTTP(w, r)
+}
+
+// verb is one thing that can be done: a row of the table of verbs and roles.
+type verb struct {
+	Method, Path, Help string
+	// Roles may do it; what they see of it is bounded by their scope.
+	Roles []Role
+	// Query are the parameters of the query, Body those of a JSON object.
+	Query, Body []param
+	do          func(*call) (any, error)
+}
+
+// param is one parameter.
+type param struct{ Name, Type, Help string }
+
+// call is one request on its way.
+type call struct {
+	*API
+	ctx    context.Context
+	r      *http.Request
+	w      http.ResponseWriter
+	caller Caller
+	// what is the object of the act, for the log of acts.
+	what string
+	// silent says that the answer is written already.
+	silent bool
+}
+
+// problem is an error that the caller is told, in the form of RFC 9457.
+type problem struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Detail string `json:"detail,omitempty"`
+}
+
+func (p problem) Error() string { return p.Title + ": " + p.Detail }
+
+// ErrNotFound is what a Queue says of an id that it does not have.
+var ErrNotFound = notFound("there is no such thing, or it is not yours")
+
+func badRequest(format string, args ...any) error {
+	return problem{http.StatusBadRequest, "bad request", fmt.Sprintf(format, args...)}
+}
+
+func notFound(detail string) error { return problem{http.StatusNotFound, "not found", detail} }
+
+func forbidden(detail string) error { return problem{http.StatusForbidden, "forbidden", detail} }
+
+// serve is the way of one request: who asks, may he, do it, write it down, answer.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, v verb) {
+	caller, err := a.authenticate(r)
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		refuse(w, err)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<20)
+	c := &call{API: a, ctx: r.Context(), r: r, w: w, caller: caller, what: r.PathValue("id")}
+	result, err := any(nil), error(nil)
+	if !caller.Role.in(v.Roles) {
+		err = forbidden("the role " + string(caller.Role) + " may not do this")
+	} else {
+		result, err = v.do(c)
+	}
+	if v.Method != http.MethodGet {
+		a.o.Store.note(r.Context(), Act{Time: a.o.Now(), Who: caller.Name, Role: caller.Role, Client: clientOf(r).String(), Verb: v.Method + " " + v.Path, What: c.what, Outcome: outcome(err)})
+	}
+	switch {
+	case err != nil:
+		a.fail(w, err)
+	case c.silent:
+	case result == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		answer(w, http.StatusOK, result)
+	}
+}
+
+func outcome(err error) string {
+	if err == nil {
+		return "done"
+	}
+	if p, ok := errors.AsType[problem](err); ok {
+		return p.Title
+	}
+	return "failed"
+}
+
+// fail answers an error. Those that are ours are told to the log only.
+func (a *API) fail(w http.ResponseWriter, err error) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &problem{}):
+		refuse(w, err)
+	case errors.As(err, &tooLarge):
+		refuse(w, problem{http.StatusRequestEntityTooLarge, "too large", "the body has more than 16 MiB"})
+	case errors.Is(err, ledger.ErrQuery):
+		refuse(w, badRequest("%v", err))
+	case errors.Is(err, ledger.ErrUnknown), errors.Is(err, recall.ErrUnknown), errors.Is(err, filters.ErrNotKept), errors.Is(err, filters.ErrUnknownVerb):
+		refuse(w, notFound("there is no such thing, or it is not yours"))
+	case errors.Is(err, recall.ErrHash), errors.Is(err, recall.ErrNothing), errors.Is(err, ledger.ErrAmbiguous):
+		refuse(w, badRequest("%v", err))
+	case errors.Is(err, ledger.ErrAway):
+		refuse(w, problem{http.StatusServiceUnavailable, "database away", "try again later"})
+	default:
+		a.o.Log.Error("api", "error", err)
+		refuse(w, problem{http.StatusInternalServerError, "internal error", "the log has the cause"})
+	}
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	p := problem{http.StatusInternalServerError, "internal error", ""}
+	_ = errors.As(err, &p) // else it is that
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // a client that went away
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // a client that went away; < > & are escaped, as it may be shown in a page
+}
+
+// read decodes the JSON object of a request, which must be just that.
+func (c *call) read(into any) error {
+	d := json.NewDecoder(c.r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return err
+		}
+		return badRequest("the body is not the JSON object that is wanted: %v", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("there is something behind the JSON object")
+	}
+	return nil
+}
+
+func clientOf(r *http.Request) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, _ := netip.ParseAddr(host) // a socket has none
+	return a.Unmap()
+}
+
+// authenticate finds out who asks.
+//
+// RFC 6750 section 2.1: the token comes in the Authorization field, nowhere else; a page in a browser can't send it.
+func (a *API) authenticate(r *http.Request) (Caller, error) {
+	if c, ok := r.Context().Value(callerKey{}).(Caller); ok { // the socket of the machine's own admin
+		return c, nil
+	}
+	word, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	unauthorized := problem{http.StatusUnauthorized, "unauthorized", "send a token: Authorization: Bearer TOKEN; postern token add makes one"}
+	if !strings.EqualFold(word, "Bearer") || token == "" {
+		return Caller{}, unauthorized
+	}
+	client := clientOf(r)
+	id := tokenID(token)
+	if a.o.Guard != nil && !a.o.Guard.Admit(r.Context(), client, "api "+id) {
+		return Caller{}, unauthorized
+	}
+	caller, err := a.o.Store.Open(r.Context(), token, a.o.Now())
+	if errors.Is(err, ErrToken) {
+		if a.o.Guard != nil {
+			a.o.Guard.Failed(r.Context(), client, "api "+id, token)
+		}
+		return Caller{}, unauthorized
+	}
+	if err == nil && a.o.Guard != nil {
+		a.o.Guard.Passed(r.Context(), client, "api "+id)
+	}
+	return caller, err
+}
+
+// callerKey marks a caller in a request's context.
+type callerKey struct{}
+
+// As serves requests as those of one caller: for a socket that only the machine's own admin can open.
+func (a *API) As(c Caller) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}

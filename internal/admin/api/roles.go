@@ -1,0 +1,85 @@
+package api
+
+import (
+	"slices"
+	"strings"
+
+	"postern/policy/ledger"
+)
+
+// Role says what a caller may do.
+type Role string
+
+// The roles. Admin may do all. DomainAdmin may do what concerns his domains only. Helpdesk looks for messages and releases
+// them. Auditor sees all and changes nothing. User has his own mail.
+const (
+	Admin       Role = "admin"
+	DomainAdmin Role = "domain-admin"
+	Helpdesk    Role = "helpdesk"
+	Auditor     Role = "auditor"
+	User        Role = "user"
+)
+
+// Roles are all of them.
+func Roles() []Role { return []Role{Admin, DomainAdmin, Helpdesk, Auditor, User} }
+
+func (r Role) in(list []Role) bool { return slices.Contains(list, r) }
+
+// Caller is who asks.
+type Caller struct {
+	// Name is the token's, for the log of acts.
+	Name string
+	Role Role
+	// Domains are those of a DomainAdmin, Addresses the mailboxes of a User: his own, and those he stands in for.
+	Domains, Addresses []string
+}
+
+// all says whether the caller sees everybody's mail.
+func (c Caller) all() bool { return c.Role == Admin || c.Role == Helpdesk || c.Role == Auditor }
+
+// owns says whether an address is within what the caller may see.
+func (c Caller) owns(address string) bool {
+	switch c.Role {
+	case Admin, Helpdesk, Auditor:
+		return true
+	case DomainAdmin:
+		_, domain, ok := strings.Cut(address, "@")
+		return ok && slices.ContainsFunc(c.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
+	case User:
+		return slices.ContainsFunc(c.Addresses, func(a string) bool { return strings.EqualFold(a, address) })
+	}
+	return false
+}
+
+// ours gives the part of a record that the caller may see: not ok if it is none of his. Of other recipients he learns
+// nothing, nor what concerns them.
+func (c Caller) ours(t ledger.Transaction) (ledger.Transaction, bool) {
+	if c.all() {
+		return t, true
+	}
+	if t.Outbound && c.owns(t.From) {
+		return t, true
+	}
+	var own []ledger.Recipient
+	for _, r := range t.Recipients {
+		if c.owns(r.Address) {
+			own = append(own, r)
+		}
+	}
+	if len(own) == 0 && !(t.Kind == ledger.Fetch && c.owns(t.User)) {
+		return t, false
+	}
+	t.Recipients = own
+	t.Facts = nil // they name the others
+	if len(own) == 1 {
+		t.Decisive, t.Reply = own[0].Decisive, own[0].Reply
+	}
+	if c.Role == User { // his own mail, not how the gateway works
+		t.ClientName, t.Helo, t.Took, t.QueueIDs = "", "", nil, nil
+		t.Findings = slices.Clone(t.Findings)
+		for i := range t.Findings {
+			t.Findings[i].Evidence = nil
+		}
+	}
+	return t, true
+}

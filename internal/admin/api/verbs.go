@@ -1,0 +1,349 @@
+package api
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/policy"
+	"postern/policy/ledger"
+	"postern/policy/recall"
+)
+
+// The sets of roles that verbs are open to.
+func everybody() []Role { return Roles() }
+func readers() []Role   { return []Role{Admin, Helpdesk, Auditor} }
+func admins() []Role    { return []Role{Admin} }
+
+// all is the table of verbs and roles.
+func (a *API) all() []verb {
+	id := func(help string) param { return param{"id", "string", help} }
+	return []verb{
+		{Method: "GET", Path: "/whoami", Help: "Who the token stands for.", Roles: everybody(), do: (*call).whoami},
+		{Method: "GET", Path: "/status", Help: "What an admin should know of now.", Roles: readers(), do: (*call).status},
+		{Method: "GET", Path: "/messages", Help: "Messages, the newest first, by words and exact values.", Roles: everybody(), Query: searchParams(), do: (*call).messages},
+		{Method: "GET", Path: "/messages/{id}", Help: "Why: the whole record of a message or a connection.", Roles: everybody(), do: (*call).explain,
+			Query: []param{{"for", "string", "admin, user or sender: plain words for one of them instead of the record"}}},
+		{Method: "GET", Path: "/export", Help: "All that is found, as CSV or JSON lines.", Roles: []Role{Admin, Auditor},
+			Query: append(searchParams(), param{"format", "string", "csv or json"}), do: (*call).export},
+		{Method: "GET", Path: "/recalls", Help: "Messages that were called back after delivery.", Roles: readers(), do: (*call).recalls},
+		{Method: "POST", Path: "/recalls", Help: "Call a message back.", Roles: admins(), do: (*call).recall,
+			Body: []param{id("its id in the ledger"), {"sha256", "string", "its hash"}, {"message_id", "string", "its Message-ID"}, {"why", "string", "for the record"}}},
+		{Method: "DELETE", Path: "/recalls/{id}", Help: "Take a recall back, by id, hash or Message-ID.", Roles: admins(), do: (*call).undoRecall},
+		{Method: "GET", Path: "/shelves", Help: "The names of what the running gateway remembers.", Roles: readers(), do: (*call).shelfNames},
+		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists.", Roles: readers(), do: (*call).shelf},
+		{Method: "POST", Path: "/shelves/{name}/{verb}", Help: "Correct a row.", Roles: []Role{Admin, Helpdesk}, Body: []param{{"key", "string", "the row's key"}}, do: (*call).correct},
+		{Method: "GET", Path: "/queue", Help: "Mail that waits for a next hop.", Roles: readers(), do: (*call).queue},
+		{Method: "POST", Path: "/queue/{id}/retry", Help: "Try now.", Roles: []Role{Admin, Helpdesk}, do: (*call).retry},
+		{Method: "DELETE", Path: "/queue/{id}", Help: "Throw a waiting message away.", Roles: admins(), do: (*call).unqueue},
+		{Method: "GET", Path: "/tokens", Help: "All tokens, without what is secret.", Roles: []Role{Admin, Auditor}, do: (*call).tokens},
+		{Method: "POST", Path: "/tokens", Help: "Make a token. It is shown once.", Roles: admins(), do: (*call).addToken,
+			Body: []param{{"name", "string", "for the log of acts"}, {"role", "string", "admin, domain-admin, helpdesk, auditor or user"}, {"domains", "array", "of a domain-admin"},
+				{"addresses", "array", "of a user"}, {"expires", "string", "RFC 3339, never if left out"}}},
+		{Method: "DELETE", Path: "/tokens/{id}", Help: "Take a token away.", Roles: admins(), do: (*call).removeToken},
+		{Method: "GET", Path: "/audit", Help: "Who did what, the newest first.", Roles: []Role{Admin, Auditor}, Query: []param{{"limit", "integer", "how many"}}, do: (*call).audit},
+	}
+}
+
+func searchParams() []param {
+	list := []param{{"q", "string", "words of subject, sender, recipients, Message-ID, client name, HELO, login"}}
+	for _, name := range strings.Fields("sender recipient domain client id symbol disposition sha256 message_id user door direction kind policy since until limit after") {
+		list = append(list, param{name, "string", ""})
+	}
+	return list
+}
+
+func (c *call) whoami() (any, error) {
+	return struct {
+		Name      string   `json:"name"`
+		Role      Role     `json:"role"`
+		Domains   []string `json:"domains,omitempty"`
+		Addresses []string `json:"addresses,omitempty"`
+	}{c.caller.Name, c.caller.Role, c.caller.Domains, c.caller.Addresses}, nil
+}
+
+func (c *call) status() (any, error) {
+	return struct {
+		Troubles any `json:"troubles"`
+	}{c.o.Troubles()}, nil
+}
+
+// query reads the parameters of a search.
+func (c *call) query() (ledger.Query, error) {
+	v := c.r.URL.Query()
+	q := ledger.Query{Text: v.Get("q"), Sender: v.Get("sender"), Recipient: v.Get("recipient"), Domain: v.Get("domain"), ID: v.Get("id"), Symbol: v.Get("symbol"),
+		SHA256: v.Get("sha256"), MessageID: v.Get("message_id"), User: v.Get("user"), Door: v.Get("door"), Direction: v.Get("direction"), PolicyVersion: v.Get("policy"), After: v.Get("after")}
+	if text := v.Get("client"); text != "" {
+		p, err := netip.ParsePrefix(text)
+		if a, aerr := netip.ParseAddr(text); aerr == nil {
+			p, err = a.Prefix(a.BitLen())
+		}
+		if err != nil {
+			return q, badRequest("client: %q is neither an address nor a network", text)
+		}
+		q.Client = p
+	}
+	if text := v.Get("disposition"); text != "" {
+		d, err := policy.ParseDisposition(text)
+		if err != nil {
+			return q, badRequest("disposition: %v", err)
+		}
+		q.Disposition = &d
+	}
+	switch kind := v.Get("kind"); kind {
+	case "":
+	case "smtp", "fetch":
+		k := ledger.SMTP
+		if kind == "fetch" {
+			k = ledger.Fetch
+		}
+		q.Kind = &k
+	default:
+		return q, badRequest("kind: write smtp or fetch")
+	}
+	for name, into := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
+		if text := v.Get(name); text != "" {
+			at, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				return q, badRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", name, text)
+			}
+			*into = at
+		}
+	}
+	if text := v.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > ledger.MaxLimit {
+			return q, badRequest("limit: write a number from 1 to %d", ledger.MaxLimit)
+		}
+		q.Limit = n
+	}
+	return q, nil
+}
+
+// maxLooked bounds how many records are looked through for those that a caller may see.
+const maxLooked = 20_000
+
+func (c *call) messages() (any, error) {
+	q, err := c.query()
+	if err != nil {
+		return nil, err
+	}
+	want := q.Limit
+	if want == 0 {
+		want = 100
+	}
+	page := struct {
+		Messages []ledger.Transaction `json:"messages"`
+		Next     string               `json:"next,omitempty"`
+	}{Messages: []ledger.Transaction{}}
+	for looked := 0; ; {
+		found, next, err := c.o.Ledger.Page(c.ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range found {
+			if own, ok := c.caller.ours(t); ok {
+				page.Messages = append(page.Messages, own)
+			}
+		}
+		looked += len(found)
+		page.Next = next
+		if next == "" || len(page.Messages) >= want || looked >= maxLooked {
+			return page, nil
+		}
+		q.After = next
+	}
+}
+
+func (c *call) explain() (any, error) {
+	record, err := c.o.Ledger.Explain(c.ctx, c.r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	voice := ledger.Voice(c.r.URL.Query().Get("for"))
+	own := ledger.Record{}
+	for _, t := range record.Transactions {
+		if mine, ok := c.caller.ours(t); ok {
+			own.Transactions = append(own.Transactions, mine)
+		}
+	}
+	if c.caller.all() {
+		own.Connection = record.Connection
+	} else if len(own.Transactions) == 0 {
+		return nil, ledger.ErrUnknown // as if it weren't there
+	}
+	if c.caller.Role == User && (voice == "" || voice == ledger.Admin) {
+		voice = ledger.User
+	}
+	switch voice {
+	case "":
+		return own, nil
+	case ledger.Admin, ledger.User, ledger.Sender:
+		c.silent = true
+		c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		return nil, ledger.Describe(c.w, &own, voice)
+	}
+	return nil, badRequest("for: write admin, user or sender")
+}
+
+func (c *call) export() (any, error) {
+	q, err := c.query()
+	if err != nil {
+		return nil, err
+	}
+	switch c.r.URL.Query().Get("format") {
+	case "", "csv":
+		c.w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		c.w.Header().Set("Content-Disposition", `attachment; filename="messages.csv"`)
+		c.silent, err = true, c.o.Ledger.WriteCSV(c.ctx, c.w, q)
+	case "json":
+		c.w.Header().Set("Content-Type", "application/jsonl")
+		c.silent, err = true, c.o.Ledger.WriteJSONLines(c.ctx, c.w, q)
+	default:
+		return nil, badRequest("format: write csv or json")
+	}
+	return nil, err
+}
+
+func (c *call) recalls() (any, error) {
+	all, err := c.o.Recalls.All(c.ctx)
+	if all == nil {
+		all = []recall.Entry{}
+	}
+	return all, err
+}
+
+func (c *call) recall() (any, error) {
+	var body struct {
+		ID        string `json:"id"`
+		SHA256    string `json:"sha256"`
+		MessageID string `json:"message_id"`
+		Why       string `json:"why"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	c.what = strings.TrimSpace(body.ID + " " + body.SHA256 + " " + body.MessageID)
+	entries := []recall.Entry{{SHA256: body.SHA256, MessageID: body.MessageID}}
+	if body.ID != "" {
+		record, err := c.o.Ledger.Explain(c.ctx, body.ID)
+		if err != nil {
+			return nil, err
+		}
+		entries = nil
+		for _, t := range record.Transactions {
+			entries = append(entries, recall.Entry{SHA256: t.SHA256, ID: t.ID}, recall.Entry{MessageID: t.MessageID, ID: t.ID})
+		}
+	}
+	added := 0
+	for _, e := range entries {
+		e.By, e.Why = c.caller.Name, body.Why
+		err := c.o.Recalls.Add(c.ctx, e)
+		if errors.Is(err, recall.ErrNothing) && len(entries) > 1 {
+			continue // a message without a Message-ID
+		}
+		if err != nil {
+			return nil, err
+		}
+		added++
+	}
+	if added == 0 {
+		return nil, badRequest("this brought no message")
+	}
+	return nil, nil
+}
+
+func (c *call) undoRecall() (any, error) {
+	return nil, c.o.Recalls.Remove(c.ctx, c.r.PathValue("id"))
+}
+
+func (c *call) shelfNames() (any, error) {
+	names := map[string][]string{}
+	for name, s := range c.o.Shelves() {
+		names[name] = s.Verbs()
+	}
+	return names, nil
+}
+
+// maxRows bounds the rows of a shelf in one answer.
+const maxRows = 10_000
+
+func (c *call) shelf() (any, error) {
+	s, ok := c.o.Shelves()[c.r.PathValue("name")]
+	if !ok {
+		return nil, notFound("the gateway has no such thing: the filter may be switched off")
+	}
+	rows, err := s.Kept(c.ctx, maxRows)
+	if rows == nil {
+		rows = []filters.Kept{}
+	}
+	return rows, err
+}
+
+func (c *call) correct() (any, error) {
+	s, ok := c.o.Shelves()[c.r.PathValue("name")]
+	if !ok {
+		return nil, notFound("the gateway has no such thing: the filter may be switched off")
+	}
+	var body struct {
+		Key string `json:"key"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	c.what = c.r.PathValue("name") + " " + c.r.PathValue("verb") + " " + body.Key
+	return nil, s.Correct(c.ctx, c.r.PathValue("verb"), body.Key)
+}
+
+func (c *call) queue() (any, error) { return c.o.Queue.All() }
+
+func (c *call) retry() (any, error) { return nil, c.o.Queue.Retry(c.r.PathValue("id")) }
+
+func (c *call) unqueue() (any, error) { return nil, c.o.Queue.Delete(c.r.PathValue("id")) }
+
+func (c *call) tokens() (any, error) { return c.o.Store.Tokens(c.ctx) }
+
+func (c *call) addToken() (any, error) {
+	var body struct {
+		Name      string    `json:"name"`
+		Role      Role      `json:"role"`
+		Domains   []string  `json:"domains"`
+		Addresses []string  `json:"addresses"`
+		Expires   time.Time `json:"expires"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	c.what = string(body.Role) + " " + body.Name
+	t, secret, err := c.o.Store.Add(c.ctx, Token{Name: body.Name, Role: body.Role, Domains: body.Domains, Addresses: body.Addresses, Expires: body.Expires, Created: c.o.Now()})
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Token
+		Secret string `json:"token"`
+	}{t, secret}, nil
+}
+
+func (c *call) removeToken() (any, error) {
+	err := c.o.Store.Remove(c.ctx, c.r.PathValue("id"))
+	if errors.Is(err, ErrUnknownToken) {
+		return nil, notFound(err.Error())
+	}
+	return nil, err
+}
+
+func (c *call) audit() (any, error) {
+	most := 100
+	if text := c.r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxRows {
+			return nil, badRequest("limit: write a number from 1 to %d", maxRows)
+		}
+		most = n
+	}
+	return c.o.Store.Acts(c.ctx, most)
+}
