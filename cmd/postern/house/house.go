@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy/ledger"
@@ -42,6 +43,7 @@ type House struct {
 	Queue      *queue.Queue
 	Relay      *relay.Relay
 	Recalls    *recall.List
+	acts       *api.Store
 
 	judge        atomic.Pointer[Judge]
 	cfg          *config.Config
@@ -127,6 +129,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	h.Gateway.Use(h.setup(cfg, judge))
+	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
+		return nil, err
+	}
 	if err = h.openAccess(); err != nil {
 		return nil, err
 	}
@@ -325,6 +330,9 @@ func (h *House) close() {
 	}
 	if h.recipients != nil {
 		err = errors.Join(err, h.recipients.Close())
+	}
+	if h.acts != nil {
+		err = errors.Join(err, h.acts.Close())
 	}
 	if h.Recalls != nil {
 		err = errors.Join(err, h.Recalls.Close())
