@@ -224,6 +224,8 @@ func plain(text string) (string, string) {
 		return text, "an attachment has name, type and size"
 	case strings.HasPrefix(text, "invalid matches argument"):
 		return "is not a regular expression", `write it as in subject.matches("(?i)^invoice"), and a backslash twice in double quotes`
+	case strings.Contains(text, "limit exceeded"), strings.Contains(text, "recursion depth exceeded"):
+		return text, "write it more simply, or part the rule"
 	case strings.HasPrefix(text, "comprehension exceeds nesting limit"):
 		return "looks at each of a list for each of a list", "all, exists, exists_one, filter and map can't stand within each other"
 	}

@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
+	"postern/filters"
 	"postern/internal/mail"
 )
 
@@ -108,5 +110,38 @@ func TestShippedExample(t *testing.T) {
 	v := p.Decide(&Facts{}, mail.Address{Local: "a", Domain: "example.com"})
 	if v.Required != Default().Thresholds {
 		t.Errorf("%+v", v.Required)
+	}
+}
+
+// What stands in the shipped example as a comment is right, too, and it names every key there is.
+func TestShippedExampleWithAllItsKeys(t *testing.T) {
+	text, err := os.ReadFile("../deploy/policy.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`(?m)^# (\[|[a-z_A-Z]+ = )`).ReplaceAll(text, []byte("$1"))
+	cfg, problems := Parse("policy.toml", text)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	known := symbols()
+	for _, name := range regexp.MustCompile(`\b[A-Z]+_[A-Z_]+\b`).FindAllString(string(text), -1) {
+		known = append(known, filters.Symbol{Name: name})
+	}
+	p, problems := Compile(cfg, known)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for _, problem := range Shadowed(p) {
+		t.Error(problem)
+	}
+	for _, one := range []any{Rule{}, Who{}, What{}, Window{}, SymbolGroup{}, Entry{}, Scope{}, Thresholds{}, Config{}} {
+		kind := reflect.TypeOf(one)
+		for i := range kind.NumField() {
+			key := kind.Field(i).Tag.Get("toml")
+			if key != "" && key != "-" && !regexp.MustCompile(`(?m)^`+key+` = |^\[+[a-z_."\-@]*`+key).Match(text) {
+				t.Errorf("%s.%s is not in the example", kind.Name(), key)
+			}
+		}
 	}
 }
