@@ -5,12 +5,9 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/interpreter"
 
 	"postern/filters"
 	"postern/internal/mail"
-	"postern/policy/moment"
 )
 
 // ruleFailures is the name of rules in [on_failure].
@@ -259,118 +256,4 @@ func union(to, more []mail.Address) []mail.Address {
 		}
 	}
 	return to
-}
-
-// activation gives a condition the values of its variables.
-type activation struct {
-	q       *question
-	symbols ref.Val
-	local   moment.Local
-	timed   bool
-}
-
-// Parent is there for CEL.
-func (a *activation) Parent() interpreter.Activation { return nil }
-
-// ResolveName gives a variable of conditions.
-func (a *activation) ResolveName(name string) (any, bool) {
-	f, q := a.q.f, a.q
-	switch name {
-	case "symbols":
-		return a.found(), true
-	case "score":
-		return types.Double(float64(q.t.score) / 1000), true
-	case "direction":
-		if f.Outbound {
-			return types.String("out"), true
-		}
-		return types.String("in"), true
-	case "stage":
-		return types.String(f.Stage.String()), true
-	case "client":
-		if !f.Client.IsValid() {
-			return types.String(""), true
-		}
-		return types.String(f.Client.String()), true
-	case "user":
-		return types.String(fact(f.User)), true
-	case "size":
-		return types.Int(f.Size), true
-	case "subject":
-		return types.String(fact(f.Subject)), true
-	case "message_id":
-		return types.String(fact(f.MessageID)), true
-	case "list_id":
-		return types.String(fact(f.ListID)), true
-	case "reply_to":
-		return types.String(fact(f.ReplyTo)), true
-	case "attachments":
-		return q.p.adapter.NativeToValue(f.Attachments[:min(len(f.Attachments), maxAttachments)]), true
-	}
-	return a.sender(name)
-}
-
-func (a *activation) sender(name string) (any, bool) {
-	f, q := a.q.f, a.q
-	authors := q.senders[1 : 1+len(f.HeaderFrom)]
-	authors = authors[:min(len(authors), maxAttachments)]
-	switch name {
-	case "from":
-		return types.String(fact(q.senders[0].key)), true
-	case "from_domain":
-		return types.String(fact(q.senders[0].domain)), true
-	case "rcpt":
-		return types.String(fact(q.to[0].key)), true
-	case "rcpt_domain":
-		return types.String(fact(q.to[0].domain)), true
-	case "header_from", "header_from_domains":
-		list := make([]string, len(authors))
-		for i, p := range authors {
-			list[i] = fact(p.domain)
-			if name == "header_from" {
-				list[i] = fact(p.key)
-			}
-		}
-		return a.list(list), true
-	case "groups":
-		return a.list(f.Groups[q.to[0].key]), true
-	case "authenticated":
-		return a.list(f.Authenticated), true
-	}
-	return a.clock(name)
-}
-
-func (a *activation) clock(name string) (any, bool) {
-	if !a.timed {
-		a.timed, a.local = true, a.q.f.Time.In(a.q.p.zone)
-	}
-	switch name {
-	case "time.hour":
-		return types.Int(a.local.Minute / 60), true
-	case "time.minute":
-		return types.Int(a.local.Minute % 60), true
-	case "time.weekday":
-		return types.String(a.local.Weekday), true
-	case "time.date":
-		return types.String(a.local.Date), true
-	}
-	return nil, false
-}
-
-func (a *activation) list(of []string) ref.Val {
-	return types.NewStringList(a.q.p.adapter, of[:min(len(of), maxAttachments)])
-}
-
-// found are the symbols with what each weighs.
-func (a *activation) found() ref.Val {
-	if a.symbols == nil {
-		values := make(map[ref.Val]ref.Val, len(a.q.t.reasons))
-		for i, r := range a.q.t.reasons {
-			if r.Symbol != GroupMax && len(values) < maxSymbols {
-				values[types.String(r.Symbol)] = types.Double(float64(a.q.t.weights[i]) / 1000)
-			}
-		}
-		a.symbols = types.NewRefValMap(a.q.p.adapter, values)
-	}
-	return a.symbols
 }
