@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"postern/proxy/access"
@@ -35,8 +36,7 @@ type backend struct {
 	out          *outlet
 	name         string
 	capabilities capabilities // nil if not known, and after the login
-	literalPlus  bool         // it takes literals without being asked: RFC 7888
-	literalMinus bool         // it takes small ones so
+	known        atomic.Pointer[features]
 	buffers      *wire.Buffers
 	tags         int
 }
@@ -242,15 +242,9 @@ func (k *backend) let(status string) error {
 	if status != "OK" {
 		return access.ErrPassword
 	}
-	if k.capabilities == nil {
-		if _, err := k.command("CAPABILITY"); err != nil {
-			return err
-		}
+	if k.capabilities != nil {
+		k.feature(k.capabilities)
 	}
-	if k.capabilities == nil {
-		return misconduct("no capabilities")
-	}
-	k.literalPlus, k.literalMinus = k.has("LITERAL+"), k.has("LITERAL-")
 	k.in.Cap = time.Time{}
 	return nil
 }
@@ -353,9 +347,45 @@ func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challe
 	return misconduct("an endless SASL exchange")
 }
 
-// plus says whether the server takes a literal of that size without being asked: RFC 7888.
+// features are what the door itself makes use of.
+type features struct {
+	literalPlus  bool   // it takes literals without being asked: RFC 7888
+	literalMinus bool   // it takes small ones so
+	lister       string // the command that tells the mailboxes for junk and trash, "" if there is none
+}
+
+// feature takes the capabilities that hold after the login.
+func (k *backend) feature(c capabilities) {
+	f := &features{literalPlus: c.has("LITERAL+"), literalMinus: c.has("LITERAL-")}
+	switch {
+	case c.has("SPECIAL-USE") && (c.has("LIST-EXTENDED") || c.has("IMAP4REV2")):
+		f.lister = `LIST (SPECIAL-USE) "" "*"`
+	case c.has("SPECIAL-USE"):
+		f.lister = `LIST "" "*"`
+	case c.has("XLIST"):
+		f.lister = `XLIST "" "*"`
+	}
+	k.known.Store(f)
+}
+
+// plus says whether the server takes a literal of that size without being asked. As long as nobody knows, it is asked.
 func (k *backend) plus(size int64) bool {
-	return k.literalPlus || k.literalMinus && size <= 4096
+	f := k.known.Load()
+	return f != nil && (f.literalPlus || f.literalMinus && size <= 4096)
+}
+
+// features gives what the server can do. One that did not say so with the login is asked now. All commands must be
+// completed.
+func (s *session) features() (features, error) {
+	if s.back.known.Load() == nil {
+		if err := s.ask("CAPABILITY", &own{features: true}); err != nil {
+			return features{}, err
+		}
+	}
+	if f := s.back.known.Load(); f != nil {
+		return *f, nil
+	}
+	return features{}, nil
 }
 
 // originID tells the backend who the client is, in the words that Dovecot knows.

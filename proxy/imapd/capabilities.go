@@ -11,15 +11,6 @@ import (
 // Left out on purpose: COMPRESS (RFC 4978) hides all; URLAUTH (RFC 4467), CONVERT (RFC 5259) and NOTIFY (RFC 5465) hand out
 // content by other ways; UIDONLY (RFC 9586) has responses of its own; UNAUTHENTICATE (RFC 8437) and the referrals (RFC 2221,
 // RFC 2193) lead past the login.
-func (k *backend) shown() []string { return k.capabilities.shown() }
-
-// capabilities are those of a server, as it wrote them. Their names are the same in any case of letters.
-type capabilities []string
-
-func (c capabilities) has(name string) bool {
-	return slices.ContainsFunc(c, func(one string) bool { return strings.EqualFold(one, name) })
-}
-
 func (c capabilities) shown() []string {
 	var all capabilities
 	for _, one := range c {
@@ -29,6 +20,13 @@ func (c capabilities) shown() []string {
 		}
 	}
 	return append(all, "LITERAL+") // ours: what the backend does not take so, it gets otherwise
+}
+
+// capabilities are those of a server, as it wrote them. Their names are the same in any case of letters.
+type capabilities []string
+
+func (c capabilities) has(name string) bool {
+	return slices.ContainsFunc(c, func(one string) bool { return strings.EqualFold(one, name) })
 }
 
 func allowed(capability string) bool {

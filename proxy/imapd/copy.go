@@ -2,10 +2,11 @@ package imapd
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
+	"postern/internal/mail"
+	"postern/policy/lessons"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/retrieval"
 )
@@ -13,16 +14,21 @@ import (
 // copy passes COPY and MOVE on: RFC 9051 sections 6.4.7 and 6.4.8.
 func (s *session) copy(c *wire.Command, p *pending) error {
 	args := c.Args()
-	_, good := args.AString()
+	text, good := args.AString()
 	name, good2 := args.AString()
 	if !good || !good2 || args.Next().Kind != wire.End {
 		return s.refuse(badArguments(c.Tag))
 	}
 	p.mailbox = mailboxName(name)
-	p.completed = func(_, code, args string) {
+	t, err := s.learnCopy(c, text, p.mailbox)
+	if err != nil {
+		return err
+	}
+	p.completed = func(status, code, args string) {
 		if code == "COPYUID" {
 			s.carry(p.mailbox, args)
 		}
+		s.teach(t, status, code, args)
 	}
 	return s.forward(c, p)
 }
@@ -104,15 +110,26 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 	if c.Literal.Size > s.opt.MaxAppend {
 		return s.refuseUpload(c, tooBig(c.Tag))
 	}
+	t, err := s.learnUpload(p.mailbox)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		t.parted(c.Args())
+		p.completed = func(status, code, args string) { s.teach(t, status, code, args) }
+	}
 	taken, err := s.sendPieces(c, p)
 	for err == nil && c.Literal != nil {
 		if taken {
-			taken, err = s.uploadOne(c, p)
+			taken, err = s.uploadOne(c, p, t)
 		} else {
 			err = s.discard(c)
 		}
 		if err == nil {
 			err = c.More(s.in)
+		}
+		if err == nil {
+			t.parted(c.Args())
 		}
 		if err == nil && c.Literal != nil && c.Literal.Size > s.opt.MaxAppend {
 			s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
@@ -162,7 +179,7 @@ func (s *session) sendMore(c *wire.Command) error {
 // none of the octets was sent.
 //
 // RFC 9051 section 4.3: a client that waits hears the backend's own leave.
-func (s *session) uploadOne(c *wire.Command, p *pending) (taken bool, err error) {
+func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken bool, err error) {
 	lit := *c.Literal
 	asks := !lit.Plus
 	lit.Plus = lit.Plus && s.back.plus(lit.Size)
@@ -186,30 +203,32 @@ func (s *session) uploadOne(c *wire.Command, p *pending) (taken bool, err error)
 			return false, err
 		}
 	}
-	return true, s.stream(lit.Size, p.mailbox)
+	return true, s.stream(lit.Size, t)
 }
 
-// stream sends the octets of a message that the client uploads.
-func (s *session) stream(size int64, mailbox string) error {
-	var watch io.WriteCloser
-	if s.opt.Uploads != nil {
-		watch = s.opt.Uploads.Upload(s.mail, mailbox)
-	}
+// stream sends the octets of a message that the client uploads. The front of it is kept for what it teaches.
+func (s *session) stream(size int64, t *teaching) error {
+	sp := mail.Spool{Dir: s.opt.SpoolDir}
 	for left := size; left > 0; {
 		b, err := s.in.Next(left)
 		if err != nil {
+			sp.Discard()
 			return err
 		}
-		if watch != nil {
-			_, _ = watch.Write(b) // what it does with them is its own
+		if room := lessons.MaxContent - sp.Size(); t != nil && room > 0 {
+			if _, err := sp.Write(b[:min(int64(len(b)), room)]); err != nil { // the disk is full
+				sp.Discard()
+				t = nil
+			}
 		}
 		if err := s.back.out.send(b); err != nil {
+			sp.Discard()
 			return errEnded
 		}
 		left -= int64(len(b))
 	}
-	if watch != nil {
-		_ = watch.Close() // the same
+	if t != nil {
+		s.uploaded(t, &sp, size <= lessons.MaxContent)
 	}
 	return nil
 }

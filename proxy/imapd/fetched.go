@@ -3,8 +3,10 @@ package imapd
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"postern/internal/mail"
+	"postern/policy/lessons"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/mask"
 	"postern/proxy/retrieval"
@@ -31,6 +33,7 @@ func (s *session) fetched(r wire.Response, piece []byte, end bool) error {
 	if r.Name == "UIDFETCH" {
 		m.named = r.Number
 	}
+	m.scan.KeepFlags = m.own != nil && m.own.keep
 	s.out.begin()
 	s.out.hold(m.own != nil)
 	if err := s.out.send(piece[:r.Body]); err != nil {
@@ -106,6 +109,8 @@ func (m *message) literal() error {
 		return m.s.copyLiteral(lit.Size, nil)
 	case m.own != nil && m.own.bodies && it.Class == wire.Whole:
 		return m.ownBody(lit)
+	case m.own != nil && m.own.keep && it.Front():
+		return m.keepBody(lit)
 	case it.Class == wire.Plain:
 		return m.s.copyLiteral(lit.Size, m.headerCover(it))
 	}
@@ -200,6 +205,22 @@ func (m *message) ownBody(lit wire.Literal) error {
 	return msg.Close()
 }
 
+// keepBody reads the front of a message of which a lesson may be made.
+func (m *message) keepBody(lit wire.Literal) error {
+	if !m.s.out.cut(m.scan.ItemLength()) || lit.Size > lessons.MaxContent {
+		return misconduct("a FETCH response that can't be parted")
+	}
+	m.dropped = !m.s.out.cutSpace()
+	if len(m.own.kept) == maxTaught {
+		return m.s.skip(lit.Size)
+	}
+	msg, err := m.s.spool(lit.Size)
+	if err == nil {
+		m.own.kept = append(m.own.kept, &kept{number: m.number, message: msg, whole: lit.Size < lessons.MaxContent})
+	}
+	return err
+}
+
 // judge has a message judged if it is not known. The plan is nil if it is not masked.
 func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.Plan) {
 	r, known := s.ruling(uid)
@@ -223,9 +244,16 @@ func (m *message) finish() error {
 		return m.s.out.end()
 	}
 	if m.scan.UID != 0 && !m.own.bodies {
-		m.own.found = append(m.own.found, found{m.number, m.scan.UID})
+		if m.own.count++; m.own.most == 0 || len(m.own.found) < m.own.most {
+			m.own.found = append(m.own.found, found{m.number, m.scan.UID})
+		}
 	}
-	if m.scan.Others == 0 && (m.own.bodies || m.scan.Wholes == 0) {
+	for _, k := range m.own.kept {
+		if k.number == m.number {
+			k.uid, k.flags = m.scan.UID, strings.Fields(strings.Trim(string(m.scan.Flags), "() "))
+		}
+	}
+	if m.scan.Others == 0 && (m.own.bodies || m.scan.Wholes == 0) && (m.own.keep || m.scan.Fronts == 0) {
 		if !m.s.out.drop() {
 			return misconduct("a FETCH response that can't be parted")
 		}

@@ -26,6 +26,11 @@ type pending struct {
 type own struct {
 	bodies bool // whole messages, to be judged; else numbers and UIDs
 	found  []found
+	count  int64 // of messages
+	most   int   // of found, 0 for no limit
+	// keep asks for the front of messages, which are kept; lists for LIST; features for CAPABILITY.
+	keep, lists, features bool
+	kept                  []*kept
 }
 
 // found is one message: its sequence number and its UID.

@@ -163,7 +163,7 @@ func (s *session) enter(tag string, a access.Attempt) {
 func (s *session) settled(tag string, err error) {
 	switch {
 	case err == nil && s.back != nil:
-		s.say(loggedIn(tag, s.back.shown()))
+		s.say(loggedIn(tag, s.back.capabilities))
 		s.back.capabilities = nil // thousands of sessions need not keep it
 		return
 	case errors.Is(err, access.ErrUnavailable) || err == nil:

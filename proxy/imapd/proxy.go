@@ -72,8 +72,8 @@ func (s *session) command() {
 	}
 }
 
-// dispatch does what a command needs. Whatever is to see commands pass, as learning from Junk, belongs here: it may hold a
-// command back (drain), ask the backend by commands of its own (ask), and hear the answer (pending.completed).
+// dispatch does what a command needs: it may hold a command back (drain), ask the backend by commands of its own (ask),
+// and hear the answer (pending.completed).
 func (s *session) dispatch(c *wire.Command) error {
 	p := &pending{tag: c.Tag, verb: c.Verb}
 	switch c.Verb {
@@ -85,6 +85,10 @@ func (s *session) dispatch(c *wire.Command) error {
 		return s.copy(c, p)
 	case "APPEND", "REPLACE":
 		return s.upload(c, p)
+	case "STORE":
+		return s.store(c, p)
+	case "CREATE", "DELETE", "RENAME":
+		s.folders.forget()
 	case "IDLE":
 		return s.idle(c, p)
 	case "ID":
@@ -103,14 +107,14 @@ func (s *session) dispatch(c *wire.Command) error {
 func passes(c *wire.Command) bool {
 	if c.UID {
 		switch c.Verb {
-		case "STORE", "EXPUNGE", "SEARCH", "SORT", "THREAD":
+		case "EXPUNGE", "SEARCH", "SORT", "THREAD":
 			return true
 		}
 		return false
 	}
 	switch c.Verb {
 	case "CAPABILITY", "NOOP", "LOGOUT", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB", "XLIST",
-		"NAMESPACE", "STATUS", "CHECK", "EXPUNGE", "SEARCH", "ESEARCH", "STORE", "SORT", "THREAD", "CANCELUPDATE",
+		"NAMESPACE", "STATUS", "CHECK", "EXPUNGE", "SEARCH", "ESEARCH", "SORT", "THREAD", "CANCELUPDATE",
 		"GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "SETACL", "DELETEACL", "GETACL", "LISTRIGHTS", "MYRIGHTS",
 		"GETMETADATA", "SETMETADATA", "LANGUAGE":
 		return true

@@ -48,8 +48,12 @@ func bad(tag, text string) string {
 	return tag + " BAD " + text + "\r\n"
 }
 
-func loggedIn(tag string, capabilities []string) string {
-	return ok(tag, "[CAPABILITY "+strings.Join(capabilities, " ")+"] Logged in")
+// loggedIn tells the capabilities if the server behind told them; a client asks if it wants to know.
+func loggedIn(tag string, c capabilities) string {
+	if c == nil {
+		return ok(tag, "Logged in")
+	}
+	return ok(tag, "[CAPABILITY "+strings.Join(c.shown(), " ")+"] Logged in")
 }
 
 // One text for every refused login, whatever refused it. RFC 5530 section 3.

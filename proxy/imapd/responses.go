@@ -45,7 +45,16 @@ func (s *session) response(r wire.Response, piece []byte, end bool) error {
 		if !end {
 			return misconduct("an endless list of capabilities")
 		}
-		return s.out.send([]byte(untaggedCapability(capabilities(strings.Fields(string(piece[r.Body:]))).shown())))
+		told := capabilities(strings.Fields(string(piece[r.Body:])))
+		s.back.feature(told)
+		if o := s.flow.ownUnderWay(); o != nil && o.features {
+			return nil
+		}
+		return s.out.send([]byte(untaggedCapability(told.shown())))
+	case "LIST", "XLIST":
+		if s.opt.Learner != nil {
+			return s.listed(piece, r.Body, end)
+		}
 	case "EXPUNGE":
 		s.selected().expunge(r.Number)
 	case "VANISHED":
@@ -140,10 +149,18 @@ func (s *session) status(r wire.Response, piece []byte, end bool) error {
 
 // pass passes a response on that holds no message: its lines, and its literals.
 func (s *session) pass(piece []byte, end bool) error {
+	return s.passing(piece, end, func([]byte) {})
+}
+
+// passing is pass where somebody sees what passes behind the first piece.
+func (s *session) passing(piece []byte, end bool, see func([]byte)) error {
 	s.out.begin()
 	var tail wire.Tail
-	for {
+	for first := true; ; first = false {
 		lit, follows := tail.Piece(piece, end)
+		if !first {
+			see(piece)
+		}
 		if err := s.out.send(piece); err != nil {
 			return err
 		}
@@ -154,7 +171,7 @@ func (s *session) pass(piece []byte, end bool) error {
 			if lit.Size > maxLiteralResponse {
 				return misconduct("a literal of " + strconv.FormatInt(lit.Size, 10) + " octets")
 			}
-			if err := s.copyLiteral(lit.Size, nil); err != nil {
+			if err := s.copyLiteral(lit.Size, func(b []byte, _ int64) { see(b) }); err != nil {
 				return err
 			}
 		}

@@ -5,7 +5,6 @@ package imapd
 import (
 	"context"
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,13 +31,6 @@ type Carrier interface {
 	Carry(ctx context.Context, from, to retrieval.Place)
 }
 
-// Uploads see the messages that clients upload by APPEND and REPLACE.
-type Uploads interface {
-	// Upload is called when the octets of a message begin to come; it may return nil. What is written to the answer are its
-	// octets, Close says that all of them came, and an error of it is of no consequence for the client.
-	Upload(s *mail.Session, mailbox string) io.WriteCloser
-}
-
 // Options of one door. Zero values mean the defaults.
 type Options struct {
 	// Name is the door's name in the settings, Hostname the gateway's name in greetings.
@@ -51,8 +43,10 @@ type Options struct {
 	AuthInClear bool
 	Gate        *access.Gate
 	Desk        Desk
-	// Uploads may be nil.
-	Uploads Uploads
+	// Learner may be nil. Junk names the mailboxes for junk where the server does not, or not rightly; INBOX/Junk as the
+	// server writes it.
+	Learner Learner
+	Junk    []string
 	// Notice is what stands where content was overwritten.
 	Notice string
 	// SpoolDir is where messages that do not fit in memory are spooled; "" is the system's folder.

@@ -45,6 +45,10 @@ type session struct {
 
 	rulings rulings
 
+	folders   folders
+	teachings sync.WaitGroup // lessons that are being given
+	toldDoubt bool
+
 	prefix string // of the tags of our own commands
 	tags   int
 
@@ -105,6 +109,7 @@ func (s *session) end() {
 	}
 	s.in.Close()
 	_ = s.conn.Close() // it may be closed already
+	s.teachings.Wait()
 	for _, f := range s.findings {
 		s.visit.Observe(f)
 	}

@@ -33,6 +33,9 @@ func TestTranscripts(t *testing.T) {
 				o.TLS, o.Implicit = server, settings["tls"] == "implicit"
 			}
 			o.MaxLogins, _ = strconv.Atoi(settings["logins"]) // none is the default
+			if settings["learn"] == "yes" {
+				o.Learner = &learner{}
+			}
 			if pause, err := time.ParseDuration(settings["pause"]); err == nil {
 				o.Desk.(*desk).pause, o.Progress = pause, pause/3
 			}

@@ -98,7 +98,7 @@ func FuzzCapabilities(f *testing.F) {
 	f.Fuzz(func(t *testing.T, list string) {
 		var k backend
 		k.learn([]byte("[CAPABILITY " + list + "]"))
-		for _, c := range k.shown() {
+		for _, c := range k.capabilities.shown() {
 			name, _, _ := strings.Cut(strings.ToUpper(c), "=")
 			switch name {
 			case "COMPRESS", "NOTIFY", "URLAUTH", "URL-PARTIAL", "UIDONLY", "CONVERT", "UNAUTHENTICATE", "AUTH", "STARTTLS", "LOGINDISABLED", "LOGIN-REFERRALS", "MAILBOX-REFERRALS":

@@ -26,8 +26,12 @@ type Fetch struct {
 	UID     uint32
 	Item    Item
 	Literal Literal
-	// Wholes is how many whole messages came, Others how many items besides them and UID.
-	Wholes, Others int
+	// Wholes is how many whole messages came, Fronts how many of which the first octets were asked for, Others how many
+	// items besides them and UID.
+	Wholes, Fronts, Others int
+	// Flags is the value of the FLAGS item, up to 4 KiB of it, if KeepFlags is set.
+	KeepFlags bool
+	Flags     []byte
 
 	depth    int
 	name     []byte
@@ -117,6 +121,9 @@ func (f *Fetch) octet(ch byte) Event {
 		f.state = inValue
 		return f.valueOctet(ch)
 	case inValue:
+		if f.KeepFlags && len(f.Flags) < 4<<10 && f.Item.Name == "FLAGS" {
+			f.Flags = append(f.Flags, ch)
+		}
 		return f.valueOctet(ch)
 	case inQuote:
 		switch {
@@ -161,6 +168,8 @@ func (f *Fetch) nameOctet(ch byte) Event {
 		f.Item = ParseItem(string(f.name))
 		if f.Item.Class == Whole {
 			f.Wholes++
+		} else if f.Item.Front() {
+			f.Fronts++
 		} else if f.Item.Name != "UID" {
 			f.Others++
 		}

@@ -82,6 +82,11 @@ func (it Item) class() Class {
 	return Part
 }
 
+// Front says whether it is the first octets of a message.
+func (it Item) Front() bool {
+	return it.Name == "BODY" && it.Sectioned && it.Section == "" && it.Origin == 0
+}
+
 // isHeader says whether the section is a header, that of the message or of a part.
 func (it Item) isHeader() bool {
 	s := strings.TrimLeft(it.Section, "0123456789.")

@@ -30,6 +30,9 @@ type Lexer struct {
 	at   int
 }
 
+// NewLexer gives the tokens of a text whose literals stand in it.
+func NewLexer(text []byte) *Lexer { return &Lexer{text: text} }
+
 // Next gives the next token. Spaces part tokens and are not given.
 func (l *Lexer) Next() Token {
 	for l.at < len(l.text) && l.text[l.at] == ' ' {

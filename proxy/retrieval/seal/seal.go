@@ -36,6 +36,9 @@ type Seal struct {
 	sum   [sha256.Size]byte
 }
 
+// Sum is the hash of the octets below the field.
+func (s Seal) Sum() [sha256.Size]byte { return s.sum }
+
 // Epoch says whether the message was judged in this epoch: by the policy and the rules that it stands for.
 func (s Seal) Epoch(epoch string) bool { return s.epoch == token(epoch) }
 
