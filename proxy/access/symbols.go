@@ -9,6 +9,7 @@ func Symbols() []filters.Symbol {
 		{Name: "LOGIN_REFUSED", Help: "a login was not looked at, as a ban or a rule says"},
 		{Name: "LOGIN_NEW_NETWORK", Help: "the user has not logged in from this network before"},
 		{Name: "LOGIN_APP_PASSWORD", Help: "the user logged in with an app password"},
+		{Name: "LESSONS_IGNORED", Help: "what the user moved into Junk or out of it taught nothing"},
 		{Name: "BACKEND_AWAY", Help: "no server behind the gateway could be asked"},
 		{Name: "BACKEND_MISCONDUCT", Help: "the server behind the gateway said what it must not say"},
 		{Name: "TOO_MANY_BAD_COMMANDS", Help: "the client sent commands that are none"},

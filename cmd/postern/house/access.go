@@ -238,6 +238,9 @@ func (h *House) openAccess() (err error) {
 	if h.desk, err = h.newDesk(); err != nil {
 		return err
 	}
+	if err = h.openLessons(); err != nil {
+		return err
+	}
 	h.gate, err = h.newGate()
 	return err
 }

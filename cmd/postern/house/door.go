@@ -94,6 +94,9 @@ func (h *House) accessSpeaker(d config.Door) speaker {
 	}
 	o := imapd.Options{Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", AuthInClear: clear, Gate: h.gate, Desk: h.desk,
 		Notice: notice, SpoolDir: h.dir("spool"), MaxAppend: int64(a.MaxAppend), Now: h.out.Now, Log: h.out.Log}
+	if h.teacher != nil {
+		o.Learner, o.Junk = h.teacher, a.Junk
+	}
 	if d.TLS != "none" {
 		o.TLS = h.doorTLS()
 	}

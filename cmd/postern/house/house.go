@@ -16,6 +16,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy/ledger"
+	"postern/policy/lessons"
 	"postern/policy/quarantine"
 	"postern/policy/recall"
 	"postern/proxy"
@@ -43,6 +44,7 @@ type House struct {
 	Queue      *queue.Queue
 	Relay      *relay.Relay
 	Recalls    *recall.List
+	Lessons    *lessons.Journal // nil if nobody learns
 	acts       *api.Store
 
 	judge        atomic.Pointer[Judge]
@@ -55,10 +57,11 @@ type House struct {
 	control      *web // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
-	gate         *access.Gate     // nil without a POP3 or IMAP door
-	desk         *retrieval.Desk  // the same
-	directory    *recipients.LDAP // that of users' servers, nil for none
-	reports      *reports         // nil if none are sent
+	gate         *access.Gate       // nil without a POP3 or IMAP door
+	desk         *retrieval.Desk    // the same
+	teacher      *retrieval.Teacher // nil if nobody learns
+	directory    *recipients.LDAP   // that of users' servers, nil for none
+	reports      *reports           // nil if none are sent
 	alarm        *alarm
 	probe        probe
 	ready        atomic.Bool // all doors listen
@@ -286,6 +289,7 @@ func (h *House) expire(ctx context.Context) {
 	if _, err := h.Quarantine.Expire(ctx, now.Add(-time.Duration(h.cfg.Quarantine.Keep))); err != nil {
 		h.out.Log.Error("quarantine expiry", "error", err)
 	}
+	h.expireLessons(ctx, now)
 }
 
 // report writes what was counted and sends the reports of days that are over.
@@ -336,6 +340,9 @@ func (h *House) close() {
 	}
 	if h.Recalls != nil {
 		err = errors.Join(err, h.Recalls.Close())
+	}
+	if h.Lessons != nil {
+		err = errors.Join(err, h.Lessons.Close())
 	}
 	if h.directory != nil {
 		err = errors.Join(err, h.directory.Close())

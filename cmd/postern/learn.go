@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/policy/ledger"
+	"postern/policy/lessons"
+)
+
+type learnCommand struct {
+	Status learnStatusCommand `cmd:"" help:"How many lessons there are."`
+	List   learnListCommand   `cmd:"" help:"The lessons, the newest first."`
+	Undo   learnUndoCommand   `cmd:"" help:"Take lessons back."`
+}
+
+func openLessons(f where) (*lessons.Journal, error) {
+	cfg, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := enter(cfg.DataDir, house.LessonsFile(cfg)); err != nil {
+		return nil, err
+	}
+	return lessons.Open(house.LessonsFile(cfg), lessons.Options{})
+}
+
+type learnStatusCommand struct {
+	where
+	JSON bool `name:"json" help:"One JSON object."`
+}
+
+// Run counts.
+func (c *learnStatusCommand) Run(w world) (err error) {
+	j, err := openLessons(c.where)
+	if err != nil {
+		return none(w, err)
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	s, err := j.Status(w.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(w, s)
+	}
+	newest := "never"
+	if !s.Newest.IsZero() {
+		newest = s.Newest.Local().Format("2006-01-02 15:04")
+	}
+	_, err = fmt.Fprintf(w.stdout, `%8d  spam
+%8d  no spam
+%8d  taken back
+%8d  releases wanted: out of Junk, but masked
+%8d  over a user's daily measure, not kept
+%8d  behind the first of a large move, not looked at
+%8d  of sessions whose login is in doubt, not looked at
+%8d  users; the last lesson came %s
+%8d  messages kept
+`, s.Spam, s.Ham, s.Undone, s.Wishes, s.Capped, s.Bulk, s.Login, s.Users, newest, s.Messages)
+	return err
+}
+
+type learnListCommand struct {
+	where
+	User  string `placeholder:"LOGIN" help:"Those of one user."`
+	Since string `placeholder:"DATE" help:"Those from this day on, as in 2026-11-23."`
+	Limit int    `default:"100" help:"How many at most."`
+	JSON  bool   `name:"json" help:"One JSON object a line."`
+}
+
+// Run lists.
+func (c *learnListCommand) Run(w world) (err error) {
+	f := lessons.Filter{User: c.User, Limit: c.Limit}
+	if c.Since != "" {
+		if f.Since, err = time.ParseInLocation(time.DateOnly, c.Since, time.Local); err != nil {
+			return usageError{fmt.Errorf("--since: %q is no day such as 2026-11-23", c.Since)}
+		}
+	}
+	j, err := openLessons(c.where)
+	if err != nil {
+		return none(w, err)
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	all, err := j.List(w.ctx, f)
+	for _, l := range all {
+		if c.JSON {
+			err = printJSON(w, l)
+		} else {
+			_, err = fmt.Fprintln(w.stdout, lessonLine(l))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func lessonLine(l lessons.Lesson) string {
+	said := map[bool]string{true: "spam", false: "ham "}[l.Spam]
+	line := fmt.Sprintf("%6d  %s  %s  %-7s  %s  %s  %s", l.ID, l.Time.Local().Format("2006-01-02 15:04"), said, l.How,
+		ledger.Printable(l.User), ledger.Printable(l.Place), ledger.Printable(l.MessageID))
+	if !l.Undone.IsZero() {
+		line += fmt.Sprintf("  taken back %s by %s", l.Undone.Local().Format("2006-01-02 15:04"), ledger.Printable(l.UndoneBy))
+	}
+	return line
+}
+
+type learnUndoCommand struct {
+	where
+	IDs []int64 `arg:"" name:"id" help:"Their ids, as learn list shows them."`
+}
+
+// Run takes back.
+func (c *learnUndoCommand) Run(w world) (err error) {
+	j, err := openLessons(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	for _, id := range c.IDs {
+		if err := j.Undo(w.ctx, id, whoami()); errors.Is(err, lessons.ErrUnknown) {
+			fmt.Fprintf(w.stderr, "postern: %d: %v\n", id, err)
+			return errNo
+		} else if err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(w.stdout, "taken back")
+	return err
+}
