@@ -57,11 +57,11 @@ func (o *without) ruled(r *rule) bool { return o != nil && o.rule == r.Name }
 
 func (o *without) counts(e *entry) bool { return o == nil || !o.entries[e.name] }
 
-func (p *Policy) decide(f *Facts, rcpt mail.Address, but *without) Verdict {
+func (p *Policy) decide(f *Facts, rcpt mail.Address, but *without) (v Verdict) {
 	s := p.scopeOf(f, rcpt)
 	t := p.tally(f, s)
 	who := parties{f.Client, f.From, f.HeaderFrom, rcpt, f.Time}
-	v := Verdict{Recipient: rcpt, Required: s.required, PolicyVersion: p.version}
+	v.Recipient, v.Required, v.PolicyVersion = rcpt, s.required, p.version
 	var why cause
 	if e, ok := p.block.match(who, but.counts); ok {
 		t.list(Blocked, e)
@@ -74,7 +74,9 @@ func (p *Policy) decide(f *Facts, rcpt mail.Address, but *without) Verdict {
 			t.ruled(p, f, s, &r)
 		}
 		e := p.allowing(f, who, &t, but)
-		v.watched(f, s, &t, &r, e != nil)
+		if len(r.watched)+len(r.unwatched) > 0 {
+			v.watched(f, s, &t, &r, e != nil)
+		}
 		v.Disposition, why = t.weigh(s, e != nil, r.acting)
 		v.Disposition, why = t.putOff(v.Disposition, why)
 		if e != nil {
@@ -165,9 +167,9 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 		if sym.ifPermit && t.laterName == "" {
 			t.later, t.laterName = sym, found.Symbol
 		}
-		t.force(found, sym)
+		t.force(found, &sym)
 		evidence[i] = found.Evidence
-		t.add(found, sym, evidence[i:i+1:i+1])
+		t.add(found, &sym, evidence[i:i+1:i+1])
 	}
 	for _, w := range t.weights {
 		t.score += w
@@ -179,11 +181,15 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 }
 
 // force keeps the strictest of the actions.
-func (t *tally) force(found *Finding, sym symbol) {
-	sym.forced = t.rewrite(found, sym)
-	if sym.forced > t.forced || sym.forced == Defer && t.forced == Defer && sym.drop && !t.by.drop {
-		forced := sym
-		t.forced, t.by, t.byName = sym.forced, &forced, found.Symbol
+func (t *tally) force(found *Finding, sym *symbol) {
+	d := sym.forced
+	if sym.strip || sym.defang {
+		d = t.rewrite(found, sym)
+	}
+	if d > t.forced || d == Defer && t.forced == Defer && sym.drop && !t.by.drop {
+		forced := *sym
+		forced.forced = d
+		t.forced, t.by, t.byName = d, &forced, found.Symbol
 	}
 }
 
@@ -213,13 +219,10 @@ func (t *tally) bound(caps map[string]*groupCap) {
 }
 
 // rewrite notes what is to be done to a part. What can't be taken out keeps the whole message here.
-func (t *tally) rewrite(found *Finding, sym symbol) Disposition {
+func (t *tally) rewrite(found *Finding, sym *symbol) Disposition {
 	list := &t.strip
-	switch {
-	case sym.defang:
+	if sym.defang {
 		list = &t.defang
-	case !sym.strip:
-		return sym.forced
 	}
 	if !found.Located {
 		return Quarantine
@@ -230,7 +233,7 @@ func (t *tally) rewrite(found *Finding, sym symbol) Disposition {
 	return sym.forced
 }
 
-func (t *tally) add(found *Finding, sym symbol, evidence []string) {
+func (t *tally) add(found *Finding, sym *symbol, evidence []string) {
 	weight := weighed(sym.score, found.Weight)
 	if found.Evidence == "" {
 		evidence = nil

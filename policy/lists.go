@@ -18,6 +18,7 @@ type list struct {
 	bySender  map[string][]int
 	byNetwork map[netip.Prefix][]int
 	bits      [2][]int // the prefix lengths in use, IPv4 and IPv6
+	addresses bool     // whether an entry names a single address
 }
 
 type entry struct {
@@ -48,6 +49,7 @@ func newList(zone moment.Zone, entries []Entry) *list {
 		l.entries = append(l.entries, one)
 		if one.sender != "" {
 			l.bySender[one.sender] = append(l.bySender[one.sender], i)
+			l.addresses = l.addresses || strings.Contains(one.sender, "@")
 			continue
 		}
 		l.byNetwork[one.network] = append(l.byNetwork[one.network], i)
@@ -152,7 +154,9 @@ func (l *list) senderCandidates(found []int, a mail.Address) []int {
 		return append(found, l.bySender["<>"]...)
 	}
 	domain := a.ASCIIDomain()
-	found = append(found, l.bySender[a.Key()]...)
+	if l.addresses {
+		found = append(found, l.bySender[a.Key()]...)
+	}
 	if domain == "" {
 		return found
 	}

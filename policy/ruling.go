@@ -188,7 +188,8 @@ func (t *tally) override(f *Facts, s *scope, symbols []string) {
 	t.forced, t.by, t.byName, t.strip, t.defang = Accept, nil, "", nil, nil
 	for i := range f.Findings {
 		if found := &f.Findings[i]; !slices.Contains(symbols, found.Symbol) {
-			t.force(found, s.symbols[found.Symbol])
+			sym := s.symbols[found.Symbol]
+			t.force(found, &sym)
 		}
 	}
 }
@@ -200,7 +201,7 @@ func (t *tally) stripAlso(f *Facts, r *rule) {
 	}
 	for i := range f.Findings {
 		if found := &f.Findings[i]; slices.Contains(r.Strip, found.Symbol) {
-			t.force(found, symbol{strip: true, help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
+			t.force(found, &symbol{strip: true, help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
 		}
 	}
 }
