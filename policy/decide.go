@@ -102,6 +102,9 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	} else {
 		v.Headers, v.RedirectTo, v.CopyTo, v.Banner, v.Disclaimer = nil, mail.Address{}, nil, "", ""
 	}
+	if v.Disposition == Defer { // it comes again
+		v.Notify = nil
+	}
 	if len(v.Defang) > 0 {
 		v.Decisive += " Made harmless: what " + strings.Join(v.Defang, ", ") + " found; the original is held."
 	}

@@ -83,7 +83,7 @@ type Verdict struct {
 	CopyTo     []mail.Address `json:"copy_to,omitempty"`
 	Banner     string         `json:"banner,omitempty"`
 	Disclaimer string         `json:"disclaimer,omitempty"`
-	// Notify are the addresses that hear of the message, whatever becomes of it.
+	// Notify are the addresses that hear of the message, unless it is deferred: then it comes again.
 	Notify []mail.Address `json:"notify,omitempty"`
 	// ListEntry is the id of the entry of a list that matched, if it has one, also if it was not what decided.
 	ListEntry string `json:"list_entry,omitempty"`

@@ -162,10 +162,15 @@ func (c *compiler) window(name string, w Window, zone moment.Zone) *window {
 	return o
 }
 
-// party is one address that a message speaks of, in the forms in which objects know it.
+// party is one address that a message speaks of, in the forms in which objects know it: none for the null sender.
 type party struct{ key, domain string }
 
-func partyOf(a mail.Address) party { return party{a.Key(), a.ASCIIDomain()} }
+func partyOf(a mail.Address) party {
+	if a.IsNull() {
+		return party{}
+	}
+	return party{a.Key(), a.ASCIIDomain()}
+}
 
 // fits says whether one of the parties is meant, and whether it is the client's network that says so.
 func (w *who) fits(parties []party, client netip.Addr, groups map[string][]string) (fits, byNetwork bool) {
