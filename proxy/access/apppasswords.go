@@ -43,7 +43,10 @@ type AppPasswords struct {
 	// Only keeps users out who have an app password and use another one.
 	only bool
 
+	now    func() time.Time
 	mu     sync.Mutex
+	looked time.Time // when the file was last looked at
+	failed error     // what that gave
 	read   time.Time // the file's time when it was read
 	size   int64
 	byUser map[string][]AppPassword
@@ -52,7 +55,7 @@ type AppPasswords struct {
 
 // OpenAppPasswords makes the store of a file, which need not be there yet.
 func OpenAppPasswords(file string, only bool) *AppPasswords {
-	return &AppPasswords{file: file, only: only, busy: make(chan struct{}, 2)}
+	return &AppPasswords{file: file, only: only, now: time.Now, busy: make(chan struct{}, 2)}
 }
 
 // Found is what the store knows of a password.
@@ -198,26 +201,37 @@ func (a *AppPasswords) List(user string) ([]AppPassword, error) {
 func (a *AppPasswords) of(user string) ([]AppPassword, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if now := a.now(); now.Sub(a.looked) >= lookEvery || now.Before(a.looked) {
+		a.looked, a.failed = now, a.look()
+	}
+	return a.byUser[user], a.failed
+}
+
+// lookEvery is how often the file is looked at: not for each of many logins.
+const lookEvery = time.Second
+
+// look reads the file if it has changed.
+func (a *AppPasswords) look() error {
 	at, err := os.Stat(a.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		a.byUser = nil
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if a.byUser != nil && at.ModTime().Equal(a.read) && at.Size() == a.size {
-		return a.byUser[user], nil
+		return nil
 	}
 	all, err := a.load()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	a.byUser, a.read, a.size = map[string][]AppPassword{}, at.ModTime(), at.Size()
 	for _, p := range all {
 		a.byUser[p.User] = append(a.byUser[p.User], p)
 	}
-	return a.byUser[user], nil
+	return nil
 }
 
 func (a *AppPasswords) load() ([]AppPassword, error) {
@@ -265,5 +279,8 @@ func (a *AppPasswords) change(f func([]AppPassword) ([]AppPassword, error)) (err
 	if err = os.Rename(temp.Name(), a.file); err != nil {
 		return err
 	}
+	a.mu.Lock()
+	a.looked = time.Time{}
+	a.mu.Unlock()
 	return mail.SyncDir(dir)
 }

@@ -47,7 +47,7 @@ func (b *Backend) Dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	d := listen.Dialer(b.Source)
-	d.KeepAlive = 2 * time.Minute
+	d.KeepAlive = -1 // the doors' time limits find out; probes cost four system calls a connection
 	network := "tcp"
 	if strings.HasPrefix(b.Address, "/") {
 		network = "unix"
