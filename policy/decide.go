@@ -128,7 +128,7 @@ func (p *Policy) scopeOf(f *Facts, rcpt mail.Address) *scope {
 			return s
 		}
 		for _, name := range p.groupNames {
-			if slices.Contains(f.Groups[key], name) {
+			if isMember(f.Groups[key], name) {
 				return p.groups[name]
 			}
 		}

@@ -23,11 +23,20 @@ func (c *compiler) list(name ListName, entries []Entry, zone moment.Zone) *list 
 			continue
 		}
 		if e.List == name {
+			before := len(c.problems)
 			c.entry(e.path(i), name, e.Entry)
+			inNoFile(c.problems[before:])
 			all = append(all, e.Entry)
 		}
 	}
 	return newList(zone, all)
+}
+
+// inNoFile takes the file away from problems of what stands elsewhere.
+func inNoFile(problems []config.Problem) {
+	for i := range problems {
+		problems[i].File, problems[i].Line = "", 0
+	}
 }
 
 // path names an entry that stands in no file.

@@ -181,7 +181,7 @@ func (w *who) fits(parties []party, client netip.Addr, groups map[string][]strin
 		if w.addresses[p.key] || p.key == "" && w.addresses["<>"] || w.domains[p.domain] && p.domain != "" || w.below(p.domain) {
 			return true, false
 		}
-		if len(w.groups) > 0 && slices.ContainsFunc(groups[p.key], func(g string) bool { return slices.Contains(w.groups, g) }) {
+		if len(w.groups) > 0 && slices.ContainsFunc(groups[p.key], w.group) {
 			return true, false
 		}
 		if w.pattern != nil && w.pattern.MatchString(p.key) {
@@ -189,6 +189,13 @@ func (w *who) fits(parties []party, client netip.Addr, groups map[string][]strin
 		}
 	}
 	return false, false
+}
+
+func (w *who) group(name string) bool { return isMember(w.groups, name) }
+
+// isMember compares as directories do: RFC 4519 section 2.3, a name's case does not matter.
+func isMember(groups []string, name string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return strings.EqualFold(g, name) })
 }
 
 func (w *who) below(domain string) bool {

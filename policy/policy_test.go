@@ -292,12 +292,14 @@ func TestMonotoneInScore(t *testing.T) {
 	texts := []string{
 		"", "[actions]\nHALF_POINT = \"quarantine\"", "[actions]\nHALF_POINT = \"tag\"\n[on_failure]\ndkim = \"quarantine\"",
 		"[[allow]]\nnetwork = \"192.0.2.0/24\"", "[actions]\nHALF_POINT = \"defer\"",
+		"[[rule]]\nname = \"r\"\naction = \"tag\"", "[[rule]]\nname = \"r\"\naction = \"quarantine\"",
+		"[group.\"g\"]\nsymbols = [\"MOVING\", \"TEN_POINTS\", \"GOOD_SIGN\"]\nmax = 8",
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	names := symbols()
 	for _, text := range texts {
 		for range 25 {
-			f := Facts{Client: netip.AddrFrom4([4]byte{192, 0, byte(2 + r.IntN(2)), 1})}
+			f := Facts{Stage: mail.StageMessage, Client: netip.AddrFrom4([4]byte{192, 0, byte(2 + r.IntN(2)), 1})}
 			for range r.IntN(6) {
 				f.Findings = append(f.Findings, Finding{Symbol: names[r.IntN(len(names))].Name})
 			}

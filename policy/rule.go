@@ -206,8 +206,11 @@ func (c *compiler) effects(at string, r *rule) {
 			c.bad(at+list.key, "names %d, %d are the limit; part the rule", list.n, maxPerRule)
 		}
 	}
-	if len(r.Banner) > maxNotice || len(r.Disclaimer) > maxNotice {
-		c.bad(at, "has a banner or disclaimer of more than %d octets; say it in fewer words", maxNotice)
+	for _, notice := range []struct{ key, text string }{{".banner", r.Banner}, {".disclaimer", r.Disclaimer}} {
+		control := func(c rune) bool { return c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f }
+		if len(notice.text) > maxNotice || strings.ContainsFunc(notice.text, control) {
+			c.bad(at+notice.key, "has control characters or more than %d octets; write plain text, in fewer words", maxNotice)
+		}
 	}
 }
 

@@ -93,6 +93,9 @@ func (q *question) fits(r *rule) (fits, proven bool, err error) {
 	if r.when.constant < 0 || r.Direction == "in" && f.Outbound || r.Direction == "out" && !f.Outbound {
 		return false, false, nil
 	}
+	if f.Time == 0 && len(r.time)+len(r.notTime) > 0 {
+		return false, false, nil
+	}
 	window := func(w *window) bool { return w.fits(f.Time) }
 	if len(r.time) > 0 && !slices.ContainsFunc(r.time, window) || slices.ContainsFunc(r.notTime, window) {
 		return false, false, nil

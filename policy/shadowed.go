@@ -30,16 +30,24 @@ func (c *compiler) shadowedEntries(name ListName, l *list, inFile int, above *li
 		if i >= inFile { // kept elsewhere
 			at = ListEntry{name, e.Entry}.path(i - inFile)
 		}
-		if above != nil {
-			if other := above.covering(e, len(above.entries), func(*entry) bool { return true }); other != nil {
-				c.bad(at, "%s can never let anything in: the block list has %s, and it comes first; take one of the two away", e.name, other.name)
-				continue
-			}
+		before := len(c.problems)
+		c.shadowedEntry(at, e, i, name, l, above)
+		if i >= inFile {
+			inNoFile(c.problems[before:])
 		}
-		easier := func(o *entry) bool { return name == Block || o.needsNoProof() || !e.needsNoProof() }
-		if other := l.covering(e, i, easier); other != nil {
-			c.bad(at, "%s can never be what decides: %s stands before it and covers it; take it away, or put it first", e.name, other.name)
+	}
+}
+
+func (c *compiler) shadowedEntry(at string, e *entry, place int, name ListName, l, above *list) {
+	if above != nil {
+		if other := above.covering(e, len(above.entries), func(*entry) bool { return true }); other != nil {
+			c.bad(at, "%s can never let anything in: the block list has %s, and it comes first; take one of the two away", e.name, other.name)
+			return
 		}
+	}
+	easier := func(o *entry) bool { return name == Block || o.needsNoProof() || !e.needsNoProof() }
+	if other := l.covering(e, place, easier); other != nil {
+		c.bad(at, "%s can never be what decides: %s stands before it and covers it; take it away, or put it first", e.name, other.name)
 	}
 }
 
