@@ -42,6 +42,9 @@ type Facts struct {
 	ReplyTo   string `json:"reply_to,omitempty"`
 	// Attachments are the files of the message, up to 100, under each name that a mail reader could show.
 	Attachments []Attachment `json:"attachments,omitempty"`
+	// AttachmentsPartial says that there are more, or that the message could not be read to its end: a rule that asks
+	// for attachments then fails.
+	AttachmentsPartial bool `json:"attachments_partial,omitempty"`
 }
 
 // Attachment is a file within a message.
@@ -69,14 +72,13 @@ func (p *Policy) FactsOf(tx *mail.Transaction) Facts {
 	f.Subject = fact(mimeview.DecodeValue(h.Get("Subject")))
 	f.MessageID, f.ListID, f.ReplyTo = fact(h.Get("Message-ID")), fact(h.Get("List-ID")), fact(mimeview.DecodeValue(h.Get("Reply-To")))
 	if p.asks.attachments {
-		f.Attachments = attachments(mimeview.Of(tx.Message))
+		f.Attachments, f.AttachmentsPartial = attachments(mimeview.Of(tx.Message))
 	}
 	return f
 }
 
 // attachments are the contents that have a name, or that are said to be attachments, in every reading.
-func attachments(v *mimeview.View) []Attachment {
-	var found []Attachment
+func attachments(v *mimeview.View) (found []Attachment, partial bool) {
 	for _, o := range v.Objects() {
 		declared := len(o.Names) > 0
 		for _, p := range o.Parts {
@@ -95,13 +97,13 @@ func attachments(v *mimeview.View) []Attachment {
 		for _, name := range names {
 			for _, kind := range types {
 				if len(found) == maxAttachments {
-					return found
+					return found, true
 				}
 				found = append(found, Attachment{Name: fact(name), Type: fact(kind), Size: o.Size})
 			}
 		}
 	}
-	return found
+	return found, len(v.Limits()) > 0 || v.Err() != nil
 }
 
 // fact bounds a text from outside, and makes it UTF-8, so that it is the same when it is read again from JSON.

@@ -195,6 +195,8 @@ func (s *scene) fact(t *testing.T, word, rest string) {
 		kind, size, _ := strings.Cut(kind, " ")
 		n, _ := strconv.ParseInt(size, 10, 64)
 		f.Attachments = append(f.Attachments, Attachment{name, kind, n})
+	case "partial":
+		f.AttachmentsPartial = true
 	case "groups":
 		who, groups, _ := strings.Cut(rest, " ")
 		if f.Groups == nil {

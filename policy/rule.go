@@ -26,6 +26,7 @@ type rule struct {
 	disposition    Disposition
 	acts           bool
 	headers        []HeaderField
+	attachments    bool // whether it asks for them
 	redirect       mail.Address
 	copies, notify []mail.Address
 	symbol         symbol // what a verdict by this rule says
@@ -87,14 +88,15 @@ func (c *compiler) rules(p *Policy) {
 }
 
 func (a *asks) add(r *rule) {
+	r.attachments = r.when.names["attachments"]
 	for _, w := range slices.Concat(r.what, r.notWhat) {
-		a.attachments = a.attachments || len(w.names)+len(w.types) > 0
+		r.attachments = r.attachments || len(w.names)+len(w.types) > 0
 	}
+	a.attachments = a.attachments || r.attachments
 	for _, w := range slices.Concat(r.from, r.to, r.notFrom, r.notTo) {
 		a.groups = a.groups || len(w.groups) > 0
 	}
 	a.acceptance = a.acceptance || r.acts && r.disposition == Accept && !r.Monitor
-	a.attachments = a.attachments || r.when.names["attachments"]
 	a.groups = a.groups || r.when.names["groups"]
 }
 

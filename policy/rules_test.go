@@ -184,6 +184,14 @@ func TestFactsForRules(t *testing.T) {
 	if v := p.Decide(&got, mail.Address{Local: "ann", Domain: "example.com"}); v.Disposition != Tag {
 		t.Errorf("%+v", v)
 	}
+	many := "From: ann@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+	for i := range 120 {
+		many += fmt.Sprintf("--b\r\nContent-Type: application/pdf; name=\"%d.pdf\"\r\n\r\n%%PDF-%d\r\n", i, i)
+	}
+	tx.Message = mail.NewMessage([]byte(many + "--b--\r\n"))
+	if got = p.FactsOf(tx); len(got.Attachments) != 100 || !got.AttachmentsPartial {
+		t.Errorf("%d of 120 attachments, partial %v", len(got.Attachments), got.AttachmentsPartial)
+	}
 	if compiled(t, "").NeedsGroups() || p.NeedsGroups() || !compiled(t, "[recipient_group.a]\ntag = 3\n").NeedsGroups() ||
 		!compiled(t, "[[rule]]\nname = \"r\"\naction = \"tag\"\nwhen = '\"a\" in groups'\n").NeedsGroups() {
 		t.Error("groups are asked for when nobody needs them, or are not when somebody does")

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -22,6 +23,8 @@ type rulings struct {
 	failed    []failedRule
 	unwatched []failedRule // rules that only watch, and could not be asked
 }
+
+var errPartial = errors.New("not all attachments are known: there are too many, or the message can't be read to its end")
 
 type failedRule struct {
 	rule *rule
@@ -116,6 +119,9 @@ func (q *question) fits(r *rule) (fits, proven bool, err error) {
 	byNetwork = false // a network that is excepted proves nothing
 	if len(r.from) > 0 && !slices.ContainsFunc(r.from, sender) {
 		return false, false, nil
+	}
+	if r.attachments && f.AttachmentsPartial {
+		return false, false, errPartial
 	}
 	content := func(w *what) bool { return w.fits(f) }
 	if len(r.what) > 0 && !slices.ContainsFunc(r.what, content) || slices.ContainsFunc(r.notWhat, content) {
