@@ -28,6 +28,8 @@ type Exchange struct {
 	// outcomes are all recipients that were asked for, refused ones too, in their order.
 	outcomes []outcome
 	answered *mail.Reply
+	// facts are what the verdicts were made from.
+	facts *policy.Facts
 	// refusedFor are findings about recipients that were refused.
 	refusedFor []mail.Finding
 }
@@ -78,12 +80,12 @@ func (x *Exchange) Recipients() int     { return len(x.tx.Recipients) }
 func (x *Exchange) Observe(f mail.Finding) { x.tx.Findings = append(x.tx.Findings, f) }
 
 func (x *Exchange) refusal() (mail.Reply, bool) {
-	facts := policy.FactsOf(x.tx)
+	facts := x.gather(context.Background())
 	var to mail.Address
 	if n := len(x.tx.Recipients); n > 0 {
 		to = x.tx.Recipients[n-1].Address
 	}
-	return x.v.refusal(x.setup.Policy.DecideStage(&facts, to))
+	return x.v.refusal(x.setup.policyFor(to).DecideStage(&facts, to))
 }
 
 // Rcpt asks whether a recipient is welcome: first the settings, then policy, then the next hop itself, whose own words
@@ -228,14 +230,15 @@ func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
 	defer cancel()
 	defer x.makeRoom(ctx)()
 	x.run.Stage(ctx, mail.StageMessage)
-	facts := policy.FactsOf(x.tx)
+	facts := x.gather(ctx)
+	x.facts = &facts
 	var verdicts []policy.Verdict
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
 		if o.leg == nil {
 			continue
 		}
-		o.verdict = x.setup.Policy.Decide(&facts, o.recipient.Address)
+		o.verdict = x.decide(&facts, o.recipient.Address)
 		verdicts = append(verdicts, o.verdict)
 	}
 	return verdicts
@@ -311,7 +314,11 @@ func (x *Exchange) learn() {
 
 func (x *Exchange) record(why string) ledger.Transaction {
 	tx, s := x.tx, x.tx.Session
-	facts := policy.FactsOf(tx)
+	if x.facts == nil {
+		facts := x.gather(context.Background())
+		x.facts = &facts
+	}
+	facts := *x.facts
 	rec := ledger.Transaction{
 		ID: tx.ID, ConnID: s.ID, Time: x.started, Door: s.Door, Client: s.Client, ClientName: s.ClientName, Helo: s.Helo, User: s.User,
 		Outbound: s.Outbound(), From: tx.From.String(),

@@ -5,6 +5,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/moment"
 )
 
 // JudgeFetched judges a message that its recipient fetches from his mailbox: by the same policy, with the filters that
@@ -15,7 +16,8 @@ func (g *Gateway) JudgeFetched(ctx context.Context, tx *mail.Transaction) policy
 	run := setup.Fetched.Start(ctx, tx)
 	defer run.Close()
 	run.Stage(ctx, mail.StageMessage)
-	facts := policy.FactsOf(tx)
+	facts := setup.Policy.FactsOf(tx)
+	facts.Time = moment.Of(g.Now())
 	var to mail.Address
 	if len(tx.Recipients) > 0 {
 		to = tx.Recipients[0].Address

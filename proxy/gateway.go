@@ -37,6 +37,8 @@ type Gateway struct {
 	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
 	Judged func(id string, sum [sha256.Size]byte) []byte
+	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
+	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
 	// Witness hears of every judged message, nil for nobody.
 	Witness Witness
 	Log     *slog.Logger
@@ -66,6 +68,13 @@ type Setup struct {
 	// Transparent are the doors whose clients are taken where they wanted to go, FromClient those that do it by connections
 	// from the client's own address.
 	Transparent, FromClient map[string]bool
+	// Groups gives the directory's groups of an address; asked only if the policy wants to know them. Nil for no directory.
+	Groups func(ctx context.Context, a mail.Address) []string
+	// Tried is a policy that holds for some recipients instead of the other one: nil, or what TriedFor says yes to. Compared
+	// hears what both say.
+	Tried    *policy.Policy
+	TriedFor func(mail.Address) bool
+	Compared func(other, tried policy.Verdict)
 	// Recipients may know more about recipients than the next hop would say just now, nil for nobody.
 	Recipients Recipients
 	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).
@@ -120,6 +129,9 @@ func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail
 		return x.answer(mail.TryLater())
 	}
 	x.witness(verdicts)
+	if g.Convicted != nil && !x.tx.Session.Outbound() {
+		g.Convicted(x.tx, strictestOf(verdicts))
+	}
 
 	switch common := mildest(verdicts); {
 	case common == policy.Reject: // only if all refuse
@@ -162,6 +174,16 @@ func mildest(verdicts []policy.Verdict) policy.Disposition {
 		least = min(least, v.Disposition)
 	}
 	return least
+}
+
+func strictestOf(verdicts []policy.Verdict) policy.Verdict {
+	strictest := verdicts[0]
+	for _, v := range verdicts {
+		if v.Disposition > strictest.Disposition {
+			strictest = v
+		}
+	}
+	return strictest
 }
 
 func anyOf(verdicts []policy.Verdict, d policy.Disposition) bool {

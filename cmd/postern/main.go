@@ -54,6 +54,7 @@ type cli struct {
 	Probe       probeCommand       `cmd:"" help:"Send test messages through the gateway: an honest one, GTUBE, EICAR."`
 	Learn       learnCommand       `cmd:"" help:"What users teach by moving mail into Junk and out of it: status, list, undo."`
 	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
+	Policy      policyCommand      `cmd:"" help:"The policy: show, lint, plan, apply, rollback, diff, monitor, canary."`
 	Token       tokenCommand       `cmd:"" help:"Tokens for the JSON interface: add, list, remove."`
 	Audit       auditCommand       `cmd:"" help:"Who did what."`
 	Config      configCommand      `cmd:"" help:"Check the configuration, or show the one in effect."`

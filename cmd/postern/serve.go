@@ -32,6 +32,7 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer h.Close()
+	h.Reloader(c.configuration)
 	if err := h.Listen(w.ctx); err != nil {
 		return err
 	}

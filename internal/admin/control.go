@@ -20,11 +20,19 @@ type Shelves func() map[string]filters.Shelf
 //
 //	GET  /v1/shelf/NAME?most=N       its rows, a JSON array
 //	POST /v1/shelf/NAME/VERB?key=K   204, 404 if there is no such row
-func Control(shelves Shelves, log *slog.Logger) http.Handler {
+//	POST /v1/reload                  204, or 409 and why the old settings stay
+func Control(shelves Shelves, reload func() error, log *slog.Logger) http.Handler {
 	c := control{shelves, log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/shelf/{name}", c.list)
 	mux.HandleFunc("POST /v1/shelf/{name}/{verb}", c.correct)
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) {
+		if err := reload(); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	return mux
 }
 

@@ -38,6 +38,7 @@ func (c *console) tabs(here string) []tab {
 		{Name: "harvest", Title: "Harvesters", Help: "Clients that guess addresses, and are turned away for it."},
 		{Name: "correspondents", Title: "Frozen users", Help: "Users who may not send just now, because they suddenly wrote to many strangers. Their password may be stolen."},
 		{Name: "dnslists", Title: "DNS lists", Help: "The DNS lists in use. One that answers nonsense is muted, and scores nothing."},
+		{Name: "muted", Title: "Muted symbols", Help: "Symbols that suddenly convicted mail all by themselves. They weigh nothing for an hour; what they had held was judged again."},
 		{Name: "memory", Title: "Memory", Help: "Where the gateway remembers clients."},
 	} {
 		if _, ok := shelves[t.Name]; ok {

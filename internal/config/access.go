@@ -291,6 +291,7 @@ func (k *checker) backend(path string, b *MailBackend) {
 // alerts checks [alerts] and [probe].
 func (k *checker) alerts() {
 	a, p := &k.c.Alerts, &k.c.Probe
+	k.positive("breaker.convictions", k.c.PolicyBreaker.Convictions)
 	if u, err := url.Parse(a.Webhook); a.Webhook != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		k.bad("alerts.webhook", "is not a URL; write it as in \"https://chat.example.com/hooks/abc\"")
 	}

@@ -20,31 +20,33 @@ type Config struct {
 	// TrustedNetworks may send outbound without a login.
 	TrustedNetworks Networks `toml:"trusted_networks"`
 
-	Doors      []Door                    `toml:"door"`
-	SMTP       SMTP                      `toml:"smtp"`
-	NextHops   map[string]NextHop        `toml:"next_hop"`
-	Outbound   Outbound                  `toml:"outbound"`
-	TLS        TLS                       `toml:"tls"`
-	DKIM       map[string]DKIM           `toml:"dkim"`
-	ARC        ARC                       `toml:"arc"`
-	Reports    Reports                   `toml:"dmarc_reports"`
-	DNS        DNS                       `toml:"dns"`
-	Filters    map[string]map[string]any `toml:"filters"`
-	Policy     Policy                    `toml:"policy"`
-	Rules      Rules                     `toml:"rules"`
-	Quarantine Quarantine                `toml:"quarantine"`
-	Ledger     Ledger                    `toml:"ledger"`
-	Database   Database                  `toml:"database"`
-	State      State                     `toml:"state"`
-	Bans       Bans                      `toml:"bans"`
-	Recipients Recipients                `toml:"recipients"`
-	Geo        Geo                       `toml:"geo"`
-	Metrics    Endpoint                  `toml:"metrics"`
-	Alerts     Alerts                    `toml:"alerts"`
-	Probe      Probe                     `toml:"probe"`
-	Console    Console                   `toml:"console"`
-	Scan       Endpoint                  `toml:"scan"`
-	MailAccess MailAccess                `toml:"mail_access"`
+	Doors    []Door                    `toml:"door"`
+	SMTP     SMTP                      `toml:"smtp"`
+	NextHops map[string]NextHop        `toml:"next_hop"`
+	Outbound Outbound                  `toml:"outbound"`
+	TLS      TLS                       `toml:"tls"`
+	DKIM     map[string]DKIM           `toml:"dkim"`
+	ARC      ARC                       `toml:"arc"`
+	Reports  Reports                   `toml:"dmarc_reports"`
+	DNS      DNS                       `toml:"dns"`
+	Filters  map[string]map[string]any `toml:"filters"`
+	Policy   Policy                    `toml:"policy"`
+	Rules    Rules                     `toml:"rules"`
+	// PolicyBreaker mutes symbols that suddenly convict mail all by themselves.
+	PolicyBreaker PolicyBreaker `toml:"breaker"`
+	Quarantine    Quarantine    `toml:"quarantine"`
+	Ledger        Ledger        `toml:"ledger"`
+	Database      Database      `toml:"database"`
+	State         State         `toml:"state"`
+	Bans          Bans          `toml:"bans"`
+	Recipients    Recipients    `toml:"recipients"`
+	Geo           Geo           `toml:"geo"`
+	Metrics       Endpoint      `toml:"metrics"`
+	Alerts        Alerts        `toml:"alerts"`
+	Probe         Probe         `toml:"probe"`
+	Console       Console       `toml:"console"`
+	Scan          Endpoint      `toml:"scan"`
+	MailAccess    MailAccess    `toml:"mail_access"`
 	// MailBackends are the servers with the mailboxes, by a name that stands for them in the ledger.
 	MailBackends map[string]MailBackend `toml:"mail_backend"`
 	Log          Log                    `toml:"log"`
@@ -202,6 +204,15 @@ type Policy struct {
 	File string `toml:"file"`
 }
 
+// PolicyBreaker says when a symbol is muted.
+type PolicyBreaker struct {
+	Enabled Switch `toml:"enabled"`
+	// Convictions of the last 200 messages by one symbol alone mute it for Mute.
+	Convictions int      `toml:"convictions"`
+	Mute        Duration `toml:"mute"`
+	Never       []string `toml:"never"`
+}
+
 // Rules names the folder of the admin's own content rules.
 type Rules struct {
 	Dir string `toml:"dir"`
@@ -279,14 +290,15 @@ func Default() *Config {
 			StripHeaders: []string{"X-MS-Exchange-Organization-*"},
 			Disclose:     Disclose{Inbound: "full", Outbound: "full"},
 		},
-		TLS:        TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},
-		ARC:        ARC{Seal: "changed"},
-		DNS:        DNS{Timeout: Duration(5 * time.Second)},
-		Quarantine: Quarantine{Keep: Duration(30 * 24 * time.Hour)},
-		Ledger:     Ledger{Keep: Duration(90 * 24 * time.Hour), Subjects: "keep", Waiting: 1 << 30},
-		Log:        Log{Format: "text", Level: "info"},
-		Alerts:     Alerts{After: Duration(time.Minute)},
-		Probe:      Probe{Every: Duration(10 * time.Minute)},
+		TLS:           TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},
+		ARC:           ARC{Seal: "changed"},
+		DNS:           DNS{Timeout: Duration(5 * time.Second)},
+		Quarantine:    Quarantine{Keep: Duration(30 * 24 * time.Hour)},
+		Ledger:        Ledger{Keep: Duration(90 * 24 * time.Hour), Subjects: "keep", Waiting: 1 << 30},
+		Log:           Log{Format: "text", Level: "info"},
+		PolicyBreaker: PolicyBreaker{Convictions: 10, Mute: Duration(time.Hour)},
+		Alerts:        Alerts{After: Duration(time.Minute)},
+		Probe:         Probe{Every: Duration(10 * time.Minute)},
 	}
 	c.defaultKnocking()
 	c.defaultAccess()
@@ -369,6 +381,7 @@ func (c *Config) fill() {
 	}
 	c.Outbound.fill()
 	c.MailAccess.Learn.fill(true)
+	c.PolicyBreaker.Enabled.fill(true)
 	for name, b := range c.MailBackends {
 		b.fill()
 		c.MailBackends[name] = b

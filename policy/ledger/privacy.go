@@ -78,6 +78,9 @@ func (p Privacy) hide(t *Transaction) {
 		}
 	}
 	t.Subject = kept
+	if t.Facts != nil { // our own since bounded
+		t.Facts.Subject = ""
+	}
 }
 
 // due says whether a record of this time is old enough to be masked.
@@ -90,7 +93,7 @@ func (t Transaction) masked() Transaction {
 	t.MessageID, t.User = id, maskUser(user)
 	t.HeaderFrom = onlyAddresses(t.HeaderFrom)
 	if f := t.Facts; f != nil { // rewrite has made it our own
-		f.From, f.User = maskAddress(f.From), maskUser(f.User)
+		f.From, f.User, f.ReplyTo, f.Groups = maskAddress(f.From), maskUser(f.User), maskText(f.ReplyTo), nil
 		for i, a := range f.HeaderFrom {
 			f.HeaderFrom[i] = maskAddress(a)
 		}

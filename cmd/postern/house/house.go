@@ -15,10 +15,12 @@ import (
 	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/policy/breaker"
 	"postern/policy/ledger"
 	"postern/policy/lessons"
 	"postern/policy/quarantine"
 	"postern/policy/recall"
+	"postern/policy/replay"
 	"postern/proxy"
 	"postern/proxy/access"
 	"postern/proxy/listen"
@@ -44,10 +46,14 @@ type House struct {
 	Queue      *queue.Queue
 	Relay      *relay.Relay
 	Recalls    *recall.List
+	Versions   *replay.Versions
+	Breaker    *breaker.Breaker
 	Lessons    *lessons.Journal // nil if nobody learns
 	acts       *api.Store
 
 	judge        atomic.Pointer[Judge]
+	judging      sync.Mutex // over wasMuted, and one change of the policy at a time
+	wasMuted     []string
 	cfg          *config.Config
 	out          Outside
 	certificates *listen.Certificates
@@ -62,6 +68,7 @@ type House struct {
 	teacher      *retrieval.Teacher // nil if nobody learns
 	directory    *recipients.LDAP   // that of users' servers, nil for none
 	reports      *reports           // nil if none are sent
+	reread       func() (*config.Config, error)
 	alarm        *alarm
 	probe        probe
 	ready        atomic.Bool // all doors listen
@@ -90,6 +97,10 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	h.bans = newBans(cfg, h.out)
+	h.Breaker = breaker.New(breaker.Options{Never: cfg.PolicyBreaker.Never, Convictions: cfg.PolicyBreaker.Convictions, For: time.Duration(cfg.PolicyBreaker.Mute), Now: h.out.Now})
+	if h.Versions, err = replay.OpenVersions(PolicyStore(cfg)); err != nil {
+		return nil, err
+	}
 	judge, err := NewJudge(cfg, h.out)
 	if err != nil {
 		return nil, err
@@ -121,6 +132,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
 		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
 		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
+	}
+	if cfg.PolicyBreaker.Enabled.On() {
+		h.Gateway.Convicted = h.convicted
 	}
 	if signer != nil {
 		h.Gateway.Signer, h.Gateway.Sealer = signer, signer
@@ -193,6 +207,9 @@ func (h *House) setup(cfg *config.Config, j *Judge) *proxy.Setup {
 	for name, hop := range cfg.NextHops {
 		s.QueueWhenDown[name] = hop.WhenDown == "queue"
 	}
+	if err := h.try(context.Background(), cfg, s, j); err != nil {
+		h.out.Log.Error("no policy is tried", "error", err)
+	}
 	if len(cfg.Outbound.Addresses) > 0 {
 		s.Outbound = outboundRoute
 		s.QueueWhenDown[outboundRoute] = cfg.Outbound.WhenDown == "queue"
@@ -213,7 +230,11 @@ func postmaster(cfg *config.Config) string {
 // Reload puts what may change while we run in force: domains, routes to known hops, filters, rules, policy and
 // certificates. If anything is wrong the old settings stay.
 func (h *House) Reload(cfg *config.Config) error {
-	j, err := NewJudge(cfg, h.out)
+	h.judging.Lock()
+	defer h.judging.Unlock()
+	out := h.out
+	out.Muted = h.mutedSymbols()
+	j, err := NewJudge(cfg, out)
 	if err != nil {
 		return err
 	}
@@ -225,6 +246,25 @@ func (h *House) Reload(cfg *config.Config) error {
 	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
 		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
 	}
+	return nil
+}
+
+// Reloader says how the configuration is read again when the command line asks for it. It is set before Listen.
+func (h *House) Reloader(read func() (*config.Config, error)) { h.reread = read }
+
+func (h *House) reloadAgain() error {
+	if h.reread == nil {
+		return errors.New("this gateway has no configuration to read again")
+	}
+	cfg, err := h.reread()
+	if err == nil {
+		err = h.Reload(cfg)
+	}
+	if err != nil {
+		h.out.Log.Error("reload: the old settings stay in force", "error", err)
+		return err
+	}
+	h.out.Log.Info("reloaded")
 	return nil
 }
 
@@ -257,6 +297,7 @@ func (h *House) Listen(ctx context.Context) error {
 	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
 	h.running.Go(func() { h.every(ctx, 5*time.Second, h.watch) })
+	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	if h.cfg.Probe.To != "" {
 		h.running.Go(func() { h.every(ctx, time.Duration(h.cfg.Probe.Every), h.runProbe) })
 	}
@@ -334,6 +375,9 @@ func (h *House) close() {
 	}
 	if h.recipients != nil {
 		err = errors.Join(err, h.recipients.Close())
+	}
+	if h.Versions != nil {
+		err = errors.Join(err, h.Versions.Close())
 	}
 	if h.acts != nil {
 		err = errors.Join(err, h.acts.Close())

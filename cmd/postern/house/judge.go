@@ -35,6 +35,9 @@ type Outside struct {
 	Resolver *dns.Resolver
 	// State is what the gateway remembers; nil is a memory of its own that begins empty.
 	State *state.State
+	// Muted are symbols that weigh nothing for now. Entries are those of the lists that are kept beside the policy's file.
+	Muted   []string
+	Entries []policy.ListEntry
 	// ASN says to which autonomous system an address belongs; nil opens the configured database, if there is one.
 	ASN func(netip.Addr) (number uint32, name string)
 }
@@ -113,7 +116,11 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	if j.Fetched, err = filters.NewChain(content, out.Log); err != nil {
 		return nil, err
 	}
-	if j.Policy, err = loadPolicy(cfg, j.Specs); err != nil {
+	text, err := PolicyText(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if j.Policy, err = compilePolicy(cfg, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
 		return nil, err
 	}
 	j.Epoch, err = epoch(cfg, j.Policy)
@@ -166,24 +173,46 @@ func Symbols(specs []filters.Spec) []filters.Symbol {
 	return append(symbols, proxy.Symbols()...)
 }
 
-func loadPolicy(cfg *config.Config, specs []filters.Spec) (*policy.Policy, error) {
+// compilePolicy makes the policy of a text. Muted symbols weigh nothing and lead to nothing.
+func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, text []byte, muted []string, more ...policy.ListEntry) (*policy.Policy, error) {
 	settings := policy.Default()
-	if file := cfg.PolicyFile(); file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("policy: %w", err)
-		}
+	if len(text) > 0 {
 		var problems []config.Problem
-		if settings, problems = policy.Parse(file, text); len(problems) > 0 {
+		if settings, problems = policy.Parse(name, text); len(problems) > 0 {
 			return nil, config.Problems(problems)
 		}
 	}
 	settings.Disclose = cfg.SMTP.Disclose
-	p, problems := policy.Compile(settings, Symbols(specs))
+	mute(&settings, muted)
+	p, problems := policy.Compile(settings, symbols, more...)
 	if len(problems) > 0 {
 		return nil, config.Problems(problems)
 	}
 	return p, nil
+}
+
+// mute takes symbols out of a policy, wherever it speaks of their weight.
+func mute(settings *policy.Config, symbols []string) {
+	if len(symbols) == 0 {
+		return
+	}
+	quiet := func(scores *map[string]float64, actions map[string]string) {
+		if *scores == nil {
+			*scores = map[string]float64{}
+		}
+		for _, s := range symbols {
+			(*scores)[s] = 0
+			delete(actions, s)
+		}
+	}
+	quiet(&settings.Scores, settings.Actions)
+	quiet(&settings.Outbound.Scores, settings.Outbound.Actions)
+	for _, scopes := range []map[string]policy.Scope{settings.Domains, settings.RecipientGroups, settings.Recipients} {
+		for name, s := range scopes {
+			quiet(&s.Scores, s.Actions)
+			scopes[name] = s
+		}
+	}
 }
 
 // NewResolver makes the resolver of a configuration.

@@ -78,7 +78,7 @@ func (h *House) measure() []metric {
 	for _, t := range h.Troubles() {
 		kinds[t.Kind]++
 	}
-	for _, kind := range []string{"state", "ledger", "records", "hop", "queue", "certificate", "disk", "probe"} {
+	for _, kind := range []string{"state", "ledger", "records", "hop", "queue", "certificate", "disk", "probe", "muted"} {
 		add("troubles", "gauge", "What an admin should look at now, by kind.", kinds[kind], "kind", kind)
 	}
 	for _, hop := range h.Relay.Health() {

@@ -60,6 +60,9 @@ func (h *House) Troubles() []Trouble {
 			add("disk", "data_dir", time.Time{}, "data_dir has %d MB left: soon no mail can be taken", left>>20)
 		}
 	}
+	for _, m := range h.Breaker.Muted() {
+		add("muted", m.Symbol, m.Since, "%s weighs nothing until %s: %s", m.Symbol, m.Until.Local().Format(hoursAndMinutes), m.Why)
+	}
 	if failed := h.probe.failed(); failed != "" {
 		add("probe", "probe", time.Time{}, "the last test messages did not fare as they should: %s", failed)
 	}

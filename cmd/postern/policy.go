@@ -1,0 +1,378 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/internal/config"
+	"postern/policy"
+	"postern/policy/ledger"
+	"postern/policy/replay"
+)
+
+type policyCommand struct {
+	Show     policyShowCommand     `cmd:"" help:"The policy in force: its version and its text."`
+	Lint     policyLintCommand     `cmd:"" help:"What is wrong with a policy, and which rules and entries can never decide."`
+	Plan     policyPlanCommand     `cmd:"" help:"Judge the mail of the past by a draft and list each verdict that would flip."`
+	Apply    policyApplyCommand    `cmd:"" help:"Put a draft in force. The version before it can be brought back."`
+	Rollback policyRollbackCommand `cmd:"" help:"Bring back the version before the last."`
+	Versions policyVersionsCommand `cmd:"" help:"What was in force, the newest first."`
+	Diff     policyDiffCommand     `cmd:"" help:"How two versions differ, line by line."`
+	Monitor  policyMonitorCommand  `cmd:"" help:"Watch what a draft would do to mail that comes in from now on."`
+	Canary   policyCanaryCommand   `cmd:"" help:"Put a draft in force for a share of the recipients. It stops by itself if it does harm."`
+}
+
+// policyWorld is what the policy commands work on.
+type policyWorld struct {
+	cfg      *config.Config
+	versions *replay.Versions
+}
+
+func openPolicies(f where) (*policyWorld, error) {
+	cfg, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
+		return nil, err
+	}
+	v, err := replay.OpenVersions(house.PolicyStore(cfg))
+	return &policyWorld{cfg, v}, err
+}
+
+// draft reads and compiles a draft.
+func (p *policyWorld) draft(file string) (*policy.Policy, string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	compiled, err := house.CompilePolicy(p.cfg, file, text)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	return compiled, string(text), nil
+}
+
+type policyShowCommand struct {
+	where
+}
+
+// Run shows it.
+func (c *policyShowCommand) Run(w world) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	text, err := house.PolicyText(cfg)
+	if err != nil {
+		return err
+	}
+	compiled, err := house.CompilePolicy(cfg, cfg.PolicyFile(), text)
+	if err != nil {
+		return usageError{err}
+	}
+	from := cfg.PolicyFile()
+	if from == "" {
+		from = "built in; [policy] file in postern.toml names one of your own"
+	}
+	_, err = fmt.Fprintf(w.stdout, "# version %s (%s)\n%s", compiled.Version(), from, text)
+	return err
+}
+
+type policyLintCommand struct {
+	where
+	File string `arg:"" optional:"" help:"A draft (default: the policy in force)."`
+}
+
+// Run checks. What can't work is wrong use; what can never decide is the answer no.
+func (c *policyLintCommand) Run(w world) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	file := c.File
+	text, err := house.PolicyText(cfg)
+	if file != "" {
+		text, err = os.ReadFile(file)
+	} else if file = cfg.PolicyFile(); file == "" {
+		file = "built-in policy"
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	compiled, err := house.CompilePolicy(cfg, file, text)
+	if err != nil {
+		return usageError{err}
+	}
+	idle := policy.Shadowed(compiled)
+	for _, p := range idle {
+		fmt.Fprintln(w.stdout, p.String())
+	}
+	if len(idle) > 0 {
+		return errNo
+	}
+	_, err = fmt.Fprintf(w.stdout, "%s: ok, version %s\n", file, compiled.Version())
+	return err
+}
+
+type policyPlanCommand struct {
+	where
+	File  string          `arg:"" help:"The draft."`
+	Since config.Duration `default:"30d" help:"How far back."`
+	Limit int             `default:"50" help:"How many flips are listed; all are counted."`
+	JSON  bool            `name:"json" help:"The whole report as JSON."`
+}
+
+// Run replays. A plan that flips something is no failure.
+func (c *policyPlanCommand) Run(w world) (err error) {
+	p, err := openPolicies(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.versions.Close()) }()
+	draft, _, err := p.draft(c.File)
+	if err != nil {
+		return err
+	}
+	report, err := p.replay(w, draft, time.Now().Add(-c.Since.Std()), c.Limit, c.JSON)
+	if err != nil {
+		return err
+	}
+	return tellReport(w, report, c.JSON)
+}
+
+// replay judges the stored mail by a policy.
+func (p *policyWorld) replay(w world, draft *policy.Policy, since time.Time, limit int, quietly bool) (_ replay.Report, err error) {
+	l, err := house.ReadLedger(p.cfg, quiet())
+	if err != nil {
+		return replay.Report{}, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	o := replay.Options{Since: since, Flips: limit, Released: releasedIn(w, p.cfg)}
+	if bar := newProgress(w, "replaying"); !quietly {
+		o.Progress = bar.show
+		defer bar.done()
+	}
+	return replay.Rescore(w.ctx, l, draft, o)
+}
+
+func tellReport(w world, r replay.Report, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, r)
+	}
+	for _, f := range r.Flips {
+		mark := ""
+		if f.Released {
+			mark = "  (a user had released it)"
+		}
+		fmt.Fprintf(w.stdout, "%s  %s  %s (%.1f) -> %s (%.1f)  <%s> -> <%s>  %s%s\n", f.Time.Local().Format("2006-01-02 15:04"), f.ID, f.Before, f.ScoreBefore, f.After, f.ScoreAfter,
+			ledger.Printable(f.From), ledger.Printable(f.Recipient), ledger.Printable(f.Subject), mark)
+	}
+	if more := r.Flipped - len(r.Flips); more > 0 {
+		fmt.Fprintf(w.stdout, "… and %d more; --limit shows them\n", more)
+	}
+	fmt.Fprintf(w.stdout, "%d messages judged again (%d left out: refused before there was a message, or fetched), %d verdicts, %d would flip", r.Messages, r.Skipped, r.Verdicts, r.Flipped)
+	if r.Flipped > 0 {
+		var changes []string
+		for name, n := range r.Changes {
+			changes = append(changes, fmt.Sprintf("%d %s", n, name))
+		}
+		slices.Sort(changes)
+		fmt.Fprintf(w.stdout, ": %s; %d recipients, senders of %d domains (%s)", strings.Join(changes, ", "), r.Recipients, r.Senders, ledger.Printable(strings.Join(r.TopSenders, ", ")))
+	}
+	if r.Released > 0 {
+		fmt.Fprintf(w.stdout, "; %d of them users had released", r.Released)
+	}
+	for name, n := range r.Monitored {
+		fmt.Fprintf(w.stdout, "\nthe watching rule %q would have acted %d times", ledger.Printable(name), n)
+	}
+	_, err := fmt.Fprintln(w.stdout)
+	return err
+}
+
+type policyApplyCommand struct {
+	where
+	File string `arg:"" help:"The draft."`
+	Note string `help:"For the list of versions: why."`
+}
+
+// Run puts it in force.
+func (c *policyApplyCommand) Run(w world) (err error) {
+	p, err := openPolicies(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.versions.Close()) }()
+	draft, text, err := p.draft(c.File)
+	if err != nil {
+		return err
+	}
+	if err := p.apply(w, draft.Version(), text, c.Note); err != nil {
+		return err
+	}
+	return noteAct(w, c.where, "policy apply", draft.Version()+" "+c.Note, nil)
+}
+
+// apply writes the policy's file and keeps both versions.
+func (p *policyWorld) apply(w world, version, text, note string) error {
+	file := p.cfg.PolicyFile()
+	if file == "" {
+		return usageError{errors.New("no policy file is named: add [policy] with file = \"policy.toml\" to postern.toml first")}
+	}
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if before, err := house.CompilePolicy(p.cfg, file, old); err == nil { // one that is broken is not worth keeping
+		if err := p.versions.Add(w.ctx, replay.Version{Version: before.Version(), Text: string(old), Applied: time.Now(), By: whoami(), Note: "as it was found"}); err != nil {
+			return err
+		}
+	}
+	if err := replaceFile(file, text); err != nil {
+		return err
+	}
+	if err := p.versions.Add(w.ctx, replay.Version{Version: version, Text: text, Applied: time.Now(), By: whoami(), Note: note}); err != nil {
+		return err
+	}
+	if err := reload(w, p.cfg); err != nil {
+		fmt.Fprintf(w.stderr, "postern: written, but the gateway was not told (%v); it holds from its next start or SIGHUP on\n", err)
+	}
+	_, err = fmt.Fprintf(w.stdout, "version %s is in force; postern policy rollback brings back what was before\n", version)
+	return err
+}
+
+// replaceFile writes a file whole or not at all, with the rights it had.
+func replaceFile(file, text string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(file), ".policy-*")
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(temp, text)
+	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name()) // the error that counts is given
+	}
+	return err
+}
+
+type policyRollbackCommand struct {
+	where
+	To string `help:"A version to bring back (default: the one before the last)."`
+}
+
+// Run brings back.
+func (c *policyRollbackCommand) Run(w world) (err error) {
+	p, err := openPolicies(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.versions.Close()) }()
+	back, err := p.versions.Back(w.ctx, 1)
+	if c.To != "" {
+		back, err = p.versions.Get(w.ctx, c.To)
+	}
+	if errors.Is(err, replay.ErrNoVersion) {
+		fmt.Fprintln(w.stderr, "postern: there is no such version; postern policy versions lists them")
+		return errNo
+	}
+	if err != nil {
+		return err
+	}
+	compiled, err := house.CompilePolicy(p.cfg, "version "+back.Version, []byte(back.Text))
+	if err != nil {
+		return usageError{err}
+	}
+	if err := p.apply(w, compiled.Version(), back.Text, fmt.Sprintf("back to %d", back.N)); err != nil {
+		return err
+	}
+	return noteAct(w, c.where, "policy rollback", compiled.Version(), nil)
+}
+
+type policyVersionsCommand struct {
+	where
+	JSON bool `name:"json" help:"One JSON object a line."`
+}
+
+// Run lists.
+func (c *policyVersionsCommand) Run(w world) (err error) {
+	p, err := openPolicies(c.where)
+	if err != nil {
+		return none(w, err)
+	}
+	defer func() { err = errors.Join(err, p.versions.Close()) }()
+	all, err := p.versions.List(w.ctx, 1000)
+	if err != nil {
+		return err
+	}
+	for _, v := range all {
+		if c.JSON {
+			err = printJSON(w, v)
+		} else {
+			_, err = fmt.Fprintf(w.stdout, "%d  %s  %s  by %s  %s\n", v.N, v.Version, v.Applied.Local().Format("2006-01-02 15:04"), ledger.Printable(v.By), ledger.Printable(v.Note))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type policyDiffCommand struct {
+	where
+	From string `arg:"" optional:"" help:"A version or a file (default: the one before the last)."`
+	To   string `arg:"" optional:"" help:"A version or a file (default: the last)."`
+}
+
+// Run shows the lines that differ; versions that don't are the answer no.
+func (c *policyDiffCommand) Run(w world) (err error) {
+	p, err := openPolicies(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.versions.Close()) }()
+	from, err := p.text(w, c.From, 1)
+	if err != nil {
+		return err
+	}
+	to, err := p.text(w, c.To, 0)
+	if err != nil {
+		return err
+	}
+	lines := replay.Diff(from, to)
+	for _, l := range lines {
+		fmt.Fprintln(w.stdout, ledger.Printable(l))
+	}
+	if len(lines) == 0 {
+		return errNo
+	}
+	return nil
+}
+
+// text is that of a file, of a version, or of the one so many steps back.
+func (p *policyWorld) text(w world, name string, steps int) (string, error) {
+	if text, err := os.ReadFile(name); err == nil {
+		return string(text), nil
+	}
+	v, err := p.versions.Back(w.ctx, steps)
+	if name != "" {
+		v, err = p.versions.Get(w.ctx, name)
+	}
+	if errors.Is(err, replay.ErrNoVersion) {
+		return "", usageError{fmt.Errorf("%q is neither a file nor a version; postern policy versions lists them", name)}
+	}
+	return v.Text, err
+}

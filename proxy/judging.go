@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"context"
+
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/moment"
+)
+
+// policyFor is the policy that holds for a recipient.
+func (s *Setup) policyFor(to mail.Address) *policy.Policy {
+	if s.Tried != nil && !to.IsNull() && s.TriedFor(to) {
+		return s.Tried
+	}
+	return s.Policy
+}
+
+// gather brings together all that policy may ask for. Groups are looked up where the policy asks for them.
+func (x *Exchange) gather(ctx context.Context) policy.Facts {
+	f := x.setup.Policy.FactsOf(x.tx)
+	if x.setup.Tried != nil { // whichever asks for more
+		if more := x.setup.Tried.FactsOf(x.tx); len(more.Attachments) > len(f.Attachments) || f.Size == 0 {
+			f = more
+		}
+	}
+	f.Time = moment.Of(x.g.Now())
+	needs := x.setup.Policy.NeedsGroups() || x.setup.Tried != nil && x.setup.Tried.NeedsGroups()
+	if x.setup.Groups == nil || !needs {
+		return f
+	}
+	f.Groups = map[string][]string{}
+	look := func(a mail.Address) {
+		if _, known := f.Groups[a.Key()]; !known {
+			f.Groups[a.Key()] = x.setup.Groups(ctx, a)
+		}
+	}
+	for _, r := range x.tx.Recipients {
+		look(r.Address)
+	}
+	if f.Outbound {
+		look(x.tx.From)
+	}
+	return f
+}
+
+// decide gives the verdict for one recipient, by the policy that holds for him.
+func (x *Exchange) decide(f *policy.Facts, to mail.Address) policy.Verdict {
+	p := x.setup.policyFor(to)
+	v := p.Decide(f, to)
+	if p == x.setup.Tried && x.setup.Compared != nil {
+		x.setup.Compared(x.setup.Policy.Decide(f, to), v)
+	}
+	return v
+}
