@@ -177,7 +177,14 @@ func (t *tally) ruled(p *Policy, f *Facts, s *scope, r *rulings) {
 	}
 	if r.acting != nil {
 		t.reason(Ruled, "a rule of the policy: "+r.acting.disposition.String(), r.acting.Name)
-		t.override(f, s, r.acting.Override)
+	}
+	t.actions(f, s, r, r.acting)
+}
+
+// actions weighs the actions of symbols again, as the rule that acts and those that take out parts have it.
+func (t *tally) actions(f *Facts, s *scope, r *rulings, acting *rule) {
+	if acting != nil && len(acting.Override) > 0 {
+		t.override(f, s, acting.Override)
 	}
 	for _, x := range r.matched {
 		t.stripAlso(f, x)
@@ -189,11 +196,8 @@ func (t *tally) reason(symbol, help string, evidence ...string) {
 	t.weights = append(t.weights, 0)
 }
 
-// override puts the actions of some symbols aside.
+// override puts the actions of some symbols aside, and no others.
 func (t *tally) override(f *Facts, s *scope, symbols []string) {
-	if len(symbols) == 0 {
-		return
-	}
 	t.forced, t.by, t.byName, t.strip, t.defang = Accept, nil, "", nil, nil
 	for i := range f.Findings {
 		if found := &f.Findings[i]; !slices.Contains(symbols, found.Symbol) {
@@ -223,10 +227,8 @@ func (v *Verdict) watched(f *Facts, s *scope, t *tally, r *rulings, allowed bool
 			acting = one
 		}
 		would := *t
-		would.strip, would.defang = slices.Clone(t.strip), slices.Clone(t.defang)
-		if acting == one {
-			would.override(f, s, one.Override)
-		}
+		would.override(f, s, nil)
+		would.actions(f, s, r, acting)
 		would.stripAlso(f, one)
 		d, why := would.weigh(s, allowed, acting)
 		d, _ = would.putOff(d, why)
