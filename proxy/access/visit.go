@@ -332,8 +332,10 @@ func (v *Visit) End(how string, octets int64) {
 		record.TLSVersion, record.TLSCipher = tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite)
 	}
 	help := map[string]string{}
-	for _, symbol := range Symbols() {
-		help[symbol.Name] = symbol.Help
+	if len(s.Findings) > 0 {
+		for _, symbol := range Symbols() {
+			help[symbol.Name] = symbol.Help
+		}
 	}
 	for _, f := range s.Findings {
 		i := slices.IndexFunc(record.Findings, func(r policy.Reason) bool { return r.Symbol == f.Symbol })

@@ -68,7 +68,8 @@ func (s *session) connect(ctx context.Context, b *access.Backend) (*backend, err
 	if err != nil {
 		return nil, err
 	}
-	back := &backend{name: b.Name, buffers: &s.server.buffers}
+	// behind a transparent door one name may stand for many servers, each with UIDs of its own
+	back := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
 	back.attach(c, s.opt.Now().Add(loginTime))
 	if err := back.prepare(ctx, b, s); err != nil {
 		if m, ok := errors.AsType[misconduct](err); ok {

@@ -30,6 +30,7 @@ const notice = "This message was withheld"
 // desk masks what holds the marker.
 type desk struct {
 	pause time.Duration
+	id    string
 
 	mu      sync.Mutex
 	known   map[retrieval.Place]retrieval.Ruling
@@ -53,7 +54,7 @@ func (d *desk) Judge(_ context.Context, _ *mail.Session, p retrieval.Place, m *m
 	time.Sleep(d.pause)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := retrieval.Ruling{Masked: bytes.Contains(raw, []byte("X-Mask: yes")), SHA256: sha256.Sum256(raw)}
+	r := retrieval.Ruling{ID: d.id, Masked: bytes.Contains(raw, []byte("X-Mask: yes")), SHA256: sha256.Sum256(raw)}
 	d.judged++
 	if p.UID != 0 {
 		d.known[p] = r

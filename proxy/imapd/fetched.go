@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,7 +127,7 @@ func (m *message) literal() error {
 		return m.s.copyLiteral(lit.Size, nil)
 	case plan != nil:
 		m.tell(uid, r)
-		return m.s.copyLiteral(lit.Size, planCover(plan, it, m.s.opt.Notice))
+		return m.s.copyLiteral(lit.Size, planCover(plan, it, m.s.notice(r)))
 	case it.Class == wire.Whole && lit.Size <= m.s.opt.MaxMessage:
 		return m.examine(lit.Size, uid)
 	}
@@ -134,7 +135,7 @@ func (m *message) literal() error {
 	if lit.Size > m.s.opt.MaxMessage {
 		m.s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(lit.Size, 10)+" octets")
 	}
-	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.opt.Notice))
+	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.notice(r)))
 }
 
 // headerCover overwrites in the header of a masked message what is none.
@@ -145,10 +146,17 @@ func (m *message) headerCover(it wire.Item) cover {
 	}
 	uid := m.uid()
 	plan := m.s.rulings.plan(uid)
-	if r, known := m.s.ruling(uid); plan == nil || known && !r.Masked {
+	r, known := m.s.ruling(uid)
+	if plan == nil || known && !r.Masked {
 		return nil
 	}
-	return planCover(plan, it, m.s.opt.Notice)
+	return planCover(plan, it, m.s.notice(r))
+}
+
+// notice is what stands where content of a message was overwritten: {id} names the judgement, or this session if nothing
+// judged it.
+func (s *session) notice(r retrieval.Ruling) string {
+	return strings.ReplaceAll(s.opt.Notice, "{id}", cmp.Or(r.ID, s.mail.ID))
 }
 
 // tell tells the desk that the user got the message.
@@ -230,7 +238,7 @@ func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.
 	if !r.Masked {
 		return r, nil
 	}
-	plan := mask.New(msg, s.opt.Notice)
+	plan := mask.New(msg, s.notice(r))
 	s.rulings.keep(uid, plan)
 	return r, plan
 }
@@ -269,15 +277,15 @@ func (m *message) quoted(p []byte) (rest []byte, err error) {
 	if it.Class == wire.Whole {
 		return m.quotedMessage(p, uid)
 	}
-	over := planCover(nil, it, m.s.opt.Notice)
 	r, known := m.s.ruling(uid)
+	over := planCover(nil, it, m.s.notice(r))
 	switch {
 	case known && !r.Masked:
 		over = nil
 		m.tell(uid, r)
 	case known:
 		if plan := m.s.rulings.plan(uid); plan != nil {
-			over = planCover(plan, it, m.s.opt.Notice)
+			over = planCover(plan, it, m.s.notice(r))
 		}
 		m.tell(uid, r)
 	}

@@ -47,7 +47,7 @@ type Options struct {
 	// server writes it.
 	Learner Learner
 	Junk    []string
-	// Notice is what stands where content was overwritten.
+	// Notice is what stands where content was overwritten; {id} in it is the judgement's.
 	Notice string
 	// SpoolDir is where messages that do not fit in memory are spooled; "" is the system's folder.
 	SpoolDir string

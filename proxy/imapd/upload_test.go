@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"postern/proxy/access"
+	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
+	"postern/proxy/listen"
 )
 
 // More commands at once than may be under way, whose answers are not read meanwhile.
@@ -40,5 +42,27 @@ func TestCopiesCarryTheRuling(t *testing.T) {
 	}
 	if d.desk.judged != before || before != 3 || len(d.desk.carried) != 6 {
 		t.Errorf("judged %d times, then %d; %d carried", before, d.desk.judged-before, len(d.desk.carried))
+	}
+}
+
+// The notice names the judgement, in whole messages and in parts; and what is known of a message is known of this server
+// only, which may be one of many behind a transparent door.
+func TestTheNoticeNamesTheJudgement(t *testing.T) {
+	v := dovecottest.Start(t, dovecottest.Options{})
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+		o.Notice = "Withheld, id {id}."
+	})
+	d.desk.id = "abc123"
+	c := dial(t, d.address, nil)
+	c.login("bob", dovecottest.Password)
+	appendMessage(c, "INBOX", compound(marker, true))
+	c.do("s", "SELECT INBOX")
+	if got := c.do("a", "FETCH 1 (BODY.PEEK[] BODY.PEEK[1.1] BODY.PEEK[TEXT])"); strings.Contains(got, marker) || strings.Count(got, "Withheld, id abc123.") < 3 {
+		t.Errorf("%.2000q", got)
+	}
+	for p := range d.desk.known {
+		if p.Backend != "default@"+v.IMAP {
+			t.Errorf("%+v", p)
+		}
 	}
 }

@@ -147,6 +147,9 @@ func Unquote(s string) string {
 
 // Quote makes a quoted string. The text must hold no CR, LF or NUL.
 func Quote(s string) string {
+	if !strings.ContainsAny(s, `\"`) {
+		return `"` + s + `"`
+	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
