@@ -11,15 +11,18 @@ import (
 	"postern/policy/moment"
 )
 
-// list finds the entries that may fit a message without looking at all of them: each is filed under its sender if it
-// names one, else under its network. The first entry of the file that fits is the one that counts.
+// list finds the entries that may fit a message without looking at all of them: each is filed under its sender, and its
+// recipient if it names one as well, else under its network. The first entry of the file that fits is the one that counts.
 type list struct {
 	entries   []entry
-	bySender  map[string][]int
+	bySender  map[string][]int // those without a recipient
+	byPair    map[pair][]int
 	byNetwork map[netip.Prefix][]int
 	bits      [2][]int // the prefix lengths in use, IPv4 and IPv6
 	addresses bool     // whether an entry names a single address
 }
+
+type pair struct{ sender, recipient string }
 
 type entry struct {
 	Entry
@@ -40,7 +43,7 @@ type parties struct {
 }
 
 func newList(zone moment.Zone, entries []Entry) *list {
-	l := &list{bySender: map[string][]int{}, byNetwork: map[netip.Prefix][]int{}}
+	l := &list{bySender: map[string][]int{}, byPair: map[pair][]int{}, byNetwork: map[netip.Prefix][]int{}}
 	for i, e := range entries {
 		one := entry{Entry: e, name: e.name(), sender: pattern(e.Sender), recipient: pattern(e.Recipient), network: e.Network.Prefix}
 		if e.Expires != "" {
@@ -48,7 +51,12 @@ func newList(zone moment.Zone, entries []Entry) *list {
 		}
 		l.entries = append(l.entries, one)
 		if one.sender != "" {
-			l.bySender[one.sender] = append(l.bySender[one.sender], i)
+			if one.recipient != "" {
+				key := pair{one.sender, one.recipient}
+				l.byPair[key] = append(l.byPair[key], i)
+			} else {
+				l.bySender[one.sender] = append(l.bySender[one.sender], i)
+			}
 			l.addresses = l.addresses || strings.Contains(one.sender, "@")
 			continue
 		}
@@ -121,9 +129,13 @@ func (l *list) match(p parties, want func(*entry) bool) (*entry, bool) {
 	if len(l.entries) == 0 {
 		return nil, false
 	}
-	candidates := l.senderCandidates(nil, p.envelope)
+	var recipients []string // the forms in which entries name this one
+	if len(l.byPair) > 0 && !p.recipient.IsNull() {
+		recipients = wider(p.recipient.Key())
+	}
+	candidates := l.senderCandidates(nil, p.envelope, recipients)
 	for _, a := range p.authors {
-		candidates = l.senderCandidates(candidates, a)
+		candidates = l.senderCandidates(candidates, a, recipients)
 	}
 	candidates = l.networkCandidates(candidates, p.client)
 	slices.Sort(candidates)
@@ -146,27 +158,57 @@ func (l *list) match(p parties, want func(*entry) bool) (*entry, bool) {
 	return nil, false
 }
 
-func (l *list) senderCandidates(found []int, a mail.Address) []int {
-	if len(l.bySender) == 0 {
+func (l *list) senderCandidates(found []int, a mail.Address, recipients []string) []int {
+	if len(l.bySender)+len(l.byPair) == 0 {
 		return found
 	}
 	if a.IsNull() {
-		return append(found, l.bySender["<>"]...)
+		return l.filed(found, "<>", recipients)
 	}
 	domain := a.ASCIIDomain()
 	if l.addresses {
-		found = append(found, l.bySender[a.Key()]...)
+		found = l.filed(found, a.Key(), recipients)
 	}
 	if domain == "" {
 		return found
 	}
-	found = append(found, l.bySender[domain]...)
+	found = l.filed(found, domain, recipients)
 	for rest := domain; ; {
 		i := strings.IndexByte(rest, '.')
 		if i < 0 {
 			return found
 		}
-		found = append(found, l.bySender[rest[i:]]...)
+		found = l.filed(found, rest[i:], recipients)
+		rest = rest[i+1:]
+	}
+}
+
+// filed adds the entries under one form of a sender.
+func (l *list) filed(found []int, sender string, recipients []string) []int {
+	found = append(found, l.bySender[sender]...)
+	for _, r := range recipients {
+		found = append(found, l.byPair[pair{sender, r}]...)
+	}
+	return found
+}
+
+// wider are a pattern and all that fit whatever it fits; of an address those that fit it.
+func wider(pattern string) []string {
+	if pattern == "" {
+		return nil
+	}
+	all := []string{pattern}
+	domain := pattern
+	if i := strings.LastIndexByte(pattern, '@'); i >= 0 {
+		domain = pattern[i+1:]
+		all = append(all, domain)
+	}
+	for rest := strings.TrimPrefix(domain, "."); ; {
+		i := strings.IndexByte(rest, '.')
+		if i < 0 {
+			return all
+		}
+		all = append(all, rest[i:])
 		rest = rest[i+1:]
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"postern/internal/config"
 )
@@ -59,14 +58,18 @@ func (e *entry) needsNoProof() bool {
 func (l *list) covering(e *entry, before int, also func(*entry) bool) *entry {
 	var candidates []int
 	if e.sender != "" {
-		for _, wider := range widerSenders(e.sender) {
-			candidates = append(candidates, first(l.bySender[wider])...)
+		recipients := wider(e.recipient)
+		for _, sender := range wider(e.sender) {
+			candidates = append(candidates, first(l.bySender[sender])...)
+			for _, r := range recipients {
+				candidates = append(candidates, first(l.byPair[pair{sender, r}])...)
+			}
 		}
 	}
 	if e.network.IsValid() {
 		for bits := e.network.Bits(); bits >= 0; bits-- {
-			if wider, err := e.network.Addr().Prefix(bits); err == nil {
-				candidates = append(candidates, first(l.byNetwork[wider])...)
+			if net, err := e.network.Addr().Prefix(bits); err == nil {
+				candidates = append(candidates, first(l.byNetwork[net])...)
 			}
 		}
 	}
@@ -84,41 +87,13 @@ func first(entries []int) []int { return entries[:min(len(entries), 1000)] }
 
 // covers says whether an entry fits whatever another one fits, for as long as the other one holds.
 func (e *entry) covers(o *entry) bool {
-	return (e.sender == "" || slices.Contains(widerSenders(o.sender), e.sender)) && networkCovers(e.network, o.network) &&
-		(e.recipient == "" || slices.Contains(widerSenders(o.recipient), e.recipient)) &&
+	return (e.sender == "" || slices.Contains(wider(o.sender), e.sender)) && networkCovers(e.network, o.network) &&
+		(e.recipient == "" || slices.Contains(wider(o.recipient), e.recipient)) &&
 		(e.expires == 0 || o.expires != 0 && o.expires <= e.expires)
 }
 
 func networkCovers(wide, narrow netip.Prefix) bool {
 	return !wide.IsValid() || narrow.IsValid() && wide.Bits() <= narrow.Bits() && wide.Contains(narrow.Addr())
-}
-
-// widerSenders are a pattern and all that fit whatever it fits.
-func widerSenders(pattern string) []string {
-	if pattern == "" {
-		return nil
-	}
-	all := []string{pattern}
-	domain := pattern
-	if _, after, isAddress := cutLast(pattern, '@'); isAddress {
-		domain = after
-		all = append(all, domain)
-	}
-	for rest := strings.TrimPrefix(domain, "."); ; {
-		i := strings.IndexByte(rest, '.')
-		if i < 0 {
-			return all
-		}
-		all = append(all, rest[i:])
-		rest = rest[i+1:]
-	}
-}
-
-func cutLast(s string, c byte) (before, after string, found bool) {
-	if i := strings.LastIndexByte(s, c); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
 }
 
 func (c *compiler) shadowedRules(rules []*rule) {
