@@ -46,7 +46,7 @@ type Entry struct {
 	Recipient string `json:"recipient,omitempty"`
 	// Unauthenticated lets an allow entry hold for a sender whom neither SPF nor DKIM proves: anybody can pretend to be him.
 	Unauthenticated bool `json:"unauthenticated,omitempty"`
-	// Owner answers for it. Both texts have up to 500 octets.
+	// Owner answers for it. Both texts have up to 160 octets, and nothing that can't be shown (filters.Printable).
 	Owner   string    `json:"owner,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
 	Created time.Time `json:"created"`
@@ -57,9 +57,6 @@ type Entry struct {
 	// Monitored entries count their hits and decide nothing.
 	Monitored bool `json:"monitored,omitempty"`
 }
-
-// maxText bounds each text of an entry, in octets.
-const maxText = 500
 
 // Errors of entries. ErrInvalid is wrapped by a sentence that says what is wrong.
 var (
@@ -98,7 +95,6 @@ func (e Entry) Normal() (Entry, error) {
 		}
 	}
 	e.Owner, e.Reason = filters.Printable(e.Owner), filters.Printable(e.Reason)
-	e.Owner, e.Reason = cut(e.Owner), cut(e.Reason)
 	if err := e.scope(); err != nil {
 		return e, fmt.Errorf("%w: %s", ErrInvalid, err)
 	}
@@ -116,10 +112,6 @@ func unmappedBits(p netip.Prefix) int {
 		return p.Bits() - 96
 	}
 	return p.Bits()
-}
-
-func cut(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), maxText)], "")
 }
 
 // scope binds the entry to the mail of those whose word it is.
