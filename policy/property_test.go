@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"postern/filters"
 	"postern/internal/mail"
+	"postern/policy/moment"
 )
 
 // chance makes policies and facts of a small world, in which things meet often.
@@ -250,5 +252,46 @@ func TestShadowedHasNoFalseAlarm(t *testing.T) {
 	}
 	if rules < 50 || entries < 50 {
 		t.Errorf("only %d rules and %d entries were found", rules, entries)
+	}
+}
+
+// What the index of a list finds is what a look at every entry finds.
+func TestListsFindWhatIsThere(t *testing.T) {
+	c := chance{rand.New(rand.NewPCG(11, 12))}
+	found := 0
+	for range 300 {
+		cfg, problems := Parse("policy.toml", []byte(c.policy()))
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		l := newList(moment.Zone{}, cfg.Block)
+		for range 50 {
+			f, rcpt := c.facts(), c.rcpt()
+			if c.IntN(10) == 0 {
+				rcpt = mail.Address{}
+			}
+			who := parties{f.Client, f.From, f.HeaderFrom, rcpt, f.Time}
+			want := -1
+			for i := range l.entries {
+				e := &l.entries[i]
+				sender := e.sender == "" || slices.ContainsFunc(append([]mail.Address{f.From}, f.HeaderFrom...), func(a mail.Address) bool { return fits(e.sender, a) })
+				if sender && (!e.network.IsValid() || e.network.Contains(f.Client)) && (e.recipient == "" || !rcpt.IsNull() && fits(e.recipient, rcpt)) &&
+					(e.expires == 0 || f.Time < e.expires) {
+					want = i
+					break
+				}
+			}
+			got := -1
+			if e, ok := l.match(who, func(*entry) bool { return true }); ok {
+				got = slices.IndexFunc(l.entries, func(o entry) bool { return o.ID == e.ID })
+				found++
+			}
+			if got != want {
+				t.Fatalf("entry %d, want %d: %+v, %+v", got, want, l.entries, who)
+			}
+		}
+	}
+	if found < 500 {
+		t.Errorf("only %d were found", found)
 	}
 }
