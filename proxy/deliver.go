@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -64,7 +63,7 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 	tagged := b.verdict.Disposition == policy.Tag
 	b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged)}
-	trace, signature := x.top(b.verdict, x.recipients(b)), plain
+	trace, signature := append(x.top(b.verdict, x.recipients(b)), headers(b.verdict)...), plain
 	if subject, ok := x.subject(); ok && tagged && x.g.SubjectTag != "" {
 		b.copy.Top = append([]byte("Subject: "+x.g.SubjectTag), subject.Raw[subject.ValueAt:]...)
 	}
@@ -80,10 +79,16 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 		if err != nil {
 			return err
 		}
-		if signature, err = x.sign(ctx, mail.Copy{Top: own, Message: x.tx.Message, Omit: b.copy.Omit}); err != nil {
+		b.copy.Top = append(b.copy.Top, own...)
+	}
+	if own, done := x.annotate(b); done {
+		b.copy.Top, changed = append(b.copy.Top, own...), true
+	}
+	if changed {
+		var err error
+		if signature, err = x.sign(ctx, b.copy); err != nil {
 			return err
 		}
-		b.copy.Top = append(b.copy.Top, own...)
 	}
 	b.copy.Top = append(b.copy.Top, signature...)
 	judged, err := x.judged(b)
@@ -131,7 +136,7 @@ func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
 // find gives the batch a recipient belongs to: same route, and the same verdict in the words of our own field.
 func (x *Exchange) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	for _, b := range list {
-		if b.leg == l && slices.Equal(b.verdict.Strip, v.Strip) && slices.Equal(b.verdict.Defang, v.Defang) && bytes.Equal(x.why(b.verdict), x.why(v)) {
+		if b.leg == l && x.alike(b.verdict, v) {
 			return b
 		}
 	}

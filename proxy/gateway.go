@@ -156,14 +156,13 @@ func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail
 		x.unhold(ctx, hold)
 		return x.answer(mail.TryLater())
 	}
-	if len(deliver) == 0 {
-		return x.answer(replyTaken(x.tx.ID))
-	}
-	reply := x.deliver(ctx, deliver, keepsAny(hold))
+	reply := x.handOver(ctx, deliver, keepsAny(hold))
 	if !reply.Positive() {
 		x.unhold(ctx, hold) // the sender comes again with all of it, or knows that all refuse
 		x.unkeep(ctx, deliver)
+		return x.answer(reply)
 	}
+	x.aside(ctx, append(deliver, hold...))
 	return x.answer(reply)
 }
 

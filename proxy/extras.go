@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"postern/filters"
+	"postern/internal/mail"
+	"postern/policy"
+)
+
+// headers are the fields that rules put on a copy.
+func headers(v policy.Verdict) []byte {
+	var b []byte
+	for _, h := range v.Headers {
+		b = fmt.Appendf(b, "%s: %s\r\n", h.Name, h.Value)
+	}
+	return b
+}
+
+// alike says whether two verdicts make the same copy.
+func (x *Exchange) alike(a, b policy.Verdict) bool {
+	return slices.Equal(a.Strip, b.Strip) && slices.Equal(a.Defang, b.Defang) && a.Banner == b.Banner && a.Disclaimer == b.Disclaimer &&
+		a.RedirectTo == b.RedirectTo && slices.Equal(a.Headers, b.Headers) && bytes.Equal(x.why(a), x.why(b))
+}
+
+// split takes those apart that go to somebody else than their recipients.
+func split(list []*batch) (stay, elsewhere []*batch) {
+	for _, b := range list {
+		if b.verdict.RedirectTo.IsNull() {
+			stay = append(stay, b)
+		} else {
+			elsewhere = append(elsewhere, b)
+		}
+	}
+	return stay, elsewhere
+}
+
+// handOver delivers to the recipients, then sends on what goes to somebody else. Nothing is sent on before the reply is sure
+// to be positive: the sender would come again with it. What can't be sent on then is held.
+func (x *Exchange) handOver(ctx context.Context, list []*batch, held bool) mail.Reply {
+	deliver, elsewhere := split(list)
+	reply := replyTaken(x.tx.ID)
+	if len(deliver) > 0 {
+		reply = x.deliver(ctx, deliver, held || len(elsewhere) > 0)
+	}
+	if !reply.Positive() || len(elsewhere) == 0 {
+		return reply
+	}
+	err := x.redirect(ctx, elsewhere)
+	if err == nil {
+		return reply
+	}
+	x.g.Log.Error("redirect", "id", x.tx.ID, "error", err)
+	if err := x.hold(ctx, elsewhere); err != nil {
+		x.g.Log.Error("quarantine", "id", x.tx.ID, "error", err)
+		return mail.TryLater() // a copy too many, none too few
+	}
+	return reply
+}
+
+// redirect puts on the queue what goes to somebody else than its recipients. Nothing of it reaches them.
+func (x *Exchange) redirect(ctx context.Context, list []*batch) error {
+	for _, b := range list {
+		to := b.verdict.RedirectTo
+		route, reply := x.route(to)
+		if route == "" {
+			if route = x.setup.Outbound; route == "" {
+				return fmt.Errorf("redirect to %s: %s", to, reply.Text)
+			}
+		}
+		item := QueueItem{ID: b.heldID, Route: route, From: x.tx.From, Params: x.tx.Params, Recipients: []mail.Recipient{{Address: to}}, Why: "redirected by a rule"}
+		if err := x.g.Queue.Put(ctx, item, b.copy); err != nil {
+			return err
+		}
+		for _, m := range b.members {
+			o := &x.outcomes[m]
+			o.fate, o.queued, o.reply = "redirected", b.heldID, replyTaken(x.tx.ID)
+		}
+	}
+	return nil
+}
+
+// aside does what rules want besides, once the message is somebody's: copies for others, and notices. What fails is told to
+// the log: the message itself has its answer.
+func (x *Exchange) aside(ctx context.Context, batches []*batch) {
+	ctx = context.WithoutCancel(ctx)
+	n := 0
+	sent := map[string]bool{}
+	for _, b := range batches {
+		for _, to := range b.verdict.CopyTo {
+			if sent[to.Key()] {
+				continue
+			}
+			sent[to.Key()] = true
+			n++
+			x.put(ctx, "-c"+strconv.Itoa(n), x.tx.From, to, b.copy, "a copy that a rule asks for")
+		}
+	}
+	told := map[string]bool{}
+	for i := range x.outcomes {
+		for _, to := range x.outcomes[i].verdict.Notify {
+			if told[to.Key()] {
+				continue
+			}
+			told[to.Key()] = true
+			n++
+			x.put(ctx, "-n"+strconv.Itoa(n), mail.Address{}, to, mail.Copy{Message: mail.NewMessage(x.notification(to, x.outcomes[i].verdict))}, "a notice that a rule asks for")
+		}
+	}
+}
+
+func (x *Exchange) put(ctx context.Context, suffix string, from, to mail.Address, c mail.Copy, why string) {
+	route, local := x.setup.Route(to.ASCIIDomain())
+	if !local {
+		route = x.setup.Outbound
+	}
+	if route == "" {
+		x.g.Log.Error("nowhere to send it", "id", x.tx.ID, "to", to.String(), "what", why)
+		return
+	}
+	item := QueueItem{ID: x.tx.ID + suffix, Route: route, From: from, Recipients: []mail.Recipient{{Address: to}}, Why: why}
+	if err := x.g.Queue.Put(ctx, item, c); err != nil {
+		x.g.Log.Error("queue", "id", item.ID, "what", why, "error", err)
+	}
+}
+
+// notification tells of a message, without any of its content but the subject. Its reverse-path is null (RFC 3834 section
+// 3.3), so nothing answers it.
+func (x *Exchange) notification(to mail.Address, v policy.Verdict) []byte {
+	now := x.g.Now()
+	var names string
+	for _, o := range x.outcomes {
+		names += " " + o.recipient.Address.String()
+	}
+	h := x.tx.Message.Header()
+	return fmt.Appendf(nil, "From: Postern <postmaster@%s>\r\nTo: <%s>\r\nSubject: Message %s: %s\r\nDate: %s\r\nMessage-ID: <%s.notice@%s>\r\nAuto-Submitted: auto-generated\r\n"+
+		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nA rule asks to tell you of this message:\r\n\r\n"+
+		"  id       %s\r\n  from     %s\r\n  author   %s\r\n  to      %s\r\n  subject  %s\r\n  verdict  %s\r\n\r\npostern explain %s tells the rest.\r\n",
+		x.g.Hostname, to, x.tx.ID, v.Disposition, now.Format(time.RFC1123Z), x.tx.ID, x.g.Hostname, x.tx.ID, filters.Printable(x.tx.From.String()), filters.Printable(h.Get("From")),
+		filters.Printable(names), filters.Printable(h.Get("Subject")), v.Decisive, x.tx.ID)
+}
