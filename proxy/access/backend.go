@@ -75,7 +75,7 @@ func (b *Backend) StartTLS(ctx context.Context, c net.Conn) (net.Conn, error) {
 	if trust.ServerName == "" {
 		trust.ServerName, _, _ = net.SplitHostPort(b.Address)
 	}
-	secured := tls.Client(c, trust)
+	secured := tls.Client(listen.Records(c), trust)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("TLS to %s: %w", b.Address, err), c.Close())
 	}

@@ -228,7 +228,7 @@ func (l *Listener) serve(c *Conn) {
 	}
 	if l.TLS == TLSImplicit {
 		_ = c.SetDeadline(time.Now().Add(l.Timeout)) // if it fails so does the handshake
-		t := tls.Server(c.Conn, l.Config)
+		t := tls.Server(Records(c.Conn), l.Config)
 		if err := t.HandshakeContext(l.ctx); err != nil {
 			l.badHandshake.Add(1)
 			l.Log.Info("TLS handshake failed", "door", l.Name, "client", c.Client, "error", err)

@@ -165,7 +165,7 @@ func bare(c net.Conn) net.Conn {
 
 // handshake puts TLS under the session: RFC 8314 section 3 or RFC 2595 section 4.
 func (s *session) handshake() bool {
-	t := tls.Server(s.conn, s.opt.TLS)
+	t := tls.Server(listen.Records(s.conn), s.opt.TLS)
 	_ = s.conn.SetDeadline(s.mail.Started.Add(s.opt.PreAuth)) // if it fails so does the handshake
 	if err := t.HandshakeContext(s.ctx); err != nil {
 		if strings.Contains(err.Error(), "application protocol") { // crypto/tls has no other sign of it
