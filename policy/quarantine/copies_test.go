@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -264,7 +265,58 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv("POSTERN_TEST_CRASH"); dir != "" {
+		crash(dir)
+	}
 	os.Exit(m.Run())
+}
+
+// crash claims ann's copy of all that is held, and dies before it is on any queue.
+func crash(dir string) {
+	q, err := Open(dir, quiet())
+	if err == nil {
+		_, err = q.ClaimAll(context.Background(), Filter{Recipient: "ann@example.com"}, "ann")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// Whoever dies between claim and finish leaves a release that the next start finishes, under the same id, with the
+// octets that were held; the other copies are still there.
+func TestKilledBetweenClaimAndFinish(t *testing.T) {
+	dir := t.TempDir()
+	q := open(t, dir)
+	id := holdFor(t, q, 1, "ann", "ben")
+	other := exec.CommandContext(t.Context(), os.Args[0])
+	other.Env = append(os.Environ(), "POSTERN_TEST_CRASH="+dir)
+	if out, err := other.CombinedOutput(); err == nil || other.ProcessState.Exited() {
+		t.Fatalf("it did not die: %v\n%s", err, out)
+	}
+	q = open(t, dir)
+	left, err := q.Unfinished(t.Context())
+	if err != nil || len(left) != 1 || left[0].QueueID() != id+"-r" || len(left[0].Recipients) != 1 || left[0].Recipients[0].Address != address("ann") {
+		t.Fatalf("%+v, %v", left, err)
+	}
+	_, content := sample(1)
+	var want, got bytes.Buffer
+	if _, err := content.WriteTo(&want); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(q.Export(t.Context(), id, &got), q.Finish(t.Context(), left[0])); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Errorf("%q, %v", got.Bytes(), err)
+	}
+	item, err := q.Find(t.Context(), id)
+	held, own := item.HeldFor([]mail.Address{address("ann"), address("BEN"), address("eva")})
+	if err != nil || !own || len(held) != 1 || held[0] != address("ben") {
+		t.Errorf("%v %v, %v", held, own, err)
+	}
+	if _, own := item.HeldFor([]mail.Address{address("eva")}); own {
+		t.Error("eva has a copy")
+	}
 }
 
 // claimer waits for ids and claims each ten times at once for one recipient, saying for each how often it won.

@@ -237,6 +237,11 @@ func (q *Quarantine) Get(ctx context.Context, id string) (Item, *mail.Message, e
 	return item, m, nil
 }
 
+// Find gives an item without its message.
+func (q *Quarantine) Find(ctx context.Context, id string) (Item, error) {
+	return q.item(ctx, id)
+}
+
 // Export writes the octets of a message, for analysis elsewhere.
 func (q *Quarantine) Export(ctx context.Context, id string, w io.Writer) (err error) {
 	_, m, err := q.Get(ctx, id)

@@ -77,12 +77,6 @@ func (q *Quarantine) fillIn(ctx context.Context) error {
 				list[i].State, list[i].By, list[i].At, list[i].Release = item.State, item.By, item.Time, 1
 			}
 		}
-		if item.Category == "" {
-			item.Category = Categorize(item.Reasons)
-		}
-		if item.Campaign == "" {
-			item.Campaign = CampaignKey(item.Subject, authorDomain(item), item.LinkDomain, item.AttachmentHash)
-		}
 		err := q.db.Write(ctx, func(tx *sql.Tx) error {
 			if item.State != Held {
 				if err := makeFolder(q.folder(item.ID)); err != nil {

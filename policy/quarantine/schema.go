@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -65,6 +66,8 @@ func (q *Quarantine) index(ctx context.Context, item *Item, list []Standing) err
 
 func indexIn(ctx context.Context, tx *sql.Tx, item *Item, list []Standing) error {
 	bare := *item
+	bare.Category = cmp.Or(item.Category, Categorize(item.Reasons)) // files of older versions have neither
+	bare.Campaign = cmp.Or(item.Campaign, CampaignKey(item.Subject, authorDomain(*item), item.LinkDomain, item.AttachmentHash))
 	bare.State, bare.By, bare.Standings = "", "", nil
 	meta, err := json.Marshal(bare)
 	if err != nil {
@@ -83,7 +86,7 @@ func indexIn(ctx context.Context, tx *sql.Tx, item *Item, list []Standing) error
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO item (id, time, state, by, category, campaign, expires, sender, sender_domain, author, author_domain, words, meta, form)
-		VALUES (?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, 2)`, item.ID, item.Time.UnixMilli(), string(Held), string(item.Category), item.Campaign, expires,
+		VALUES (?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, 2)`, item.ID, item.Time.UnixMilli(), string(Held), string(bare.Category), bare.Campaign, expires,
 		item.From.Key(), item.From.ASCIIDomain(), author.Key(), author.ASCIIDomain(), words, meta); err != nil {
 		return err
 	}

@@ -49,6 +49,21 @@ func (r Release) QueueID() string {
 	return r.Item + "-r" + strconv.Itoa(r.Number)
 }
 
+// HeldFor gives those of somebody's addresses for which a copy is held: what he may claim or delete. own says whether he
+// has a copy at all, held or not.
+func (i Item) HeldFor(addresses []mail.Address) (held []mail.Address, own bool) {
+	for _, s := range i.Standings {
+		if s.Forward || !slices.ContainsFunc(addresses, func(a mail.Address) bool { return a.Key() == s.Address.Key() }) {
+			continue
+		}
+		own = true
+		if s.State == Held {
+			held = append(held, s.Address)
+		}
+	}
+	return held, own
+}
+
 // maxForwards bounds to how many more addresses one message is sent.
 const maxForwards = 50
 
