@@ -18,6 +18,7 @@ func (g *Gateway) JudgeFetched(ctx context.Context, tx *mail.Transaction) policy
 	run.Stage(ctx, mail.StageMessage)
 	facts := setup.Policy.FactsOf(tx)
 	facts.Time = moment.Of(g.Now())
+	setup.lookUp(ctx, &facts, tx)
 	var to mail.Address
 	if len(tx.Recipients) > 0 {
 		to = tx.Recipients[0].Address

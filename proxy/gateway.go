@@ -68,8 +68,9 @@ type Setup struct {
 	// Transparent are the doors whose clients are taken where they wanted to go, FromClient those that do it by connections
 	// from the client's own address.
 	Transparent, FromClient map[string]bool
-	// Groups gives the directory's groups of an address; asked only if the policy wants to know them. Nil for no directory.
-	Groups func(ctx context.Context, a mail.Address) []string
+	// Groups gives the directory's groups of an address, not ok if it can't be asked; it is called only if the policy wants to
+	// know them. Nil for no directory.
+	Groups func(ctx context.Context, a mail.Address) (names []string, ok bool)
 	// Tried is a policy that holds for some recipients instead of the other one: nil, or what TriedFor says yes to. Compared
 	// hears what both say.
 	Tried    *policy.Policy

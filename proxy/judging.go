@@ -25,23 +25,30 @@ func (x *Exchange) gather(ctx context.Context) policy.Facts {
 		}
 	}
 	f.Time = moment.Of(x.g.Now())
-	needs := x.setup.Policy.NeedsGroups() || x.setup.Tried != nil && x.setup.Tried.NeedsGroups()
-	if x.setup.Groups == nil || !needs {
-		return f
+	x.setup.lookUp(ctx, &f, x.tx)
+	return f
+}
+
+// lookUp adds the groups of all recipients, and of a sender of ours, if a policy asks for them.
+func (s *Setup) lookUp(ctx context.Context, f *policy.Facts, tx *mail.Transaction) {
+	if s.Groups == nil || !s.Policy.NeedsGroups() && (s.Tried == nil || !s.Tried.NeedsGroups()) {
+		return
 	}
 	f.Groups = map[string][]string{}
 	look := func(a mail.Address) {
-		if _, known := f.Groups[a.Key()]; !known {
-			f.Groups[a.Key()] = x.setup.Groups(ctx, a)
+		if _, known := f.Groups[a.Key()]; known {
+			return
+		}
+		if names, ok := s.Groups(ctx, a); ok {
+			f.Groups[a.Key()] = names
 		}
 	}
-	for _, r := range x.tx.Recipients {
+	for _, r := range tx.Recipients {
 		look(r.Address)
 	}
 	if f.Outbound {
-		look(x.tx.From)
+		look(tx.From)
 	}
-	return f
 }
 
 // decide gives the verdict for one recipient, by the policy that holds for him.

@@ -61,6 +61,15 @@ sn: A
 mail: ann@corp.test
 proxyAddresses: SMTP:ann@corp.test
 proxyAddresses: smtp:a.archer@corp.test
+ou: cn=Staff,ou=groups,dc=corp,dc=test
+
+dn: uid=cy,dc=corp,dc=test
+objectClass: inetOrgPerson
+objectClass: adUser
+uid: cy
+cn: Cy
+sn: C
+mail: cy@corp.test
 `
 	cmd := exec.Command(add, "-x", "-H", "ldap://"+at+"/", "-D", "cn=admin,dc=corp,dc=test", "-w", "s3cret")
 	cmd.Stdin = strings.NewReader(ldif)
@@ -123,5 +132,49 @@ timeout = "200ms"
 	}
 	for _, m := range hop.Messages() {
 		t.Errorf("the hop got %v", m.To)
+	}
+}
+
+// A rule of the policy asks for the groups that the directory knows of a recipient.
+func TestADirectoryKnowsTheGroups(t *testing.T) {
+	ldap := startLDAP(t)
+	hop := hoptest.New(t, hoptest.Options{})
+	door := lab.FreePort(t)
+	dir := lab.Dir(t)
+	secret, policy := filepath.Join(dir, "secret"), filepath.Join(dir, "policy.toml")
+	write(t, secret, "gate-pass\n")
+	write(t, policy, "[[rule]]\nname = \"staff\"\nwhen = '\"Staff\" in groups'\naction = \"reject\"\n")
+	p := lab.NewPostern(t, program, fmt.Sprintf(`hostname = "gw.test"
+data_dir = "%%DATA%%"
+domains = ["corp.test"]
+[[door]]
+name = "mx"
+listen = %q
+[next_hop."default"]
+addresses = [%q]
+tls = "none"
+[policy]
+file = %q
+[recipients.ldap]
+url = "ldap://%s"
+bind_dn = "cn=gateway,dc=corp,dc=test"
+password_file = %q
+base_dn = "dc=corp,dc=test"
+group_attribute = "ou"
+[dns]
+servers = ["127.0.0.1:9"]
+timeout = "200ms"
+`, door, hop.Addr(), policy, ldap, secret))
+	p.Start(t)
+	c, err := lab.DialClient(door, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for to, want := range map[string]int{"ann@corp.test": 550, "cy@corp.test": 250, "a.archer@corp.test": 550} {
+		code, text, err := c.Send("bob@friend.example", to, []byte("From: bob@friend.example\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@friend.example>\r\nSubject: x\r\n\r\nhello\r\n"))
+		if err != nil || code != want {
+			t.Errorf("%s: %d %s %v, want %d", to, code, text, err, want)
+		}
 	}
 }

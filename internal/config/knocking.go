@@ -46,14 +46,16 @@ type Recipients struct {
 
 // LDAP is a directory that knows the recipients: RFC 4511.
 type LDAP struct {
-	URL          string   `toml:"url"`
-	StartTLS     bool     `toml:"starttls"`
-	CAFile       string   `toml:"ca_file"`
-	BindDN       string   `toml:"bind_dn"`
-	PasswordFile string   `toml:"password_file"`
-	BaseDN       string   `toml:"base_dn"`
-	Filter       string   `toml:"filter"`
-	Timeout      Duration `toml:"timeout"`
+	URL          string `toml:"url"`
+	StartTLS     bool   `toml:"starttls"`
+	CAFile       string `toml:"ca_file"`
+	BindDN       string `toml:"bind_dn"`
+	PasswordFile string `toml:"password_file"`
+	BaseDN       string `toml:"base_dn"`
+	Filter       string `toml:"filter"`
+	// GroupAttribute holds the groups of a user, as names or as the DNs of the groups; "" asks for none.
+	GroupAttribute string   `toml:"group_attribute"`
+	Timeout        Duration `toml:"timeout"`
 }
 
 // Geo names databases in MaxMind's form that say where an address belongs.

@@ -66,7 +66,11 @@ func (a Address) Key() string {
 	if a.IsNull() {
 		return "<>"
 	}
-	return strings.ToLower(a.Local) + "@" + a.ASCIIDomain()
+	domain := a.ASCIIDomain()
+	if domain == "" { // an address literal
+		domain = strings.ToLower(a.Domain)
+	}
+	return strings.ToLower(a.Local) + "@" + domain
 }
 
 // Literal is the address within an address literal ("[192.0.2.1]", "[IPv6:2001:db8::1]"): RFC 5321 section 4.1.3.

@@ -67,6 +67,7 @@ type House struct {
 	desk         *retrieval.Desk    // the same
 	teacher      *retrieval.Teacher // nil if nobody learns
 	directory    *recipients.LDAP   // that of users' servers, nil for none
+	groups       *groups            // nil without a directory that tells them
 	reports      *reports           // nil if none are sent
 	reread       func() (*config.Config, error)
 	alarm        *alarm
@@ -145,6 +146,13 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.recipients, err = newRecipients(cfg, h.out); err != nil {
 		return nil, err
 	}
+	if l := cfg.Recipients.LDAP; l.URL != "" && l.GroupAttribute != "" {
+		directory, err := openLDAP(cfg)
+		if err != nil {
+			return nil, err
+		}
+		h.groups = &groups{directory, l.GroupAttribute, h}
+	}
 	h.Gateway.Use(h.setup(cfg, judge))
 	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
 		return nil, err
@@ -206,6 +214,9 @@ func (h *House) setup(cfg *config.Config, j *Judge) *proxy.Setup {
 	}
 	for name, hop := range cfg.NextHops {
 		s.QueueWhenDown[name] = hop.WhenDown == "queue"
+	}
+	if h.groups != nil {
+		s.Groups = h.groups.of
 	}
 	if err := h.try(context.Background(), cfg, s, j); err != nil {
 		h.out.Log.Error("no policy is tried", "error", err)
@@ -387,6 +398,9 @@ func (h *House) close() {
 	}
 	if h.Lessons != nil {
 		err = errors.Join(err, h.Lessons.Close())
+	}
+	if h.groups != nil {
+		err = errors.Join(err, h.groups.directory.Close())
 	}
 	if h.directory != nil {
 		err = errors.Join(err, h.directory.Close())

@@ -104,7 +104,9 @@ redirect_to = "deputy@ours.test"
 		t.Errorf("a signed message was changed: %s", raw)
 	}
 	send("copy", "\r\nHello\r\n")
-	until(t, "the copy and the notice", func() bool { return len(deliveredTo(g, "archive@ours.test")) == 1 && len(deliveredTo(g, "admin@ours.test")) == 1 })
+	until(t, "the copy and the notice", func() bool {
+		return len(deliveredTo(g, "archive@ours.test")) == 1 && len(deliveredTo(g, "admin@ours.test")) == 1
+	})
 	if len(deliveredTo(g, "ben@ours.test")) != 1 || deliveredTo(g, "admin@ours.test")[0].From != "<>" {
 		t.Error("the recipient's own copy, or the notice's sender")
 	}
