@@ -54,7 +54,7 @@ type Entry struct {
 	Expires time.Time `json:"expires,omitzero"`
 	Hits    int64     `json:"hits"`
 	LastHit time.Time `json:"last_hit,omitzero"`
-	// Monitored entries count their hits and decide nothing.
+	// Monitored entries decide nothing: Deciding leaves them out.
 	Monitored bool `json:"monitored,omitempty"`
 }
 
@@ -76,6 +76,17 @@ func (e Entry) Policy() policy.ListEntry {
 		p.Expires = e.Expires.UTC().Format(time.DateOnly)
 	}
 	return p
+}
+
+// Deciding gives the entries that decide, in their order, for policy.Compile.
+func Deciding(entries []Entry) []policy.ListEntry {
+	var all []policy.ListEntry
+	for _, e := range entries {
+		if !e.Monitored {
+			all = append(all, e.Policy())
+		}
+	}
+	return all
 }
 
 // Normal gives an entry the form in which it is kept, and says what is wrong with it: the error wraps ErrInvalid.

@@ -263,7 +263,7 @@ func (s *Store) Find(ctx context.Context, id string) (Entry, error) {
 }
 
 // All gives the entries that hold now, for policy: the admin's first, then the domains', then the users', each in the
-// order of their ids, so that every gateway compiles the same. Monitored ones are among them.
+// order of their ids, so that every gateway compiles the same. Monitored ones are among them: see Deciding.
 func (s *Store) All(ctx context.Context) ([]Entry, error) {
 	return s.query(ctx, columns+" WHERE expires = 0 OR expires > ? ORDER BY CASE scope WHEN 'admin' THEN 0 WHEN 'domain' THEN 1 ELSE 2 END, id", s.opt.Now().UnixMilli())
 }

@@ -143,7 +143,10 @@ func joins(t *testing.T, g ground, pass func(time.Duration)) {
 	if add(t, s, open).ID == one.ID {
 		t.Error("an entry that asks for proof became one that asks for none")
 	}
-	if all, err := s.All(t.Context()); err != nil || len(all) != 2 {
+	watched := again
+	watched.Monitored = true
+	add(t, s, watched)
+	if all, err := s.All(t.Context()); err != nil || len(all) != 3 || len(Deciding(all)) != 2 {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
