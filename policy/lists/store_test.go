@@ -290,6 +290,8 @@ func imports(t *testing.T, g ground, _ func(time.Duration)) {
 	}
 	if all, err := s.All(t.Context()); err != nil || len(all) != 2 || all[0].Owner != "ann" || all[0].Reason != "from the old gateway" || all[0].Unauthenticated {
 		t.Errorf("%+v, %v", all, err)
+	} else if _, problems := policy.Compile(policy.Default(), nil, Deciding(all)...); len(problems) > 0 {
+		t.Errorf("policy does not take them: %v", problems)
 	}
 }
 
