@@ -7,6 +7,8 @@ import (
 	"log/slog"
 
 	"postern/cmd/postern/house"
+	"postern/internal/mail"
+	"postern/policy"
 	"postern/policy/ledger"
 )
 
@@ -53,7 +55,46 @@ func (c *explainCommand) Run(w world) (err error) {
 	if c.JSON {
 		return printJSON(w, record)
 	}
-	return ledger.Describe(w.stdout, record, ledger.Voice(c.For))
+	if err := ledger.Describe(w.stdout, record, ledger.Voice(c.For)); err != nil || ledger.Voice(c.For) != ledger.Admin {
+		return err
+	}
+	return c.flips(w, record)
+}
+
+// flips tells what would have led to another verdict, by the policy in force.
+func (c *explainCommand) flips(w world, record *ledger.Record) error {
+	cfg, err := c.read()
+	if err != nil {
+		return err
+	}
+	text, err := house.PolicyText(cfg)
+	if err != nil {
+		return err
+	}
+	p, err := house.CompilePolicy(cfg, cfg.PolicyFile(), text)
+	if err != nil {
+		return nil // `postern config check` tells of it; what was decided is told
+	}
+	for _, t := range record.Transactions {
+		if t.Facts == nil || t.Facts.Stage < mail.StageMessage {
+			continue
+		}
+		told := false
+		for _, r := range t.Recipients {
+			to, err := mail.ParseAddress(r.Address)
+			if err != nil || r.Required == (policy.Thresholds{}) || told {
+				continue
+			}
+			for _, line := range p.Counterfactuals(t.Facts, to) {
+				if !told {
+					fmt.Fprintf(w.stdout, "  what would have changed it (by policy %s)\n", p.Version())
+					told = true
+				}
+				fmt.Fprintf(w.stdout, "           %s\n", ledger.Printable(line))
+			}
+		}
+	}
+	return nil
 }
 
 // printJSON prints one value on one line.
