@@ -31,7 +31,7 @@ func symbols() []filters.Symbol {
 }
 
 // random makes policies: thresholds, scores, actions, scopes, lists.
-func randomPolicy(t *testing.T, r *rand.Rand) *policy.Policy {
+func randomPolicy(t testing.TB, r *rand.Rand) *policy.Policy {
 	t.Helper()
 	c := policy.Default()
 	c.Thresholds = policy.Thresholds{Tag: 1 + r.Float64()*4, Quarantine: 5 + r.Float64()*4, Reject: 9 + r.Float64()*6}
