@@ -46,6 +46,20 @@ func (g *groups) of(ctx context.Context, a mail.Address) (names []string, ok boo
 	return names, true
 }
 
+// openGroups opens the directory for groups, if it is to tell them.
+func (h *House) openGroups() error {
+	l := h.cfg.Recipients.LDAP
+	if l.URL == "" || l.GroupAttribute == "" {
+		return nil
+	}
+	directory, err := openLDAP(h.cfg)
+	if err != nil {
+		return err
+	}
+	h.groups = &groups{directory, l.GroupAttribute, h}
+	return nil
+}
+
 // groupName is the common name of a group that is given by its DN (RFC 4514), else what is given.
 func groupName(value string) string {
 	first, rest, isDN := strings.Cut(value, ",")
