@@ -52,6 +52,7 @@ type cli struct {
 	Memory      memoryCommand      `cmd:"" help:"Where the gateway remembers clients."`
 	Recall      recallCommand      `cmd:"" help:"Messages that turned out bad after delivery: call back, list, undo."`
 	Probe       probeCommand       `cmd:"" help:"Send test messages through the gateway: an honest one, GTUBE, EICAR."`
+	Sweep       sweepCommand       `cmd:"" help:"Move what was called back out of users' mailboxes, by IMAP."`
 	Learn       learnCommand       `cmd:"" help:"What users teach by moving mail into Junk and out of it: status, list, undo."`
 	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
 	Policy      policyCommand      `cmd:"" help:"The policy: show, lint, plan, apply, rollback, diff, monitor, canary."`

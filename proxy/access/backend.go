@@ -67,6 +67,15 @@ func (b *Backend) Dial(ctx context.Context) (net.Conn, error) {
 func (b *Backend) StartTLS(ctx context.Context, c net.Conn) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	secured := tls.Client(listen.Records(c), b.Config())
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("TLS to %s: %w", b.Address, err), c.Close())
+	}
+	return secured, nil
+}
+
+// Config says how the backend's certificate is checked.
+func (b *Backend) Config() *tls.Config {
 	trust := b.Trust.Clone()
 	if trust == nil {
 		trust = &tls.Config{}
@@ -75,9 +84,5 @@ func (b *Backend) StartTLS(ctx context.Context, c net.Conn) (net.Conn, error) {
 	if trust.ServerName == "" {
 		trust.ServerName, _, _ = net.SplitHostPort(b.Address)
 	}
-	secured := tls.Client(listen.Records(c), trust)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("TLS to %s: %w", b.Address, err), c.Close())
-	}
-	return secured, nil
+	return trust
 }

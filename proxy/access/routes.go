@@ -89,20 +89,33 @@ func (g *Gate) choose(ctx context.Context, user, protocol string) (way, error) {
 			}
 		}
 	}
-	var last *Route
-	for i := range g.o.Routes {
-		r := &g.o.Routes[i]
+	r := serving(g.o.Routes, user)
+	if r == nil {
+		return way{}, nil
+	}
+	return way{route: r, backends: r.addresses(protocol)}, nil
+}
+
+// serving finds the first route that names the user, else the first that serves all others, else none.
+func serving(routes []Route, user string) (last *Route) {
+	for i := range routes {
+		r := &routes[i]
 		switch {
 		case r.serves(user):
-			return way{route: r, backends: r.addresses(protocol)}, nil
+			return r
 		case r.forAll() && last == nil:
 			last = r
 		}
 	}
-	if last == nil {
-		return way{}, nil
+	return last
+}
+
+// Serving is the name of the route that serves a user, "" for none.
+func Serving(routes []Route, user string) string {
+	if r := serving(routes, key(user)); r != nil {
+		return r.Name
 	}
-	return way{route: last, backends: last.addresses(protocol)}, nil
+	return ""
 }
 
 // byHost takes the server that a directory or an authorizer names, which must be one of the routes: no answer from there

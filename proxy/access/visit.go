@@ -245,6 +245,17 @@ func (v *Visit) credentials(ctx context.Context, user string, a Attempt, w way) 
 	return w.route.master(as)
 }
 
+// Master makes the login of the master user for somebody.
+func (r *Route) Master(user string) (Attempt, error) {
+	if !plainName(user) || r.Separator != "" && strings.Contains(user, r.Separator) {
+		return Attempt{}, errors.New("the name can't be one")
+	}
+	if r.MasterUser == "" {
+		return Attempt{}, fmt.Errorf("[mail_backend.%q] has no master_user", r.Name)
+	}
+	return r.master(Attempt{Mechanism: "LOGIN", User: r.rewritten(user)})
+}
+
 // master makes the login of a master user for somebody.
 func (r *Route) master(as Attempt) (Attempt, error) {
 	switch {

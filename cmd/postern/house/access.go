@@ -44,7 +44,7 @@ func (h *House) newGate() (*access.Gate, error) {
 		Now: h.out.Now, Log: h.out.Log,
 	}
 	var err error
-	if o.Routes, err = mailRoutes(h.cfg); err != nil {
+	if o.Routes, err = MailRoutes(h.cfg); err != nil {
 		return nil, err
 	}
 	for _, d := range h.cfg.Doors {
@@ -110,8 +110,8 @@ func newAuthorizer(c config.AccessHTTP) (access.Authorizer, error) {
 	return access.NewNginxForm(o), nil
 }
 
-// mailRoutes are the servers with the mailboxes, in the order of their names.
-func mailRoutes(cfg *config.Config) ([]access.Route, error) {
+// MailRoutes are the servers with the mailboxes, in the order of their names.
+func MailRoutes(cfg *config.Config) ([]access.Route, error) {
 	var routes []access.Route
 	for _, name := range slices.Sorted(maps.Keys(cfg.MailBackends)) {
 		b := cfg.MailBackends[name]

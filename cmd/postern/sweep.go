@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"postern/cmd/postern/house"
+	"postern/policy/ledger"
+	"postern/policy/recall"
+	"postern/proxy/access"
+	"postern/proxy/retrieval/sweep"
+)
+
+type sweepCommand struct {
+	where
+	Backend string   `required:"" placeholder:"NAME" help:"The [mail_backend] whose mailboxes are swept. It needs a master_user."`
+	To      string   `default:"Quarantine" help:"The mailbox of each user that the messages are moved to."`
+	User    []string `placeholder:"LOGIN" help:"Only these users; without, all who logged in through the gateway."`
+	DryRun  bool     `help:"Only look."`
+	JSON    bool     `name:"json" help:"One JSON object a user."`
+}
+
+// Run moves what was called back out of sight.
+func (c *sweepCommand) Run(w world) error {
+	cfg, err := c.read()
+	if err != nil {
+		return err
+	}
+	routes, err := house.MailRoutes(cfg)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(routes, func(r access.Route) bool { return r.Name == c.Backend })
+	if i < 0 {
+		return usageError{fmt.Errorf("there is no [mail_backend.%q]", c.Backend)}
+	}
+	recalls, err := allRecalls(w, c.where)
+	if err != nil {
+		return err
+	}
+	o := sweep.Options{Route: routes[i], To: c.To, DryRun: c.DryRun}
+	others := 0
+	if o.Recalls, others = sweep.Searchable(recalls); others > 0 {
+		fmt.Fprintf(w.stderr, "postern: %d recalls have only a hash and can't be looked for: name their Message-ID\n", others)
+	}
+	users := c.User
+	if len(users) == 0 {
+		if users, err = knownUsers(w, c.where, c.Backend, routes); err != nil {
+			return err
+		}
+	}
+	if o.SealKey, err = house.SealKey(cfg); err != nil {
+		return err
+	}
+	return c.sweep(w, o, users)
+}
+
+func (c *sweepCommand) sweep(w world, o sweep.Options, users []string) error {
+	failed := false
+	for i, user := range users {
+		bar(w.stderr, i, len(users))
+		r := sweep.User(w.ctx, o, user)
+		bar(w.stderr, -1, 0)
+		failed = failed || r.Error != ""
+		var err error
+		if c.JSON {
+			err = printJSON(w, r)
+		} else {
+			_, err = fmt.Fprintln(w.stdout, sweepLine(r))
+		}
+		if err = errors.Join(err, w.ctx.Err()); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return errNo
+	}
+	return nil
+}
+
+func sweepLine(r sweep.Report) string {
+	line := fmt.Sprintf("%-30s  %4d mailboxes  %4d found  %4d moved", ledger.Printable(r.User), r.Mailboxes, r.Found, r.Moved)
+	if r.Others > 0 {
+		line += fmt.Sprintf("  %d with the Message-ID but another content", r.Others)
+	}
+	if r.Marked > 0 {
+		line += fmt.Sprintf("  %d copied and marked as deleted: the server can't expunge single messages", r.Marked)
+	}
+	if r.Error != "" {
+		line += "  failed: " + ledger.Printable(r.Error)
+	}
+	return line
+}
+
+// bar shows how far it is, on a terminal; -1 wipes it.
+func bar(out io.Writer, done, of int) {
+	f, ok := out.(*os.File)
+	if !ok {
+		return
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return
+	}
+	if done < 0 {
+		fmt.Fprint(f, "\r\x1b[K")
+		return
+	}
+	const width = 40
+	full := width * done / max(of, 1)
+	fmt.Fprintf(f, "\r[%s%s] %d of %d users", strings.Repeat("#", full), strings.Repeat(" ", width-full), done, of)
+}
+
+func allRecalls(w world, f where) (_ []recall.Entry, err error) {
+	list, err := openRecalls(f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, list.Close()) }()
+	return list.All(w.ctx)
+}
+
+// knownUsers are those who logged in at the doors, as the ledger knows them, and whom the backend serves.
+func knownUsers(w world, f where, backend string, routes []access.Route) (users []string, err error) {
+	l, err := openLedger(f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	connections, err := l.Connections(w.ctx, ledger.Query{Limit: ledger.MaxLimit})
+	for _, c := range connections {
+		if c.User != "" && access.Serving(routes, c.User) == backend {
+			users = append(users, strings.ToLower(c.User))
+		}
+	}
+	if len(connections) == ledger.MaxLimit {
+		fmt.Fprintf(w.stderr, "postern: only the users of the last %d connections are known here: name others with --user\n", ledger.MaxLimit)
+	}
+	slices.Sort(users)
+	return slices.Compact(users), err
+}
