@@ -102,6 +102,11 @@ func (p *pop3) transaction(verb, arg string) {
 	case "STAT":
 		p.say("+OK %d %d", len(p.box), total)
 	case "LIST", "UIDL":
+		if n, err := strconv.Atoi(arg); err == nil && n > 0 && n <= len(p.box) { // RFC 1939 section 7: of one message, in one line
+			size := map[string]string{"LIST": strconv.Itoa(len(p.box[n-1])), "UIDL": fmt.Sprintf("demo-%d", n)}
+			p.say("+OK %d %s", n, size[verb])
+			return
+		}
 		p.say("+OK")
 		for i, raw := range p.box {
 			if verb == "LIST" {

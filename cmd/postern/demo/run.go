@@ -23,7 +23,7 @@ type Demo struct {
 	House         *house.House
 	dir           string
 	keys          map[string]ed25519.PrivateKey
-	last          string // the connection looked at last
+	seen          map[string]bool // the connections that were looked at
 }
 
 // settings are those of the demo's gateway. It differs from the default in its size limit, so that a message over it is
@@ -42,6 +42,24 @@ protocol = "submission"
 listen = "127.0.0.1:0"
 auth = "smtp"
 xclient_networks = ["127.0.0.0/8"]
+[[door]]
+name = "imap"
+protocol = "imap"
+listen = "127.0.0.1:0"
+tls = "none"
+require_tls_for_auth = false
+[[door]]
+name = "pop3"
+protocol = "pop3"
+listen = "127.0.0.1:0"
+tls = "none"
+require_tls_for_auth = false
+[mail_access]
+fail_delay = "100ms"
+[mail_backend."default"]
+imap = ["%s"]
+pop3 = ["%s"]
+tls = "none"
 [smtp]
 max_message_size = "1MB"
 [next_hop."default"]
@@ -67,7 +85,7 @@ keys = { demo = "%s" }
 
 // Start starts all of it on loopback, in a folder of its own.
 func Start(ctx context.Context, log *slog.Logger) (_ *Demo, err error) {
-	d := &Demo{}
+	d := &Demo{seen: map[string]bool{}}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -102,7 +120,7 @@ func (d *Demo) configure() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(settings, d.Inside.SMTP, d.World.SMTP, key)
+	text := fmt.Sprintf(settings, d.Inside.IMAP, d.Inside.POP3, d.Inside.SMTP, d.World.SMTP, key)
 	cfg, err := config.Parse(filepath.Join(d.dir, "postern.toml"), []byte(text))
 	if err != nil {
 		return nil, err
@@ -157,14 +175,17 @@ func (d *Demo) Run(ctx context.Context, c Case) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var doors [2]string
-	for i, a := range d.House.Addresses() {
-		doors[i] = a.Address
+	doors := map[string]string{}
+	for _, a := range d.House.Addresses() {
+		doors[a.Name] = a.Address
 	}
 	r := Result{Case: c}
+	if c.Via == "imap" || c.Via == "pop3" {
+		return d.fetch(ctx, doors[c.Via], r, raw)
+	}
 	before := d.Inside.Taken() + d.World.Taken()
 	for n := range c.Repeat {
-		if r.Answer, err = send(ctx, doors[0], doors[1], c, raw); err != nil {
+		if r.Answer, err = send(ctx, doors["mx"], doors["submission"], c, raw); err != nil {
 			return r, err
 		}
 		if r.Answer.Code == c.WantCode && n > 0 {
@@ -175,6 +196,32 @@ func (d *Demo) Run(ctx context.Context, c Case) (Result, error) {
 		return r, err
 	}
 	r.Missed = d.missed(r, d.Inside.Taken()+d.World.Taken()-before)
+	return r, nil
+}
+
+// fetch puts a message into the mailbox as if it had always been there, and reads it from outside.
+func (d *Demo) fetch(ctx context.Context, door string, r Result, raw []byte) (Result, error) {
+	user, _, _ := strings.Cut(r.Case.Login, " ")
+	if err := d.Inside.deliver([]string{user}, raw); err != nil {
+		return r, err
+	}
+	answer, message, err := read(ctx, door, r.Case)
+	if err != nil {
+		return r, err
+	}
+	r.Answer = answer
+	if err := d.look(ctx, &r); err != nil {
+		return r, err
+	}
+	r.Missed = d.missed(r, 0)
+	masked := strings.Contains(answer.Text, "masked")
+	switch {
+	case answer.Code != 250:
+	case len(message) != len(raw):
+		r.Missed += fmt.Sprintf("; %d octets came of %d", len(message), len(raw))
+	case masked != (r.Case.WantVerdict == "reject"):
+		r.Missed += "; " + answer.Text
+	}
 	return r, nil
 }
 
@@ -191,8 +238,8 @@ func (d *Demo) look(ctx context.Context, r *Result) error {
 			return err
 		}
 		record, err := d.House.Ledger.Explain(ctx, id)
-		if err == nil && record.Connection != nil && record.Connection.ID != d.last {
-			d.last = record.Connection.ID
+		if err == nil && record.Connection != nil && !d.seen[record.Connection.ID] {
+			d.seen[record.Connection.ID] = true
 			r.read(record)
 			return nil
 		}
@@ -213,11 +260,13 @@ func (d *Demo) connection(ctx context.Context, r *Result) (string, error) {
 		id, _, _ = strings.Cut("0"+id, ".")
 		return strings.TrimSuffix(id, ")"), nil
 	}
-	found, err := d.House.Ledger.Connections(ctx, ledger.Filter{Limit: 1})
-	if err != nil || len(found) == 0 {
-		return "", err
+	found, err := d.House.Ledger.Connections(ctx, ledger.Filter{Limit: 5})
+	for _, c := range found {
+		if !d.seen[c.ID] { // two that begin in the same millisecond have no order
+			return c.ID, err
+		}
 	}
-	return found[0].ID, nil
+	return "", err
 }
 
 func (r *Result) read(record *ledger.Record) {
@@ -231,6 +280,11 @@ func (r *Result) read(record *ledger.Record) {
 		return
 	}
 	t := record.Transactions[len(record.Transactions)-1]
+	for _, one := range record.Transactions { // of a fetched message: how it was judged, not that it was fetched
+		if one.Kind == ledger.Fetch && one.Facts != nil {
+			t = one
+		}
+	}
 	r.ID, r.Why = t.ID, t.Decisive
 	for _, f := range t.Findings {
 		r.Symbols = append(r.Symbols, f.Symbol)
@@ -266,7 +320,7 @@ func (d *Demo) missed(r Result, taken int) string {
 	if r.Answer.Code == 250 && r.Verdict != "quarantine" {
 		want = 1
 	}
-	if c.Repeat == 1 && taken != want {
+	if c.Via != "imap" && c.Via != "pop3" && c.Repeat == 1 && taken != want {
 		missed = append(missed, fmt.Sprintf("%d messages behind the gateway, want %d", taken, want))
 	}
 	return strings.Join(missed, "; ")
