@@ -22,7 +22,7 @@ func (c *consultation) record(tx *mail.Transaction, v policy.Verdict, r Ruling) 
 	}
 	facts, h := policy.FactsOf(tx), c.message.Header()
 	rec := ledger.Transaction{
-		ID: tx.ID, ConnID: s.ID, Time: c.started, Door: s.Door, Client: s.Client, Size: c.message.Size(),
+		ID: tx.ID, ConnID: s.ID, Kind: ledger.Fetch, Time: c.started, Door: s.Door, Client: s.Client, User: s.User, Size: c.message.Size(),
 		Subject: h.Get("Subject"), MessageID: h.Get("Message-ID"), HeaderFrom: h.Get("From"), SHA256: hex.EncodeToString(r.SHA256[:]),
 		Findings: v.Reasons, Decisive: v.Decisive, PolicyVersion: v.PolicyVersion, Facts: &facts, Reply: word(r),
 		Took: map[string]float64{"judge": float64(d.opt.Now().Sub(c.started).Microseconds()) / 1000},
@@ -53,7 +53,7 @@ func (d *Desk) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
 	}
 	d.opt.Ledger.Transaction(ledger.Transaction{
 		// the same fetch again has the same id, and so leaves one record
-		ID: s.ID + ".F" + hex.EncodeToString(r.SHA256[:6]), ConnID: s.ID, Time: d.opt.Now(), Door: s.Door, Client: s.Client,
+		ID: s.ID + ".F" + hex.EncodeToString(r.SHA256[:6]), ConnID: s.ID, Kind: ledger.Fetch, Time: d.opt.Now(), Door: s.Door, Client: s.Client, User: s.User,
 		SHA256: hex.EncodeToString(r.SHA256[:]), Decisive: r.Why, Reply: "fetched, " + word(r) + ", judged as " + r.ID,
 		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: "fetched, " + word(r), Route: p.Backend}},
 	})
