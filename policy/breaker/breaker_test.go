@@ -78,7 +78,9 @@ func TestHonestSymbolsStay(t *testing.T) {
 	forced := verdict("CLAM_VIRUS", 0.0)
 	forced.Disposition = policy.Reject
 	for name, next := range map[string]func(i int) (policy.Verdict, string){
-		"several":    func(i int) (policy.Verdict, string) { return verdict("URIBL", 7.5, "BAYES_SPAM", 3.0), fmt.Sprint(i, ".example") },
+		"several": func(i int) (policy.Verdict, string) {
+			return verdict("URIBL", 7.5, "BAYES_SPAM", 3.0), fmt.Sprint(i, ".example")
+		},
 		"forced":     func(i int) (policy.Verdict, string) { return forced, fmt.Sprint(i, ".example") },
 		"one sender": func(i int) (policy.Verdict, string) { return verdict("URIBL", 7.5), "one.example" },
 		"rare": func(i int) (policy.Verdict, string) {

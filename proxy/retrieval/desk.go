@@ -118,6 +118,7 @@ func (d *Desk) Judge(ctx context.Context, s *mail.Session, p Place, m *mail.Mess
 	c := consultation{desk: d, session: s, message: m, started: d.opt.Now(), epoch: epochMark(d.opt.Epoch())}
 	c.messageID = bounded(m.Header().Get("Message-ID"))
 	r, keep := c.rule(ctx)
+	r.MessageID = c.messageID
 	if keep == 0 {
 		return r
 	}

@@ -67,7 +67,9 @@ func (d *Desk) recall(ctx context.Context, key string) (entry, bool) {
 	if !ok {
 		return entry{}, false
 	}
-	return parseEntry(value)
+	e, ok := parseEntry(value)
+	e.ruling.MessageID = e.messageID
+	return e, ok
 }
 
 func (d *Desk) remember(ctx context.Context, key string, e entry) {

@@ -22,6 +22,8 @@ type Ruling struct {
 	ID string
 	// SHA256 is that of the octets in the mailbox.
 	SHA256 [sha256.Size]byte
+	// MessageID is the field's value, by which other copies of the message are found.
+	MessageID string
 	// Why says why it is masked, for the ledger and the log.
 	Why string
 }
