@@ -14,8 +14,9 @@ import (
 )
 
 type ledgerCommand struct {
-	Search ledgerSearchCommand `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
-	Export ledgerExportCommand `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
+	Search  ledgerSearchCommand  `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
+	Fetched ledgerFetchedCommand `cmd:"" help:"Who has fetched a message by POP3 or IMAP."`
+	Export  ledgerExportCommand  `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
 }
 
 // ledgerQuery are the flags that say what is looked for.
@@ -104,6 +105,61 @@ func (c *ledgerSearchCommand) Run(w world) (err error) {
 	}
 	if len(found) == 0 {
 		fmt.Fprintln(w.stderr, "postern: nothing found")
+		return errNo
+	}
+	return nil
+}
+
+type ledgerFetchedCommand struct {
+	where
+	ID   string `arg:"" help:"The message's id in the ledger."`
+	JSON bool   `name:"json" help:"One JSON object a line."`
+}
+
+// Run looks for fetches of the message: by its hash, and by its Message-ID, as the server may have put fields on top. Nobody
+// is the answer no.
+func (c *ledgerFetchedCommand) Run(w world) (err error) {
+	l, err := openLedger(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	record, err := l.Explain(w.ctx, c.ID)
+	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
+		fmt.Fprintf(w.stderr, "postern: %v\n", err)
+		return errNo
+	}
+	if err != nil {
+		return err
+	}
+	kind, seen := ledger.Fetch, map[string]bool{}
+	for _, t := range record.Transactions {
+		for _, q := range []ledger.Query{{SHA256: t.SHA256, Kind: &kind, Limit: ledger.MaxLimit}, {MessageID: t.MessageID, Kind: &kind, Limit: ledger.MaxLimit}} {
+			if q.SHA256 == "" && q.MessageID == "" {
+				continue
+			}
+			found, err := l.Search(w.ctx, q)
+			if err != nil {
+				return err
+			}
+			for _, f := range found {
+				if seen[f.ID] || f.Facts != nil { // how it was judged, not that somebody got it
+					continue
+				}
+				seen[f.ID] = true
+				if c.JSON {
+					err = printJSON(w, f)
+				} else {
+					_, err = fmt.Fprintf(w.stdout, "%s  %s  %s  %s  %s\n", f.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(f.User), f.Client, f.Door, ledger.Printable(f.Reply))
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if len(seen) == 0 {
+		fmt.Fprintln(w.stderr, "postern: nobody has fetched it through this gateway")
 		return errNo
 	}
 	return nil
