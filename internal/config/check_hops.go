@@ -205,6 +205,7 @@ func (k *checker) rest() {
 	if !c.SharedDatabase() && c.Database.URL != "" && !strings.HasPrefix(c.Database.URL, "sqlite:") {
 		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\" or \"postgres://user:password@host/name\"")
 	}
+	k.digest()
 	k.knocking()
 	k.alerts()
 	if c.Scan.Listen != "" {

@@ -35,6 +35,7 @@ type Config struct {
 	// PolicyBreaker mutes symbols that suddenly convict mail all by themselves.
 	PolicyBreaker PolicyBreaker `toml:"breaker"`
 	Quarantine    Quarantine    `toml:"quarantine"`
+	Digest        Digest        `toml:"digest"`
 	Ledger        Ledger        `toml:"ledger"`
 	Database      Database      `toml:"database"`
 	State         State         `toml:"state"`
@@ -301,6 +302,7 @@ func Default() *Config {
 		Probe:         Probe{Every: Duration(10 * time.Minute)},
 	}
 	c.defaultKnocking()
+	c.defaultDigest()
 	c.defaultAccess()
 	c.fill()
 	return c
