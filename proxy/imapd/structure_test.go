@@ -39,7 +39,7 @@ func TestTheStructureOfAMaskedMessageIsItsOwn(t *testing.T) {
 			return dovecottest.Start(t, dovecottest.Options{}).IMAP, " BODY.PEEK[1.MIME] BODY.PEEK[2.MIME] BODY.PEEK[1.HEADER]"
 		},
 		"Courier": func(t *testing.T) (string, string) {
-			return dovecottest.Courier(t), " BODY.PEEK[1.MIME] BODY.PEEK[1.HEADER]"
+			return dovecottest.Courier(t).IMAP, " BODY.PEEK[1.MIME] BODY.PEEK[1.HEADER]"
 		},
 	}
 	for name, start := range servers {

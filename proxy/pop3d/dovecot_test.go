@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -295,5 +297,46 @@ func TestDovecotByTLS(t *testing.T) {
 	}
 	if !strings.Contains(said.String(), "-ERR [SYS/TEMP]") {
 		t.Errorf("a certificate of nobody's: %q", said.String())
+	}
+}
+
+// What Courier says of sizes and unique-ids is what the door says, and each message has as many octets as were promised,
+// masked or not.
+func TestCourierThroughTheDoor(t *testing.T) {
+	server := dovecottest.Courier(t)
+	h := newHouse(t, access.Backend{Address: server.POP3}, nil)
+	r := rand.New(rand.NewPCG(1, 3))
+	for n := range 10 {
+		text := strings.ReplaceAll(letter(r, n%2 == 0), "\r\n", "\n")
+		box := filepath.Join(server.Home("ann"), "Maildir", "new", fmt.Sprintf("%d.%d.test", 1700000000+n, n))
+		if err := os.WriteFile(box, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers := func(address string) map[string]string {
+		p, all := dialPOP(t, address, "ann"), map[string]string{} // one after the other: two at once are too many for Courier
+		for _, command := range []string{"STAT", "LIST", "UIDL", "LIST 3", "UIDL 3"} {
+			all[command] = p.ask(command)
+		}
+		for n := 1; n <= 10; n++ {
+			command := fmt.Sprintf("RETR %d", n)
+			got := p.ask(command)
+			all[command] = strings.ReplaceAll(got[strings.Index(got, "\n"):], "\r\n..", "\r\n.") // RFC 1939 section 3
+		}
+		p.ask("QUIT")
+		return all
+	}
+	direct, through, masked := answers(server.POP3), answers(h.address), 0
+	for command, want := range direct {
+		got := through[command]
+		if len(want) != len(got) || strings.Contains(got, "evil") || !strings.HasPrefix(command, "RETR") && want != got {
+			t.Errorf("%s: %d octets %.100q, want %d %.100q", command, len(got), got, len(want), want)
+		}
+		if want != got {
+			masked++
+		}
+	}
+	if masked != 5 {
+		t.Errorf("%d are masked", masked)
 	}
 }
