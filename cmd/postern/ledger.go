@@ -14,9 +14,10 @@ import (
 )
 
 type ledgerCommand struct {
-	Search  ledgerSearchCommand  `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
-	Fetched ledgerFetchedCommand `cmd:"" help:"Who has fetched a message by POP3 or IMAP."`
-	Export  ledgerExportCommand  `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
+	Search      ledgerSearchCommand      `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
+	Connections ledgerConnectionsCommand `cmd:"" help:"Connections, the newest first: also those that brought no message."`
+	Fetched     ledgerFetchedCommand     `cmd:"" help:"Who has fetched a message by POP3 or IMAP."`
+	Export      ledgerExportCommand      `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
 }
 
 // ledgerQuery are the flags that say what is looked for.
@@ -98,6 +99,53 @@ func (c *ledgerSearchCommand) Run(w world) (err error) {
 			err = printJSON(w, t)
 		} else {
 			err = printTransaction(w, t)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(w.stderr, "postern: nothing found")
+		return errNo
+	}
+	return nil
+}
+
+type ledgerConnectionsCommand struct {
+	where
+	Client string        `placeholder:"ADDR|NETWORK"`
+	Door   string        `help:"The door's name."`
+	User   string        `help:"The login."`
+	Symbol string        `placeholder:"NAME"`
+	Since  time.Duration `placeholder:"2h" help:"Only what came within this time."`
+	Limit  int           `default:"50"`
+	JSON   bool          `name:"json" help:"One JSON object a line."`
+}
+
+// Run lists; nothing is the answer no.
+func (c *ledgerConnectionsCommand) Run(w world) (err error) {
+	search := ledgerQuery{Client: c.Client, Door: c.Door, User: c.User, Symbol: c.Symbol, Since: c.Since}
+	query, err := search.query(c.Limit)
+	if err != nil {
+		return usageError{err}
+	}
+	l, err := openLedger(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	found, err := l.Connections(w.ctx, query)
+	if errors.Is(err, ledger.ErrQuery) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if c.JSON {
+			err = printJSON(w, f)
+		} else {
+			_, err = fmt.Fprintf(w.stdout, "%s  %s  %-10s  %s  %s  %s\n", f.Started.Local().Format("2006-01-02 15:04:05"), f.ID, f.Door, f.Client, ledger.Printable(f.User), ledger.Printable(f.End))
 		}
 		if err != nil {
 			return err

@@ -2,10 +2,13 @@ package lab
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +31,7 @@ type Postern struct {
 	Program, Config, DataDir string
 	cmd                      *exec.Cmd
 	log                      string
+	killed                   bool
 }
 
 // NewPostern writes the configuration; %DATA% in it is the data folder. Start starts it.
@@ -39,8 +43,49 @@ func NewPostern(t testing.TB, program, settings string) *Postern {
 	if err := os.WriteFile(p.Config, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Stop() })
+	t.Cleanup(func() {
+		p.Stop()
+		p.complete(t, settings)
+	})
 	return p
+}
+
+// complete wants that every connection at every door has left exactly one record, under the id that stands in the log: in
+// every test in which the program was not killed, and whose ledger is a file.
+func (p *Postern) complete(t testing.TB, settings string) {
+	t.Helper()
+	if p.killed || t.Failed() || strings.Contains(settings, "postgres") || strings.Contains(settings, "level =") {
+		return
+	}
+	accepted := 0
+	for _, m := range regexp.MustCompile(`msg="door closed" door=\S+ accepted=(\d+)`).FindAllStringSubmatch(p.Log(), -1) {
+		n, _ := strconv.Atoi(m[1]) // digits
+		accepted += n
+	}
+	const most = 10_000 // that one search gives
+	if accepted == 0 || accepted > most {
+		return
+	}
+	records := map[string]int{}
+	out, err := exec.Command(p.Program, "ledger", "connections", "--json", "--limit", strconv.Itoa(most), "-c", p.Config).Output()
+	if err != nil {
+		t.Errorf("ledger connections: %v: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		var record struct{ ID string }
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatal(err)
+		}
+		records[record.ID]++
+	}
+	if len(records) != accepted {
+		t.Errorf("%d connections came, %d left a record", accepted, len(records))
+	}
+	for _, m := range regexp.MustCompile(`msg=connection id=(\S+)`).FindAllStringSubmatch(p.Log(), -1) {
+		if records[m[1]] != 1 {
+			t.Errorf("connection %s has %d records", m[1], records[m[1]])
+		}
+	}
 }
 
 // Start starts it and waits for "postern: ready".
@@ -73,6 +118,7 @@ func (p *Postern) Pid() int { return p.cmd.Process.Pid }
 // Kill ends it without a word: kill -9.
 func (p *Postern) Kill() {
 	if p.cmd != nil {
+		p.killed = true
 		_ = p.cmd.Process.Kill() // it may have ended
 		_ = p.cmd.Wait()
 		p.cmd = nil

@@ -34,6 +34,9 @@ func (d *door) close(ctx context.Context) {
 	both.Wait()
 }
 
+// accepted is how many connections came, those that were refused included. Each leaves one record.
+func (d *door) accepted() int64 { return d.listener.Counts().Accepted }
+
 // openDoor opens the door that the settings describe.
 func (h *House) openDoor(d config.Door) (*door, error) {
 	opened := &door{name: d.Name}
