@@ -157,7 +157,10 @@ func (s *sweep) mailbox(name string) error {
 	s.report.Mailboxes++
 	var found imap.UIDSet
 	for _, e := range s.Recalls {
-		result, err := s.c.UIDSearch(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: e.MessageID}}}, nil).Wait()
+		result, err := s.c.UIDSearch(&imap.SearchCriteria{
+			Header:  []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: e.MessageID}},
+			NotFlag: []imap.Flag{imap.FlagDeleted}, // as an earlier sweep may have left it
+		}, nil).Wait()
 		if err != nil {
 			return err
 		}
