@@ -279,6 +279,39 @@ func TestAppPasswords(t *testing.T) {
 	}
 }
 
+// An app password opens the mailbox of its user and no other: with a master user's password the backend would let anybody
+// act as anybody.
+func TestAppPasswordIsForOneUser(t *testing.T) {
+	store := OpenAppPasswords(filepath.Join(t.TempDir(), "app-passwords.json"), false)
+	password, err := store.Add("eve", "tablet", "", nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, func(o *Options) { o.AppPasswords, o.Authzid, o.FailDelay = store, true, time.Millisecond })
+	for authzid, want := range map[string]string{"boss": "", "eve": "rest:993 eve*gw  " + secret, "": "rest:993 eve*gw  " + secret} {
+		h.servers.asked = nil
+		v := h.Visit(session("192.0.2.1"), "imap")
+		_ = v.Login(context.Background(), Attempt{Mechanism: "SASL PLAIN", User: "eve", Authzid: authzid, Password: password}, h.servers.enter)
+		v.End("logout", 0)
+		if got := strings.Join(h.servers.asked, ", "); got != want {
+			t.Errorf("as %q: the backend was asked %q, want %q", authzid, got, want)
+		}
+	}
+}
+
+// The mailbox is that of whom the user acts as.
+func TestMailbox(t *testing.T) {
+	h := open(t, func(o *Options) { o.Authzid = true })
+	for authzid, want := range map[string]string{"": "eve", "eve": "eve", "boss": "boss"} {
+		v := h.Visit(session("192.0.2.1"), "imap")
+		err := v.Login(context.Background(), Attempt{Mechanism: "SASL PLAIN", User: "eve", Authzid: authzid, Password: secret}, h.servers.enter)
+		if err != nil || v.Mailbox() != want {
+			t.Errorf("as %q: %q, %v", authzid, v.Mailbox(), err)
+		}
+		v.End("logout", 0)
+	}
+}
+
 func TestNewNetworkIsTold(t *testing.T) {
 	var told []Notice
 	h := open(t, func(o *Options) { o.Notify = func(_ context.Context, n Notice) { told = append(told, n) } })
@@ -308,6 +341,14 @@ func TestOpaque(t *testing.T) {
 	}
 	if err := try("NTLM", "CORP\\eve", nil); err != nil {
 		t.Error(err)
+	}
+	for range h.o.MaxSessions + 1 { // Kerberos does not tell who it is
+		if err := try("NTLM", "", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := h.Sessions(); len(n) != 0 {
+		t.Errorf("sessions stay behind: %v", n)
 	}
 	if err := try("GSSAPI", "eve", nil); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a mechanism that is not offered: %v", err)

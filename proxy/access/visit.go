@@ -23,8 +23,13 @@ type Visit struct {
 	s        *mail.Session
 	protocol string
 	user     string // who has a place, "" for nobody
+	mailbox  string
 	failed   int
 }
+
+// Mailbox names whose mail the session reads: who logged in, or as whom he acts. It is "" if nobody knows, as with
+// Kerberos: then nothing that is remembered by the name of a user may be used or remembered.
+func (v *Visit) Mailbox() string { return v.mailbox }
 
 // Visit begins a session; the protocol is "imap" or "pop3". End must be called once.
 func (g *Gate) Visit(s *mail.Session, protocol string) *Visit {
@@ -58,7 +63,10 @@ func (v *Visit) Login(ctx context.Context, a Attempt, enter Enter) error {
 	err := v.login(ctx, user, a, enter)
 	switch {
 	case err == nil:
-		v.s.User = a.User
+		v.s.User, v.mailbox = a.User, a.User
+		if a.Authzid != "" && key(a.Authzid) != user {
+			v.mailbox = a.Authzid
+		}
 		v.g.o.Bans.Passed(ctx, v.s.Client, user)
 		v.g.greet(ctx, v, user)
 		v.g.o.Log.Info("login", "id", v.s.ID, "door", v.s.Door, "client", v.s.Client.String(), "user", user, "mechanism", a.Mechanism)
@@ -238,6 +246,10 @@ func (v *Visit) credentials(ctx context.Context, user string, a Attempt, w way) 
 		return as, nil
 	}
 	v.Observe(mail.Finding{Symbol: "LOGIN_APP_PASSWORD", Evidence: filters.Printable(found.Name)})
+	if a.Authzid != "" && key(a.Authzid) != user { // the backend would ask what the master user may, who may all
+		return as, refusal{"an app password does not let act as somebody else"}
+	}
+	as.Authzid = ""
 	if found.Password != "" {
 		as.Password = found.Password
 		return as, nil
@@ -309,13 +321,13 @@ func (v *Visit) Opaque(ctx context.Context, mechanism string, relay func(ctx con
 	if err == nil {
 		if why := v.ruledOut(user); why != "" {
 			err = refusal{"a rule on the " + why}
-		} else if !g.take(user) {
+		} else if user != "" && !g.take(user) { // those whom nobody knows are not all the same one
 			err = ErrUnavailable
 		}
 	}
 	switch {
 	case err == nil:
-		v.user, v.s.User = user, user
+		v.user, v.s.User, v.mailbox = user, user, user
 		g.o.Bans.Passed(ctx, v.s.Client, user)
 		return nil
 	case errors.Is(err, ErrUnavailable):
