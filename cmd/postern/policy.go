@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"postern/internal/config"
 	"postern/policy"
 	"postern/policy/ledger"
+	"postern/policy/quarantine"
 	"postern/policy/replay"
 )
 
@@ -155,12 +155,18 @@ func (p *policyWorld) replay(w world, draft *policy.Policy, since time.Time, lim
 		return replay.Report{}, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	o := replay.Options{Since: since, Flips: limit, Released: releasedIn(w, p.cfg)}
+	o := replay.Options{Since: since, Flips: limit}
 	if bar := newProgress(w, "replaying"); !quietly {
 		o.Progress = bar.show
 		defer bar.done()
 	}
-	return replay.Rescore(w.ctx, l, draft, o)
+	all := p.policies(w)
+	all.Ledger = l
+	if q, qerr := quarantine.Open(filepath.Join(p.cfg.DataDir, "quarantine"), quiet()); qerr == nil { // else it is not known what was released
+		all.Quarantine = q
+		defer func() { err = errors.Join(err, q.Close()) }()
+	}
+	return all.Replay(w.ctx, draft, o)
 }
 
 func tellReport(w world, r replay.Report, asJSON bool) error {
@@ -214,59 +220,28 @@ func (c *policyApplyCommand) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.apply(w, draft.Version(), text, c.Note); err != nil {
-		return err
-	}
-	return noteAct(w, c.where, "policy apply", draft.Version()+" "+c.Note, nil)
+	return applied(w, c.where, "policy apply", draft.Version(), c.Note, p.policies(w).Apply(w.ctx, draft.Version(), text, whoami(), c.Note))
 }
 
-// apply writes the policy's file and keeps both versions.
-func (p *policyWorld) apply(w world, version, text, note string) error {
-	file := p.cfg.PolicyFile()
-	if file == "" {
-		return usageError{errors.New("no policy file is named: add [policy] with file = \"policy.toml\" to postern.toml first")}
-	}
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if before, err := house.CompilePolicy(p.cfg, file, old); err == nil { // one that is broken is not worth keeping
-		if err := p.versions.Add(w.ctx, replay.Version{Version: before.Version(), Text: string(old), Applied: time.Now(), By: whoami(), Note: "as it was found"}); err != nil {
-			return err
-		}
-	}
-	if err := replaceFile(file, text); err != nil {
-		return err
-	}
-	if err := p.versions.Add(w.ctx, replay.Version{Version: version, Text: text, Applied: time.Now(), By: whoami(), Note: note}); err != nil {
-		return err
-	}
-	if err := reload(w, p.cfg); err != nil {
-		fmt.Fprintf(w.stderr, "postern: written, but the gateway was not told (%v); it holds from its next start or SIGHUP on\n", err)
-	}
-	_, err = fmt.Fprintf(w.stdout, "version %s is in force; postern policy rollback brings back what was before\n", version)
-	return err
+// policies are those that the gateway has, too.
+func (p *policyWorld) policies(w world) *house.Policies {
+	return &house.Policies{Config: p.cfg, Versions: p.versions, Now: time.Now, Reload: func() error { return reload(w, p.cfg) }}
 }
 
-// replaceFile writes a file whole or not at all, with the rights it had.
-func replaceFile(file, text string) error {
-	info, err := os.Stat(file)
-	if err != nil {
+// applied tells how it went, and notes it.
+func applied(w world, f where, verb, version, note string, err error) error {
+	switch {
+	case errors.Is(err, house.ErrNoPolicyFile):
+		return usageError{err}
+	case errors.Is(err, house.ErrNotTold):
+		fmt.Fprintf(w.stderr, "postern: written, but %v\n", err)
+	case err != nil:
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(file), ".policy-*")
-	if err != nil {
+	if _, err := fmt.Fprintf(w.stdout, "version %s is in force; postern policy rollback brings back what was before\n", version); err != nil {
 		return err
 	}
-	_, err = io.WriteString(temp, text)
-	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(temp.Name()) // the error that counts is given
-	}
-	return err
+	return noteAct(w, f, verb, strings.TrimSpace(version+" "+note), nil)
 }
 
 type policyRollbackCommand struct {
@@ -281,25 +256,15 @@ func (c *policyRollbackCommand) Run(w world) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	back, err := p.versions.Back(w.ctx, 1)
-	if c.To != "" {
-		back, err = p.versions.Get(w.ctx, c.To)
-	}
+	version, err := p.policies(w).Rollback(w.ctx, whoami(), c.To)
 	if errors.Is(err, replay.ErrNoVersion) {
 		fmt.Fprintln(w.stderr, "postern: there is no such version; postern policy versions lists them")
 		return errNo
 	}
-	if err != nil {
-		return err
-	}
-	compiled, err := house.CompilePolicy(p.cfg, "version "+back.Version, []byte(back.Text))
-	if err != nil {
+	if wrong := (config.Problems{}); errors.As(err, &wrong) {
 		return usageError{err}
 	}
-	if err := p.apply(w, compiled.Version(), back.Text, fmt.Sprintf("back to %d", back.N)); err != nil {
-		return err
-	}
-	return noteAct(w, c.where, "policy rollback", compiled.Version(), nil)
+	return applied(w, c.where, "policy rollback", version, "", err)
 }
 
 type policyVersionsCommand struct {

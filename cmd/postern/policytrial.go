@@ -12,7 +12,6 @@ import (
 	"postern/cmd/postern/house"
 	"postern/internal/admin"
 	"postern/internal/config"
-	"postern/policy/quarantine"
 	"postern/policy/replay"
 )
 
@@ -67,36 +66,36 @@ func (c *policyCanaryCommand) Run(w world) (err error) {
 }
 
 func (p *policyWorld) beginTrial(w world, f where, file string, share int) error {
-	draft, text, err := p.draft(file)
+	_, text, err := p.draft(file)
 	if err != nil {
 		return err
 	}
-	if err := p.versions.Try(w.ctx, replay.Trial{Text: text, Since: time.Now(), By: whoami(), Share: share}); err != nil {
+	version, err := p.policies(w).Try(w.ctx, whoami(), text, share)
+	if errors.Is(err, house.ErrNotTold) {
+		fmt.Fprintf(w.stderr, "postern: kept, but %v\n", err)
+	} else if err != nil {
 		return err
 	}
-	verb, told := "policy monitor", fmt.Sprintf("version %s is watched from now on; postern policy monitor tells what it would have done", draft.Version())
+	verb, told := "policy monitor", fmt.Sprintf("version %s is watched from now on; postern policy monitor tells what it would have done", version)
 	if share > 0 {
-		verb, told = "policy canary", fmt.Sprintf("version %s holds for %d of 100 recipients; postern policy canary tells how it fares, --off ends it", draft.Version(), share)
-		if err := reload(w, p.cfg); err != nil {
-			fmt.Fprintf(w.stderr, "postern: kept, but the gateway was not told (%v); it holds from its next start or SIGHUP on\n", err)
-		}
+		verb, told = "policy canary", fmt.Sprintf("version %s holds for %d of 100 recipients; postern policy canary tells how it fares, --off ends it", version, share)
 	}
 	if _, err := fmt.Fprintln(w.stdout, told); err != nil {
 		return err
 	}
-	return noteAct(w, f, verb, draft.Version(), nil)
+	return noteAct(w, f, verb, version, nil)
 }
 
 func (p *policyWorld) endTrial(w world, f where, verb string) error {
-	if _, ok, err := p.versions.Trial(w.ctx); err != nil || !ok {
+	err := p.policies(w).End(w.ctx)
+	switch {
+	case errors.Is(err, replay.ErrNoVersion):
 		fmt.Fprintln(w.stderr, "postern: no draft is being tried")
-		return errors.Join(err, errNo)
-	}
-	if err := p.versions.End(w.ctx); err != nil {
+		return errNo
+	case errors.Is(err, house.ErrNotTold):
+		fmt.Fprintf(w.stderr, "postern: ended, but %v\n", err)
+	case err != nil:
 		return err
-	}
-	if err := reload(w, p.cfg); err != nil {
-		fmt.Fprintf(w.stderr, "postern: ended, but the gateway was not told (%v)\n", err)
 	}
 	return noteAct(w, f, verb, "off", nil)
 }
@@ -147,23 +146,6 @@ func reload(w world, cfg *config.Config) error {
 		return errors.Join(errors.New(strings.TrimSpace(string(text))), err)
 	}
 	return nil
-}
-
-// releasedIn says of held messages whether somebody let them go.
-func releasedIn(w world, cfg *config.Config) func(string) bool {
-	released := map[string]bool{}
-	q, err := quarantine.Open(cfg.DataDir+"/quarantine", quiet())
-	if err != nil {
-		return nil
-	}
-	items, err := q.List(w.ctx, quarantine.Filter{State: quarantine.Released, Limit: 100_000})
-	if err = errors.Join(err, q.Close()); err != nil {
-		return nil
-	}
-	for _, i := range items {
-		released[i.ID] = true
-	}
-	return func(id string) bool { return released[id] }
 }
 
 // progress is a bar on a terminal, and nothing elsewhere.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"strings"
 
 	"postern/cmd/postern/house"
+	"postern/internal/admin/api"
 	"postern/internal/mail"
 	"postern/policy/ledger"
+	"postern/policy/lists"
 	"postern/policy/quarantine"
 	"postern/proxy"
 	"postern/proxy/queue"
@@ -22,6 +25,9 @@ type quarantineCommand struct {
 	Show    quarantineShowCommand    `cmd:"" help:"One held message: why, and its octets."`
 	Release quarantineReleaseCommand `cmd:"" help:"Deliver held messages, once, as they came. They are not judged again."`
 	Delete  quarantineDeleteCommand  `cmd:"" help:"Throw held messages away for good."`
+	Export  quarantineExportCommand  `cmd:"" help:"The octets of one held message, for analysis elsewhere."`
+
+	Campaigns quarantineCampaignsCommand `cmd:"" help:"Held mails that are alike: list, release, delete."`
 }
 
 func openQuarantine(f where) (*quarantine.Quarantine, string, error) {
@@ -187,33 +193,86 @@ func unknown(w world, id string, err error) error {
 
 type quarantineReleaseCommand struct {
 	where
-	IDs []string `arg:"" name:"id"`
+	To    string   `placeholder:"ADDRESS" help:"Deliver it to another address instead, say for analysis."`
+	For   []string `placeholder:"ADDRESS" help:"Only these recipients' copies."`
+	Allow bool     `help:"Let the sender's mail in from now on, for those who get this message, if it is authentic."`
+	Learn bool     `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
+	JSON  bool     `name:"json" help:"One JSON object a line."`
+	IDs   []string `arg:"" name:"id"`
 }
 
 // Run releases: the message goes to the queue's folder, from which a running gateway delivers it.
-func (c *quarantineReleaseCommand) Run(w world) error {
-	return eachID(w, c.where, c.IDs, "released", func(q *quarantine.Quarantine, queueDir, id string) error {
-		return release(w, q, queueDir, id)
+func (c *quarantineReleaseCommand) Run(w world) (err error) {
+	o := api.ReleaseOrder{By: whoami(), Allow: c.Allow, Learn: c.Learn}
+	if c.To != "" {
+		if o.To, err = mail.ParseAddress(c.To); err != nil || o.To.Domain == "" {
+			return usageError{fmt.Errorf("--to: %q is not an address", c.To)}
+		}
+	}
+	for _, text := range c.For {
+		a, err := mail.ParseAddress(text)
+		if err != nil {
+			return usageError{fmt.Errorf("--for: %q is not an address", text)}
+		}
+		o.Recipients = append(o.Recipients, a)
+	}
+	return eachID(w, c.where, c.IDs, "release", func(d *releaseDesk, id string) error {
+		o.ID = id
+		done, err := d.Release(w.ctx, o)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(w, done)
+		}
+		if done.Note != "" {
+			fmt.Fprintln(w.stderr, "postern:", done.Note)
+		}
+		_, err = fmt.Fprintf(w.stdout, "%s: released\n", id)
+		return err
 	})
 }
 
-// release takes the item for itself and puts it into the queue's folder. Of any number of callers one gets that far.
-func release(w world, q *quarantine.Quarantine, queueDir, id string) error {
-	r, err := q.Claim(w.ctx, id, whoami())
+// releaseDesk lets held mail go beside a running gateway, or without one.
+type releaseDesk struct {
+	*house.Releaser
+	close []func() error
+}
+
+func openReleases(f where) (_ *releaseDesk, err error) {
+	cfg, err := f.read()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.MkdirAll(queueDir, 0o700); err != nil {
-		return errors.Join(err, q.Return(w.ctx, r))
+	q, queueDir, err := openQuarantine(f)
+	if err != nil {
+		return nil, err
 	}
-	queued := false
-	err = house.Release(w.ctx, q, r, func(item proxy.QueueItem, c mail.Copy) error {
-		err := queue.WriteItem(queueDir, item, c)
-		queued = err == nil
-		return err
-	})
-	if err != nil && !queued { // once queued it must not be held again; the gateway finishes it at its next start
-		return errors.Join(err, q.Return(w.ctx, r))
+	d := &releaseDesk{&house.Releaser{Quarantine: q, Route: house.ReleaseRoute(cfg), Log: quiet()}, []func() error{q.Close}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	d.Put = func(_ context.Context, item proxy.QueueItem, c mail.Copy) error {
+		if err := os.MkdirAll(queueDir, 0o700); err != nil {
+			return err
+		}
+		return queue.WriteItem(queueDir, item, c)
+	}
+	if d.Lists, err = lists.Open(house.ListsStore(cfg), lists.Options{}); err != nil {
+		return d, err
+	}
+	d.close = append(d.close, func() error { return d.Lists.Close(context.Background()) })
+	teacher, done, err := house.OpenTeacher(cfg, quiet())
+	d.Teacher, d.close = teacher, append(d.close, done)
+	return d, err
+}
+
+// Close closes all that it opened.
+func (d *releaseDesk) Close() (err error) {
+	for _, one := range d.close {
+		err = errors.Join(err, one())
 	}
 	return err
 }
@@ -233,35 +292,146 @@ type quarantineDeleteCommand struct {
 
 // Run deletes.
 func (c *quarantineDeleteCommand) Run(w world) error {
-	return eachID(w, c.where, c.IDs, "deleted", func(q *quarantine.Quarantine, _, id string) error {
-		return q.Delete(w.ctx, id)
+	return eachID(w, c.where, c.IDs, "delete", func(d *releaseDesk, id string) error {
+		if err := d.Quarantine.Delete(w.ctx, id); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w.stdout, "%s: deleted\n", id)
+		return err
 	})
 }
 
-// eachID does one thing to each id, and the answer is no if one of them could not have it done.
-func eachID(w world, f where, ids []string, done string, do func(q *quarantine.Quarantine, queueDir, id string) error) (err error) {
-	q, queueDir, err := openQuarantine(f)
+// eachID does one thing to each id, and the answer is no if one of them could not have it done. Each is noted.
+func eachID(w world, f where, ids []string, verb string, do func(d *releaseDesk, id string) error) (err error) {
+	d, err := openReleases(f)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, q.Close()) }()
+	defer func() { err = errors.Join(err, d.Close()) }()
 	var no error
 	var each []string
 	for _, id := range ids {
-		each = append(each, copies(w, q, id)...)
+		each = append(each, copies(w, d.Quarantine, id)...)
 	}
 	for _, id := range each {
-		err := unknown(w, id, do(q, queueDir, id))
+		err := unknown(w, id, noteAct(w, f, "quarantine "+verb, id, do(d, id)))
 		switch {
 		case errors.Is(err, errNo):
 			no = errNo
 		case err != nil:
 			return err
-		default:
-			if _, err := fmt.Fprintf(w.stdout, "%s: %s\n", id, done); err != nil {
-				return err
-			}
 		}
 	}
 	return no
+}
+
+type quarantineExportCommand struct {
+	where
+	ID string `arg:""`
+}
+
+// Run writes the octets of a message to standard output.
+func (c *quarantineExportCommand) Run(w world) (err error) {
+	q, _, err := openQuarantine(c.where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	ids := copies(w, q, c.ID)
+	if len(ids) > 1 {
+		fmt.Fprintf(w.stderr, "postern: %s is held as %s\n", c.ID, strings.Join(ids, ", "))
+		return errNo
+	}
+	return unknown(w, c.ID, noteAct(w, c.where, "quarantine export", ids[0], q.Export(w.ctx, ids[0], w.stdout)))
+}
+
+type quarantineCampaignsCommand struct {
+	List    campaignListCommand    `cmd:"" default:"withargs" help:"Held mails that are alike, most of them first."`
+	Release campaignReleaseCommand `cmd:"" help:"Deliver all of a campaign that is held."`
+	Delete  campaignDeleteCommand  `cmd:"" help:"Throw all of a campaign away."`
+}
+
+type campaignListCommand struct {
+	where
+	Limit int  `default:"100"`
+	JSON  bool `name:"json" help:"One JSON object a line."`
+}
+
+// Run lists.
+func (c *campaignListCommand) Run(w world) (err error) {
+	q, _, err := openQuarantine(c.where)
+	if err != nil {
+		return none(w, err)
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	all, err := q.ListCampaigns(w.ctx, quarantine.Filter{Limit: c.Limit})
+	for _, one := range all {
+		if c.JSON {
+			err = printJSON(w, one)
+		} else {
+			_, err = fmt.Fprintf(w.stdout, "%s  %5d messages  %5d recipients  %s  %s\n", one.Key, one.Messages, one.Recipients,
+				one.Last.Local().Format("2006-01-02 15:04"), ledger.Printable(one.Subject))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+type campaignReleaseCommand struct {
+	where
+	Learn bool   `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
+	Key   string `arg:"" help:"As campaigns shows it."`
+}
+
+// Run releases.
+func (c *campaignReleaseCommand) Run(w world) error {
+	return wholeCampaign(w, c.where, "release", c.Key, func(d *releaseDesk, f quarantine.Filter) (int, error) {
+		claimed, err := d.Quarantine.ClaimAll(w.ctx, f, whoami())
+		if err != nil {
+			return 0, err
+		}
+		return d.ReleaseClaimed(w.ctx, claimed, c.Learn)
+	})
+}
+
+type campaignDeleteCommand struct {
+	where
+	Key string `arg:"" help:"As campaigns shows it."`
+}
+
+// Run deletes.
+func (c *campaignDeleteCommand) Run(w world) error {
+	return wholeCampaign(w, c.where, "delete", c.Key, func(d *releaseDesk, f quarantine.Filter) (int, error) {
+		return d.Quarantine.DeleteAll(w.ctx, f, whoami())
+	})
+}
+
+// wholeCampaign does something to a campaign, so many messages at a time, until none are left.
+func wholeCampaign(w world, f where, verb, key string, do func(*releaseDesk, quarantine.Filter) (int, error)) (err error) {
+	d, err := openReleases(f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	total := 0
+	for {
+		n, err := do(d, quarantine.Filter{Campaign: key, Category: quarantine.AnyCategory, Limit: 500})
+		total += n
+		if err != nil {
+			return noteAct(w, f, "campaign "+verb, key, err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if total == 0 {
+		fmt.Fprintln(w.stderr, "postern: nothing of such a campaign is held")
+		return errNo
+	}
+	if _, err := fmt.Fprintf(w.stdout, "%d messages\n", total); err != nil {
+		return err
+	}
+	return noteAct(w, f, "campaign "+verb, key, nil)
 }

@@ -1,11 +1,13 @@
 package house
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 
 	"postern/internal/admin/api"
 	"postern/internal/config"
+	"postern/proxy/access"
 	"postern/proxy/queue"
 )
 
@@ -19,12 +21,32 @@ func AdminStore(cfg *config.Config) string {
 
 // newAPI makes the JSON interface.
 func (h *House) newAPI() *api.API {
+	p := &Policies{Config: h.cfg, Versions: h.Versions, Ledger: h.Ledger, Quarantine: h.Quarantine, Now: h.out.Now, Reload: h.reloadPolicy}
 	return api.New(api.Options{Store: h.acts, Ledger: h.Ledger, Recalls: h.Recalls, Shelves: h.shelves, Troubles: func() any {
 		if t := h.Troubles(); t != nil {
 			return t
 		}
 		return []Trouble{}
-	}, Queue: apiQueue{h.Queue}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log})
+	}, Queue: apiQueue{h.Queue}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log,
+		Quarantine: h.Quarantine, Release: h.release, Lists: h.Lists, ListsChanged: func(ctx context.Context) { h.watchLists(context.WithoutCancel(ctx)) },
+		Policies: p.verbs(), Lessons: h.Lessons, AppPasswords: apiAppPasswords{access.OpenAppPasswords(AppPasswordsFile(h.cfg), false), h}, Reload: h.reloadAgain})
+}
+
+// release lets held mail go, and puts what it allows in force.
+func (h *House) release(ctx context.Context, o api.ReleaseOrder) (api.Released, error) {
+	done, err := h.releaser().Release(ctx, o)
+	if len(done.Allowed) > 0 {
+		h.watchLists(context.WithoutCancel(ctx))
+	}
+	return done, err
+}
+
+// reloadPolicy puts a changed policy in force: by a reload where there is a configuration to read again.
+func (h *House) reloadPolicy() error {
+	if h.reread == nil {
+		return h.rejudge()
+	}
+	return h.reloadAgain()
 }
 
 // apiQueue shows the queue to the JSON interface.
@@ -47,8 +69,32 @@ func (q apiQueue) Delete(id string) error { return known(q.queue.Delete(id)) }
 
 // known says of what isn't there that it isn't.
 func known(err error) error {
-	if errors.Is(err, queue.ErrNotFound) {
+	if errors.Is(err, queue.ErrNotFound) || errors.Is(err, access.ErrNoAppPassword) {
 		return api.ErrNotFound
 	}
 	return err
 }
+
+// apiAppPasswords shows the app passwords to the JSON interface.
+type apiAppPasswords struct {
+	store *access.AppPasswords
+	house *House
+}
+
+// List implements api.AppPasswords.
+func (p apiAppPasswords) List(user string) ([]api.AppPassword, error) {
+	all, err := p.store.List(user)
+	var told []api.AppPassword
+	for _, one := range all {
+		told = append(told, api.AppPassword{User: one.User, Name: one.Name, Protocols: one.Protocols, Created: one.Created})
+	}
+	return told, err
+}
+
+// Add implements api.AppPasswords.
+func (p apiAppPasswords) Add(user, name, real string, protocols []string) (string, error) {
+	return p.store.Add(user, name, real, protocols, p.house.out.Now())
+}
+
+// Remove implements api.AppPasswords.
+func (p apiAppPasswords) Remove(user, name string) error { return known(p.store.Remove(user, name)) }

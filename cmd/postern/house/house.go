@@ -18,6 +18,7 @@ import (
 	"postern/policy/breaker"
 	"postern/policy/ledger"
 	"postern/policy/lessons"
+	"postern/policy/lists"
 	"postern/policy/quarantine"
 	"postern/policy/recall"
 	"postern/policy/replay"
@@ -49,11 +50,14 @@ type House struct {
 	Versions   *replay.Versions
 	Breaker    *breaker.Breaker
 	Lessons    *lessons.Journal // nil if nobody learns
+	Lists      *lists.Store
 	acts       *api.Store
 
 	judge        atomic.Pointer[Judge]
 	judging      sync.Mutex // over wasMuted, and one change of the policy at a time
 	wasMuted     []string
+	listing      sync.Mutex // over listsVersion
+	listsVersion int64
 	cfg          *config.Config
 	out          Outside
 	certificates *listen.Certificates
@@ -69,6 +73,7 @@ type House struct {
 	directory    *recipients.LDAP   // that of users' servers, nil for none
 	groups       *groups            // nil without a directory that tells them
 	reports      *reports           // nil if none are sent
+	digests      *digests           // the same
 	reread       func() (*config.Config, error)
 	alarm        *alarm
 	probe        probe
@@ -89,10 +94,8 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 			h.Close()
 		}
 	}()
-	for _, dir := range []string{cfg.DataDir, h.dir("spool"), h.dir("queue"), h.dir("quarantine"), h.dir("tls")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("data_dir: %w: make it, or name another one with data_dir", err)
-		}
+	if err = h.makeFolders(); err != nil {
+		return nil, err
 	}
 	if h.out.State, err = openState(cfg, h.out); err != nil {
 		return nil, err
@@ -100,6 +103,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h.bans = newBans(cfg, h.out)
 	h.Breaker = breaker.New(breaker.Options{Never: cfg.PolicyBreaker.Never, Convictions: cfg.PolicyBreaker.Convictions, For: time.Duration(cfg.PolicyBreaker.Mute), Now: h.out.Now})
 	if h.Versions, err = replay.OpenVersions(PolicyStore(cfg)); err != nil {
+		return nil, err
+	}
+	if err = h.openLists(); err != nil {
 		return nil, err
 	}
 	judge, err := NewJudge(cfg, h.out)
@@ -134,9 +140,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
 		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
-	if cfg.PolicyBreaker.Enabled.On() {
-		h.Gateway.Convicted = h.convicted
-	}
+	h.Gateway.Convicted = h.counted
 	if signer != nil {
 		h.Gateway.Signer, h.Gateway.Sealer = signer, signer
 	}
@@ -146,12 +150,8 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.recipients, err = newRecipients(cfg, h.out); err != nil {
 		return nil, err
 	}
-	if l := cfg.Recipients.LDAP; l.URL != "" && l.GroupAttribute != "" {
-		directory, err := openLDAP(cfg)
-		if err != nil {
-			return nil, err
-		}
-		h.groups = &groups{directory, l.GroupAttribute, h}
+	if err = h.openGroups(); err != nil {
+		return nil, err
 	}
 	h.Gateway.Use(h.setup(cfg, judge))
 	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
@@ -160,7 +160,19 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if err = h.openAccess(); err != nil {
 		return nil, err
 	}
+	if err = h.openQuarantineDesk(); err != nil {
+		return nil, err
+	}
 	return h, h.finishReleases()
+}
+
+func (h *House) makeFolders() error {
+	for _, dir := range []string{h.cfg.DataDir, h.dir("spool"), h.dir("queue"), h.dir("quarantine"), h.dir("tls")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("data_dir: %w: make it, or name another one with data_dir", err)
+		}
+	}
+	return nil
 }
 
 // finishReleases puts on the queue what was claimed for release when the program last died. What can't be, stays claimed
@@ -169,32 +181,12 @@ func (h *House) finishReleases() error {
 	ctx := context.Background()
 	releases, err := h.Quarantine.Unfinished(ctx)
 	for _, r := range releases {
-		failed := Release(ctx, h.Quarantine, r, func(item proxy.QueueItem, c mail.Copy) error {
-			return h.Queue.Put(ctx, item, c)
-		})
+		failed := h.releaser().finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
 		if failed != nil {
 			h.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
 		}
 	}
 	return err
-}
-
-// Release puts claimed copies of a message on a queue, as it came, and says that they are safe there. It is not judged again.
-func Release(ctx context.Context, q *quarantine.Quarantine, r quarantine.Release, put func(proxy.QueueItem, mail.Copy) error) (err error) {
-	item, message, err := q.Get(ctx, r.Item)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, message.Close()) }()
-	why := "released"
-	if r.By != "" {
-		why += " by " + r.By
-	}
-	queued := proxy.QueueItem{ID: r.QueueID(), Route: item.Route, From: item.From, Params: item.Params, Recipients: r.Recipients, Why: why}
-	if err := put(queued, mail.Copy{Message: message}); err != nil {
-		return err
-	}
-	return q.Finish(ctx, r)
 }
 
 func (h *House) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
@@ -309,6 +301,8 @@ func (h *House) Listen(ctx context.Context) error {
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
 	h.running.Go(func() { h.every(ctx, 5*time.Second, h.watch) })
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
+	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
+	h.runDigests(ctx)
 	if h.cfg.Probe.To != "" {
 		h.running.Go(func() { h.every(ctx, time.Duration(h.cfg.Probe.Every), h.runProbe) })
 	}
@@ -342,6 +336,7 @@ func (h *House) expire(ctx context.Context) {
 		h.out.Log.Error("quarantine expiry", "error", err)
 	}
 	h.expireLessons(ctx, now)
+	h.expireLists(ctx)
 }
 
 // report writes what was counted and sends the reports of days that are over.
@@ -360,7 +355,10 @@ func (h *House) close() {
 	defer cancel()
 	var doors sync.WaitGroup
 	for _, d := range h.doors {
-		doors.Go(func() { d.close(ctx) })
+		doors.Go(func() {
+			d.close(ctx)
+			h.out.Log.Info("door closed", "door", d.name, "accepted", d.accepted())
+		})
 	}
 	doors.Wait()
 	for _, w := range h.webs {
@@ -390,6 +388,7 @@ func (h *House) close() {
 	if h.Versions != nil {
 		err = errors.Join(err, h.Versions.Close())
 	}
+	err = errors.Join(err, h.closeLists(ctx))
 	if h.acts != nil {
 		err = errors.Join(err, h.acts.Close())
 	}

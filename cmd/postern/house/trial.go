@@ -186,7 +186,7 @@ func (h *House) letGo(ctx context.Context, id string, facts *policy.Facts) error
 	if err != nil {
 		return err
 	}
-	return Release(ctx, h.Quarantine, release, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
+	return h.releaser().deliver(ctx, release)
 }
 
 // mutedShelf shows the muted symbols to the admin.

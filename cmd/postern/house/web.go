@@ -34,6 +34,13 @@ func (h *House) openWeb() error {
 	both := http.NewServeMux()
 	both.Handle("/", console)
 	both.Handle("/api/v1/", h.newAPI())
+	if h.digests != nil {
+		pages, err := admin.LinkPages(links{h}, h.out.Log)
+		if err != nil {
+			return err
+		}
+		both.Handle("/q/", pages)
+	}
 	if err := h.serveWeb("console", string(h.cfg.Console.Listen), both); err != nil {
 		return err
 	}

@@ -16,8 +16,13 @@ import (
 	"time"
 
 	"postern/filters"
+	"postern/internal/config"
 	"postern/policy/ledger"
+	"postern/policy/lessons"
+	"postern/policy/lists"
+	"postern/policy/quarantine"
 	"postern/policy/recall"
+	"postern/policy/replay"
 )
 
 // Guard keeps out who guesses tokens, as at all doors.
@@ -36,9 +41,20 @@ type Options struct {
 	// Troubles are what an admin should know of now; Queue is what waits for a next hop.
 	Troubles func() any
 	Queue    Queue
-	Guard    Guard
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Quarantine is the held mail; Release lets a message of it go.
+	Quarantine *quarantine.Quarantine
+	Release    func(context.Context, ReleaseOrder) (Released, error)
+	// ListsChanged puts changed lists in force; it need not be waited for.
+	Lists        *lists.Store
+	ListsChanged func(context.Context)
+	Policies     Policies
+	Lessons      *lessons.Journal // nil if nobody learns
+	AppPasswords AppPasswords
+	// Reload reads the configuration again.
+	Reload func() error
+	Guard  Guard
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Queue is the mail that waits.
@@ -122,6 +138,9 @@ type problem struct {
 
 func (p problem) Error() string { return p.Title + ": " + p.Detail }
 
+// ErrNotNow says that it is refused as things are; wrapped in a sentence that says why.
+var ErrNotNow = errors.New("not now")
+
 // ErrNotFound is what a Queue says of an id that it does not have.
 var ErrNotFound = notFound("there is no such thing, or it is not yours")
 
@@ -170,12 +189,18 @@ func outcome(err error) string {
 	if p, ok := errors.AsType[problem](err); ok {
 		return p.Title
 	}
+	if p, ok := told(err); ok {
+		return p.Title
+	}
 	return "failed"
 }
 
 // fail answers an error. Those that are ours are told to the log only.
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var tooLarge *http.MaxBytesError
+	if p, ok := told(err); ok {
+		err = p
+	}
 	switch {
 	case errors.As(err, &problem{}):
 		refuse(w, err)
@@ -193,6 +218,21 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 		a.o.Log.Error("api", "error", err)
 		refuse(w, problem{http.StatusInternalServerError, "internal error", "the log has the cause"})
 	}
+}
+
+// told gives the problem for errors of held mail, lists, policies and lessons that the caller is told.
+func told(err error) (problem, bool) {
+	as := func(status int, title string) (problem, bool) { return problem{status, title, err.Error()}, true }
+	var wrong config.Problems
+	switch {
+	case errors.As(err, &wrong), errors.Is(err, lists.ErrInvalid), errors.Is(err, lists.ErrCursor), errors.Is(err, quarantine.ErrCursor), errors.Is(err, quarantine.ErrRecipients):
+		return as(http.StatusBadRequest, "bad request")
+	case errors.Is(err, quarantine.ErrTaken), errors.Is(err, quarantine.ErrDeleted), errors.Is(err, lists.ErrFull), errors.Is(err, ErrNotNow):
+		return as(http.StatusConflict, "conflict")
+	case errors.Is(err, quarantine.ErrUnknown), errors.Is(err, lists.ErrUnknown), errors.Is(err, lessons.ErrUnknown), errors.Is(err, replay.ErrNoVersion):
+		return problem{http.StatusNotFound, "not found", "there is no such thing, or it is not yours"}, true
+	}
+	return problem{}, false
 }
 
 func refuse(w http.ResponseWriter, err error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,11 @@ func admins() []Role    { return []Role{Admin} }
 
 // all is the table of verbs and roles.
 func (a *API) all() []verb {
+	return slices.Concat(a.mail(), heldVerbs(), listVerbs(), policyVerbs())
+}
+
+// mail are the verbs on what came in, and on the gateway itself.
+func (a *API) mail() []verb {
 	id := func(help string) param { return param{"id", "string", help} }
 	return []verb{
 		{Method: "GET", Path: "/whoami", Help: "Who the token stands for.", Roles: everybody(), do: (*call).whoami},

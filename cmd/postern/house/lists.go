@@ -1,0 +1,106 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/lists"
+)
+
+// ListsStore is where the lists are: a file in data_dir, or the server that several gateways share.
+func ListsStore(cfg *config.Config) string {
+	if cfg.SharedDatabase() {
+		return cfg.Database.URL
+	}
+	return filepath.Join(cfg.DataDir, "lists.db")
+}
+
+// listsLook is how often it is looked whether somebody changed the lists; their hits are written as often.
+const listsLook = 3 * time.Second
+
+// openLists opens the lists and takes their entries into the policy that is made next.
+func (h *House) openLists() (err error) {
+	if h.Lists, err = lists.Open(ListsStore(h.cfg), lists.Options{Now: h.out.Now}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), listsLook)
+	defer cancel()
+	version, entries, err := h.listEntries(ctx)
+	if err != nil { // mail goes on without them, and it is tried again
+		h.out.Log.Error("lists", "error", err)
+		return nil
+	}
+	h.out.Entries, h.listsVersion = append(h.out.Entries, entries...), version
+	return nil
+}
+
+// listEntries gives the entries that decide, and a version that is not newer than they are.
+func (h *House) listEntries(ctx context.Context) (int64, []policy.ListEntry, error) {
+	version, err := h.Lists.Version(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	all, err := h.Lists.All(ctx)
+	return version, lists.Deciding(all), err
+}
+
+// watchLists puts the policy in force anew when somebody, at whichever gateway, has changed a list.
+func (h *House) watchLists(ctx context.Context) {
+	h.listing.Lock()
+	defer h.listing.Unlock()
+	if err := h.Lists.Flush(ctx); err != nil {
+		h.out.Log.Error("hits of lists", "error", err)
+	}
+	version, err := h.Lists.Version(ctx)
+	if err != nil {
+		h.out.Log.Error("lists", "error", err)
+		return
+	}
+	if version == h.listsVersion {
+		return
+	}
+	version, entries, err := h.listEntries(ctx)
+	if err == nil {
+		h.judging.Lock()
+		h.out.Entries = entries
+		h.judging.Unlock()
+		err = h.rejudge()
+	}
+	if err != nil {
+		h.out.Log.Error("lists: what was in force stays", "error", err)
+		return
+	}
+	h.listsVersion = version
+	h.out.Log.Info("lists in force", "entries", len(entries))
+}
+
+func (h *House) expireLists(ctx context.Context) {
+	if _, err := h.Lists.Expire(ctx); err != nil {
+		h.out.Log.Error("lists expiry", "error", err)
+	}
+}
+
+// counted counts the entry that a message met, and lets the breaker look at the verdict.
+func (h *House) counted(tx *mail.Transaction, strictest policy.Verdict) {
+	if strictest.ListEntry != "" {
+		h.Lists.Hit(strictest.ListEntry, h.out.Now())
+	}
+	if h.cfg.PolicyBreaker.Enabled.On() {
+		h.convicted(tx, strictest)
+	}
+}
+
+func (h *House) closeLists(ctx context.Context) (err error) {
+	if h.Lists != nil {
+		err = h.Lists.Close(ctx)
+	}
+	if h.digests != nil {
+		err = errors.Join(err, h.digests.store.Close())
+	}
+	return err
+}

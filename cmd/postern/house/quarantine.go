@@ -1,0 +1,230 @@
+package house
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	netmail "net/mail"
+	"path/filepath"
+	"time"
+
+	"postern/internal/admin/api"
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/lessons"
+	"postern/policy/lists"
+	"postern/policy/quarantine"
+	"postern/proxy"
+	"postern/proxy/retrieval"
+)
+
+// Errors of a release.
+var (
+	ErrNoWayOut = errors.New("there is no next hop for this address: its domain is not one of ours, and [outbound] names no server")
+	ErrNoSender = errors.New("the message names no sender that could be allowed")
+)
+
+// Releaser lets held mail go. The console's pages, the JSON interface, the links in digests and the command line all use it:
+// the quarantine says who was first, and the message leaves once.
+type Releaser struct {
+	Quarantine *quarantine.Quarantine
+	// Put puts it on the queue.
+	Put func(context.Context, proxy.QueueItem, mail.Copy) error
+	// Route gives the next hop of a domain, not ok if there is none.
+	Route func(domain string) (string, bool)
+	// Lists take what is allowed for the future; Teacher is taught that it was no spam. Both may be nil.
+	Lists   *lists.Store
+	Teacher *retrieval.Teacher
+	Log     *slog.Logger
+}
+
+// releaser is the one of a running gateway.
+func (h *House) releaser() *Releaser {
+	return &Releaser{Quarantine: h.Quarantine, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log}
+}
+
+// ReleaseRoute gives the next hop for mail that is released to an address that it was not for.
+func ReleaseRoute(cfg *config.Config) func(string) (string, bool) {
+	return func(domain string) (string, bool) {
+		if cfg.Local(domain) {
+			return cfg.Route(domain), true
+		}
+		return outboundRoute, len(cfg.Outbound.Addresses) > 0
+	}
+}
+
+// Release does what an order says. Of any number of callers one gets a copy; the others hear quarantine.ErrTaken. Once it
+// is on the queue no error is given any more: what else was wanted and failed stands in the answer.
+func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Released, error) {
+	item, err := r.Quarantine.Find(ctx, o.ID)
+	if err != nil {
+		return api.Released{}, err
+	}
+	var sender string
+	if o.Allow {
+		if sender, err = senderOf(item); err != nil {
+			return api.Released{}, err
+		}
+	}
+	var claimed quarantine.Release
+	if o.To.IsNull() {
+		claimed, err = r.Quarantine.Claim(ctx, o.ID, o.By, o.Recipients...)
+	} else {
+		if _, ok := r.Route(o.To.ASCIIDomain()); !ok {
+			return api.Released{}, ErrNoWayOut
+		}
+		claimed, err = r.Quarantine.ClaimTo(ctx, o.ID, o.By, o.To)
+	}
+	if err != nil {
+		return api.Released{}, err
+	}
+	if err := r.deliver(ctx, claimed); err != nil {
+		return api.Released{}, err
+	}
+	done := api.Released{ID: o.ID}
+	for _, to := range claimed.Recipients {
+		done.Recipients = append(done.Recipients, to.Address.String())
+	}
+	if o.Learn && !claimed.Forward {
+		done.Learned = r.teach(ctx, item, o.By)
+	}
+	if o.Allow {
+		r.allow(ctx, sender, item, claimed, &done)
+	}
+	return done, nil
+}
+
+// ReleaseClaimed delivers what ClaimAll took, and says for each whether it went.
+func (r *Releaser) ReleaseClaimed(ctx context.Context, claimed []quarantine.Release, learn bool) (gone int, err error) {
+	for _, c := range claimed {
+		if failed := r.deliver(ctx, c); failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		gone++
+		if item, failed := r.Quarantine.Find(ctx, c.Item); failed == nil && learn {
+			r.teach(ctx, item, c.By)
+		}
+	}
+	return gone, err
+}
+
+// deliver puts claimed copies on the queue. If that fails they are held again; once they are there they never are.
+func (r *Releaser) deliver(ctx context.Context, claimed quarantine.Release) error {
+	ctx = context.WithoutCancel(ctx) // who goes away must not leave it half done
+	queued := false
+	err := r.finish(ctx, claimed, func(item proxy.QueueItem, c mail.Copy) error {
+		err := r.Put(ctx, item, c)
+		queued = err == nil
+		return err
+	})
+	switch {
+	case err == nil:
+	case queued: // the next start finishes it, under the same id
+		r.Log.Error("a release is on the queue but not noted as such", "id", claimed.Item, "error", err)
+	default:
+		return errors.Join(err, r.Quarantine.Return(ctx, claimed))
+	}
+	return nil
+}
+
+// finish puts a message on a queue as it came, and says that it is safe there. It is not judged again.
+func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put func(proxy.QueueItem, mail.Copy) error) (err error) {
+	item, message, err := r.Quarantine.Get(ctx, claimed.Item)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, message.Close()) }()
+	why := "released"
+	if claimed.By != "" {
+		why += " by " + claimed.By
+	}
+	route := item.Route
+	if claimed.Forward && len(claimed.Recipients) == 1 {
+		way, ok := r.Route(claimed.Recipients[0].Address.ASCIIDomain())
+		if !ok {
+			return ErrNoWayOut
+		}
+		route = way
+	}
+	queued := proxy.QueueItem{ID: claimed.QueueID(), Route: route, From: item.From, Params: item.Params, Recipients: claimed.Recipients, Why: why}
+	if err := put(queued, mail.Copy{Message: message}); err != nil {
+		return err
+	}
+	return r.Quarantine.Finish(ctx, claimed)
+}
+
+// teach takes the release as a lesson that the message was no spam.
+func (r *Releaser) teach(ctx context.Context, item quarantine.Item, by string) bool {
+	if r.Teacher == nil {
+		return false
+	}
+	_, message, err := r.Quarantine.Get(ctx, item.ID)
+	if err != nil {
+		r.Log.Error("learn from a release", "id", item.ID, "error", err)
+		return false
+	}
+	defer func() { _ = message.Close() }() // opened for reading only
+	text, err := io.ReadAll(io.LimitReader(message.Open(), lessons.MaxContent))
+	if err != nil {
+		r.Log.Error("learn from a release", "id", item.ID, "error", err)
+		return false
+	}
+	r.Teacher.Learn(ctx, lessons.Lesson{User: by, Door: "quarantine", How: lessons.Release, Place: item.ID}, mail.NewMessage(text))
+	return true
+}
+
+// allow lets the sender's mail in from now on, for those who got this message. It is bound to authentication: who only
+// pretends to be the sender is not let in.
+func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Item, claimed quarantine.Release, done *api.Released) {
+	if r.Lists == nil {
+		done.Note = "the sender was not allowed: there are no lists"
+		return
+	}
+	for _, to := range claimed.Recipients {
+		e, err := r.Lists.Add(ctx, listEntry(policy.Allow, to.Address, sender, claimed.By, "released "+item.ID))
+		if err != nil {
+			r.Log.Error("allow the sender of a released message", "id", item.ID, "error", err)
+			done.Note = "released, but the sender could not be allowed"
+			continue
+		}
+		done.Allowed = append(done.Allowed, e.ID)
+	}
+}
+
+func listEntry(list policy.ListName, user mail.Address, sender, owner, reason string) lists.Entry {
+	return lists.Entry{List: list, Scope: lists.User, ScopeOf: user.Key(), Sender: sender, Owner: owner, Reason: reason}
+}
+
+// senderOf is whom a reader sees as the author, else the envelope's sender.
+func senderOf(item quarantine.Item) (string, error) {
+	text := item.From.Key()
+	if a, err := netmail.ParseAddress(item.HeaderFrom); err == nil {
+		text = a.Address
+	}
+	a, err := mail.ParseAddress(cmp.Or(text, "<>"))
+	if err != nil || a.IsNull() || a.Domain == "" {
+		return "", ErrNoSender
+	}
+	return a.Key(), nil
+}
+
+// OpenTeacher opens what releases teach, for the command line: nil if nobody learns, or nothing was ever learned.
+func OpenTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
+	nothing := func() error { return nil }
+	if !cfg.MailAccess.Learn.On() {
+		return nil, nothing, nil
+	}
+	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+	if err != nil {
+		return nil, nothing, err
+	}
+	journal, err := lessons.Open(LessonsFile(cfg), lessons.Options{Now: time.Now})
+	if err != nil {
+		return nil, nothing, err
+	}
+	return &retrieval.Teacher{Journal: journal, SealKey: key, Log: log}, journal.Close, nil
+}
