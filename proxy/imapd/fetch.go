@@ -14,7 +14,8 @@ import (
 // RFC 9051 section 6.4.5, RFC 3516 section 4.2, RFC 8970 section 3.
 func (s *session) fetch(c *wire.Command, p *pending) error {
 	args := c.Args()
-	text, good := args.AString()
+	first := args.Next() // RFC 9051 section 9: sequence-set is no string, and another one may be put in its place
+	text, good := first.Text, first.Kind == wire.Atom
 	set, good2 := wire.ParseSet(text)
 	items, good3 := wire.ParseItems(args)
 	if !good || !good2 || !good3 || len(items) == 0 {
