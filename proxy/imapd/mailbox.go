@@ -107,16 +107,18 @@ func (b *selected) expunge(number uint32) {
 	b.uids = append(b.uids[:number-1], b.uids[number:]...)
 }
 
-// place is where a message lies; its UID is 0 if it says nothing, for want of UIDVALIDITY.
+// place is where a message lies; its UID is 0 if it says nothing, for want of UIDVALIDITY or because nobody knows whose
+// mailbox it is.
 func (s *session) place(uid uint32) retrieval.Place {
 	b := s.selected()
 	b.mu.Lock()
 	validity := b.validity
 	b.mu.Unlock()
-	if validity == 0 || b.name == "" {
+	owner := s.visit.Mailbox()
+	if validity == 0 || b.name == "" || owner == "" {
 		uid = 0
 	}
-	return retrieval.Place{Backend: s.back.name, User: s.mail.User, Mailbox: b.name, UIDValidity: validity, UID: uid}
+	return retrieval.Place{Backend: s.back.name, User: owner, Mailbox: b.name, UIDValidity: validity, UID: uid}
 }
 
 func (s *session) selected() *selected {

@@ -196,23 +196,36 @@ func (s *session) authenticateOpaque(tag, name, first string, hasFirst bool) {
 	s.settled(tag, err)
 }
 
-// ntlmUser finds the name in a type 3 message of NTLM: MS-NLMP section 2.2.1.3.
+// ntlmUser finds the name in a type 3 message of NTLM, with its domain in front as in CORP\bob: MS-NLMP section 2.2.1.3.
 func ntlmUser(blob []byte, before string) string {
 	const head = 64
 	if len(blob) < head || string(blob[:8]) != "NTLMSSP\x00" || binary.LittleEndian.Uint32(blob[8:]) != 3 {
 		return before
 	}
-	n, at := int(binary.LittleEndian.Uint16(blob[36:])), int(binary.LittleEndian.Uint32(blob[40:]))
-	if at < 0 || at > len(blob) || n > len(blob)-at || n > 512 {
+	domain, good := ntlmText(blob, 28)
+	name, good2 := ntlmText(blob, 36)
+	switch {
+	case !good || !good2:
 		return before
+	case domain == "" || name == "":
+		return name
 	}
-	name := blob[at : at+n]
+	return domain + `\` + name // two domains may have a bob each
+}
+
+// ntlmText reads the text whose length and offset stand at a place.
+func ntlmText(blob []byte, field int) (text string, ok bool) {
+	n, at := int(binary.LittleEndian.Uint16(blob[field:])), int(binary.LittleEndian.Uint32(blob[field+4:]))
+	if at < 0 || at > len(blob) || n > len(blob)-at || n > 512 {
+		return "", false
+	}
+	octets := blob[at : at+n]
 	if binary.LittleEndian.Uint32(blob[60:])&1 == 0 { // not in Unicode
-		return string(name)
+		return string(octets), true
 	}
-	units := make([]uint16, len(name)/2)
+	units := make([]uint16, n/2)
 	for i := range units {
-		units[i] = binary.LittleEndian.Uint16(name[2*i:])
+		units[i] = binary.LittleEndian.Uint16(octets[2*i:])
 	}
-	return string(utf16.Decode(units))
+	return string(utf16.Decode(units)), true
 }

@@ -118,6 +118,10 @@ func FuzzNTLM(f *testing.F) {
 	if got := ntlmUser(blob, ""); got != "bob" {
 		f.Errorf("%q", got)
 	}
+	blob[28], blob[32] = 2, 64
+	if got := ntlmUser(blob, ""); got != `b\bob` {
+		f.Errorf("with its domain: %q", got)
+	}
 	f.Fuzz(func(_ *testing.T, blob []byte) { ntlmUser(blob, "") })
 }
 

@@ -11,9 +11,13 @@ import (
 	"postern/proxy/retrieval"
 )
 
-// place is where a message lies.
+// place is where a message lies; it is none if nobody knows whose mailbox it is.
 func (s *session) place(message int64) retrieval.Place {
-	return retrieval.Place{Backend: s.back.name, User: s.mail.User, UIDL: s.ids.byNumber[message]}
+	owner := s.visit.Mailbox()
+	if owner == "" {
+		return retrieval.Place{}
+	}
+	return retrieval.Place{Backend: s.back.name, User: owner, UIDL: s.ids.byNumber[message]}
 }
 
 func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
