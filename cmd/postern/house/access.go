@@ -119,6 +119,8 @@ func MailRoutes(cfg *config.Config) ([]access.Route, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mail_backend %s: %w", name, err)
 		}
+		// RFC 8446 section 2.2: a session that is resumed costs a fraction of a handshake, and each login makes one
+		trust.ClientSessionCache = tls.NewLRUClientSessionCache(64)
 		trust.ServerName, trust.InsecureSkipVerify = b.ServerName, !b.Verify.On()
 		r := access.Route{Name: name, Users: b.Users, Domains: b.Domains, Rewrite: b.LoginAs, MasterUser: b.MasterUser, Separator: b.MasterSeparator}
 		if b.Pattern != "" {
