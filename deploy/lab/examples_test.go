@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
@@ -54,6 +55,9 @@ func TestExamples(t *testing.T) {
 			if header != "" && !bytes.Contains(taken.Data, []byte("[192.0.2.7]")) {
 				t.Errorf("the client that the proxy told of is not in Received: %s", taken.Data)
 			}
+			if name == "mail-access" {
+				readByIMAP(t, doors[1])
+			}
 			if name == "submission" {
 				submit(t, doors[1], smart, false)
 				submit(t, doors[2], smart, true)
@@ -80,8 +84,34 @@ func atFreePorts(t *testing.T, file, hop, smart, imap string) (text string, door
 		text += "[outbound]" + addresses.ReplaceAllString(outside, fmt.Sprintf("addresses = [%q]", smart))
 	}
 	text = regexp.MustCompile(`(?m)^auth_address = .*$`).ReplaceAllString(text, fmt.Sprintf("auth_address = %q", imap))
+	// the server of the test has no port for TLS from the first octet on
+	text = strings.ReplaceAll(text, `imap = ["exchange.internal:993"]`, fmt.Sprintf("imap = [%q]\ntls = \"starttls\"", imap))
 	text = strings.ReplaceAll(text, `proxy_networks = ["10.0.0.5", "10.0.0.6"]`, `proxy_networks = ["127.0.0.1"]`)
 	return "data_dir = \"%DATA%\"\n" + text + "\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n", doors
+}
+
+// readByIMAP logs in at an IMAP door, with a wrong password and with the right one.
+func readByIMAP(t *testing.T, door string) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", door, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the gateway's own certificate
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	in := bufio.NewScanner(conn)
+	for _, step := range [][2]string{{"", "* OK"}, {"a LOGIN ben@example.com wrong", "a NO [AUTHENTICATIONFAILED]"}, {"b LOGIN ben@example.com secret-ben", "b OK"}, {"c NOOP", "c OK"}, {"d LOGOUT", "d OK"}} {
+		if step[0] != "" {
+			fmt.Fprintf(conn, "%s\r\n", step[0])
+		}
+		for in.Scan() && !strings.HasPrefix(in.Text(), step[1]) {
+			if strings.HasPrefix(in.Text(), step[0][:min(2, len(step[0]))]) && step[0] != "" {
+				t.Fatalf("%s: %s", step[0], in.Text())
+			}
+		}
+	}
+	if err := in.Err(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func sendPlain(t *testing.T, door, header, from, to string) {
