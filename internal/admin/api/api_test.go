@@ -17,6 +17,8 @@ import (
 	"postern/filters"
 	"postern/policy"
 	"postern/policy/ledger"
+	"postern/policy/lists"
+	"postern/policy/quarantine"
 	"postern/policy/recall"
 )
 
@@ -64,6 +66,11 @@ type office struct {
 	*API
 	t      *testing.T
 	tokens map[Role]string
+	// released are the orders that were carried out.
+	released  []ReleaseOrder
+	held      *quarantine.Quarantine
+	entries   *lists.Store
+	passwords *passwords
 }
 
 const hostile = "=cmd|'/C calc'!A0 <script>alert(1)</script>\x1b]0;owned\a"
@@ -100,9 +107,11 @@ func open(t *testing.T) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	o := &office{t: t, tokens: map[Role]string{}}
-	o.API = New(Options{Store: store, Ledger: l, Recalls: recalls, Shelves: func() map[string]filters.Shelf { return map[string]filters.Shelf{"bans": row{}} },
-		Troubles: func() any { return []string{} }, Queue: &waiting{map[string]bool{}}})
+	o := &office{t: t, tokens: map[Role]string{}, passwords: &passwords{}}
+	options := o.furnish(dir)
+	options.Store, options.Ledger, options.Recalls, options.Troubles, options.Queue = store, l, recalls, func() any { return []string{} }, &waiting{map[string]bool{}}
+	options.Shelves = func() map[string]filters.Shelf { return map[string]filters.Shelf{"bans": row{}} }
+	o.API = New(options)
 	for _, r := range Roles() {
 		token := Token{Name: string(r), Role: r, Created: at}
 		switch r {
