@@ -41,7 +41,9 @@ type cli struct {
 	Demo        demoCommand        `cmd:"" help:"Show it at work: a mail system in memory, the gateway in front of it, good and bad mail through it."`
 	Check       checkCommand       `cmd:"" help:"Judge messages offline with the same filters and policy."`
 	Explain     explainCommand     `cmd:"" help:"Say why: the whole record of a connection or a message."`
-	Quarantine  quarantineCommand  `cmd:"" help:"Held mail: list, show, release, delete."`
+	Quarantine  quarantineCommand  `cmd:"" help:"Held mail: list, show, release, delete, export, campaigns."`
+	Lists       listsCommand       `cmd:"" help:"Whom mail is taken from, and whom not: list, search, add, remove, import."`
+	Digest      digestCommand      `cmd:"" help:"Mails that tell users what is held for them: send."`
 	Queue       queueCommand       `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
 	Ledger      ledgerCommand      `cmd:"" help:"Search the record of everything."`
 	Bans        bansCommand        `cmd:"" help:"Who is kept out for guessing passwords: list, lift."`

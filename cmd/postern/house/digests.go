@@ -332,3 +332,101 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 	}
 	return "", admin.ErrLink
 }
+
+// DigestReport is a digest that was sent, or would be.
+type DigestReport struct {
+	To       string `json:"to"`
+	Mailbox  string `json:"mailbox"`
+	Messages int    `json:"messages"`
+	Sent     bool   `json:"sent"`
+}
+
+// ErrNoDigest says that digests are off.
+var ErrNoDigest = errors.New("digests are off: set enabled = true in [digest]")
+
+// SendDigests sends digests now, whatever the schedule says, for the command line: of one user, or of all for whom something
+// is held. A digest that is only tried is not sent.
+func SendDigests(ctx context.Context, cfg *config.Config, q *quarantine.Quarantine, onQueue put, user mail.Address, try bool) (told []DigestReport, err error) {
+	if !cfg.Digest.Enabled {
+		return nil, ErrNoDigest
+	}
+	d, err := openDigests(cfg, q, onQueue, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.store.Close()) }()
+	boxes := []mail.Address{d.access.Person(user)}
+	if user.IsNull() {
+		if boxes, err = d.mailboxes(ctx, q); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now()
+	for _, box := range boxes {
+		items, err := d.heldFor(ctx, q, box)
+		if err != nil {
+			return told, err
+		}
+		if len(items) == 0 || !cfg.Local(box.ASCIIDomain()) {
+			continue
+		}
+		for _, to := range d.access.Addressees(box) {
+			if !cfg.Local(to.ASCIIDomain()) {
+				continue
+			}
+			one := digest.Digest{To: to, Mailbox: box, Language: cfg.Digest.Language, Time: now, Slot: now, Items: items, Total: len(items)}
+			text, err := d.builder.Build(one)
+			if err == nil && !try {
+				err = d.put(ctx, onQueue, one.ID(), to, text)
+			}
+			if err != nil {
+				return told, err
+			}
+			told = append(told, DigestReport{To: to.String(), Mailbox: box.String(), Messages: len(items), Sent: !try})
+		}
+	}
+	return told, nil
+}
+
+// digestPage is how many held messages are looked at at a time, digestMost in all.
+const (
+	digestPage = 1000
+	digestMost = 500_000
+)
+
+// mailboxes are those for which something is held, in the order of the newest.
+func (d *digests) mailboxes(ctx context.Context, q *quarantine.Quarantine) (all []mail.Address, err error) {
+	seen := map[string]bool{}
+	f := quarantine.Filter{Limit: digestPage}
+	for looked := 0; looked < digestMost; looked += digestPage {
+		items, next, err := q.Page(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			for _, s := range item.Standings {
+				person := d.access.Person(s.Address)
+				if s.State != quarantine.Held || s.Forward || item.Outbound || seen[person.Key()] {
+					continue
+				}
+				seen[person.Key()] = true
+				all = append(all, person)
+			}
+		}
+		if f.After = next; next == "" {
+			break
+		}
+	}
+	return all, nil
+}
+
+func (d *digests) heldFor(ctx context.Context, q *quarantine.Quarantine, box mail.Address) (held []quarantine.Item, err error) {
+	own := d.access.Addresses(box)
+	items, err := q.List(ctx, quarantine.Filter{Recipients: own, Limit: digestPage})
+	for _, item := range items {
+		if copies, _ := item.HeldFor(own); len(copies) > 0 && !item.Outbound {
+			held = append(held, item)
+		}
+	}
+	return held, err
+}
