@@ -14,6 +14,7 @@ import (
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
 	"postern/proxy/listen"
+	"postern/proxy/retrieval"
 )
 
 // Whatever way a password takes, it stands in no log, no record, and no answer. LG-09.
@@ -171,4 +172,44 @@ func TestSlowClients(t *testing.T) {
 		}
 		_ = c.Close()
 	}
+}
+
+// broken is a desk that panics.
+type broken struct{ *desk }
+
+func (broken) Known(context.Context, retrieval.Place) (retrieval.Ruling, bool) {
+	panic("a desk that breaks")
+}
+
+// A panic ends one session, is in the log with its stack, and tells no password of the session that it ended.
+func TestPanicTellsNoSecret(t *testing.T) {
+	const canary = "kanarienvogel"
+	v := dovecottest.Start(t, dovecottest.Options{Extra: "\npassdb {\n  driver = static\n  args = password=" + canary + "\n}\n"})
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+		o.Desk = broken{o.Desk.(*desk)}
+	})
+	for _, way := range []string{"LOGIN bob " + canary, "AUTHENTICATE PLAIN AGJvYgBrYW5hcmllbnZvZ2Vs"} {
+		c := dial(t, d.address, nil)
+		c.until("* OK")
+		c.do("a", way)
+		appendMessage(c, "INBOX", "Subject: x\r\n\r\nx\r\n")
+		c.do("b", "SELECT INBOX")
+		c.send("c UID FETCH 1 BODY.PEEK[1]\r\n")
+		if got := c.rest(); !strings.Contains(got, "* BYE") {
+			t.Errorf("%q", got)
+		}
+	}
+	d.records.wait(t, 2)
+	text := d.log.String() + fmt.Sprintf("%+v", d.records.all)
+	if strings.Count(text, "a desk that breaks") < 2 || !strings.Contains(text, "goroutine") {
+		t.Errorf("no panic in the log: %s", text)
+	}
+	for _, secret := range []string{canary, "AGJvYgBrYW5hcmllbnZvZ2Vs", "YW5hcmllbnZvZ2Vs"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is told: %s", secret, text)
+		}
+	}
+	d.log.mu.Lock()
+	d.log.b.Reset() // it was looked at
+	d.log.mu.Unlock()
 }
