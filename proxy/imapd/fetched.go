@@ -138,19 +138,29 @@ func (m *message) literal() error {
 	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.notice(r)))
 }
 
-// headerCover overwrites in the header of a masked message what is none.
+// headerCover overwrites in a header what some reader could take for the body, unless the message is known to be clean. A
+// header is never held back, so most are of messages that nobody has judged yet.
 func (m *message) headerCover(it wire.Item) cover {
-	header := it.Name == "RFC822.HEADER" || it.Name == "BODY" && it.Sectioned
-	if !header || it.HasFields() {
+	if it.Name != "RFC822.HEADER" && (it.Name != "BODY" || !it.Sectioned) {
 		return nil
 	}
 	uid := m.uid()
-	plan := m.s.rulings.plan(uid)
-	r, known := m.s.ruling(uid)
-	if plan == nil || known && !r.Masked {
-		return nil
+	if plan := m.s.rulings.plan(uid); plan != nil && !it.HasFields() && !m.clean(uid) {
+		r, _ := m.s.ruling(uid)
+		return planCover(plan, it, m.s.notice(r))
 	}
-	return planCover(plan, it, m.s.notice(r))
+	var watch mask.Watch
+	return func(b []byte, _ int64) {
+		if n := watch.End(b); n < len(b) && !m.clean(uid) {
+			mask.Opaque(b[n:], 0, "")
+		}
+	}
+}
+
+// clean says whether a message is known not to be masked.
+func (m *message) clean(uid uint32) bool {
+	r, known := m.s.ruling(uid)
+	return known && !r.Masked
 }
 
 // notice is what stands where content of a message was overwritten: {id} names the judgement, or this session if nothing
