@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"postern/proxy/mask"
 )
 
 const (
@@ -195,16 +197,30 @@ func (s *session) answer(c command) error {
 	case c.verb == "UIDL":
 		return s.pass(maxListing, func(line []byte) bool { s.ids.learnLine(string(line)); return true })
 	case c.verb == "CAPA":
-		return s.pass(maxCapabilities, func(line []byte) bool { return shown(string(line)) })
+		return s.pass(maxCapabilities, func(line []byte) bool { return shown(string(bytes.TrimRight(line, "\r\n"))) })
 	case c.verb == "TOP":
-		return s.pass(maxContent, nil)
+		return s.topped(c)
 	case (c.verb == "LIST" || c.verb == "LANG") && !c.hasMessage:
 		return s.pass(maxListing, nil)
 	}
 	return nil
 }
 
-// pass passes the lines of a response on, up to so many octets: all, or those that show says yes to.
+// topped passes the answer to TOP on. Of a message that nobody has judged only that passes what every reader takes for its
+// header: RFC 1939 section 7 leaves to the server where that ends.
+func (s *session) topped(c command) error {
+	if r, known := s.known(s.place(c.message)); c.lines > 0 || known && !r.Masked { // see holds
+		return s.pass(maxContent, nil)
+	}
+	var watch mask.Watch
+	return s.pass(maxContent, func(p []byte) bool {
+		mask.Opaque(p[watch.End(p):], 0, "")
+		return true
+	})
+}
+
+// pass passes the lines of a response on, up to so many octets: all, or those that show says yes to. show may overwrite
+// them.
 func (s *session) pass(limit int64, show func(line []byte) bool) error {
 	lines := response{in: s.back.in, limit: limit}
 	for s.out.err == nil {
@@ -212,7 +228,7 @@ func (s *session) pass(limit int64, show func(line []byte) bool) error {
 		if err != nil {
 			return err
 		}
-		if !more || show == nil || show(bytes.TrimRight(p, "\r\n")) {
+		if !more || show == nil || show(p) {
 			s.out.write(p)
 		}
 		if !more {
