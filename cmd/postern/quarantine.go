@@ -188,6 +188,10 @@ func unknown(w world, id string, err error) error {
 		fmt.Fprintln(w.stderr, "postern:", ledger.Printable(why))
 		return errNo
 	}
+	if errors.Is(err, api.ErrNoWayOut) || errors.Is(err, api.ErrNoSender) {
+		fmt.Fprintf(w.stderr, "postern: %s: %s\n", ledger.Printable(id), strings.TrimPrefix(err.Error(), "bad request: "))
+		return errNo
+	}
 	return err
 }
 

@@ -21,12 +21,6 @@ import (
 	"postern/proxy/retrieval"
 )
 
-// Errors of a release.
-var (
-	ErrNoWayOut = errors.New("there is no next hop for this address: its domain is not one of ours, and [outbound] names no server")
-	ErrNoSender = errors.New("the message names no sender that could be allowed")
-)
-
 // Releaser lets held mail go. The console's pages, the JSON interface, the links in digests and the command line all use it:
 // the quarantine says who was first, and the message leaves once.
 type Releaser struct {
@@ -74,7 +68,7 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 		claimed, err = r.Quarantine.Claim(ctx, o.ID, o.By, o.Recipients...)
 	} else {
 		if _, ok := r.Route(o.To.ASCIIDomain()); !ok {
-			return api.Released{}, ErrNoWayOut
+			return api.Released{}, api.ErrNoWayOut
 		}
 		claimed, err = r.Quarantine.ClaimTo(ctx, o.ID, o.By, o.To)
 	}
@@ -146,7 +140,7 @@ func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put f
 	if claimed.Forward && len(claimed.Recipients) == 1 {
 		way, ok := r.Route(claimed.Recipients[0].Address.ASCIIDomain())
 		if !ok {
-			return ErrNoWayOut
+			return api.ErrNoWayOut
 		}
 		route = way
 	}
@@ -207,7 +201,7 @@ func senderOf(item quarantine.Item) (string, error) {
 	}
 	a, err := mail.ParseAddress(cmp.Or(text, "<>"))
 	if err != nil || a.IsNull() || a.Domain == "" {
-		return "", ErrNoSender
+		return "", api.ErrNoSender
 	}
 	return a.Key(), nil
 }

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-msgauth/dkim"
+	"github.com/jhillyerd/enmime/v2"
+
+	"postern/cmd/postern/house"
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/policy/lists"
+	"postern/policy/quarantine"
+	"postern/proxy/relay/hoptest"
+)
+
+// desk is a gateway that holds a signed message, with all ways to let it go.
+type desk struct {
+	t      *testing.T
+	house  *house.House
+	hop    *hoptest.Hop
+	file   string // postern.toml
+	token  string // an admin's
+	public string // the key's record
+	id     string // of the held message
+	octets []byte // as it is held
+	link   string // the digest's first link, behind the site
+}
+
+const site = "https://quarantine.corp.test"
+
+func openDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t, hop: hoptest.New(t, hoptest.Options{})}
+	dir := t.TempDir()
+	d.file = filepath.Join(dir, "postern.toml")
+	text := "hostname = \"mx.corp.test\"\ndata_dir = \"data\"\ndomains = [\"corp.test\"]\n[[door]]\nlisten = \"127.0.0.1:0\"\n[next_hop.\"default\"]\naddresses = [\"" + d.hop.Addr() +
+		"\"]\ntls = \"none\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n[console]\nlisten = \"127.0.0.1:0\"\n[digest]\nenabled = true\nfrom = \"q@corp.test\"\nlink_base = \"" + site + "\"\nhours = [3]\n"
+	d.check(os.WriteFile(d.file, []byte(text), 0o600))
+	cfg, err := config.Load(d.file)
+	d.check(err)
+	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	d.house, err = house.Open(cfg, house.Outside{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	d.check(err)
+	t.Cleanup(d.house.Close)
+	d.check(d.house.Listen(t.Context()))
+	d.token = strings.TrimSpace(d.run("token", "add", "storm", "--role", "admin"))
+	d.send()
+	return d
+}
+
+func (d *desk) check(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// run runs the program beside the gateway, which must end well.
+func (d *desk) run(args ...string) string {
+	d.t.Helper()
+	out, err := exec.CommandContext(d.t.Context(), "postern", append(args, "-c", d.file)...).CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("postern %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// send sends a signed message that is held.
+func (d *desk) send() {
+	d.t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	d.check(err)
+	d.public = "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public)
+	fraud := head + "Message-ID: <2@friend.example>\r\nSubject: URGENT BUSINESS PROPOSAL\r\n\r\nI am Barrister John. The sum of USD 18,500,000.00 " +
+		"(eighteen million five hundred thousand United States Dollars) of a late customer who died in a plane crash without next of kin.\r\n" +
+		"You get 40 percent of the total sum. Strictly confidential, 100% risk free. Send your bank account.\r\n"
+	var signed bytes.Buffer
+	d.check(dkim.Sign(&signed, strings.NewReader(fraud), &dkim.SignOptions{Domain: "friend.example", Selector: "s", Signer: private, HeaderKeys: []string{"From", "To", "Subject", "Message-ID"}}))
+	conn := dialDoor(d.t, d.house.Addresses()[0].Address)
+	for _, line := range []string{"", "EHLO mail.friend.example", "MAIL FROM:<anna@friend.example>", "RCPT TO:<ben@corp.test>", "DATA", signed.String() + "."} {
+		if line != "" {
+			d.check(conn.PrintfLine("%s", line))
+		}
+		if code, words, err := conn.ReadResponse(0); err != nil || code >= 400 {
+			d.t.Fatal(line, code, words, err)
+		}
+	}
+	items, err := d.house.Quarantine.List(d.t.Context(), quarantine.Filter{})
+	d.check(err)
+	if len(items) != 1 {
+		d.t.Fatalf("held: %+v", items)
+	}
+	d.id = items[0].ID
+	var octets bytes.Buffer
+	d.check(d.house.Quarantine.Export(d.t.Context(), d.id, &octets))
+	d.octets = octets.Bytes()
+}
+
+// digest has a digest sent, and takes the first link out of it.
+func (d *desk) digest() {
+	d.t.Helper()
+	d.run("digest", "send", "--user", "ben@corp.test")
+	for range 300 {
+		for _, m := range d.hop.Messages() {
+			e, err := enmime.ReadEnvelope(bytes.NewReader(m.Data))
+			d.check(err)
+			if found := regexp.MustCompile(regexp.QuoteMeta(site) + `(/q/[\w-]+)`).FindStringSubmatch(e.Text); found != nil {
+				d.link = found[1]
+				d.hop.Forget()
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	d.t.Fatal("no digest came")
+}
+
+// ask asks the console.
+func (d *desk) ask(method, path, body string) (int, string) {
+	r, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.house.ConsoleAddress()+path, strings.NewReader(body))
+	if err != nil {
+		return 0, err.Error()
+	}
+	if strings.HasPrefix(path, "/api") {
+		r.Header.Set("Authorization", "Bearer "+d.token)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text)
+}
+
+// dialDoor connects to the gateway's door.
+func dialDoor(t *testing.T, address string) *textproto.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return textproto.NewConn(conn)
+}
+
+// Twenty people click at once, in mails, in programs and at the command line, while scanners follow every link: the message
+// is delivered once, as it was held, and its signature verifies.
+func TestReleasedOnceWhoeverAsks(t *testing.T) {
+	d := openDesk(t)
+	d.digest()
+	scan := func() {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS", "GET"} {
+			d.ask(method, d.link, "")
+		}
+	}
+	for range 10 {
+		scan()
+	}
+	if item, err := d.house.Quarantine.Find(t.Context(), d.id); err != nil || item.State != quarantine.Held {
+		t.Fatalf("a scanner has released it: %v %v", item.State, err)
+	}
+	var all, scanners sync.WaitGroup
+	var byAPI, byLink, byCLI atomic.Int64
+	stop := make(chan struct{})
+	for range 4 {
+		scanners.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					scan()
+				}
+			}
+		})
+	}
+	for range 8 {
+		all.Go(func() {
+			switch code, text := d.ask("POST", "/api/v1/quarantine/"+d.id+"/release", "{}"); code {
+			case http.StatusOK:
+				byAPI.Add(1)
+			case http.StatusConflict:
+			default:
+				t.Errorf("API: %d %s", code, text)
+			}
+		})
+		all.Go(func() {
+			switch code, text := d.ask("POST", d.link, ""); {
+			case code == http.StatusOK && strings.Contains(text, "on its way"):
+				byLink.Add(1)
+			case code != http.StatusOK || !strings.Contains(text, "done already"):
+				t.Errorf("link: %d %s", code, text)
+			}
+		})
+	}
+	for range 4 {
+		all.Go(func() {
+			out, err := exec.CommandContext(t.Context(), "postern", "quarantine", "release", "-c", d.file, d.id).CombinedOutput()
+			if err == nil {
+				byCLI.Add(1)
+			} else if !strings.Contains(string(out), "somebody else has released") {
+				t.Errorf("command line: %v %s", err, out)
+			}
+		})
+	}
+	all.Wait()
+	close(stop)
+	scanners.Wait()
+	if n := byAPI.Load() + byLink.Load() + byCLI.Load(); n != 1 {
+		t.Errorf("%d were told that they released it: API %d, link %d, command line %d", n, byAPI.Load(), byLink.Load(), byCLI.Load())
+	}
+	d.deliveredOnce()
+	if out := d.run("audit"); !strings.Contains(out, "release") {
+		t.Errorf("not noted:\n%s", out)
+	}
+}
+
+func (d *desk) deliveredOnce() {
+	d.t.Helper()
+	for range 300 {
+		if len(d.hop.Messages()) > 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	time.Sleep(3 * time.Second) // for a second one
+	got := d.hop.Messages()
+	if len(got) != 1 {
+		d.t.Fatalf("delivered %d times", len(got))
+	}
+	if !bytes.Equal(got[0].Data, d.octets) {
+		d.t.Errorf("delivered %q\nheld %q", got[0].Data, d.octets)
+	}
+	if !bytes.Contains(got[0].Data, []byte("Received: from ")) {
+		d.t.Error("without its trace")
+	}
+	found, err := dkim.VerifyWithOptions(bytes.NewReader(got[0].Data), &dkim.VerifyOptions{LookupTXT: func(string) ([]string, error) { return []string{d.public}, nil }})
+	if err != nil || len(found) != 1 || found[0].Err != nil {
+		d.t.Errorf("the signature: %+v %v", found, err)
+	}
+}
+
+// What a release allows is a list's entry for that recipient, bound to authentication, and in force without a restart; the
+// release is a lesson.
+func TestReleaseAllowsAndTeaches(t *testing.T) {
+	d := openDesk(t)
+	before, _ := d.ask("GET", "/api/v1/policy", "")
+	code, text := d.ask("POST", "/api/v1/quarantine/"+d.id+"/release", `{"allow":true}`)
+	if code != http.StatusOK || before != http.StatusOK || !strings.Contains(text, `"learned":true`) || !strings.Contains(text, `"allowed":["`) {
+		t.Fatal(code, text)
+	}
+	d.deliveredOnce()
+	entries, _, err := d.house.Lists.Search(t.Context(), lists.Query{})
+	if err != nil || len(entries) != 1 || entries[0].Sender != "anna@friend.example" || entries[0].ScopeOf != "ben@corp.test" || entries[0].Unauthenticated {
+		t.Errorf("%+v %v", entries, err)
+	}
+	if out := d.run("lists", "list"); !strings.Contains(out, "anna@friend.example") {
+		t.Error(out)
+	}
+	if out := d.run("learn", "list"); !strings.Contains(out, "release") {
+		t.Error(out)
+	}
+	if code, text := d.ask("GET", "/api/v1/quarantine?state=released", ""); code != 200 || !strings.Contains(text, `"by":"storm"`) {
+		t.Error(code, text)
+	}
+}
+
+// A message is sent for analysis beside what becomes of the recipients' copies.
+func TestReleaseToAnother(t *testing.T) {
+	d := openDesk(t)
+	d.run("quarantine", "release", "--to", "lab@corp.test", d.id)
+	d.deliveredOnce()
+	if m := d.hop.Messages()[0]; !slices.ContainsFunc(m.To, func(r string) bool { return strings.Contains(r, "lab@corp.test") }) {
+		t.Errorf("%v", m.To)
+	}
+	item, err := d.house.Quarantine.Find(context.Background(), d.id)
+	held, _ := item.HeldFor([]mail.Address{{Local: "ben", Domain: "corp.test"}})
+	if err != nil || len(held) != 1 {
+		t.Errorf("%+v %v", item, err)
+	}
+	if code, text := d.ask("POST", "/api/v1/quarantine/"+d.id+"/release", `{"to":"x@elsewhere.example"}`); code != http.StatusBadRequest || !strings.Contains(text, "no next hop") {
+		t.Error(code, text)
+	}
+}
