@@ -100,9 +100,11 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 	return nil
 }
 
-// judged is the field by which our own POP3 and IMAP doors know that these octets were judged: nothing without them.
+// judged is the field by which our own POP3 and IMAP doors know that these octets were judged: nothing without them. A
+// message that a filter could not look at was not judged to the end: it is looked at again when it is fetched.
 func (x *Exchange) judged(b *batch) ([]byte, error) {
-	if x.g.Judged == nil || x.tx.Session.Outbound() || b.verdict.Disposition > policy.Tag {
+	_, failed := mail.Find(x.tx.Findings, filters.Failed)
+	if failed || x.g.Judged == nil || x.tx.Session.Outbound() || b.verdict.Disposition > policy.Tag {
 		return nil, nil
 	}
 	sum := sha256.New()

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -76,8 +77,9 @@ func newBench(t *testing.T, text string) *bench {
 	}
 	t.Cleanup(r.Close)
 	b.gateway = &proxy.Gateway{Hostname: "gw.test", Relay: r, Queue: b.store, Quarantine: b.store, Ledger: b.store,
-		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute}
-	b.gateway.Use(&proxy.Setup{Chain: chain(t), Policy: verdicts(t), QueueWhenDown: map[string]bool{"three": true},
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute,
+		Judged: func(string, [sha256.Size]byte) []byte { return []byte("X-Judged: yes\r\n") }}
+	b.gateway.Use(&proxy.Setup{Chain: chain(t, strings.Contains(text, "\nbroken")), Policy: verdicts(t), QueueWhenDown: map[string]bool{"three": true},
 		Route: func(domain string) (string, bool) {
 			parts := strings.Split(domain, ".")
 			return parts[len(parts)-2], parts[len(parts)-1] == "test"
@@ -91,19 +93,22 @@ func newBench(t *testing.T, text string) *bench {
 	return b
 }
 
-// chain has one filter, which finds TEST in every message.
-func chain(t *testing.T) *filters.Chain {
+// chain has one filter, which finds TEST in every message, unless it is broken.
+func chain(t *testing.T, broken bool) *filters.Chain {
 	t.Helper()
-	c, err := filters.NewChain([]filters.Link{{Spec: filters.Spec{Name: "test", Stages: mail.StageMessage}, Filter: finder{}}}, slog.New(slog.DiscardHandler))
+	c, err := filters.NewChain([]filters.Link{{Spec: filters.Spec{Name: "test", Stages: mail.StageMessage}, Filter: finder{broken}}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-type finder struct{}
+type finder struct{ broken bool }
 
-func (finder) Inspect(context.Context, *mail.Transaction) ([]mail.Finding, error) {
+func (f finder) Inspect(context.Context, *mail.Transaction) ([]mail.Finding, error) {
+	if f.broken {
+		return nil, errors.New("the scanner is away")
+	}
 	body := filters.PartSpan{Start: 37, End: 44, Name: "hello.exe"} // of the message below, which is all attachment
 	return []mail.Finding{{Symbol: "TEST", Value: filters.Located{Spans: []filters.PartSpan{body}}}}, nil
 }
@@ -111,7 +116,7 @@ func (finder) Inspect(context.Context, *mail.Transaction) ([]mail.Finding, error
 // verdicts is a policy in which the domain of the recipient decides.
 func verdicts(t *testing.T) *policy.Policy {
 	t.Helper()
-	text := ""
+	text := "[on_failure]\ndefault = \"accept\"\n"
 	for word, action := range map[string]string{"tag": "tag", "hold": "quarantine", "reject": "reject", "defer": "defer", "strip": "strip"} {
 		for _, route := range []string{"one", "two", "three", "four"} {
 			text += "[domain.\"" + word + "." + route + ".test\"]\nactions = { TEST = \"" + action + "\" }\n"
@@ -135,7 +140,7 @@ func (b *bench) step(t *testing.T, word, rest string) {
 	case "hop":
 		prefix, reply, _ := strings.Cut(after, " => ")
 		b.hops[first].Reply(prefix, reply)
-	case "down":
+	case "down", "broken":
 	case "fail":
 		b.store.failing = first
 	case "to":
