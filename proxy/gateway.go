@@ -39,6 +39,8 @@ type Gateway struct {
 	Judged func(id string, sum [sha256.Size]byte) []byte
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
 	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
+	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.
+	Listed func(entry string)
 	// Witness hears of every judged message, nil for nobody.
 	Witness Witness
 	Log     *slog.Logger

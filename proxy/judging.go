@@ -55,6 +55,7 @@ func (s *Setup) lookUp(ctx context.Context, f *policy.Facts, tx *mail.Transactio
 func (x *Exchange) decide(f *policy.Facts, to mail.Address) policy.Verdict {
 	p := x.setup.policyFor(to)
 	v := p.Decide(f, to)
+	x.g.listed(v)
 	if p == x.setup.Tried && x.setup.Compared != nil {
 		x.setup.Compared(x.setup.Policy.Decide(f, to), v)
 	}

@@ -81,7 +81,16 @@ func (v *Visit) stage(ctx context.Context, stage mail.Stage) (mail.Reply, bool) 
 func (v *Visit) refusal(verdict policy.Verdict) (mail.Reply, bool) {
 	v.tarpit = v.tarpit || verdict.Tarpit
 	refused := verdict.Disposition == policy.Reject || verdict.Disposition == policy.Defer
+	if refused { // else the message's verdict tells
+		v.g.listed(verdict)
+	}
 	return verdict.Reply, refused
+}
+
+func (g *Gateway) listed(v policy.Verdict) {
+	if g.Listed != nil && v.ListEntry != "" {
+		g.Listed(v.ListEntry)
+	}
 }
 
 // End writes the record of the connection.

@@ -227,6 +227,8 @@ func TestListsAreInForceWithoutARestart(t *testing.T) {
 	say := func() int {
 		c := g.dial("mx")
 		code, _ := c.message("anna@friend.example", "ben@ours.test", hello)
+		c.send("QUIT\r\n")
+		c.ended()
 		return code
 	}
 	if code := say(); code != 250 {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"postern/internal/config"
-	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/lists"
 )
@@ -85,15 +84,8 @@ func (h *House) expireLists(ctx context.Context) {
 	}
 }
 
-// counted counts the entry that a message met, and lets the breaker look at the verdict.
-func (h *House) counted(tx *mail.Transaction, strictest policy.Verdict) {
-	if strictest.ListEntry != "" {
-		h.Lists.Hit(strictest.ListEntry, h.out.Now())
-	}
-	if h.cfg.PolicyBreaker.Enabled.On() {
-		h.convicted(tx, strictest)
-	}
-}
+// listed counts a hit of an entry: in memory, it is written later.
+func (h *House) listed(entry string) { h.Lists.Hit(entry, h.out.Now()) }
 
 func (h *House) closeLists(ctx context.Context) (err error) {
 	if h.Lists != nil {
