@@ -140,10 +140,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
 		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
-	h.Gateway.Listed = h.listed
-	if cfg.PolicyBreaker.Enabled.On() {
-		h.Gateway.Convicted = h.convicted
-	}
+	h.hearVerdicts()
 	if signer != nil {
 		h.Gateway.Signer, h.Gateway.Sealer = signer, signer
 	}

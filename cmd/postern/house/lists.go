@@ -84,6 +84,14 @@ func (h *House) expireLists(ctx context.Context) {
 	}
 }
 
+// hearVerdicts tells the lists and the breaker of verdicts.
+func (h *House) hearVerdicts() {
+	h.Gateway.Listed = h.listed
+	if h.cfg.PolicyBreaker.Enabled.On() {
+		h.Gateway.Convicted = h.convicted
+	}
+}
+
 // listed counts a hit of an entry: in memory, it is written later.
 func (h *House) listed(entry string) { h.Lists.Hit(entry, h.out.Now()) }
 
