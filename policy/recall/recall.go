@@ -45,7 +45,7 @@ type List struct {
 	looked time.Time
 	stamp  [2]int64
 	hashes map[string]string // to why
-	ids    map[string]string
+	ids    map[string]string // Message-IDs and the ledger's ids
 }
 
 func schema() sqldb.Schema {
@@ -138,7 +138,7 @@ func (l *List) All(ctx context.Context) ([]Entry, error) {
 // fresh is how long the list is taken from memory before it is asked whether it has changed.
 const fresh = time.Second
 
-// Recalled says whether a message was called back, and why. If the database can't be asked, what is remembered holds.
+// Recalled says whether a message was called back, and why. In the place of a Message-ID may stand its id in the ledger. If the database can't be asked, what is remembered holds.
 func (l *List) Recalled(ctx context.Context, sha256, messageID string) (why string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -178,6 +178,9 @@ func (l *List) refresh(ctx context.Context) {
 		}
 		if e.MessageID != "" {
 			l.ids[e.MessageID] = e.Why
+		}
+		if e.ID != "" {
+			l.ids[e.ID] = e.Why
 		}
 	}
 }

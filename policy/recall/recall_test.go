@@ -42,6 +42,9 @@ func TestRecall(t *testing.T) {
 	if why, ok := l.Recalled(ctx, sum, ""); !ok || why != "phishing" {
 		t.Errorf("by hash: %q %t", why, ok)
 	}
+	if why, ok := l.Recalled(ctx, "", "01J.1"); !ok || why != "phishing" {
+		t.Errorf("by the ledger's id: %q %t", why, ok)
+	}
 	if why, ok := l.Recalled(ctx, "", "<2@example.com>"); !ok || why != "virus" {
 		t.Errorf("by Message-ID: %q %t", why, ok)
 	}

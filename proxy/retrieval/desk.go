@@ -41,7 +41,8 @@ type Options struct {
 // Recalls knows the messages that an admin called back after they were delivered.
 type Recalls interface {
 	// Recalled says whether the message with this hash of its octets, in hexadecimal, or this Message-ID was called back,
-	// and why. It is asked for each fetch: it must be quick.
+	// and why. In the place of a Message-ID may stand the id under which the SMTP door took the message, which its seal
+	// tells. It is asked for each fetch: it must be quick.
 	Recalled(ctx context.Context, sha256, messageID string) (why string, ok bool)
 }
 
@@ -93,7 +94,7 @@ func (d *Desk) Known(ctx context.Context, p Place) (Ruling, bool) {
 	if !ok {
 		return Ruling{}, false
 	}
-	if why, back := d.recalled(ctx, e.ruling.SHA256, e.messageID); back {
+	if why, back := d.recalled(ctx, e.ruling.SHA256, e.messageID, e.sealID); back {
 		e.ruling.Masked, e.ruling.Why = true, why
 		return e.ruling, true
 	}
@@ -122,7 +123,7 @@ func (d *Desk) Judge(ctx context.Context, s *mail.Session, p Place, m *mail.Mess
 	if keep == 0 {
 		return r
 	}
-	e := entry{ruling: r, epoch: c.epoch, at: c.started, messageID: c.messageID}
+	e := entry{ruling: r, epoch: c.epoch, at: c.started, messageID: c.messageID, sealID: c.sealID}
 	if keep&byContent != 0 {
 		d.remember(ctx, contentKey(r.SHA256), e)
 	}

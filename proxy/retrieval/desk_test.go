@@ -212,6 +212,26 @@ func TestCalledBack(t *testing.T) {
 	}
 }
 
+// What came in is not what lies in the mailbox, octet by octet, and it may have no Message-ID: its seal says which it was,
+// however old it is.
+func TestCalledBackByItsSeal(t *testing.T) {
+	const nameless = "Subject: x\r\n\r\nhello\r\n"
+	for name, age := range map[string]time.Duration{"fresh": time.Hour, "old": 1000 * time.Hour} {
+		o := open(t, nil)
+		raw := "Return-Path: <a@b.example>\r\n" + string(seal.Field(sealKey(), "01HSMTP.1", "1", o.now.Add(-age), sha256.Sum256([]byte(nameless)))) + nameless
+		if r, _ := o.ask(place(1), raw); r.Masked {
+			t.Fatal("masked")
+		}
+		o.back["01HSMTP.1"] = "a late find"
+		if r, ok := o.desk.Known(context.Background(), place(1)); !ok || !r.Masked {
+			t.Errorf("%s: known as %+v %v", name, r, ok)
+		}
+		if r, _ := o.ask(place(2), raw); !r.Masked || r.Why != "a late find" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 func TestTheSMTPDoorsSealIsTaken(t *testing.T) {
 	sealed := func(o *office, epoch string, at time.Time, raw string) string {
 		return "Return-Path: <a@b.example>\r\n" + string(seal.Field(sealKey(), "01HSMTP.1", epoch, at, sha256.Sum256([]byte(raw)))) + raw

@@ -24,6 +24,7 @@ type consultation struct {
 	started   time.Time
 	epoch     uint64
 	messageID string
+	sealID    string // of the seal's transaction, however old it is
 }
 
 // memory says where an answer is remembered.
@@ -45,7 +46,9 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, keep memory) {
 	}
 	r.SHA256 = sum
 	before, known := d.recall(ctx, contentKey(sum))
-	if why, ok := d.recalled(ctx, sum, c.messageID); ok {
+	s, sealed := seal.Open(d.opt.SealKey, c.message)
+	c.sealID = s.ID
+	if why, ok := d.recalled(ctx, sum, c.messageID, c.sealID); ok {
 		r.ID, r.Masked, r.Why = before.ruling.ID, true, why
 		if !known {
 			r.ID = c.record(nil, policy.Verdict{Disposition: policy.Quarantine, Decisive: why}, r)
@@ -57,7 +60,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, keep memory) {
 		c.started = before.at // trust does not begin anew
 		return before.ruling, byPlace
 	}
-	if s, ok := seal.Open(d.opt.SealKey, c.message); ok && s.Epoch(d.opt.Epoch()) && d.fresh(s.At) {
+	if sealed && s.Epoch(d.opt.Epoch()) && d.fresh(s.At) {
 		r.ID, c.started = s.ID, s.At
 		return r, byPlace | byContent
 	}

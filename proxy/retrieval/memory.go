@@ -18,6 +18,7 @@ type entry struct {
 	epoch     uint64
 	at        time.Time
 	messageID string
+	sealID    string // of the transaction that its seal names, "" for no seal
 }
 
 // The longest texts that are kept in an entry, in octets.
@@ -89,19 +90,23 @@ func (d *Desk) fresh(at time.Time) bool {
 	return age < d.opt.Trust && age > -5*time.Minute
 }
 
-// recalled asks whether an admin called the message back.
-func (d *Desk) recalled(ctx context.Context, sum [sha256.Size]byte, messageID string) (string, bool) {
+// recalled asks whether an admin called the message back: by what lies in the mailbox, or by the seal's transaction, since
+// what came in had other octets and perhaps no Message-ID.
+func (d *Desk) recalled(ctx context.Context, sum [sha256.Size]byte, messageID, sealID string) (string, bool) {
 	if d.opt.Recalls == nil {
 		return "", false
 	}
 	why, ok := d.opt.Recalls.Recalled(ctx, hex.EncodeToString(sum[:]), messageID)
+	if !ok && sealID != "" {
+		why, ok = d.opt.Recalls.Recalled(ctx, "", sealID)
+	}
 	if ok && why == "" {
 		why = "called back by the administrator"
 	}
 	return cut(why, maxWhy), ok
 }
 
-const entryVersion = 1
+const entryVersion = 2
 
 // append writes an entry: version, flags, epoch, time, hash, then texts with their length in front.
 func (e entry) append(b []byte) []byte {
@@ -113,7 +118,7 @@ func (e entry) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, e.epoch)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.at.UnixMilli()))
 	b = append(b, e.ruling.SHA256[:]...)
-	for _, text := range []string{e.ruling.ID, cut(e.ruling.Why, maxWhy), e.messageID} {
+	for _, text := range []string{e.ruling.ID, cut(e.ruling.Why, maxWhy), e.messageID, e.sealID} {
 		b = binary.AppendUvarint(b, uint64(len(text)))
 		b = append(b, text...)
 	}
@@ -132,7 +137,7 @@ func parseEntry(b []byte) (e entry, ok bool) {
 	e.at = time.UnixMilli(int64(binary.BigEndian.Uint64(b[10:])))
 	copy(e.ruling.SHA256[:], b[18:])
 	rest := b[fixedEntry:]
-	for _, text := range []*string{&e.ruling.ID, &e.ruling.Why, &e.messageID} {
+	for _, text := range []*string{&e.ruling.ID, &e.ruling.Why, &e.messageID, &e.sealID} {
 		n, used := binary.Uvarint(rest)
 		if used <= 0 || n > uint64(len(rest)-used) {
 			return entry{}, false

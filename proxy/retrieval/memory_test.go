@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzEntry(f *testing.F) {
-	e := entry{ruling: Ruling{Masked: true, ID: "01H.1", Why: "why"}, epoch: 5, at: time.UnixMilli(1800000000123), messageID: "<a@b>"}
+	e := entry{ruling: Ruling{Masked: true, ID: "01H.1", Why: "why"}, epoch: 5, at: time.UnixMilli(1800000000123), messageID: "<a@b>", sealID: "01H.2"}
 	f.Add(e.append(nil))
 	f.Add([]byte{1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
