@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -45,6 +46,8 @@ type desk struct {
 	link   string // the digest's first link, behind the site
 }
 
+const mildPolicy, strictPolicy = "[thresholds]\ntag = 2\nquarantine = 6\n", "[thresholds]\ntag = 2\nquarantine = 3\n"
+
 const site = "https://quarantine.corp.test"
 
 func openDesk(t *testing.T) *desk {
@@ -53,7 +56,8 @@ func openDesk(t *testing.T) *desk {
 	dir := t.TempDir()
 	d.file = filepath.Join(dir, "postern.toml")
 	text := "hostname = \"mx.corp.test\"\ndata_dir = \"data\"\ndomains = [\"corp.test\"]\n[[door]]\nlisten = \"127.0.0.1:0\"\n[next_hop.\"default\"]\naddresses = [\"" + d.hop.Addr() +
-		"\"]\ntls = \"none\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n[console]\nlisten = \"127.0.0.1:0\"\n[digest]\nenabled = true\nfrom = \"q@corp.test\"\nlink_base = \"" + site + "\"\nhours = [3]\n"
+		"\"]\ntls = \"none\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n[console]\nlisten = \"127.0.0.1:0\"\n[digest]\nenabled = true\nfrom = \"q@corp.test\"\nlink_base = \"" + site + "\"\nhours = [3]\n[policy]\nfile = \"policy.toml\"\n"
+	d.check(os.WriteFile(filepath.Join(dir, "policy.toml"), []byte(mildPolicy), 0o600))
 	d.check(os.WriteFile(d.file, []byte(text), 0o600))
 	cfg, err := config.Load(d.file)
 	d.check(err)
@@ -302,5 +306,33 @@ func TestReleaseToAnother(t *testing.T) {
 	}
 	if code, text := d.ask("POST", "/api/v1/quarantine/"+d.id+"/release", `{"to":"x@elsewhere.example"}`); code != http.StatusBadRequest || !strings.Contains(text, "no next hop") {
 		t.Error(code, text)
+	}
+}
+
+// The life of a policy over the network: planned, applied, tried, rolled back; what is in force is what was applied last.
+func TestPolicyOverTheInterface(t *testing.T) {
+	d := openDesk(t)
+	draft := func(text string, more string) string {
+		quoted, err := json.Marshal(text)
+		d.check(err)
+		return `{"text":` + string(quoted) + more + `}`
+	}
+	for _, step := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{"GET", "/policy", "", 200, "quarantine = 6"}, {"POST", "/policy/plan", draft(strictPolicy, ""), 200, `"messages":1`}, {"POST", "/policy/plan", draft("[thresholds]\nodd = 1\n", ""), 400, "draft:2"},
+		{"POST", "/policy/apply", draft("[thresholds]\nodd = 1\n", ""), 400, "draft:2"}, {"GET", "/policy", "", 200, "quarantine = 6"},
+		{"POST", "/policy/apply", draft(strictPolicy, `,"note":"a test"`), 200, "version"}, {"GET", "/policy", "", 200, "quarantine = 3"}, {"GET", "/policy/versions", "", 200, "a test"}, {"GET", "/policy/versions/2", "", 200, "quarantine = 3"},
+		{"POST", "/policy/trial", draft(mildPolicy, `,"share":50`), 200, "version"}, {"GET", "/policy/trial", "", 200, `"share":50`}, {"DELETE", "/policy/trial", "", 204, ""}, {"DELETE", "/policy/trial", "", 404, ""},
+		{"POST", "/policy/rollback", "{}", 200, "version"}, {"GET", "/policy", "", 200, "quarantine = 6"}, {"GET", "/audit", "", 200, "POST /policy/apply"},
+	} {
+		if code, text := d.ask(step.method, "/api/v1"+step.path, step.body); code != step.code || !strings.Contains(text, step.want) {
+			t.Errorf("%s %s: %d %s", step.method, step.path, code, text)
+		}
+	}
+	if version := d.run("policy", "show"); !strings.Contains(version, "quarantine = 6") {
+		t.Error(version)
 	}
 }
