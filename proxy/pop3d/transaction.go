@@ -39,7 +39,7 @@ func (s *session) transaction() {
 		return
 	}
 	batch := []command{s.parse(line)}
-	for s.back.has("PIPELINING") && s.in.Buffered() > 0 && len(batch) < ahead && batch[len(batch)-1].verb != "QUIT" {
+	for s.back.has("PIPELINING") && s.in.HasLine() && len(batch) < ahead && batch[len(batch)-1].verb != "QUIT" {
 		if line, ok = s.line(maxLine); !ok {
 			return
 		}

@@ -75,6 +75,9 @@ func (r *Reader) Conn() net.Conn { return r.conn }
 // Buffered says how many octets have arrived that nobody has read yet.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
+// HasLine says whether a whole line has arrived that nobody has read yet, so that Line need not wait.
+func (r *Reader) HasLine() bool { return bytes.IndexByte(r.buf[r.r:r.w], '\n') >= 0 }
+
 // Rest gives the large buffer back if all of it was read. The slices that were read are void then.
 func (r *Reader) Rest() {
 	if r.bulk && r.r == r.w {
