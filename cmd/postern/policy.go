@@ -13,6 +13,7 @@ import (
 	"postern/internal/config"
 	"postern/policy"
 	"postern/policy/ledger"
+	"postern/policy/lists"
 	"postern/policy/quarantine"
 	"postern/policy/replay"
 )
@@ -137,11 +138,11 @@ func (c *policyPlanCommand) Run(w world) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	draft, _, err := p.draft(c.File)
+	_, text, err := p.draft(c.File)
 	if err != nil {
 		return err
 	}
-	report, err := p.replay(w, draft, time.Now().Add(-c.Since.Std()), c.Limit, c.JSON)
+	report, err := p.replay(w, c.File, text, time.Now().Add(-c.Since.Std()), c.Limit, c.JSON)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,8 @@ func (c *policyPlanCommand) Run(w world) (err error) {
 }
 
 // replay judges the stored mail by a policy.
-func (p *policyWorld) replay(w world, draft *policy.Policy, since time.Time, limit int, quietly bool) (_ replay.Report, err error) {
+func (p *policyWorld) replay(w world, name, text string, since time.Time, limit int, quietly bool) (_ replay.Report, err error) {
+	flush(p.cfg)
 	l, err := house.ReadLedger(p.cfg, quiet())
 	if err != nil {
 		return replay.Report{}, err
@@ -166,7 +168,11 @@ func (p *policyWorld) replay(w world, draft *policy.Policy, since time.Time, lim
 		all.Quarantine = q
 		defer func() { err = errors.Join(err, q.Close()) }()
 	}
-	return all.Replay(w.ctx, draft, o)
+	if all.Lists, err = lists.Open(house.ListsStore(p.cfg), lists.Options{}); err != nil {
+		return replay.Report{}, err
+	}
+	defer func() { err = errors.Join(err, all.Lists.Close(w.ctx)) }()
+	return all.Replay(w.ctx, name, text, o)
 }
 
 func tellReport(w world, r replay.Report, asJSON bool) error {

@@ -123,7 +123,7 @@ func (p *policyWorld) tellTrial(w world, asJSON bool) error {
 		}
 		fmt.Fprintf(w.stdout, "version %s, by %s since %s, %s\n", draft.Version(), t.By, t.Since.Local().Format("2006-01-02 15:04"), state)
 	}
-	report, err := p.replay(w, draft, t.Since, 50, asJSON)
+	report, err := p.replay(w, "draft", t.Text, t.Since, 50, asJSON)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package house
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 
@@ -21,24 +20,15 @@ func AdminStore(cfg *config.Config) string {
 
 // newAPI makes the JSON interface.
 func (h *House) newAPI() *api.API {
-	p := &Policies{Config: h.cfg, Versions: h.Versions, Ledger: h.Ledger, Quarantine: h.Quarantine, Now: h.out.Now, Reload: h.reloadPolicy}
+	p := &Policies{Config: h.cfg, Versions: h.Versions, Ledger: h.Ledger, Quarantine: h.Quarantine, Now: h.out.Now, Reload: h.reloadPolicy, Lists: h.Lists}
 	return api.New(api.Options{Store: h.acts, Ledger: h.Ledger, Recalls: h.Recalls, Shelves: h.shelves, Troubles: func() any {
 		if t := h.Troubles(); t != nil {
 			return t
 		}
 		return []Trouble{}
 	}, Queue: apiQueue{h.Queue}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log,
-		Quarantine: h.Quarantine, Release: h.release, Lists: h.Lists, ListsChanged: func(ctx context.Context) { h.watchLists(context.WithoutCancel(ctx)) },
+		Quarantine: h.Quarantine, Release: h.releaser().Release, Lists: h.Lists,
 		Policies: p.verbs(), Lessons: h.Lessons, AppPasswords: apiAppPasswords{access.OpenAppPasswords(AppPasswordsFile(h.cfg), false), h}, Reload: h.reloadAgain})
-}
-
-// release lets held mail go, and puts what it allows in force.
-func (h *House) release(ctx context.Context, o api.ReleaseOrder) (api.Released, error) {
-	done, err := h.releaser().Release(ctx, o)
-	if len(done.Allowed) > 0 {
-		h.watchLists(context.WithoutCancel(ctx))
-	}
-	return done, err
 }
 
 // reloadPolicy puts a changed policy in force: by a reload where there is a configuration to read again.

@@ -56,8 +56,7 @@ type House struct {
 	judge        atomic.Pointer[Judge]
 	judging      sync.Mutex // over wasMuted, and one change of the policy at a time
 	wasMuted     []string
-	listing      sync.Mutex // over listsVersion
-	listsVersion int64
+	listsVersion int64 // of the entries in force
 	cfg          *config.Config
 	out          Outside
 	certificates *listen.Certificates

@@ -34,7 +34,7 @@ func (h *House) openLists() (err error) {
 		h.out.Log.Error("lists", "error", err)
 		return nil
 	}
-	h.out.Entries, h.listsVersion = append(h.out.Entries, entries...), version
+	h.out.Entries, h.listsVersion = entries, version
 	return nil
 }
 
@@ -50,8 +50,6 @@ func (h *House) listEntries(ctx context.Context) (int64, []policy.ListEntry, err
 
 // watchLists puts the policy in force anew when somebody, at whichever gateway, has changed a list.
 func (h *House) watchLists(ctx context.Context) {
-	h.listing.Lock()
-	defer h.listing.Unlock()
 	if err := h.Lists.Flush(ctx); err != nil {
 		h.out.Log.Error("hits of lists", "error", err)
 	}

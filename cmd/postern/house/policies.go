@@ -13,6 +13,7 @@ import (
 	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy"
+	"postern/policy/lists"
 	"postern/policy/quarantine"
 	"postern/policy/replay"
 	defaultrules "postern/rules/default"
@@ -62,6 +63,7 @@ type Policies struct {
 	Versions   *replay.Versions
 	Ledger     replay.Source
 	Quarantine *quarantine.Quarantine // nil where it is not known what users released
+	Lists      *lists.Store           // nil for none
 	Now        func() time.Time
 	// Reload tells the running gateway.
 	Reload func() error
@@ -82,11 +84,7 @@ func (p *Policies) verbs() api.Policies {
 			return compiled.Version(), string(text), nil
 		},
 		Plan: func(ctx context.Context, text string, since time.Time, flips int) (replay.Report, error) {
-			draft, err := CompilePolicy(p.Config, "draft", []byte(text))
-			if err != nil {
-				return replay.Report{}, err
-			}
-			return p.Replay(ctx, draft, replay.Options{Since: since, Flips: flips})
+			return p.Replay(ctx, "draft", text, replay.Options{Since: since, Flips: flips})
 		},
 		Apply: func(ctx context.Context, by, text, note string) (string, error) {
 			draft, err := CompilePolicy(p.Config, "draft", []byte(text))
@@ -99,8 +97,20 @@ func (p *Policies) verbs() api.Policies {
 	}
 }
 
-// Replay judges the stored mail by a policy.
-func (p *Policies) Replay(ctx context.Context, draft *policy.Policy, o replay.Options) (replay.Report, error) {
+// Replay judges the stored mail by a draft, with the lists that are in force beside it. The name is for problems.
+func (p *Policies) Replay(ctx context.Context, name, text string, o replay.Options) (replay.Report, error) {
+	var entries []policy.ListEntry
+	if p.Lists != nil {
+		all, err := p.Lists.All(ctx)
+		if err != nil {
+			return replay.Report{}, err
+		}
+		entries = lists.Deciding(all)
+	}
+	draft, err := CompilePolicy(p.Config, name, []byte(text), entries...)
+	if err != nil {
+		return replay.Report{}, err
+	}
 	o.Released = p.released(ctx)
 	return replay.Rescore(ctx, p.Ledger, draft, o)
 }
@@ -208,7 +218,7 @@ func (p *Policies) trial(ctx context.Context) (*api.TrialReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := p.Replay(ctx, draft, replay.Options{Since: t.Since, Flips: 50})
+	report, err := p.Replay(ctx, "draft", t.Text, replay.Options{Since: t.Since, Flips: 50})
 	return &api.TrialReport{Trial: t, Version: draft.Version(), Report: report}, err
 }
 

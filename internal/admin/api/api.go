@@ -44,9 +44,8 @@ type Options struct {
 	// Quarantine is the held mail; Release lets a message of it go.
 	Quarantine *quarantine.Quarantine
 	Release    func(context.Context, ReleaseOrder) (Released, error)
-	// ListsChanged puts changed lists in force; it need not be waited for.
+	// Lists are looked at by themselves: what changes in them holds within seconds.
 	Lists        *lists.Store
-	ListsChanged func(context.Context)
 	Policies     Policies
 	Lessons      *lessons.Journal // nil if nobody learns
 	AppPasswords AppPasswords

@@ -302,11 +302,13 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 		}
 		named = append(named, a)
 	}
-	if named != nil {
+	switch {
+	case named != nil:
 		o.Recipients = named
-	}
-	if len(o.Recipients) == 0 {
+	case len(copies) == 0:
 		return o, quarantine.ErrTaken
+	case c.caller.all(): // all that are held when it is done
+		o.Recipients = nil
 	}
 	return o, nil
 }

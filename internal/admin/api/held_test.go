@@ -69,7 +69,7 @@ func (o *office) furnish(dir string) Options {
 	})
 	bad := config.Problems{{File: "draft", Line: 3, Text: "no such key"}}
 	return Options{
-		Quarantine: o.held, Lists: o.entries, ListsChanged: func(context.Context) {}, Lessons: journal, AppPasswords: o.passwords, Reload: func() error { return errors.New("postern.toml:3: bad") },
+		Quarantine: o.held, Lists: o.entries, Lessons: journal, AppPasswords: o.passwords, Reload: func() error { return errors.New("postern.toml:3: bad") },
 		Release: func(ctx context.Context, order ReleaseOrder) (Released, error) {
 			if order.To.IsNull() {
 				r, err := o.held.Claim(ctx, order.ID, order.By, order.Recipients...)

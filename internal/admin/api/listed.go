@@ -85,7 +85,6 @@ func (c *call) unlist() (any, error) {
 	if err := c.o.Lists.Remove(c.ctx, e.ID); err != nil {
 		return nil, err
 	}
-	c.o.ListsChanged(c.ctx)
 	return nil, nil
 }
 
@@ -116,7 +115,6 @@ func (c *call) addEntry() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.o.ListsChanged(c.ctx)
 	return added, nil
 }
 
@@ -197,6 +195,5 @@ func (c *call) importList() (any, error) {
 	if answer.New, err = c.o.Lists.AddAll(c.ctx, report.Entries); err != nil {
 		return nil, err
 	}
-	c.o.ListsChanged(c.ctx)
 	return answer, nil
 }
