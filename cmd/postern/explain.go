@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"time"
 
 	"postern/cmd/postern/house"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/ledger"
@@ -27,7 +32,21 @@ func openLedger(f where) (*ledger.Ledger, error) {
 	if err := enter(cfg.DataDir, file); err != nil {
 		return nil, err
 	}
+	flush(cfg)
 	return house.ReadLedger(cfg, quiet())
+}
+
+// flush asks a running gateway to write the records that wait, so that an id that was just told is found.
+func flush(cfg *config.Config) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://postern/v1/flush", nil)
+	if err != nil {
+		return
+	}
+	if answer, err := admin.Client(house.ControlSocket(cfg)).Do(r); err == nil { // else none runs
+		_ = answer.Body.Close()
+	}
 }
 
 type explainCommand struct {

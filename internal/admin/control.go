@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -21,7 +22,8 @@ type Shelves func() map[string]filters.Shelf
 //	GET  /v1/shelf/NAME?most=N       its rows, a JSON array
 //	POST /v1/shelf/NAME/VERB?key=K   204, 404 if there is no such row
 //	POST /v1/reload                  204, or 409 and why the old settings stay
-func Control(shelves Shelves, reload func() error, log *slog.Logger) http.Handler {
+//	POST /v1/flush                   204 once every record that waits is written
+func Control(shelves Shelves, reload func() error, flush func(context.Context) error, log *slog.Logger) http.Handler {
 	c := control{shelves, log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/shelf/{name}", c.list)
@@ -29,6 +31,13 @@ func Control(shelves Shelves, reload func() error, log *slog.Logger) http.Handle
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := reload(); err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST /v1/flush", func(w http.ResponseWriter, r *http.Request) {
+		if err := flush(r.Context()); err != nil {
+			c.fail(w, err)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -103,7 +103,7 @@ func (c *Config) defaultAccess() {
 	c.MailAccess = MailAccess{
 		Mask: "quarantine", OnTimeout: "mask", ScanTimeout: Duration(time.Minute), Trust: Duration(24 * time.Hour),
 		Notice:         "This message was withheld by the mail gateway, because its content is dangerous or not wanted here. If you need it, give your administrator this id: {id}",
-		MaxConnections: 5000, MaxPerNetwork: 200, MaxSessions: 32, FailDelay: Duration(2 * time.Second), MaxAppend: 100e6,
+		MaxConnections: 5000, MaxPerNetwork: 200, MaxSessions: 32, FailDelay: Duration(3 * time.Second), MaxAppend: 100e6,
 		HTTP: AccessHTTP{Form: "nginx", Timeout: Duration(2 * time.Second)},
 	}
 }

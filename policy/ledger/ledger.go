@@ -18,7 +18,7 @@ import (
 const (
 	fullBatch = 500
 	maxBatch  = 2000
-	maxWait   = 25 * time.Millisecond
+	maxWait   = 200 * time.Millisecond
 	// leastBatch is what a batch shrinks to where a database does not come through with more in time.
 	leastBatch = 50
 	// waiting is how many records may wait to be looked at. Behind that they are dropped.

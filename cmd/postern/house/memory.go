@@ -184,7 +184,7 @@ func (h *House) openControl() error {
 		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	both := http.NewServeMux()
-	both.Handle("/", admin.Control(h.shelves, h.reloadAgain, h.out.Log))
+	both.Handle("/", admin.Control(h.shelves, h.reloadAgain, h.Ledger.Flush, h.out.Log))
 	// only our own user can open the socket
 	both.Handle("/api/v1/", h.newAPI().As(api.Caller{Name: "control socket", Role: api.Admin}))
 	server := &http.Server{Handler: both, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
