@@ -82,7 +82,7 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 	for _, to := range claimed.Recipients {
 		done.Recipients = append(done.Recipients, to.Address.String())
 	}
-	if o.Learn && !claimed.Forward {
+	if o.Learn && !claimed.Forward && item.Category != quarantine.Virus { // who lets a virus go does not say that it is good
 		done.Learned = r.teach(ctx, item, o.By)
 	}
 	if o.Allow {

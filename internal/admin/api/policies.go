@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,7 @@ func (c *call) planPolicy() (any, error) {
 	if body.Limit < 1 || body.Limit > maxRows {
 		body.Limit = 50
 	}
+	c.takeTime()
 	return c.o.Policies.Plan(c.ctx, body.Text, body.Since, body.Limit)
 }
 
@@ -138,7 +140,16 @@ func (c *call) tryPolicy() (any, error) {
 	return policyText{Version: version}, err
 }
 
+// longest is how long an answer may take that judges the mail of weeks.
+const longest = 15 * time.Minute
+
+// takeTime lets the answer come later than others must.
+func (c *call) takeTime() {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(longest)) // where it can't be set the server's own time holds
+}
+
 func (c *call) policyTrial() (any, error) {
+	c.takeTime()
 	t, err := c.o.Policies.Trial(c.ctx)
 	if err == nil && t == nil {
 		err = notFound("no policy is being tried")
@@ -150,7 +161,7 @@ func (c *call) endTrial() (any, error) { return nil, c.o.Policies.End(c.ctx) }
 
 func (c *call) reload() (any, error) {
 	if err := c.o.Reload(); err != nil {
-		return nil, problem{409, "the old settings stay in force", err.Error()}
+		return nil, problem{http.StatusConflict, "the old settings stay in force", err.Error()}
 	}
 	return nil, nil
 }
