@@ -46,6 +46,7 @@ func openQuarantine(f where) (*quarantine.Quarantine, string, error) {
 type quarantineListCommand struct {
 	where
 	State     string `enum:"held,releasing,released,all" default:"held" help:"held, releasing, released or all."`
+	Category  string `enum:"spam,virus,attachment,policy,rejected,all,wanted" default:"wanted" help:"spam, virus, attachment, policy, rejected, all, or wanted: all but what was rejected."`
 	Recipient string `placeholder:"ADDRESS|DOMAIN"`
 	Text      string `help:"Only those with this text in subject, sender or author."`
 	Limit     int    `default:"100"`
@@ -60,7 +61,11 @@ func (c *quarantineListCommand) Run(w world) (err error) {
 		return none(w, err)
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	items, err := q.List(w.ctx, quarantine.Filter{State: quarantine.State(c.State), Recipient: c.Recipient, Text: c.Text, Limit: c.Limit})
+	category := quarantine.Category(c.Category)
+	if c.Category == "wanted" {
+		category = ""
+	}
+	items, err := q.List(w.ctx, quarantine.Filter{State: quarantine.State(c.State), Category: category, Recipient: c.Recipient, Text: c.Text, Limit: c.Limit})
 	if err != nil {
 		return err
 	}
