@@ -21,7 +21,9 @@ import (
 )
 
 // canaries are the words that must be nowhere: a password that lets in, one that does not, a token.
-func canaries() []string { return []string{"kanarienvogel-gut", "kanarienvogel-falsch", "kanarienvogel-token"} }
+func canaries() []string {
+	return []string{"kanarienvogel-gut", "kanarienvogel-falsch", "kanarienvogel-token"}
+}
 
 // loginDialogues are all ways in which a password or a token comes to a door, well formed and not.
 func loginDialogues(password string) (imap, pop []string) {
