@@ -22,6 +22,7 @@ type policyCommand struct {
 	Show     policyShowCommand     `cmd:"" help:"The policy in force: its version and its text."`
 	Lint     policyLintCommand     `cmd:"" help:"What is wrong with a policy, and which rules and entries can never decide."`
 	Plan     policyPlanCommand     `cmd:"" help:"Judge the mail of the past by a draft and list each verdict that would flip."`
+	Tune     policyTuneCommand     `cmd:"" help:"Find the least change of scores that puts marked messages right, and what else it would flip."`
 	Apply    policyApplyCommand    `cmd:"" help:"Put a draft in force. The version before it can be brought back."`
 	Rollback policyRollbackCommand `cmd:"" help:"Bring back the version before the last."`
 	Versions policyVersionsCommand `cmd:"" help:"What was in force, the newest first."`

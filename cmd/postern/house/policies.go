@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,6 +35,34 @@ func CompilePolicy(cfg *config.Config, name string, text []byte, more ...policy.
 		return nil, err
 	}
 	return compilePolicy(cfg, Symbols(all.Specs(set)), name, text, nil, more...)
+}
+
+// Scored makes the policy of a text again and again, each time with other scores for some symbols.
+func Scored(cfg *config.Config, name string, text []byte) (func(scores map[string]float64) (*policy.Policy, error), error) {
+	set, _, err := defaultrules.Load(cfg.Rules.Dir)
+	if err != nil {
+		return nil, err
+	}
+	symbols := Symbols(all.Specs(set))
+	return func(scores map[string]float64) (*policy.Policy, error) {
+		settings := policy.Default()
+		if len(text) > 0 {
+			var problems []config.Problem
+			if settings, problems = policy.Parse(name, text); len(problems) > 0 {
+				return nil, config.Problems(problems)
+			}
+		}
+		settings.Disclose = cfg.SMTP.Disclose
+		if settings.Scores == nil {
+			settings.Scores = map[string]float64{}
+		}
+		maps.Copy(settings.Scores, scores)
+		p, problems := policy.Compile(settings, symbols)
+		if len(problems) > 0 {
+			return nil, config.Problems(problems)
+		}
+		return p, nil
+	}, nil
 }
 
 // PolicyText is the text of the policy in force, empty for the built-in one.
