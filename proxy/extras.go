@@ -28,6 +28,26 @@ func (x *Exchange) alike(a, b policy.Verdict) bool {
 		a.RedirectTo == b.RedirectTo && slices.Equal(a.Headers, b.Headers) && bytes.Equal(x.why(a), x.why(b))
 }
 
+// keepRejected holds a message that is refused, so that a wrong refusal can be undone. What fails changes nothing: the sender
+// knows that nobody has it.
+func (x *Exchange) keepRejected(ctx context.Context) {
+	if x.g.KeepRejected == 0 || x.tx.Session.Outbound() {
+		return
+	}
+	_, refused, err := x.copies(ctx)
+	for _, b := range refused {
+		if err = x.g.Quarantine.HoldRejected(ctx, x.heldItem(b, b.verdict.Decisive), b.copy, x.g.KeepRejected); err != nil {
+			break
+		}
+		for _, m := range b.members {
+			x.outcomes[m].heldID = b.heldID
+		}
+	}
+	if err != nil {
+		x.g.Log.Error("refused mail is not kept", "id", x.tx.ID, "error", err)
+	}
+}
+
 // split takes those apart that go to somebody else than their recipients.
 func split(list []*batch) (stay, elsewhere []*batch) {
 	for _, b := range list {

@@ -47,6 +47,8 @@ type Gateway struct {
 	Now     func() time.Time
 	// JudgeTimeout bounds the judging of one message, DeliverTimeout its handing over.
 	JudgeTimeout, DeliverTimeout time.Duration
+	// KeepRejected is how long mail that is refused is held all the same, 0 for not.
+	KeepRejected time.Duration
 	// Heavy has room for as many large messages as are judged at a time, so that they leave a processor to the others; nil
 	// is no bound.
 	Heavy chan struct{}
@@ -90,6 +92,8 @@ type Setup struct {
 type Quarantine interface {
 	// Hold returns nil once the message is on disk for good.
 	Hold(ctx context.Context, item quarantine.Item, content mail.Copy) error
+	// HoldRejected holds for a while what the sender is told is refused.
+	HoldRejected(ctx context.Context, item quarantine.Item, content mail.Copy, ttl time.Duration) error
 	// Drop undoes a Hold.
 	Drop(ctx context.Context, id string) error
 }
@@ -138,6 +142,7 @@ func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail
 
 	switch common := mildest(verdicts); {
 	case common == policy.Reject: // only if all refuse
+		x.keepRejected(ctx)
 		return x.answer(verdicts[0].Reply)
 	case anyOf(verdicts, policy.Defer): // the sender keeps it, whole: RFC 5321 section 4.2.1
 		return x.answer(deferring(verdicts))

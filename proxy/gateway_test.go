@@ -251,6 +251,10 @@ func (s *store) Hold(_ context.Context, item quarantine.Item, _ mail.Copy) error
 	return nil
 }
 
+func (s *store) HoldRejected(ctx context.Context, item quarantine.Item, c mail.Copy, _ time.Duration) error {
+	return s.Hold(ctx, item, c)
+}
+
 func (s *store) Drop(_ context.Context, id string) error {
 	s.held = slices.DeleteFunc(s.held, func(one string) bool { return one == id })
 	return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/policy/lists"
-	"postern/policy/quarantine"
 	"postern/policy/replay"
 )
 
@@ -165,7 +163,7 @@ func (p *policyWorld) replay(w world, name, text string, since time.Time, limit 
 	}
 	all := p.policies(w)
 	all.Ledger = l
-	if q, qerr := quarantine.Open(filepath.Join(p.cfg.DataDir, "quarantine"), quiet()); qerr == nil { // else it is not known what was released
+	if q, qerr := house.OpenQuarantine(p.cfg, quiet(), time.Now); qerr == nil { // else it is not known what was released
 		all.Quarantine = q
 		defer func() { err = errors.Join(err, q.Close()) }()
 	}

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"postern/cmd/postern/house"
 	"postern/internal/admin/api"
@@ -39,7 +40,7 @@ func openQuarantine(f where) (*quarantine.Quarantine, string, error) {
 	if err := enter(cfg.DataDir, dir); err != nil {
 		return nil, "", err
 	}
-	q, err := quarantine.Open(dir, quiet())
+	q, err := house.OpenQuarantine(cfg, quiet(), time.Now)
 	return q, filepath.Join(cfg.DataDir, "queue"), err
 }
 

@@ -192,6 +192,9 @@ func (k *checker) rest() {
 	if c.Quarantine.Keep < 24*3600e9 {
 		k.bad("quarantine.keep", "is less than a day; nobody could look at held mail in time")
 	}
+	if h := c.Quarantine.HoldRejected; h > 0 && h < Duration(time.Hour) || h > Duration(14*24*time.Hour) {
+		k.bad("quarantine.hold_rejected", "is out of range; write \"0s\" for not at all, or from \"1h\" to \"14d\"")
+	}
 	if c.Ledger.Keep < 24*3600e9 {
 		k.bad("ledger.keep", "is less than a day; nobody could ask why in time")
 	}

@@ -222,6 +222,10 @@ type Rules struct {
 // Quarantine says how long mail is held.
 type Quarantine struct {
 	Keep Duration `toml:"keep"`
+	// HoldRejected is how long mail that was refused is kept all the same, 0 for not.
+	HoldRejected Duration `toml:"hold_rejected"`
+	// Seal encrypts what is held.
+	Seal bool `toml:"seal"`
 }
 
 // Ledger says how long it is known what was decided and why, and how much of it.

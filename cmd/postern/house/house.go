@@ -118,7 +118,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.Ledger, err = openLedger(cfg, h.out); err != nil {
 		return nil, err
 	}
-	if h.Quarantine, err = quarantine.Open(h.dir("quarantine"), h.out.Log); err != nil {
+	if h.Quarantine, err = OpenQuarantine(cfg, h.out.Log, h.out.Now); err != nil {
 		return nil, err
 	}
 	if h.Relay, err = newRelay(cfg, h.out.Log); err != nil {
@@ -137,7 +137,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h.Gateway = &proxy.Gateway{
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
 		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
-		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
+		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, KeepRejected: time.Duration(cfg.Quarantine.HoldRejected), SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
 	h.hearVerdicts()
 	if signer != nil {
