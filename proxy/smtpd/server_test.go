@@ -162,7 +162,10 @@ type nowhere struct{}
 
 func (nowhere) Put(context.Context, proxy.QueueItem, mail.Copy) error  { panic("queued") }
 func (nowhere) Hold(context.Context, quarantine.Item, mail.Copy) error { panic("held") }
-func (nowhere) Drop(context.Context, string) error                     { panic("dropped") }
+func (nowhere) HoldRejected(context.Context, quarantine.Item, mail.Copy, time.Duration) error {
+	panic("kept")
+}
+func (nowhere) Drop(context.Context, string) error { panic("dropped") }
 
 // records is a ledger in memory.
 type records struct {
