@@ -12,11 +12,12 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Limits of RFC 5321 section 4.5.3.1, in octets.
+// Limits in octets. RFC 5321 section 4.5.3.1: "To the maximum extent possible, implementation techniques that impose no
+// limits on the length of these objects should be used." SRS and VERP go over its 64 octets for a local part every day, so
+// only the path as a whole has a bound; DNS bounds the domain.
 const (
-	MaxLocalPart = 64
-	MaxDomain    = 255
-	MaxPath      = 256
+	MaxDomain = 255
+	MaxPath   = 1024
 )
 
 // Address is a mailbox as it stands in an envelope: RFC 5321 section 4.1.2. It is the only type that may become wire
@@ -24,6 +25,9 @@ const (
 type Address struct {
 	// Local is the local part with quotes and quoted-pairs taken away.
 	Local string
+	// Quoted says that the local part came in quotes which only its dots ask for ("a..b"): what is passed on is written
+	// as it came, with or without them. Otherwise it is false, and the quotes follow from Local.
+	Quoted bool
 	// Domain is the domain as it was given, or an address literal with its brackets. It is empty only for the null
 	// reverse-path and for <postmaster>.
 	Domain string
@@ -32,7 +36,7 @@ type Address struct {
 // Errors of ParsePath. Each is wrapped with nothing, so that a door can choose the reply by errors.Is.
 var (
 	ErrPathSyntax    = errors.New("syntax error in the path, want <local-part@domain>")
-	ErrPathTooLong   = errors.New("address too long: 64 octets before the @ and 255 after it are the limit")
+	ErrPathTooLong   = errors.New("address too long: 1,024 octets in all and 255 behind the @ are the limit")
 	ErrNeedsSMTPUTF8 = errors.New("address is not ASCII and SMTPUTF8 was not asked for")
 )
 
@@ -40,15 +44,16 @@ var (
 func (a Address) IsNull() bool { return a.Local == "" && a.Domain == "" }
 
 // String writes the address in its one canonical form, without angle brackets: the local part is a dot-string where
-// that is possible and a correctly quoted string where it is not.
+// that is possible and a correctly quoted string where it is not. Dots where RFC 5321 has none ("a..b", "a.") stay as
+// they are: that is how the mailbox is written where it lives.
 func (a Address) String() string {
 	if a.IsNull() {
 		return ""
 	}
 	if a.Domain == "" {
-		return quoteLocal(a.Local)
+		return a.local()
 	}
-	return quoteLocal(a.Local) + "@" + a.Domain
+	return a.local() + "@" + a.Domain
 }
 
 // Path writes the address as a path, angle brackets included.
@@ -194,14 +199,12 @@ func (p *pathParser) mailbox() (Address, error) {
 	var err error
 	if strings.HasPrefix(p.rest, `"`) {
 		a.Local, err = p.quotedString()
+		a.Quoted = isPlainLocal(a.Local) && !isDotAtom(a.Local)
 	} else {
 		a.Local, err = p.dotString()
 	}
 	if err != nil {
 		return a, err
-	}
-	if len(a.Local) > MaxLocalPart {
-		return a, ErrPathTooLong
 	}
 	if !p.eat('@') {
 		// RFC 5321 section 4.5.1: <postmaster> without a domain, in any case.
@@ -214,14 +217,15 @@ func (p *pathParser) mailbox() (Address, error) {
 	return a, err
 }
 
-// dotString reads Atom *("." Atom).
+// dotString reads Atom *("." Atom), and dots in other places too: whole countries have had mailboxes like "a..b" and
+// "a.", and only the server behind them knows.
 func (p *pathParser) dotString() (string, error) {
 	n := 0
 	for n < len(p.rest) && (isAtext(p.rest[n]) || p.rest[n] == '.') {
 		n++
 	}
 	text := p.rest[:n]
-	if text == "" || text[0] == '.' || text[n-1] == '.' || strings.Contains(text, "..") {
+	if strings.Trim(text, ".") == "" {
 		return "", ErrPathSyntax
 	}
 	if err := p.checkUTF8(text); err != nil {
@@ -279,7 +283,7 @@ func (p *pathParser) domain() (string, error) {
 	for n < len(p.rest) && isDomainByte(p.rest[n]) {
 		n++
 	}
-	text := p.rest[:n]
+	text := strings.TrimSuffix(p.rest[:n], ".") // RFC 1034 section 3.1: the root's dot makes no other name
 	if err := p.checkUTF8(text); err != nil {
 		return "", err
 	}
@@ -340,30 +344,40 @@ func checkDomain(text string) error {
 	return nil
 }
 
-func quoteLocal(local string) string {
-	if local != "" && local[0] != '.' && local[len(local)-1] != '.' && !strings.Contains(local, "..") {
-		plain := true
-		for i := range len(local) {
-			if !isAtext(local[i]) && local[i] != '.' {
-				plain = false
-				break
-			}
-		}
-		if plain {
-			return local
-		}
+// local writes the local part.
+func (a Address) local() string {
+	if !a.Quoted && isPlainLocal(a.Local) {
+		return a.Local
 	}
+
 	var b strings.Builder
-	b.Grow(len(local) + 4)
+	b.Grow(len(a.Local) + 4)
 	b.WriteByte('"')
-	for i := range len(local) {
-		if local[i] == '"' || local[i] == '\\' {
+	for i := range len(a.Local) {
+		if a.Local[i] == '"' || a.Local[i] == '\\' {
 			b.WriteByte('\\')
 		}
-		b.WriteByte(local[i])
+		b.WriteByte(a.Local[i])
 	}
 	b.WriteByte('"')
+
 	return b.String()
+}
+
+// isPlainLocal says whether a local part needs no quotes for its characters.
+func isPlainLocal(local string) bool {
+	for i := range len(local) {
+		if !isAtext(local[i]) && local[i] != '.' {
+			return false
+		}
+	}
+
+	return strings.Trim(local, ".") != ""
+}
+
+// isDotAtom says whether the dots of a local part stand where RFC 5321 section 4.1.2 has them.
+func isDotAtom(text string) bool {
+	return text != "" && text[0] != '.' && text[len(text)-1] != '.' && !strings.Contains(text, "..")
 }
 
 // isAtext is atext of RFC 5322 section 3.2.3, with the bytes of UTF-8 that RFC 6532 adds.

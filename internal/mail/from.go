@@ -2,9 +2,10 @@ package mail
 
 import (
 	"errors"
-	"mime"
 	"strings"
 	"unicode/utf8"
+
+	"postern/internal/mail/encodedword"
 )
 
 // Limits of an address header field.
@@ -25,13 +26,14 @@ var (
 	ErrFromSyntax = errors.New("not a list of addresses that every reader reads alike")
 	ErrFromRoute  = errors.New("a source route in an address")
 	ErrFromLimit  = errors.New("too many addresses or comments too deep")
+	ErrFromHidden = errors.New("an address within the local part of another one")
 )
 
-// ParseFrom reads the value of a From, Sender or To field: a mailbox-list of RFC 5322 section 3.4 and, as RFC 6854
-// allows, groups, of which there is then at least one. It is strict wherever two readers could see two different
-// addresses, and takes time linear in the length. Honest mail forces two tolerances: dots and octets above 127 within
-// a display name without quotes.
-func ParseFrom(value string) (mailboxes []Mailbox, group bool, err error) {
+// parseList reads a mailbox-list of RFC 5322 section 3.4 and, as RFC 6854 allows, groups, of which there is then at least
+// one. It is strict wherever two readers could see two different addresses, and takes time linear in the length. Honest
+// mail forces a few tolerances: dots and octets above 127 within a display name without quotes, dots anywhere in a local
+// part, a dot behind a domain.
+func parseList(value string) (mailboxes []Mailbox, group bool, err error) {
 	p := fromParser{text: value}
 	for {
 		if err := p.skip(); err != nil {
@@ -132,7 +134,7 @@ func (p *fromParser) item() (Mailbox, itemKind, error) {
 	switch p.peek() {
 	case '<':
 		m, err := p.angle()
-		m.Name = displayName(words, quoted)
+		m.Name = displayName(strings.Join(words, " "))
 		return m, oneMailbox, err
 	case ':':
 		if p.inGroup || len(words) == 0 {
@@ -144,10 +146,10 @@ func (p *fromParser) item() (Mailbox, itemKind, error) {
 		return Mailbox{}, groupStart, nil
 	case '@':
 		// RFC 5322 section 3.4.1: addr-spec; its local part is the one word before
-		if len(words) != 1 || !bare || !quoted[0] && !isDotAtom(words[0]) {
+		if len(words) != 1 || !bare || !quoted[0] && !isPlainLocal(words[0]) {
 			return Mailbox{}, 0, ErrFromSyntax
 		}
-		m, err := p.addrSpec(words[0])
+		m, err := p.addrSpec(words[0], quoted[0])
 		return m, oneMailbox, err
 	}
 	return Mailbox{}, 0, ErrFromSyntax
@@ -155,8 +157,8 @@ func (p *fromParser) item() (Mailbox, itemKind, error) {
 
 // addrSpec reads on from the @ of an addr-spec. Much software writes "bob@example.org <bob@example.org>" without the
 // quotes that the name needs; where both are the same address, no reader can see another.
-func (p *fromParser) addrSpec(local string) (Mailbox, error) {
-	address, err := p.domainAfter(local)
+func (p *fromParser) addrSpec(local string, quoted bool) (Mailbox, error) {
+	address, err := p.domainAfter(local, quoted)
 	if err != nil {
 		return Mailbox{}, err
 	}
@@ -219,7 +221,8 @@ func (p *fromParser) angle() (Mailbox, error) {
 	}
 	var local string
 	var err error
-	if p.peek() == '"' {
+	quoted := p.peek() == '"'
+	if quoted {
 		local, err = p.quotedString()
 	} else {
 		start := p.at
@@ -227,7 +230,7 @@ func (p *fromParser) angle() (Mailbox, error) {
 			p.at++
 		}
 		local = p.text[start:p.at]
-		if !isDotAtom(local) {
+		if !isPlainLocal(local) {
 			err = ErrFromSyntax
 		}
 	}
@@ -237,7 +240,7 @@ func (p *fromParser) angle() (Mailbox, error) {
 	if p.peek() != '@' {
 		return Mailbox{}, ErrFromSyntax
 	}
-	address, err := p.domainAfter(local)
+	address, err := p.domainAfter(local, quoted)
 	if err != nil {
 		return Mailbox{}, err
 	}
@@ -252,7 +255,7 @@ func (p *fromParser) angle() (Mailbox, error) {
 }
 
 // domainAfter reads "@" domain behind a local part.
-func (p *fromParser) domainAfter(local string) (Address, error) {
+func (p *fromParser) domainAfter(local string, quoted bool) (Address, error) {
 	p.at++
 	start := p.at
 	if p.peek() == '[' {
@@ -266,12 +269,15 @@ func (p *fromParser) domainAfter(local string) (Address, error) {
 			p.at++
 		}
 	}
-	domain := p.text[start:p.at]
+	domain := strings.TrimSuffix(p.text[start:p.at], ".")
 	_, literal := ParseLiteral(domain)
 	if !literal && !ValidDomain(domain) || !plainText(local) || !plainText(domain) {
 		return Address{}, ErrFromSyntax
 	}
-	return Address{Local: local, Domain: domain}, nil
+	if hidesAddress(local) {
+		return Address{}, ErrFromHidden
+	}
+	return Address{Local: local, Domain: domain, Quoted: quoted && isPlainLocal(local) && !isDotAtom(local)}, nil
 }
 
 // plainText leaves out what is not UTF-8 and what shows nothing or turns the reading direction.
@@ -288,10 +294,6 @@ func plainText(text string) bool {
 		}
 	}
 	return true
-}
-
-func isDotAtom(text string) bool {
-	return text != "" && text[0] != '.' && text[len(text)-1] != '.' && !strings.Contains(text, "..") && !strings.ContainsAny(text, " \t")
 }
 
 // quotedString reads a quoted-string and takes quotes and quoted-pairs away.
@@ -342,24 +344,5 @@ func (p *fromParser) skip() error {
 	return nil
 }
 
-// displayName joins a phrase and decodes what is encoded in it. Words in quotes are never encoded (RFC 2047 section 5).
-func displayName(words []string, quoted []bool) string {
-	var b strings.Builder
-	var d mime.WordDecoder
-	encodedBefore := false
-	for i, w := range words {
-		encoded := false
-		if !quoted[i] && strings.HasPrefix(w, "=?") {
-			if text, err := d.Decode(w); err == nil {
-				w, encoded = text, true
-			}
-		}
-		// RFC 2047 section 6.2: white space between encoded words is not shown
-		if i > 0 && !(encoded && encodedBefore) {
-			b.WriteByte(' ')
-		}
-		b.WriteString(w)
-		encodedBefore = encoded
-	}
-	return b.String()
-}
+// displayName is a name as a reader shows it. RFC 2047 section 5 has no encoded words within quotes; readers decode them.
+func displayName(phrase string) string { return encodedword.Decode(phrase) }

@@ -60,13 +60,116 @@ func TestParseFromRefuses(t *testing.T) {
 		"<a@legit\uFFFDattack.example>",
 		"<\u202Emoc.legit@\u202Dalice.example>",
 		"<a\u200Bb@legit.example>",
-		`a@x.example,`, `a@x.example,,b@y.example`, `a@x.example b@y.example`, `a@x.example; b@y.example`,
-		`<a@x.example> <b@y.example>`, `a@b@c.example`, `Bob <bob@example.org`, `Bob "bob@example.org>`, `(bob@example.org`,
-		`team: a@x.example`, `a: b: c@x.example;;`, `.a@x.example`, `a..b@x.example`, `<a b@x.example>`,
+		`a@x.example,,b@y.example`, `a@x.example b@y.example`, `a@x.example; b@y.example`,
+		`<a@x.example> <b@y.example>`, `a@b@c.example`, `Bob "bob@example.org>`, `(bob@example.org`,
+		`team: a@x.example`, `a: b: c@x.example;;`, `<a b@x.example>`, `...@x.example`,
 		strings.Repeat("(", 100) + strings.Repeat(")", 100) + "a@x.example",
 	} {
 		if got, _, err := ParseFrom(value); err == nil {
 			t.Errorf("%q is read as %v", value, show(got))
+		}
+	}
+}
+
+// What breaks the grammar and still holds one address for every reader is read.
+func TestReadAuthorOdd(t *testing.T) {
+	for value, want := range map[string]string{
+		`npm, Inc. <a@b.example>`:                                `{npm, Inc. a@b.example}`,
+		`[JIRA] Bob Builder (JIRA) <jira@b.example>`:             `{[JIRA] Bob Builder (JIRA) jira@b.example}`,
+		`Re: the thing; <a@b.example>`:                           `{Re: the thing; a@b.example}`,
+		`Team @ Acme, Inc. <a@b.example>`:                        `{Team @ Acme, Inc. a@b.example}`,
+		`Bob, @bob <a@b.example>`:                                `{Bob, @bob a@b.example}`,
+		`info@b.example, Acme: <a@b.example>`:                    `{info@b.example, Acme: a@b.example}`,
+		`info@b.example, Acme: <a@mail.b.example>`:               `{info@b.example, Acme: a@mail.b.example}`,
+		`=?utf-8?Q?M=C3=BCller, S=C3=B6hne?= <a@b.example>`:      `{Müller, Söhne a@b.example}`,
+		`=?utf-8?Q?M=C3=BCller?=, =?utf-8?Q?Co?= <a@b.example.>`: `{Müller, Co a@b.example}`,
+		`"Bob <a@b.example>`:                                     `{Bob a@b.example}`,
+		`Bob <<a@b.example>>`:                                    `{Bob a@b.example}`,
+		`Bob) <a@b.example>`:                                     `{Bob) a@b.example}`,
+		`<mailto:a@b.example>`:                                   `{ a@b.example}`,
+		`a@x.example,`:                                           `{ a@x.example}`,
+		`Bob <a@b.example>;`:                                     `{Bob a@b.example}`,
+		`Bob <bob@example.org`:                                   `{Bob bob@example.org}`,
+	} {
+		a, err := ReadAuthor(value)
+		if err != nil || len(a.Mailboxes) != 1 || show(a.Mailboxes)[0] != want || a.Odd == "" {
+			t.Errorf("%s: %q %q %v, want %s", value, show(a.Mailboxes), a.Odd, err, want)
+		}
+	}
+}
+
+// Dots in odd places are part of the mailbox, and it is written as it came.
+func TestReadAuthorOddDots(t *testing.T) {
+	for value, want := range map[string]string{
+		`<a..b@docomo.example>`:         `a..b@docomo.example`,
+		`a.@docomo.example`:             `a.@docomo.example`,
+		`X <"a..b"@docomo.example>`:     `"a..b"@docomo.example`,
+		`Anna <anna@friend.example.>`:   `anna@friend.example`,
+		`Anna <"anna"@friend.example.>`: `anna@friend.example`,
+	} {
+		a, err := ReadAuthor(value)
+		if err != nil || len(a.Mailboxes) != 1 || a.Mailboxes[0].Address.String() != want || a.Odd != "" {
+			t.Errorf("%s: %q %q %v, want %s", value, show(a.Mailboxes), a.Odd, err, want)
+		}
+	}
+}
+
+// A second address, wherever a reader may find it, is none of the odd forms that are let through.
+func TestReadAuthorHiddenAddress(t *testing.T) {
+	for _, value := range []string{
+		`Boss <"<boss@bank.example>"@attack.test>`, `"boss@bank.example x"@attack.test`, `=?utf-8?B?Ym9zc0BiYW5rLmV4YW1wbGU=?=@attack.test`,
+		`<=?utf-8?Q?boss=40bank.example?=@attack.test>`, "<\"boss\uff20bank.example\"@attack.test>", `"=?utf-8?Q?boss=40bank.example?="@attack.test`,
+		`boss@bank.example, Inc. <x@attack.test>`, `boss @ bank.example, Inc. <x@attack.test>`, `Boss, "boss@bank.example" <x@attack.test>`,
+		`Boss, (boss@bank.example) <x@attack.test>`, `Boss, =?utf-8?Q?boss=40bank.example?= <x@attack.test>`, `Boss, boss@bank <x@attack.test>`,
+		`Boss, boss(x)@bank.example <x@attack.test>`, `Boss, =?gb2312?Q?boss=40bank.example?= <x@attack.test>`, `Boss, <boss@bank.example>, <x@attack.test>`,
+		`Boss, <boss@bank.example> x@attack.test`, `Boss, boss@[192.0.2.1] <x@attack.test>`, `, boss@bank.example:x@attack.test>`,
+		`a@attack.test, "boss"@bank.example`, `<x@attack.test>, boss@bank.example,`,
+	} {
+		if a, err := ReadAuthor(value); err == nil && a.Odd != "" || err == nil && len(a.Mailboxes) < 2 {
+			t.Errorf("%q is read as %v", value, show(a.Mailboxes))
+		}
+	}
+}
+
+func TestReadAuthorWithoutAddress(t *testing.T) {
+	for value, name := range map[string]string{
+		`<>`: "", ``: "", `MAILER-DAEMON`: "MAILER-DAEMON", `Mail Delivery System <MAILER-DAEMON>`: "Mail Delivery System",
+		`"Mail Delivery System" <>`: "Mail Delivery System", `Mail Delivery System`: "Mail Delivery System",
+		`MAILER-DAEMON (Mail Delivery System)`: "MAILER-DAEMON (Mail Delivery System)", `postmaster`: "postmaster",
+	} {
+		a, err := ReadAuthor(value)
+		if err != ErrFromNoAddress || len(a.Mailboxes) != 1 || a.Mailboxes[0].Name != name {
+			t.Errorf("%q: %v %v", value, a, err)
+		}
+	}
+	for _, value := range []string{`ceo`, `Boss <ceo>`, `a@b`, `=?utf-8?Q?a=40b.example?=`, `<ceo> <>`} {
+		if a, err := ReadAuthor(value); err == ErrFromNoAddress {
+			t.Errorf("%q: %v", value, a)
+		}
+	}
+}
+
+func TestNamesAreDecodedAsReadersDo(t *testing.T) {
+	for value, want := range map[string]string{
+		`=?windows-1252?Q?boss=40rcpt.example?= <x@attack.test>`: "boss@rcpt.example",
+		`"=?utf-8?Q?boss=40rcpt.example?=" <x@attack.test>`:      "boss@rcpt.example",
+		`=?gb2312?B?1cXI/Q==?= <x@attack.test>`:                  "张三",
+		`=?utf-7?Q?boss+AEA-rcpt.example?= <x@attack.test>`:      "boss@rcpt.example",
+	} {
+		if a, err := ReadAuthor(value); err != nil || a.Mailboxes[0].Name != want {
+			t.Errorf("%s: %v %v, want %s", value, show(a.Mailboxes), err, want)
+		}
+	}
+}
+
+func TestAddressesIn(t *testing.T) {
+	for text, want := range map[string]string{
+		"boss@rcpt.example": "[boss@rcpt.example]", "Boss (boss@rcpt.example)": "[boss@rcpt.example]", "boss @ rcpt.example": "[boss@rcpt.example]",
+		"boss\uff20rcpt.example": "[boss@rcpt.example]", "boss\u200b@rcpt.example": "[boss@rcpt.example]", "@handle": "[]", "me @ Acme": "[]",
+		"'boss@rcpt.example' via x": "[boss@rcpt.example]", "a@b.example c@d.example": "[a@b.example c@d.example]", "@": "[]", "@@": "[]",
+	} {
+		if got := fmt.Sprint(AddressesIn(text)); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
 }

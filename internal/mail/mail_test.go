@@ -56,7 +56,7 @@ func TestRawUTF8NeedsTheExtension(t *testing.T) {
 
 func TestDomainsCompareAsALabels(t *testing.T) {
 	for _, domain := range []string{"müller.example", "MÜLLER.example", "xn--mller-kva.example", "XN--MLLER-KVA.EXAMPLE", "ｍüller.example"} {
-		if got := (Address{"bob", domain}).ASCIIDomain(); got != "xn--mller-kva.example" {
+		if got := (Address{Local: "bob", Domain: domain}).ASCIIDomain(); got != "xn--mller-kva.example" {
 			t.Errorf("%s: %q", domain, got)
 		}
 	}
