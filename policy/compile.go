@@ -51,6 +51,24 @@ type groupCap struct {
 // NeedsGroups says whether the policy asks for the groups of recipients, and of senders of our own.
 func (p *Policy) NeedsGroups() bool { return p.asks.groups || len(p.groupNames) > 0 }
 
+// Acts says whether a symbol has an action of its own anywhere in the policy.
+func (p *Policy) Acts(name string) bool {
+	acts := func(s *scope) bool {
+		one := s.symbols[name]
+		return one.forced != Accept || one.drop || one.tarpit || one.strip || one.defang || one.ifPermit
+	}
+	some := func(scopes map[string]*scope) bool {
+		for _, s := range scopes {
+			if acts(s) {
+				return true
+			}
+		}
+		return false
+	}
+
+	return acts(p.inbound) || acts(p.outbound) || some(p.domains) || some(p.groups) || some(p.recipients)
+}
+
 // scope is the policy for mail of one direction or domain.
 type scope struct {
 	required Thresholds
@@ -67,8 +85,10 @@ type symbol struct {
 	drop, tarpit, strip, defang bool
 	// ifPermit puts off what would be delivered, as Postfix's action of that name does.
 	ifPermit bool
-	help     string
-	reply    string
+	// form says that it speaks of how the mail is written alone.
+	form  bool
+	help  string
+	reply string
 }
 
 // Version names the policy: the same text and the same built-in scores give the same version on any machine.
@@ -199,7 +219,7 @@ func (c *compiler) bad(key, format string, args ...any) {
 func (c *compiler) scope(path string, required Thresholds, layers ...Scope) *scope {
 	s := &scope{symbols: make(map[string]symbol, len(c.known))}
 	for name, known := range c.known {
-		one := symbol{score: thousandths(known.Score), help: ascii(known.Help), reply: ascii(known.Reply)}
+		one := symbol{score: thousandths(known.Score), help: ascii(known.Help), reply: ascii(known.Reply), form: known.Form}
 		if err := one.act(known.Action); err != nil {
 			c.bad("", "filter symbol %s has the action %q; mend its Spec", name, known.Action)
 		}

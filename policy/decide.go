@@ -18,6 +18,8 @@ type tally struct {
 	forced Disposition
 	by     *symbol
 	byName string
+	// firm is what of it an entry of the allow list can't help against: all that speaks of more than form.
+	firm force
 	// later is the symbol that puts off what nothing else keeps out, and its name, "" for none.
 	later     symbol
 	laterName string
@@ -28,12 +30,20 @@ type tally struct {
 	failedBy  string
 }
 
+// force is a forced disposition and the symbol that asks for it.
+type force struct {
+	disposition Disposition
+	by          *symbol
+	name        string
+}
+
 // Decide gives the verdict on a message for one recipient. Of the rules that fit, the one with the greatest priority that
 // has an action acts, and no other. What comes first here wins:
 //
 //  1. an entry of the block list: reject
 //  2. a rule whose action is reject or defer
-//  3. a symbol whose action is reject or defer, the strictest of them, but for those that an accepting rule overrides
+//  3. a symbol whose action is reject or defer, the strictest of them, but for those that an accepting rule overrides, and
+//     for those that speak of form alone where the sender is allowed
 //  4. a rule whose action is quarantine; the score can still refuse
 //  5. a symbol whose action is quarantine, unless a rule accepts or the sender is allowed; the score can still refuse
 //  6. a filter or a rule that failed, as [on_failure] says
@@ -194,6 +204,11 @@ func (t *tally) force(found *Finding, sym *symbol) {
 		forced.forced = d
 		t.forced, t.by, t.byName = d, &forced, found.Symbol
 	}
+	if firm := &t.firm; !sym.form && (d > firm.disposition || d == Defer && firm.disposition == Defer && sym.drop && !firm.by.drop) {
+		forced := *sym
+		forced.forced = d
+		*firm = force{d, &forced, found.Symbol}
+	}
 }
 
 // bound takes away what the symbols of a group count above their most.
@@ -304,6 +319,9 @@ func (p *Policy) allowing(f *Facts, who parties, t *tally, but *without) *entry 
 
 // weigh brings the tally to a disposition, in the order that Decide states. The rule that acts is nil if none does.
 func (t *tally) weigh(s *scope, allowed bool, acting *rule) (Disposition, cause) {
+	if allowed {
+		t.forced, t.by, t.byName = t.firm.disposition, t.firm.by, t.firm.name
+	}
 	byScore := s.byScore(t.score)
 	ruled, accepted := Accept, false
 	why := cause{kind: causeRule}

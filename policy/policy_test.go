@@ -20,6 +20,7 @@ import (
 // symbols are those of the case files.
 func symbols() []filters.Symbol {
 	return []filters.Symbol{
+		{Name: "ODD_FORM", Score: 1, Action: "reject", Form: true, Help: "an odd form"},
 		{Name: "TWO_POINTS", Score: 2, Help: "two points of badness"},
 		{Name: "TWO_POINTS_MORE", Score: 2, Help: "two points more"},
 		{Name: "FOUR_POINTS", Score: 4, Help: "four points of badness"},

@@ -198,7 +198,7 @@ func (t *tally) reason(symbol, help string, evidence ...string) {
 
 // override puts the actions of some symbols aside, and no others.
 func (t *tally) override(f *Facts, s *scope, symbols []string) {
-	t.forced, t.by, t.byName, t.strip, t.defang = Accept, nil, "", nil, nil
+	t.forced, t.by, t.byName, t.firm, t.strip, t.defang = Accept, nil, "", force{}, nil, nil
 	for i := range f.Findings {
 		if found := &f.Findings[i]; !slices.Contains(symbols, found.Symbol) {
 			sym := s.symbols[found.Symbol]

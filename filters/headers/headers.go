@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"postern/filters"
 	"postern/internal/config"
@@ -29,20 +28,23 @@ var Spec = filters.Spec{
 	Help:   "Looks at the structure of the header section and at the sender it shows.",
 	Stages: mail.StageMessage, Content: true,
 	Symbols: []filters.Symbol{
-		{Name: "MULTIPLE_FROM", Score: 6, Action: "reject", Help: "There is more than one From field",
+		{Name: "MULTIPLE_FROM", Score: 6, Action: "reject", Form: true, Help: "There is more than one From field",
 			Reply: "The mail has more than one From field, so nobody can tell who sent it (RFC 5322 section 3.6)"},
-		{Name: "MISSING_FROM", Score: 6, Action: "reject", Help: "There is no From field",
+		{Name: "MISSING_FROM", Score: 6, Action: "reject", Form: true, Help: "There is no From field",
 			Reply: "The mail has no From field (RFC 5322 section 3.6)"},
-		{Name: "FROM_INVALID", Score: 6, Action: "reject", Help: "From is not exactly what every reader reads alike",
+		{Name: "FROM_INVALID", Score: 6, Action: "reject", Form: true, Help: "From is read as one address by some readers and as another by others, or as none",
 			Reply: "The From field can't be read without doubt (RFC 5322 section 3.4)"},
-		{Name: "FROM_GROUP", Score: 3, Action: "quarantine", Help: "From is a group (RFC 6854): no domain stands for the mail"},
+		{Name: "FROM_SLOPPY", Score: 0.5, Help: "From breaks the rules of form, but only one address can be read in it"},
+		{Name: "FROM_NO_ADDRESS", Score: 0.5, Help: "A machine's mail, such as a bounce, names no author's address"},
+		{Name: "FROM_UNQUALIFIED", Score: 1, Help: "The domain in From has no dot, so it is nobody's on the Internet"},
+		{Name: "FROM_GROUP", Score: 3, Action: "quarantine", Form: true, Help: "From is a group (RFC 6854): no domain stands for the mail"},
 		{Name: "FROM_SEVERAL", Score: 2, Help: "From holds several addresses"},
-		{Name: "FROM_CONTROL", Score: 6, Action: "reject", Help: "From holds control characters or marks that turn the reading direction",
+		{Name: "FROM_CONTROL", Score: 6, Action: "reject", Form: true, Help: "From holds control characters or marks that turn the reading direction",
 			Reply: "The From field holds characters that hide what it says"},
-		{Name: "BROKEN_HEADERS", Score: 6, Action: "reject", Help: "The header section has a structure that readers read differently",
+		{Name: "BROKEN_HEADERS", Score: 6, Action: "reject", Form: true, Help: "The header section has a structure that readers read differently",
 			Reply: "The header section is malformed (RFC 5322 section 2.2)"},
 		{Name: "HEADER_SLOPPY", Score: 1, Help: "The header section has small faults of form"},
-		{Name: "HEADER_LIMIT", Score: 6, Action: "reject", Help: "The header section is larger than any honest one",
+		{Name: "HEADER_LIMIT", Score: 6, Action: "reject", Form: true, Help: "The header section is larger than any honest one",
 			Reply: "The header section is too large"},
 		{Name: "HOPS_LIMIT", Score: 6, Action: "reject", Help: "The mail goes round in a loop",
 			Reply: "The mail goes round in a loop: too many hops (RFC 5321 section 6.3)"},
@@ -73,7 +75,7 @@ type filter struct {
 func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	h := tx.Message.Header()
 	var r report
-	f.from(&r, h)
+	f.from(&r, tx)
 	defects(&r, h)
 	f.hops(&r, h)
 	if names := repeated(h); len(names) > 0 {
@@ -95,85 +97,6 @@ type report struct{ found []filters.Finding }
 
 func (r *report) add(symbol, evidence string) {
 	r.found = append(r.found, filters.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
-}
-
-// from judges the From fields: RFC 5322 section 3.6.2.
-func (f filter) from(r *report, h *mail.Header) {
-	fields := h.All("From")
-	switch {
-	case len(fields) == 0:
-		r.add("MISSING_FROM", "")
-		return
-	case len(fields) > 1:
-		r.add("MULTIPLE_FROM", fmt.Sprintf("%d fields", len(fields)))
-		return
-	}
-	value := fields[0].Value()
-	if what := hidden(value); what != "" {
-		r.add("FROM_CONTROL", what)
-		return
-	}
-	boxes, group, err := mail.ParseFrom(value)
-	switch {
-	case err != nil:
-		r.add("FROM_INVALID", value+": "+err.Error())
-	case group:
-		r.add("FROM_GROUP", value)
-	case len(boxes) > 1:
-		r.add("FROM_SEVERAL", value)
-	}
-	for _, b := range boxes {
-		f.name(r, b)
-	}
-}
-
-// hidden names a character that has no place in a From field.
-func hidden(value string) string {
-	for i, c := range value {
-		switch {
-		case c < ' ' && c != '\t', c == 0x7f:
-			return fmt.Sprintf("control character 0x%02x at %d", c, i)
-		// the marks that turn the reading direction: UAX 9
-		case c >= 0x202a && c <= 0x202e, c >= 0x2066 && c <= 0x2069:
-			return fmt.Sprintf("direction mark U+%04X at %d", c, i)
-		}
-	}
-	return ""
-}
-
-// name looks at a display name that is itself an address.
-func (f filter) name(r *report, b mail.Mailbox) {
-	if hidden(b.Name) != "" {
-		r.add("FROM_CONTROL", "in the display name")
-		return
-	}
-	shown, ok := addressIn(b.Name)
-	if !ok || shown.ASCIIDomain() == b.Address.ASCIIDomain() {
-		return
-	}
-	evidence := b.Name + " is " + b.Address.String()
-	if f.env.Local != nil && f.env.Local(shown.ASCIIDomain()) {
-		r.add("SPOOF_DISPLAY_NAME", evidence)
-		return
-	}
-	r.add("FROM_NEQ_DISPLAY_NAME", evidence)
-}
-
-// addressIn finds the first address in a display name.
-func addressIn(name string) (mail.Address, bool) {
-	if !utf8.ValidString(name) || !strings.Contains(name, "@") || len(name) > 2000 {
-		return mail.Address{}, false
-	}
-	for word := range strings.FieldsSeq(name) {
-		word = strings.Trim(word, `"'<>()[]{},;:`)
-		if !strings.Contains(word, "@") {
-			continue
-		}
-		if a, err := mail.ParseAddress(word); err == nil && strings.Contains(a.Domain, ".") {
-			return a, true
-		}
-	}
-	return mail.Address{}, false
 }
 
 // defects sorts what the lexer of record found: what lets two readers see two things, and what is only bad form.

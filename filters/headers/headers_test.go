@@ -43,7 +43,7 @@ func TestMutatedFromIsReadAlike(t *testing.T) {
 			}
 		}
 		m := mail.NewMessage([]byte(text + "\r\nDate: x\r\n\r\nx\r\n"))
-		found, err := f.Inspect(context.Background(), &mail.Transaction{Session: &mail.Session{}, Message: m})
+		found, err := f.Inspect(context.Background(), &mail.Transaction{Session: &mail.Session{}, From: mail.Address{Local: "x", Domain: "attack.example"}, Message: m})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ package impersonation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"postern/filters"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/mail/encodedword"
 )
 
 // Settings are the filter's settings.
@@ -37,6 +39,7 @@ var Spec = filters.Spec{
 	Timeout: 10 * time.Second,
 	Symbols: []filters.Symbol{
 		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: "quarantine", Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
+		{Name: "SPOOF_OWN_SENDER", Score: 2, Help: "Sender or Resent-From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_PROTECTED_NAME", Score: 4, Help: "The name shown is that of somebody of ours, the address is not"},
 		{Name: "SPOOF_OWN_NAME", Score: 3, Help: "The name shown holds a domain of ours, the address is foreign"},
 		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: "quarantine", Help: "A sender's domain is made of letters that look like one of our domains"},
@@ -97,6 +100,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 		f.ownDomain(&r, tx, b)
 		f.name(&r, b)
 	}
+	f.ownSender(&r, tx, s)
 	f.comments(&r, s)
 	f.domainsOf(&r, tx, s)
 	f.replies(&r, tx, s)
@@ -117,6 +121,7 @@ func (r *report) add(symbol, evidence string) {
 type senders struct {
 	raw                   []string // the From fields as they are
 	from, sender, replyTo []mail.Mailbox
+	resent                []mail.Mailbox // Resent-From and Resent-Sender
 }
 
 func (f filter) senders(tx *mail.Transaction) senders {
@@ -124,13 +129,14 @@ func (f filter) senders(tx *mail.Transaction) senders {
 	read := func(name string) (boxes []mail.Mailbox) {
 		for _, field := range h.All(name) {
 			list, _, err := mail.ParseFrom(field.Value())
-			if err == nil { // the filter headers says so of From; of the others nobody can be misled
+			// the filter headers says so of From; of the others nobody can be misled
+			if err == nil || errors.Is(err, mail.ErrFromNoAddress) {
 				boxes = append(boxes, list...)
 			}
 		}
 		return boxes[:min(len(boxes), maxSenders)]
 	}
-	s := senders{from: read("From"), sender: read("Sender"), replyTo: read("Reply-To")}
+	s := senders{from: read("From"), sender: read("Sender"), replyTo: read("Reply-To"), resent: append(read("Resent-From"), read("Resent-Sender")...)}
 	for _, field := range h.All("From") {
 		s.raw = append(s.raw, field.Value())
 	}
@@ -145,14 +151,33 @@ const (
 
 // ownDomain asks who stands for mail that says it is ours and comes from outside.
 func (f filter) ownDomain(r *report, tx *mail.Transaction, b mail.Mailbox) {
-	domain := b.Address.ASCIIDomain()
-	if domain == "" || !f.env.Local(domain) || !tx.Session.Client.IsValid() {
+	if f.unproven(tx, b.Address.ASCIIDomain()) {
+		r.add("SPOOF_OWN_DOMAIN", b.Address.String()+" from "+tx.Session.Client.String())
+	}
+}
+
+// ownSender asks the same of the fields that say who sent or forwarded it (RFC 5322 sections 3.6.2 and 3.6.6). Some readers
+// show them. A list leaves the Sender of a letter of ours as it was.
+func (f filter) ownSender(r *report, tx *mail.Transaction, s senders) {
+	if _, there := mail.Find(r.found, "SPOOF_OWN_DOMAIN"); there || tx.Message.Header().Count("List-Id") > 0 {
 		return
 	}
-	if authenticated(tx.AllFindings(), domain, f.env.Local) {
-		return
+
+	for _, list := range []struct {
+		where string
+		boxes []mail.Mailbox
+	}{{"Sender", s.sender}, {"Resent", s.resent}} {
+		for _, b := range list.boxes {
+			if f.unproven(tx, b.Address.ASCIIDomain()) {
+				r.add("SPOOF_OWN_SENDER", list.where+" "+b.Address.String()+" from "+tx.Session.Client.String())
+			}
+		}
 	}
-	r.add("SPOOF_OWN_DOMAIN", b.Address.String()+" from "+tx.Session.Client.String())
+}
+
+// unproven says whether a domain is one of ours and nothing stands for it, in mail from outside.
+func (f filter) unproven(tx *mail.Transaction, domain string) bool {
+	return domain != "" && f.env.Local(domain) && tx.Session.Client.IsValid() && !authenticated(tx.AllFindings(), domain, f.env.Local)
 }
 
 // authenticated says whether something stands for a domain of ours: DMARC where there is a policy, else SPF or DKIM for it
@@ -244,13 +269,12 @@ func (f filter) comments(r *report, s senders) {
 		if text == "" || len(s.from) == 0 {
 			continue
 		}
-		for word := range strings.FieldsSeq(text) {
-			a, err := mail.ParseAddress(strings.Trim(word, `"'<>[]{},;:`))
-			if err != nil || !strings.Contains(a.Domain, ".") {
+		for _, a := range mail.AddressesIn(encodedword.Decode(text)) {
+			if !strings.Contains(a.Domain, ".") {
 				continue
 			}
 			if f.organization(a.ASCIIDomain()) != f.organization(s.from[0].Address.ASCIIDomain()) {
-				r.add("FROM_COMMENT_ADDRESS", "("+word+") is "+s.from[0].Address.String())
+				r.add("FROM_COMMENT_ADDRESS", "("+a.String()+") is "+s.from[0].Address.String())
 			}
 		}
 	}

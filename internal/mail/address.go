@@ -25,12 +25,12 @@ const (
 type Address struct {
 	// Local is the local part with quotes and quoted-pairs taken away.
 	Local string
-	// Quoted says that the local part came in quotes which only its dots ask for ("a..b"): what is passed on is written
-	// as it came, with or without them. Otherwise it is false, and the quotes follow from Local.
-	Quoted bool
 	// Domain is the domain as it was given, or an address literal with its brackets. It is empty only for the null
 	// reverse-path and for <postmaster>.
 	Domain string
+	// Quoted says that the local part came in quotes which only its dots ask for ("a..b"): what is passed on is written
+	// as it came, with or without them. Otherwise it is false, and the quotes follow from Local.
+	Quoted bool `json:",omitempty"`
 }
 
 // Errors of ParsePath. Each is wrapped with nothing, so that a door can choose the reply by errors.Is.

@@ -11,10 +11,11 @@ type atSign struct {
 	apart         bool // white space, a quote or a comment stands beside the "@"
 }
 
-// isAddress says whether a reader may take it for an address: "@handle" and "me @ Acme" are none, "me @ acme.example" is.
+// isAddress says whether a reader may take it for an address: "@handle" and "me @ Acme" are none, "me @ acme.example" is. Where the two
+// sides touch, any domain will do: what is none to us may be one to others.
 func (a atSign) isAddress() bool {
 	dotted := strings.Contains(a.domain, ".") || strings.HasPrefix(a.domain, "[")
-	return dotted || a.domain != "" && a.local != "" && !a.apart
+	return dotted || a.local != "" && !a.apart
 }
 
 // atSigns gives each "@" of a text in turn. What lies between two of them is looked at once for each.

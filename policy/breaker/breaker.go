@@ -22,7 +22,32 @@ type Options struct {
 	For                          time.Duration
 	// Never are symbols that are not muted.
 	Never []string
+	// Proof says what it takes to mute a symbol; nil asks for Volume of all.
+	Proof func(symbol string) Proof
 	Now   func() time.Time
+}
+
+// Proof is what it takes to mute a symbol.
+type Proof int
+
+// The proofs. Strangers can send as much mail as they like, so what they trip must be a symbol that speaks of content alone.
+const (
+	// Volume: enough convictions, whoever sent the mail.
+	Volume Proof = iota
+	// Vouched: enough convictions of mail whose sender is known to be good.
+	Vouched
+	// Never: the symbol stands for a proven fact, or somebody wants just what it does.
+	Never
+)
+
+// vouches says whether a symbol stands for a sender whose mail was wanted before, which no stranger has.
+func vouches(symbol string) bool {
+	switch symbol {
+	case "KNOWN_SENDER", "REPLY", "SPF_REPUTATION_HAM", "DKIM_REPUTATION_HAM":
+		return true
+	}
+
+	return false
 }
 
 // Muting is one symbol that was muted.
@@ -48,7 +73,10 @@ type Breaker struct {
 	muted map[string]Muting
 }
 
-type conviction struct{ symbol, source, id string }
+type conviction struct {
+	symbol, source, id string
+	vouched            bool
+}
 
 // New makes a breaker.
 func New(o Options) *Breaker {
@@ -62,6 +90,9 @@ func New(o Options) *Breaker {
 	set(&o.Sources, 3)
 	if o.For == 0 {
 		o.For = time.Hour
+	}
+	if o.Proof == nil {
+		o.Proof = func(string) Proof { return Volume }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -90,28 +121,21 @@ const long = 5000
 // Judged hears of a message and its strictest verdict. It gives the muting that this begins, if it does.
 func (b *Breaker) Judged(id, senderDomain string, v policy.Verdict) (Muting, bool) {
 	symbol := alone(v)
-	if slices.Contains(b.o.Never, symbol) {
+	if symbol != "" && (slices.Contains(b.o.Never, symbol) || b.o.Proof(symbol) == Never) {
 		symbol = ""
 	}
+	vouched := slices.ContainsFunc(v.Reasons, func(r policy.Reason) bool { return vouches(r.Symbol) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.keep(conviction{symbol, strings.ToLower(senderDomain), id})
+	b.keep(conviction{symbol, strings.ToLower(senderDomain), id, vouched})
 	if symbol == "" {
 		return Muting{}, false
 	}
 	if _, already := b.muted[symbol]; already { // verdicts that were on their way
 		return Muting{}, false
 	}
-	var ids []string
-	sources := map[string]bool{}
-	for _, c := range b.last {
-		if c.symbol == symbol {
-			ids = append(ids, c.id)
-			sources[c.source] = true
-		}
-	}
-	share := float64(len(ids)) / float64(len(b.last))
-	if len(ids) < b.o.Convictions || len(sources) < b.o.Sources || share < 3*b.usual[symbol] {
+	ids, enough := b.convicted(symbol)
+	if !enough {
 		return Muting{}, false
 	}
 	now := b.o.Now()
@@ -124,6 +148,25 @@ func (b *Breaker) Judged(id, senderDomain string, v policy.Verdict) (Muting, boo
 		}
 	}
 	return m, true
+}
+
+// convicted gives the messages of late that a symbol alone convicted, and says whether they are enough to mute it.
+func (b *Breaker) convicted(symbol string) (ids []string, enough bool) {
+	sources := map[string]bool{}
+	counted := 0
+	for _, c := range b.last {
+		if c.symbol != symbol {
+			continue
+		}
+		ids = append(ids, c.id)
+		if c.vouched || b.o.Proof(symbol) == Volume {
+			counted++
+			sources[c.source] = true
+		}
+	}
+	share := float64(len(ids)) / float64(len(b.last))
+
+	return ids, counted >= b.o.Convictions && len(sources) >= b.o.Sources && share >= 3*b.usual[symbol]
 }
 
 // keep puts a message into the ring and lets what falls out of it count for the usual shares.

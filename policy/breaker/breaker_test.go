@@ -101,6 +101,40 @@ func TestHonestSymbolsStay(t *testing.T) {
 	}
 }
 
+// Strangers who send what a list, or what DMARC, refuses mute neither: the list is muted by what it does to known senders,
+// DMARC never.
+func TestStrangersMuteNothing(t *testing.T) {
+	proof := func(symbol string) Proof {
+		switch symbol {
+		case "DMARC_POLICY_REJECT":
+			return Never
+		case "URIBL_BLACK":
+			return Vouched
+		}
+		return Volume
+	}
+	for name, c := range map[string]struct {
+		pairs []any
+		muted bool
+	}{
+		"spoofs":                    {[]any{"DMARC_POLICY_REJECT", 8.0}, false},
+		"spoofs and known senders":  {[]any{"DMARC_POLICY_REJECT", 12.0, "KNOWN_SENDER", -3.0}, false},
+		"listed strangers":          {[]any{"URIBL_BLACK", 6.0}, false},
+		"listed known senders":      {[]any{"URIBL_BLACK", 9.0, "KNOWN_SENDER", -3.0}, true},
+		"a rule that goes for them": {[]any{"MY_RULE", 7.0}, true},
+	} {
+		b := New(Options{Proof: proof})
+		muted := false
+		for i := range 60 {
+			_, now := b.Judged(fmt.Sprint(i), fmt.Sprint(i%7, ".example"), verdict(c.pairs...))
+			muted = muted || now
+		}
+		if muted != c.muted {
+			t.Errorf("%s: muted %v, want %v", name, muted, c.muted)
+		}
+	}
+}
+
 func TestMutedByHand(t *testing.T) {
 	now := time.Unix(0, 0)
 	b := New(Options{Now: func() time.Time { return now }})

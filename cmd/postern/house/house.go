@@ -100,7 +100,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	h.bans = newBans(cfg, h.out)
-	h.Breaker = breaker.New(breaker.Options{Never: cfg.PolicyBreaker.Never, Convictions: cfg.PolicyBreaker.Convictions, For: time.Duration(cfg.PolicyBreaker.Mute), Now: h.out.Now})
+	h.Breaker = breaker.New(breaker.Options{Never: cfg.PolicyBreaker.Never, Proof: h.proofToMute, Convictions: cfg.PolicyBreaker.Convictions, For: time.Duration(cfg.PolicyBreaker.Mute), Now: h.out.Now})
 	if h.Versions, err = replay.OpenVersions(PolicyStore(cfg)); err != nil {
 		return nil, err
 	}

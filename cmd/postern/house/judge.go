@@ -173,7 +173,7 @@ func Symbols(specs []filters.Spec) []filters.Symbol {
 	return append(symbols, proxy.Symbols()...)
 }
 
-// compilePolicy makes the policy of a text. Muted symbols weigh nothing and lead to nothing.
+// compilePolicy makes the policy of a text. Muted symbols weigh nothing.
 func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, text []byte, muted []string, more ...policy.ListEntry) (*policy.Policy, error) {
 	settings := policy.Default()
 	if len(text) > 0 {
@@ -191,25 +191,25 @@ func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, te
 	return p, nil
 }
 
-// mute takes symbols out of a policy, wherever it speaks of their weight.
+// mute takes the weight of symbols out of a policy, wherever it speaks of it. Their actions stay: whoever set one wants just
+// that, and what is muted must never be judged more strictly for it.
 func mute(settings *policy.Config, symbols []string) {
 	if len(symbols) == 0 {
 		return
 	}
-	quiet := func(scores *map[string]float64, actions map[string]string) {
+	quiet := func(scores *map[string]float64) {
 		if *scores == nil {
 			*scores = map[string]float64{}
 		}
 		for _, s := range symbols {
 			(*scores)[s] = 0
-			delete(actions, s)
 		}
 	}
-	quiet(&settings.Scores, settings.Actions)
-	quiet(&settings.Outbound.Scores, settings.Outbound.Actions)
+	quiet(&settings.Scores)
+	quiet(&settings.Outbound.Scores)
 	for _, scopes := range []map[string]policy.Scope{settings.Domains, settings.RecipientGroups, settings.Recipients} {
 		for name, s := range scopes {
-			quiet(&s.Scores, s.Actions)
+			quiet(&s.Scores)
 			scopes[name] = s
 		}
 	}

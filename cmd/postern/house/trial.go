@@ -89,6 +89,29 @@ func (h *House) mutedSymbols() []string {
 	return names
 }
 
+// proofToMute says what it takes to mute a symbol. Content rules go by volume: a rule that went wrong knows no friends. What
+// stands for who sent the mail, and what has an action, is never muted; all else only by what it does to known senders.
+func (h *House) proofToMute(symbol string) breaker.Proof {
+	j := h.judge.Load()
+	if j.Policy.Acts(symbol) {
+		return breaker.Never
+	}
+
+	for _, spec := range j.Specs {
+		if !slices.ContainsFunc(spec.Symbols, func(s filters.Symbol) bool { return s.Name == symbol }) {
+			continue
+		}
+		switch spec.Name {
+		case "content":
+			return breaker.Volume
+		case "spf", "dkim", "dmarc", "arc", "impersonation", "senderlogin":
+			return breaker.Never
+		}
+	}
+
+	return breaker.Vouched
+}
+
 // convicted lets the breaker look at a verdict. What it mutes holds from the next message on.
 func (h *House) convicted(tx *mail.Transaction, strictest policy.Verdict) {
 	m, tripped := h.Breaker.Judged(tx.ID, tx.From.ASCIIDomain(), strictest)
