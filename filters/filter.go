@@ -82,6 +82,8 @@ type Env struct {
 	// Hostname is the gateway's name, Local says whether a domain is one of ours.
 	Hostname string
 	Local    func(domain string) bool
+	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell now; nil without a directory.
+	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
 	// RulesDir holds the admin's own content rules, "" for none.
 	RulesDir string
 }

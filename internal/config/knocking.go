@@ -54,7 +54,9 @@ type LDAP struct {
 	BaseDN       string `toml:"base_dn"`
 	Filter       string `toml:"filter"`
 	// GroupAttribute holds the groups of a user, as names or as the DNs of the groups; "" asks for none.
-	GroupAttribute string   `toml:"group_attribute"`
+	GroupAttribute string `toml:"group_attribute"`
+	// LoginAttribute holds the name that a user logs in with: it says who may write as an address. "" asks for none.
+	LoginAttribute string   `toml:"login_attribute"`
 	Timeout        Duration `toml:"timeout"`
 }
 
@@ -70,7 +72,7 @@ func (c *Config) defaultKnocking() {
 	c.Bans = Bans{PerUser: 5, PerClient: 20, PerNetwork: 100, Window: Duration(30 * time.Minute), First: Duration(time.Minute),
 		Longest: Duration(24 * time.Hour)}
 	c.Recipients = Recipients{Known: Duration(time.Hour), Unknown: Duration(10 * time.Minute), LDAP: LDAP{
-		Filter: "(|(proxyAddresses=smtp:{address})(mail={address}))", Timeout: Duration(5 * time.Second)}}
+		Filter: "(|(proxyAddresses=smtp:{address})(mail={address}))", LoginAttribute: "sAMAccountName", Timeout: Duration(5 * time.Second)}}
 }
 
 // knocking checks the sections above.

@@ -78,6 +78,16 @@ func (a Address) Key() string {
 	return strings.ToLower(a.Local) + "@" + domain
 }
 
+// WithoutDetail is the address without what stands behind a "+" in its local part (RFC 5233 section 4), if it has such.
+func (a Address) WithoutDetail() (plain Address, detailed bool) {
+	local, _, detailed := strings.Cut(a.Local, "+")
+	if !detailed || local == "" {
+		return a, false
+	}
+
+	return Address{Local: local, Domain: a.Domain}, true
+}
+
 // Literal is the address within an address literal ("[192.0.2.1]", "[IPv6:2001:db8::1]"): RFC 5321 section 4.1.3.
 func (a Address) Literal() (netip.Addr, bool) { return ParseLiteral(a.Domain) }
 

@@ -11,37 +11,39 @@ import (
 	"postern/proxy/relay/recipients"
 )
 
-// groups looks up the directory's groups of addresses, and remembers them for a while.
-type groups struct {
+// told looks up an attribute that the directory has of addresses, and remembers it for a while.
+type told struct {
 	directory *recipients.LDAP
 	attribute string
+	kind      string              // what the values are, for keys of the state and the log
+	name      func(string) string // of a value
 	house     *House
 }
 
-// How long groups are remembered, and how many and how long names there may be.
+// How long values are remembered, and how many and how long they may be.
 const (
-	groupsHold = 10 * time.Minute
-	maxGroups  = 200
-	maxGroup   = 200
+	toldHold   = 10 * time.Minute
+	maxValues  = 200
+	maxPerName = 200
 )
 
-// of gives the groups of an address, none if the directory does not know it; not ok if it can't be asked.
-func (g *groups) of(ctx context.Context, a mail.Address) (names []string, ok bool) {
-	key := state.Key("groups", a.Key())
+// of gives the values of an address, none if the directory does not know it; not ok if it can't be asked.
+func (g *told) of(ctx context.Context, a mail.Address) (names []string, ok bool) {
+	key := state.Key(g.kind, a.Key())
 	names = []string{}
 	if kept, ok := g.house.out.State.Get(ctx, key); ok && json.Unmarshal(kept, &names) == nil {
 		return names, true
 	}
 	values, err := g.directory.Attribute(ctx, a, g.attribute)
 	if err != nil {
-		g.house.out.Log.Warn("groups of a recipient", "error", err)
+		g.house.out.Log.Warn("the directory can't be asked", "for", g.kind, "error", err)
 		return nil, false
 	}
-	for _, v := range values[:min(len(values), maxGroups)] {
-		names = append(names, groupName(v))
+	for _, v := range values[:min(len(values), maxValues)] {
+		names = append(names, g.name(v))
 	}
 	if text, err := json.Marshal(names); err == nil {
-		g.house.out.State.Put(ctx, key, text, groupsHold)
+		g.house.out.State.Put(ctx, key, text, toldHold)
 	}
 	return names, true
 }
@@ -56,7 +58,22 @@ func (h *House) openGroups() error {
 	if err != nil {
 		return err
 	}
-	h.groups = &groups{directory, l.GroupAttribute, h}
+	h.groups = &told{directory, l.GroupAttribute, "groups", groupName, h}
+	return nil
+}
+
+// openLogins opens the directory for the logins that an address belongs to, if there is a directory.
+func (h *House) openLogins() error {
+	l := h.cfg.Recipients.LDAP
+	if l.URL == "" || l.LoginAttribute == "" {
+		return nil
+	}
+	directory, err := openLDAP(h.cfg)
+	if err != nil {
+		return err
+	}
+	h.logins = &told{directory, l.LoginAttribute, "logins", func(v string) string { return v[:min(len(v), maxPerName)] }, h}
+	h.out.Logins = h.logins.of
 	return nil
 }
 
@@ -67,5 +84,5 @@ func groupName(value string) string {
 	if isDN && rest != "" && named && strings.EqualFold(strings.TrimSpace(kind), "cn") {
 		value = strings.ReplaceAll(name, `\`, "")
 	}
-	return value[:min(len(value), maxGroup)]
+	return value[:min(len(value), maxPerName)]
 }

@@ -70,7 +70,8 @@ type House struct {
 	desk         *retrieval.Desk    // the same
 	teacher      *retrieval.Teacher // nil if nobody learns
 	directory    *recipients.LDAP   // that of users' servers, nil for none
-	groups       *groups            // nil without a directory that tells them
+	groups       *told              // nil without a directory that tells them
+	logins       *told              // likewise
 	reports      *reports           // nil if none are sent
 	digests      *digests           // the same
 	reread       func() (*config.Config, error)
@@ -105,6 +106,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	if err = h.openLists(); err != nil {
+		return nil, err
+	}
+	if err = h.openLogins(); err != nil {
 		return nil, err
 	}
 	judge, err := NewJudge(cfg, h.out)
@@ -396,6 +400,9 @@ func (h *House) close() {
 	}
 	if h.Lessons != nil {
 		err = errors.Join(err, h.Lessons.Close())
+	}
+	if h.logins != nil {
+		err = errors.Join(err, h.logins.directory.Close())
 	}
 	if h.groups != nil {
 		err = errors.Join(err, h.groups.directory.Close())

@@ -3,6 +3,7 @@
 package house
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/dns/asn"
+	"postern/internal/mail"
 	"postern/internal/state"
 	"postern/policy"
 	"postern/proxy"
@@ -40,6 +42,8 @@ type Outside struct {
 	Entries []policy.ListEntry
 	// ASN says to which autonomous system an address belongs; nil opens the configured database, if there is one.
 	ASN func(netip.Addr) (number uint32, name string)
+	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell; nil without a directory.
+	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
 }
 
 func (o Outside) withDefaults() Outside {
@@ -95,7 +99,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	}
 	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
 	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory, ASN: out.ASN,
-		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir}
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {
 		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {

@@ -49,14 +49,14 @@ var errResting = errors.New("it did not answer a moment ago")
 // Has implements Directory.
 func (l *LDAP) Has(ctx context.Context, a mail.Address) (bool, error) {
 	// RFC 4511 section 4.5.1.8: "1.1" asks for no attributes. One entry is all we want to know of.
-	found, err := l.ask(ctx, a, "1.1")
+	found, err := l.askWider(ctx, a, "1.1")
 	return found.entries > 0, err
 }
 
 // Attribute gives the values of an attribute of the one entry that fits an address; none if there is no such entry, or
 // more than one.
 func (l *LDAP) Attribute(ctx context.Context, a mail.Address, name string) ([]string, error) {
-	found, err := l.ask(ctx, a, name)
+	found, err := l.askWider(ctx, a, name)
 	if found.entries != 1 {
 		return nil, err
 	}
@@ -67,6 +67,15 @@ func (l *LDAP) Attribute(ctx context.Context, a mail.Address, name string) ([]st
 type result struct {
 	entries int
 	values  []string
+}
+
+// askWider asks for an address and, where nobody has it, for the one without its detail: "ben+news@" is a mailbox of ben's.
+func (l *LDAP) askWider(ctx context.Context, a mail.Address, attribute string) (result, error) {
+	found, err := l.ask(ctx, a, attribute)
+	if plain, detailed := a.WithoutDetail(); detailed && err == nil && found.entries == 0 {
+		return l.ask(ctx, plain, attribute)
+	}
+	return found, err
 }
 
 func (l *LDAP) ask(ctx context.Context, a mail.Address, attribute string) (result, error) {

@@ -45,8 +45,7 @@ func openList(path string, now func() time.Time, log *slog.Logger) (*list, error
 	return l, nil
 }
 
-// has says whether an address is in the list: by itself, without what stands behind a "+" in it (RFC 5233), or by its
-// domain.
+// has says whether an address is in the list: by itself, without its detail, or by its domain.
 func (l *list) has(a mail.Address) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,10 +53,8 @@ func (l *list) has(a mail.Address) bool {
 	if l.known[a.Key()] || l.known["@"+a.ASCIIDomain()] {
 		return true
 	}
-	if local, _, detailed := strings.Cut(a.Local, "+"); detailed && local != "" {
-		return l.known[mail.Address{Local: local, Domain: a.Domain}.Key()]
-	}
-	return false
+	plain, detailed := a.WithoutDetail()
+	return detailed && l.known[plain.Key()]
 }
 
 // refresh reads the file again if it is another one. A file that can't be read leaves the old list in force.
