@@ -14,10 +14,10 @@ import (
 
 // Limits in octets. RFC 5321 section 4.5.3.1: "To the maximum extent possible, implementation techniques that impose no
 // limits on the length of these objects should be used." SRS and VERP go over its 64 octets for a local part every day, so
-// only the path as a whole has a bound; DNS bounds the domain.
+// only the path as a whole has a bound, that of a command line (section 4.5.3.1.4); DNS bounds the domain.
 const (
 	MaxDomain = 255
-	MaxPath   = 1024
+	MaxPath   = 480
 )
 
 // Address is a mailbox as it stands in an envelope: RFC 5321 section 4.1.2. It is the only type that may become wire
@@ -36,7 +36,7 @@ type Address struct {
 // Errors of ParsePath. Each is wrapped with nothing, so that a door can choose the reply by errors.Is.
 var (
 	ErrPathSyntax    = errors.New("syntax error in the path, want <local-part@domain>")
-	ErrPathTooLong   = errors.New("address too long: 1,024 octets in all and 255 behind the @ are the limit")
+	ErrPathTooLong   = errors.New("address too long: 480 octets in all and 255 behind the @ are the limit")
 	ErrNeedsSMTPUTF8 = errors.New("address is not ASCII and SMTPUTF8 was not asked for")
 )
 

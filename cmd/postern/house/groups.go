@@ -48,33 +48,32 @@ func (g *told) of(ctx context.Context, a mail.Address) (names []string, ok bool)
 	return names, true
 }
 
-// openGroups opens the directory for groups, if it is to tell them.
-func (h *House) openGroups() error {
+// openDirectory opens the directory for what it tells of addresses beside their being there: groups and logins.
+func (h *House) openDirectory() (err error) {
 	l := h.cfg.Recipients.LDAP
-	if l.URL == "" || l.GroupAttribute == "" {
-		return nil
-	}
-	directory, err := openLDAP(h.cfg)
-	if err != nil {
+	if h.groups, err = h.openTold("groups", l.GroupAttribute, groupName); err != nil {
 		return err
 	}
-	h.groups = &told{directory, l.GroupAttribute, "groups", groupName, h}
-	return nil
+
+	h.logins, err = h.openTold("logins", l.LoginAttribute, func(v string) string { return v[:min(len(v), maxPerName)] })
+	if h.logins != nil {
+		h.out.Logins = h.logins.of
+	}
+
+	return err
 }
 
-// openLogins opens the directory for the logins that an address belongs to, if there is a directory.
-func (h *House) openLogins() error {
-	l := h.cfg.Recipients.LDAP
-	if l.URL == "" || l.LoginAttribute == "" {
-		return nil
+func (h *House) openTold(kind, attribute string, name func(string) string) (*told, error) {
+	if h.cfg.Recipients.LDAP.URL == "" || attribute == "" {
+		return nil, nil
 	}
+
 	directory, err := openLDAP(h.cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h.logins = &told{directory, l.LoginAttribute, "logins", func(v string) string { return v[:min(len(v), maxPerName)] }, h}
-	h.out.Logins = h.logins.of
-	return nil
+
+	return &told{directory, attribute, kind, name, h}, nil
 }
 
 // groupName is the common name of a group that is given by its DN (RFC 4514), else what is given.

@@ -108,7 +108,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if err = h.openLists(); err != nil {
 		return nil, err
 	}
-	if err = h.openLogins(); err != nil {
+	if err = h.openDirectory(); err != nil {
 		return nil, err
 	}
 	judge, err := NewJudge(cfg, h.out)
@@ -151,9 +151,6 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		h.Gateway.Witness = h.reports
 	}
 	if h.recipients, err = newRecipients(cfg, h.out); err != nil {
-		return nil, err
-	}
-	if err = h.openGroups(); err != nil {
 		return nil, err
 	}
 	h.Gateway.Use(h.setup(cfg, judge))
