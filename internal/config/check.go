@@ -138,6 +138,7 @@ func (k *checker) doors() {
 func (k *checker) door(path string, d *Door) {
 	c := k.c
 	k.oneOf(path+".protocol", d.Protocol, "smtp", "submission", "imap", "pop3")
+	k.oneOf(path+".bare_newline", d.BareNewline, "", "reject", "normalise")
 	k.oneOf(path+".tls", d.TLS, "none", "starttls", "implicit")
 	if d.Listen == "" {
 		k.bad(path+".listen", "is missing; write an address, as in \":25\" or \"127.0.0.1:2525\"")

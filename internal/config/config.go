@@ -73,6 +73,8 @@ type Door struct {
 	AuthAddress       string `toml:"auth_address"`
 	RequireTLSForAuth Switch `toml:"require_tls_for_auth"`
 	MaxConnections    int    `toml:"max_connections"`
+	// BareNewline is that of [smtp] for this door alone, "" for the same.
+	BareNewline string `toml:"bare_newline"`
 	// Transparent takes each client where it wanted to go: the machine redirects connections to this door.
 	Transparent bool `toml:"transparent"`
 	// FromClient connects to the server behind from the client's own address.
@@ -106,9 +108,11 @@ type SMTP struct {
 	IdleTimeout    Duration `toml:"idle_timeout"`
 	SessionTimeout Duration `toml:"session_timeout"`
 	BareNewline    string   `toml:"bare_newline"`
-	EarlyInput     string   `toml:"early_input"`
-	GreetDelay     Duration `toml:"greet_delay"`
-	Tarpit         Duration `toml:"tarpit"`
+	// NormaliseNetworks are clients whose bare line ends are mended whatever BareNewline says.
+	NormaliseNetworks Networks `toml:"normalise_networks"`
+	EarlyInput        string   `toml:"early_input"`
+	GreetDelay        Duration `toml:"greet_delay"`
+	Tarpit            Duration `toml:"tarpit"`
 	// Reserve is how many connections more, in percent of MaxConnections, there are for clients with a good name.
 	Reserve    int    `toml:"reserve"`
 	HeaderName string `toml:"header_name"`
@@ -292,7 +296,7 @@ func Default() *Config {
 			IdleTimeout: Duration(5 * time.Minute), SessionTimeout: Duration(time.Hour),
 			Tarpit: Duration(5 * time.Second), Reserve: 20,
 			BareNewline: "reject", EarlyInput: "reject", HeaderName: "X-Postern",
-			StripHeaders: []string{"X-MS-Exchange-Organization-*"},
+			StripHeaders: []string{"X-MS-Exchange-Organization-*", "X-Spam-Flag"},
 			Disclose:     Disclose{Inbound: "full", Outbound: "full"},
 		},
 		TLS:           TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},

@@ -184,7 +184,7 @@ func (c *session) judge(b *chunked) mail.Reply {
 	case l.tooBig():
 		b.discard()
 		return c.exchange.Refuse(mail.Finding{Symbol: "SIZE_LIMIT", Evidence: strconv.FormatInt(l.size, 10) + " octets"}, replyTooBig(c.maxSize()))
-	case l.flaws != 0 && !c.opt.NormaliseLines:
+	case l.flaws != 0 && !c.normalises():
 		b.discard()
 		return c.exchange.Refuse(mail.Finding{Symbol: "BARE_LINE_END", Evidence: l.flaws.String()}, replyFlaw(l.flaws))
 	case l.broken != nil:

@@ -59,6 +59,8 @@ type Options struct {
 	Hurry   time.Duration
 	// NormaliseLines lets messages with bare CR, bare LF or NUL in, normalised. They are refused otherwise.
 	NormaliseLines bool
+	// NormaliseFrom are the networks whose messages are let in so in any case: devices that know no better.
+	NormaliseFrom []netip.Prefix
 	// ReportEarlyInput makes input before our reply a finding only. The connection is ended otherwise.
 	ReportEarlyInput bool
 	// GreetDelay is how long to wait for a client that talks before the greeting.

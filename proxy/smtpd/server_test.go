@@ -114,6 +114,8 @@ func options(t testing.TB, settings map[string]string) smtpd.Options {
 			o.GreetDelay = d
 		case "normalise":
 			o.NormaliseLines = true
+		case "normalise-loopback":
+			o.NormaliseFrom = loopback
 		case "xclient":
 			o.XClient = loopback
 		default:

@@ -220,9 +220,14 @@ func isHTTP(verb string) bool {
 	return strings.HasPrefix(verb, "HOST:") || strings.HasPrefix(verb, "USER-AGENT:")
 }
 
+// normalises says whether bare line ends of this client are mended, not refused.
+func (c *session) normalises() bool {
+	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.mail.Client)
+}
+
 // readLine reads one line and answers what is wrong with it. After any error but a long line the connection is over.
 func (c *session) readLine(limit int) (string, error) {
-	line, err := c.in.line(limit, !c.opt.NormaliseLines)
+	line, err := c.in.line(limit, !c.normalises())
 	switch {
 	case err == nil && strings.IndexByte(line, 0) >= 0:
 		c.fail(replyUnknown())

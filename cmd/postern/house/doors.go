@@ -1,6 +1,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -32,7 +33,7 @@ func (h *House) doorOptions(d config.Door) smtpd.Options {
 		AuthInClear: !d.RequireTLSForAuth.On(), XClient: prefixes(d.XClientNetworks), Trusted: prefixes(h.cfg.TrustedNetworks),
 		MaxSize: int64(s.MaxMessageSize), MaxRecipients: s.MaxRecipients, MaxErrors: s.MaxErrors,
 		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),
-		NormaliseLines: s.BareNewline == "normalise", ReportEarlyInput: s.EarlyInput == "report", SpoolDir: h.dir("spool"),
+		NormaliseLines: cmp.Or(d.BareNewline, s.BareNewline) == "normalise", NormaliseFrom: prefixes(s.NormaliseNetworks), ReportEarlyInput: s.EarlyInput == "report", SpoolDir: h.dir("spool"),
 	}
 	o.Tarpit, o.Guard = time.Duration(s.Tarpit), h.bans
 	e := d.Extensions
