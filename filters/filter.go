@@ -63,8 +63,8 @@ type Symbol struct {
 	Help string
 	// Action is the default forced disposition, "" for none: the words of policy.Disposition.
 	Action string
-	// Form says that the action speaks of how the mail is written, not of what it holds or who sent it: an entry of the
-	// allow list overrides it.
+	// Form says that the symbol speaks of how the mail is written, not of what it holds or who sent it: an entry of the
+	// allow list overrides its action, and mail that lies in a mailbox already is not masked for it.
 	Form bool
 	// Reply is what the sender is told where this symbol decides: why, and what can be done. "" leaves it to policy.
 	Reply string

@@ -131,3 +131,8 @@ const (
 	// GroupMax is the reason that the symbols of a group count less than their sum.
 	GroupMax = "GROUP_MAX"
 )
+
+// OwnSymbols are the symbols that policy itself puts among the reasons.
+func OwnSymbols() []string {
+	return []string{Allowed, Blocked, NotAllowed, Ruled, RuleUnproven, RuleFailed, GroupMax}
+}

@@ -86,6 +86,8 @@ type Setup struct {
 	Postmaster string
 	// QueueWhenDown names the routes whose mail is accepted into the queue while no hop of theirs answers.
 	QueueWhenDown map[string]bool
+
+	reading *policy.Policy // Policy, for mail that is fetched
 }
 
 // Quarantine holds messages.
@@ -120,7 +122,10 @@ type Witness interface {
 }
 
 // Use puts a setup in force for everything that begins from now on.
-func (g *Gateway) Use(s *Setup) { g.setup.Store(s) }
+func (g *Gateway) Use(s *Setup) {
+	s.reading = s.Policy.ForReading()
+	g.setup.Store(s)
+}
 
 // Offers says which extensions a client can be offered because what stands behind us has them.
 func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }

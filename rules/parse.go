@@ -16,8 +16,12 @@ const (
 
 // Parse reads files of rules. A rule that stands there twice is the later one, at the earlier one's place, so that
 // local files can change shipped rules.
-func Parse(files ...File) (*Set, []Problem) {
-	p := &parser{set: &Set{byName: map[string]*rule{}}}
+func Parse(files ...File) (*Set, []Problem) { return ParseBeside(nil, files...) }
+
+// ParseBeside reads files whose rules must not bear names that are taken: a rule would speak with the voice, the weight and
+// the action of something else.
+func ParseBeside(taken map[string]bool, files ...File) (*Set, []Problem) {
+	p := &parser{set: &Set{byName: map[string]*rule{}}, taken: taken}
 	for _, f := range files {
 		p.file, p.line = f.Name, 0
 		p.skips = p.skips[:0]
@@ -36,6 +40,7 @@ func Parse(files ...File) (*Set, []Problem) {
 
 type parser struct {
 	set      *Set
+	taken    map[string]bool
 	problems []Problem
 	file     string
 	line     int
@@ -53,7 +58,15 @@ type directive struct {
 
 func (p *parser) problem(text, why string) {
 	if len(p.problems) < maxProblems {
-		p.problems = append(p.problems, Problem{p.file, p.line, text, why})
+		p.problems = append(p.problems, Problem{File: p.file, Line: p.line, Text: text, Why: why})
+	}
+}
+
+// clash notes a rule whose name is taken.
+func (p *parser) clash(text string) {
+	if len(p.problems) < maxProblems {
+		p.problems = append(p.problems, Problem{File: p.file, Line: p.line, Text: text, Taken: true,
+			Why: "the rule is left out: a filter reports a symbol of that name; give the rule another one"})
 	}
 }
 
@@ -123,6 +136,10 @@ func (p *parser) directive(word, rest string) string {
 	case "header", "body", "rawbody", "uri", "full", "meta":
 		if !isRuleName(name) {
 			return fmt.Sprintf("%q is not the name of a rule: letters, digits and _ are", name)
+		}
+		if p.taken[name] {
+			p.clash(word + " " + rest)
+			return ""
 		}
 		if len(p.set.rules) >= maxRules {
 			return "too many rules"

@@ -23,6 +23,8 @@ type Problem struct {
 	Line int
 	Text string
 	Why  string
+	// Taken says that the rule bears a name that stands for something else already.
+	Taken bool
 }
 
 // Set is a set of rules, ready to match. It is immutable and serves many messages at once.

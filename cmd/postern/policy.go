@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +63,7 @@ func (p *policyWorld) draft(file string) (*policy.Policy, string, error) {
 
 type policyShowCommand struct {
 	where
+	JSON bool `name:"json" help:"One JSON object: version, thresholds, and each symbol with its score and action."`
 }
 
 // Run shows it.
@@ -82,7 +84,32 @@ func (c *policyShowCommand) Run(w world) error {
 	if from == "" {
 		from = "built in; [policy] file in postern.toml names one of your own"
 	}
-	_, err = fmt.Fprintf(w.stdout, "# version %s (%s)\n%s", compiled.Version(), from, text)
+	if c.JSON {
+		return printJSON(w, shownPolicy{compiled.Version(), compiled.Thresholds(), compiled.Weights()})
+	}
+	if _, err := fmt.Fprintf(w.stdout, "# version %s (%s)\n%s", compiled.Version(), from, text); err != nil {
+		return err
+	}
+	return showWeights(w, compiled.Weights())
+}
+
+// shownPolicy is the policy in force as one JSON object.
+type shownPolicy struct {
+	Version  string            `json:"version"`
+	Required policy.Thresholds `json:"required"`
+	Symbols  []policy.Weight   `json:"symbols"`
+}
+
+// showWeights prints a table of symbols, as comments, so that the whole output is still a policy.
+func showWeights(w world, weights []policy.Weight) error {
+	var b strings.Builder
+	b.WriteString("\n# All symbols as they weigh for incoming mail: score, action, name, meaning.\n")
+
+	for _, s := range weights {
+		fmt.Fprintf(&b, "# %7s  %-10s  %-28s %s\n", strconv.FormatFloat(s.Score, 'f', -1, 64), s.Action, s.Symbol, s.Help)
+	}
+
+	_, err := fmt.Fprint(w.stdout, b.String())
 	return err
 }
 

@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 
+	"postern/cmd/postern/house"
 	"postern/internal/mail"
 	"postern/policy/ledger"
-	defaultrules "postern/rules/default"
 )
 
 type rulesCommand struct {
@@ -21,7 +21,7 @@ func (c *rulesLintCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	set, problems, err := defaultrules.Load(cfg.Rules.Dir)
+	set, problems, err := house.LoadRules(cfg)
 	if err != nil {
 		return err
 	}

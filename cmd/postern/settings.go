@@ -92,8 +92,18 @@ func (c *configCheckCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	if _, err := house.NewJudge(cfg, house.Outside{}); err != nil {
+	judge, err := house.NewJudge(cfg, house.Outside{})
+	if err != nil {
 		return usageError{err}
+	}
+	var clashes []error
+	for _, p := range judge.Problems {
+		if p.Taken {
+			clashes = append(clashes, errors.New(p.String()))
+		}
+	}
+	if len(clashes) > 0 {
+		return usageError{errors.Join(clashes...)}
 	}
 	_, err = fmt.Fprintf(w.stdout, "%s: ok\n", cfg.File())
 	return err

@@ -13,8 +13,9 @@ import (
 var shipped embed.FS
 
 // Load reads the shipped rules and behind them, so that they can change the shipped ones, those of the admin's folder,
-// "" for none. Lines that can't be used are Problems; the error is that of a folder that can't be read.
-func Load(dir string) (*rules.Set, []rules.Problem, error) {
+// "" for none. Rules with names that are taken are left out. Lines that can't be used are Problems; the error is that of a
+// folder that can't be read.
+func Load(dir string, taken map[string]bool) (*rules.Set, []rules.Problem, error) {
 	files, err := rules.ReadFiles(shipped)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the shipped rules: %w", err)
@@ -29,6 +30,6 @@ func Load(dir string) (*rules.Set, []rules.Problem, error) {
 		}
 		files = append(files, own...)
 	}
-	set, problems := rules.Parse(files...)
+	set, problems := rules.ParseBeside(taken, files...)
 	return set, problems, nil
 }

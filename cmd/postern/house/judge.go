@@ -74,7 +74,7 @@ type Judge struct {
 // NewJudge makes the judge of a configuration. Filters in without are left out.
 func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error) {
 	out = out.withDefaults()
-	set, problems, err := defaultrules.Load(cfg.Rules.Dir)
+	set, problems, err := LoadRules(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
 
 // KnownFilters is what `postern config` must know of the filters.
 func KnownFilters() []config.Known {
-	set, _, err := defaultrules.Load("")
+	set, _, err := defaultrules.Load("", nil)
 	if err != nil {
 		return nil // they are built in: a test loads them
 	}
@@ -166,6 +166,21 @@ func KnownFilters() []config.Known {
 		known = append(known, k)
 	}
 	return known
+}
+
+// LoadRules reads the content rules, the shipped ones and the admin's. No rule may bear the name of what a filter, a door or
+// the policy itself reports.
+func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
+	none, _ := rules.Parse()
+	taken := map[string]bool{filters.Failed: true}
+	for _, s := range Symbols(all.Specs(none)) {
+		taken[s.Name] = true
+	}
+	for _, name := range policy.OwnSymbols() {
+		taken[name] = true
+	}
+
+	return defaultrules.Load(cfg.Rules.Dir, taken)
 }
 
 // Symbols are all symbols with their defaults: those of the filters and those of the doors.

@@ -17,7 +17,6 @@ import (
 	"postern/policy/lists"
 	"postern/policy/quarantine"
 	"postern/policy/replay"
-	defaultrules "postern/rules/default"
 )
 
 // PolicyStore is where versions and trials of the policy are: a file in data_dir, or the server that several gateways share.
@@ -30,7 +29,7 @@ func PolicyStore(cfg *config.Config) string {
 
 // CompilePolicy makes the policy of a text, as a gateway with this configuration would. The name is for problems.
 func CompilePolicy(cfg *config.Config, name string, text []byte, more ...policy.ListEntry) (*policy.Policy, error) {
-	set, _, err := defaultrules.Load(cfg.Rules.Dir)
+	set, _, err := LoadRules(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +38,7 @@ func CompilePolicy(cfg *config.Config, name string, text []byte, more ...policy.
 
 // Scored makes the policy of a text again and again, each time with other scores for some symbols.
 func Scored(cfg *config.Config, name string, text []byte) (func(scores map[string]float64) (*policy.Policy, error), error) {
-	set, _, err := defaultrules.Load(cfg.Rules.Dir)
+	set, _, err := LoadRules(cfg)
 	if err != nil {
 		return nil, err
 	}

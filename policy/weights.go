@@ -1,0 +1,81 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+)
+
+// Weight is what the policy makes of one symbol for incoming mail, where nothing particular holds for its recipient.
+type Weight struct {
+	Symbol string  `json:"symbol"`
+	Score  float64 `json:"score"`
+	// Action is the word that stands in [actions], "" for none.
+	Action string `json:"action,omitempty"`
+	Help   string `json:"help,omitempty"`
+}
+
+// Weights are all symbols that there can be, by name.
+func (p *Policy) Weights() []Weight {
+	all := make([]Weight, 0, len(p.inbound.symbols))
+
+	for _, name := range slices.Sorted(maps.Keys(p.inbound.symbols)) {
+		s := p.inbound.symbols[name]
+		all = append(all, Weight{Symbol: name, Score: float64(s.score) / 1000, Action: s.action(), Help: s.help})
+	}
+
+	return all
+}
+
+// Thresholds are those that hold where nothing particular does.
+func (p *Policy) Thresholds() Thresholds { return p.inbound.required }
+
+// action is the word for what a symbol does, as act reads it.
+func (s symbol) action() string {
+	switch {
+	case s.drop:
+		return "drop"
+	case s.tarpit:
+		return "tarpit"
+	case s.strip:
+		return "strip"
+	case s.defang:
+		return "defang"
+	case s.ifPermit:
+		return "defer_if_permit"
+	case s.forced != Accept:
+		return s.forced.String()
+	}
+
+	return ""
+}
+
+// ForReading is the policy for mail that lies in a mailbox already. What speaks of form alone weighs nothing there: a mask
+// over an old letter needs content that convicts.
+func (p *Policy) ForReading() *Policy {
+	reading := *p
+	relax := func(s *scope) *scope {
+		relaxed := *s
+		relaxed.symbols = maps.Clone(s.symbols)
+
+		for name, one := range relaxed.symbols {
+			if one.form {
+				one.score, one.forced, one.drop, one.tarpit, one.strip, one.defang, one.ifPermit = min(one.score, 0), Accept, false, false, false, false, false
+				relaxed.symbols[name] = one
+			}
+		}
+
+		return &relaxed
+	}
+	each := func(scopes map[string]*scope) map[string]*scope {
+		all := maps.Clone(scopes)
+		for name, s := range all {
+			all[name] = relax(s)
+		}
+		return all
+	}
+
+	reading.inbound, reading.outbound = relax(p.inbound), relax(p.outbound)
+	reading.domains, reading.groups, reading.recipients = each(p.domains), each(p.groups), each(p.recipients)
+
+	return &reading
+}
