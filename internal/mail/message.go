@@ -177,13 +177,30 @@ func (s *Spool) Finish() (*Message, error) {
 	}
 	m := &Message{file: s.file, size: s.size}
 	*s = Spool{Dir: s.Dir}
-	head, err := m.Head(MaxHeaderBytes + 4096)
-	if err != nil {
+	if err := m.readHeader(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	m.header = ParseHeader(head)
-	m.body = int64(m.header.Size)
 	return m, nil
+}
+
+// usualHeader is how much of a message is read to find its header, in octets, before all that a header may have is.
+const usualHeader = 64 << 10
+
+func (m *Message) readHeader() error {
+	for _, most := range []int64{usualHeader, MaxHeaderBytes + 4096} {
+		head, err := m.Head(most)
+		if err != nil {
+			return err
+		}
+
+		m.header = ParseHeader(head)
+		m.body = int64(m.header.Size)
+		if m.header.Size < len(head) || int64(len(head)) == m.size {
+			return nil
+		}
+	}
+
+	return nil
 }
 
 // Discard throws away what was taken.

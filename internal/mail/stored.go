@@ -84,12 +84,9 @@ func readStored(f *os.File, meta any) (*Message, error) {
 		return nil, err
 	}
 	m := &Message{file: f, base: int64(len(line)), size: info.Size() - int64(len(line))}
-	head, err := m.Head(MaxHeaderBytes + 4096)
-	if err != nil {
+	if err := m.readHeader(); err != nil {
 		return nil, err
 	}
-	m.header = ParseHeader(head)
-	m.body = int64(m.header.Size)
 	return m, nil
 }
 
