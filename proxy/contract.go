@@ -27,6 +27,8 @@ type Client struct {
 	Helo  string
 	Proto string // SMTP, ESMTP, ESMTPS…: RFC 3848
 	User  string
+	// Known is set for a client whose mail was good before.
+	Known bool
 }
 
 // Relay knows the next hops by the name of their route.

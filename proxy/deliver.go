@@ -294,7 +294,7 @@ func (x *Exchange) send(ctx context.Context, b *batch, mayQueue bool) *mail.Repl
 	to := x.recipients(b)
 	var replies []mail.Reply
 	if b.leg.queue {
-		replies = []mail.Reply{{Code: 451, Enhanced: UnreachableCode, Text: "no hop answers"}}
+		replies = []mail.Reply{{Code: 451, Enhanced: "4.4.1", Text: "no hop answers", Away: true}}
 	} else {
 		replies = b.leg.delivery.Send(ctx, to, b.copy)
 	}
@@ -313,7 +313,7 @@ func (x *Exchange) send(ctx context.Context, b *batch, mayQueue bool) *mail.Repl
 			late = &r
 		}
 	}
-	if late != nil && !mayQueue && x.setup.QueueWhenDown[b.leg.route] && (b.leg.queue || IsUnreachable(*late)) {
+	if late != nil && !mayQueue && x.setup.QueueWhenDown[b.leg.route] && (b.leg.queue || late.Away) {
 		if err := x.enqueue(ctx, b, "the mail server did not answer"); err != nil {
 			x.g.Log.Error("queue", "id", x.tx.ID, "error", err)
 			return late

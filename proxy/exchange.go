@@ -187,19 +187,12 @@ func (x *Exchange) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply
 	if known != nil {
 		known.Told(ctx, l.route, r.Address, reply)
 	}
-	if IsUnreachable(reply) && x.setup.QueueWhenDown[l.route] {
+	if reply.Away && x.setup.QueueWhenDown[l.route] {
 		l.queue = true
 		return replyQueuedRcpt()
 	}
 	return reply
 }
-
-// UnreachableCode is the enhanced code of a 451 of ours that says no hop could be asked (RFC 3463 section 3.5: X.4.1, no
-// answer from host).
-const UnreachableCode = "4.4.1"
-
-// IsUnreachable says whether a reply means that no hop could be asked.
-func IsUnreachable(r mail.Reply) bool { return r.Code == 451 && r.Enhanced == UnreachableCode }
 
 // heavyFrom is the size of a large message, in octets; heavyWait how long one waits for the large ones before it.
 const (

@@ -40,6 +40,9 @@ func (k *checker) serves(name string) bool {
 func (k *checker) hop(path string, h *NextHop) {
 	k.oneOf(path+".protocol", h.Protocol, "smtp", "lmtp")
 	k.oneOf(path+".tls", h.TLS, "none", "opportunistic", "required", "implicit")
+	if h.MaxConnections < 2 {
+		k.bad(path+".max_connections", "is %d; write at least 2: one for questions about recipients, one for mail", h.MaxConnections)
+	}
 	k.oneOf(path+".when_down", h.WhenDown, "defer", "queue")
 	k.readable(path+".ca_file", h.CAFile)
 	if h.CAFile != "" && !h.Verify.On() {

@@ -142,6 +142,9 @@ type NextHop struct {
 	XForward     bool   `toml:"xforward"`
 	User         string `toml:"user"`
 	PasswordFile string `toml:"password_file"`
+	// MaxConnections is how many connections to each address are in use at a time, half of them for questions about
+	// recipients.
+	MaxConnections int `toml:"max_connections"`
 	// WhenDown is "defer" (the sender keeps the mail) or "queue" (we do).
 	WhenDown string `toml:"when_down"`
 }
@@ -417,6 +420,7 @@ func (h *NextHop) fill() {
 	orElse(&h.Protocol, "smtp")
 	orElse(&h.TLS, "opportunistic")
 	orElse(&h.WhenDown, "defer")
+	orElse(&h.MaxConnections, 40)
 	h.Verify.fill(true)
 }
 

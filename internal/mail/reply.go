@@ -11,6 +11,8 @@ type Reply struct {
 	Enhanced string
 	// Text may hold several lines, parted by "\n".
 	Text string
+	// Away marks a 4xx of ours that says that no next hop could be asked. It is not written.
+	Away bool `json:"-"`
 }
 
 // NewReply makes a reply. The enhanced code is "" where RFC 2034 allows none.
@@ -24,7 +26,7 @@ func NewReply(code int, enhanced, format string, args ...any) Reply {
 
 // TryLater is what the peer hears when the fault is ours. The cause goes to the log only.
 func TryLater() Reply {
-	return Reply{451, "4.3.0", "We could not finish this just now. Nothing was lost, please try again later"}
+	return Reply{Code: 451, Enhanced: "4.3.0", Text: "We could not finish this just now. Nothing was lost, please try again later"}
 }
 
 // Positive, Temporary and Permanent are the classes of RFC 5321 section 4.2.1.

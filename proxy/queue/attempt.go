@@ -93,7 +93,7 @@ func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (took, down bool
 	var index []int
 	note := func(i int, r mail.Reply) {
 		s.Recipients[i].Reply = r
-		if !r.Temporary() || r.Enhanced != "4.4.1" {
+		if !r.Away {
 			down = false
 		}
 	}

@@ -84,6 +84,8 @@ type conn struct {
 	// told is the XCLIENT command the hop heard last.
 	told string
 	idle *time.Timer
+	// party is on whose behalf the connection is in use.
+	party party
 }
 
 // step runs one exchange under a total deadline, and under the context.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
+	"time"
 
 	"postern/internal/mail"
 	"postern/proxy"
@@ -17,7 +19,13 @@ type delivery struct {
 	envelope proxy.Envelope
 	log      *slog.Logger
 
+	// mu is held by what works on the connection. While nothing does, the connection may be taken away: see yield.
+	mu   sync.Mutex
 	conn *conn
+	// hold ends the time for which the connection is kept for a silent client.
+	hold *time.Timer
+	// silent is set once a hop did not answer in this transaction: nobody waits for it twice.
+	silent bool
 	// open are the recipients that the hop accepted in the transaction that is open on conn; those that Send asks for may
 	// be fewer.
 	open []mail.Recipient
@@ -27,8 +35,15 @@ type delivery struct {
 
 // Rcpt asks the hop for a recipient.
 func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
-	if d.route == nil {
+	if d.route == nil { // a matter of our settings: no queue would ever get rid of it
 		return replyUnreachable()
+	}
+	d.wake()
+	defer d.rest()
+	if d.silent {
+		reply := replyTooSlow()
+		reply.Away = true
+		return reply
 	}
 	if d.conn != nil && !d.conn.broken && d.opened {
 		reply, err := d.conn.recipient(ctx, d.envelope, r)
@@ -40,19 +55,57 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 		}
 		d.lose(ctx, err, nil)
 	}
-	replies := d.begin(ctx, append(slices.Clone(d.open), r), d.envelope.Size)
+	// what an earlier connection was asked is asked again when the message is there
+	replies := d.begin(ctx, question, append(slices.Clone(d.open), r), d.envelope.Size)
 	return replies[len(replies)-1]
+}
+
+// wake takes the connection out of rest for some work; rest lets it go again. It stays with a transaction whose client is
+// slow for a while only, and only as long as nobody else needs it: the question was answered, and the way is opened anew
+// when the message is there.
+func (d *delivery) wake() {
+	d.mu.Lock()
+	if d.hold != nil {
+		d.hold.Stop()
+		d.hold = nil
+	}
+	if d.conn != nil {
+		d.conn.hop.places.wake(d)
+	}
+}
+
+func (d *delivery) rest() {
+	defer d.mu.Unlock()
+	switch {
+	case d.conn == nil:
+	case !d.conn.hop.places.rest(d):
+		d.drop()
+	default:
+		d.hold = time.AfterFunc(d.conn.times.Hold, d.yield)
+	}
+}
+
+// yield gives the connection of a transaction that rests to others.
+func (d *delivery) yield() {
+	if !d.mu.TryLock() {
+		return // it works again
+	}
+	defer d.mu.Unlock()
+	if d.conn != nil {
+		d.conn.hop.places.wake(d)
+		d.drop()
+	}
 }
 
 // begin opens a new transaction for these recipients and gives one reply each. Nothing was handed over yet, so it may try
 // again: a connection of the pool may have died in its sleep, and another hop may be better.
-func (d *delivery) begin(ctx context.Context, to []mail.Recipient, size int64) []mail.Reply {
+func (d *delivery) begin(ctx context.Context, why purpose, to []mail.Recipient, size int64) []mail.Reply {
 	tried := make(map[*hopState]bool, len(d.route.hops))
 	err := errGone
 	for range 2*len(d.route.hops) + 1 {
 		if d.conn == nil || d.conn.broken {
 			d.drop()
-			c, dialErr := d.route.acquire(ctx, d.envelope, tried)
+			c, dialErr := d.route.acquire(ctx, d.envelope, why, tried)
 			if dialErr != nil {
 				if errors.Is(err, errGone) {
 					err = dialErr
@@ -72,6 +125,7 @@ func (d *delivery) begin(ctx context.Context, to []mail.Recipient, size int64) [
 			break
 		}
 	}
+	d.silent = isTimeout(err) && ctx.Err() == nil
 	d.log.Warn("transaction could not be opened", "error", err)
 	return repeat(replyFor(err), len(to))
 }
@@ -96,7 +150,7 @@ func (d *delivery) drop() {
 	if d.conn != nil {
 		d.conn.hop.release(d.conn)
 	}
-	d.conn, d.opened = nil, false
+	d.conn, d.open, d.opened = nil, nil, false
 }
 
 // Send hands the message over.
@@ -104,6 +158,8 @@ func (d *delivery) Send(ctx context.Context, to []mail.Recipient, c mail.Copy) [
 	if d.route == nil || len(to) == 0 {
 		return repeat(replyUnreachable(), len(to))
 	}
+	d.wake()
+	defer d.rest()
 	replies, again := d.try(ctx, to, c)
 	if again {
 		// Nothing was answered to DATA, so the hop has nothing: once more, on a fresh connection.
@@ -117,11 +173,12 @@ func (d *delivery) Send(ctx context.Context, to []mail.Recipient, c mail.Copy) [
 func (d *delivery) try(ctx context.Context, to []mail.Recipient, c mail.Copy) (replies []mail.Reply, again bool) {
 	replies = repeat(mail.NewReply(250, "", ""), len(to))
 	if d.conn == nil || d.conn.broken || !sameRecipients(to, d.open) {
-		replies = d.begin(ctx, to, c.Size())
+		replies = d.begin(ctx, handover, to, c.Size())
 	}
 	if len(d.open) == 0 || d.conn == nil {
 		return replies, false
 	}
+	d.conn.party = d.conn.hop.places.becomes(d.conn.party)
 	sent := d.open
 	d.open, d.opened = nil, false
 	results, err := d.conn.data(ctx, d.relay, len(sent), c)
@@ -141,6 +198,8 @@ func (d *delivery) try(ctx context.Context, to []mail.Recipient, c mail.Copy) (r
 
 // Close gives the connection back. A transaction that is still open is forgotten before the next one.
 func (d *delivery) Close() {
+	d.wake()
+	defer d.mu.Unlock()
 	d.drop()
 	d.route = nil
 }

@@ -27,13 +27,14 @@ type hopState struct {
 	times     Timeouts
 	log       *slog.Logger
 	maxIdle   int
-	slots     chan struct{} // one taken by each connection in use
+	places    *places
 
 	mu        sync.Mutex
 	idle      []*conn // the last one is the freshest
 	closed    bool
 	failures  int
 	downUntil time.Time
+	silent    bool // it failed by not answering
 	probing   bool // someone is trying a hop that is down
 	lastErr   string
 	lastErrAt time.Time
@@ -43,8 +44,11 @@ type hopState struct {
 }
 
 // acquire gives a connection, from the pool unless fresh is set. release gives it back.
-func (h *hopState) acquire(ctx context.Context, fresh bool) (*conn, error) {
-	if err := h.takeSlot(ctx); err != nil {
+func (h *hopState) acquire(ctx context.Context, who party, fresh bool) (*conn, error) {
+	if h.resting(time.Now()) {
+		return nil, errResting
+	}
+	if err := h.places.take(ctx, who, h.times.Wait); err != nil {
 		return nil, err
 	}
 	for !fresh {
@@ -53,7 +57,7 @@ func (h *hopState) acquire(ctx context.Context, fresh bool) (*conn, error) {
 			break
 		}
 		if c.alive() {
-			c.reused = true
+			c.reused, c.party = true, who
 			return c, nil
 		}
 		c.broken = true
@@ -61,28 +65,19 @@ func (h *hopState) acquire(ctx context.Context, fresh bool) (*conn, error) {
 	}
 	c, err := h.tryDial(ctx)
 	if err != nil {
-		<-h.slots
+		h.places.give(who)
 		return nil, err
 	}
+	c.party = who
 	return c, nil
 }
 
-func (h *hopState) takeSlot(ctx context.Context) error {
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(h.times.Wait)
-	defer timer.Stop()
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return errBusy
-	case <-ctx.Done():
-		return errBusy
-	}
+// resting says whether the hop was silent a moment ago. Who asks now would only wait as long for nothing: a refused
+// connection says at once that it is one, silence takes its time.
+func (h *hopState) resting(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.silent && now.Before(h.downUntil)
 }
 
 func (h *hopState) takeIdle() *conn {
@@ -125,7 +120,7 @@ func (h *hopState) tryDial(ctx context.Context) (*conn, error) {
 
 // release takes a connection back: to keep, if nothing is wrong with it.
 func (h *hopState) release(c *conn) {
-	defer func() { <-h.slots }()
+	defer h.places.give(c.party)
 	c.uses++
 	if c.broken || c.uses >= maxUses {
 		c.close()
@@ -177,6 +172,7 @@ func (h *hopState) failed(ctx context.Context, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failures++
+	h.silent = isTimeout(err)
 	h.lastErr, h.lastErrAt = err.Error(), time.Now()
 	h.downUntil = h.lastErrAt.Add(min(backOffMax, backOffMin<<min(h.failures-1, 6)))
 }
@@ -187,7 +183,7 @@ func (h *hopState) healthy() {
 	if h.failures > 0 {
 		h.log.Info("next hop answers again", "hop", h.Address)
 	}
-	h.failures, h.downUntil = 0, time.Time{}
+	h.failures, h.downUntil, h.silent = 0, time.Time{}, false
 }
 
 // learn keeps what the hop offers.
@@ -214,15 +210,18 @@ type HopHealth struct {
 	LastError   string
 	LastErrorAt time.Time
 	InUse, Idle int
+	// Waiting are the transactions that wait for a connection now, NoRoom those that waited in vain since the start.
+	Waiting, NoRoom int
 	// Known is set once the hop has answered; then Secure says whether by TLS with a checked certificate.
 	Known, Secure bool
 }
 
 func (h *hopState) health(route string) HopHealth {
+	taken, waiting, turned := h.places.state()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return HopHealth{
 		Route: route, Hop: h.Address, Up: h.failures == 0, Failures: h.failures, LastError: h.lastErr, LastErrorAt: h.lastErrAt,
-		InUse: len(h.slots), Idle: len(h.idle), Known: h.known, Secure: h.secure,
+		InUse: taken, Waiting: waiting, NoRoom: turned, Idle: len(h.idle), Known: h.known, Secure: h.secure,
 	}
 }

@@ -61,6 +61,7 @@ type Timeouts struct {
 	DataTerm time.Duration // 600 s: the reply to the dot
 	Idle     time.Duration // 30 s: how long an unused connection is kept
 	Wait     time.Duration // 30 s: how long a transaction waits for a free connection
+	Hold     time.Duration // 5 s: how long a transaction keeps its connection while its client is silent
 }
 
 // Route is a named way to a mail system.
@@ -71,7 +72,7 @@ type Route struct {
 	Protocol Protocol // default SMTP
 	// Inbound is set if our own offers to the outside depend on this route.
 	Inbound bool
-	// MaxConnections (default 20) and MaxIdle (default 10) are per hop.
+	// MaxConnections (default 40) and MaxIdle (default 10) are per hop.
 	MaxConnections, MaxIdle int
 }
 
@@ -112,6 +113,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	set(&t.DataTerm, 10*time.Minute)
 	set(&t.Idle, 30*time.Second)
 	set(&t.Wait, 30*time.Second)
+	set(&t.Hold, 5*time.Second)
 	return t
 }
 
@@ -121,7 +123,7 @@ func (r Route) withDefaults(name string) Route {
 		r.Protocol = SMTP
 	}
 	if r.MaxConnections <= 0 {
-		r.MaxConnections = 20
+		r.MaxConnections = 40
 	}
 	if r.MaxIdle <= 0 {
 		r.MaxIdle = min(10, r.MaxConnections)

@@ -75,7 +75,7 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 		}
 		made.hops = append(made.hops, &hopState{
 			Hop: hop, tlsConfig: config, protocol: set.Protocol, helo: o.HeloName, times: o.Timeouts.withDefaults(), log: log,
-			maxIdle: set.MaxIdle, slots: make(chan struct{}, set.MaxConnections),
+			maxIdle: set.MaxIdle, places: newPlaces(set.MaxConnections),
 		})
 	}
 	return made, nil
@@ -110,7 +110,7 @@ func (r *Relay) route(name string) *route {
 
 // acquire gives a connection to the first hop of the route that can be had. Hops in tried are left out; those that failed
 // a short while ago come last.
-func (rt *route) acquire(ctx context.Context, e proxy.Envelope, tried map[*hopState]bool) (*conn, error) {
+func (rt *route) acquire(ctx context.Context, e proxy.Envelope, why purpose, tried map[*hopState]bool) (*conn, error) {
 	now := time.Now()
 	order := make([]*hopState, 0, len(rt.hops))
 	for _, down := range []bool{false, true} {
@@ -124,7 +124,7 @@ func (rt *route) acquire(ctx context.Context, e proxy.Envelope, tried map[*hopSt
 	for _, h := range order {
 		var c *conn
 		// A connection that speaks for a client must not carry mail of nobody's.
-		c, err = h.acquire(ctx, h.XClient && !e.Client.Addr.IsValid())
+		c, err = h.acquire(ctx, partyOf(e, why), h.XClient && !e.Client.Addr.IsValid())
 		if err == nil {
 			return c, nil
 		}
@@ -134,6 +134,20 @@ func (rt *route) acquire(ctx context.Context, e proxy.Envelope, tried map[*hopSt
 		}
 	}
 	return nil, err
+}
+
+// partyOf says on whose behalf a connection is taken: networks are those that the doors count by.
+func partyOf(e proxy.Envelope, why purpose) party {
+	who := party{purpose: why, known: e.Client.Known}
+	if addr := e.Client.Addr.Unmap().WithZone(""); addr.IsValid() {
+		bits := 24
+		if addr.Is6() {
+			bits = 64
+		}
+		who.network, _ = addr.Prefix(bits) // fits any address of its family
+	}
+
+	return who
 }
 
 // Offers is what all hops of the inbound routes offer. A hop that has not answered yet counts as one of today's plain
@@ -188,7 +202,7 @@ func (r *Relay) Probe(ctx context.Context) {
 		}
 		for _, h := range r.routes[name].hops {
 			wait.Go(func() {
-				c, err := h.acquire(ctx, true)
+				c, err := h.acquire(ctx, party{purpose: handover}, true)
 				if err == nil {
 					h.release(c)
 				}

@@ -318,18 +318,79 @@ func TestAConnectionMoreThanAllowedWaits(t *testing.T) {
 	route := hops(hop.Addr())
 	route.MaxConnections = 1
 	r := newRelay(t, relay.Timeouts{}, route)
-	one := r.Open("in", envelope(t))
-	wantReply(t, one.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
-	two := r.Open("in", envelope(t))
+	one, two := r.Open("in", envelope(t)), r.Open("in", envelope(t))
+	hop.Reply("RCPT", "AFTER 300ms 250 2.1.5 Ok")
+	asked := make(chan mail.Reply)
+	go func() { asked <- one.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]) }()
+	time.Sleep(100 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	wantReply(t, two.Rcpt(ctx, rcpts(t, "a@corp.example")[0]), "451 4.3.2")
+	wantReply(t, <-asked, "250")
 	one.Close()
 	wantReply(t, two.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
 	two.Close()
 	if total, _ := hop.Connections(); total != 1 {
 		t.Errorf("%d connections", total)
 	}
+}
+
+// Who only keeps a connection warm gives it up when somebody needs it, and after a while in any case. His message arrives all
+// the same: the way is opened again when it is there.
+func TestASilentTransactionHoldsNobodyUp(t *testing.T) {
+	hop := hoptest.New(t, hoptest.Options{})
+	route := hops(hop.Addr())
+	route.MaxConnections = 2
+	r := newRelay(t, relay.Timeouts{Hold: 100 * time.Millisecond}, route)
+	var idle []proxy.Delivery
+	for range 20 {
+		d := r.Open("in", envelope(t))
+		wantReply(t, d.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
+		idle = append(idle, d)
+	}
+	began := time.Now()
+	_, sent := pass(t, r, envelope(t), letter("x"), "bob@corp.example")
+	wantReply(t, sent[0], "250")
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the good message took %v", took)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if h := r.Health(); h[0].InUse != 0 {
+		t.Errorf("%d connections are still held", h[0].InUse)
+	}
+	for _, d := range idle {
+		wantReply(t, d.Send(t.Context(), rcpts(t, "a@corp.example"), letter("late"))[0], "250")
+		d.Close()
+	}
+	if got := len(hop.Messages()); got != 21 {
+		t.Errorf("%d messages arrived", got)
+	}
+}
+
+// An answer that changed while the client was slow is told truthfully.
+func TestAnAnswerThatChanged(t *testing.T) {
+	hop := hoptest.New(t, hoptest.Options{})
+	r := newRelay(t, relay.Timeouts{Hold: 20 * time.Millisecond}, hops(hop.Addr()))
+	d := r.Open("in", envelope(t))
+	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
+	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "b@corp.example")[0]), "250")
+	time.Sleep(100 * time.Millisecond)
+	hop.Reply("RCPT TO:<b@", "550 5.1.1 gone")
+	replies := d.Send(t.Context(), rcpts(t, "a@corp.example", "b@corp.example"), letter("x"))
+	wantReply(t, replies[0], "250")
+	wantReply(t, replies[1], "550 5.1.1")
+	d.Close()
+}
+
+// A hop that waits for the message no longer than its own time-out hears it in a session of its own.
+func TestAHopThatEndsItsSessionAtData(t *testing.T) {
+	hop := hoptest.New(t, hoptest.Options{})
+	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
+	d := r.Open("in", envelope(t))
+	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
+	hop.Reply("DATA", "ONCE 421 4.4.2 time-out exceeded\nCLOSE")
+	wantReply(t, d.Send(t.Context(), rcpts(t, "a@corp.example"), letter("x"))[0], "250")
+	d.Close()
 }
 
 // A transaction that the hop can't have must not be taken for the one that somebody else left open on the connection:

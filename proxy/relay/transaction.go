@@ -106,8 +106,8 @@ func (c *conn) data(ctx context.Context, relay *Relay, n int, message mail.Copy)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errBeforeData, err)
 	case endsSession(reply):
-		c.broken = true
-		return repeat(replyFor(&refusal{"DATA", reply}), n), nil
+		// RFC 5321 section 3.8: the hop ended its session, for having waited too long for one. It has nothing.
+		return nil, fmt.Errorf("%w: %w", errBeforeData, &refusal{"DATA", reply})
 	case reply.Temporary() || reply.Permanent():
 		// RFC 5321 section 3.3: DATA may be refused as a whole. The transaction may still stand, so RSET comes next.
 		return repeat(reply, n), nil

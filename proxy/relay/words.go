@@ -56,6 +56,7 @@ var (
 	errInsecure = errors.New("no secure connection")
 	errBusy     = errors.New("all connections are in use")
 	errProbing  = errors.New("the hop is down")
+	errResting  = errors.New("the hop did not answer a moment ago")
 	errNoRoute  = errors.New("no such route")
 	errGone     = errors.New("the hop ended the dialogue")
 )
@@ -77,8 +78,16 @@ func replyUnwelcome() mail.Reply {
 // settings, and no sender is to hear 5xx for it.
 func endsSession(r mail.Reply) bool { return r.Code == 421 || r.Code == 530 || r.Code == 538 }
 
-// replyFor gives the reply for a connection that failed before the message was handed over. It is always a 4xx.
+// replyFor gives the reply for a connection that failed before the message was handed over. It is always a 4xx. Away marks
+// the ways in which a hop is not there: it is down, silent, babbles, says 421 or lets nobody in. Only a hop with no room for one
+// more is there.
 func replyFor(err error) mail.Reply {
+	reply := wordsFor(err)
+	reply.Away = !errors.Is(err, errBusy)
+	return reply
+}
+
+func wordsFor(err error) mail.Reply {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused) && refused.reply.Code == 421:

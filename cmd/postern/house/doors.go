@@ -127,7 +127,7 @@ func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
 }
 
 func route(name string, hop config.NextHop) (relay.Route, error) {
-	r := relay.Route{Name: name, Protocol: relay.Protocol(hop.Protocol)}
+	r := relay.Route{Name: name, Protocol: relay.Protocol(hop.Protocol), MaxConnections: hop.MaxConnections}
 	password := ""
 	if hop.PasswordFile != "" {
 		text, err := os.ReadFile(hop.PasswordFile)

@@ -86,6 +86,9 @@ func (h *House) measure() []metric {
 		if hop.Up {
 			up = 1
 		}
+		add("hop_connections", "gauge", "Connections to a next hop in use.", float64(hop.InUse), "hop", hop.Hop, "route", hop.Route)
+		add("hop_waiting", "gauge", "Transactions that wait for a connection to a next hop.", float64(hop.Waiting), "hop", hop.Hop, "route", hop.Route)
+		add("hop_no_room_total", "counter", "Transactions that waited in vain for a connection to a next hop; the ledger has each with its 451 4.3.2.", float64(hop.NoRoom), "hop", hop.Hop, "route", hop.Route)
 		add("hop_up", "gauge", "Whether a next hop answered when it was last asked.", up, "hop", hop.Hop, "route", hop.Route)
 	}
 	var memory runtime.MemStats

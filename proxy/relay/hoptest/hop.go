@@ -109,7 +109,7 @@ func (h *Hop) Addr() string { return h.listener.Addr().String() }
 //
 // The text is one reply, its lines parted by "\n", sent as it stands. "CLOSE" closes without a word, "HANG" says nothing,
 // "SLOW text" sends an octet every 100 ms, "ENDLESS" sends digits without end, "RAW text" sends exactly text, and
-// "text\nCLOSE" closes behind the reply.
+// "text\nCLOSE" closes behind the reply. "ONCE text" holds for one command, "AFTER 300ms text" takes its time.
 func (h *Hop) Reply(prefix, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,13 +195,29 @@ func (h *Hop) accept() {
 
 // answer finds what was set for a command, else the usual answer.
 func (h *Hop) answer(line, usual string) string {
+	found := h.set(line, usual)
+	if after, ok := strings.CutPrefix(found, "AFTER "); ok {
+		pause, text, _ := strings.Cut(after, " ")
+		if d, err := time.ParseDuration(pause); err == nil {
+			time.Sleep(d)
+			return text
+		}
+	}
+	return found
+}
+
+func (h *Hop) set(line, usual string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	best, found := -1, usual
+	best, found, of := -1, usual, ""
 	for prefix, text := range h.replies {
 		if len(prefix) > best && len(line) >= len(prefix) && strings.EqualFold(line[:len(prefix)], prefix) {
-			best, found = len(prefix), text
+			best, found, of = len(prefix), text, prefix
 		}
+	}
+	if text, once := strings.CutPrefix(found, "ONCE "); once {
+		delete(h.replies, of)
+		return text
 	}
 	return found
 }

@@ -1,0 +1,217 @@
+package relay
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// purpose is what a connection is taken for.
+type purpose int
+
+const (
+	// question asks for a recipient. handover carries a message.
+	question purpose = iota
+	handover
+)
+
+// party is on whose behalf a connection is taken.
+type party struct {
+	purpose purpose
+	// network is that of the client; the zero Prefix is our own, for the queue.
+	network netip.Prefix
+	// known clients have sent good mail before: they go first.
+	known bool
+}
+
+// places bounds how many connections to one hop are in use at a time, and shares them out: questions leave half of them to
+// messages, no network of clients takes what all others would need, and who only keeps a connection warm gives it up as soon
+// as somebody needs it.
+type places struct {
+	most, questions int
+
+	mu      sync.Mutex
+	taken   int
+	asking  int
+	held    map[netip.Prefix]int
+	waiting []*waiter // in the order in which they came
+	// resting are transactions that hold a connection and do nothing with it, the longest first.
+	resting []*delivery
+	turned  int // for how many there was no room, since the start
+}
+
+type waiter struct {
+	party
+	ready chan struct{} // closed once the place is his
+}
+
+func newPlaces(most int) *places {
+	return &places{most: most, questions: max(1, most/2), held: map[netip.Prefix]int{}}
+}
+
+// take waits for a place, no longer than limit.
+func (p *places) take(ctx context.Context, who party, limit time.Duration) error {
+	for {
+		p.mu.Lock()
+		if p.roomFor(who) && !p.waitsBefore(who) {
+			p.grant(who)
+			p.mu.Unlock()
+			return nil
+		}
+		if len(p.resting) == 0 {
+			break
+		}
+		idler := p.resting[0]
+		p.resting = p.resting[1:]
+		p.mu.Unlock()
+		idler.yield()
+	}
+
+	w := &waiter{who, make(chan struct{})}
+	p.waiting = append(p.waiting, w)
+	p.mu.Unlock()
+
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-w.ready:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+
+	return p.giveUp(w)
+}
+
+// giveUp ends the wait of one for whom there was no room, unless there is just now.
+func (p *places) giveUp(w *waiter) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	i := slices.Index(p.waiting, w)
+	if i < 0 {
+		return nil
+	}
+	p.waiting = slices.Delete(p.waiting, i, i+1)
+	p.turned++
+
+	return errBusy
+}
+
+// roomFor says whether there is a place. A quarter of the places is left to other networks than those that hold their share.
+func (p *places) roomFor(who party) bool {
+	limit, free := p.most, p.most-p.taken
+	if who.purpose == question {
+		limit, free = p.questions, min(p.questions-p.asking, free)
+	}
+	if free <= 0 {
+		return false
+	}
+
+	return who.known || p.held[who.network] < max(2, limit/4) || free > limit/4
+}
+
+// waitsBefore says whether somebody waits who has as good a right to a place, and could use it.
+func (p *places) waitsBefore(who party) bool {
+	return slices.ContainsFunc(p.waiting, func(w *waiter) bool {
+		return p.roomFor(w.party) && !p.before(who, w.party)
+	})
+}
+
+// before says whether a has a better right than b: known ones first, then whose network holds less.
+func (p *places) before(a, b party) bool {
+	if a.known != b.known {
+		return a.known
+	}
+
+	return p.held[a.network] < p.held[b.network]
+}
+
+func (p *places) grant(who party) {
+	p.taken++
+	p.held[who.network]++
+	if who.purpose == question {
+		p.asking++
+	}
+}
+
+// give takes a place back and hands it on.
+func (p *places) give(who party) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.taken--
+	if p.held[who.network]--; p.held[who.network] == 0 {
+		delete(p.held, who.network)
+	}
+	if who.purpose == question {
+		p.asking--
+	}
+	p.serve()
+}
+
+// becomes notes that a connection that was taken for a question carries the message now.
+func (p *places) becomes(who party) party {
+	if who.purpose == handover {
+		return who
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.asking--
+	who.purpose = handover
+	p.serve()
+
+	return who
+}
+
+// serve gives free places to those who wait, the best right first.
+func (p *places) serve() {
+	for {
+		var best *waiter
+		for _, w := range p.waiting {
+			if p.roomFor(w.party) && (best == nil || p.before(w.party, best.party)) {
+				best = w
+			}
+		}
+		if best == nil {
+			return
+		}
+		p.waiting = slices.DeleteFunc(p.waiting, func(w *waiter) bool { return w == best })
+		p.grant(best.party)
+		close(best.ready)
+	}
+}
+
+// rest lets a transaction keep its connection while its client is silent. It says no if somebody waits for it.
+func (p *places) rest(d *delivery) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if len(p.waiting) > 0 {
+		return false
+	}
+	p.resting = append(p.resting, d)
+
+	return true
+}
+
+// wake ends the rest of a transaction.
+func (p *places) wake(d *delivery) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if i := slices.Index(p.resting, d); i >= 0 {
+		p.resting = slices.Delete(p.resting, i, i+1)
+	}
+}
+
+// state tells how many places are taken, how many wait, and how many were turned away since the start.
+func (p *places) state() (taken, waiting, turned int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	return p.taken, len(p.waiting), p.turned
+}
