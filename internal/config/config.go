@@ -424,9 +424,10 @@ func (h *NextHop) fill() {
 	h.Verify.fill(true)
 }
 
-func orElse(s *string, value string) {
-	if *s == "" {
-		*s = value
+func orElse[T comparable](v *T, value T) {
+	var none T
+	if *v == none {
+		*v = value
 	}
 }
 

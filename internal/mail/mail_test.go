@@ -111,16 +111,16 @@ func TestParseHeader(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 	for raw, want := range map[string]Defect{
-		" From: a@b.example\r\n\r\n":                     DefectFirstLineFolded,
-		"From: a@b.example\r\nno colon here\r\n\r\n":     DefectNoColon,
-		"From : a@b.example\r\n\r\n":                     DefectSpaceBeforeColon,
-		"From\r\n : a@b.example\r\n\r\n":                 DefectFoldedName,
-		"Fr om: a@b.example\r\n\r\n":                     DefectFieldName,
-		": x\r\n\r\n":                                    DefectFieldName,
-		"From: a\x00@b.example\r\n\r\n":                  DefectControl,
-		"From: a@b.example\r\n":                          DefectNoBlankLine,
-		"From: a@b.example\r\n \r\nX: y\r\n\r\n":         DefectEmptyFold,
-		strings.Repeat("A: b\r\n", 1001) + "\r\nbody":    DefectTooManyFields,
+		" From: a@b.example\r\n\r\n":                    DefectFirstLineFolded,
+		"From: a@b.example\r\nno colon here\r\n\r\n":    DefectNoColon,
+		"From : a@b.example\r\n\r\n":                    DefectSpaceBeforeColon,
+		"From\r\n : a@b.example\r\n\r\n":                DefectFoldedName,
+		"Fr om: a@b.example\r\n\r\n":                    DefectFieldName,
+		": x\r\n\r\n":                                   DefectFieldName,
+		"From: a\x00@b.example\r\n\r\n":                 DefectControl,
+		"From: a@b.example\r\n":                         DefectNoBlankLine,
+		"From: a@b.example\r\n \r\nX: y\r\n\r\n":        DefectEmptyFold,
+		strings.Repeat("A: b\r\n", 1001) + "\r\nbody":   DefectTooManyFields,
 		"A: " + strings.Repeat("x", 1<<20) + "\r\n\r\n": DefectTooLong,
 	} {
 		h := ParseHeader([]byte(raw))
