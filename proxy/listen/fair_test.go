@@ -26,6 +26,9 @@ func TestTheKnownGetInUnderAttack(t *testing.T) {
 	if in != 100 {
 		t.Errorf("%d robots are in, want 100", in)
 	}
+	if !l.Pressed() {
+		t.Error("strangers hold all there is, and nobody is asked to hurry")
+	}
 	if got := from("192.0.2.1"); got != "421 too many connections" {
 		t.Errorf("a stranger: %q", got)
 	}

@@ -251,7 +251,7 @@ func (l *Listener) enter(c *Conn) Reason {
 		return Banned
 	}
 	network := l.network(addr)
-	if l.Pressed() && !l.Known(addr) {
+	if l.full() && !l.Known(addr) {
 		l.tooMany.Add(1)
 		return TooMany
 	}
@@ -274,14 +274,16 @@ func (l *Listener) most() int {
 	return l.MaxConnections * (100 + l.Reserve) / 100
 }
 
-// Pressed says whether only clients that are known as good are let in, because the others fill their share.
-func (l *Listener) Pressed() bool {
-	if l.Known == nil {
-		return false
-	}
+// Pressed says whether the next client is let in only if it is known as good, because the others fill their share.
+func (l *Listener) Pressed() bool { return l.Known != nil && l.open() >= l.MaxConnections }
+
+// full says whether a connection that was just counted is one more than strangers may have.
+func (l *Listener) full() bool { return l.Known != nil && l.open() > l.MaxConnections }
+
+func (l *Listener) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.conns) > l.MaxConnections
+	return len(l.conns)
 }
 
 func (l *Listener) network(addr netip.Addr) netip.Prefix {

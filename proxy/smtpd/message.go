@@ -171,6 +171,9 @@ func (c *session) finish(b *chunked) {
 	if r.Positive() {
 		c.errors, c.commands = 0, 0 // a client that brings real mail starts anew
 		c.reply(r)
+		// RFC 2920 section 3.2: what took responsibility for mail is not held back for what comes behind it. If the line
+		// breaks now, the client would send it again.
+		c.flush()
 	} else {
 		c.fail(r)
 	}

@@ -31,6 +31,8 @@ type reader struct {
 	// none. Together they stop a client that sends one octet now and then.
 	idle time.Duration
 	cap  time.Time
+	// lineTime is how long a line may take from its first octet to its last.
+	lineTime time.Duration
 	// pressed says that connections are scarce: a wait is then no longer than hurry. It may be nil.
 	pressed func() bool
 	hurry   time.Duration
@@ -99,6 +101,8 @@ func (r *reader) read(deadline time.Time) (int, error) {
 //
 // RFC 5321 section 2.3.8: lines are ended by CRLF and by nothing else.
 func (r *reader) line(limit int, strict bool) (string, error) {
+	total := r.cap
+	defer func() { r.cap = total }()
 	var long []byte
 	over := false
 	for read := 0; ; read += r.w - r.r {
@@ -125,6 +129,11 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 			over, long = true, nil
 		}
 		r.r = r.w
+		if begun := len(long) > 0 || over; begun && r.lineTime > 0 && r.cap == total {
+			if end := r.now().Add(r.lineTime); total.IsZero() || end.Before(total) {
+				r.cap = end
+			}
+		}
 		if err := r.fill(); err != nil {
 			return "", err
 		}

@@ -209,9 +209,13 @@ func (s *Server) newMail(peer Peer) *mail.Session {
 	return m
 }
 
+// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
+// commands: nobody types for that long.
+const lineTime = time.Minute
+
 func (s *Server) newReader(conn net.Conn) *reader {
 	r := newReader(conn, s.opt.Idle)
-	r.pressed, r.hurry = s.opt.Pressed, s.opt.Hurry
+	r.pressed, r.hurry, r.lineTime = s.opt.Pressed, s.opt.Hurry, min(s.opt.Idle, lineTime)
 	return r
 }
 
