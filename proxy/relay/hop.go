@@ -27,6 +27,7 @@ type hopState struct {
 	times     Timeouts
 	log       *slog.Logger
 	maxIdle   int
+	inbound   bool // our own offers depend on it
 	places    *places
 
 	mu        sync.Mutex

@@ -22,16 +22,30 @@ func (c *conn) path(e proxy.Envelope, a mail.Address) (text string, ok bool) {
 	return ascii.Path(), !ascii.NeedsUTF8() && ascii.Domain != ""
 }
 
+// lacks makes a refusal for want of an extension a temporary one where the client was offered it: the hop that has it will be
+// back. A route that nothing is offered for, such as a smart host, has the last word.
+func (c *conn) lacks(r mail.Reply) mail.Reply {
+	if !c.hop.inbound {
+		return r
+	}
+	return mail.NewReply(451, "4"+r.Enhanced[1:], "The mail server behind us that takes this is away just now. Please try again later")
+}
+
 // mailLine writes MAIL with what the hop understands of the parameters. A reply with a code means that the hop can't have
 // this transaction at all.
 func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 	p := e.Params
 	from, ok := c.path(e, e.From)
 	switch {
-	case !ok, p.UTF8 && !c.offer.smtputf8:
+	case !ok && !p.UTF8:
 		return "", replyNoUTF8()
+	case !ok, p.UTF8 && !c.offer.smtputf8:
+		return "", c.lacks(replyNoUTF8())
 	case p.RequireTLS && !(c.verified() && c.offer.requireTLS):
-		return "", replyNoRequireTLS()
+		return "", c.lacks(replyNoRequireTLS())
+	// RFC 6152 section 3: 8-bit text goes to no server that did not offer to take it.
+	case p.Body == "8BITMIME" && !c.offer.eightBit:
+		return "", c.lacks(replyNo8Bit())
 	case p.Body == "BINARYMIME":
 		return "", replyBinary()
 	}
@@ -66,8 +80,11 @@ func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 // rcptLine writes RCPT. A reply with a code means that the hop can't be asked for this recipient.
 func (c *conn) rcptLine(e proxy.Envelope, r mail.Recipient) (string, mail.Reply) {
 	to, ok := c.path(e, r.Address)
-	if !ok {
+	switch {
+	case !ok && !e.Params.UTF8:
 		return "", replyNoUTF8()
+	case !ok:
+		return "", c.lacks(replyNoUTF8())
 	}
 	line := "RCPT TO:" + to
 	if !c.offer.dsn {

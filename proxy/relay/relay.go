@@ -75,7 +75,7 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 		}
 		made.hops = append(made.hops, &hopState{
 			Hop: hop, tlsConfig: config, protocol: set.Protocol, helo: o.HeloName, times: o.Timeouts.withDefaults(), log: log,
-			maxIdle: set.MaxIdle, places: newPlaces(set.MaxConnections),
+			maxIdle: set.MaxIdle, inbound: set.Inbound, places: newPlaces(set.MaxConnections),
 		})
 	}
 	return made, nil
@@ -161,7 +161,10 @@ func (r *Relay) Offers() proxy.Extensions {
 			continue
 		}
 		for _, h := range rt.hops {
-			one := h.extensions()
+			one, known := h.extensions()
+			if !known && rt.answered() { // a stand-in that was never up says nothing about the server it stands in for
+				continue
+			}
 			if first {
 				all, first = one, false
 				continue
@@ -178,18 +181,24 @@ func (r *Relay) Offers() proxy.Extensions {
 	return all
 }
 
-func (h *hopState) extensions() proxy.Extensions {
+// answered says whether a hop of the route has answered since the start.
+func (rt *route) answered() bool {
+	return slices.ContainsFunc(rt.hops, func(h *hopState) bool { _, known := h.extensions(); return known })
+}
+
+// extensions is what the hop offers, and whether it has answered yet.
+func (h *hopState) extensions() (offers proxy.Extensions, known bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.known {
-		return proxy.Extensions{EightBitMIME: true}
+		return proxy.Extensions{EightBitMIME: true}, false
 	}
 	o := h.offered
 	return proxy.Extensions{
 		EightBitMIME: o.eightBit, SMTPUTF8: o.smtputf8, DSN: o.dsn, MaxSize: o.size,
 		// RFC 8689 section 4.2.1: only over TLS, with a certificate that was checked.
 		RequireTLS: o.requireTLS && h.secure,
-	}
+	}, true
 }
 
 // Probe asks every hop what it offers, side by side. It returns when all have answered or failed; run it in the background

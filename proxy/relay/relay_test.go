@@ -172,6 +172,10 @@ func TestParametersGoOnlyWhereTheyAreOffered(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			hop := hoptest.New(t, hoptest.Options{Extensions: c.ext})
+			e := e
+			if c.ext != nil { // or it could not have it at all
+				e.Params.Body = "7BIT"
+			}
 			d := newRelay(t, relay.Timeouts{}, hops(hop.Addr())).Open("in", e)
 			defer d.Close()
 			wantReply(t, d.Rcpt(t.Context(), to), "250")
@@ -179,6 +183,38 @@ func TestParametersGoOnlyWhereTheyAreOffered(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, []string{c.mail, c.rcpt})
 			}
 		})
+	}
+}
+
+// What a client was offered and the hop lacks now is put off: the hop that has it will be back. A smart host that never had it
+// has the last word.
+func TestWhatAHopLacks(t *testing.T) {
+	for name, params := range map[string]mail.Params{"8BITMIME": {Body: "8BITMIME"}, "SMTPUTF8": {UTF8: true}, "REQUIRETLS": {RequireTLS: true}} {
+		hop := hoptest.New(t, hoptest.Options{Extensions: []string{"PIPELINING"}})
+		e := envelope(t)
+		e.Params = params
+		for _, inbound := range []bool{true, false} {
+			route := hops(hop.Addr())
+			route.Inbound = inbound
+			want := "5"
+			if inbound {
+				want = "451 4."
+			}
+			asked, _ := pass(t, newRelay(t, relay.Timeouts{}, route), e, letter("x"), "bob@corp.example")
+			if !strings.HasPrefix(asked[0].String(), want) {
+				t.Errorf("%s, inbound %v: %s, want %s", name, inbound, asked[0], want)
+			}
+		}
+	}
+}
+
+// A stand-in that was never up takes nothing away from what the server it stands in for offers.
+func TestAStandInThatWasNeverUpShrinksNoOffer(t *testing.T) {
+	a := hoptest.New(t, hoptest.Options{Extensions: []string{"8BITMIME", "SMTPUTF8", "DSN"}})
+	r := newRelay(t, relay.Timeouts{Connect: time.Second}, hops(a.Addr(), "127.0.0.1:1"))
+	r.Probe(t.Context())
+	if got, want := r.Offers(), (proxy.Extensions{EightBitMIME: true, SMTPUTF8: true, DSN: true}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
@@ -191,7 +227,7 @@ func TestInternationalAddresses(t *testing.T) {
 		want     string // reply, or the path that the hop heard
 	}{
 		{"asked and offered", "jürgen@bücher.example", true, able, "<jürgen@bücher.example>"},
-		{"asked, not offered", "bob@corp.example", true, plain, "553 5.6.7"},
+		{"asked, not offered", "bob@corp.example", true, plain, "451 4.6.7"},
 		{"domain only, hop without", "bob@bücher.example", false, plain, "<bob@xn--bcher-kva.example>"},
 		{"domain only, not asked", "bob@bücher.example", false, able, "<bob@xn--bcher-kva.example>"},
 		{"local part, not asked", "jürgen@corp.example", false, able, "553 5.6.7"},
@@ -405,7 +441,7 @@ func TestATransactionNeverGoesOnInTheOneBefore(t *testing.T) {
 	e.From, e.Params.UTF8 = addr(t, "jürgen@example.net"), true
 	asked, _ := pass(t, r, e, letter("secret"), "bob@corp.example", "carl@corp.example")
 	for _, reply := range asked {
-		wantReply(t, reply, "553 5.6.7")
+		wantReply(t, reply, "451 4.6.7")
 	}
 	for _, m := range hop.Messages() {
 		t.Errorf("the hop got a message from %s to %v", m.From, m.To)

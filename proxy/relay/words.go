@@ -44,6 +44,11 @@ func replyNoRequireTLS() mail.Reply {
 	return mail.NewReply(550, "5.7.30", "REQUIRETLS was asked for, and the way to the mail server behind us can't promise it")
 }
 
+// RFC 6152 section 3; 5.6.3, conversion required but not supported.
+func replyNo8Bit() mail.Reply {
+	return mail.NewReply(554, "5.6.3", "The next mail server takes no 8-bit text (8BITMIME). Send it as quoted-printable or base64")
+}
+
 // RFC 3030 section 3: binary content must not be sent by DATA; 5.6.3, conversion required but not supported.
 func replyBinary() mail.Reply {
 	return mail.NewReply(554, "5.6.3", "The mail server behind us takes no binary content (BINARYMIME)")

@@ -8,9 +8,14 @@ import (
 	"postern/proxy"
 )
 
-// extensions gives the door's switches and what stands behind it offers.
+// extensions gives the door's switches and what stands behind it offers. What a client was offered holds for its session, even
+// if another hop serves it meanwhile: RFC 5321 section 4.1.1.1.
 func (c *session) extensions() (Extensions, proxy.Extensions) {
-	return c.opt.Extensions, c.server.gateway.Offers()
+	if c.offered == nil {
+		now := c.server.gateway.Offers()
+		c.offered = &now
+	}
+	return c.opt.Extensions, *c.offered
 }
 
 // mailFrom is MAIL: RFC 5321 section 4.1.1.2.

@@ -23,6 +23,7 @@ func (c *session) hello(args string, esmtp bool) {
 		return
 	}
 	c.reset("EHLO")
+	c.offered = nil // it asks anew
 	c.mail.Helo, c.mail.ESMTP = name, esmtp
 	if r := c.visit.Helo(c.ctx); !r.Positive() {
 		c.mail.Helo = ""

@@ -46,6 +46,8 @@ type session struct {
 	exchange *proxy.Exchange // the transaction under way, nil for none
 	chunks   *chunked        // its BDAT chunks, nil for none
 
+	offered *proxy.Extensions // what the hops could do at EHLO, nil before
+
 	errors, commands, logins int
 	hurried, waiting         atomic.Bool
 }
