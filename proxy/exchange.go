@@ -184,7 +184,7 @@ func (x *Exchange) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply
 		}
 	}
 	reply := l.delivery.Rcpt(ctx, r)
-	if known != nil {
+	if known != nil && !reply.OfSender {
 		known.Told(ctx, l.route, r.Address, reply)
 	}
 	if reply.Away && x.setup.QueueWhenDown[l.route] {

@@ -103,6 +103,19 @@ func (a Address) WithASCIIDomain() Address {
 	return a
 }
 
+// WithNormalDomain gives the address with an internationalised domain as it was judged: the letters that its A-labels stand
+// for, whatever wide or capital forms it came in.
+func (a Address) WithNormalDomain() Address {
+	if isASCII(a.Domain) {
+		return a
+	}
+	if u, err := idna.Lookup.ToUnicode(a.ASCIIDomain()); err == nil && u != "" {
+		a.Domain = u
+	}
+
+	return a
+}
+
 // ASCIIDomain maps a domain to A-labels in lower case (RFC 5891, with the mapping of UTS 46); "" if it is none.
 func ASCIIDomain(domain string) string {
 	domain = strings.TrimSuffix(domain, ".")

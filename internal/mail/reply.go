@@ -13,6 +13,8 @@ type Reply struct {
 	Text string
 	// Away marks a 4xx of ours that says that no next hop could be asked. It is not written.
 	Away bool `json:"-"`
+	// OfSender marks what a next hop answered to MAIL: it says nothing about any recipient. It is not written.
+	OfSender bool `json:"-"`
 }
 
 // NewReply makes a reply. The enhanced code is "" where RFC 2034 allows none.

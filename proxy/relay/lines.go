@@ -15,7 +15,7 @@ import (
 // path writes an address for this hop; ok is false if it can't have it.
 func (c *conn) path(e proxy.Envelope, a mail.Address) (text string, ok bool) {
 	if c.offer.smtputf8 && e.Params.UTF8 || !a.NeedsUTF8() {
-		return a.Path(), true
+		return a.WithNormalDomain().Path(), true
 	}
 	// RFC 6531 section 3.2: an ASCII local part may go on with its domain in A-labels.
 	ascii := a.WithASCIIDomain()

@@ -227,6 +227,7 @@ func TestInternationalAddresses(t *testing.T) {
 		want     string // reply, or the path that the hop heard
 	}{
 		{"asked and offered", "jürgen@bücher.example", true, able, "<jürgen@bücher.example>"},
+		{"what was judged is what is written", "bob@ｏurs.example", true, able, "<bob@ours.example>"},
 		{"asked, not offered", "bob@corp.example", true, plain, "451 4.6.7"},
 		{"domain only, hop without", "bob@bücher.example", false, plain, "<bob@xn--bcher-kva.example>"},
 		{"domain only, not asked", "bob@bücher.example", false, able, "<bob@xn--bcher-kva.example>"},

@@ -55,6 +55,7 @@ func (c *conn) begin(ctx context.Context, e proxy.Envelope, to []mail.Recipient,
 			}
 		case i == reset:
 			mailReply = r
+			mailReply.OfSender = true
 		// RFC 5321 section 4.3.2: without MAIL every RCPT is answered by 503; what the hop means stands in its reply to
 		// MAIL.
 		case !mailReply.Positive():

@@ -97,7 +97,8 @@ func (c *session) rcptTo(args string) {
 		return
 	}
 	if c.exchange.Recipients() >= c.opt.MaxRecipients {
-		c.fail(replyRecipients(c.opt.MaxRecipients))
+		// RFC 5321 section 4.5.3.1.10: 452, and those taken before stay; the client did nothing wrong
+		c.reply(replyRecipients(c.opt.MaxRecipients))
 		return
 	}
 	if r := c.exchange.Rcpt(c.ctx, recipient); r.Positive() {
