@@ -90,17 +90,18 @@ func (r *Run) Close() { r.cancel() }
 
 // Stage asks the filters of one stage and puts their findings behind those of the transaction. At StageMessage it
 // waits for the background as well. It gives the findings that are new.
+//
+// Each filter has its own time and its own DNS queries: whoever makes one of them slow takes nothing from another.
 func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 	r.tx.Stage = stage
 	first := len(r.tx.Findings)
-	// a budget for each stage: what is looked up before the message must not starve what is looked up for it
-	ctx = dns.WithBudget(ctx, dns.DefaultBudget())
-	if stage == mail.StageMessage {
-		r.await(r.pending)
-		r.pending = nil
-	}
-	for _, wave := range r.chain.waves {
+	ahead := r.prepare(ctx, stage)
+	for depth, wave := range r.chain.waves {
 		var now []pending
+		if depth == 0 && stage == mail.StageMessage {
+			// the first wave does not wait for the background, only what reads its findings does
+			now, r.pending = r.pending, nil
+		}
 		for _, l := range wave {
 			if l.Spec.Stages&stage == 0 {
 				continue
@@ -109,8 +110,11 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 				// it reads a copy: transaction and session go on while it works
 				snapshot, session := *r.tx, *r.tx.Session
 				snapshot.Session = &session
-				r.pending = append(r.pending, r.begin(dns.WithBudget(r.ctx, dns.DefaultBudget()), l, &snapshot))
+				r.pending = append(r.pending, r.begin(r.ctx, l, &snapshot))
 				continue
+			}
+			if p, ok := ahead[l.Spec.Name]; ok {
+				l.Filter = r.prepared(l, p)
 			}
 			now = append(now, r.begin(ctx, l, r.tx))
 		}
@@ -156,23 +160,32 @@ func (r *Run) awaitOne(p pending) outcome {
 
 // begin runs one filter with its deadline.
 func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) pending {
-	timeout := l.Spec.Timeout
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
 	start := time.Now()
 	if l.Spec.Inline {
 		found := r.inspect(ctx, l, tx)
 		return pending{link: l, done: outcome{found, time.Since(start)}}
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := l.bounded(ctx)
 	result := make(chan outcome, 1)
 	go func() {
 		defer cancel()
 		found := r.inspect(ctx, l, tx)
 		result <- outcome{found, time.Since(start)}
 	}()
-	return pending{link: l, result: result, deadline: start.Add(timeout)}
+	return pending{link: l, result: result, deadline: start.Add(l.timeout())}
+}
+
+func (l Link) timeout() time.Duration {
+	if l.Spec.Timeout == 0 {
+		return DefaultTimeout
+	}
+	return l.Spec.Timeout
+}
+
+// bounded gives a filter time and DNS queries of its own.
+func (l Link) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	t := l.timeout()
+	return context.WithTimeout(dns.WithBudget(ctx, dns.Budget{Queries: dns.DefaultQueries, Time: t}), t)
 }
 
 // inspect turns error, time-out and panic into the finding FILTER_FAILED.

@@ -89,7 +89,7 @@ func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
 	}
 	switch {
 	case d.Override.Type != "":
-		e.Reasons = append(e.Reasons, Reason{d.Override.Type, d.Override.Comment})
+		e.Reasons = append(e.Reasons, Reason{string(d.Override.Type), d.Override.Comment})
 	case d.Policy == "none":
 	case done == policy.Reject && d.Policy == "reject":
 		e.Disposition = "reject"
