@@ -1,19 +1,98 @@
 package house_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
 	mdns "github.com/miekg/dns"
 
 	"postern/internal/dns"
 )
+
+// fault is how DNS fails at one name.
+type fault string
+
+const (
+	slow      fault = "slow"      // the answer comes after 1.2 s
+	late      fault = "late"      // after 12 s: nobody waits that long for one question
+	silent    fault = "silent"    // never
+	servfail  fault = "servfail"  //
+	truncated fault = "truncated" // cut off by UDP, and TCP is refused
+)
+
+// sky is a world of DNS in which single names fail.
+type sky struct {
+	zone  *dns.Zone
+	fails atomic.Pointer[map[string]fault]
+}
+
+func (s *sky) Exchange(ctx context.Context, query *mdns.Msg, server, network string) (*mdns.Msg, error) {
+	wait := func(d time.Duration) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	switch (*s.fails.Load())[strings.ToLower(query.Question[0].Name)] {
+	case slow:
+		if err := wait(1200 * time.Millisecond); err != nil {
+			return nil, err
+		}
+	case late:
+		if err := wait(12 * time.Second); err != nil {
+			return nil, err
+		}
+	case silent:
+		return nil, wait(time.Hour)
+	case servfail:
+		reply := new(mdns.Msg)
+		reply.SetRcode(query, mdns.RcodeServerFailure)
+		return reply, nil
+	case truncated:
+		if network == "tcp" {
+			return nil, syscall.ECONNREFUSED
+		}
+		reply := new(mdns.Msg)
+		reply.SetReply(query)
+		reply.Truncated = true
+		return reply, nil
+	}
+	return s.zone.Exchange(ctx, query, server, network)
+}
+
+func signingKey() (ed25519.PrivateKey, string) {
+	k := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+	return k, "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(k.Public().(ed25519.PublicKey))
+}
+
+// signedLetter writes a message, signed for a domain unless that is "".
+func signedLetter(t testing.TB, author, signer string) []byte {
+	t.Helper()
+	text := "From: Chief <" + author + ">\r\nTo: ben@ours.test\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@mail.example>\r\nSubject: transfer\r\n\r\nAt once.\r\n"
+	if signer == "" {
+		return []byte(text)
+	}
+	k, _ := signingKey()
+	var out bytes.Buffer
+	if err := dkim.Sign(&out, strings.NewReader(text), &dkim.SignOptions{Domain: signer, Selector: "k", Signer: k, HeaderKeys: []string{"From", "Subject", "Date"}}); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
 
 // nameServer answers by UDP on this machine as the sky does, and takes nothing by TCP.
 func nameServer(t testing.TB, zone string, fails map[string]fault) *dns.Resolver {
