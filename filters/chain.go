@@ -102,25 +102,36 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 			// the first wave does not wait for the background, only what reads its findings does
 			now, r.pending = r.pending, nil
 		}
-		for _, l := range wave {
-			if l.Spec.Stages&stage == 0 {
-				continue
-			}
-			if l.Spec.Background && stage != mail.StageMessage {
-				// it reads a copy: transaction and session go on while it works
-				snapshot, session := *r.tx, *r.tx.Session
-				snapshot.Session = &session
-				r.pending = append(r.pending, r.begin(r.ctx, l, &snapshot))
-				continue
-			}
-			if p, ok := ahead[l.Spec.Name]; ok {
-				l.Filter = r.prepared(l, p)
-			}
-			now = append(now, r.begin(ctx, l, r.tx))
-		}
-		r.await(now)
+		r.await(append(now, r.wave(ctx, wave, stage, ahead)...))
 	}
 	return r.tx.Findings[first:]
+}
+
+// wave begins the filters of one wave. Those that asked ahead begin last, so that no other waits for their answers.
+func (r *Run) wave(ctx context.Context, wave []Link, stage mail.Stage, ahead map[string]preparing) []pending {
+	now := make([]pending, 0, len(wave))
+	var waiting []int
+	for _, l := range wave {
+		switch _, asked := ahead[l.Spec.Name]; {
+		case l.Spec.Stages&stage == 0:
+		case l.Spec.Background && stage != mail.StageMessage:
+			// it reads a copy: transaction and session go on while it works
+			snapshot, session := *r.tx, *r.tx.Session
+			snapshot.Session = &session
+			r.pending = append(r.pending, r.begin(r.ctx, l, &snapshot))
+		case asked:
+			waiting = append(waiting, len(now))
+			now = append(now, pending{link: l})
+		default:
+			now = append(now, r.begin(ctx, l, r.tx))
+		}
+	}
+	for _, i := range waiting {
+		l := now[i].link
+		l.Filter = r.prepared(l, ahead[l.Spec.Name])
+		now[i] = r.begin(ctx, l, r.tx)
+	}
+	return now
 }
 
 // grace is what a filter gets on top of its deadline to heed it.

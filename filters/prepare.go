@@ -24,10 +24,10 @@ type preparing struct {
 	deadline time.Time
 }
 
-// prepare lets those ask ahead that can, by their names.
+// prepare lets those ask ahead that can and that have somebody to wait for, by their names.
 func (r *Run) prepare(ctx context.Context, stage mail.Stage) map[string]preparing {
 	var ahead map[string]preparing
-	for _, wave := range r.chain.waves {
+	for _, wave := range r.chain.waves[min(1, len(r.chain.waves)):] {
 		for _, l := range wave {
 			p, ok := l.Filter.(Preparer)
 			if !ok || l.Spec.Stages&stage == 0 || l.Spec.Background {
