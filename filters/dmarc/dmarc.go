@@ -82,7 +82,7 @@ var Spec = filters.Spec{
 		{Name: "DMARC_POLICY_ALLOW", Score: -0.5, Help: "DMARC: the domain in From is authenticated"},
 		{Name: "DMARC_POLICY_REJECT", Score: 6, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be rejected", Action: "reject",
 			Reply: "This mail says it is from a domain that did not send it, and that domain asks us to reject such mail (DMARC)"},
-		{Name: "DMARC_POLICY_REJECT_LIST", Score: 4, Help: "DMARC: as DMARC_POLICY_REJECT, but the mail comes from a mailing list, which changes what its members sign", Action: "quarantine"},
+		{Name: "DMARC_POLICY_REJECT_LIST", Score: 4, Help: "DMARC: as DMARC_POLICY_REJECT, but the mail comes by a mailing list or a forwarder that sealed it (ARC)", Action: "quarantine"},
 		{Name: "DMARC_POLICY_QUARANTINE", Score: 4, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be set aside", Action: "quarantine"},
 		{Name: "DMARC_POLICY_SOFTFAIL", Score: 0.5, Help: "DMARC: the domain in From is not authenticated and asks for nothing"},
 		{Name: "DMARC_NA", Score: 0, Help: "DMARC: the domain in From has no DMARC record"},

@@ -61,23 +61,29 @@ func (s *search) judge(ctx context.Context, findings []mail.Finding, domain stri
 	if v.Policy = r.applies(sub, exists); noAnswer != nil {
 		v.Policy = stricter(r.applies(sub, true), r.applies(sub, false))
 	}
-	unsure := s.align(ctx, findings, r, &v)
+	unsure := s.align(ctx, findings, r, &v) || notLooked(findings)
 	if org := s.orgs[domain]; org != "" {
 		v.Org = org
 	}
+	conclude(&v, unsure, noAnswer != nil)
+	v.Undecided = v.Result == "temperror" && (protects(v.Policy) || b.owns(domain))
+	return v
+}
+
+// conclude gives the result where there is a record: unsure says that SPF, DKIM or alignment might have passed, missing
+// that it is not known whether the domain exists.
+func conclude(v *filters.DMARC, unsure, missing bool) {
 	switch {
 	case len(v.Aligned) > 0:
 		v.Result = "pass"
 	// RFC 9989 section 5.3.6: a temporary error decides nothing
-	case unsure || notLooked(findings):
+	case unsure:
 		v.Result, v.Why = "temperror", "SPF, DKIM or alignment had no answer from DNS"
-	case noAnswer != nil:
+	case missing:
 		v.Result, v.Why = "temperror", "no answer from DNS for the domain"
 	default:
-		v.Result, v.Why = "fail", "neither SPF nor DKIM passes for "+domain
+		v.Result, v.Why = "fail", "neither SPF nor DKIM passes for "+v.Domain
 	}
-	v.Undecided = v.Result == "temperror" && (protects(v.Policy) || b.owns(domain))
-	return v
 }
 
 // protects says whether a policy asks for something to be done to mail that fails.

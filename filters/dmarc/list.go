@@ -28,19 +28,17 @@ func listFields() []string {
 		"Mailing-List", "X-BeenThere", "X-Mailman-Version", "X-Loop", "X-Original-From"}
 }
 
-// mailingList names the list that a message comes from, "" if it does not look like that: it has a List-Id and more that
-// lists have, or a List-Id or more and a chain of ARC that verifies, or a List-Id under which a recipient had mail before
-// from somebody who is proven now as then.
+// mailingList names the list that a message comes from, or who sealed it on its way, "" if it came by neither: it has a
+// List-Id and more that lists have, a chain of ARC that verifies, or a List-Id under which a recipient had mail before from
+// somebody who is proven now as then.
 func (f filter) mailingList(ctx context.Context, tx *mail.Transaction) string {
 	h := tx.Message.Header()
-	id := listID(h)
-	more := structured(h)
-	sealed := chained(tx.AllFindings())
+	id, sealer := listID(h), chained(tx.AllFindings())
 	switch {
-	case id != "" && (more || sealed != "" || f.knownList(ctx, tx, id)):
+	case id != "" && (sealer != "" || structured(h) || f.knownList(ctx, tx, id)):
 		return id
-	case id == "" && more && sealed != "":
-		return "sealed by " + sealed
+	case sealer != "":
+		return "sealed by " + sealer
 	}
 	return ""
 }
