@@ -81,7 +81,9 @@ func (d DKIM) AuthResults() []mail.AuthResult {
 				r.Props = append(r.Props, p)
 			}
 		}
-		if s.Result == "pass" && s.KeyBits > 0 && s.KeyBits < 2048 && s.Algorithm == "rsa-sha256" {
+		if s.Testing {
+			r.Reason = "the domain only tests this key (t=y)"
+		} else if s.Result == "pass" && s.KeyBits > 0 && s.KeyBits < 2048 && s.Algorithm == "rsa-sha256" {
 			r.Reason = strconv.Itoa(s.KeyBits) + "-bit key"
 		}
 		all = append(all, r)
@@ -112,6 +114,8 @@ type ARC struct {
 	// OldestPass is the lowest instance from which on nothing signed was changed, 0 if nothing ever was: section 5.2
 	// step 5. It says something only if the chain passed.
 	OldestPass int
+	// Unsure is set if a trusted sealer's word could not be had because DNS gave no answer.
+	Unsure bool
 	// Trusted is the sealer of the oldest set that only trusted sealers stand above, itself one; Vouched is what it
 	// says it saw.
 	Trusted string
@@ -145,6 +149,9 @@ type DMARC struct {
 	Aligned []string
 	// Rua are the addresses that want aggregate reports.
 	Rua []string
+	// Undecided is set beside "temperror" if the name must not get through unproven: its domain asks for that or is one of
+	// ours, or nobody can tell what it asks for.
+	Undecided bool
 	// Override says why the policy is not followed, the zero value if it is.
 	Override DMARCOverride
 	Why      string
@@ -157,8 +164,20 @@ type DMARCTags struct {
 	Testing                    bool
 }
 
-// DMARCOverride is a reason not to follow a policy: its type in the words of RFC 9990 ("local_policy"), and a comment.
-type DMARCOverride struct{ Type, Comment string }
+// DMARCOverride is a reason not to follow a policy, and a comment.
+type DMARCOverride struct {
+	Type    OverrideType
+	Comment string
+}
+
+// OverrideType is a word of RFC 9990 section 3.1.6.
+type OverrideType string
+
+// Why a policy is not followed: a trusted forwarder saw DMARC pass, or the mail is that of a mailing list.
+const (
+	LocalPolicy OverrideType = "local_policy"
+	MailingList OverrideType = "mailing_list"
+)
 
 // AuthResults implements mail.AuthResulter.
 func (d DMARC) AuthResults() []mail.AuthResult {

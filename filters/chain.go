@@ -90,33 +90,48 @@ func (r *Run) Close() { r.cancel() }
 
 // Stage asks the filters of one stage and puts their findings behind those of the transaction. At StageMessage it
 // waits for the background as well. It gives the findings that are new.
+//
+// Each filter has its own time and its own DNS queries: whoever makes one of them slow takes nothing from another.
 func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 	r.tx.Stage = stage
 	first := len(r.tx.Findings)
-	// a budget for each stage: what is looked up before the message must not starve what is looked up for it
-	ctx = dns.WithBudget(ctx, dns.DefaultBudget())
-	if stage == mail.StageMessage {
-		r.await(r.pending)
-		r.pending = nil
-	}
-	for _, wave := range r.chain.waves {
+	ahead := r.prepare(ctx, stage)
+	for depth, wave := range r.chain.waves {
 		var now []pending
-		for _, l := range wave {
-			if l.Spec.Stages&stage == 0 {
-				continue
-			}
-			if l.Spec.Background && stage != mail.StageMessage {
-				// it reads a copy: transaction and session go on while it works
-				snapshot, session := *r.tx, *r.tx.Session
-				snapshot.Session = &session
-				r.pending = append(r.pending, r.begin(dns.WithBudget(r.ctx, dns.DefaultBudget()), l, &snapshot))
-				continue
-			}
-			now = append(now, r.begin(ctx, l, r.tx))
+		if depth == 0 && stage == mail.StageMessage {
+			// the first wave does not wait for the background, only what reads its findings does
+			now, r.pending = r.pending, nil
 		}
-		r.await(now)
+		r.await(append(now, r.wave(ctx, wave, stage, ahead)...))
 	}
 	return r.tx.Findings[first:]
+}
+
+// wave begins the filters of one wave. Those that asked ahead begin last, so that no other waits for their answers.
+func (r *Run) wave(ctx context.Context, wave []Link, stage mail.Stage, ahead map[string]preparing) []pending {
+	now := make([]pending, 0, len(wave))
+	var waiting []int
+	for _, l := range wave {
+		switch _, asked := ahead[l.Spec.Name]; {
+		case l.Spec.Stages&stage == 0:
+		case l.Spec.Background && stage != mail.StageMessage:
+			// it reads a copy: transaction and session go on while it works
+			snapshot, session := *r.tx, *r.tx.Session
+			snapshot.Session = &session
+			r.pending = append(r.pending, r.begin(r.ctx, l, &snapshot))
+		case asked:
+			waiting = append(waiting, len(now))
+			now = append(now, pending{link: l})
+		default:
+			now = append(now, r.begin(ctx, l, r.tx))
+		}
+	}
+	for _, i := range waiting {
+		l := now[i].link
+		l.Filter = r.prepared(l, ahead[l.Spec.Name])
+		now[i] = r.begin(ctx, l, r.tx)
+	}
+	return now
 }
 
 // grace is what a filter gets on top of its deadline to heed it.
@@ -156,23 +171,32 @@ func (r *Run) awaitOne(p pending) outcome {
 
 // begin runs one filter with its deadline.
 func (r *Run) begin(ctx context.Context, l Link, tx *mail.Transaction) pending {
-	timeout := l.Spec.Timeout
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
 	start := time.Now()
 	if l.Spec.Inline {
 		found := r.inspect(ctx, l, tx)
 		return pending{link: l, done: outcome{found, time.Since(start)}}
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := l.bounded(ctx)
 	result := make(chan outcome, 1)
 	go func() {
 		defer cancel()
 		found := r.inspect(ctx, l, tx)
 		result <- outcome{found, time.Since(start)}
 	}()
-	return pending{link: l, result: result, deadline: start.Add(timeout)}
+	return pending{link: l, result: result, deadline: start.Add(l.timeout())}
+}
+
+func (l Link) timeout() time.Duration {
+	if l.Spec.Timeout == 0 {
+		return DefaultTimeout
+	}
+	return l.Spec.Timeout
+}
+
+// bounded gives a filter time and DNS queries of its own.
+func (l Link) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	t := l.timeout()
+	return context.WithTimeout(dns.WithBudget(ctx, dns.Budget{Queries: dns.DefaultQueries, Time: t}), t)
 }
 
 // inspect turns error, time-out and panic into the finding FILTER_FAILED.

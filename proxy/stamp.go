@@ -125,7 +125,7 @@ func (x *Exchange) omit(tagged bool) []mail.Span {
 	subject, hasSubject := x.subject()
 	for _, f := range x.tx.Message.Header().Fields {
 		gone := f.Is(x.g.headerName()) ||
-			f.Is("Authentication-Results") && mail.ClaimsAuthservID(f.Value(), x.g.Hostname) ||
+			f.Is("Authentication-Results") && x.g.claimed(f.Value()) ||
 			matchesAny(x.g.Strip, f.Name) ||
 			tagged && x.g.SubjectTag != "" && hasSubject && f.Offset == subject.Offset
 		if gone {
@@ -133,6 +133,13 @@ func (x *Exchange) omit(tagged bool) []mail.Span {
 		}
 	}
 	return spans
+}
+
+// claimed says whether results could pass for ours. An encoded word has no meaning in the name of who says so (RFC 2047
+// section 5), and nobody honest writes one there: a reader that decodes every field would see whatever name is in it.
+func (g *Gateway) claimed(value string) bool {
+	id, _, _ := strings.Cut(value, ";")
+	return strings.Contains(id, "=?") || mail.ClaimsAuthservID(value, g.Hostname)
 }
 
 func (x *Exchange) subject() (mail.Field, bool) {

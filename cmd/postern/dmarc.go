@@ -58,7 +58,7 @@ func (c *dmarcCheckCommand) Run(w world) error {
 			fmt.Fprintln(w.stdout, ledger.Printable(step))
 		}
 	}
-	v := dmarc.Explain(dns.WithBudget(w.ctx, dns.DefaultBudget()), resolver, c.PSL, domain, findings, note)
+	v := dmarc.Explain(dns.WithBudget(w.ctx, dns.Budget{Queries: dns.DefaultQueries, Time: time.Minute}), resolver, c.PSL, domain, findings, note)
 	if c.JSON {
 		err = printJSON(w, map[string]any{"domain": v.Domain, "result": v.Result, "policy": v.Policy, "record": v.Record, "policy_domain": v.PolicyDomain,
 			"organizational_domain": v.Org, "aligned": append([]string{}, v.Aligned...), "why": v.Why})

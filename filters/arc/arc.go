@@ -89,6 +89,9 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 // trust finds the oldest set that trusted sealers alone stand above: whoever sealed later could have changed what an
 // earlier one saw, and vouches for it by sealing.
 func (f filter) trust(o *Outcome) {
+	if n := len(o.Chain); o.Temporary && n > 0 && o.Chain[n-1].Seal != nil {
+		o.Unsure = slices.Contains(f.trusted, o.Chain[n-1].Seal.Domain)
+	}
 	if o.Result != "pass" {
 		return
 	}

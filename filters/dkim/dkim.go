@@ -96,6 +96,10 @@ func describe(r signature.Result) filters.DKIMSignature {
 func overall(all filters.DKIM) string {
 	symbol, rank := "R_DKIM_NA", 0
 	for _, s := range all {
+		// RFC 6376 section 3.6.1, t=y: such a signature must not make its mail any different from mail without one
+		if s.Testing && s.Result != "permerror" {
+			continue
+		}
 		this, r := "R_DKIM_PERMFAIL", 1
 		switch s.Result {
 		case "pass":
@@ -121,6 +125,9 @@ func evidence(all filters.DKIM) string {
 		}
 		if s.Result != "pass" {
 			text = strings.TrimPrefix(text+": "+s.Why, ": ")
+		}
+		if s.Testing {
+			text += " (the key says t=y: a test)"
 		}
 		parts = append(parts, text)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -29,6 +30,13 @@ type search struct {
 	asked map[string]answer
 	// orgs are the organizational domains found so far.
 	orgs map[string]string
+	// gone are names of which DNS could or could not say whether they exist.
+	gone map[string]existence
+}
+
+type existence struct {
+	exists bool
+	err    error
 }
 
 type answer struct {
@@ -40,7 +48,23 @@ func newSearch(r *dns.Resolver, psl bool, note func(string)) *search {
 	if note == nil {
 		note = func(string) {}
 	}
-	return &search{dns: r, psl: psl, note: note, asked: map[string]answer{}, orgs: map[string]string{}}
+	return &search{dns: r, psl: psl, note: note, asked: map[string]answer{}, orgs: map[string]string{}, gone: map[string]existence{}}
+}
+
+// again lets what had no answer be asked once more.
+func (s *search) again() {
+	maps.DeleteFunc(s.asked, func(_ string, a answer) bool { return a.err != nil })
+	maps.DeleteFunc(s.gone, func(_ string, e existence) bool { return e.err != nil })
+}
+
+// exists asks whether a name exists: RFC 9989 section 3.2 takes NXDOMAIN for the only no (RFC 8020).
+func (s *search) exists(ctx context.Context, domain string) (bool, error) {
+	if e, ok := s.gone[domain]; ok {
+		return e.exists, e.err
+	}
+	exists, err := s.dns.Exists(ctx, domain)
+	s.gone[domain] = existence{exists, err}
+	return exists, err
 }
 
 // lookup asks for the record of one domain. None and several are the same: nil (RFC 9989 section 4.10).

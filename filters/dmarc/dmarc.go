@@ -1,12 +1,17 @@
 // Package dmarc asks whether what SPF and DKIM found stands for the domain that a reader sees in From, and what that
 // domain wants done if it does not: RFC 9989.
+//
+// What a domain wants is asked first, as soon as From is known, and whatever SPF and DKIM do meanwhile. What DNS leaves
+// open comes again a few times, and is then held: it never gets through for being slow.
 package dmarc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/filters"
@@ -19,9 +24,52 @@ type Settings struct {
 	// OrganizationalDomain says how the organizational domain is found: "tree" by the tree walk of RFC 9989, "psl" by
 	// the public suffix list, as RFC 7489 had it.
 	OrganizationalDomain string `toml:"organizational_domain"`
+	// MaxAuthors is how many author domains of a message are judged; mail with more is refused.
+	MaxAuthors int `toml:"max_authors"`
+	// MailingLists says what becomes of mail that fails a p=reject and comes from a mailing list, which changes what its
+	// members sign: "hold", or "policy" for what the author's domain asks for.
+	MailingLists string `toml:"mailing_lists"`
+	// UnknownPolicy says what becomes of unproven mail if DNS can't tell what the author's domain asks for, and never
+	// could before: "defer", then hold, or "accept". NoResolver says the same for the time in which no DNS server of ours
+	// is there at all, which no stranger can bring about.
+	UnknownPolicy string `toml:"unknown_policy"`
+	NoResolver    string `toml:"no_resolver"`
+	// UndecidedTries and UndecidedFor are how often, and for how long, a message is deferred that DNS leaves undecided.
+	// It is held when the first of them is reached.
+	UndecidedTries int             `toml:"undecided_tries"`
+	UndecidedFor   config.Duration `toml:"undecided_for"`
+	// RememberPolicy is how long it is remembered what a domain asked for, for when DNS can't tell.
+	RememberPolicy config.Duration `toml:"remember_policy"`
 }
 
-func defaults() Settings { return Settings{OrganizationalDomain: "tree"} }
+func defaults() Settings {
+	const day = config.Duration(24 * time.Hour)
+	return Settings{OrganizationalDomain: "tree", MaxAuthors: 10, MailingLists: "hold", UnknownPolicy: "defer", NoResolver: "accept",
+		UndecidedTries: 6, UndecidedFor: day / 6, RememberPolicy: 30 * day}
+}
+
+func (s Settings) check() error {
+	word := func(key, value string, words ...string) error {
+		if slices.Contains(words, value) {
+			return nil
+		}
+		return fmt.Errorf("[filters.dmarc]: %s = %q: set it to %q or %q", key, value, words[0], words[1])
+	}
+	switch {
+	case s.MaxAuthors < 1 || s.MaxAuthors > 50:
+		return fmt.Errorf("[filters.dmarc]: max_authors = %d: set it from 1 to 50", s.MaxAuthors)
+	case s.UndecidedTries < 0 || s.UndecidedTries > 1000:
+		return fmt.Errorf("[filters.dmarc]: undecided_tries = %d: set it from 0 to 1000", s.UndecidedTries)
+	case s.UndecidedFor.Std() > mostPatience:
+		return fmt.Errorf("[filters.dmarc]: undecided_for: no sender tries for longer than 5d; set it from \"0s\" to \"5d\"")
+	}
+	return cmp.Or(
+		word("organizational_domain", s.OrganizationalDomain, "tree", "psl"),
+		word("mailing_lists", s.MailingLists, "hold", "policy"),
+		word("unknown_policy", s.UnknownPolicy, "defer", "accept"),
+		word("no_resolver", s.NoResolver, "defer", "accept"),
+	)
+}
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
@@ -34,12 +82,19 @@ var Spec = filters.Spec{
 		{Name: "DMARC_POLICY_ALLOW", Score: -0.5, Help: "DMARC: the domain in From is authenticated"},
 		{Name: "DMARC_POLICY_REJECT", Score: 6, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be rejected", Action: "reject",
 			Reply: "This mail says it is from a domain that did not send it, and that domain asks us to reject such mail (DMARC)"},
+		{Name: "DMARC_POLICY_REJECT_LIST", Score: 4, Help: "DMARC: as DMARC_POLICY_REJECT, but the mail comes by a mailing list or a forwarder that sealed it (ARC)", Action: "quarantine"},
 		{Name: "DMARC_POLICY_QUARANTINE", Score: 4, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be set aside", Action: "quarantine"},
 		{Name: "DMARC_POLICY_SOFTFAIL", Score: 0.5, Help: "DMARC: the domain in From is not authenticated and asks for nothing"},
 		{Name: "DMARC_NA", Score: 0, Help: "DMARC: the domain in From has no DMARC record"},
-		{Name: "DMARC_DNSFAIL", Score: 0, Help: "DMARC: DNS gave no answer"},
+		{Name: "DMARC_DNSFAIL", Score: 0, Help: "DMARC: DNS gave no answer, and nothing depends on it"},
+		{Name: "DMARC_UNDECIDED", Score: 0, Help: "DMARC: DNS gives no answer, and without it nobody can tell whether the domain in From sent this", Action: "defer",
+			Reply: "DNS gives no answer about the domain in From, so we can not tell whether it sent this mail. Please try again later"},
+		{Name: "DMARC_UNDECIDED_LIMIT", Score: 2, Help: "DMARC: DNS still gave no answer when the message had come as often or for as long as it may", Action: "quarantine"},
 		{Name: "DMARC_BAD_POLICY", Score: 0.5, Help: "DMARC: the domain's record can't be used"},
 		{Name: "DMARC_AMBIGUOUS", Score: 2, Help: "DMARC: SPF or DKIM stand for a domain in From, but readers may show another one"},
+		{Name: "DMARC_MULTIPLE_AUTHORS", Score: 2, Help: "DMARC: From names authors of different organizations", Action: "quarantine"},
+		{Name: "DMARC_AUTHOR_LIMIT", Score: 6, Help: "DMARC: From names more authors than are judged", Action: "reject",
+			Reply: "From names too many authors for us to tell who sent this mail. Please name one author"},
 		{Name: "DMARC_OVERRIDE_ARC", Score: 0, Help: "DMARC: fails here, but passed where a trusted forwarder received the mail (ARC)"},
 		{Name: "DMARC_MAILING_LIST", Score: 0, Help: "DMARC: fails, and the mail looks like that of a mailing list"},
 	},
@@ -49,8 +104,11 @@ var Spec = filters.Spec{
 		if err := section.Decode(&s); err != nil {
 			return nil, err
 		}
-		if s.OrganizationalDomain != "tree" && s.OrganizationalDomain != "psl" {
-			return nil, fmt.Errorf("[filters.dmarc]: organizational_domain = %q: set it to \"tree\" or \"psl\"", s.OrganizationalDomain)
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		if env.Local == nil {
+			env.Local = func(string) bool { return false }
 		}
 		return filter{env, s}, nil
 	},
@@ -61,160 +119,102 @@ type filter struct {
 	settings Settings
 }
 
+// judgement is the filter at work on one message.
+type judgement struct {
+	filter
+	from     authors
+	searches []*search // one for each author's domain, so that no author waits for another
+}
+
+// Prepare implements filters.Preparer: it asks what the authors' domains want.
+func (f filter) Prepare(ctx context.Context, tx *mail.Transaction) filters.Filter {
+	j := &judgement{filter: f}
+	if tx.Session.Outbound() {
+		return j
+	}
+	j.from = readAuthors(tx.Message.Header(), f.settings.MaxAuthors)
+	for range j.from.domains {
+		j.searches = append(j.searches, newSearch(f.env.DNS, f.settings.OrganizationalDomain == "psl", nil))
+	}
+	j.each(func(i int) { j.searches[i].prepare(ctx, j.from.domains[i]) })
+	return j
+}
+
+// each does something for all authors at once.
+func (j *judgement) each(work func(i int)) {
+	var all sync.WaitGroup
+	failures := make([]any, len(j.searches))
+	for i := range j.searches {
+		all.Go(func() {
+			defer func() { failures[i] = recover() }()
+			work(i)
+		})
+	}
+	all.Wait()
+	for _, failure := range failures {
+		if failure != nil {
+			panic(failure) // the chain makes a finding of it
+		}
+	}
+}
+
+// Inspect implements filters.Filter for a chain that does not ask ahead.
 func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
+	return f.Prepare(ctx, tx).Inspect(ctx, tx)
+}
+
+// Inspect implements filters.Filter.
+func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	if tx.Session.Outbound() {
 		return nil, nil
 	}
-	s := newSearch(f.env.DNS, f.settings.OrganizationalDomain == "psl", nil)
-	domains, doubt := authors(tx.Message.Header())
+	results := make([]filters.DMARC, len(j.searches))
+	j.each(func(i int) {
+		s, domain := j.searches[i], j.from.domains[i]
+		s.again() // a slow answer may be there by now
+		b := j.backgroundOf(ctx, domain)
+		results[i] = s.judge(ctx, tx.AllFindings(), domain, b)
+		j.remember(ctx, s, domain, b.last)
+	})
 	worst := filters.DMARC{Result: "none", Why: "no domain in From"}
 	rank := -1
-	for _, domain := range domains {
-		v := s.judge(ctx, tx.AllFindings(), domain)
+	for _, v := range results {
 		if _, r := symbolOf(v); r > rank {
 			rank, worst = r, v
 		}
 	}
-	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no domain to stand for
-	if worst.Result == "pass" && doubt != "" {
-		worst.Result, worst.Why = "permerror", doubt
-		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(worst)), Value: worst}}, nil
-	}
-	return report(tx, worst), nil
+	return append(j.report(ctx, tx, worst), j.from.odd(j.env.Local)...), nil
 }
 
 // report names the result, or the reason why it does not hold.
-func report(tx *mail.Transaction, v filters.DMARC) []filters.Finding {
+func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.DMARC) []filters.Finding {
+	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no domain to stand for
+	if v.Result == "pass" && j.from.doubt != "" {
+		v.Result, v.Why = "permerror", j.from.doubt
+		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(v)), Value: v}}
+	}
 	symbol, _ := symbolOf(v)
 	found := []filters.Finding{}
+	list := ""
 	if v.Result == "fail" {
-		if sealer := vouched(tx.AllFindings(), v.Domain); sealer != "" {
-			symbol = "DMARC_OVERRIDE_ARC"
-			v.Override = filters.DMARCOverride{Type: "local_policy", Comment: "arc=pass; dmarc=pass by " + sealer}
-			v.Why += ", but passed at " + sealer
-		} else if h := tx.Message.Header(); h.Count("List-Id") > 0 && (h.Count("List-Post") > 0 || h.Count("List-Unsubscribe") > 0) {
-			found = append(found, filters.Finding{Symbol: "DMARC_MAILING_LIST", Evidence: filters.Printable(h.Get("List-Id"))})
+		list = j.mailingList(ctx, tx)
+	}
+	switch sealer := vouched(tx.AllFindings(), v.Domain); {
+	case (v.Result == "fail" || v.Undecided) && sealer != "":
+		symbol = "DMARC_OVERRIDE_ARC"
+		v.Override = filters.DMARCOverride{Type: filters.LocalPolicy, Comment: "arc=pass; dmarc=pass by " + sealer}
+		v.Why += ", but passed at " + sealer
+		v.Undecided = false
+	case v.Undecided:
+		return []filters.Finding{j.undecided(ctx, tx, v)}
+	case list != "":
+		if v.Policy == "reject" && j.settings.MailingLists == "hold" && len(j.from.domains) == 1 {
+			symbol = "DMARC_POLICY_REJECT_LIST"
+			v.Override = filters.DMARCOverride{Type: filters.MailingList, Comment: list}
 		}
+		found = append(found, filters.Finding{Symbol: "DMARC_MAILING_LIST", Evidence: filters.Printable(list)})
 	}
 	return append([]filters.Finding{{Symbol: symbol, Evidence: filters.Printable(evidence(v)), Value: v}}, found...)
-}
-
-// maxAuthors is how many author domains of a message are judged; more than one is rare, more than this never honest.
-const maxAuthors = 5
-
-// authors are the domains that a reader may see: those of all From fields. RFC 9989 section 5.3.1 leaves mail with
-// several to us; each is judged and the worst outcome holds. doubt says why a reader may see yet another one.
-func authors(h *mail.Header) (domains []string, doubt string) {
-	fields := h.All("From")
-	switch {
-	case len(fields) > 1:
-		doubt = fmt.Sprintf("%d From fields", len(fields))
-	case h.Has(mail.DefectFirstLineFolded) || h.Has(mail.DefectFoldedName):
-		doubt = "a field cut by folding may be another From"
-	case h.Has(mail.DefectTooManyFields) || h.Has(mail.DefectTooLong):
-		doubt = "the header is too large to find every From"
-	}
-	for _, field := range fields {
-		boxes, group, err := mail.ParseFrom(field.Value())
-		if err != nil {
-			doubt = "a From that can't be read"
-			continue // the filter headers says so
-		}
-		if group {
-			doubt = "a group in From"
-		}
-		if field.ValueAt != len(field.Name)+1 {
-			doubt = "white space before the colon of From"
-		}
-		for _, b := range boxes {
-			d := b.Address.ASCIIDomain()
-			switch {
-			case d == "" || strings.HasPrefix(d, "["):
-				doubt = "an address without a domain name in From"
-			case slices.Contains(domains, d):
-			case len(domains) == maxAuthors:
-				doubt = "too many domains in From"
-			default:
-				domains = append(domains, d)
-			}
-		}
-	}
-	return domains, doubt
-}
-
-// judge applies DMARC to one author domain: RFC 9989 section 5.3.
-func (s *search) judge(ctx context.Context, findings []mail.Finding, domain string) filters.DMARC {
-	v := filters.DMARC{Result: "none", Domain: domain, Org: domain, Method: "treewalk"}
-	if s.psl {
-		v.Method = "psl"
-	}
-	found, err := s.policy(ctx, domain)
-	switch {
-	case err != nil:
-		v.Result, v.Why = "temperror", "no answer from DNS for the policy"
-		return v
-	case found == nil:
-		v.Why = "no record"
-		return v
-	}
-	r := found.record
-	v.PolicyDomain, v.Record, v.Published, v.Tags, v.Rua = found.domain, r.text, r.policy, r.tags(), r.rua
-	// RFC 9989 section 4.10.1: no valid p= and nobody who would hear of it
-	if r.unusable {
-		v.Published, v.Result, v.Why = "", "permerror", "p= is none of none, quarantine, reject, and nobody wants a report"
-		return v
-	}
-	sub, exists := found.domain != domain, true
-	if sub && r.missing != "" {
-		// RFC 9989 section 3.2: a domain does not exist if DNS says NXDOMAIN (RFC 8020)
-		if exists, err = s.dns.Exists(ctx, domain); err != nil {
-			v.Result, v.Why = "temperror", "no answer from DNS for the domain"
-			return v
-		}
-	}
-	v.Policy = r.applies(sub, exists)
-	unsure := s.align(ctx, findings, r, &v)
-	if org := s.orgs[domain]; org != "" {
-		v.Org = org
-	}
-	switch {
-	case len(v.Aligned) > 0:
-		v.Result = "pass"
-	// RFC 9989 section 5.3.6: a temporary error decides nothing
-	case unsure:
-		v.Result, v.Why = "temperror", "SPF, DKIM or alignment had no answer from DNS"
-	default:
-		v.Result, v.Why = "fail", "neither SPF nor DKIM passes for "+domain
-	}
-	return v
-}
-
-// align collects what passed and stands for the author domain. It says whether something that gave no answer might have.
-func (s *search) align(ctx context.Context, findings []mail.Finding, r record, v *filters.DMARC) (unsure bool) {
-	check := func(method, result, domain string, strict bool) {
-		if result != "pass" && result != "temperror" || domain == "" {
-			return
-		}
-		domain = strings.ToLower(domain)
-		ok, err := s.aligned(ctx, domain, v.Domain, strict)
-		switch {
-		case err != nil || ok && result == "temperror":
-			unsure = true
-		case ok && !slices.Contains(v.Aligned, method+":"+domain):
-			v.Aligned = append(v.Aligned, method+":"+domain)
-		}
-	}
-	for _, finding := range findings {
-		switch value := finding.Value.(type) {
-		case filters.SPF:
-			check("spf", value.Result, value.Domain, r.strictSPF)
-		case filters.DKIM:
-			for _, sig := range value {
-				check("dkim", sig.Result, sig.Domain, r.strictDKIM)
-			}
-		}
-	}
-	return unsure
 }
 
 // symbolOf names a result and ranks it: the higher, the worse.
@@ -227,11 +227,14 @@ func symbolOf(v filters.DMARC) (string, int) {
 	case "permerror":
 		return "DMARC_BAD_POLICY", 2
 	case "temperror":
+		if v.Undecided {
+			return "DMARC_UNDECIDED", 6
+		}
 		return "DMARC_DNSFAIL", 4
 	}
 	switch v.Policy {
 	case "reject":
-		return "DMARC_POLICY_REJECT", 6
+		return "DMARC_POLICY_REJECT", 7
 	case "quarantine":
 		return "DMARC_POLICY_QUARANTINE", 5
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	mdns "github.com/miekg/dns"
 
 	"postern/filters"
 	"postern/filters/filtertest"
+	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
 )
@@ -31,7 +33,8 @@ func TestCarelessRecordsProtect(t *testing.T) {
 		"v=DMARC1; p=quarantine":                                        "quarantine",
 		"v=DMARC1; p=reject; t=y":                                       "quarantine",
 		"v=DMARC1; p=quarantine; t=Y":                                   "none",
-		"v=DMARC1":                                                      "none",
+		"v=DMARC1":                                                      "",
+		"v=DMARC1; rua=mailto:a@b.example":                              "none",
 		"v=DMARC1; p=bogus; rua=mailto:a@b.example":                     "none",
 		"v=DMARC1; p=bogus":                                             "",
 		"v=dmarc1; p=reject":                                            "",
@@ -132,3 +135,41 @@ func TestExplain(t *testing.T) {
 }
 
 func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, Spec) }
+
+// refuser is the world without a resolver of ours.
+type refuser struct{}
+
+func (refuser) Exchange(context.Context, *mdns.Msg, string, string) (*mdns.Msg, error) {
+	return nil, syscall.ECONNREFUSED
+}
+
+// A resolver that is not there at all is our own fault, and none that a stranger can bring about: unless the admin wants it
+// otherwise, mail of domains never seen flows. Domains of ours wait.
+func TestWithoutResolver(t *testing.T) {
+	for _, c := range []struct{ from, setting, want string }{
+		{"bob@example.org", "accept", "DMARC_DNSFAIL"}, {"bob@example.org", "defer", "DMARC_UNDECIDED"}, {"ceo@corp.example", "accept", "DMARC_UNDECIDED"},
+	} {
+		r, err := dns.New(dns.Options{Exchange: refuser{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Spec.New(config.NewSection("filters.dmarc", map[string]any{"no_resolver": c.setting}),
+			filters.Env{DNS: r, Now: filtertest.Now, Local: func(d string) bool { return d == "corp.example" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte("From: " + c.from + "\r\n\r\n"))}
+		if found, err := f.Inspect(t.Context(), tx); err != nil || len(found) != 1 || found[0].Symbol != c.want {
+			t.Errorf("%v: %v, %v", c, found, err)
+		}
+	}
+}
+
+func TestSettingsAreChecked(t *testing.T) {
+	for key, value := range map[string]any{"max_authors": 0, "undecided_tries": -1, "undecided_for": "9d", "mailing_lists": "x", "unknown_policy": "reject", "no_resolver": ""} {
+		_, err := Spec.New(config.NewSection("filters.dmarc", map[string]any{key: value}), filters.Env{})
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s = %v: %v", key, value, err)
+		}
+	}
+}

@@ -19,7 +19,7 @@ type record struct {
 	testing               bool
 	failure               string
 	rua                   []string
-	// unusable is set if p= is there, but not one of the three words, and nobody wants a report.
+	// unusable is set if there is no p= of the three words, and nobody wants a report.
 	unusable bool
 }
 
@@ -42,7 +42,6 @@ func parseRecord(text string) (record, error) {
 		return r, errNoRecord
 	}
 	given := map[string]bool{}
-	badPolicy := false
 	for i, spec := range strings.Split(text, ";") {
 		name, value, ok := strings.Cut(spec, "=")
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
@@ -58,11 +57,9 @@ func parseRecord(text string) (record, error) {
 			continue
 		}
 		given[name] = r.set(name, value)
-		if name == "p" {
-			badPolicy = !given[name]
-		}
 	}
-	r.unusable = badPolicy && len(r.rua) == 0
+	// RFC 9989 section 4.10.1: without a valid p= it is none if reports are wanted; else the record says nothing
+	r.unusable = r.policy == "" && len(r.rua) == 0
 	// RFC 9989 sections 4.7 and 4.10.1: without a p= that can be read, it is none
 	if r.policy == "" {
 		r.policy = "none"

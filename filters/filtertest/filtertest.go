@@ -14,8 +14,9 @@
 //
 // The symbols found must be exactly those wanted, in that order; the text behind a symbol must stand in its evidence.
 // "only at STAGE" ends a case at a stage without a message. "set KEY = VALUE" is a setting, "user NAME" and "trusted"
-// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT SEALER AUTHENTICATION-RESULTS" and
-// "dmarc RESULT POLICY DOMAIN" stand for what other filters found, "found SYMBOL" for any other finding, "times N" repeats
+// make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT SEALER AUTHENTICATION-RESULTS",
+// "arc-by RESULT SEALER", "arc-unsure RESULT SEALER", "dkim-testing RESULT DOMAIN" and "dmarc RESULT POLICY DOMAIN" stand
+// for what other filters found, "found SYMBOL" for any other finding, "times N" repeats
 // the transaction. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
 //
 // A line "==== after 5m" or "==== next" behind the message begins another transaction of the same case, on a connection
@@ -212,7 +213,7 @@ func (c *testCase) line(line string) (err error) {
 		c.settings.WriteString(rest + "\n")
 	case "times":
 		t.times, err = strconv.Atoi(rest)
-	case "spf", "dkim", "arc", "dmarc":
+	case "spf", "dkim", "dkim-testing", "arc", "arc-by", "arc-unsure", "dmarc":
 		result, domain, _ := strings.Cut(rest, " ")
 		t.prior = append(t.prior, prior(word, result, domain))
 	case "want":
@@ -236,11 +237,15 @@ func prior(method, result, domain string) filters.Finding {
 		sealer, said, _ := strings.Cut(domain, " ")
 		_, vouched, _ := mail.ParseAuthResults(said)
 		return filters.Finding{Symbol: "ARC", Value: filters.ARC{Result: result, Trusted: sealer, Vouched: vouched}}
+	case "arc-by":
+		return filters.Finding{Symbol: "ARC", Value: filters.ARC{Result: result, Sealers: []string{domain}}}
+	case "arc-unsure":
+		return filters.Finding{Symbol: "ARC", Value: filters.ARC{Result: result, Temporary: true, Unsure: true, Sealers: []string{domain}}}
 	case "dmarc":
 		policy, author, _ := strings.Cut(domain, " ")
 		return filters.Finding{Symbol: "DMARC", Value: filters.DMARC{Result: result, Policy: policy, Domain: author, Org: author}}
 	}
-	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain}}}
+	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain, Testing: method == "dkim-testing"}}}
 }
 
 func stageNamed(name string) (mail.Stage, error) {

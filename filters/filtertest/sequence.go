@@ -87,7 +87,11 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 		s.session.User, s.session.Trusted = "", false
 	case "found":
 		symbol, evidence, _ := strings.Cut(rest, " ")
-		s.prior = append(s.prior, filters.Finding{Symbol: symbol, Evidence: evidence})
+		f := filters.Finding{Symbol: symbol, Evidence: evidence}
+		if symbol == filters.Failed {
+			f.Value, _, _ = strings.Cut(evidence, ":")
+		}
+		s.prior = append(s.prior, f)
 	case "answer":
 		_, err = fmt.Sscanf(rest+" ", "%d %s", &s.answer.Code, &s.answer.Enhanced)
 		if s.answer.Code != 0 { // RFC 2034: not every server gives an enhanced code

@@ -181,13 +181,13 @@ func (f filter) unproven(tx *mail.Transaction, domain string) bool {
 }
 
 // authenticated says whether something stands for a domain of ours: DMARC where there is a policy, else SPF or DKIM for it
-// or any other domain of ours. What gave no answer in time is no proof against the sender.
+// or any other domain of ours. What gave no answer proves nothing: the filter dmarc has such mail come again first.
 func authenticated(findings []mail.Finding, domain string, local func(string) bool) bool {
 	checked := false
 	for _, finding := range findings {
 		switch v := finding.Value.(type) {
 		case filters.DMARC:
-			if v.Domain == domain && (v.Result == "pass" || v.Result == "temperror" || v.Override.Type != "") {
+			if v.Domain == domain && (v.Result == "pass" || v.Override.Type == filters.LocalPolicy) {
 				return true
 			}
 		case filters.ARC:
@@ -196,13 +196,13 @@ func authenticated(findings []mail.Finding, domain string, local func(string) bo
 			}
 		case filters.SPF:
 			checked = true
-			if (v.Result == "pass" || v.Result == "temperror") && local(v.Domain) {
+			if v.Result == "pass" && local(v.Domain) {
 				return true
 			}
 		case filters.DKIM:
 			checked = true
 			for _, s := range v {
-				if (s.Result == "pass" || s.Result == "temperror") && local(mail.ASCIIDomain(s.Domain)) {
+				if s.Result == "pass" && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
 					return true
 				}
 			}

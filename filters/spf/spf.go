@@ -13,6 +13,7 @@ import (
 	"postern/filters"
 	"postern/filters/spf/checkhost"
 	"postern/internal/config"
+	"postern/internal/dns"
 	"postern/internal/mail"
 )
 
@@ -98,8 +99,6 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 			return []filters.Finding{{Symbol: symbol("none"), Evidence: filters.Printable(evidence(value)), Value: value}}, nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, budget)
-	defer cancel()
 	return f.inspect(ctx, tx.From, v), nil
 }
 
@@ -112,24 +111,38 @@ func (f filter) inspect(ctx context.Context, from mail.Address, v visitor) []fil
 		value.Helo = true
 		return []filters.Finding{{Symbol: symbol(value.Result), Evidence: filters.Printable(evidence(value)), Value: value}}
 	}
+	// RFC 7208 section 2.3: the HELO name is an identity of its own, so neither check waits for the other
+	var name filters.SPF
+	var panicked any
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		defer func() { panicked = recover() }()
+		if f.settings.CheckHelo && helo != domain {
+			name = f.check(ctx, v, "postmaster", helo)
+		}
+	}()
 	value := f.check(ctx, v, from.Local, domain)
 	found := []filters.Finding{{Symbol: symbol(value.Result), Evidence: filters.Printable(evidence(value)), Value: value}}
-	if !f.settings.CheckHelo || helo == domain {
-		return found
+	<-checked
+	if panicked != nil {
+		panic(panicked) // the chain makes a finding of it
 	}
-	// RFC 7208 section 2.3: the HELO name is an identity of its own. Only pass and fail say something of a client.
-	value = f.check(ctx, v, "postmaster", helo)
-	value.Helo = true
-	switch value.Result {
+	name.Helo = true
+	// only pass and fail say something of a client
+	switch name.Result {
 	case "pass":
-		found = append(found, filters.Finding{Symbol: "SPF_HELO_PASS", Evidence: filters.Printable(value.Domain), Value: filters.SPFHelo{SPF: value}})
+		found = append(found, filters.Finding{Symbol: "SPF_HELO_PASS", Evidence: filters.Printable(name.Domain), Value: filters.SPFHelo{SPF: name}})
 	case "fail":
-		found = append(found, filters.Finding{Symbol: "SPF_HELO_FAIL", Evidence: filters.Printable(evidence(value)), Value: filters.SPFHelo{SPF: value}})
+		found = append(found, filters.Finding{Symbol: "SPF_HELO_FAIL", Evidence: filters.Printable(evidence(name)), Value: filters.SPFHelo{SPF: name}})
 	}
 	return found
 }
 
+// check has time and look-ups of its own.
 func (f filter) check(ctx context.Context, v visitor, local, domain string) filters.SPF {
+	ctx, cancel := context.WithTimeout(dns.WithBudget(ctx, dns.Budget{Queries: dns.DefaultQueries, Time: budget}), budget)
+	defer cancel()
 	a := checkhost.Check(ctx, f.env.DNS, checkhost.Query{
 		Client: v.client, Domain: domain, Local: local, Helo: v.helo, Receiver: f.env.Hostname, Now: f.env.Now(),
 		Limits: checkhost.Limits{Lookups: int(f.settings.MaxLookups), Voids: int(f.settings.MaxVoidLookups)},

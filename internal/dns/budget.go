@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Budget is what one transaction may spend on DNS.
+// Budget is what one check of one message may spend on DNS.
 type Budget struct {
 	// Queries is how many questions may be asked, those that the cache answers included; Time is how long after
 	// WithBudget the last of them may still wait.
@@ -15,8 +15,9 @@ type Budget struct {
 	Time    time.Duration
 }
 
-// DefaultBudget is enough for SPF (RFC 7208 section 4.6.4), DKIM, DMARC and a dozen lists of an honest message.
-func DefaultBudget() Budget { return Budget{Queries: 150, Time: 20 * time.Second} }
+// DefaultQueries is enough for SPF (RFC 7208 section 4.6.4), for the signatures of a message, for DMARC of ten authors, or
+// for a dozen lists: each of them has as many of its own.
+const DefaultQueries = 150
 
 type budget struct {
 	left     atomic.Int64

@@ -275,3 +275,7 @@ func IsNotFound(err error) bool {
 
 // IsTemporary says whether the error means that nobody could tell.
 func IsTemporary(err error) bool { return err != nil && !IsNotFound(err) }
+
+// IsNobody says whether the error means that none of the resolvers that are set is there: their hosts refuse such packets.
+// No stranger's domain can be the cause of that, as it can be of silence and of SERVFAIL.
+func IsNobody(err error) bool { return errors.Is(err, errNobody) }

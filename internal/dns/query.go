@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -132,10 +134,13 @@ func (r *Resolver) order() []*server {
 func (r *Resolver) fetch(ctx context.Context, q question) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxFetch)
 	defer cancel()
-	failure := &net.DNSError{Err: "no server answers", Name: q.name, IsTemporary: true}
+	failure := &net.DNSError{Err: "no server answers", Name: q.name, IsTemporary: true, UnwrapErr: errNobody}
 	for range r.attempts {
 		for _, s := range r.order() {
 			reply, err := r.try(ctx, q, s)
+			if !errors.Is(err, errNobody) {
+				failure.UnwrapErr = nil // somebody is there, whatever it says
+			}
 			if err != nil {
 				var timeout net.Error
 				failure.Err, failure.Server = err.Error(), s.address
@@ -159,6 +164,8 @@ func (r *Resolver) fetch(ctx context.Context, q question) (answer, error) {
 var (
 	errMismatch = errors.New("the answer is to another question")
 	errNoAnswer = errors.New("no answer")
+	// errNobody means that at the server's address there is no server.
+	errNobody = errors.New("no server is there")
 )
 
 // try asks one server by UDP and, when the answer is cut off (RFC 7766 section 5), by TCP.
@@ -174,6 +181,8 @@ func (r *Resolver) try(ctx context.Context, q question, s *server) (*dns.Msg, er
 		reply, err := r.exchange.Exchange(tryCtx, query, s.address, network)
 		cancel()
 		switch {
+		case err != nil && network == "udp" && nobody(err):
+			return nil, fmt.Errorf("%w: %w", errNobody, err)
 		case err != nil:
 			return nil, err
 		case reply == nil:
@@ -188,6 +197,12 @@ func (r *Resolver) try(ctx context.Context, q question, s *server) (*dns.Msg, er
 		}
 	}
 	return nil, errors.New("cut off even by TCP")
+}
+
+// nobody says whether an error means that a host takes no such packets at all. Silence is something else: whoever we ask
+// about can cause that.
+func nobody(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
 }
 
 func (r *Resolver) sameQuestion(query, reply *dns.Msg) bool {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,4 +175,54 @@ func TestSecure(t *testing.T) {
 	if _, secure, err := far.LookupSecure(t.Context(), "good.example", dns.TypeTXT); err != nil || secure {
 		t.Errorf("a far resolver was believed: %v", err)
 	}
+}
+
+// That no resolver is there is something else than that one has no answer: a stranger can bring about the second only.
+func TestNobodyIsThere(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close() // takes queries and says nothing
+	_ = closed.Close()
+	for _, c := range []struct {
+		servers []string
+		nobody  bool
+	}{
+		{[]string{closed.LocalAddr().String()}, true},
+		{[]string{pc.LocalAddr().String()}, false},
+		{[]string{closed.LocalAddr().String(), pc.LocalAddr().String()}, false},
+	} {
+		r, err := New(Options{Servers: c.servers, Timeout: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.LookupTXT(t.Context(), "example.org"); !IsTemporary(err) || IsNobody(err) != c.nobody {
+			t.Errorf("%v: %v, nobody %v", c.servers, err, IsNobody(err))
+		}
+	}
+	cut, err := New(Options{Exchange: refusesTCP{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cut.LookupTXT(t.Context(), "example.org"); !IsTemporary(err) || IsNobody(err) {
+		t.Errorf("cut off: %v", err)
+	}
+}
+
+// refusesTCP cuts off what it says by UDP.
+type refusesTCP struct{}
+
+func (refusesTCP) Exchange(_ context.Context, query *dns.Msg, _, network string) (*dns.Msg, error) {
+	if network == "tcp" {
+		return nil, syscall.ECONNREFUSED
+	}
+	reply := new(dns.Msg)
+	reply.SetReply(query)
+	reply.Truncated = true
+	return reply, nil
 }

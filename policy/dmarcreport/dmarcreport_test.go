@@ -306,6 +306,7 @@ func TestObserve(t *testing.T) {
 		"spam of a p=none":       {dmarc(func(d *filters.DMARC) { d.Policy = "none" }), policy.Reject, "none"},
 		"test mode":              {dmarc(func(d *filters.DMARC) { d.Policy, d.Tags.Testing = "quarantine", true }), policy.Quarantine, "quarantine policy_test_mode"},
 		"override":               {dmarc(func(d *filters.DMARC) { d.Override.Type = "local_policy" }), policy.Accept, "none local_policy"},
+		"mailing list":           {dmarc(func(d *filters.DMARC) { d.Override.Type = filters.MailingList }), policy.Quarantine, "quarantine mailing_list"},
 		"pass":                   {dmarc(func(d *filters.DMARC) { d.Result, d.Aligned = "pass", []string{"spf:example.org"} }), policy.Accept, "pass"},
 		"pass, spam":             {dmarc(func(d *filters.DMARC) { d.Result = "pass" }), policy.Reject, "pass"},
 		"pass, none":             {dmarc(func(d *filters.DMARC) { d.Result, d.Policy = "pass", "none" }), policy.Accept, "none"},

@@ -89,7 +89,10 @@ func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
 	}
 	switch {
 	case d.Override.Type != "":
-		e.Reasons = append(e.Reasons, Reason{d.Override.Type, d.Override.Comment})
+		e.Reasons = append(e.Reasons, Reason{string(d.Override.Type), d.Override.Comment})
+		if d.Override.Type == filters.MailingList && done >= policy.Quarantine { // milder than asked, not let through
+			e.Disposition = "quarantine"
+		}
 	case d.Policy == "none":
 	case done == policy.Reject && d.Policy == "reject":
 		e.Disposition = "reject"

@@ -116,6 +116,8 @@ func TestForgedResultsAreRemoved(t *testing.T) {
 		"Authentication-Results: (x) gw.test (y) ;" + forged, "Authentication-Results: gw.test\r\n\t;" + forged, "Authentication-Results:\r\n gw.test;" + forged,
 		"Authentication-Results:\tgw.test;" + forged, "Authentication-Results: \"gw.test\";" + forged, "Authentication-Results: gw.test.;" + forged,
 		"Authentication-Results: (a (b) c) \"gw\\.test\" 1 ;" + forged, "Authentication-Results:gw.test;" + forged,
+		"Authentication-Results: =?utf-8?Q?gw=2Etest?=;" + forged, "Authentication-Results: =?utf-8?B?Z3cudGVzdA==?=;" + forged,
+		"Authentication-Results: (x) \"=?utf-8?Q?gw.test?=\" 1;" + forged, "Authentication-Results: gw=?utf-8?Q?.test=3B?=" + forged,
 		"Authentication-Results : gw.test;" + forged, "Authentication\r\n -Results: gw.test;" + forged, "Authentication-Results: gw.test" + forged,
 		strings.Repeat("Authentication-Results: gw.test;"+forged+"\r\n", 499) + "Authentication-Results: gw.test;" + forged,
 		"Authentication-Results: gw.test;" + strings.Repeat(forged+";\r\n", 2000),

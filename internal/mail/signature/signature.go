@@ -56,13 +56,18 @@ type Tags map[string]string
 // ParseTags reads a tag list. White space around names and values is taken away, that within values stays.
 func ParseTags(text string) (Tags, error) {
 	tags := Tags{}
-	for spec := range strings.SplitSeq(text, ";") {
+	for left, more := text, true; more; {
+		var spec string
+		spec, left, more = strings.Cut(left, ";")
 		name, value, ok := strings.Cut(spec, "=")
 		name = strings.Trim(name, " \t\r\n")
-		if !ok {
-			if name == "" { // behind the last semicolon
-				continue
-			}
+		switch {
+		// RFC 6376 section 3.2: one semicolon may end the list; nothing between two of them is no tag
+		case !ok && name == "" && !more:
+			continue
+		case !ok && name == "":
+			return nil, errors.New("nothing between two semicolons")
+		case !ok:
 			return nil, errors.New("a tag without =")
 		}
 		if !isTagName(name) {

@@ -96,6 +96,13 @@ func (r *Result) checkHeader(ctx context.Context, txt TXT, fields Fields) {
 	if r.Status == "pass" {
 		r.checkStrict()
 	}
+	if r.Status != "pass" {
+		return
+	}
+	// RFC 6376 section 8.15: what was put beside a signed field is not the signer's
+	if more := s.repeated(fields); more != "" {
+		r.Status, r.Why = "policy", more
+	}
 }
 
 // CheckHash looks up the keys at a selector and says whether one of them made the signature of a hash.

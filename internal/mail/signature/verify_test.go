@@ -93,6 +93,37 @@ func TestAgreesWithGoMsgauth(t *testing.T) {
 	}
 }
 
+// A field that is put on top of a signed one is what many readers show, and is not signed: RFC 6376 section 8.15.
+func TestRepeatedFields(t *testing.T) {
+	signed := string(oracle(t, []byte("From: bob@example.org\r\nTo: eve@corp.example\r\nSubject: Minutes\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\n\r\nx\r\n"), dkim.CanonicalizationRelaxed))
+	for extra, want := range map[string]string{
+		"": "pass", "Subject: Pay this\r\n": "policy", "subject : Pay this\r\n": "policy", "To: all@corp.example\r\n": "policy",
+		"From: ceo@corp.example\r\n":                              "fail", // h= names From twice
+		"Subject:  Minutes\r\n":                                   "pass", // says the same
+		"Received: x\r\n":                                         "pass",
+		"X-Loop: a\r\nX-Loop: b\r\n":                              "pass",
+		"Date: Tue, 03 Mar 2026 12:00:00 +0000\r\n":               "policy", // not signed at all: nobody stands for either
+		"Content-Type: text/html\r\nContent-Type: text/plain\r\n": "policy",
+	} {
+		if r := verify(t, []byte(extra+signed)); len(r) != 1 || r[0].Status != want {
+			t.Errorf("%q: %s (%s), want %s", extra, r[0].Status, r[0].Why, want)
+		}
+	}
+	two := string(oracle(t, []byte("From: bob@example.org\r\nTo: eve@corp.example\r\nTo: ann@corp.example\r\nSubject: Minutes\r\n\r\nx\r\n"), dkim.CanonicalizationRelaxed))
+	if r := verify(t, []byte(two)); r[0].Status != "policy" || !strings.Contains(r[0].Why, "2 fields To, 1 of them signed") {
+		t.Errorf("%s %s", r[0].Status, r[0].Why)
+	}
+}
+
+// RFC 6376 section 3.2: one semicolon may end a list of tags, and no more.
+func TestEmptyTags(t *testing.T) {
+	for list, ok := range map[string]bool{"a=b": true, "a=b;": true, "a=b ; \r\n": true, "a=b;;": false, "a=b;;c=d": false, ";a=b": false, "a=b; ;c=d;": false, "": true} {
+		if _, err := ParseTags(list); (err == nil) != ok {
+			t.Errorf("%q: %v", list, err)
+		}
+	}
+}
+
 func TestBodyForms(t *testing.T) {
 	for _, c := range []struct{ body, simple, relaxed string }{
 		{"", "\r\n", ""},         // RFC 6376 sections 3.4.3, 3.4.4
