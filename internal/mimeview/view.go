@@ -38,7 +38,7 @@ const (
 
 // Limits that no setting changes.
 const (
-	maxPartHeader = 64 << 10
+	maxHeader     = 1 << 20 // of one header section: lists of addresses and traces of honest mail reach 300 KB
 	maxValue      = 64 << 10
 	maxObjects    = 4000
 )

@@ -65,7 +65,7 @@ func TestLimitsAreNamed(t *testing.T) {
 		LimitDepth:  deep,
 		LimitParts:  many,
 		LimitText:   "Subject: x\n\n" + strings.Repeat("word ", 1<<19),
-		LimitHeader: "Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " + strings.Repeat("y", 1<<17) + "\n\nz\n",
+		LimitHeader: "Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " + strings.Repeat("y", 1<<21) + "\n\nz\n",
 		LimitURLs:   "Content-Type: text/html\n\n" + manyLinks(5500),
 	} {
 		if got := view(message, Options{}).Limits(); len(got) == 0 || got[0] != want {

@@ -3,6 +3,7 @@ package mimeview
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -95,19 +96,7 @@ func (w *walker) entity(e entity) {
 		return
 	}
 	w.seen[key] = true
-	limit := maxPartHeader
-	if e.depth == 0 {
-		limit = 4 * maxPartHeader // as mail.MaxHeaderBytes
-	}
-	head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, int64(limit))))
-	h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start)
-	w.spend(int64(h.bodies[0]))
-	if h.cut {
-		w.view.limit(LimitHeader)
-		if h.bodies[0] == len(head) {
-			h.bodies[0] = int(w.emptyLine(e.src, e.at.start+int64(len(head)), e.at.end) - e.at.start)
-		}
-	}
+	h := w.header(e)
 	f := w.facts(h, e.src, e.at.start, e.fallback)
 	if e.depth == 0 && len(h.fields) > 0 && len(pick(h, "mime-version")) == 0 {
 		w.view.ambiguous(VersionMissing, e.src, e.at.start, h.fields[0].name)
@@ -125,6 +114,28 @@ func (w *walker) entity(e entity) {
 			one.reading = otherReading(e.reading, fmt.Sprintf("header ends at %d", b))
 		}
 		w.body(one, f, region{e.at.start + int64(b), e.at.end})
+	}
+}
+
+// header reads the header of an entity: in most cases it is short, and only if it isn't more of it is asked for.
+func (w *walker) header(e entity) *headerBlock {
+	for limit := int64(16 << 10); ; limit = maxHeader {
+		head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, limit)))
+		h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start, e.fallback)
+		if limit < maxHeader && (h.cut || slices.Max(h.bodies) > len(head)-1000) && int64(len(head)) < e.at.end-e.at.start {
+			continue
+		}
+		w.spend(int64(h.bodies[0]))
+		if h.unread {
+			w.view.limit(LimitReadings)
+		}
+		if h.cut {
+			w.view.limit(LimitHeader)
+			if h.bodies[0] == len(head) {
+				h.bodies[0] = int(w.emptyLine(e.src, e.at.start+int64(len(head)), e.at.end) - e.at.start)
+			}
+		}
+		return h
 	}
 }
 
@@ -205,7 +216,7 @@ func (w *walker) body(e entity, f *facts, body region) {
 	other := e
 	other.reading = otherReading(e.reading, "another type")
 	if !multipart {
-		w.hiddenMultipart(other, f, p, body)
+		w.hiddenMultipart(other, f, p, body, message)
 	} else if split && f.maybeLeaf {
 		w.leaf(other, f, w.part(other, f, body), body)
 	}
@@ -214,16 +225,19 @@ func (w *walker) body(e entity, f *facts, body region) {
 	}
 }
 
-// hiddenMultipart takes a part apart that says it is no multipart.
-func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region) {
+// hiddenMultipart takes a part apart that says it is no multipart. In a message inside, which was read as one, the lines like
+// delimiters are those of its own parts.
+func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region, message bool) {
 	for _, b := range f.boundaries {
 		if w.parts(e, f, p, body, b) && !f.maybeMultipart {
 			w.view.ambiguous(BoundaryOnLeaf, e.src, body.start, b)
 		}
 	}
-	for _, b := range w.guesses(e.src, body) {
-		if w.parts(e, f, p, body, b) {
-			w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
+	if !message {
+		for _, b := range w.guesses(e.src, body) {
+			if w.parts(e, f, p, body, b) {
+				w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
+			}
 		}
 	}
 	if f.maybeMultipart {
