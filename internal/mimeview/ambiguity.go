@@ -14,6 +14,7 @@ type Ambiguity struct {
 // The kinds of ambiguity. These strings are stable: policies and stored facts name them.
 const (
 	TwiceType        = "two content types"
+	TwiceCharset     = "two content types that differ in the charset"
 	TwiceEncoding    = "two transfer encodings"
 	TwiceDisposition = "two dispositions"
 	TwiceID          = "two content ids"

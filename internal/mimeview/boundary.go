@@ -31,8 +31,8 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 	f.plain = false
 	var found []string
 	_, params, _ := parseParams(one.value)
-	values, _ := readings(params, "boundary")
-	for _, v := range values {
+	whole, loose, _ := readings(params, "boundary")
+	for _, v := range append(whole, loose...) {
 		found = appendOnce(found, v)
 	}
 	for _, text := range versions(one) {

@@ -51,7 +51,7 @@ func (v *View) readTexts() {
 		if p.Body == nil || v.walker.stopped() {
 			continue
 		}
-		all := textReadings(p.Body, p.Params["charset"], p.Type == "text/html")
+		all := textReadings(p.Body, p.Params["charset"], p.Type == "text/html", p.charsets)
 		p.show(all[0].text, links, i)
 		for _, other := range all[1:] {
 			if room -= len(other.text); room < 0 {

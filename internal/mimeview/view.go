@@ -38,9 +38,9 @@ const (
 
 // Limits that no setting changes.
 const (
-	maxHeader     = 1 << 20 // of one header section: lists of addresses and traces of honest mail reach 300 KB
-	maxValue      = 64 << 10
-	maxObjects    = 4000
+	maxHeader  = 1 << 20 // of one header section: lists of addresses and traces of honest mail reach 300 KB
+	maxValue   = 64 << 10
+	maxObjects = 4000
 )
 
 // The limits that View.Limits can name.
@@ -51,6 +51,7 @@ const (
 	LimitHeader     = "header of a part too long"
 	LimitURLs       = "too many links"
 	LimitParams     = "too many parameters"
+	LimitNames      = "too many file names"
 	LimitDelimiters = "too many lines like delimiters"
 	LimitReadings   = "too many ways to read it"
 	LimitObjects    = "too many contents"
@@ -90,8 +91,9 @@ type Part struct {
 	// nothing is hidden.
 	Hidden, Unstyled string
 
-	src   *source
-	coded encoding
+	src      *source
+	coded    encoding
+	charsets []string // besides the one in Params
 }
 
 // View is a message as readers show it. It is built when it is first asked and may be asked by several goroutines.

@@ -170,7 +170,7 @@ func (w *walker) part(e entity, f *facts, body region) *Part {
 	p := &Part{
 		Type: f.kind, Params: f.params, Name: f.name(), Names: f.names, Types: f.types, Disposition: f.disposition,
 		Encoding: string(f.encoding), ID: f.id, Attachment: f.disposition == "attachment", Depth: e.depth, Reading: e.reading,
-		Header: e.at.start, Start: body.start, End: body.end, Within: e.src.name, src: e.src, coded: f.encoding,
+		Header: e.at.start, Start: body.start, End: body.end, Within: e.src.name, src: e.src, coded: f.encoding, charsets: f.charsets,
 	}
 	if p.Params == nil {
 		p.Params = map[string]string{}

@@ -191,8 +191,9 @@ func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 		one.coded = coded
 		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading, sure: !e.unsure && one.Reading == "" && len(f.encodings) == 1})
 		*list = append(*list, one)
-		// text is read where it is said to be an attachment, too: readers show it all the same
-		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) {
+		// text is read where it is said to be an attachment, too: readers show it all the same, and the reports of machines
+		// (message/delivery-status and its like) among it
+		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) || strings.HasPrefix(f.kind, "message/") {
 			one.Body = w.textOf(e.src, body, coded)
 		}
 	}
