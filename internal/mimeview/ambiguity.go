@@ -1,5 +1,7 @@
 package mimeview
 
+import "slices"
+
 // Ambiguity is a place that two mail readers would not read alike.
 type Ambiguity struct {
 	// Kind is one of the kinds below.
@@ -9,6 +11,9 @@ type Ambiguity struct {
 	Within string
 	// Detail is what stood there, up to 80 octets of it. It comes from the message: escape it before you show it.
 	Detail string
+	// Idle says that its other readings were made and that none of them shows a file or a text in another form than the
+	// reading that the RFCs ask for: readers differ on the structure, and not on what they show.
+	Idle bool
 }
 
 // The kinds of ambiguity. These strings are stable: policies and stored facts name them.
@@ -64,6 +69,7 @@ const (
 
 	Base64Junk      = "octets in base64 that do not belong there"
 	Base64Padding   = "padding within base64"
+	Base64Appended  = "base64 text behind base64 text"
 	Base64Length    = "base64 of a wrong length"
 	Base64Trailer   = "text behind the end of base64"
 	QuotedIllegal   = "illegal quoted-printable"
@@ -80,6 +86,9 @@ const (
 // Grave says that honest mail practically never has this: a message with it is held by default. The others are seen
 // in real mail from sloppy programs; their every reading is in Objects all the same.
 func (a Ambiguity) Grave() bool {
+	if a.Idle {
+		return false
+	}
 	switch a.Kind {
 	case TwiceType, TwiceEncoding, TwiceBoundary, NameTypesDiffer, NameControl,
 		HeaderControl, HeaderBareCR, HeaderBareLF, HeaderSpaceColon, HeaderSpaceName, HeaderNoColon, HeaderNameFolded,
@@ -106,5 +115,51 @@ func (v *View) ambiguous(kind string, s *source, where int64, detail string) {
 	if v.kinds[kind]++; v.kinds[kind] > maxPerKind {
 		return
 	}
-	v.ambiguities = append(v.ambiguities, Ambiguity{kind, where, s.name, detail[:min(len(detail), maxDetail)]})
+	v.ambiguities = append(v.ambiguities, Ambiguity{Kind: kind, Where: where, Within: s.name, Detail: detail[:min(len(detail), maxDetail)]})
+}
+
+// followed says of a kind that all its other readings are made and stand in Objects: then it can be told whether they differ
+// in what they show.
+func followed(kind string) bool {
+	switch kind {
+	case HeaderLate, HeaderSpaceName, TwiceType, TwiceEncoding, PartInPreamble, PartInEpilogue, DelimiterJunk,
+		BoundaryOnLeaf, BoundaryClash:
+		return true
+	}
+	return false
+}
+
+// settle marks the ambiguities that make no difference, once all readings have been looked at.
+func (v *View) settle() {
+	if len(v.Limits()) > 0 || slices.ContainsFunc(v.objects, v.differs) {
+		return
+	}
+	for i := range v.ambiguities {
+		v.ambiguities[i].Idle = followed(v.ambiguities[i].Kind)
+	}
+}
+
+// differs says that only another reading gives the object, and that it is more than a text that stands there for all to see.
+func (v *View) differs(o *Object) bool {
+	if o.plain || o.Part == nil {
+		return false
+	}
+	if o.binary || !textual(o.content.way) {
+		return true
+	}
+	for _, t := range o.Types {
+		if t != "text/plain" && t != "text/x-patch" && t != "text/x-diff" && !isMultipart(t) && !isMessage(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// textual says of an encoding that one can read the text without undoing it.
+func textual(way encoding) bool {
+	switch way {
+	case plain, quoted, quotedStrict, quotedDrop, quotedBlanks, quotedJoined:
+		return true
+	}
+	return false
 }
