@@ -11,8 +11,8 @@ type Ambiguity struct {
 	Within string
 	// Detail is what stood there, up to 80 octets of it. It comes from the message: escape it before you show it.
 	Detail string
-	// Idle says that its other readings were made and that none of them shows a file or a text in another form than the
-	// reading that the RFCs ask for: readers differ on the structure, and not on what they show.
+	// Idle says that it makes no difference: its other readings were made and none of them shows a file, or a text in another
+	// form, that the reading the RFCs ask for does not; or it stands in what only a guess takes for parts.
 	Idle bool
 }
 
@@ -79,6 +79,7 @@ const (
 	VersionMissing  = "content fields without MIME-Version"
 	VersionOdd      = "MIME-Version is not 1.0"
 	MessagePartial  = "message/partial"
+	MessageLoose    = "message/partial without an id and a number"
 	MessageExternal = "message/external-body"
 	TNEFBroken      = "lying length in TNEF"
 )
@@ -112,10 +113,14 @@ func (v *View) ambiguous(kind string, s *source, where int64, detail string) {
 	if v.kinds == nil {
 		v.kinds = map[string]int{}
 	}
-	if v.kinds[kind]++; v.kinds[kind] > maxPerKind {
-		return
+	one := Ambiguity{Kind: kind, Where: where, Within: s.name, Detail: detail[:min(len(detail), maxDetail)], Idle: v.guessing > 0}
+	counted := kind
+	if one.Idle { // those in a guess must not crowd out what counts
+		counted += " in a guess"
 	}
-	v.ambiguities = append(v.ambiguities, Ambiguity{Kind: kind, Where: where, Within: s.name, Detail: detail[:min(len(detail), maxDetail)]})
+	if v.kinds[counted]++; v.kinds[counted] <= maxPerKind {
+		v.ambiguities = append(v.ambiguities, one)
+	}
 }
 
 // followed says of a kind that all its other readings are made and stand in Objects: then it can be told whether they differ
@@ -135,7 +140,7 @@ func (v *View) settle() {
 		return
 	}
 	for i := range v.ambiguities {
-		v.ambiguities[i].Idle = followed(v.ambiguities[i].Kind)
+		v.ambiguities[i].Idle = v.ambiguities[i].Idle || followed(v.ambiguities[i].Kind)
 	}
 }
 

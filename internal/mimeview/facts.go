@@ -1,6 +1,9 @@
 package mimeview
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // facts are what a header says of its part, in every reading.
 type facts struct {
@@ -209,7 +212,7 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 			f.encodings = appendOnce(f.encodings, plain)
 		}
 		folded := strings.Contains(one.lines, "\n")
-		if ok && one.strict && !folded {
+		if ok && !folded { // who overlooks the field reads the octets as they are, which is among the readings
 			continue
 		}
 		squeezed := squeeze(DecodeValue(one.value[:min(len(one.value), maxValue)]))
@@ -225,11 +228,8 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 			f.encodings = appendOnce(f.encodings, uuencode)
 		}
 	}
-	for _, d := range h.doubts {
-		if d.kind == HeaderJunkLine && len(f.encodings) > 0 { // a fold without its blank, for some: then the value is another
-			f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
-			break
-		}
+	if slices.ContainsFunc(all, func(one field) bool { return one.broken }) {
+		f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
 	}
 	if len(f.encodings) == 0 {
 		f.encodings = []encoding{plain}

@@ -13,6 +13,8 @@ type field struct {
 	at    int
 	// strict says that a reader who goes by RFC 5322 sees this field, too
 	strict bool
+	// broken says that a line follows that is no field: some take it for a fold without its blank, and the value for another
+	broken bool
 }
 
 // doubt is an ambiguity whose offset counts from the header's start.
@@ -34,7 +36,7 @@ type headerBlock struct {
 }
 
 const (
-	maxBodies = 24
+	maxBodies = 48
 	maxFields = 1000
 	// maxSections is how often a header may go on behind an empty line.
 	maxSections = 8
@@ -51,6 +53,7 @@ type lexer struct {
 	at    int // where the field began, -1 for none
 	hard  bool
 	dirty bool
+	junk  bool // the line before was no field
 	// fallback is the type of what gives none
 	fallback string
 }
@@ -254,11 +257,19 @@ func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 			l.doubt(HeaderSpaceName, at, line)
 		}
 	}
+	had := len(l.block.fields)
 	l.flush()
-	if !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next) {
+	junk := !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next)
+	if junk {
+		for i := had; i < len(l.block.fields); i++ {
+			l.block.fields[i].broken = true
+		}
 		l.doubt(HeaderJunkLine, at, line)
-		l.body(at)
+		if !l.junk { // who takes the first of several for the end goes no further
+			l.body(at)
+		}
 	}
+	l.junk = junk
 	l.at, l.hard, l.dirty = at, before != 'r' && !fold && l.main, false
 	l.field = append(l.field[:0], line...)
 }

@@ -117,6 +117,7 @@ type View struct {
 
 	kinds       map[string]int
 	ambiguities []Ambiguity
+	guessing    int // how many guesses deep the walker is
 	walker      *walker
 	objects     []*Object
 	spools      []*source

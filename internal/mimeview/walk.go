@@ -195,8 +195,11 @@ func (w *walker) body(e entity, f *facts, body region) {
 	w.seen[key] = true
 	p := w.part(e, f, body)
 	switch {
-	case strings.HasPrefix(f.kind, "message/partial"):
+	case strings.HasPrefix(f.kind, "message/partial") && (f.params["id"] != "" || f.params["number"] != "" || e.depth == 0):
 		w.view.ambiguous(MessagePartial, e.src, e.at.start, f.kind)
+	case strings.HasPrefix(f.kind, "message/partial"): // RFC 2046 section 5.2.2: without an id and a number nothing is put together
+		w.view.ambiguous(MessageLoose, e.src, e.at.start, f.kind)
+		f.maybeMessage = true
 	case f.kind == "message/external-body":
 		w.view.ambiguous(MessageExternal, e.src, e.at.start, f.kind)
 	}
@@ -234,8 +237,10 @@ func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region, messa
 		}
 	}
 	if !message {
-		for _, b := range w.guesses(e.src, body) {
-			if w.parts(e, f, p, body, b) {
+		for _, b := range w.guesses(e.src, body, append(slices.Clip(f.boundaries), e.open...)) {
+			w.view.guessing++ // nobody reads it so who goes by the header: what is odd in there is no more than that
+			found := w.parts(e, f, p, body, b)
+			if w.view.guessing--; found {
 				w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
 			}
 		}
@@ -266,7 +271,7 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	if found && f.plain && len(f.boundaries) == 1 {
 		return true
 	}
-	for _, b := range w.guesses(e.src, body) {
+	for _, b := range w.guesses(e.src, body, f.boundaries) {
 		one := e
 		if found {
 			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
@@ -295,7 +300,7 @@ func (w *walker) decodedMultipart(e entity, f *facts, p *Part, body region) {
 		one.src, one.reading = s, otherReading(e.reading, string(way))
 		boundaries := f.boundaries
 		if len(boundaries) == 0 {
-			boundaries = w.guesses(s, region{0, s.size})
+			boundaries = w.guesses(s, region{0, s.size}, nil)
 		}
 		for _, b := range boundaries {
 			if w.parts(one, f, p, region{0, s.size}, b) && way == base64 {
@@ -324,7 +329,7 @@ func (w *walker) message(e entity, f *facts, p *Part, body region) {
 			w.entity(one)
 		}
 	}
-	if f.encodings[0] != plain { // readers that don't decode it
+	if f.encodings[0] != plain && bytes.IndexByte(e.src.slice(body.start, 1000), ':') >= 0 { // readers that don't decode it
 		inner.reading = otherReading(e.reading, "not decoded")
 		w.entity(inner)
 	}

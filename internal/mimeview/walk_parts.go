@@ -141,7 +141,7 @@ func (w *walker) beside(e entity, p *Part, at region, kind, reading string) {
 	line, _, _ := bytes.Cut(trimmed, []byte("\n"))
 	_, _, header := structural(line)
 	w.add(&content{part: p, src: e.src, at: at, way: plain, reading: otherReading(e.reading, reading), kind: "text/plain"})
-	for _, b := range w.guesses(e.src, at) { // a multipart by itself, that of an inner part for one
+	for _, b := range w.guesses(e.src, at, nil) { // a multipart by itself, that of an inner part for one
 		w.view.ambiguous(kind, e.src, at.start, b)
 		one := e
 		one.reading = otherReading(e.reading, reading)

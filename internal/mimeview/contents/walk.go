@@ -267,6 +267,9 @@ func (w *walk) unpack(r *root, above *origin, body bool) (mails []enclosed, err 
 		// Another way to undo the encoding gives something broken, as it does with most that is encoded well: a file that
 		// opens in the plain way is not made unreadable by that.
 		result.Unscannable = nil
+		for _, i := range w.found.Items[len(w.found.Items)-number:] {
+			i.Flags = slices.DeleteFunc(slices.Clone(i.Flags), func(f unpack.Flag) bool { return f.Kind == unpack.Unscannable })
+		}
 	case r.object.Reading == "" && len(result.Unscannable) == 0 && number > 0:
 		w.opened[at] = known(w.found.Items[len(w.found.Items)-number])
 	}
