@@ -101,6 +101,14 @@ func (w *walker) entity(e entity) {
 	if e.depth == 0 && len(h.fields) > 0 && len(pick(h, "mime-version")) == 0 {
 		w.view.ambiguous(VersionMissing, e.src, e.at.start, h.fields[0].name)
 	}
+	if len(h.bodies) == 1 && e.reading == "" {
+		head := region{e.at.start, e.at.start + int64(h.bodies[0])}
+		if e.depth == 0 || e.parent != nil && isMessage(e.parent.Type) {
+			e.src.headers = append(e.src.headers, head)
+		} else if !e.unsure {
+			e.src.covered = append(e.src.covered, head)
+		}
+	}
 	if len(h.bodies) > 1 {
 		w.view.ambiguous(HeaderEnd, e.src, e.at.start+int64(h.bodies[1]), "")
 		e.unsure = true
