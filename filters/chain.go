@@ -96,6 +96,7 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 	// a budget for each stage: what is looked up before the message must not starve what is looked up for it
 	ctx = dns.WithBudget(ctx, dns.DefaultBudget())
 	if stage == mail.StageMessage {
+		r.prepare()
 		r.await(r.pending)
 		r.pending = nil
 	}
@@ -117,6 +118,17 @@ func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 		r.await(now)
 	}
 	return r.tx.Findings[first:]
+}
+
+// prepare lets the filters set limits on the message, before any of them reads it.
+func (r *Run) prepare() {
+	for _, wave := range r.chain.waves {
+		for _, l := range wave {
+			if p, ok := l.Filter.(Preparer); ok && l.Spec.Stages&mail.StageMessage != 0 {
+				p.Prepare(r.tx)
+			}
+		}
+	}
 }
 
 // grace is what a filter gets on top of its deadline to heed it.

@@ -7,7 +7,7 @@ import (
 
 // Limits of a header section, far above what honest mail has. Over them is a finding.
 const (
-	MaxHeaderBytes  = 256 << 10
+	MaxHeaderBytes  = 512 << 10 // lists of addresses and traces of honest mail reach 300 KB
 	MaxHeaderFields = 1000
 )
 
@@ -25,7 +25,7 @@ const (
 	DefectNoBlankLine      Defect = "no blank line behind the header"
 	DefectEmptyFold        Defect = "folded line of white space only"
 	DefectTooManyFields    Defect = "more than 1,000 fields"
-	DefectTooLong          Defect = "header section of more than 256 KiB"
+	DefectTooLong          Defect = "header section of more than 512 KiB"
 )
 
 // Field is one header field with its raw octets.

@@ -121,7 +121,7 @@ func TestParseHeader(t *testing.T) {
 		"From: a@b.example\r\n":                          DefectNoBlankLine,
 		"From: a@b.example\r\n \r\nX: y\r\n\r\n":         DefectEmptyFold,
 		strings.Repeat("A: b\r\n", 1001) + "\r\nbody":    DefectTooManyFields,
-		"A: " + strings.Repeat("x", 300000) + "\r\n\r\n": DefectTooLong,
+		"A: " + strings.Repeat("x", 600000) + "\r\n\r\n": DefectTooLong,
 	} {
 		h := ParseHeader([]byte(raw))
 		if !h.Has(want) {

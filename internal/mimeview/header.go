@@ -36,7 +36,7 @@ type headerBlock struct {
 }
 
 const (
-	maxBodies = 48
+	maxBodies = 16
 	maxFields = 1000
 	// maxSections is how often a header may go on behind an empty line.
 	maxSections = 8
@@ -54,6 +54,7 @@ type lexer struct {
 	hard  bool
 	dirty bool
 	junk  bool // the line before was no field
+	blank bool // the line before was white space
 	// fallback is the type of what gives none
 	fallback string
 }
@@ -213,7 +214,7 @@ func (l *lexer) later(at int) (int, bool) {
 	return at, false
 }
 
-// encapsulates says that the body is said to begin with a header of its own: RFC 2046 section 5.2.1, RFC 3462 section 2.
+// encapsulates says that the body is said to begin with a header of its own: RFC 2046 sections 5.2.1 and 5.2.3, RFC 3462 section 2.
 func (l *lexer) encapsulates() bool {
 	kind := l.fallback
 	for _, f := range l.block.fields {
@@ -223,7 +224,7 @@ func (l *lexer) encapsulates() bool {
 		}
 	}
 	kind = strings.ToLower(strings.TrimSpace(kind))
-	return isMessage(kind) || kind == "text/rfc822-headers" || kind == "text/rfc822" || kind == "message/rfc822-headers"
+	return isMessage(kind) || kind == "message/external-body" || kind == "text/rfc822-headers" || kind == "text/rfc822" || kind == "message/rfc822-headers"
 }
 
 // line takes a line that is not empty.
@@ -236,8 +237,11 @@ func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 	blank := len(bytes.Trim(line, " \t\x00\v\f")) == 0
 	if blank {
 		l.doubt(HeaderBlankLine, at, line)
-		l.body(next)
+		if !l.blank { // of several, the first is the end for who takes one for it
+			l.body(next)
+		}
 	}
+	l.blank = blank
 	fold := line[0] == ' ' || line[0] == '\t'
 	_, _, known := structural(line)
 	switch {

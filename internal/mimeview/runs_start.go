@@ -16,8 +16,8 @@ const (
 	// headLetters is how much of a content tells what it is.
 	headLetters = 64
 	// fullLine is how long the lines of encoders are at least: words, names and numbers are not.
-	fullLine = 60
-	maxStarts   = 64
+	fullLine  = 60
+	maxStarts = 64
 )
 
 // base64 takes a line of a run. A line as long as the one before it belongs with it: no content begins there.

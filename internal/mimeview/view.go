@@ -17,8 +17,9 @@ import (
 type Options struct {
 	// Depth is how many parts may lie within each other (100 at most), Parts how many there may be in all.
 	Depth, Parts int
-	// Text is how many octets of text are decoded, of all parts together.
-	Text int
+	// Text is how many octets of text there are in Part.Body, of all parts together: what word rules see. What is longer is cut
+	// there, and still looked through for links. MaxText is how many are looked through in all; beyond is LimitText.
+	Text, MaxText int
 	// Decoded is how many octets are decoded in all, in every reading together; the default is 32 times the message's
 	// size and 32 MiB.
 	Decoded int64
@@ -33,7 +34,9 @@ const (
 	DefaultDepth = 20
 	DefaultParts = 1000
 	DefaultText  = 1 << 20
-	MaxDepth     = 100
+	// DefaultMaxText is as much as a gateway's largest messages have; 32 MiB take about a second.
+	DefaultMaxText = 32 << 20
+	MaxDepth       = 100
 )
 
 // Limits that no setting changes.
@@ -57,6 +60,12 @@ const (
 	LimitObjects    = "too many contents"
 	LimitDecoded    = "too much to decode"
 	LimitTime       = "not read in time"
+)
+
+// What View.Cuts can name.
+const (
+	CutText  = "text longer than what word rules look at"
+	CutLinks = "more links than are kept"
 )
 
 // Part is a part of the message in one reading of it.
@@ -86,6 +95,8 @@ type Part struct {
 	// several charsets is a part in each.
 	Body []byte
 	Text string
+	// Cut says that Body and Text are the front of a longer text.
+	Cut bool
 	// Hidden is the text in HTML that styles keep from being seen, up to all of it; how much is honest is not judged here:
 	// newsletters have a line of it. Unstyled is all text in its order, as shown by a reader without styles; it is Text if
 	// nothing is hidden.
@@ -94,6 +105,7 @@ type Part struct {
 	src      *source
 	coded    encoding
 	charsets []string // besides the one in Params
+	body     region
 }
 
 // View is a message as readers show it. It is built when it is first asked and may be asked by several goroutines.
@@ -110,6 +122,7 @@ type View struct {
 	links   []Link
 	urls    []string
 	limits  []string
+	cuts    []string
 
 	qrOnce   sync.Once
 	qrLinks  []Link
@@ -135,6 +148,9 @@ func New(m *mail.Message, o Options) *View {
 	}
 	if o.Text == 0 {
 		o.Text = DefaultText
+	}
+	if o.MaxText == 0 {
+		o.MaxText = DefaultMaxText
 	}
 	if o.Decoded == 0 {
 		o.Decoded = 32*m.Size() + 32<<20
@@ -174,6 +190,10 @@ func (v *View) Limits() []string {
 	defer v.mu.Unlock()
 	return slices.Clone(v.limits)
 }
+
+// Cuts names what was looked at for types, objects and links to its end, and not kept to its end for rules about words and
+// links, in order of appearance, each once.
+func (v *View) Cuts() []string { v.read(); return v.cuts }
 
 // Objects are the contents of all readings, each once. They stay valid until Close.
 func (v *View) Objects() []*Object { v.examine(); return v.objects }
@@ -215,6 +235,8 @@ func (v *View) limit(what string) {
 	defer v.mu.Unlock()
 	v.limits = appendOnce(v.limits, what)
 }
+
+func (v *View) cut(what string) { v.cuts = appendOnce(v.cuts, what) }
 
 // fail keeps the first error.
 func (v *View) fail(err error) {

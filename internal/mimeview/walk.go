@@ -13,7 +13,10 @@ type walker struct {
 	seen map[spot]bool
 	work int64 // octets that may still be looked at
 	stop bool
-	text int // octets of text that may still be decoded
+	text int // octets of text that word rules may still see
+	// least is how many parts got more than that, tail how many octets of text beyond may still be looked through
+	least int
+	tail  int64
 	// contents are what is to be decoded
 	contents []*content
 	known    map[spot]bool
@@ -55,7 +58,7 @@ type entity struct {
 }
 
 func newWalker(v *View) *walker {
-	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text}
+	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text, tail: int64(v.options.MaxText)}
 }
 
 // spend accounts for octets looked at.

@@ -194,27 +194,37 @@ func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 		// text is read where it is said to be an attachment, too: readers show it all the same, and the reports of machines
 		// (message/delivery-status and its like) among it
 		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) || strings.HasPrefix(f.kind, "message/") {
-			one.Body = w.textOf(e.src, body, coded)
+			one.body = body
+			one.Body, one.Cut = w.textOf(e.src, body, coded)
 		}
 	}
 }
 
-// textOf decodes text as far as the limit allows.
-func (w *walker) textOf(s *source, at region, way encoding) []byte {
+// leastText is what word rules see of each part, however long the parts before it are: a long one must not hide a short one.
+// maxLeast is how many parts that is good for.
+const (
+	leastText = 64 << 10
+	maxLeast  = 16
+)
+
+// textOf decodes text as far as word rules go. It says whether there is more.
+func (w *walker) textOf(s *source, at region, way encoding) (out []byte, cut bool) {
 	room := w.text
-	out := make([]byte, 0, min(int64(room), at.end-at.start))
+	if room < leastText && w.least < maxLeast {
+		w.least++
+		room = leastText
+	}
+	out = make([]byte, 0, min(int64(room), at.end-at.start))
 	w.stream(s, at, way, func(octets []byte) bool {
 		if len(out)+len(octets) > room {
-			octets = octets[:room-len(out)]
-			w.view.limit(LimitText)
-			out = append(out, octets...)
+			out, cut = append(out, octets[:room-len(out)]...), true
 			return false
 		}
 		out = append(out, octets...)
 		return true
 	})
-	w.text -= len(out)
-	return out
+	w.text = max(0, w.text-len(out))
+	return out, cut
 }
 
 const decodeBlock = 32 << 10
