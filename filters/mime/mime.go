@@ -3,8 +3,10 @@
 package mime
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,7 +149,7 @@ func place(a mimeview.Ambiguity) string {
 // parts reports what single parts are.
 func (r *report) parts(v *mimeview.View) {
 	if root := v.Root(); root != nil {
-		r.encrypted(root)
+		r.encrypted(v, root)
 	}
 	bogus := false
 	for _, p := range v.Parts() {
@@ -162,15 +164,35 @@ func (r *report) parts(v *mimeview.View) {
 	r.active(v)
 }
 
-// encrypted says so of a message that is: RFC 3156 section 4, RFC 8551 section 3.4.
-func (r *report) encrypted(root *mimeview.Part) {
+// encrypted says so of a message that is (RFC 3156 section 4, RFC 8551 section 3.4): by what it holds, not by what it says.
+func (r *report) encrypted(v *mimeview.View, root *mimeview.Part) {
 	switch {
 	case root.Type == "multipart/encrypted" && strings.EqualFold(root.Params["protocol"], "application/pgp-encrypted"):
-		r.add("ENCRYPTED_PGP", "")
+		if slices.ContainsFunc(root.Parts, func(p *mimeview.Part) bool { return p.Encrypted && p.Reading == "" }) {
+			r.add("ENCRYPTED_PGP", "")
+		}
 	case root.Type != "application/pkcs7-mime" && root.Type != "application/x-pkcs7-mime":
 	case root.Params["smime-type"] == "enveloped-data" || root.Params["smime-type"] == "authEnveloped-data":
-		r.add("ENCRYPTED_SMIME", "")
+		if enveloped(v, root) {
+			r.add("ENCRYPTED_SMIME", "")
+		}
 	}
+}
+
+// enveloped says whether a CMS content is one of the two encrypted ones: its type stands at its front (RFC 5652 section 3).
+func enveloped(v *mimeview.View, root *mimeview.Part) bool {
+	for _, o := range v.Objects() {
+		if o.Part != root || o.Reading != "" {
+			continue
+		}
+		head, err := o.Head(64)
+		if err != nil || len(head) == 0 || head[0] != 0x30 { // not in DER: nothing that it says is known to be wrong
+			return true
+		}
+		const pkcs7, smime = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03", "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
+		return bytes.Contains(head, []byte(pkcs7)) || bytes.Contains(head, []byte(smime))
+	}
+	return false
 }
 
 // bogusBase64: printable ASCII in lines of a length that mail may have (RFC 5322 section 2.1.1).

@@ -81,6 +81,8 @@ const (
 	MessagePartial  = "message/partial"
 	MessageLoose    = "message/partial without an id and a number"
 	MessageExternal = "message/external-body"
+	PGPPlain        = "multipart/encrypted that is not encrypted"
+	PGPBroken       = "broken OpenPGP message"
 	TNEFBroken      = "lying length in TNEF"
 )
 

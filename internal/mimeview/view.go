@@ -81,7 +81,9 @@ type Part struct {
 	Disposition, Encoding, ID string
 	// Attachment is set if the part says that it is one.
 	Attachment bool
-	Depth      int
+	// Encrypted says that it is an OpenPGP message that holds nothing without a key.
+	Encrypted bool
+	Depth     int
 	// Reading is "" for the reading that RFC 2046 asks for, else it says in a few words which other one this is.
 	Reading string
 	// Header, Start and End are offsets in octets: of the header, of the body, of its end. They count in the message,

@@ -197,6 +197,7 @@ func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 			one.body = body
 			one.Body, one.Cut = w.textOf(e.src, body, coded)
 		}
+		w.openPGP(e, one, body, coded)
 	}
 }
 
