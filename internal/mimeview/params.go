@@ -19,7 +19,7 @@ func parseParams(value string) (word string, all []param, whole bool) {
 	whole = len(value) <= maxValue
 	value = value[:min(len(value), maxValue)]
 	word, rest, _ := strings.Cut(value, ";")
-	if name, _, ok := strings.Cut(word, "="); ok && isToken(strings.TrimSpace(name)) {
+	if name, _, ok := strings.Cut(uncommented(word), "="); ok && isToken(strings.TrimSpace(name)) {
 		rest = value
 	}
 	word, _, _ = strings.Cut(word, "(")
