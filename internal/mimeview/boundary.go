@@ -5,7 +5,7 @@ import "strings"
 const (
 	maxBoundaries = 64
 	maxWritten    = 4096 // octets of a field that is read in other ways
-	maxBoundary   = 998 // octets: a line's length in RFC 5322 section 2.1.1
+	maxBoundary   = 998  // octets: a line's length in RFC 5322 section 2.1.1
 )
 
 // boundary collects the boundaries that readers may see in a Content-Type field.

@@ -233,3 +233,31 @@ func TestTextOfReportsAndMainframes(t *testing.T) {
 		}
 	}
 }
+
+// What is stored in OpenPGP and not encrypted is read: in a multipart/encrypted as an entity, in a text as a text or a file.
+func TestOpenPGPWithoutEncryption(t *testing.T) {
+	entity := "Content-Type: application/octet-stream; name=invoice.js\r\n\r\nWScript.Shell http://stored.example/\r\n"
+	packet := append([]byte{0xCB, byte(len(entity) + 6), 'b', 0, 0, 0, 0, 0}, entity...)
+	armored := "-----BEGIN PGP MESSAGE-----\r\n\r\n" + wrap(stdbase64.StdEncoding.EncodeToString(packet)) + "=abcd\r\n-----END PGP MESSAGE-----\r\n"
+	multi := "MIME-Version: 1.0\r\nContent-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=p\r\n\r\n--p\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n--p\r\nContent-Type: application/octet-stream\r\n"
+	for name, message := range map[string]string{
+		"multipart":           multi + "\r\n" + armored + "--p--\r\n",
+		"multipart, in QP":    multi + "Content-Transfer-Encoding: base64\r\n\r\n" + wrap(stdbase64.StdEncoding.EncodeToString([]byte(armored))) + "--p--\r\n",
+		"multipart in binary": multi + "\r\n" + string(packet) + "\r\n--p--\r\n",
+		"inline":              "MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhello\r\n" + armored,
+		"a file":              "MIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=a.pgp\r\n\r\n" + string(packet),
+	} {
+		v := New(mail.NewMessage([]byte(message)), Options{})
+		if !slices.ContainsFunc(v.Objects(), func(o *Object) bool { return slices.Contains(o.Names, "invoice.js") }) {
+			t.Errorf("%s: the file in it is not found", name)
+		}
+		for _, a := range v.Ambiguities() {
+			if a.Grave() {
+				t.Errorf("%s: %+v", name, a)
+			}
+		}
+		if slices.ContainsFunc(v.Parts(), func(p *Part) bool { return p.Encrypted }) {
+			t.Errorf("%s is called encrypted", name)
+		}
+	}
+}
