@@ -24,16 +24,8 @@ type walk struct {
 	end       time.Time
 	found     *Found
 	seen      map[[32]byte][]*Item
-	opened    map[place]bool // where the RFCs' reading gave something that could be read to its end
 	passwords func() []string
 	kept      int64 // octets of items that stay in memory
-}
-
-// place is where an encoded content lies, in whatever way it is decoded.
-type place struct {
-	above  *origin
-	within string
-	offset int64
 }
 
 const (
@@ -261,26 +253,9 @@ func (w *walk) unpack(r *root, above *origin, body bool) (mails []enclosed, err 
 			}
 		}
 	})
-	at := place{above, r.object.Within, r.object.Offset}
-	switch {
-	case r.object.Reading != "" && w.opened[at]:
-		// Another way to undo the encoding gives something broken, as it does with most that is encoded well: a file that
-		// opens in the plain way is not made unreadable by that.
-		result.Unscannable = nil
-		for _, i := range w.found.Items[len(w.found.Items)-number:] {
-			i.Flags = slices.DeleteFunc(slices.Clone(i.Flags), func(f unpack.Flag) bool { return f.Kind == unpack.Unscannable })
-		}
-	case r.object.Reading == "" && len(result.Unscannable) == 0 && number > 0:
-		w.opened[at] = known(w.found.Items[len(w.found.Items)-number])
-	}
 	w.sum(r, above, result)
 	w.found.Decoded += size
 	return mails, nil
-}
-
-// known says that the content is of a format that we know.
-func known(i *Item) bool {
-	return len(i.Types) > 0 && i.Types[0].Name != "application/octet-stream"
 }
 
 // sum takes over what the walk says of itself.
