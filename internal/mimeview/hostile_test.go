@@ -128,7 +128,7 @@ func TestHostileMessagesNameTheirLimit(t *testing.T) {
 		limit string
 	}{
 		"levels": {600000, LimitDepth}, "messages": {1 << 20, LimitDepth}, "empty parts": {700000, LimitParts}, "parameters": {45000, LimitParams},
-		"2231": {2 << 20, LimitHeader}, "encoded words": {5 << 20, LimitHeader}, "folds": {3 << 20, LimitHeader}, "one line": {20 << 20, LimitText},
+		"2231": {2 << 20, LimitHeader}, "encoded words": {5 << 20, LimitHeader}, "folds": {3 << 20, LimitHeader}, "one line": {40 << 20, LimitText},
 		"dash lines": {4 << 20, LimitDelimiters},
 	} {
 		start := time.Now()
