@@ -182,7 +182,7 @@ func newWalk(c *Contents, l Limits) *walk {
 	if l.Time <= 0 {
 		l.Time = defaultTime
 	}
-	w := &walk{c: c, limits: l, end: time.Now().Add(l.Time), found: &Found{}, seen: map[[32]byte][]*Item{}}
+	w := &walk{c: c, limits: l, end: time.Now().Add(l.Time), found: &Found{}, seen: map[[32]byte][]*Item{}, opened: map[place]bool{}}
 	w.passwords = sync.OnceValue(func() []string { return passwords(mimeview.Of(c.message)) })
 	return w
 }

@@ -24,7 +24,7 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 		drop(o, "application/vnd.rar")
 		return nil
 	}
-	if at > 0 {
+	if at > 0 && !o.carrier() {
 		o.flag(PrefixedArchive, "rar")
 	}
 	return func() {

@@ -20,7 +20,7 @@ func inspect7z(w *walk, n *node, o *Object) func() {
 		drop(o, "application/x-7z-compressed")
 		return nil
 	}
-	if at > 0 {
+	if at > 0 && !o.carrier() {
 		o.flag(PrefixedArchive, "7z")
 	}
 	b := n.content[at:]
