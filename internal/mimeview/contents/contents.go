@@ -80,6 +80,8 @@ type Found struct {
 	// opened. Nothing in Limits and Unscannable means that everything was looked at that the mimeview gave.
 	Limits, Unscannable, Encrypted []string
 	Links                          []Link
+	// MoreLinks says that there are more links than Links holds.
+	MoreLinks bool
 	// Decoded is the number of octets that were looked at.
 	Decoded int64
 }

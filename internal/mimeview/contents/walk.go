@@ -321,8 +321,12 @@ func (w *walk) item(r *root, o *unpack.Object, number int) *Item {
 		i.kept = o
 	}
 	for _, f := range o.Flags {
-		if f.Kind == unpack.URI && len(w.found.Links) < maxLinks {
+		switch {
+		case f.Kind != unpack.URI:
+		case len(w.found.Links) < maxLinks:
 			w.found.Links = append(w.found.Links, Link{f.Detail, i})
+		default:
+			w.found.MoreLinks = true
 		}
 	}
 	w.found.Items = append(w.found.Items, i)

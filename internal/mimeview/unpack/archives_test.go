@@ -159,6 +159,38 @@ func tnefOf(name, content string) []byte {
 	return out
 }
 
+// A limit that is reached is said, and a marker many times in front of an archive hides none.
+func TestLimitsAreSaid(t *testing.T) {
+	rtf := `{\rtf1` + strings.Repeat(`{\object{\*\objdata 01050000}}`, maxObjects+1) + "}"
+	pictures := strings.Repeat("<a href=\"data:application/zip;base64,UEsDBA==\">", maxDecoys+1)
+	links := strings.Repeat("https://a.example/x ", maxURLs+1)
+	for name, c := range map[string]struct {
+		content []byte
+		kind    Kind
+	}{
+		"a.rtf":  {[]byte(rtf), LimitHit},
+		"a.html": {[]byte("<html>" + pictures), LimitHit},
+		"b.html": {[]byte("<html>" + links), ManyLinks},
+		"a.gif":  {slices.Concat([]byte("GIF89a"), bytes.Repeat([]byte("Rar!\x1a\x07junk"), 100), rarOf("eicar.com", eicar)), EICAR},
+	} {
+		if got := walkWith(Options{}, c.content, name); !got.has(c.kind) {
+			t.Errorf("%s: no %s: %q", name, c.kind, got.facts())
+		}
+	}
+}
+
+// The extensions of the longest names, too.
+func TestLongExtensions(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.SettingContent-ms": ".settingcontent-ms", "a.searchConnector-ms": ".searchconnector-ms", "a.pdf.settingcontent-ms": ".settingcontent-ms",
+		"a.settingcontent-ms .": ".settingcontent-ms", "We met. Then all of us went home": "",
+	} {
+		if got := strings.Join(LastExtensions([]string{name}), " "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // Random octets are nothing that holds mail: signatures and keys are full of them.
 func TestRandomOctetsAreNoType(t *testing.T) {
 	source := rand.New(rand.NewPCG(1, 2))

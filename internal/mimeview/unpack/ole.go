@@ -33,13 +33,22 @@ func (w *walk) readOLE(b []byte) (streams []oleStream, class string, err error) 
 		return nil, "", err
 	}
 	room := 2 * int64(len(b))
-	for f, err := doc.Next(); err == nil; f, err = doc.Next() {
+	unread := 0
+	for {
+		f, err := doc.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return streams, doc.ID(), err
+		}
 		if len(streams) == maxStreams {
 			return streams, doc.ID(), errors.New("ole: too many streams")
 		}
 		s := oleStream{dir: strings.Join(f.Path, "/"), name: f.Name}
 		if f.Size > 0 && !f.FileInfo().IsDir() {
 			if s.content, err = io.ReadAll(io.LimitReader(f, min(f.Size, int64(len(b)), room))); err != nil && len(s.content) == 0 {
+				unread++
 				continue
 			}
 			room -= int64(len(s.content))
@@ -48,6 +57,9 @@ func (w *walk) readOLE(b []byte) (streams []oleStream, class string, err error) 
 		if room <= 0 {
 			return streams, doc.ID(), errors.New("ole: streams share sectors")
 		}
+	}
+	if unread > 0 {
+		return streams, doc.ID(), fmt.Errorf("ole: %d streams can't be read", unread)
 	}
 	return streams, doc.ID(), nil
 }

@@ -43,7 +43,7 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 // since programs that unpack have the marker among their texts. -1 is nowhere.
 func behind(b []byte, marker string, valid func([]byte) bool) int {
 	at := 0
-	for range 64 {
+	for {
 		i := bytes.Index(b[at:], []byte(marker))
 		if i < 0 {
 			return -1
@@ -53,7 +53,6 @@ func behind(b []byte, marker string, valid func([]byte) bool) int {
 		}
 		at++
 	}
-	return -1
 }
 
 // drop takes back a type that a closer look did not confirm.

@@ -16,6 +16,10 @@ func inspectRTF(w *walk, n *node, o *Object) func() {
 	}
 	r := rtf{b: n.content, o: o}
 	r.read()
+	if r.more {
+		o.flag(LimitHit, "entries")
+		w.limit("entries")
+	}
 	return func() {
 		for _, hex := range r.objects {
 			if w.stopped() {
@@ -36,6 +40,7 @@ type rtf struct {
 	deep    int // groups beyond those that are kept
 	objects [][]byte
 	binary  [][]byte
+	more    bool // objects than are kept
 }
 
 type rtfGroup struct {
@@ -158,6 +163,8 @@ func (r *rtf) control(b []byte) int {
 		size := min(number, len(b)-digits)
 		if len(r.binary) < maxObjects && filetype.Detect(b[digits:digits+size], nil)[0].Class != filetype.Image && size > 16 {
 			r.binary = append(r.binary, b[digits:digits+size])
+		} else if len(r.binary) == maxObjects {
+			r.more = true
 		}
 		return digits + size
 	}
@@ -173,6 +180,8 @@ func (r *rtf) word(word string) {
 			r.objects = append(r.objects, nil)
 			g.object = len(r.objects)
 			g.started = true
+		} else {
+			r.more = true
 		}
 		r.o.flag(EmbeddedObject, "objdata")
 	case "objautlink", "objlink":

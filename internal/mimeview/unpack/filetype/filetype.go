@@ -114,6 +114,9 @@ func further(b []byte, first []Type) []Type {
 	if len(b) >= 512 && string(b[len(b)-512:len(b)-504]) == "conectix" {
 		add(Type{"application/x-vhd", ".vhd", Disk})
 	}
+	if len(b) >= 512 && string(b[len(b)-512:len(b)-504]) == "koly\x00\x00\x00\x04" {
+		add(Type{"application/x-apple-diskimage", ".dmg", Disk})
+	}
 	if len(b) >= 262 && string(b[257:262]) == "ustar" && len(b) >= 512 && isTar(b) {
 		add(typeTar)
 	}
@@ -147,6 +150,9 @@ func unknown(b []byte) Type {
 func isText(b []byte) bool {
 	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
 		return true
+	}
+	if wide, ok := Narrow(head(b, 8192)); ok { // without a mark
+		b = wide
 	}
 	for _, c := range head(b, 4096) {
 		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b && c != 0x1a {

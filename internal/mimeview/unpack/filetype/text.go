@@ -172,12 +172,26 @@ func isMail(low []byte, exts []string) bool {
 
 // narrow reads UTF-16 as if it were ASCII: all that we look for is.
 func narrow(b []byte) []byte {
+	b, _ = Narrow(b)
+	return b
+}
+
+// Narrow reads UTF-16 as if it were ASCII, other characters as '?', and says whether it was UTF-16: by its mark or,
+// where an XML reader goes by it, because every other octet is zero at the front.
+func Narrow(b []byte) ([]byte, bool) {
+	at := 2
 	big := bytes.HasPrefix(b, []byte("\xfe\xff"))
-	if !big && !bytes.HasPrefix(b, []byte("\xff\xfe")) {
-		return b
+	switch {
+	case big || bytes.HasPrefix(b, []byte("\xff\xfe")):
+	case len(b) >= 8 && b[0]|b[2]|b[4]|b[6] == 0 && b[1] != 0 && b[3] != 0 && b[5] != 0:
+		big, at = true, 0
+	case len(b) >= 8 && b[1]|b[3]|b[5]|b[7] == 0 && b[0] != 0 && b[2] != 0 && b[4] != 0:
+		at = 0
+	default:
+		return b, false
 	}
 	out := make([]byte, 0, len(b)/2)
-	for i := 2; i+1 < len(b); i += 2 {
+	for i := at; i+1 < len(b); i += 2 {
 		lo, hi := b[i], b[i+1]
 		if big {
 			lo, hi = hi, lo
@@ -187,5 +201,5 @@ func narrow(b []byte) []byte {
 		}
 		out = append(out, lo)
 	}
-	return out
+	return out, true
 }

@@ -14,6 +14,9 @@ var errFilter = errors.New("pdf: unknown filter")
 // Decode opens the stream's filters in their order. The reader yields what could be decoded; its user sets the limits.
 // ISO 32000-1, 7.4
 func (s Stream) Decode() (io.Reader, error) {
+	if len(s.Filters) > maxFilters {
+		return nil, errFilter
+	}
 	var r io.Reader = bytes.NewReader(s.Content)
 	for _, f := range s.Filters {
 		switch f {

@@ -68,7 +68,10 @@ type dict struct {
 	file    string
 }
 
-const maxDepth = 1000
+const (
+	maxDepth   = 1000
+	maxFilters = 8 // of a stream; one with more is not decoded, and said to be so
+)
 
 // scan walks over the tokens of a file, or of an object stream.
 func (s *scanner) scan(b []byte) {
@@ -155,7 +158,7 @@ func (s *scanner) name(top *dict, v string) {
 	switch top.key {
 	case "Filter":
 		if isFilter(v) {
-			if len(top.filters) < 8 {
+			if len(top.filters) <= maxFilters {
 				top.filters = append(top.filters, v)
 			}
 			return
@@ -251,6 +254,8 @@ func (s *scanner) reference(top *dict, object int) {
 	case "JS":
 		if len(s.found.Script) < maxList {
 			s.found.Script = append(s.found.Script, object)
+		} else {
+			s.found.Limit = "entries"
 		}
 	case "AA", "OpenAction":
 		s.found.Opens = true

@@ -141,19 +141,19 @@ func moduleOffsets(dir []byte) map[string]uint32 {
 
 // searched finds a container that begins with the text that every module begins with.
 func searched(b []byte) []byte {
-	for at, tries := 0, 0; tries < 16; tries++ {
+	for at := 0; ; {
 		i := bytes.Index(b[at:], []byte("\x00Attribut"))
 		if i < 0 {
 			return nil
 		}
 		at += i
 		if at >= 3 && b[at-3] == 1 {
-			source, _ := Decompress(b[at-3:], maxSource) // what could be read is better than nothing
-			return source
+			if source, _ := Decompress(b[at-3:], maxSource); len(source) > 0 { // what could be read is better than nothing
+				return source
+			}
 		}
 		at++
 	}
-	return nil
 }
 
 // Procedures that Office runs without being asked.
