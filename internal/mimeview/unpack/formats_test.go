@@ -10,11 +10,14 @@ import (
 	"testing"
 )
 
-// fixtures are the archives of testdata/archives.txt.
+// fixtures are the files of testdata/archives.txt and documents.txt.
 func fixtures(t testing.TB) map[string][]byte {
 	t.Helper()
 	text, err := os.ReadFile("testdata/archives.txt")
 	must(t, err)
+	more, err := os.ReadFile("testdata/documents.txt")
+	must(t, err)
+	text = append(text, more...)
 	all := map[string][]byte{}
 	for line := range strings.Lines(string(text)) {
 		if name, packed, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name != "#" {

@@ -49,6 +49,12 @@ func inspectStream(w *walk, n *node, o *Object) func() {
 	}
 }
 
+// readFull fills b as far as there is something.
+func readFull(r io.Reader, b []byte) int {
+	n, _ := io.ReadFull(r, b) // a short one ends in its user
+	return n
+}
+
 // unpackedName is what gunzip and its kin call what they make of a file.
 func unpackedName(name string) string {
 	base := path.Base(strings.ReplaceAll(name, `\`, "/"))

@@ -21,6 +21,7 @@ type walk struct {
 	end    time.Time
 	report func(*Object)
 	result Result
+	tries  int // of passwords of documents
 }
 
 // node is what is about to become an Object.
@@ -41,7 +42,8 @@ type inspector func(w *walk, n *node, o *Object) (inside func())
 func inspectors() []inspector {
 	return []inspector{
 		inspectName, inspectEICAR, inspectZip, inspectStream, inspectTar, inspectCpio, inspect7z, inspectRar, inspectISO, inspectUnread,
-		inspectOLE, inspectTNEF, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectShortcut, inspectText,
+		inspectOLE, inspectTNEF, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectFlatOffice, inspectActiveMime, inspectSheetText,
+		inspectShortcut, inspectText,
 	}
 }
 

@@ -77,6 +77,7 @@ var magics = []magic{
 	{0, "vhdxfile", Type{"application/x-vhdx", ".vhdx", Disk}, notText},
 	{0, "KDMV", Type{"application/x-vmdk", ".vmdk", Disk}, notText},
 	{0, "QFI\xfb", Type{"application/x-qemu-disk", ".qcow2", Disk}, nil},
+	{0, "ActiveMime", Type{"application/x-mso", ".mso", Office}, nil},
 	{0, "%PDF-", typePDF, nil},
 	{0, "{\\rt", Type{"application/rtf", ".rtf", Office}, nil},
 	{0, "\x89PNG\r\n\x1a\n", Type{"image/png", ".png", Image}, nil},

@@ -76,6 +76,8 @@ var phrases = []sign{
 	{"activexobject('wscript", scriptExt[".js"]},
 	{"createobject(\"wscript.shell", scriptExt[".vbs"]},
 	{"createobject(\"scripting.filesystemobject", scriptExt[".vbs"]},
+	{"schemas.microsoft.com/office/2006/xmlpackage", Type{"application/msword-xml", ".xml", Office}},
+	{"schemas.microsoft.com/office/word/2003/wordml", Type{"application/msword-xml", ".xml", Office}},
 	{"progid=\"word.document\"", Type{"application/msword-xml", ".xml", Office}},
 	{"progid=\"excel.sheet\"", Type{"application/msexcel-xml", ".xml", Office}},
 }
@@ -118,7 +120,7 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 	}
 	found = append(found, tagTypes(low)...)
 	for i := range phrases {
-		if i == 0 && !bytes.Contains(low, []byte("object(")) && !bytes.Contains(low, []byte("progid=")) {
+		if i == 0 && !bytes.Contains(low, []byte("object(")) && !bytes.Contains(low, []byte("progid=")) && !bytes.Contains(low, []byte("schemas.microsoft.com/office/")) {
 			break // all phrases have one of these: most texts are done here
 		}
 		if bytes.Contains(low, []byte(phrases[i].text)) {
@@ -167,7 +169,9 @@ func isMail(low []byte, exts []string) bool {
 			fields++
 		}
 	}
-	return fields >= 3 || byName && fields >= 1
+	// a web page in one file, whatever its name: RFC 2557
+	page := bytes.HasPrefix(low, []byte("mime-version:")) && bytes.Contains(head(low, 2048), []byte("multipart/"))
+	return fields >= 3 || (byName || page) && fields >= 1
 }
 
 // narrow reads UTF-16 as if it were ASCII: all that we look for is.
