@@ -45,7 +45,7 @@ func inspectFlatOffice(w *walk, n *node, o *Object) func() {
 			case xml.EndElement:
 				if inside && (e.Name.Local == "binData" || e.Name.Local == "binaryData") {
 					inside = false
-					w.part(n, []string{name}, lenientBase64(text.Bytes()))
+					w.part(n, []string{strings.TrimPrefix(name, "/")}, lenientBase64(text.Bytes()))
 					text.Reset()
 				}
 			}

@@ -17,7 +17,11 @@ func (s Stream) Decode() (io.Reader, error) {
 	if len(s.Filters) > maxFilters {
 		return nil, errFilter
 	}
-	var r io.Reader = bytes.NewReader(s.Content)
+	content := s.Content
+	if s.opened != nil {
+		content = s.opened()
+	}
+	var r io.Reader = bytes.NewReader(content)
 	for _, f := range s.Filters {
 		switch f {
 		case "FlateDecode", "Fl":
