@@ -134,6 +134,10 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 		switch ext {
 		case ".htm", ".html", ".xhtml", ".shtml", ".mht", ".mhtml":
 			found = append(found, Type{"text/html", ".html", HTML})
+		case ".ics", ".ical", ".ifb":
+			found = append(found, Type{"text/calendar", ".ics", Text})
+		case ".vcf", ".vcard":
+			found = append(found, Type{"text/vcard", ".vcf", Text})
 		case ".svg":
 			found = append(found, Type{"image/svg+xml", ".svg", Image})
 		}
