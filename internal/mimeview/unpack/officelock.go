@@ -8,16 +8,23 @@ import (
 
 // Office documents with a password: Excel's own, which it tries by itself, then those that the mail names.
 
-// maxTries is how many passwords are tried on all documents of one walk: each costs up to a tenth of a second.
-const maxTries = 60
+// maxTries is how many passwords are tried on all documents and archives of one walk: each costs up to a tenth of a second.
+// Beyond, what is encrypted is said to be so; a document that not even Excel's own password was tried on is a limit.
+const maxTries = 100
 
 // documentPasswords gives those to be tried on one document.
 func (w *walk) documentPasswords() []string {
-	all := append([]string{officecrypt.BuiltIn}, w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))]...)
-	if room := maxTries - w.tries; len(all) > room {
-		all = all[:max(room, 0)]
+	if w.tries >= 2*maxTries {
 		w.limit("passwords")
+		return nil
 	}
+	w.tries++
+	return append([]string{officecrypt.BuiltIn}, w.slowPasswords()...)
+}
+
+// slowPasswords gives those to be tried on one archive.
+func (w *walk) slowPasswords() []string {
+	all := w.o.Passwords[:max(0, min(maxSlowPasswords, len(w.o.Passwords), maxTries-w.tries))]
 	w.tries += len(all)
 	return all
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // maxSlowPasswords: RAR and 7z make each trial cost up to seconds, on purpose.
-const maxSlowPasswords = 5
+const maxSlowPasswords = 8
 
 func inspectRar(w *walk, n *node, o *Object) func() {
 	if !o.is("application/vnd.rar") {
@@ -29,7 +29,7 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 	}
 	return func() {
 		b := n.content[at:]
-		passwords := append([]string{""}, w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))]...)
+		passwords := append([]string{""}, w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))]...) // a file that needs none ends it
 		for i, password := range passwords {
 			locked := w.rar(n, b, password, i == len(passwords)-1)
 			if !locked || w.late() {

@@ -21,7 +21,7 @@ type walk struct {
 	end    time.Time
 	report func(*Object)
 	result Result
-	tries  int // of passwords of documents
+	tries  int // of passwords that cost much
 }
 
 // node is what is about to become an Object.
