@@ -41,7 +41,7 @@ type inspector func(w *walk, n *node, o *Object) (inside func())
 // inspectors in the order in which they are asked. Each looks at the object's types and declines what is not its own.
 func inspectors() []inspector {
 	return []inspector{
-		inspectName, inspectEICAR, inspectZip, inspectStream, inspectTar, inspectCpio, inspect7z, inspectRar, inspectISO, inspectUnread,
+		inspectName, inspectEICAR, inspectZip, inspectStream, inspectTar, inspectCpio, inspect7z, inspectRar, inspectISO, inspectUnread, inspectListed, inspectSZDD,
 		inspectOLE, inspectTNEF, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectFlatOffice, inspectActiveMime, inspectSheetText,
 		inspectShortcut, inspectText,
 	}

@@ -107,6 +107,16 @@ func tagTypes(low []byte) []Type {
 	return found
 }
 
+// opensPage: the tags by which browsers tell a page from a text without a name. MIME Sniffing 7.1
+func opensPage(start []byte) bool {
+	for _, tag := range []string{"<head", "<h1", "<div", "<font", "<table", "<a", "<style", "<title", "<b", "<br", "<p", "<form", "<meta", "<img", "<center"} {
+		if rest, ok := bytes.CutPrefix(start, []byte(tag)); ok && len(rest) > 0 && (rest[0] <= ' ' || rest[0] == '>') {
+			return true
+		}
+	}
+	return bytes.HasPrefix(start, []byte("<!--"))
+}
+
 // textTypes gives what a text can be; plain text only if it is nothing else and orPlain says so.
 func textTypes(b []byte, exts []string, orPlain bool) []Type {
 	var found []Type
@@ -117,6 +127,9 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 			found = append(found, beginnings[i].Type)
 			break
 		}
+	}
+	if len(found) == 0 && opensPage(start) {
+		found = append(found, Type{"text/html", ".html", HTML})
 	}
 	found = append(found, tagTypes(low)...)
 	for i := range phrases {
