@@ -101,7 +101,7 @@ func TestDocuments(t *testing.T) {
 		"a.svg, UTF-16, no mark":   {wide(`<svg xmlns="x"><script>x()</script></svg>`)[2:], SVGScript, ""},
 		"a.svg, entity":            {[]byte(`<!DOCTYPE svg [<!ENTITY x "&#60;script>x()&#60;/script>">]><svg>&x;</svg>`), SVGScript, ""},
 		"a.svg, animated":          {[]byte(`<svg><a><animate attributeName="href" values="javascript:x()"/></a></svg>`), SVGScript, ""},
-		"a.svg, foreign":           {[]byte(`<svg><foreignObject></foreignObject></svg>`), SVGScript, ""},
+		"a.svg, foreign":           {[]byte(`<svg><foreignObject><iframe src="https://a.example/"></foreignObject></svg>`), SVGScript, ""},
 		"a.lnk":                    {shortcut("powershell.exe", "-enc AAAA"), LNKCommand, "powershell.exe -enc AAAA"},
 		"a.url":                    {[]byte("[InternetShortcut]\r\nURL=https://a.example/x\r\n"), URI, "https://a.example/x"},
 		"a.url, a share":           {[]byte("[InternetShortcut]\r\nURL=file://a.example/x.exe\r\n"), RemoteObject, "a.example"},
@@ -150,6 +150,7 @@ func TestHonestDocuments(t *testing.T) {
 		"b.html": []byte(`<html><script type="application/ld+json">{"a": 1}</script><script type="text/template"><b></script><p one="x">on = 1</p></html>`),
 		"a.rtf":  []byte(`{\rtf1\ansi Hello {\*\generator Word}\par}`),
 		"a.svg":  []byte(`<svg xmlns="x"><path d="M0 0"/></svg>`),
+		"b.svg":  []byte(`<svg xmlns="x"><switch><foreignObject><div>text</div></foreignObject><text>text</text></switch></svg>`), // as drawing programs write text
 		"a.zip":  zipOf(t, "Grüße.txt", "Hallo", "bilder/", "", "bilder/b.zip", string(zipOf(t, "x.txt", "x"))),
 		"a.txt":  []byte("Please look at the attached invoice.\r\n"),
 	} {

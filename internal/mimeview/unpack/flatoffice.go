@@ -94,7 +94,7 @@ var (
 )
 
 // inspectSheetText looks at SYLK and at lists with separators, which Excel opens and computes.
-func inspectSheetText(_ *walk, n *node, o *Object) func() {
+func inspectSheetText(w *walk, n *node, o *Object) func() {
 	sylk := o.is("application/x-sylk")
 	table := false
 	for _, e := range LastExtensions(n.names) {
@@ -104,15 +104,23 @@ func inspectSheetText(_ *walk, n *node, o *Object) func() {
 		return nil
 	}
 	text, _ := filetype.Narrow(n.content)
-	if sylk {
-		text = bytes.ReplaceAll(text, []byte(";;"), nil) // an escaped separator
-		for _, m := range sylkMacro.FindAll(text, 5) {
-			o.flag(ExcelMacro4, string(bytes.TrimSpace(m[:min(len(m), 300)])))
+	macros, fields, count := 0, 0, 0
+	for line := range bytes.Lines(text) {
+		if count++; count%4096 == 0 && w.late() { // noted as a limit
+			return nil
 		}
-	}
-	if bytes.IndexByte(text, '|') >= 0 {
-		for _, m := range sheetDDE.FindAll(text, 5) {
-			o.flag(DDE, string(bytes.TrimSpace(m)))
+		line = line[:min(len(line), 4096)]
+		if sylk && macros < 5 && len(line) > 2 && (line[0]|0x20 == 'c' || line[0]|0x20 == 'n' || line[0]|0x20 == 'o') {
+			if m := sylkMacro.Find(bytes.ReplaceAll(line, []byte(";;"), nil)); m != nil { // an escaped separator
+				o.flag(ExcelMacro4, string(bytes.TrimSpace(m[:min(len(m), 300)])))
+				macros++
+			}
+		}
+		if fields < 5 && bytes.IndexByte(line, '|') >= 0 && bytes.IndexByte(line, '!') >= 0 {
+			if m := sheetDDE.Find(line); m != nil {
+				o.flag(DDE, string(bytes.TrimSpace(m)))
+				fields++
+			}
 		}
 	}
 	return nil

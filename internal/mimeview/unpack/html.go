@@ -26,7 +26,7 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 		return nil
 	}
 	text := browserText(n.content)
-	page := readPage(text)
+	page := readPage(text, w.late)
 	switch {
 	case page.active() == "":
 	case svg && (!o.isClass(filetype.HTML) || slices.Contains(LastExtensions(o.Names), ".svg")):
@@ -139,7 +139,12 @@ type page struct {
 	other    string
 	form     bool // that sends elsewhere
 	secret   bool // a field for a password
+	foreign  bool
+	embeds   bool
 	inside   []entry
+	stop     func() bool
+	count    int // of tags
+	room     int // octets of tags that are still looked at: each "<" begins one, within others too
 }
 
 // active says what the page does besides being shown, "" for nothing.
@@ -149,6 +154,8 @@ func (p *page) active() string {
 		return p.handler
 	case p.other != "":
 		return p.other
+	case p.foreign && p.embeds:
+		return "foreign content that holds other pages or a form"
 	case p.form && p.secret:
 		return "a form that asks for a password and sends it elsewhere"
 	case p.scripted:
@@ -161,8 +168,8 @@ const maxTag = 256 << 10 // octets of one tag that are looked at
 
 // readPage looks at each tag, wherever it stands: comments are one browser's tags, and an entity that an SVG picture
 // declares may hold some.
-func readPage(b []byte) page {
-	var p page
+func readPage(b []byte, stop func() bool) page {
+	p := page{room: 3*len(b) + maxTag, stop: stop}
 	p.tags(b)
 	if i := bytes.Index(b, []byte("<!ENTITY")); i >= 0 {
 		p.tags([]byte(html.UnescapeString(string(b[i:min(len(b), i+maxTag)]))))
@@ -177,6 +184,9 @@ func (p *page) tags(b []byte) {
 			return
 		}
 		b = b[i+1:]
+		if p.count++; p.count%4096 == 0 && p.stop() { // noted as a limit
+			return
+		}
 		if c := b[0] | 0x20; c < 'a' || c > 'z' {
 			if bytes.HasPrefix(b, []byte("?xml-stylesheet")) && bytes.Contains(b[:min(len(b), 1024)], []byte("xsl")) {
 				p.other = "a stylesheet that transforms it"
@@ -188,6 +198,10 @@ func (p *page) tags(b []byte) {
 			end++
 		}
 		name := strings.ToLower(string(b[:end]))
+		if p.room <= 0 { // no page is written like this
+			p.other, p.scripted = "tags within tags without end", true
+			return
+		}
 		p.tag(name[strings.LastIndexByte(name, ':')+1:], b[end:min(len(b), end+maxTag)])
 	}
 }
@@ -204,6 +218,7 @@ func (p *page) tag(name string, rest []byte) {
 		if attribute == "" {
 			break
 		}
+		p.room -= len(attribute) + len(value)
 		rest = after
 		low := strings.ToLower(strings.Map(visibleInURL, html.UnescapeString(value)))
 		switch {
@@ -230,7 +245,9 @@ func (p *page) tag(name string, rest []byte) {
 	case name == "script" && !inert:
 		p.scripted = true
 	case name == "foreignobject":
-		p.other = "foreign content"
+		p.foreign = true
+	case name == "iframe" || name == "embed" || name == "object" || name == "form":
+		p.embeds = true
 	case refresh && external:
 		p.other = "goes elsewhere by itself"
 	}

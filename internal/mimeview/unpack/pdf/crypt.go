@@ -69,6 +69,8 @@ func unlock(b []byte, passwords []string) (k *keyring, used string, ok bool) {
 const (
 	encryptKey  = "/Encrypt"
 	maxSecurity = 16
+	// maxDictionary is how many octets of an encryption dictionary are read.
+	maxDictionary = 16 << 10
 )
 
 // fileKey gives the key if the password is right.
@@ -221,7 +223,7 @@ func readSecurity(b []byte, at int) (s security, ok bool) {
 	if from < len(b) && isRegular(b[from]) { // /EncryptMetadata
 		return s, false
 	}
-	l := lexer{b: b, at: from}
+	l := lexer{b: b[:min(len(b), from+maxDictionary)], at: from}
 	first, second, third := l.next(), l.next(), l.next()
 	if first.kind == number && second.kind == number && third.value == "R" {
 		s.object = integer(first.value)
@@ -229,7 +231,7 @@ func readSecurity(b []byte, at int) (s security, ok bool) {
 			return s, false
 		}
 	}
-	s.read(&lexer{b: b, at: from})
+	s.read(&lexer{b: b[:min(len(b), from+maxDictionary)], at: from})
 	return s, s.version > 0
 }
 
@@ -246,8 +248,12 @@ func objectAt(b []byte, object, generation string) int {
 
 // firstID is the first of the two strings of /ID.
 func firstID(b []byte) string {
-	for at := bytes.LastIndex(b, []byte("/ID")); at >= 0; at = bytes.LastIndex(b[:at], []byte("/ID")) {
-		l := lexer{b: b, at: at + 3}
+	at := len(b)
+	for range maxSecurity {
+		if at = bytes.LastIndex(b[:at], []byte("/ID")); at < 0 {
+			break
+		}
+		l := lexer{b: b[:min(len(b), at+maxDictionary)], at: at + 3}
 		if t := l.next(); t.kind == open && t.value == "[" {
 			if t = l.next(); t.kind == text {
 				return t.value
