@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"postern/internal/mimeview/unpack/filetype"
@@ -96,34 +97,43 @@ var (
 // inspectSheetText looks at SYLK and at lists with separators, which Excel opens and computes.
 func inspectSheetText(w *walk, n *node, o *Object) func() {
 	sylk := o.is("application/x-sylk")
-	table := false
-	for _, e := range LastExtensions(n.names) {
-		table = table || e == ".csv" || e == ".tsv" || e == ".tab" || e == ".dif" || e == ".slk"
-	}
+	table := slices.ContainsFunc(LastExtensions(n.names), func(e string) bool {
+		return slices.Contains([]string{".csv", ".tsv", ".tab", ".dif", ".slk"}, e)
+	})
 	if !sylk && !table {
 		return nil
 	}
 	text, _ := filetype.Narrow(n.content)
-	macros, fields, count := 0, 0, 0
+	count, found := 0, 0
 	for line := range bytes.Lines(text) {
-		if count++; count%4096 == 0 && w.late() { // noted as a limit
-			return nil
+		if count++; count%4096 == 0 && w.late() || found == maxFields { // late is noted as a limit
+			break
 		}
 		line = line[:min(len(line), 4096)]
-		if sylk && macros < 5 && len(line) > 2 && (line[0]|0x20 == 'c' || line[0]|0x20 == 'n' || line[0]|0x20 == 'o') {
-			if m := sylkMacro.Find(bytes.ReplaceAll(line, []byte(";;"), nil)); m != nil { // an escaped separator
-				o.flag(ExcelMacro4, string(bytes.TrimSpace(m[:min(len(m), 300)])))
-				macros++
-			}
+		if m := sheetMacro(line, sylk); m != nil {
+			o.flag(ExcelMacro4, string(bytes.TrimSpace(m[:min(len(m), 300)])))
+			found++
 		}
-		if fields < 5 && bytes.IndexByte(line, '|') >= 0 && bytes.IndexByte(line, '!') >= 0 {
-			if m := sheetDDE.Find(line); m != nil {
-				o.flag(DDE, string(bytes.TrimSpace(m)))
-				fields++
-			}
+		if bytes.IndexByte(line, '|') < 0 || bytes.IndexByte(line, '!') < 0 {
+			continue
+		}
+		if m := sheetDDE.Find(line); m != nil {
+			o.flag(DDE, string(bytes.TrimSpace(m)))
+			found++
 		}
 	}
 	return nil
+}
+
+// maxFields is how many formulas are told of one sheet.
+const maxFields = 20
+
+// sheetMacro gives the record of a macro. ";;" is an escaped separator.
+func sheetMacro(line []byte, sylk bool) []byte {
+	if !sylk || len(line) < 3 || bytes.IndexByte([]byte("CNOcno"), line[0]) < 0 {
+		return nil
+	}
+	return sylkMacro.Find(bytes.ReplaceAll(line, []byte(";;"), nil))
 }
 
 // action is what a slide does when it is clicked or passed: [MS-OE376] 2.1.1253 and, in the binary format, the

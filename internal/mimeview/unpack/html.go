@@ -212,7 +212,7 @@ func nameOctet(c byte) bool {
 
 // tag looks at one tag and its attributes. HTML 13.2.5.32 and later: a slash divides attributes as a blank does.
 func (p *page) tag(name string, rest []byte) {
-	inert, refresh, external := false, false, false
+	t := tag{name: name}
 	for {
 		attribute, value, after := nextAttribute(rest)
 		if attribute == "" {
@@ -220,36 +220,60 @@ func (p *page) tag(name string, rest []byte) {
 		}
 		p.room -= len(attribute) + len(value)
 		rest = after
-		low := strings.ToLower(strings.Map(visibleInURL, html.UnescapeString(value)))
-		switch {
-		case len(attribute) > 3 && strings.HasPrefix(attribute, "on") && value != "" && strings.Trim(attribute, "abcdefghijklmnopqrstuvwxyz") == "":
-			p.handler, p.scripted = attribute, true
-		case attribute == "srcdoc" && value != "":
-			p.other, p.scripted = "srcdoc", true
-			p.inside = append(p.inside, entry{names: []string{"srcdoc.html"}, r: strings.NewReader(html.UnescapeString(value)), packed: int64(len(value))})
-		case strings.Contains(low, "javascript:") || strings.Contains(low, "vbscript:"):
-			p.scripted = true
-		case name == "script" && attribute == "type":
-			inert = isDataBlock(low)
-		case name == "form" && (attribute == "action") || attribute == "formaction":
-			p.form = p.form || strings.HasPrefix(low, "http:") || strings.HasPrefix(low, "https:") || strings.HasPrefix(low, "//")
-		case name == "input" && attribute == "type":
-			p.secret = p.secret || low == "password"
-		case name == "meta" && attribute == "http-equiv":
-			refresh = low == "refresh"
-		case name == "meta" && attribute == "content":
-			external = strings.Contains(low, "url=")
+		if !p.acts(attribute, value) {
+			p.attribute(&t, attribute, strings.ToLower(strings.Map(visibleInURL, html.UnescapeString(value))))
 		}
 	}
-	switch {
-	case name == "script" && !inert:
-		p.scripted = true
-	case name == "foreignobject":
+	switch name {
+	case "script":
+		p.scripted = p.scripted || !t.inert
+	case "foreignobject":
 		p.foreign = true
-	case name == "iframe" || name == "embed" || name == "object" || name == "form":
+	case "iframe", "embed", "object", "form":
 		p.embeds = true
-	case refresh && external:
+	}
+	if t.refresh && t.elsewhere {
 		p.other = "goes elsewhere by itself"
+	}
+}
+
+// tag is what the attributes of one tag say together.
+type tag struct {
+	name                      string
+	inert, refresh, elsewhere bool
+}
+
+// acts notes attributes that hold a script, or a page, whatever their tag.
+func (p *page) acts(attribute, value string) bool {
+	switch {
+	case value == "":
+	case len(attribute) > 3 && strings.HasPrefix(attribute, "on") && strings.Trim(attribute, "abcdefghijklmnopqrstuvwxyz") == "":
+		p.handler, p.scripted = attribute, true
+		return true
+	case attribute == "srcdoc":
+		p.other, p.scripted = "srcdoc", true
+		p.inside = append(p.inside, entry{names: []string{"srcdoc.html"}, r: strings.NewReader(html.UnescapeString(value)), packed: int64(len(value))})
+		return true
+	}
+	return false
+}
+
+// attribute notes what counts in some tags, and addresses that are scripts.
+func (p *page) attribute(t *tag, attribute, value string) {
+	if strings.Contains(value, "javascript:") || strings.Contains(value, "vbscript:") {
+		p.scripted = true
+	}
+	switch t.name + " " + attribute {
+	case "script type":
+		t.inert = isDataBlock(value)
+	case "form action", "button formaction", "input formaction":
+		p.form = p.form || strings.HasPrefix(value, "http:") || strings.HasPrefix(value, "https:") || strings.HasPrefix(value, "//")
+	case "input type":
+		p.secret = p.secret || value == "password"
+	case "meta http-equiv":
+		t.refresh = value == "refresh"
+	case "meta content":
+		t.elsewhere = strings.Contains(value, "url=")
 	}
 }
 

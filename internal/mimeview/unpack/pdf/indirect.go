@@ -56,6 +56,15 @@ func (s *scanner) opened(v string) string {
 	return string(s.keys.open(s.keys.strings, s.object, s.generation, []byte(v)))
 }
 
+// string decrypts a string, and keeps one that stands in no dictionary.
+func (s *scanner) string(v string, alone bool) string {
+	v = s.opened(v)
+	if alone && !s.nested && len(s.texts) < maxAlone {
+		s.texts[s.object] = v
+	}
+	return v
+}
+
 // sealed has a stream decrypted when it is decoded. Cross-reference streams never are encrypted.
 func (s *scanner) sealed(one *Stream) {
 	if s.keys == nil || one.kind == "XRef" || one.kind == "Metadata" && s.keys.plainMetadata || slices.Contains(one.Filters, "Crypt") {

@@ -141,23 +141,14 @@ func (s *scanner) scan(b []byte) {
 			}
 		case number:
 			numbers[0], numbers[1] = numbers[1], integer(t.value)
-			switch top.key {
-			case "Length":
-				top.length = numbers[1]
-			case "First":
-				top.first = numbers[1]
-			}
+			top.number(numbers[1])
 		case name:
 			s.name(top, t.value)
 			if len(stack) == 1 {
 				s.alone(t.value)
 			}
 		case text:
-			v := s.opened(t.value)
-			if len(stack) == 1 && !s.nested && len(s.texts) < maxAlone {
-				s.texts[s.object] = v
-			}
-			s.text(top, v)
+			s.text(top, s.string(t.value, len(stack) == 1))
 		case word:
 			switch {
 			case strings.HasPrefix(t.value, "obj"):
@@ -171,6 +162,15 @@ func (s *scanner) scan(b []byte) {
 				closed = dict{}
 			}
 		}
+	}
+}
+
+func (d *dict) number(v int) {
+	switch d.key {
+	case "Length":
+		d.length = v
+	case "First":
+		d.first = v
 	}
 }
 
