@@ -195,11 +195,15 @@ func TestLongExtensions(t *testing.T) {
 func TestRandomOctetsAreNoType(t *testing.T) {
 	source := rand.New(rand.NewPCG(1, 2))
 	octets, hits := make([]byte, 256), map[string]int{}
-	for range 100_000 {
+	for n := range 100_000 {
 		for i := range octets {
 			octets[i] = byte(source.Uint32())
 		}
-		for _, magic := range []string{"", "MZ", "\x1f\x9d", "\x1f\x8b", "\x1f\xa0", "\x60\xea", "\xc7\x71"} {
+		magics := []string{"", "MZ", "\x1f\x9d", "\x1f\x8b", "\x1f\xa0", "\x60\xea", "\xc7\x71"}
+		if n%10 != 0 { // each tenth with what a structure has to rule out
+			magics = magics[:1]
+		}
+		for _, magic := range magics {
 			copy(octets, magic)
 			for _, typ := range filetype.Detect(octets, nil) {
 				switch typ.Class {
@@ -215,8 +219,8 @@ func TestRandomOctetsAreNoType(t *testing.T) {
 	}
 	// the structure has to rule out all but a few of those that begin like it
 	for magic, n := range hits {
-		if n > 100 {
-			t.Errorf("%x: %d of 100,000", magic, n)
+		if n > 10 {
+			t.Errorf("%x: %d of 10,000", magic, n)
 		}
 	}
 }
