@@ -64,6 +64,8 @@ func (w *honestWriter) made(kind, text string) []byte {
 		return picture(max(size, 16), true)
 	case "gif":
 		return []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
+	case "svg":
+		return []byte(`<?xml version="1.0" encoding="UTF-8"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><title>Logo</title><path d="M0 0h10v10z" fill="#363"/></svg>`)
 	case "heic":
 		return append([]byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic\x00\x00\x00\x00mdat"), noise(4000)...)
 	case "tiff":
