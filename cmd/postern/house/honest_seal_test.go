@@ -169,7 +169,7 @@ func simpleBody(body []byte) []byte {
 }
 
 // clientOf is a network of its own for each message, so that none profits by the good name of another.
-func clientOf(n int) string { return fmt.Sprintf("198.%d.%d.7", 18+n/256, n%256) }
+func clientOf(n int) string { return fmt.Sprintf("198.%d.%d.7", 16+n/256, n%256) }
 
 // zone is what DNS knows of the senders.
 func (s *honestSealer) zone(cases []honestCase) string {
@@ -193,10 +193,10 @@ func (s *honestSealer) zone(cases []honestCase) string {
 			if slices.Contains(c.open, d) {
 				policy = "none"
 			}
-			fmt.Fprintf(&b, "%s TXT v=spf1 ip4:198.18.0.0/15 -all\n%s MX 10 mail.%s\nmail.%s A 198.18.0.7\n_dmarc.%s TXT v=DMARC1; p=%s\n", d, d, d, d, d, policy)
+			fmt.Fprintf(&b, "%s TXT v=spf1 ip4:198.16.0.0/14 -all\n%s MX 10 mail.%s\nmail.%s A 198.18.0.7\n_dmarc.%s TXT v=DMARC1; p=%s\n", d, d, d, d, d, policy)
 		}
 	}
-	b.WriteString("mail.example TXT v=spf1 ip4:198.18.0.0/15 -all\nmail.example MX 10 out1.mail.example\n")
+	b.WriteString("mail.example TXT v=spf1 ip4:198.16.0.0/14 -all\nmail.example MX 10 out1.mail.example\n")
 	for n := range cases {
 		fmt.Fprintf(&b, "%s PTR out%d.mail.example\nout%d.mail.example A %s\nout%d.mail.example TXT v=spf1 a -all\n", clientOf(n), n, n, clientOf(n), n)
 	}

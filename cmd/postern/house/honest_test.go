@@ -132,7 +132,7 @@ func (r *honestRow) add(t *testing.T, g *gate, c honestCase, i int) {
 			t.Errorf("%s,%s (%d): lost", c.kind, c.title, i)
 		} else if bytes.Contains(all[len(all)-1].Data, []byte("X-Spam-Flag: YES")) {
 			r.tagged++
-			t.Logf("%s,%s (%d): tagged: %s", c.kind, c.title, i, honestReasons(all[len(all)-1].Data))
+			t.Logf("%s,%s (%d): tagged: %s", c.kind, c.title, i, reasons(all[len(all)-1].Data))
 		}
 		said := results.Find(all[max(0, len(all)-1)].Data)
 		if proven := bytes.Contains(said, []byte("dmarc=pass")) && (c.unsigned || bytes.Contains(said, []byte("dkim=pass"))); !c.unproven && !proven {
@@ -150,11 +150,10 @@ func (r *honestRow) add(t *testing.T, g *gate, c honestCase, i int) {
 
 var results = regexp.MustCompile(`(?m)^Authentication-Results: .*\r\n(?:[ \t].*\r\n)*`)
 
-var spamStatus = regexp.MustCompile(`(?m)^X-Spam-Status: .*\r\n(?:[ \t].*\r\n)*`)
+var ownField = regexp.MustCompile(`(?m)^X-Postern[A-Za-z-]*: .*\r\n(?:[ \t].*\r\n)*`)
 
-func honestReasons(message []byte) string {
-	return strings.Join(strings.Fields(string(spamStatus.Find(message))), " ")
-}
+// reasons are those that the gateway wrote on top.
+func reasons(message []byte) string { return strings.Join(strings.Fields(string(ownField.Find(message))), " ") }
 
 func (g *gate) lastHeld() string {
 	items, err := g.house.Quarantine.List(context.Background(), quarantine.Filter{Limit: 1})
