@@ -18,7 +18,7 @@ func (r *report) active(v *mimeview.View) {
 	var seen []string
 	located := !r.grave
 	for _, p := range v.Parts() {
-		if p.Type != "text/html" || len(p.Body) == 0 {
+		if p.Type != "text/html" && p.Type != "text/x-amp-html" || len(p.Body) == 0 {
 			continue
 		}
 		acts := whatActs(p.UTF8())

@@ -15,12 +15,13 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 		return
 	}
 	b, ok := plainBoundary(one)
-	if ok && one.strict {
+	if ok { // plainly written it is one to whoever sees the field, though not every reader may see it
 		if len(f.boundaries) == 0 {
 			f.plain = true
 		} else if f.boundaries[0] != b {
 			w.view.ambiguous(TwiceBoundary, s, at, one.value)
 		}
+		f.plain = f.plain && one.strict
 		if len(b) > maxBoundary { // its delimiters are longer than a line may be
 			w.view.ambiguous(BoundaryOdd, s, at, b)
 		} else if len(b) > 70 {

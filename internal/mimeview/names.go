@@ -104,7 +104,7 @@ func sameFormat(extension string) string {
 		return "html"
 	case "tiff":
 		return "tif"
-	case "text":
+	case "text", "log", "patch", "diff", "md": // text that programs show and none runs
 		return "txt"
 	case "mpeg":
 		return "mpg"

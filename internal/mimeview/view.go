@@ -81,6 +81,8 @@ type Part struct {
 	Disposition, Encoding, ID string
 	// Attachment is set if the part says that it is one.
 	Attachment bool
+	// Alternative is set if it is one of several forms of a text: RFC 2046 section 5.1.4.
+	Alternative bool
 	// Encrypted says that it is an OpenPGP message that holds nothing without a key.
 	Encrypted bool
 	Depth     int

@@ -183,6 +183,7 @@ func (w *walker) part(e entity, f *facts, body region) *Part {
 		Encoding: string(f.encoding), ID: f.id, Attachment: f.disposition == "attachment", Depth: e.depth, Reading: e.reading,
 		Header: e.at.start, Start: body.start, End: body.end, Within: e.src.name, src: e.src, coded: f.encoding, charsets: f.charsets,
 	}
+	p.Alternative = e.parent != nil && e.parent.Type == "multipart/alternative"
 	if p.Params == nil {
 		p.Params = map[string]string{}
 	}

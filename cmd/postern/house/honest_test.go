@@ -153,7 +153,9 @@ var results = regexp.MustCompile(`(?m)^Authentication-Results: .*\r\n(?:[ \t].*\
 var ownField = regexp.MustCompile(`(?m)^X-Postern[A-Za-z-]*: .*\r\n(?:[ \t].*\r\n)*`)
 
 // reasons are those that the gateway wrote on top.
-func reasons(message []byte) string { return strings.Join(strings.Fields(string(ownField.Find(message))), " ") }
+func reasons(message []byte) string {
+	return strings.Join(strings.Fields(string(ownField.Find(message))), " ")
+}
 
 func (g *gate) lastHeld() string {
 	items, err := g.house.Quarantine.List(context.Background(), quarantine.Filter{Limit: 1})

@@ -145,7 +145,15 @@ func isText(o *mimeview.Object) bool {
 			return false
 		}
 	}
-	return len(o.Names) == 0 && !slices.ContainsFunc(o.Types, func(t string) bool { return t != "text/plain" && t != "text/html" })
+	return len(o.Names) == 0 && !slices.ContainsFunc(o.Types, func(t string) bool {
+		return t != "text/plain" && t != "text/html" && (t != "text/x-amp-html" || !alternatives(o))
+	})
+}
+
+// alternatives says whether it stands as one of several forms of a text. Mail in AMP does: a reader that knows it runs no script
+// but the library's own, any other takes the form beside it.
+func alternatives(o *mimeview.Object) bool {
+	return len(o.Parts) > 0 && !slices.ContainsFunc(o.Parts, func(p *mimeview.Part) bool { return p == nil || !p.Alternative })
 }
 
 func isMessage(o *mimeview.Object) bool {
@@ -269,7 +277,8 @@ type place struct {
 
 // sound weighs another way to undo an encoding. Where the way that the RFC asks for has given a content that opens
 // without a fault, what breaks in another way to decode the same octets is no file to anybody: a gzip in lines of 78
-// characters is rubbish to a decoder that goes line by line.
+// characters is rubbish to a decoder that goes line by line, and a zip has its directory cut off by it. What a broken one
+// holds is judged like all else.
 func (w *walk) sound(r *root, above *origin, from int, result unpack.Result) unpack.Result {
 	p := place{within: r.object.Within, offset: r.object.Offset}
 	if above != nil {
@@ -281,9 +290,13 @@ func (w *walk) sound(r *root, above *origin, from int, result unpack.Result) unp
 			w.opened[p] = true
 		}
 	case w.opened[p]:
+		broken := func(f unpack.Flag) bool { return f.Kind == unpack.Unscannable }
+		if len(result.Unscannable) == 0 && !slices.ContainsFunc(w.found.Items[from:], func(i *Item) bool { return slices.ContainsFunc(i.Flags, broken) }) {
+			break // it opens, too: what is odd about it then is somebody's to meet
+		}
 		result.Unscannable = nil
 		for _, i := range w.found.Items[from:] {
-			i.Flags = slices.DeleteFunc(slices.Clone(i.Flags), func(f unpack.Flag) bool { return f.Kind == unpack.Unscannable })
+			i.Flags = slices.DeleteFunc(slices.Clone(i.Flags), func(f unpack.Flag) bool { return broken(f) || f.Kind.OfForm() })
 		}
 	}
 	return result

@@ -54,3 +54,12 @@ const (
 	DataURI       Kind = "DATA_URI"    // a data: URL of a type that runs or unpacks; detail: its type
 	LNKCommand    Kind = "LNK_COMMAND" // a Windows shortcut; detail: target and arguments
 )
+
+// OfForm says that the flag is about the form of an archive in which readers may find different files, not about a file.
+func (k Kind) OfForm() bool {
+	switch k {
+	case OverlappingEntries, ManyEOCD, PrefixedArchive, NameMismatch, HeadersDiffer, HiddenEntry, LyingSize:
+		return true
+	}
+	return false
+}
