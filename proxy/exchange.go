@@ -222,6 +222,7 @@ func (x *Exchange) judge(ctx context.Context) []policy.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, x.g.JudgeTimeout)
 	defer cancel()
 	defer x.makeRoom(ctx)()
+	x.tx.Refused = func() bool { return x.refused(ctx) }
 	x.run.Stage(ctx, mail.StageMessage)
 	facts := x.gather(ctx)
 	x.facts = &facts

@@ -51,6 +51,18 @@ func (s *Setup) lookUp(ctx context.Context, f *policy.Facts, tx *mail.Transactio
 	}
 }
 
+// refused says whether all recipients would refuse the message by what is found so far.
+func (x *Exchange) refused(ctx context.Context) bool {
+	f := x.gather(ctx)
+	for i := range x.outcomes {
+		o := &x.outcomes[i]
+		if o.leg != nil && x.setup.policyFor(o.recipient.Address).Decide(&f, o.recipient.Address).Disposition != policy.Reject {
+			return false
+		}
+	}
+	return true
+}
+
 // decide gives the verdict for one recipient, by the policy that holds for him.
 func (x *Exchange) decide(f *policy.Facts, to mail.Address) policy.Verdict {
 	p := x.setup.policyFor(to)

@@ -25,6 +25,7 @@ import (
 	"postern/filters/rspamd"
 	"postern/filters/senderlogin"
 	"postern/filters/spf"
+	"postern/filters/strangers"
 	"postern/rules"
 )
 
@@ -45,7 +46,8 @@ func Specs(set *rules.Set) []filters.Spec {
 		impersonation.Spec,
 		mime.Spec,
 		attachments.Spec,
-		dnslists.Spec, // asks about the links in attachments
+		strangers.Spec, // weighs what attachments has found by what correspondents knows
+		dnslists.Spec,  // asks about the links in attachments
 		links.Spec,
 		content.Spec(set),
 		clamav.Spec,

@@ -14,6 +14,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview/contents"
+	"postern/internal/mimeview/unpack/filetype"
 )
 
 // Settings are the filter's settings.
@@ -44,12 +45,9 @@ func defaults() Settings {
 	return Settings{
 		// what Windows, macOS and Android start when it is opened, and what only programs are installed from; scripts,
 		// shortcuts and disk images have symbols of their own
-		BlockExtensions: []string{
-			".exe", ".com", ".scr", ".pif", ".cpl", ".dll", ".msi", ".msp", ".mst", ".appx", ".appxbundle", ".msix", ".msixbundle",
-			".jar", ".apk", ".xll", ".wll", ".ocx", ".sys", ".drv", ".gadget", ".chm", ".hlp", ".application", ".cab", ".ade", ".adp", ".mde", ".xbap", ".deskthemepack",
-		},
-		BlockTypes: []string{"application/vnd.ms-cab-compressed", "application/java-archive", "application/x-msdownload", "application/x-dosexec"},
-		Outbound:   "executables", MaxDepth: 6, MaxFiles: 2000, MaxTotal: 200 << 20, MaxFile: 64 << 20, MaxRatio: 200, Timeout: config.Duration(longest),
+		BlockExtensions: filetype.WithDanger(filetype.Programs),
+		BlockTypes:      []string{"application/vnd.ms-cab-compressed", "application/java-archive", "application/x-msdownload", "application/x-dosexec"},
+		Outbound:        "executables", MaxDepth: 6, MaxFiles: 2000, MaxTotal: 200 << 20, MaxFile: 64 << 20, MaxRatio: 200, Timeout: config.Duration(longest),
 	}
 }
 

@@ -10,19 +10,6 @@ import (
 	"postern/internal/mimeview/unpack/filetype"
 )
 
-// Names that desktops open with an interpreter, whatever the content looks like. More are told by content and name
-// together (package filetype).
-var scriptExtensions = []string{
-	".js", ".jse", ".mjs", ".vbs", ".vbe", ".wsf", ".wsh", ".wsc", ".sct", ".ps1", ".psm1", ".ps1xml", ".psc1", ".bat", ".cmd", ".hta", ".reg", ".msc",
-	".jnlp", ".shb", ".shs", ".ws", ".osd", ".inf",
-}
-
-var shortcutExtensions = []string{
-	".lnk", ".url", ".website", ".scf", ".search-ms", ".searchconnector-ms", ".library-ms", ".settingcontent-ms", ".appref-ms", ".desktop", ".rdp", ".iqy", ".theme", ".fileloc", ".inetloc", ".webloc",
-}
-
-var diskExtensions = []string{".iso", ".img", ".vhd", ".vhdx", ".vmdk", ".wim", ".udf", ".dmg", ".daa"}
-
 // byFlag says which symbols the flags of unpack make.
 var byFlag = map[unpack.Kind]string{
 	unpack.EICAR: eicar, unpack.Macro: macro, unpack.AutoExec: macroAuto, unpack.ExcelMacro4: excel4, unpack.RemoteTemplate: remoteTemplate,
@@ -31,6 +18,7 @@ var byFlag = map[unpack.Kind]string{
 	unpack.Unscannable: unscannable, unpack.LimitHit: limit, unpack.DoubleExtension: doubleExt, unpack.NameTypeMismatch: typeMismatch, unpack.BidiName: nameBidi,
 	unpack.OverlappingEntries: archiveOdd, unpack.ManyEOCD: archiveOdd, unpack.PrefixedArchive: archiveOdd, unpack.NameMismatch: archiveOdd, unpack.HeadersDiffer: archiveOdd, unpack.HiddenEntry: archiveOdd,
 	unpack.PathTraversal: archivePath, unpack.SymlinkEntry: archivePath, unpack.LyingSize: archivePath, unpack.LNKCommand: shortcut,
+	unpack.ManyLinks: linksMany,
 }
 
 // one reports what is to be said of one item.
@@ -75,6 +63,13 @@ func packed(detail string) bool {
 	return len(ext) < len(low) && ext != "" && len(ext) <= 4 && ext[0] >= 'a' && !strings.Contains(low, "/")
 }
 
+// sent says whether the name is one that the sender chose for a file, not one of a document's inner parts.
+func sent(i *contents.Item) bool {
+	return i.Parent == nil || slices.ContainsFunc(i.Parent.Types, func(t unpack.Type) bool {
+		return t.Class == filetype.Archive || t.Class == filetype.Disk || t.Class == filetype.Mail
+	})
+}
+
 type reason struct{ symbol, why string }
 
 // class says what kind of dangerous file it is, by content and by name.
@@ -88,14 +83,19 @@ func (f filter) class(i *contents.Item) (all []reason) {
 	if scriptOfPDF(i) {
 		return all
 	}
-	if why := f.kind(i, filetype.Script, scriptExtensions); why != "" {
+	if why := f.kind(i, filetype.Script, filetype.Scripts); why != "" {
 		all = append(all, reason{script, why})
 	}
-	if why := f.kind(i, filetype.Shortcut, shortcutExtensions); why != "" {
+	if why := f.kind(i, filetype.Shortcut, filetype.Opens); why != "" {
 		all = append(all, reason{shortcut, why})
 	}
-	if why := f.kind(i, filetype.Disk, diskExtensions); why != "" {
+	if why := f.kind(i, filetype.Disk, filetype.Mounts); why != "" {
 		all = append(all, reason{diskImage, why})
+	}
+	for _, e := range i.Opens {
+		if filetype.DangerOf(e) == filetype.Caution && len(all) == 0 && sent(i) {
+			all = append(all, reason{blockedName, e + ": blocked by " + filetype.BlockedBy(e)})
+		}
 	}
 	return all
 }
@@ -113,22 +113,23 @@ func (f filter) program(i *contents.Item) string {
 		}
 	}
 	for _, e := range i.Opens {
-		if f.extensions[e] && !(e == ".com" && readable(i)) {
+		if f.extensions[e] && !((e == ".com" || e == ".app") && readable(i)) {
 			return "named " + e
 		}
 	}
 	return ""
 }
 
-// readable: a text or document whose name ends like a domain is no program of DOS, which has no mark of its own.
+// readable: a text or document whose name ends like a domain is no program of DOS, which has no mark of its own, nor one of
+// macOS, which is a folder.
 func readable(i *contents.Item) bool {
 	return !slices.ContainsFunc(i.Types, func(t unpack.Type) bool { return t.Class == filetype.Executable || t.Class == filetype.Other })
 }
 
 // kind says why it is a file of this class.
-func (f filter) kind(i *contents.Item, class filetype.Class, extensions []string) string {
+func (f filter) kind(i *contents.Item, class filetype.Class, danger filetype.Danger) string {
 	for _, e := range i.Opens {
-		if slices.Contains(extensions, e) {
+		if filetype.DangerOf(e) == danger {
 			return "named " + e
 		}
 	}
@@ -153,6 +154,9 @@ func scriptOfPDF(i *contents.Item) bool {
 
 // whole reports what the walk says beside its items.
 func (r *report) whole(found *contents.Found) {
+	if found.MoreLinks && r.by[linksMany] == nil {
+		r.text(linksMany, "in all attachments together")
+	}
 	for _, u := range found.Unscannable {
 		if !r.said[u] {
 			r.text(unscannable, u)

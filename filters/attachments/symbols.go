@@ -10,6 +10,8 @@ const (
 	script         = "ATTACHMENT_SCRIPT"
 	shortcut       = "ATTACHMENT_SHORTCUT"
 	diskImage      = "ATTACHMENT_DISK_IMAGE"
+	blockedName    = "ATTACHMENT_BLOCKED_NAME"
+	linksMany      = "ATTACHMENT_LINKS_MANY"
 	macro          = "ATTACHMENT_MACRO"
 	macroAuto      = "ATTACHMENT_MACRO_AUTO"
 	excel4         = "ATTACHMENT_EXCEL4"
@@ -49,8 +51,10 @@ func symbols() []filters.Symbol {
 		{Name: script, Score: 3, Action: "quarantine", Help: "A script that a desktop runs when it is opened: .js, .vbs, .ps1, .bat, .hta and the like"},
 		{Name: shortcut, Score: 3, Action: "quarantine", Help: "A file that only opens something else: .lnk, .url, .search-ms, .library-ms and the like"},
 		{Name: diskImage, Score: 3, Action: "quarantine", Help: "A disk image: what is inside loses the mark that it came from outside"},
-		{Name: macro, Score: 4, Help: "A document with macros"},
-		{Name: macroAuto, Score: 5, Action: "quarantine", Help: "A document with a macro that runs when it is opened"},
+		{Name: blockedName, Score: 1, Help: "A name that Outlook, Gmail or Apple Mail does not let its user open, but that is sent in earnest: .py, .mdb, .crt and the like"},
+		{Name: linksMany, Help: "An attachment with more links than are looked at"},
+		{Name: macro, Score: 3, Help: "A document with macros"},
+		{Name: macroAuto, Score: 2, Help: "A document with a macro that runs when it is opened; see ATTACHMENT_ACTIVE_STRANGER"},
 		{Name: excel4, Score: 4, Action: "quarantine", Help: "A sheet with Excel 4 macros"},
 		{Name: remoteTemplate, Score: 5, Action: "quarantine", Help: "A document that loads its template from elsewhere"},
 		{Name: remoteObject, Score: 2, Help: "A document that loads an object or frame from elsewhere"},

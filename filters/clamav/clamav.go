@@ -42,13 +42,14 @@ var Spec = filters.Spec{
 	Name:   "clamav",
 	Help:   "Asks ClamAV's daemon about each message. Off until addresses are set.",
 	Stages: mail.StageMessage, Content: true,
+	After:    []string{"dmarc", "headers", "impersonation", "mime", "attachments"}, // what they refuse need not be scanned
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{
 		{Name: "CLAM_VIRUS", Score: 15, Action: "reject", Help: "ClamAV found a virus", Reply: "A virus was found in this message. Please check the machine that it was written on"},
 		{Name: "CLAM_VIRUS_HEURISTIC", Score: 6, Help: "ClamAV guesses that this is bad"},
 		{Name: "CLAM_VIRUS_ENCRYPTED", Score: 2, Help: "ClamAV could not look into something encrypted"},
-		{Name: "CLAMAV_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message, or a part of it, was too large for ClamAV to look at"},
+		{Name: "CLAMAV_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message, or a part of it, was too large for ClamAV to look at, took it too long, or was refused anyway"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,
@@ -81,45 +82,79 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	if tx.Session.Outbound() && !f.settings.Outbound {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.settings.Timeout))
+	if tx.Refused != nil && tx.Refused() {
+		return []filters.Finding{{Symbol: notScanned, Evidence: "the message is refused anyway"}}, nil
+	}
+	limit, bomb := time.Duration(f.settings.Timeout), false
+	if _, bomb = mail.Find(tx.AllFindings(), "ATTACHMENT_LIMIT"); bomb {
+		limit = min(limit, bombTime)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var found findings
-	m := tx.Message
-	if m.Size() > int64(f.settings.MaxSize) {
-		found.add("CLAMAV_NOT_SCANNED", fmt.Sprintf("%d octets", m.Size()))
-	} else if err := f.one(ctx, &found, "message", func() (io.ReadCloser, error) { return io.NopCloser(m.Open()), nil }); err != nil {
-		return found, err
+	err := f.all(ctx, &found, tx.Message)
+	if bomb && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		found.add(notScanned, fmt.Sprintf("more than is looked at, and not done in %s", limit))
+		return found, nil
 	}
-	err := f.others(ctx, &found, mimeview.Of(m))
 	return found, err
 }
 
-// Limits of what is sent beside the message itself.
+const notScanned = "CLAMAV_NOT_SCANNED"
+
+// bombTime is how long clamd may work on a message whose attachments hold more than anybody looks at. It is held already.
+const bombTime = 10 * time.Second
+
+// all sends the message as it is, then its contents.
+func (f *filter) all(ctx context.Context, found *findings, m *mail.Message) error {
+	whole := m.Size() <= int64(f.settings.MaxSize)
+	if !whole {
+		found.add(notScanned, fmt.Sprintf("%d octets", m.Size()))
+	} else if err := f.one(ctx, found, "message", func() (io.ReadCloser, error) { return io.NopCloser(m.Open()), nil }); err != nil {
+		return err
+	}
+	return f.contents(ctx, found, mimeview.Of(m), whole)
+}
+
+// Limits of what is sent beside the message itself: of contents that clamd may not find there, and of all others.
 const (
-	maxObjects = 50
+	maxObjects = 500
 	maxOctets  = 100 << 20
+	maxAgain   = 50
 )
 
-// others sends what clamd may not see in the message itself: contents that only a reader finds that takes it another way.
-func (f *filter) others(ctx context.Context, found *findings, v *mimeview.View) error {
-	sent, octets := 0, int64(0)
+// contents sends each content of each reading by itself. What clamd may not find in the message comes first and must be
+// sent; what it meets there as well is sent again as far as there is room, which costs it little, as it remembers what it
+// has found clean.
+func (f *filter) contents(ctx context.Context, found *findings, v *mimeview.View, whole bool) error {
+	var must, again []*mimeview.Object
+	odd := len(v.Ambiguities()) > 0
 	for _, o := range v.Objects() {
-		if o.Reading == "" && o.Within == "" {
-			continue
+		if odd || !whole || hidden(v, o) {
+			must = append(must, o)
+		} else if o.Size > smallest && !plainToAll(o) && len(again) < maxAgain {
+			again = append(again, o)
 		}
+	}
+	sent, octets := 0, int64(0)
+	for at, o := range append(must, again...) {
 		sent++
 		octets += o.Size
 		if sent > maxObjects || octets > maxOctets || o.Size > int64(f.settings.MaxSize) {
-			found.add("CLAMAV_NOT_SCANNED", "a part")
-			return nil
+			if at < len(must) && whole {
+				found.add(notScanned, "a part")
+			}
+			break
 		}
-		err := f.one(ctx, found, o.Reading, func() (io.ReadCloser, error) { return o.Open() })
-		if err != nil {
+		if err := f.one(ctx, found, o.Reading, func() (io.ReadCloser, error) { return o.Open() }); err != nil {
 			return err
 		}
 	}
 	return v.Err()
 }
+
+// smallest is the size below which a content that clamd meets in the message anyway is not sent again.
+const smallest = 128
 
 // one scans a content and notes what was found in it.
 func (f *filter) one(ctx context.Context, found *findings, what string, open func() (io.ReadCloser, error)) error {

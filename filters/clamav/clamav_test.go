@@ -2,6 +2,7 @@ package clamav
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -110,11 +111,17 @@ func newTestFilter(t testing.TB, settings map[string]any) filters.Filter {
 
 func inspect(t testing.TB, f filters.Filter, text string) (string, error) {
 	t.Helper()
+	return inspectWith(t, f, text, &mail.Transaction{})
+}
+
+func inspectWith(t testing.TB, f filters.Filter, text string, tx *mail.Transaction) (string, error) {
+	t.Helper()
 	m := mail.NewMessage([]byte(strings.ReplaceAll(text, "\n", "\r\n")))
 	defer m.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	found, err := f.Inspect(ctx, &mail.Transaction{Session: &mail.Session{Client: netip.MustParseAddr("192.0.2.1")}, Message: m})
+	tx.Session, tx.Message = &mail.Session{Client: netip.MustParseAddr("192.0.2.1")}, m
+	found, err := f.Inspect(ctx, tx)
 	var all []string
 	for _, one := range found {
 		all = append(all, one.Symbol+" "+one.Evidence)
@@ -142,6 +149,63 @@ func TestWhatClamdSays(t *testing.T) {
 	}
 	if n := d.conns.Load(); n != 1 {
 		t.Errorf("%d connections for scans one after the other", n)
+	}
+}
+
+// What clamd may pass over in the message comes to it by itself; a newsletter with many pictures is no reason to hold it.
+func TestWhatClamdGets(t *testing.T) {
+	d := newDaemon(t)
+	f := newTestFilter(t, map[string]any{"addresses": []string{d.address}})
+	file := func(what string) string {
+		return base64.StdEncoding.EncodeToString([]byte(what + strings.Repeat(" and so on", 30)))
+	}
+	parts := func(kind string, parts ...string) string {
+		return "From: a@b.example\nMIME-Version: 1.0\nContent-Type: multipart/" + kind + "; boundary=x\n\n--x\n" + strings.Join(parts, "\n--x\n") + "\n--x--\n"
+	}
+	hello := "Content-Type: text/plain\n\nhello"
+	attached := "Content-Type: application/octet-stream; name=a.bin\nContent-Transfer-Encoding: base64\n\n" + file("VIRUS:Inside-1")
+	var pictures []string
+	for i := range 80 {
+		pictures = append(pictures, "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n"+file(fmt.Sprint("picture ", i)))
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"an attachment":        {parts("mixed", hello, attached), "CLAM_VIRUS Inside-1"},
+		"multipart/parallel":   {parts("parallel", hello, attached), "CLAM_VIRUS Inside-1"},
+		"third of a signed":    {parts("signed", hello, "Content-Type: application/pgp-signature\n\nx", attached), "CLAM_VIRUS Inside-1"},
+		"in the preamble":      {strings.Replace(parts("mixed", hello), "\n\n--x", "\n\n"+attached+"\n\n--x", 1), "CLAM_VIRUS Inside-1"},
+		"eighty pictures":      {parts("related", append(pictures, hello)...), ""},
+		"eighty, and one more": {parts("related", append(pictures, attached)...), "CLAM_VIRUS Inside-1"},
+	} {
+		if got, err := inspect(t, f, c.text); !strings.Contains(got, c.want) || c.want == "" && got != "" || err != nil {
+			t.Errorf("%s: %s %v, want %s", name, got, err, c.want)
+		}
+	}
+}
+
+// What is refused anyway is not scanned, and held should it not be refused in the end.
+func TestRefusedAnyway(t *testing.T) {
+	d := newDaemon(t)
+	f := newTestFilter(t, map[string]any{"addresses": []string{d.address}})
+	got, err := inspectWith(t, f, letter+"hello\n", &mail.Transaction{Refused: func() bool { return true }})
+	if got != "CLAMAV_NOT_SCANNED the message is refused anyway" || err != nil || d.scans.Load() > 0 {
+		t.Error(got, err, d.scans.Load())
+	}
+	if got, err = inspectWith(t, f, letter+"hello\n", &mail.Transaction{Refused: func() bool { return false }}); got != "" || err != nil {
+		t.Error(got, err)
+	}
+}
+
+// A bomb costs clamd ten seconds at most, and is not sent again and again.
+func TestABombIsNoFailure(t *testing.T) {
+	d := newDaemon(t)
+	d.behave = func(c net.Conn, _ int64) bool { _, _ = stream(c); time.Sleep(3 * time.Second); return true }
+	f := newTestFilter(t, map[string]any{"addresses": []string{d.address}, "timeout": "300ms"})
+	got, err := inspectWith(t, f, letter+"hello\n", &mail.Transaction{Findings: []mail.Finding{{Symbol: "ATTACHMENT_LIMIT"}}})
+	if !strings.HasPrefix(got, "CLAMAV_NOT_SCANNED more than is looked at") || err != nil {
+		t.Error(got, err)
+	}
+	if bombTime > 10*time.Second {
+		t.Error(bombTime)
 	}
 }
 

@@ -59,12 +59,13 @@ var Spec = filters.Spec{
 		"environment and files, as another user if we are root, in an empty folder, with bounds on time, CPU and memory; the network and " +
 		"the file system are not closed to it. Off until a command is set.",
 	Stages: mail.StageMessage, Content: true,
+	After:    []string{"dmarc", "headers", "impersonation", "mime", "attachments"}, // what they refuse need not be scanned
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{
 		{Name: "COMMAND_HIT", Score: 5, Help: "the admin's own program found something"},
 		{Name: "COMMAND_REFUSE", Score: 15, Action: "reject", Help: "the admin's own program refuses this message", Reply: "A check at this site refuses this message"},
-		{Name: "COMMAND_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message is too large for the admin's own program"},
+		{Name: "COMMAND_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message is too large for the admin's own program, or was refused anyway"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,
@@ -123,6 +124,9 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		return nil, nil
 	case tx.Message.Size() > int64(f.settings.MaxSize):
 		return []filters.Finding{{Symbol: "COMMAND_NOT_SCANNED", Evidence: fmt.Sprintf("%d octets", tx.Message.Size())}}, nil
+	}
+	if tx.Refused != nil && tx.Refused() {
+		return []filters.Finding{{Symbol: "COMMAND_NOT_SCANNED", Evidence: "the message is refused anyway"}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.settings.Timeout))
 	defer cancel()

@@ -38,12 +38,13 @@ var Spec = filters.Spec{
 	Name:   "icap",
 	Help:   "Asks a scanner that speaks ICAP about each message. Off until its url is set.",
 	Stages: mail.StageMessage, Content: true,
+	After:    []string{"dmarc", "headers", "impersonation", "mime", "attachments"}, // what they refuse need not be scanned
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{
 		{Name: "ICAP_VIRUS", Score: 15, Action: "reject", Help: "the ICAP scanner found a virus", Reply: "A virus was found in this message. Please check the machine that it was written on"},
 		{Name: "ICAP_BLOCKED", Score: 8, Action: "quarantine", Help: "the ICAP scanner would not let this message through as it is"},
-		{Name: "ICAP_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message is too large for the ICAP scanner"},
+		{Name: "ICAP_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message is too large for the ICAP scanner, or was refused anyway"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,
@@ -92,6 +93,9 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		return nil, nil
 	case m.Size() > int64(f.settings.MaxSize):
 		return []filters.Finding{{Symbol: "ICAP_NOT_SCANNED", Evidence: fmt.Sprintf("%d octets", m.Size())}}, nil
+	}
+	if tx.Refused != nil && tx.Refused() {
+		return []filters.Finding{{Symbol: "ICAP_NOT_SCANNED", Evidence: "the message is refused anyway"}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.settings.Timeout))
 	defer cancel()

@@ -99,6 +99,10 @@ type Transaction struct {
 	// Findings are those of the transaction's own stages, in registration order within each stage. Filters only read
 	// them.
 	Findings []Finding
+	// Refused says whether policy refuses the message for every recipient by what is found so far; nil where nobody can
+	// say. It is for filters that cost much: one that does not look for this reason must say so in a finding that holds the
+	// message, as what comes later may let it through.
+	Refused func() bool
 }
 
 // AllFindings are the findings of the session and of the transaction.

@@ -1,6 +1,11 @@
 package contents
 
-import "bytes"
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
+	"io"
+)
 
 // What a CMS structure (RFC 5652) turns out to be.
 type cmsKind int
@@ -18,19 +23,21 @@ const maxCMS = 64 << 20
 const (
 	oidSigned        = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 	oidEnveloped     = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"
+	oidEncrypted     = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x06"
+	oidCompressed    = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09" // RFC 3274
 	oidAuthEnveloped = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
 )
 
 // openCMS gives what a signed structure holds. It reads BER, as mailers write lengths that are not known beforehand.
 func openCMS(b []byte) (inner []byte, kind cmsKind) {
-	outer, ok := readBER(b, 0) // ContentInfo
+	outer, ok := readBER(binaryCMS(b), 0) // ContentInfo
 	if !ok || len(outer.inside) < 2 {
 		return nil, cmsUnread
 	}
 	switch string(outer.inside[0].content) {
-	case oidEnveloped, oidAuthEnveloped:
+	case oidEnveloped, oidAuthEnveloped, oidEncrypted:
 		return nil, cmsSealed
-	case oidSigned:
+	case oidSigned, oidCompressed:
 	default:
 		return nil, cmsUnread
 	}
@@ -49,7 +56,44 @@ func openCMS(b []byte) (inner []byte, kind cmsKind) {
 	for _, piece := range wrapped[1].inside {
 		piece.octets(&text)
 	}
+	if string(outer.inside[0].content) == oidCompressed {
+		return inflated(text.Bytes())
+	}
 	return text.Bytes(), cmsSigned
+}
+
+// inflated opens CompressedData: RFC 3274 knows no other algorithm than zlib's. What is longer than a structure may be
+// is not read.
+func inflated(b []byte) ([]byte, cmsKind) {
+	r, err := zlib.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, cmsUnread
+	}
+	inner, err := io.ReadAll(io.LimitReader(r, maxCMS+1))
+	if err != nil || len(inner) > maxCMS {
+		return nil, cmsUnread
+	}
+	return inner, cmsSigned
+}
+
+// binaryCMS undoes a second text form: RFC 7468 section 8 and 9, as signed invoices and programs without MIME have it,
+// or its base64 without the lines around it. An element of BER begins with 0x30, "0", and a length, which no base64 of
+// one does: that begins with "M".
+func binaryCMS(b []byte) []byte {
+	text := bytes.TrimSpace(bytes.TrimPrefix(b[:min(len(b), maxCMS)], []byte("\xef\xbb\xbf")))
+	if begin, rest, ok := bytes.Cut(text, []byte("\n")); ok && bytes.HasPrefix(begin, []byte("-----BEGIN ")) {
+		text, _, _ = bytes.Cut(rest, []byte("-----END "))
+	}
+	if len(text) == 0 || text[0] != 'M' {
+		return b
+	}
+	text = bytes.Join(bytes.Fields(text), nil)
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(out, text)
+	if err != nil {
+		return b
+	}
+	return out[:n]
 }
 
 // ber is one element of BER, X.690 section 8.

@@ -80,6 +80,8 @@ type Found struct {
 	// opened. Nothing in Limits and Unscannable means that everything was looked at that the mimeview gave.
 	Limits, Unscannable, Encrypted []string
 	Links                          []Link
+	// MoreLinks says that there are more links than Links holds.
+	MoreLinks bool
 	// Decoded is the number of octets that were looked at.
 	Decoded int64
 }
@@ -182,7 +184,7 @@ func newWalk(c *Contents, l Limits) *walk {
 	if l.Time <= 0 {
 		l.Time = defaultTime
 	}
-	w := &walk{c: c, limits: l, end: time.Now().Add(l.Time), found: &Found{}, seen: map[[32]byte][]*Item{}}
+	w := &walk{c: c, limits: l, end: time.Now().Add(l.Time), found: &Found{}, seen: map[[32]byte][]*Item{}, opened: map[place]bool{}}
 	w.passwords = sync.OnceValue(func() []string { return passwords(mimeview.Of(c.message)) })
 	return w
 }

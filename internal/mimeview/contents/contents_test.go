@@ -209,7 +209,7 @@ func TestTextIsNoItem(t *testing.T) {
 		}
 		must(t, m.Close())
 	}
-	m := message("From: a@b.example\nMIME-Version: 1.0\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + lines("MZ\x90"+strings.Repeat("\x00", 200)) + "\n")
+	m := message("From: a@b.example\nMIME-Version: 1.0\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + lines("MZ\x90"+strings.Repeat("\x00", 57)+"\x40\x00\x00\x00PE\x00\x00"+strings.Repeat("\x00", 200)) + "\n")
 	defer m.Close()
 	if found := read(t, m); len(found.Items) != 1 || !found.Items[0].Body {
 		t.Errorf("%q", paths(found))
@@ -228,6 +228,22 @@ func TestPasswordsFromTheText(t *testing.T) {
 		"Use PIN 4711 to open it":                                "4711",
 		"ПАРОЛЬ: 555":                                            "555",
 		"the attached archive opens with 998877, as always":      "998877",
+		"Tulip7 is the password.":                                "Tulip7",
+		"As agreed, Tulip7 is your password for it":              "Tulip7",
+		"Unlock with Tulip7":                                     "Tulip7",
+		"The file opens with: Tulip7.":                           "Tulip7",
+		"1234 ist das Passwort":                                  "1234",
+		"Bitte die Datei öffnen mit Kennung88":                   "Kennung88",
+		"Été26 est le mot de passe":                              "Été26",
+		"abc123 es la contraseña":                                "abc123",
+		"La password per aprire il file è Roma26":                "Roma26",
+		"A senha do arquivo é Lisboa1":                           "Lisboa1",
+		"Het wachtwoord voor het bestand is Delft9":              "Delft9",
+		"Hasło do pliku to: Kot77":                               "Kot77",
+		"Пароль к архиву: 55aa":                                  "55aa",
+		"密码是8899。":                                               "8899",
+		"解压码：８８９９":                                               "8899",
+		"パスワードは7766です":                                           "7766",
 		"Password\n\nxyzzy\n":                                    "xyzzy",
 		"no hint at all":                                         "infected",
 		strings.Repeat("password: wrong ", 500) + "PW: too late": "wrong",
@@ -293,8 +309,9 @@ func FuzzRead(f *testing.F) {
 
 func FuzzCMS(f *testing.F) {
 	f.Add([]byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01\x31\x00\x30\x80\x06\x01\x01\xa0\x80\x24\x80\x04\x01x\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("-----BEGIN PKCS7-----\nMIAGCSqGSIb3DQEHAqCAMIACAQExADCABgkqhkiG9w0BBwGggCSABAVoZWxsbwAAAAAAAAAAAAAAAA==\n-----END PKCS7-----\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if inner, kind := openCMS(b); len(inner) > len(b) || len(inner) > 0 && kind != cmsSigned {
+		if inner, kind := openCMS(b); len(inner) > maxCMS || len(inner) > 0 && kind != cmsSigned {
 			t.Fatalf("%q, %v", inner, kind)
 		}
 	})

@@ -25,7 +25,8 @@ type walk struct {
 	found     *Found
 	seen      map[[32]byte][]*Item
 	passwords func() []string
-	kept      int64 // octets of items that stay in memory
+	opened    map[place]bool // that open without a fault in the RFC's reading
+	kept      int64          // octets of items that stay in memory
 }
 
 const (
@@ -229,6 +230,7 @@ func (w *walk) unpack(r *root, above *origin, body bool) (mails []enclosed, err 
 		return nil, err
 	}
 	defer closing()
+	at := len(w.found.Items)
 	var stack []*Item // the way to the object before
 	number := 0
 	result := unpack.Walk(w.ctx, r.names, content, size, r.o, func(o *unpack.Object) {
@@ -253,9 +255,38 @@ func (w *walk) unpack(r *root, above *origin, body bool) (mails []enclosed, err 
 			}
 		}
 	})
-	w.sum(r, above, result)
+	w.sum(r, above, w.sound(r, above, at, result))
 	w.found.Decoded += size
 	return mails, nil
+}
+
+// place is where the encoded form of a content stands.
+type place struct {
+	within string
+	offset int64
+	above  *Item
+}
+
+// sound weighs another way to undo an encoding. Where the way that the RFC asks for has given a content that opens
+// without a fault, what breaks in another way to decode the same octets is no file to anybody: a gzip in lines of 78
+// characters is rubbish to a decoder that goes line by line.
+func (w *walk) sound(r *root, above *origin, from int, result unpack.Result) unpack.Result {
+	p := place{within: r.object.Within, offset: r.object.Offset}
+	if above != nil {
+		p.above = above.item
+	}
+	switch {
+	case r.object.Reading == "":
+		if len(result.Unscannable)+len(result.Limits) == 0 {
+			w.opened[p] = true
+		}
+	case w.opened[p]:
+		result.Unscannable = nil
+		for _, i := range w.found.Items[from:] {
+			i.Flags = slices.DeleteFunc(slices.Clone(i.Flags), func(f unpack.Flag) bool { return f.Kind == unpack.Unscannable })
+		}
+	}
+	return result
 }
 
 // sum takes over what the walk says of itself.
@@ -290,8 +321,12 @@ func (w *walk) item(r *root, o *unpack.Object, number int) *Item {
 		i.kept = o
 	}
 	for _, f := range o.Flags {
-		if f.Kind == unpack.URI && len(w.found.Links) < maxLinks {
+		switch {
+		case f.Kind != unpack.URI:
+		case len(w.found.Links) < maxLinks:
 			w.found.Links = append(w.found.Links, Link{f.Detail, i})
+		default:
+			w.found.MoreLinks = true
 		}
 	}
 	w.found.Items = append(w.found.Items, i)

@@ -4,9 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"postern/internal/mimeview/unpack/filetype"
 )
 
 // Archives that readers understand differently: everything that any of them would show is reported.
@@ -94,6 +97,134 @@ func TestArchives(t *testing.T) {
 	}
 }
 
+// dosProgram is the header of DOS and a page of nothing.
+func dosProgram() []byte {
+	b := make([]byte, 512)
+	copy(b, "MZ\x00\x00\x01\x00\x00\x00\x02\x00")
+	return b
+}
+
+// linked is what a linker writes in front of a Windows program.
+func linked() string {
+	b := make([]byte, 256)
+	copy(b, "MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00\xb8\x00\x00\x00\x00\x00\x00\x00\x40")
+	b[0x3c] = 0x80
+	return string(b)
+}
+
+// What carries other files is not the archive that one of these is.
+func TestCarriers(t *testing.T) {
+	docx := string(zipOf(t, "[Content_Types].xml", "<Types/>", "word/document.xml", "<w:document/>"))
+	two := docx + string(zipOf(t, "a.txt", "a"))
+	for name, content := range map[string][]byte{
+		"winmail.dat": tnefOf("report.docx", docx),
+		"a.msg":       compoundOf("__properties_version1.0", "x", "__attach_version1.0_#00000000/__substg1.0_37010102", two, "__attach_version1.0_#00000000/__substg1.0_3707001E", "a.bin"),
+		"a.tar":       tarOf(t, tarFile("a.docx", docx), tarFile("b.xlsx", two[len(docx):])),
+		"a.doc":       compoundOf("WordDocument", "x", "ObjectPool/_1/Package", docx),
+		"a.pdf":       pdfOf(pdfStream("/Type /EmbeddedFile", docx), pdfStream("/Type /EmbeddedFile", two[len(docx):])),
+	} {
+		got := walkWith(Options{}, content, name)
+		for _, k := range []Kind{PrefixedArchive, ManyEOCD, HiddenEntry, LyingSize, OverlappingEntries, Unscannable} {
+			if name == "a.msg" && k == ManyEOCD { // its attachment is two archives, one behind the other
+				continue
+			}
+			if got.has(k) || got.Unscannable != nil {
+				t.Errorf("%s: %s: %q %+v", name, k, got.facts(), got.Result)
+			}
+		}
+	}
+	// by its name it is opened as an archive
+	if got := walkWith(Options{}, pdfOf(pdfStream("", docx)), "a.zip"); !got.has(PrefixedArchive) {
+		t.Errorf("%q", got.facts())
+	}
+}
+
+// tnefOf is a winmail.dat with one file.
+func tnefOf(name, content string) []byte {
+	out := []byte("\x78\x9f\x3e\x22\x01\x00")
+	attribute := func(id uint32, value string) {
+		out = append(out, 2)
+		out = binary.LittleEndian.AppendUint32(out, id)
+		out = binary.LittleEndian.AppendUint32(out, uint32(len(value)))
+		out = append(out, value...)
+		sum := 0
+		for i := range len(value) {
+			sum += int(value[i])
+		}
+		out = binary.LittleEndian.AppendUint16(out, uint16(sum))
+	}
+	attribute(tnefRendering, strings.Repeat("\x00", 14))
+	attribute(tnefTitle, name+"\x00")
+	attribute(tnefContent, content)
+	return out
+}
+
+// A limit that is reached is said, and a marker many times in front of an archive hides none.
+func TestLimitsAreSaid(t *testing.T) {
+	rtf := `{\rtf1` + strings.Repeat(`{\object{\*\objdata 01050000}}`, maxObjects+1) + "}"
+	pictures := strings.Repeat("<a href=\"data:application/zip;base64,UEsDBA==\">", maxDecoys+1)
+	links := strings.Repeat("https://a.example/x ", maxURLs+1)
+	for name, c := range map[string]struct {
+		content []byte
+		kind    Kind
+	}{
+		"a.rtf":  {[]byte(rtf), LimitHit},
+		"a.html": {[]byte("<html>" + pictures), LimitHit},
+		"b.html": {[]byte("<html>" + links), ManyLinks},
+		"a.gif":  {slices.Concat([]byte("GIF89a"), bytes.Repeat([]byte("Rar!\x1a\x07junk"), 100), rarOf("eicar.com", eicar)), EICAR},
+	} {
+		if got := walkWith(Options{}, c.content, name); !got.has(c.kind) {
+			t.Errorf("%s: no %s: %q", name, c.kind, got.facts())
+		}
+	}
+}
+
+// The extensions of the longest names, too.
+func TestLongExtensions(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.SettingContent-ms": ".settingcontent-ms", "a.searchConnector-ms": ".searchconnector-ms", "a.pdf.settingcontent-ms": ".settingcontent-ms",
+		"a.settingcontent-ms .": ".settingcontent-ms", "We met. Then all of us went home": "",
+	} {
+		if got := strings.Join(LastExtensions([]string{name}), " "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Random octets are nothing that holds mail: signatures and keys are full of them.
+func TestRandomOctetsAreNoType(t *testing.T) {
+	source := rand.New(rand.NewPCG(1, 2))
+	octets, hits := make([]byte, 256), map[string]int{}
+	for n := range 100_000 {
+		for i := range octets {
+			octets[i] = byte(source.Uint32())
+		}
+		magics := []string{"", "MZ", "\x1f\x9d", "\x1f\x8b", "\x1f\xa0", "\x60\xea", "\xc7\x71"}
+		if n%10 != 0 { // each tenth with what a structure has to rule out
+			magics = magics[:1]
+		}
+		for _, magic := range magics {
+			copy(octets, magic)
+			for _, typ := range filetype.Detect(octets, nil) {
+				switch typ.Class {
+				case filetype.Other, filetype.Image, filetype.Text:
+				default:
+					if magic == "" {
+						t.Fatalf("%x is %s", octets[:16], typ.Name)
+					}
+					hits[magic]++
+				}
+			}
+		}
+	}
+	// the structure has to rule out all but a few of those that begin like it
+	for magic, n := range hits {
+		if n > 10 {
+			t.Errorf("%x: %d of 10,000", magic, n)
+		}
+	}
+}
+
 // The label says nothing: types come from the content, and a file of two types has both.
 func TestTypes(t *testing.T) {
 	iso := make([]byte, 0x8806+2048)
@@ -103,45 +234,57 @@ func TestTypes(t *testing.T) {
 		content string
 		want    string // extensions of the types, in order
 	}{
-		"a.txt program":     {program(), ".exe"},
-		"a.png":             {string(zipOf(t, "a", "b")), ".zip"},
-		"a.svg":             {"<html><script>x()</script>", ".html .svg"},
-		"a.pdf":             {"%PDF-1.4\n", ".pdf"},
-		"pdf and zip":       {"%PDF-1.4\n" + string(zipOf(t, "a", "b")), ".pdf .zip"},
-		"gif and jar":       {"GIF89a;" + string(zipOf(t, "META-INF/MANIFEST.MF", "x", "A.class", "x")), ".gif .jar"},
-		"html and zip":      {"<html>" + string(zipOf(t, "a", "b")), ".zip"},
-		"iso":               {string(iso), ".iso"},
-		"vhd":               {string(vhd), ".vhd"},
-		"vhdx":              {"vhdxfile", ".vhdx"},
-		"one":               {"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", ".one"},
-		"lnk":               {string(shortcut("a", "b")), ".lnk"},
-		"chm":               {"ITSF\x03\x00", ".chm"},
-		"elf":               {"\x7fELF\x02", ".elf"},
-		"mach-o":            {"\xcf\xfa\xed\xfe\x07", ""},
-		"class":             {"\xca\xfe\xba\xbe\x00\x00\x00\x34", ".class"},
-		"a.js":              {"var a = 1;", ".js"},
-		"a.js.txt":          {"var a = 1;", ".js"},
-		"a.hta":             {"<html><hta:application></html>", ".html .hta"},
-		"a.wsf":             {"<job><script>", ".wsf .html"},
-		"a.ps1":             {"Write-Host 1", ".ps1"},
-		"bat":               {"@echo off\r\n", ".bat"},
-		"utf-16 bat":        {"\xff\xfe@\x00e\x00c\x00h\x00o\x00 \x00o\x00f\x00f\x00", ".bat"},
-		"vbs":               {`Set s = CreateObject("WScript.Shell")`, ".vbs"},
-		"shell":             {"#!/bin/sh\n", ".sh"},
-		"eml":               {"From: a@a.example\r\nTo: b@b.example\r\nSubject: x\r\n\r\n", ".eml"},
-		"ics":               {"BEGIN:VCALENDAR\r\n", ".ics"},
-		"vcf":               {"BEGIN:VCARD\r\n", ".vcf"},
-		"a.library-ms":      {"<libraryDescription>", ".library-ms"},
-		"a.search-ms":       {"<persistedQuery>", ".search-ms"},
-		"plain":             {"MZ is how the letter began.", ".txt"},
-		"apk":               {string(zipOf(t, "AndroidManifest.xml", "x")), ".apk"},
-		"a.docx":            {string(zipOf(t, "[Content_Types].xml", "x", "word/document.xml", "x")), ".docx"},
-		"rar":               {string(rarOf("a", "b")), ".rar"},
-		"program and rar":   {program() + string(rarOf("a", "b")), ".exe .rar"},
-		"xls":               {string(compoundOf("Workbook", "x")), ".xls"},
-		"rtf":               {`{\rtf1}`, ".rtf"},
-		"png":               {"\x89PNG\r\n\x1a\n", ".png"},
-		"not a thing known": {"\x01\x02\x03\x04", ""},
+		"a.txt program":       {program(), ".exe"},
+		"a.png":               {string(zipOf(t, "a", "b")), ".zip"},
+		"a.svg":               {"<html><script>x()</script>", ".html .svg"},
+		"a.pdf":               {"%PDF-1.4\n", ".pdf"},
+		"pdf and zip":         {"%PDF-1.4\n" + string(zipOf(t, "a", "b")), ".pdf .zip"},
+		"gif and jar":         {"GIF89a;" + string(zipOf(t, "META-INF/MANIFEST.MF", "x", "A.class", "x")), ".gif .jar"},
+		"html and zip":        {"<html>" + string(zipOf(t, "a", "b")), ".zip"},
+		"iso":                 {string(iso), ".iso"},
+		"vhd":                 {string(vhd), ".vhd"},
+		"vhdx":                {"vhdxfile\x00", ".vhdx"},
+		"one":                 {"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", ".one"},
+		"lnk":                 {string(shortcut("a", "b")), ".lnk"},
+		"chm":                 {"ITSF\x03\x00", ".chm"},
+		"elf":                 {"\x7fELF\x02", ".elf"},
+		"mach-o":              {"\xcf\xfa\xed\xfe\x07", ""},
+		"class":               {"\xca\xfe\xba\xbe\x00\x00\x00\x34", ".class"},
+		"a.js":                {"var a = 1;", ".js"},
+		"a.js.txt":            {"var a = 1;", ".js"},
+		"a.hta":               {"<html><hta:application></html>", ".html .hta"},
+		"a.wsf":               {"<job><script>", ".wsf .html"},
+		"a.ps1":               {"Write-Host 1", ".ps1"},
+		"bat":                 {"@echo off\r\n", ".bat"},
+		"utf-16 bat":          {"\xff\xfe@\x00e\x00c\x00h\x00o\x00 \x00o\x00f\x00f\x00", ".bat"},
+		"vbs":                 {`Set s = CreateObject("WScript.Shell")`, ".vbs"},
+		"shell":               {"#!/bin/sh\n", ".sh"},
+		"eml":                 {"From: a@a.example\r\nTo: b@b.example\r\nSubject: x\r\n\r\n", ".eml"},
+		"ics":                 {"BEGIN:VCALENDAR\r\n", ".ics"},
+		"vcf":                 {"BEGIN:VCARD\r\n", ".vcf"},
+		"a.library-ms":        {"<libraryDescription>", ".library-ms"},
+		"a.search-ms":         {"<persistedQuery>", ".search-ms"},
+		"plain":               {"MZ is how the letter began.", ".txt"},
+		"apk":                 {string(zipOf(t, "AndroidManifest.xml", "x")), ".apk"},
+		"a.docx":              {string(zipOf(t, "[Content_Types].xml", "x", "word/document.xml", "x")), ".docx"},
+		"rar":                 {string(rarOf("a", "b")), ".rar"},
+		"program and rar":     {program() + string(rarOf("a", "b")), ".exe .rar"},
+		"xls":                 {string(compoundOf("Workbook", "x")), ".xls"},
+		"rtf":                 {`{\rtf1}`, ".rtf"},
+		"png":                 {"\x89PNG\r\n\x1a\n", ".png"},
+		"two octets of MZ":    {"MZ\x9e\x3d" + strings.Repeat("\xf1\x07\x92", 30), ""},
+		"a short MZ":          {"MZ\x90\x00", ""},
+		"a DOS program":       {string(dosProgram()), ".exe"},
+		"a cut program":       {linked()[:100], ".exe"},
+		"two octets of .Z":    {"\x1f\x9d\x90" + strings.Repeat("\xf1\xb7\x92", 30), ""},
+		"two octets of gzip":  {"\x1f\x8b\x08\x00" + strings.Repeat("\xff\xff\x92", 30), ""},
+		"two octets of cpio":  {"\xc7\x71\x08\x00" + strings.Repeat("\xff\xff\x92", 30), ""},
+		"two octets of ARJ":   {"\x60\xea\x22\x00" + strings.Repeat("\x01\x02\x00", 30), ""},
+		"MSCF in a text":      {"MSCF is a name", ".txt"},
+		"digits of cpio":      {"070701 and so on, " + strings.Repeat("a line of text", 20), ".txt"},
+		"ustar without a sum": {strings.Repeat("x", 257) + "ustar" + strings.Repeat("\x01", 300), ""},
+		"a boot signature":    {"\xeb\x01" + strings.Repeat("\x01", 508) + "\x55\xaa", ""},
+		"not a thing known":   {"\x01\x02\x03\x04", ""},
 	} {
 		file, _, _ := strings.Cut(name, " ")
 		got := walkWith(Options{}, []byte(c.content), file)

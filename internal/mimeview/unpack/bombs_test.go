@@ -313,3 +313,22 @@ func TestTimeIsLinear(t *testing.T) {
 		}
 	}
 }
+
+// Texts that were made to be read again and again cost their length.
+func TestTextsInTexts(t *testing.T) {
+	const size = 1 << 20
+	for name, piece := range map[string]string{
+		"a.html": "<a/b=", "b.html": `<a b="`, "c.html": "<a b='\"", "d.html": "[1,1,1(", "e.html": `"AAAA'`, "f.html": "data:a/b,", "g.html": "<svg x=<!ENTITY ",
+		"a.csv": "=a|", "b.csv": "=a|b!", "a.slk": "ID;P\nC;E|!", "a.pdf": "/ID[(", "b.pdf": "/Encrypt 1 0 R 1 0 obj(", "c.pdf": "/Encrypt<<", "a.rtf": `{\objdata \bin1 `,
+		"a.ics": "BEGIN:VCALENDAR\nATTACH;ENCODING=BASE64:A\n", "a.xml": "<binData>A", "a.mso": "ActiveMime\x78\x9c",
+	} {
+		head := map[string]string{".pdf": "%PDF-1.7\n", ".rtf": "{\\rtf1", ".html": "<html><script>"}[name[1:]]
+		start := time.Now()
+		walkWith(Options{}, []byte(head+strings.Repeat(piece, size/len(piece))), name)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s took %v", name, took)
+		} else {
+			t.Logf("%s took %v", name, took)
+		}
+	}
+}

@@ -85,6 +85,10 @@ func (iso *isoImage) folder(dir string, sector, size uint32, joliet bool, depth 
 		return
 	}
 	iso.seen[sector] = true
+	if len(iso.files) >= iso.w.o.Entries {
+		iso.w.limit("entries")
+		return
+	}
 	for at := 0; at < len(content) && len(iso.files) < iso.w.o.Entries; {
 		length := int(content[at])
 		if length == 0 {

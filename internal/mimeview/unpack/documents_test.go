@@ -82,6 +82,26 @@ func TestDocuments(t *testing.T) {
 		"a.html, data":             {[]byte(`<html><a href="data:application/zip;base64,UEsDBA==">`), DataURI, "application/zip"},
 		"a.svg, script":            {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>x()</script></svg>`), SVGScript, ""},
 		"a.svg, handler":           {[]byte(`<?xml version="1.0"?><svg onload="x()"/>`), SVGScript, ""},
+		"a.html, UTF-16":           {wide("<html><script>x()</script>"), ScriptInHTML, ""},
+		"a.html, handler":          {[]byte(`<html><img src=x oNerror =alert(1)>`), ScriptInHTML, "onerror"},
+		"a.html, handler, slashes": {[]byte(`<html><svg/onload=x()>`), ScriptInHTML, "onload"},
+		"a.html, srcdoc":           {[]byte(`<html><iframe srcdoc="&lt;script&gt;x()&lt;/script&gt;">`), ScriptInHTML, "srcdoc"},
+		"a.html, entity":           {[]byte(`<html><a href="&#106;ava&#9;script:x()">`), ScriptInHTML, ""},
+		"a.html, NULs":             {[]byte("<html><scr\x00ipt>x()</script>"), ScriptInHTML, ""},
+		"a.html, ISO-2022-JP":      {[]byte("<html><meta charset=iso-2022-jp><scr\x1b(Bipt>x()</script>"), ScriptInHTML, ""},
+		"a.html, password":         {[]byte(`<form method=post action="https://a.example/x"><input type="password">`), ScriptInHTML, "password"},
+		"a.html, goes elsewhere":   {[]byte(`<html><meta http-equiv=refresh content="0; url=https://a.example/">`), ScriptInHTML, "elsewhere"},
+		"a.html, by name":          {[]byte(`<html><script>var b=new window["Bl"+"ob"]([window["at" + "ob"](x)]);a["down"+"load"]="x"; URL["createObjectURL"](b)</script>`), HTMLSmuggling, ""},
+		"a.html, escapes":          {[]byte(`<html><script>self["\x61\x74\x6f\x62"](x);navigator["\u006dsSaveBlob"](b)</script>`), HTMLSmuggling, ""},
+		"a.html, writes itself":    {[]byte(`<html><script>document.write(unescape("` + strings.Repeat("%3c%62", 300) + `"))</script>`), HTMLSmuggling, "unescape("},
+		"a.html, numbers":          {[]byte(`<html><script>var a=[` + numbered(program()) + `];</script>`), HTMLSmuggling, "numbers"},
+		"a.html, hexadecimal":      {[]byte(fmt.Sprintf(`<html><script>var a="%x"</script>`, program())), HTMLSmuggling, "hexadecimal"},
+		"a.svg, name space":        {[]byte(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:s="http://www.w3.org/2000/svg"><s:script>x()</s:script></svg>`), SVGScript, ""},
+		"a.svg, UTF-16":            {wide(`<svg xmlns="x"><script>x()</script></svg>`), SVGScript, ""},
+		"a.svg, UTF-16, no mark":   {wide(`<svg xmlns="x"><script>x()</script></svg>`)[2:], SVGScript, ""},
+		"a.svg, entity":            {[]byte(`<!DOCTYPE svg [<!ENTITY x "&#60;script>x()&#60;/script>">]><svg>&x;</svg>`), SVGScript, ""},
+		"a.svg, animated":          {[]byte(`<svg><a><animate attributeName="href" values="javascript:x()"/></a></svg>`), SVGScript, ""},
+		"a.svg, foreign":           {[]byte(`<svg><foreignObject><iframe src="https://a.example/"></foreignObject></svg>`), SVGScript, ""},
 		"a.lnk":                    {shortcut("powershell.exe", "-enc AAAA"), LNKCommand, "powershell.exe -enc AAAA"},
 		"a.url":                    {[]byte("[InternetShortcut]\r\nURL=https://a.example/x\r\n"), URI, "https://a.example/x"},
 		"a.url, a share":           {[]byte("[InternetShortcut]\r\nURL=file://a.example/x.exe\r\n"), RemoteObject, "a.example"},
@@ -104,14 +124,33 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// wide is a text in UTF-16 with its mark.
+func wide(text string) []byte {
+	out := []byte{0xff, 0xfe}
+	for _, u := range utf16.Encode([]rune(text)) {
+		out = binary.LittleEndian.AppendUint16(out, u)
+	}
+	return out
+}
+
+func numbered(content string) string {
+	var all []string
+	for i := range len(content) {
+		all = append(all, fmt.Sprint(content[i]))
+	}
+	return strings.Join(all, ",")
+}
+
 // What honest documents have is no alarm.
 func TestHonestDocuments(t *testing.T) {
 	for name, content := range map[string][]byte{
 		"a.pdf":  pdfOf("<< /Type /Catalog /OpenAction [3 0 R /Fit] /Names << /Dests 4 0 R >> >>", pdfStream("/Filter /FlateDecode", flateOf(t, "BT (Hello) Tj ET"))),
 		"a.docx": zipOf(t, "[Content_Types].xml", "<Types/>", "word/document.xml", `<w:p><w:instrText>PAGE</w:instrText></w:p>`, "word/_rels/settings.xml.rels", relsOf("attachedTemplate", "External", `file:///C:\Templates\Letter.dot`)),
 		"a.html": []byte(`<html><body>Hello <img src="data:image/png;base64,iVBORw0KGgo="></body></html>`),
+		"b.html": []byte(`<html><script type="application/ld+json">{"a": 1}</script><script type="text/template"><b></script><p one="x">on = 1</p></html>`),
 		"a.rtf":  []byte(`{\rtf1\ansi Hello {\*\generator Word}\par}`),
 		"a.svg":  []byte(`<svg xmlns="x"><path d="M0 0"/></svg>`),
+		"b.svg":  []byte(`<svg xmlns="x"><switch><foreignObject><div>text</div></foreignObject><text>text</text></switch></svg>`), // as drawing programs write text
 		"a.zip":  zipOf(t, "Grüße.txt", "Hallo", "bilder/", "", "bilder/b.zip", string(zipOf(t, "x.txt", "x"))),
 		"a.txt":  []byte("Please look at the attached invoice.\r\n"),
 	} {

@@ -46,6 +46,7 @@ const (
 	PDFOpenAction Kind = "PDF_OPEN_ACTION" // something happens when it is opened or a page is shown
 	PDFEncrypted  Kind = "PDF_ENCRYPTED"   // its strings and streams can't be read here
 
+	ManyLinks     Kind = "MANY_LINKS"     // more links than are named
 	URI           Kind = "URI"            // a link; detail: the URL
 	ScriptInHTML  Kind = "SCRIPT_IN_HTML" // an HTML attachment with script
 	HTMLSmuggling Kind = "HTML_SMUGGLING" // HTML that builds a file in the browser; detail: how

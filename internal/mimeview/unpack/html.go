@@ -3,27 +3,21 @@ package unpack
 import (
 	"bytes"
 	"encoding/base64"
+	"html"
 	"regexp"
+	"slices"
 	"strings"
 
 	"postern/internal/mimeview/unpack/filetype"
 )
 
 var (
-	dataURI    = regexp.MustCompile(`(?i)\bdata:([a-z]+/[a-z0-9.+-]+)((?:;[a-z0-9=_.-]+){0,5}),`)
-	webURL     = regexp.MustCompile(`(?i)\b(?:https?|ftp|search-ms|ms-[a-z-]+):(?://)?[^\s"'<>\\)\]}]{4,}`)
-	svgHandler = regexp.MustCompile(`(?i)<script\b|\son[a-z]{3,20}\s*=|javascript:|<foreignobject\b`)
-	base64Run  = regexp.MustCompile(`["'` + "`" + `]([A-Za-z0-9+/\r\n]{100,}={0,2})["'` + "`" + `]`)
+	dataURI = regexp.MustCompile(`(?i)\bdata:([a-z]+/[a-z0-9.+-]+)((?:;[a-z0-9=_.-]+){0,5}),`)
+	webURL  = regexp.MustCompile(`(?i)\b(?:https?|ftp|search-ms|ms-[a-z-]+):(?://)?[^\s"'<>\\)\]}]{4,}`)
 )
 
-// makers build a file out of script, givers hand it to the person.
-var (
-	makers = []string{"new blob(", "atob(", "uint8array", "fromcharcode(", "new file("}
-	givers = []string{"createobjecturl(", "mssaveoropenblob(", "mssaveblob(", ".download", "download=", "navigator.share("}
-)
-
-// maxDecoys is how many data: URIs and base64 texts of one page are decoded.
-const maxDecoys = 50
+// maxDecoys is how many data: URIs, texts that scripts hold and pages within a page are decoded.
+const maxDecoys = 200
 
 // inspectHTML looks at pages and SVG pictures that come as attachments: a browser runs them with the reader's rights.
 func inspectHTML(w *walk, n *node, o *Object) func() {
@@ -31,22 +25,27 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 	if !svg && !o.isClass(filetype.HTML) && !o.is("application/hta") {
 		return nil
 	}
-	text := bytes.ToLower(n.content)
-	if svg && svgHandler.Match(n.content) {
-		o.flag(SVGScript, "")
+	text := browserText(n.content)
+	page := readPage(text, w.late)
+	switch {
+	case page.active() == "":
+	case svg && (!o.isClass(filetype.HTML) || slices.Contains(LastExtensions(o.Names), ".svg")):
+		o.flag(SVGScript, page.active())
+	default: // a page may have a picture among its tags
+		o.flag(ScriptInHTML, page.active())
 	}
-	scripted := bytes.Contains(text, []byte("<script")) || bytes.Contains(text, []byte("javascript:"))
-	if scripted && !svg {
-		o.flag(ScriptInHTML, "")
+	flagURLs(o, text)
+	inside := append(page.inside, htmlData(o, text)...)
+	if page.scripted {
+		if how := smuggled(text); how != "" {
+			o.flag(HTMLSmuggling, how)
+		}
+		inside = append(inside, scriptData(o, text)...)
 	}
-	made, given := firstOf(text, makers), firstOf(text, givers)
-	if scripted && made != "" && given != "" {
-		o.flag(HTMLSmuggling, made+" "+given)
-	}
-	flagURLs(o, n.content)
-	inside := htmlData(o, n.content)
-	if scripted {
-		inside = append(inside, scriptData(o, n.content)...)
+	if len(inside) > maxDecoys {
+		inside = inside[:maxDecoys]
+		o.flag(LimitHit, "entries")
+		w.limit("entries")
 	}
 	return func() {
 		for _, e := range inside {
@@ -58,67 +57,64 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 	}
 }
 
-func firstOf(text []byte, words []string) string {
-	for _, w := range words {
-		if bytes.Contains(text, []byte(w)) {
-			return w
+// browserText gives a page as browsers decode it, as far as it matters for what they run: UTF-16 by its mark or by how
+// it looks, without the octets that some of them pass over.
+func browserText(b []byte) []byte {
+	if wide, ok := filetype.Narrow(b); ok {
+		b = wide
+	}
+	if bytes.IndexByte(b, 0) >= 0 { // the engine of Outlook and of HTA drops them
+		b = bytes.ReplaceAll(b, []byte{0}, nil)
+	}
+	if bytes.Contains(b, []byte("\x1b(")) || bytes.Contains(b, []byte("\x1b$")) { // ISO-2022-JP: ASCII goes on behind its escapes
+		for _, escape := range []string{"\x1b(B", "\x1b(J", "\x1b(I", "\x1b$@", "\x1b$B"} {
+			b = bytes.ReplaceAll(b, []byte(escape), nil)
 		}
 	}
-	return ""
+	return b
 }
 
-const maxURLs = 100
+const (
+	maxURLs    = 100
+	maxURLText = 4 << 20 // octets that are searched
+)
 
 func flagURLs(o *Object, b []byte) {
-	for _, u := range webURL.FindAll(b[:min(len(b), 4<<20)], maxURLs) {
+	found := webURL.FindAll(b[:min(len(b), maxURLText)], maxURLs)
+	for _, u := range found {
 		o.flag(URI, string(u))
+	}
+	if len(found) == maxURLs || len(b) > maxURLText && bytes.Contains(b[maxURLText:], []byte("://")) {
+		o.flag(ManyLinks, "")
 	}
 }
 
 // htmlData gives what stands in data: URIs, but for pictures, fonts and other plain resources of a page. RFC 2397
-func htmlData(o *Object, b []byte) []entry {
-	var found []entry
-	read := 0 // what belongs to one URI can't begin another
-	for _, m := range dataURI.FindAllSubmatchIndex(b, 1000) {
-		if m[0] < read {
-			continue
+func htmlData(o *Object, b []byte) (found []entry) {
+	for at := 0; len(found) <= maxDecoys; {
+		m := dataURI.FindSubmatchIndex(b[at:])
+		if m == nil {
+			return found
 		}
-		media := strings.ToLower(string(b[m[2]:m[3]]))
-		top, _, _ := strings.Cut(media, "/")
-		if (top == "image" && media != "image/svg+xml") || top == "font" || top == "audio" || top == "video" || strings.Contains(media, "font") || len(found) == maxDecoys {
-			continue
-		}
-		body := b[m[1]:]
+		rest := b[at:]
+		body := rest[m[1]:]
 		if end := bytes.IndexAny(body, "\"'<>) `"); end >= 0 {
 			body = body[:end]
 		}
-		read = m[1] + len(body)
+		at += m[1] + len(body) // what belongs to one URI can't begin another
+		media := strings.ToLower(string(rest[m[2]:m[3]]))
+		top, _, _ := strings.Cut(media, "/")
+		if top == "image" && media != "image/svg+xml" || top == "font" || top == "audio" || top == "video" || strings.Contains(media, "font") || media == "text/css" {
+			continue
+		}
 		content := []byte(percentDecoded(string(body)))
-		if strings.Contains(strings.ToLower(string(b[m[4]:m[5]])), "base64") {
+		if strings.Contains(strings.ToLower(string(rest[m[4]:m[5]])), "base64") {
 			content = lenientBase64(content)
 		}
-		if media != "text/css" && media != "text/plain" {
+		if media != "text/plain" {
 			o.flag(DataURI, media)
 		}
 		found = append(found, entry{names: []string{"data"}, r: bytes.NewReader(content), packed: int64(len(body) + 1)})
-	}
-	return found
-}
-
-// scriptData decodes long base64 texts of scripts and gives those that turn out to be files.
-func scriptData(o *Object, b []byte) []entry {
-	var found []entry
-	for _, m := range base64Run.FindAllSubmatch(b, maxDecoys) {
-		content := lenientBase64(m[1])
-		t := filetype.Detect(content, nil)[0]
-		switch t.Class {
-		case filetype.Text, filetype.Other, filetype.Image:
-			if !bytes.HasPrefix(content, []byte(eicar)) {
-				continue
-			}
-		}
-		o.flag(HTMLSmuggling, "base64 "+t.Name)
-		found = append(found, entry{names: []string{"script-data"}, r: bytes.NewReader(content), packed: int64(len(m[1]))})
 	}
 	return found
 }
@@ -134,4 +130,193 @@ func lenientBase64(b []byte) []byte {
 	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(kept)))
 	got, _ := base64.RawStdEncoding.Decode(out, kept) // a last lone digit is dropped
 	return out[:got]
+}
+
+// page is what the tags of a page say.
+type page struct {
+	scripted bool // a script, or an address that is one
+	handler  string
+	other    string
+	form     bool // that sends elsewhere
+	secret   bool // a field for a password
+	foreign  bool
+	embeds   bool
+	inside   []entry
+	stop     func() bool
+	count    int // of tags
+	room     int // octets of tags that are still looked at: each "<" begins one, within others too
+}
+
+// active says what the page does besides being shown, "" for nothing.
+func (p *page) active() string {
+	switch {
+	case p.handler != "":
+		return p.handler
+	case p.other != "":
+		return p.other
+	case p.foreign && p.embeds:
+		return "foreign content that holds other pages or a form"
+	case p.form && p.secret:
+		return "a form that asks for a password and sends it elsewhere"
+	case p.scripted:
+		return "script"
+	}
+	return ""
+}
+
+const maxTag = 256 << 10 // octets of one tag that are looked at
+
+// readPage looks at each tag, wherever it stands: comments are one browser's tags, and an entity that an SVG picture
+// declares may hold some.
+func readPage(b []byte, stop func() bool) page {
+	p := page{room: 3*len(b) + maxTag, stop: stop}
+	p.tags(b)
+	if i := bytes.Index(b, []byte("<!ENTITY")); i >= 0 {
+		p.tags([]byte(html.UnescapeString(string(b[i:min(len(b), i+maxTag)]))))
+	}
+	return p
+}
+
+func (p *page) tags(b []byte) {
+	for {
+		i := bytes.IndexByte(b, '<')
+		if i < 0 || i+1 >= len(b) {
+			return
+		}
+		b = b[i+1:]
+		if p.count++; p.count%4096 == 0 && p.stop() { // noted as a limit
+			return
+		}
+		if c := b[0] | 0x20; c < 'a' || c > 'z' {
+			if bytes.HasPrefix(b, []byte("?xml-stylesheet")) && bytes.Contains(b[:min(len(b), 1024)], []byte("xsl")) {
+				p.other = "a stylesheet that transforms it"
+			}
+			continue
+		}
+		end := 1
+		for end < len(b) && end < 64 && nameOctet(b[end]) {
+			end++
+		}
+		name := strings.ToLower(string(b[:end]))
+		if p.room <= 0 { // no page is written like this
+			p.other, p.scripted = "tags within tags without end", true
+			return
+		}
+		p.tag(name[strings.LastIndexByte(name, ':')+1:], b[end:min(len(b), end+maxTag)])
+	}
+}
+
+func nameOctet(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == ':' || c == '-' || c == '_' || c == '.'
+}
+
+// tag looks at one tag and its attributes. HTML 13.2.5.32 and later: a slash divides attributes as a blank does.
+func (p *page) tag(name string, rest []byte) {
+	t := tag{name: name}
+	for {
+		attribute, value, after := nextAttribute(rest)
+		if attribute == "" {
+			break
+		}
+		p.room -= len(attribute) + len(value)
+		rest = after
+		if !p.acts(attribute, value) {
+			p.attribute(&t, attribute, strings.ToLower(strings.Map(visibleInURL, html.UnescapeString(value))))
+		}
+	}
+	switch name {
+	case "script":
+		p.scripted = p.scripted || !t.inert
+	case "foreignobject":
+		p.foreign = true
+	case "iframe", "embed", "object", "form":
+		p.embeds = true
+	}
+	if t.refresh && t.elsewhere {
+		p.other = "goes elsewhere by itself"
+	}
+}
+
+// tag is what the attributes of one tag say together.
+type tag struct {
+	name                      string
+	inert, refresh, elsewhere bool
+}
+
+// acts notes attributes that hold a script, or a page, whatever their tag.
+func (p *page) acts(attribute, value string) bool {
+	switch {
+	case value == "":
+	case len(attribute) > 3 && strings.HasPrefix(attribute, "on") && strings.Trim(attribute, "abcdefghijklmnopqrstuvwxyz") == "":
+		p.handler, p.scripted = attribute, true
+		return true
+	case attribute == "srcdoc":
+		p.other, p.scripted = "srcdoc", true
+		p.inside = append(p.inside, entry{names: []string{"srcdoc.html"}, r: strings.NewReader(html.UnescapeString(value)), packed: int64(len(value))})
+		return true
+	}
+	return false
+}
+
+// attribute notes what counts in some tags, and addresses that are scripts.
+func (p *page) attribute(t *tag, attribute, value string) {
+	if strings.Contains(value, "javascript:") || strings.Contains(value, "vbscript:") {
+		p.scripted = true
+	}
+	switch t.name + " " + attribute {
+	case "script type":
+		t.inert = isDataBlock(value)
+	case "form action", "button formaction", "input formaction":
+		p.form = p.form || strings.HasPrefix(value, "http:") || strings.HasPrefix(value, "https:") || strings.HasPrefix(value, "//")
+	case "input type":
+		p.secret = p.secret || value == "password"
+	case "meta http-equiv":
+		t.refresh = value == "refresh"
+	case "meta content":
+		t.elsewhere = strings.Contains(value, "url=")
+	}
+}
+
+// isDataBlock: HTML 4.12.1: what is of no type that is run is data, as search engines and templates have it.
+func isDataBlock(kind string) bool {
+	kind = strings.TrimSpace(kind)
+	switch {
+	case kind == "", kind == "module", strings.Contains(kind, "javascript"), strings.Contains(kind, "ecmascript"), strings.Contains(kind, "jscript"),
+		strings.Contains(kind, "livescript"), strings.Contains(kind, "vbs"), strings.Contains(kind, "babel"), strings.Contains(kind, "typescript"):
+		return false
+	}
+	return true
+}
+
+// visibleInURL drops what browsers drop from an address before they read its scheme.
+func visibleInURL(r rune) rune {
+	if r <= ' ' {
+		return -1
+	}
+	return r
+}
+
+// nextAttribute gives the next one of a tag, "" at its end.
+func nextAttribute(b []byte) (name, value string, rest []byte) {
+	for len(b) > 0 && (b[0] <= ' ' || b[0] == '/' || b[0] == '"' || b[0] == '\'') {
+		b = b[1:]
+	}
+	end := bytes.IndexAny(b, "=>< \t\r\n\f/")
+	if end <= 0 || b[0] == '>' {
+		return "", "", nil
+	}
+	name, b = strings.ToLower(string(b[:min(end, 64)])), b[end:]
+	b = bytes.TrimLeft(b, " \t\r\n\f")
+	if len(b) == 0 || b[0] != '=' {
+		return name, "", b
+	}
+	b = bytes.TrimLeft(b[1:], " \t\r\n\f")
+	if len(b) > 0 && (b[0] == '"' || b[0] == '\'') {
+		quoted, after, _ := bytes.Cut(b[1:], b[:1])
+		return name, string(quoted), after
+	}
+	if end = bytes.IndexAny(b, "> \t\r\n\f"); end < 0 {
+		end = len(b)
+	}
+	return name, string(b[:end]), b[end:]
 }

@@ -67,7 +67,7 @@ func (w *walk) opaque(content io.ReaderAt, size int64) (sum [sha256.Size]byte, o
 
 // markers are what containers and documents begin with, wherever they stand: a zip behind a picture is a zip to whoever
 // looks for its end.
-func markers() [10]string {
+func markers() [12]string {
 	return [...]string{"PK\x03\x04", "PK\x05\x06", "Rar!\x1a\x07", "7z\xbc\xaf\x27\x1c", "%PDF-", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "MSCF\x00\x00\x00\x00",
-		"{\\rtf", "CD001\x01", "\xfd7zXZ\x00"}
+		"{\\rtf", "CD001\x01", "\xfd7zXZ\x00", "conectix", "koly\x00\x00\x00\x04"}
 }

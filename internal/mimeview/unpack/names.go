@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"postern/internal/mimeview/unpack/filetype"
 )
 
 const maxName = 4096 // octets of a name that are looked at, from its end: that is where extensions are
@@ -79,7 +81,7 @@ func extensionsOf(name string) []string {
 			continue
 		}
 		// a whole sentence between two dots is no extension
-		if len(ext) > 16 || strings.ContainsAny(ext, ": \x00") || i < len(parts)-1 && len(ext) > 10 {
+		if strings.ContainsAny(ext, ": \x00") || filetype.DangerOf("."+ext) == filetype.Harmless && (len(ext) > 16 || i < len(parts)-1 && len(ext) > 10) {
 			break
 		}
 		found = append(found, "."+strings.ToValidUTF8(ext, "?"))

@@ -33,13 +33,22 @@ func (w *walk) readOLE(b []byte) (streams []oleStream, class string, err error) 
 		return nil, "", err
 	}
 	room := 2 * int64(len(b))
-	for f, err := doc.Next(); err == nil; f, err = doc.Next() {
+	unread := 0
+	for {
+		f, err := doc.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return streams, doc.ID(), err
+		}
 		if len(streams) == maxStreams {
 			return streams, doc.ID(), errors.New("ole: too many streams")
 		}
 		s := oleStream{dir: strings.Join(f.Path, "/"), name: f.Name}
 		if f.Size > 0 && !f.FileInfo().IsDir() {
 			if s.content, err = io.ReadAll(io.LimitReader(f, min(f.Size, int64(len(b)), room))); err != nil && len(s.content) == 0 {
+				unread++
 				continue
 			}
 			room -= int64(len(s.content))
@@ -48,6 +57,9 @@ func (w *walk) readOLE(b []byte) (streams []oleStream, class string, err error) 
 		if room <= 0 {
 			return streams, doc.ID(), errors.New("ole: streams share sectors")
 		}
+	}
+	if unread > 0 {
+		return streams, doc.ID(), fmt.Errorf("ole: %d streams can't be read", unread)
 	}
 	return streams, doc.ID(), nil
 }
@@ -66,6 +78,7 @@ func inspectOLE(w *walk, n *node, o *Object) func() {
 	for _, s := range streams {
 		ole.look(s)
 	}
+	ole.unseal()
 	modules := vba.Modules(ole.code)
 	if len(modules) > 0 {
 		o.flag(Macro, "")
@@ -74,6 +87,9 @@ func inspectOLE(w *walk, n *node, o *Object) func() {
 		for _, name := range vba.AutoExec(m.Source) {
 			o.flag(AutoExec, name)
 		}
+	}
+	for _, why := range vba.Stomped(ole.code, modules) {
+		o.flag(AutoExec, why)
 	}
 	return func() {
 		for _, m := range modules {
@@ -98,6 +114,8 @@ type oleFile struct {
 	o      *Object
 	code   []vba.Stream
 	inside []olePart
+	// of an encrypted package
+	info, sealed []byte
 }
 
 type olePart struct {
@@ -110,6 +128,8 @@ func retypeOLE(o *Object, streams []oleStream, class string) {
 	kind := Type{}
 	for _, s := range streams {
 		switch {
+		case s.name == "PowerPoint Document" && s.dir == "PP97_DUALSTORAGE", s.name == "PP40":
+			kind = Type{Name: "application/vnd.ms-powerpoint", Ext: ".ppt", Class: filetype.Office}
 		case s.dir != "": // a document inside the document does not make it one of that type
 		case s.name == "WordDocument":
 			kind = Type{Name: "application/msword", Ext: ".doc", Class: filetype.Office}
@@ -152,7 +172,11 @@ func (ole *oleFile) look(s oleStream) {
 	case lower == "_vba_project" || strings.EqualFold(path.Base(s.dir), "VBA"):
 		o.flag(Macro, "")
 		ole.code = append(ole.code, vba.Stream{Name: s.name, Content: s.content})
-	case lower == "encryptedpackage" || lower == "encryptedsummary" || lower == "encryption":
+	case lower == "encryptedpackage":
+		ole.sealed = s.content
+	case lower == "encryptioninfo":
+		ole.info = s.content
+	case lower == "encryptedsummary" || lower == "encryption":
 		ole.locked("Office")
 	case s.name == "WordDocument":
 		// [MS-DOC] 2.5.2: fEncrypted is bit 8 of the flags at octet 10
@@ -163,11 +187,13 @@ func (ole *oleFile) look(s oleStream) {
 			o.flag(DDE, strings.ReplaceAll(string(m[1:]), "\x00", ""))
 		}
 	case s.name == "Workbook" || s.name == "Book":
-		ole.workbook(s.content)
+		ole.workbook(s.content, 0)
 	case lower == "ole10native": // the library drops the control character in front
 		ole.native(s)
 	case lower == "equation native":
-		o.flag(EmbeddedObject, "Equation")
+		o.flag(EmbeddedObject, "Equation.3")
+	case s.name == "PowerPoint Document":
+		flagSlides(o, s.content)
 	case lower == "package" || lower == "contents":
 		o.flag(EmbeddedObject, path.Base(s.dir))
 		ole.inside = append(ole.inside, olePart{names: []string{s.name}, content: s.content})
@@ -222,7 +248,8 @@ func packagedFile(b []byte) (names []string, content []byte, ok bool) {
 }
 
 // workbook reads the records of the globals of an Excel 97 workbook. [MS-XLS] 2.4
-func (ole *oleFile) workbook(b []byte) {
+func (ole *oleFile) workbook(b []byte, depth int) {
+	all := b
 	for len(b) >= 4 {
 		id, size := int(b[0])|int(b[1])<<8, int(b[2])|int(b[3])<<8
 		if size > len(b)-4 {
@@ -232,7 +259,8 @@ func (ole *oleFile) workbook(b []byte) {
 		b = b[4+size:]
 		switch {
 		case id == 0x2f: // FilePass: all that follows is encrypted
-			ole.locked("Excel")
+			ole.workbookLocked(all, rec, depth)
+			return
 		case id == 0x85 && size > 8 && rec[5] == 1: // BoundSheet8 of type "Excel 4.0 macro sheet"
 			ole.o.flag(ExcelMacro4, fmt.Sprintf("%s (%s)", ascii(rec[8:]), map[bool]string{true: "visible", false: "hidden"}[rec[4]&3 == 0]))
 		case id == 0x1ae && size > 5 && bytes.IndexByte(rec[4:], 3) > 0: // SupBook of a DDE link: program, 0x03, topic

@@ -25,7 +25,7 @@ func inspectPackage(o *Object, entries []zipdir.Entry) {
 				o.flag(Macro, name)
 			case strings.HasPrefix(name, "basic/") && strings.HasSuffix(name, ".xml") && !strings.HasSuffix(name, "-lc.xml") && !strings.HasSuffix(name, "-lb.xml"):
 				o.flag(Macro, name)
-			case strings.HasPrefix(name, "xl/macrosheets/") && strings.HasSuffix(name, ".xml"):
+			case strings.HasPrefix(name, "xl/macrosheets/") && (strings.HasSuffix(name, ".xml") || strings.HasSuffix(name, ".bin")):
 				o.flag(ExcelMacro4, name)
 			case strings.Contains(name, "/embeddings/") && !strings.HasSuffix(name, "/"):
 				o.flag(EmbeddedObject, name)
@@ -61,6 +61,9 @@ var (
 	ddeMarks = [][]byte{[]byte("<ddeLink"), []byte("dde-connection"), []byte("dde-link"), []byte("dde-source")}
 )
 
+// ribbon names the macro that runs when a document's own commands are shown. [MS-CUSTOMUI] 2.2.9
+var ribbon = regexp.MustCompile(`<(?:\w+:)?customUI\b[^>]*\sonLoad\s*=\s*["']([^"']+)`)
+
 // inspectXMLOffice reads the XML parts of Office documents. Entities are never expanded: the tokenizer leaves what it
 // does not know as it stands, and knows but the five of XML itself.
 func inspectXMLOffice(_ *walk, n *node, o *Object) func() {
@@ -74,6 +77,10 @@ func inspectXMLOffice(_ *walk, n *node, o *Object) func() {
 	}
 	if !isXML {
 		return nil
+	}
+	flagSlideXML(o, n.content)
+	if m := ribbon.FindSubmatch(n.content); m != nil {
+		o.flag(AutoExec, "onLoad "+string(m[1]))
 	}
 	for _, mark := range ddeMarks {
 		if i := bytes.Index(n.content, mark); i >= 0 {
@@ -120,8 +127,13 @@ func relationships(o *Object, b []byte) {
 		}
 		a := attributes(e)
 		kind := a["Type"][strings.LastIndexByte(a["Type"], '/')+1:]
-		if kind == "aFChunk" {
+		switch kind { // whatever the part's own name is
+		case "aFChunk":
 			o.flag(EmbeddedObject, "aFChunk "+a["Target"])
+		case "xlMacrosheet", "xlIntlMacrosheet":
+			o.flag(ExcelMacro4, a["Target"])
+		case "vbaProject":
+			o.flag(Macro, a["Target"])
 		}
 		if !strings.EqualFold(a["TargetMode"], "External") {
 			return

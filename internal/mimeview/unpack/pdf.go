@@ -15,7 +15,7 @@ func inspectPDF(w *walk, n *node, o *Object) func() {
 		return nil
 	}
 	start := max(bytes.Index(n.content, []byte("%PDF-")), 0)
-	found := pdf.Scan(n.content[start:], pdf.Limits{Streams: 10_000, Objects: min(w.o.Total-w.result.Decoded, 64<<20), Stop: w.late})
+	found := pdf.Scan(n.content[start:], pdf.Limits{Streams: 10_000, Objects: min(w.o.Total-w.result.Decoded, 64<<20), Stop: w.late, Passwords: w.o.Passwords})
 	if found.Limit != "" {
 		o.flag(LimitHit, found.Limit)
 		w.limit(found.Limit)
@@ -45,10 +45,12 @@ func inspectPDF(w *walk, n *node, o *Object) func() {
 	if found.Opens && slices.ContainsFunc(found.Actions, func(a string) bool { return a != "EmbeddedFiles" && a != "GoToR" && a != "URI" }) {
 		o.flag(PDFOpenAction, strings.Join(found.Actions[:min(len(found.Actions), 10)], ", "))
 	}
+	if found.Password != "" {
+		o.flag(Unlocked, "PDF")
+	}
 	if found.Encrypted {
 		o.flag(PDFEncrypted, "")
 		w.encrypted(n.path)
-		return nil // its streams can't be decoded without the key
 	}
 	return func() { w.pdfStreams(n, found) }
 }
@@ -61,8 +63,8 @@ func (w *walk) pdfStreams(n *node, found pdf.Found) {
 			return
 		}
 		script := slices.Contains(found.Script, s.Object)
-		if !s.Embedded && !script && !telling(s) {
-			continue
+		if (found.Encrypted || !s.Embedded && !script) && !telling(s) {
+			continue // without the key most can't be decoded; what can be is no less than without encryption
 		}
 		names := []string{"stream"}
 		switch {

@@ -10,7 +10,7 @@ import (
 )
 
 // maxSlowPasswords: RAR and 7z make each trial cost up to seconds, on purpose.
-const maxSlowPasswords = 5
+const maxSlowPasswords = 8
 
 func inspectRar(w *walk, n *node, o *Object) func() {
 	if !o.is("application/vnd.rar") {
@@ -24,12 +24,12 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 		drop(o, "application/vnd.rar")
 		return nil
 	}
-	if at > 0 {
+	if at > 0 && !o.carrier() {
 		o.flag(PrefixedArchive, "rar")
 	}
 	return func() {
 		b := n.content[at:]
-		passwords := append([]string{""}, w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))]...)
+		passwords := append([]string{""}, w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))]...) // a file that needs none ends it
 		for i, password := range passwords {
 			locked := w.rar(n, b, password, i == len(passwords)-1)
 			if !locked || w.late() {
@@ -43,7 +43,7 @@ func inspectRar(w *walk, n *node, o *Object) func() {
 // since programs that unpack have the marker among their texts. -1 is nowhere.
 func behind(b []byte, marker string, valid func([]byte) bool) int {
 	at := 0
-	for range 64 {
+	for {
 		i := bytes.Index(b[at:], []byte(marker))
 		if i < 0 {
 			return -1
@@ -53,7 +53,6 @@ func behind(b []byte, marker string, valid func([]byte) bool) int {
 		}
 		at++
 	}
-	return -1
 }
 
 // drop takes back a type that a closer look did not confirm.

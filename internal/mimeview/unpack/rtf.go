@@ -16,6 +16,15 @@ func inspectRTF(w *walk, n *node, o *Object) func() {
 	}
 	r := rtf{b: n.content, o: o}
 	r.read()
+	if r.more {
+		o.flag(LimitHit, "entries")
+		w.limit("entries")
+	}
+	for _, hex := range r.objects {
+		if b := octets(hex[:min(len(hex), 4096)]); equation(string(b)) || bytes.Contains(b, []byte(equationClass)) {
+			o.flag(AutoExec, "Equation.3")
+		}
+	}
 	return func() {
 		for _, hex := range r.objects {
 			if w.stopped() {
@@ -36,6 +45,7 @@ type rtf struct {
 	deep    int // groups beyond those that are kept
 	objects [][]byte
 	binary  [][]byte
+	more    bool // objects than are kept
 }
 
 type rtfGroup struct {
@@ -109,6 +119,9 @@ func (r *rtf) close() {
 		r.field(text)
 	case "objclass":
 		r.o.flag(EmbeddedObject, text)
+		if equation(text) {
+			r.o.flag(AutoExec, text)
+		}
 	}
 }
 
@@ -156,8 +169,16 @@ func (r *rtf) control(b []byte) int {
 	}
 	if word == "bin" {
 		size := min(number, len(b)-digits)
+		if g := r.top(); g.object > 0 && (g.started || !g.star) { // octets of the object among its digits
+			for _, c := range b[digits : digits+size] {
+				r.objects[g.object-1] = append(r.objects[g.object-1], c>>4, c&0xf)
+			}
+			return digits + size
+		}
 		if len(r.binary) < maxObjects && filetype.Detect(b[digits:digits+size], nil)[0].Class != filetype.Image && size > 16 {
 			r.binary = append(r.binary, b[digits:digits+size])
+		} else if len(r.binary) == maxObjects {
+			r.more = true
 		}
 		return digits + size
 	}
@@ -173,6 +194,8 @@ func (r *rtf) word(word string) {
 			r.objects = append(r.objects, nil)
 			g.object = len(r.objects)
 			g.started = true
+		} else {
+			r.more = true
 		}
 		r.o.flag(EmbeddedObject, "objdata")
 	case "objautlink", "objlink":
@@ -209,12 +232,20 @@ func (r *rtf) text(c byte) {
 	r.objects[g.object-1] = append(r.objects[g.object-1], c)
 }
 
-// rtfObject decodes an OLE 1 object: version, format, class, topic, item, size, content. [MS-OLEDS] 2.2.4, 2.2.5
-func (w *walk) rtfObject(n *node, digits []byte) {
+// equationClass is {0002CE02-0000-0000-C000-000000000046} as a compound file has it.
+const equationClass = "\x02\xce\x02\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46"
+
+func octets(digits []byte) []byte {
 	b := make([]byte, len(digits)/2)
 	for i := range b {
 		b[i] = digits[2*i]<<4 | digits[2*i+1]
 	}
+	return b
+}
+
+// rtfObject decodes an OLE 1 object: version, format, class, topic, item, size, content. [MS-OLEDS] 2.2.4, 2.2.5
+func (w *walk) rtfObject(n *node, digits []byte) {
+	b := octets(digits)
 	class, content, ok := ole1(b)
 	switch {
 	case !ok: // not the structure that it should be: what stands in it is looked for

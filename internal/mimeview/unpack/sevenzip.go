@@ -20,11 +20,19 @@ func inspect7z(w *walk, n *node, o *Object) func() {
 		drop(o, "application/x-7z-compressed")
 		return nil
 	}
-	if at > 0 {
+	if at > 0 && !o.carrier() {
 		o.flag(PrefixedArchive, "7z")
 	}
 	b := n.content[at:]
-	locked, err := sevenzipcheck.Check(b, sevenzipcheck.Limits{Files: 4 * w.o.Entries, Dictionary: maxDictionary})
+	limits := sevenzipcheck.Limits{Files: 4 * w.o.Entries, Dictionary: maxDictionary}
+	locked, err := sevenzipcheck.Check(b, limits)
+	if errors.Is(err, sevenzipcheck.ErrEncrypted) {
+		for _, limits.Password = range w.slowPasswords() {
+			if _, err := sevenzipcheck.Check(b, limits); err == nil {
+				return func() { w.sevenzip(n, b, true, limits.Password) }
+			}
+		}
+	}
 	sealed := errors.Is(err, sevenzipcheck.ErrEncrypted)
 	switch {
 	case err != nil && !sealed:
@@ -36,11 +44,12 @@ func inspect7z(w *walk, n *node, o *Object) func() {
 		w.encrypted(n.path)
 		return nil
 	}
-	return func() { w.sevenzip(n, b, locked) }
+	return func() { w.sevenzip(n, b, locked, "") }
 }
 
-func (w *walk) sevenzip(n *node, b []byte, locked bool) {
-	r, password, ok := w.open7z(b, locked)
+// sevenzip visits the files. known is the password that opened the list of their names, "" if that is open.
+func (w *walk) sevenzip(n *node, b []byte, locked bool, known string) {
+	r, password, ok := w.open7z(b, locked, known)
 	if r == nil {
 		w.unscannable(n.path, "7z: the library does not read it")
 		return
@@ -84,7 +93,11 @@ func (w *walk) sevenzip(n *node, b []byte, locked bool) {
 }
 
 // open7z opens the archive with the first password that reads its first file.
-func (w *walk) open7z(b []byte, locked bool) (r *sevenzip.Reader, password string, ok bool) {
+func (w *walk) open7z(b []byte, locked bool, known string) (r *sevenzip.Reader, password string, ok bool) {
+	if known != "" {
+		r, err := sevenzip.NewReaderWithPassword(w.source(b), int64(len(b)), known)
+		return r, known, err == nil
+	}
 	r, err := sevenzip.NewReader(w.source(b), int64(len(b)))
 	if err != nil {
 		return nil, "", false
@@ -92,7 +105,7 @@ func (w *walk) open7z(b []byte, locked bool) (r *sevenzip.Reader, password strin
 	if !locked {
 		return r, "", true
 	}
-	for _, password := range w.o.Passwords[:min(maxSlowPasswords, len(w.o.Passwords))] {
+	for _, password := range w.slowPasswords() {
 		if w.late() {
 			break
 		}

@@ -38,16 +38,6 @@ func inspectShortcut(_ *walk, n *node, o *Object) func() {
 	return nil
 }
 
-// inspectText names the links of calendars and contacts: people follow them as they do those of mail.
-func inspectText(_ *walk, n *node, o *Object) func() {
-	if o.is("text/calendar", "text/vcard") {
-		// RFC 5545 3.1, RFC 6350 3.2: a long line goes on behind a line end and a blank
-		unfolded := bytes.ReplaceAll(bytes.ReplaceAll(n.content, []byte("\r\n "), nil), []byte("\n "), nil)
-		flagURLs(o, unfolded)
-	}
-	return nil
-}
-
 // flat reads UTF-16 with a byte order mark as UTF-8.
 func flat(b []byte) string {
 	if bytes.HasPrefix(b, []byte("\xff\xfe")) {

@@ -49,6 +49,12 @@ func inspectStream(w *walk, n *node, o *Object) func() {
 	}
 }
 
+// readFull fills b as far as there is something.
+func readFull(r io.Reader, b []byte) int {
+	n, _ := io.ReadFull(r, b) // a short one ends in its user
+	return n
+}
+
 // unpackedName is what gunzip and its kin call what they make of a file.
 func unpackedName(name string) string {
 	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
@@ -164,7 +170,7 @@ func inspectTar(w *walk, n *node, o *Object) func() {
 	}
 }
 
-// inspectCpio reads the two formats with ASCII headers: "new" (070701, 070702) and "odc" (070707).
+// inspectCpio reads the formats with ASCII headers, "new" (070701, 070702) and "odc" (070707), and the old binary one.
 func inspectCpio(w *walk, n *node, o *Object) func() {
 	if !o.is("application/x-cpio") {
 		return nil
@@ -209,6 +215,8 @@ func cpioEntry(b []byte) (name string, mode int64, content, rest []byte, err err
 		mode, size, nameLen, head, align = number(14, 22, 16), number(54, 62, 16), number(94, 102, 16), 110, 4
 	case len(b) >= 76 && string(b[:6]) == "070707":
 		mode, nameLen, size, head, align = number(18, 24, 8), number(59, 65, 8), number(65, 76, 8), 76, 1
+	case len(b) >= 26 && b[0] == 0xc7 && b[1] == 0x71:
+		mode, nameLen, size, head, align = int64(le16(b[6:])), int64(le16(b[20:])), int64(le16(b[22:]))<<16|int64(le16(b[24:])), 26, 2
 	default:
 		return "", 0, nil, nil, errors.New("cpio: a header of another kind")
 	}
@@ -228,7 +236,7 @@ func inspectUnread(w *walk, n *node, o *Object) func() {
 		unread := t.Class == filetype.Archive || t.Class == filetype.Disk
 		switch t.Name {
 		case "application/zip", "application/x-7z-compressed", "application/vnd.rar", "application/gzip", "application/x-compress", "application/x-bzip2",
-			"application/x-xz", "application/zstd", "application/x-lzma", "application/x-tar", "application/x-cpio", "application/x-iso9660-image":
+			"application/x-xz", "application/zstd", "application/x-lzma", "application/x-tar", "application/x-cpio", "application/x-iso9660-image", "application/x-ms-compress-szdd":
 			unread = false
 		case "application/vnd.ms-htmlhelp", "application/onenote", "application/vnd.ms-outlook-pst":
 			unread = true

@@ -10,12 +10,8 @@ import (
 
 // What a person sees of an object: its name, and what the name promises.
 
-// Extensions that start a program when they are opened on some desktop.
-var runs = []string{
-	".exe", ".scr", ".com", ".pif", ".cpl", ".dll", ".bat", ".cmd", ".js", ".jse", ".vbs", ".vbe", ".wsf", ".wsh", ".wsc", ".sct", ".ps1", ".hta",
-	".lnk", ".url", ".jar", ".msi", ".msp", ".mst", ".chm", ".hlp", ".reg", ".msc", ".scf", ".iso", ".img", ".vhd", ".vhdx", ".application", ".appx",
-	".msix", ".xll", ".one", ".library-ms", ".search-ms", ".settingcontent-ms", ".jnlp", ".apk", ".gadget", ".ade", ".inf", ".mde", ".shb", ".ws",
-}
+// runs says whether a file of this extension starts something when it is opened on some desktop.
+func runs(ext string) bool { return filetype.DangerOf(ext) > filetype.Caution || ext == ".one" }
 
 // Extensions that people take for a document or a picture.
 var documents = []string{
@@ -36,8 +32,8 @@ func inspectName(_ *walk, _ *node, o *Object) func() {
 			if len(ext) < 2 || ext[0] == ext[1] {
 				continue
 			}
-			packed := slices.Contains([]string{".xz", ".gz", ".bz2", ".zst", ".z", ".lzma"}, ext[0]) && slices.Contains(runs, ext[1])
-			if packed || slices.Contains(runs, ext[0]) && slices.Contains(documents, ext[1]) {
+			packed := slices.Contains([]string{".xz", ".gz", ".bz2", ".zst", ".z", ".lzma"}, ext[0]) && runs(ext[1])
+			if packed || runs(ext[0]) && slices.Contains(documents, ext[1]) {
 				o.flag(DoubleExtension, name)
 			}
 		}

@@ -55,8 +55,8 @@ func tnefFiles(b []byte) (files []olePart, err error) {
 		}
 		if id == tnefProperties {
 			body := mapiValues(content, 0x1009, 0x1013, 0x1000)
-			if len(body) > 0 {
-				files = slices.Insert(files, 0, bodyPart(body[0]))
+			for i, b := range body { // each reader shows another one
+				files = slices.Insert(files, i, bodyPart(b))
 				current++
 			}
 			continue

@@ -21,6 +21,7 @@ type walk struct {
 	end    time.Time
 	report func(*Object)
 	result Result
+	tries  int // of passwords that cost much
 }
 
 // node is what is about to become an Object.
@@ -40,8 +41,9 @@ type inspector func(w *walk, n *node, o *Object) (inside func())
 // inspectors in the order in which they are asked. Each looks at the object's types and declines what is not its own.
 func inspectors() []inspector {
 	return []inspector{
-		inspectName, inspectEICAR, inspectZip, inspectStream, inspectTar, inspectCpio, inspect7z, inspectRar, inspectISO, inspectUnread,
-		inspectOLE, inspectTNEF, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectShortcut, inspectText,
+		inspectName, inspectEICAR, inspectZip, inspectStream, inspectTar, inspectCpio, inspect7z, inspectRar, inspectISO, inspectUnread, inspectListed, inspectSZDD,
+		inspectOLE, inspectTNEF, inspectRTF, inspectPDF, inspectHTML, inspectXMLOffice, inspectFlatOffice, inspectActiveMime, inspectSheetText,
+		inspectShortcut, inspectText,
 	}
 }
 

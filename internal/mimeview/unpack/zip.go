@@ -26,7 +26,15 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 	if !o.is("application/zip") {
 		return nil
 	}
+	carried := !bytes.HasPrefix(n.content, []byte("PK")) && o.carrier()
+	if carried && o.readWhole() {
+		drop(o, "application/zip")
+		return nil
+	}
 	dir := zipdir.Read(n.content, w.o.Entries)
+	if carried {
+		return carriedZip(w, n, o, dir)
+	}
 	switch {
 	case len(dir.Entries) == 0 && !bytes.HasPrefix(n.content, []byte("PK")):
 		if len(o.Types) == 1 {
@@ -67,6 +75,31 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 				return
 			}
 			z.visit(&dir.Entries[i])
+		}
+	}
+}
+
+// carriedZip visits what a program that goes by the directory alone would find, where no program should: how the octets
+// in front and between came there is the carrier's affair.
+func carriedZip(w *walk, n *node, o *Object, dir zipdir.Directory) func() {
+	if len(dir.Entries) == 0 {
+		drop(o, "application/zip")
+	}
+	if dir.Truncated {
+		o.flag(LimitHit, "entries")
+		w.limit("entries")
+	}
+	z := &zipReader{w: w, n: n}
+	return func() {
+		for i := range dir.Entries {
+			e := &dir.Entries[i]
+			if w.stopped() {
+				return
+			}
+			if !e.Hidden && e.Broken == "" && e.Odd == "" && e.Flags&1 == 0 {
+				e.Renamed = false
+				z.visit(e)
+			}
 		}
 	}
 }

@@ -46,6 +46,10 @@ func Detect(content []byte, exts []string) []Type {
 	}
 	var found []Type
 	for i := range magics {
+		// nothing of its own tells this one from two octets by chance, and nothing but gzip(1) opens it, by its name
+		if magics[i].Name == typeOldLZH && !slices.Contains(exts, ".z") {
+			continue
+		}
 		if magics[i].matches(content) {
 			found = append(found, magics[i].Type)
 			break // the first octets belong to one format only; what hides further in is asked below
@@ -110,10 +114,13 @@ func further(b []byte, first []Type) []Type {
 	if len(b) >= 512 && string(b[len(b)-512:len(b)-504]) == "conectix" {
 		add(Type{"application/x-vhd", ".vhd", Disk})
 	}
-	if len(b) >= 262 && string(b[257:262]) == "ustar" {
+	if len(b) >= 512 && string(b[len(b)-512:len(b)-504]) == "koly\x00\x00\x00\x04" {
+		add(Type{"application/x-apple-diskimage", ".dmg", Disk})
+	}
+	if len(b) >= 262 && string(b[257:262]) == "ustar" && len(b) >= 512 && isTar(b) {
 		add(typeTar)
 	}
-	if len(b) >= 512 && b[510] == 0x55 && b[511] == 0xaa && (b[0] == 0xeb || b[0] == 0xe9) {
+	if len(b) >= 512 && b[510] == 0x55 && b[511] == 0xaa && isBootSector(b) {
 		add(Type{"application/x-raw-disk-image", ".img", Disk})
 	}
 	return found
@@ -123,6 +130,12 @@ func further(b []byte, first []Type) []Type {
 func unknown(b []byte) Type {
 	m := mimetype.Detect(head(b, 3072))
 	name, _, _ := strings.Cut(m.String(), ";")
+	ext := m.Extension()
+	// what has a signature of our own and does not meet it is not that: the library goes by the first octets alone
+	ours := func(m magic) bool { return m.also != nil && (m.Name == name || m.Ext != "" && m.Ext == ext) }
+	if slices.ContainsFunc(magics, ours) {
+		return Type{"application/octet-stream", "", Other}
+	}
 	class := Other
 	switch top, _, _ := strings.Cut(name, "/"); top {
 	case "image":
@@ -130,13 +143,16 @@ func unknown(b []byte) Type {
 	case "text":
 		class = Text
 	}
-	return Type{name, m.Extension(), class}
+	return Type{name, ext, class}
 }
 
 // isText: nothing that text does not hold in the first 4 KiB. UTF-16 with a byte order mark is text as well.
 func isText(b []byte) bool {
 	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
 		return true
+	}
+	if wide, ok := Narrow(head(b, 8192)); ok { // without a mark
+		b = wide
 	}
 	for _, c := range head(b, 4096) {
 		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b && c != 0x1a {

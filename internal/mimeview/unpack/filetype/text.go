@@ -76,6 +76,8 @@ var phrases = []sign{
 	{"activexobject('wscript", scriptExt[".js"]},
 	{"createobject(\"wscript.shell", scriptExt[".vbs"]},
 	{"createobject(\"scripting.filesystemobject", scriptExt[".vbs"]},
+	{"schemas.microsoft.com/office/2006/xmlpackage", Type{"application/msword-xml", ".xml", Office}},
+	{"schemas.microsoft.com/office/word/2003/wordml", Type{"application/msword-xml", ".xml", Office}},
 	{"progid=\"word.document\"", Type{"application/msword-xml", ".xml", Office}},
 	{"progid=\"excel.sheet\"", Type{"application/msexcel-xml", ".xml", Office}},
 }
@@ -105,6 +107,16 @@ func tagTypes(low []byte) []Type {
 	return found
 }
 
+// opensPage: the tags by which browsers tell a page from a text without a name. MIME Sniffing 7.1
+func opensPage(start []byte) bool {
+	for _, tag := range []string{"<head", "<h1", "<div", "<font", "<table", "<a", "<style", "<title", "<b", "<br", "<p", "<form", "<meta", "<img", "<center"} {
+		if rest, ok := bytes.CutPrefix(start, []byte(tag)); ok && len(rest) > 0 && (rest[0] <= ' ' || rest[0] == '>') {
+			return true
+		}
+	}
+	return bytes.HasPrefix(start, []byte("<!--"))
+}
+
 // textTypes gives what a text can be; plain text only if it is nothing else and orPlain says so.
 func textTypes(b []byte, exts []string, orPlain bool) []Type {
 	var found []Type
@@ -116,9 +128,12 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 			break
 		}
 	}
+	if len(found) == 0 && opensPage(start) {
+		found = append(found, Type{"text/html", ".html", HTML})
+	}
 	found = append(found, tagTypes(low)...)
 	for i := range phrases {
-		if i == 0 && !bytes.Contains(low, []byte("object(")) && !bytes.Contains(low, []byte("progid=")) {
+		if i == 0 && !bytes.Contains(low, []byte("object(")) && !bytes.Contains(low, []byte("progid=")) && !bytes.Contains(low, []byte("schemas.microsoft.com/office/")) {
 			break // all phrases have one of these: most texts are done here
 		}
 		if bytes.Contains(low, []byte(phrases[i].text)) {
@@ -132,6 +147,10 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 		switch ext {
 		case ".htm", ".html", ".xhtml", ".shtml", ".mht", ".mhtml":
 			found = append(found, Type{"text/html", ".html", HTML})
+		case ".ics", ".ical", ".ifb":
+			found = append(found, Type{"text/calendar", ".ics", Text})
+		case ".vcf", ".vcard":
+			found = append(found, Type{"text/vcard", ".vcf", Text})
 		case ".svg":
 			found = append(found, Type{"image/svg+xml", ".svg", Image})
 		}
@@ -167,17 +186,33 @@ func isMail(low []byte, exts []string) bool {
 			fields++
 		}
 	}
-	return fields >= 3 || byName && fields >= 1
+	// a web page in one file, whatever its name: RFC 2557
+	page := bytes.HasPrefix(low, []byte("mime-version:")) && bytes.Contains(head(low, 2048), []byte("multipart/"))
+	return fields >= 3 || (byName || page) && fields >= 1
 }
 
 // narrow reads UTF-16 as if it were ASCII: all that we look for is.
 func narrow(b []byte) []byte {
+	b, _ = Narrow(b)
+	return b
+}
+
+// Narrow reads UTF-16 as if it were ASCII, other characters as '?', and says whether it was UTF-16: by its mark or,
+// where an XML reader goes by it, because every other octet is zero at the front.
+func Narrow(b []byte) ([]byte, bool) {
+	at := 2
 	big := bytes.HasPrefix(b, []byte("\xfe\xff"))
-	if !big && !bytes.HasPrefix(b, []byte("\xff\xfe")) {
-		return b
+	switch {
+	case big || bytes.HasPrefix(b, []byte("\xff\xfe")):
+	case len(b) >= 8 && b[0]|b[2]|b[4]|b[6] == 0 && b[1] != 0 && b[3] != 0 && b[5] != 0:
+		big, at = true, 0
+	case len(b) >= 8 && b[1]|b[3]|b[5]|b[7] == 0 && b[0] != 0 && b[2] != 0 && b[4] != 0:
+		at = 0
+	default:
+		return b, false
 	}
 	out := make([]byte, 0, len(b)/2)
-	for i := 2; i+1 < len(b); i += 2 {
+	for i := at; i+1 < len(b); i += 2 {
 		lo, hi := b[i], b[i+1]
 		if big {
 			lo, hi = hi, lo
@@ -187,5 +222,5 @@ func narrow(b []byte) []byte {
 		}
 		out = append(out, lo)
 	}
-	return out
+	return out, true
 }

@@ -14,7 +14,14 @@ var errFilter = errors.New("pdf: unknown filter")
 // Decode opens the stream's filters in their order. The reader yields what could be decoded; its user sets the limits.
 // ISO 32000-1, 7.4
 func (s Stream) Decode() (io.Reader, error) {
-	var r io.Reader = bytes.NewReader(s.Content)
+	if len(s.Filters) > maxFilters {
+		return nil, errFilter
+	}
+	content := s.Content
+	if s.opened != nil {
+		content = s.opened()
+	}
+	var r io.Reader = bytes.NewReader(content)
 	for _, f := range s.Filters {
 		switch f {
 		case "FlateDecode", "Fl":

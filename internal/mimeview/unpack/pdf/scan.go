@@ -17,6 +17,10 @@ type Stream struct {
 	Content  []byte
 	Embedded bool   // a file inside: /Type /EmbeddedFile
 	kind     string // /Type or /Subtype
+
+	first    int
+	filterAt int // the object that holds the filters' names, 0 for none
+	opened   func() []byte
 }
 
 // Found is what a file has.
@@ -26,7 +30,8 @@ type Found struct {
 	URIs      []string
 	Actions   []string // their types, each once, in order of appearance
 	Opens     bool     // an action on opening, or on an event of a page or field
-	Encrypted bool
+	Encrypted bool     // and none of the passwords opens it
+	Password  string   // that opened it, "" for none and for the empty one
 	Files     []string // names of files inside
 	Streams   []Stream // all but pictures and fonts
 	Script    []int    // objects whose streams are scripts
@@ -38,6 +43,8 @@ type Limits struct {
 	Streams int   // kept
 	Objects int64 // octets of object streams decoded in all
 	Stop    func() bool
+	// Passwords are tried where the file is encrypted, behind the empty one.
+	Passwords []string
 }
 
 const maxList = 500 // texts kept of each sort
@@ -47,13 +54,28 @@ type scanner struct {
 	limits Limits
 	budget int64
 	nested bool
+	keys   *keyring // nil if nothing is encrypted
+	// where we are
+	object, generation int
+	// what objects hold that are but a string, a name or a list of names, for those who point to them
+	texts   map[int]string
+	names   map[int][]string
+	pending []dict
+	later   []Stream // object streams whose filters stand elsewhere
 }
 
 // Scan reads a file.
 func Scan(b []byte, l Limits) Found {
 	var found Found
-	s := &scanner{found: &found, limits: l, budget: l.Objects}
+	s := &scanner{found: &found, limits: l, budget: l.Objects, texts: map[int]string{}, names: map[int][]string{}}
+	if bytes.Contains(b, []byte(encryptKey)) {
+		var ok bool
+		if s.keys, found.Password, ok = unlock(b, l.Passwords); !ok {
+			found.Encrypted = true
+		}
+	}
 	s.scan(b)
+	s.resolve()
 	return found
 }
 
@@ -66,9 +88,15 @@ type dict struct {
 	action  string
 	image   bool
 	file    string
+	first   int // where the objects of an object stream begin
+	// objects that hold what is not written here
+	actionAt, fileAt, filterAt, scriptAt, uriAt int
 }
 
-const maxDepth = 1000
+const (
+	maxDepth   = 1000
+	maxFilters = 8 // of a stream; one with more is not decoded, and said to be so
+)
 
 // scan walks over the tokens of a file, or of an object stream.
 func (s *scanner) scan(b []byte) {
@@ -77,7 +105,6 @@ func (s *scanner) scan(b []byte) {
 	var closed dict // the last dictionary, which a stream belongs to
 	var numbers [2]int
 	deep := 0
-	object := 0
 	for count := 0; ; count++ {
 		if count%4096 == 0 && s.limits.Stop != nil && s.limits.Stop() {
 			s.found.Limit = "time"
@@ -89,7 +116,7 @@ func (s *scanner) scan(b []byte) {
 		case end:
 			return
 		case open:
-			s.opened(top, t.value)
+			s.opening(top, t.value)
 			switch {
 			case t.value != "<<":
 			case len(stack) == maxDepth:
@@ -114,26 +141,36 @@ func (s *scanner) scan(b []byte) {
 			}
 		case number:
 			numbers[0], numbers[1] = numbers[1], integer(t.value)
-			if top.key == "Length" {
-				top.length = numbers[1]
-			}
+			top.number(numbers[1])
 		case name:
 			s.name(top, t.value)
+			if len(stack) == 1 {
+				s.alone(t.value)
+			}
 		case text:
-			s.text(top, t.value)
+			s.text(top, s.string(t.value, len(stack) == 1))
 		case word:
 			switch {
 			case strings.HasPrefix(t.value, "obj"):
-				object = numbers[0]
+				s.object, s.generation = numbers[0], numbers[1]
 				stack, deep = append(stack[:0], dict{}), 0
 			case t.value == "R":
 				s.reference(top, numbers[0])
 			case strings.HasPrefix(t.value, "stream"):
 				l.at = t.at - len(t.value) + len("stream")
-				s.stream(&l, closed, object)
+				s.stream(&l, closed)
 				closed = dict{}
 			}
 		}
+	}
+}
+
+func (d *dict) number(v int) {
+	switch d.key {
+	case "Length":
+		d.length = v
+	case "First":
+		d.first = v
 	}
 }
 
@@ -145,7 +182,7 @@ func integer(s string) int {
 	return v
 }
 
-func (s *scanner) opened(top *dict, bracket string) {
+func (s *scanner) opening(top *dict, bracket string) {
 	if (top.key == "OpenAction" && bracket == "<<") || top.key == "AA" {
 		s.found.Opens = true
 	}
@@ -155,7 +192,7 @@ func (s *scanner) name(top *dict, v string) {
 	switch top.key {
 	case "Filter":
 		if isFilter(v) {
-			if len(top.filters) < 8 {
+			if len(top.filters) <= maxFilters {
 				top.filters = append(top.filters, v)
 			}
 			return
@@ -174,8 +211,6 @@ func (s *scanner) name(top *dict, v string) {
 	}
 	top.key = v
 	switch v {
-	case "Encrypt":
-		s.found.Encrypted = true
 	case "JS", "JavaScript":
 		s.act("JavaScript")
 	case "Length1", "Length2":
@@ -210,6 +245,13 @@ func (s *scanner) action(d dict) {
 	switch d.action {
 	case "JavaScript", "Launch", "SubmitForm", "ImportData", "GoToR", "GoToE", "Rendition", "URI":
 		s.act(d.action)
+	}
+	if d.actionAt|d.fileAt|d.scriptAt|d.uriAt != 0 {
+		if len(s.pending) < maxAlone {
+			s.pending = append(s.pending, d)
+		} else {
+			s.found.Limit = "entries"
+		}
 	}
 	if d.action == "Launch" || d.kind == "" && d.file != "" && d.action == "" {
 		s.keep(&s.found.Launches, d.file)
@@ -251,9 +293,20 @@ func (s *scanner) reference(top *dict, object int) {
 	case "JS":
 		if len(s.found.Script) < maxList {
 			s.found.Script = append(s.found.Script, object)
+		} else {
+			s.found.Limit = "entries"
 		}
+		top.scriptAt = object
 	case "AA", "OpenAction":
 		s.found.Opens = true
+	case "S":
+		top.actionAt = object
+	case "URI":
+		top.uriAt = object
+	case "Filter":
+		top.filterAt = object
+	case "F", "UF", "Win", "Unix":
+		top.fileAt = object
 	}
 	top.key = ""
 }
@@ -275,7 +328,7 @@ func plain(v string) string {
 }
 
 // stream takes what stands between the keywords. /Length counts only if "endstream" stands where it says; it may lie.
-func (s *scanner) stream(l *lexer, d dict, object int) {
+func (s *scanner) stream(l *lexer, d dict) {
 	if s.nested {
 		return // an object stream holds no streams. ISO 32000-1, 7.5.7
 	}
@@ -295,9 +348,12 @@ func (s *scanner) stream(l *lexer, d dict, object int) {
 	if size < 0 {
 		size = len(rest)
 	}
-	one := Stream{Object: object, Filters: d.filters, Content: rest[:size], Embedded: d.kind == "EmbeddedFile", kind: d.kind}
+	one := Stream{Object: s.object, Filters: d.filters, Content: rest[:size], Embedded: d.kind == "EmbeddedFile", kind: d.kind, filterAt: d.filterAt, first: d.first}
+	s.sealed(&one)
 	l.at += size
 	switch {
+	case d.kind == "ObjStm" && d.filterAt != 0:
+		s.later = append(s.later, one)
 	case d.kind == "ObjStm":
 		s.objects(one)
 	case d.image:
@@ -325,6 +381,7 @@ func (s *scanner) objects(one Stream) {
 	if s.budget -= int64(len(b)); len(b) == 16<<20 {
 		s.found.Limit = "total"
 	}
+	s.listed(b, one.first)
 	s.nested = true
 	s.scan(b)
 	s.nested = false

@@ -25,6 +25,7 @@ var errBroken = errors.New("7z: broken header")
 type Limits struct {
 	Files      int
 	Dictionary int64 // octets that one decoder may take
+	Password   string
 }
 
 const maxHeader = 16 << 20 // octets of an unpacked header: some 100,000 names
@@ -288,7 +289,7 @@ func (c *cursor) affordable(one coder) error {
 			return errBroken
 		}
 		dict = int64(2|p[0]&1) << (p[0]/2 + 11)
-	case "\x06\xf1\x07\x01":
+	case idAES:
 		c.locked = true
 	}
 	if dict > c.limits.Dictionary {
@@ -334,6 +335,9 @@ func (c *cursor) subStreams() error {
 func (c *cursor) encoded(body []byte) (*cursor, error) {
 	if err := c.streams(); err != nil {
 		return c, err
+	}
+	if c.locked && c.limits.Password != "" {
+		return c.unsealed(body)
 	}
 	if c.locked {
 		return c, ErrEncrypted

@@ -141,32 +141,76 @@ func moduleOffsets(dir []byte) map[string]uint32 {
 
 // searched finds a container that begins with the text that every module begins with.
 func searched(b []byte) []byte {
-	for at, tries := 0, 0; tries < 16; tries++ {
+	for at := 0; ; {
 		i := bytes.Index(b[at:], []byte("\x00Attribut"))
 		if i < 0 {
 			return nil
 		}
 		at += i
 		if at >= 3 && b[at-3] == 1 {
-			source, _ := Decompress(b[at-3:], maxSource) // what could be read is better than nothing
-			return source
+			if source, _ := Decompress(b[at-3:], maxSource); len(source) > 0 { // what could be read is better than nothing
+				return source
+			}
 		}
 		at++
 	}
-	return nil
 }
 
-// Procedures that Office runs without being asked.
-var autoExec = regexp.MustCompile(`(?i)\bsub[ \t]+((?:auto_?(?:open|exec|close|new|exit|activate|deactivate)|document_?(?:open|new|close|beforeclose|change|contentcontrolonenter)|` +
-	`workbook_(?:open|activate|beforeclose|close|deactivate|windowactivate)|worksheet_(?:activate|change|calculate|selectionchange)|app_documentopen|` +
-	`[a-z0-9_]+_(?:layout|resize|painting|painted|gotfocus|lostfocus|mousehover|mouseenter|onconnecting|beforenavigate2|documentcomplete))\b)`)
+// Procedures that Office runs without being asked, or when somebody moves within the document.
+const autoNames = `(?:auto_?(?:open|exec|close|new|exit|activate|deactivate)|document_?(?:open|new|close|beforeclose|change|sync|contentcontrolonenter)|` +
+	`workbook_(?:open|activate|beforeclose|beforesave|close|deactivate|windowactivate|windowresize|newsheet|addininstall|sheet[a-z]+)|` +
+	`worksheet_(?:activate|deactivate|change|calculate|selectionchange|beforedoubleclick|followhyperlink)|app_documentopen|application_(?:startup|newmail|newmailex)|` +
+	`onslideshow[a-z]+|slideshow[a-z]+|` +
+	`[a-z0-9_]+_(?:layout|resize|painting|painted|gotfocus|lostfocus|mousehover|mouseenter|mousemove|onconnecting|beforenavigate2|navigatecomplete2|documentcomplete|` +
+	`downloadbegin|downloadcomplete|progresschange|statuschange|statechange|titlechange|propertychange|readystatechange|newwindow2|change|` +
+	`documentopen|newdocument|workbookopen|newworkbook|presentationopen|windowactivate))`
+
+var (
+	autoExec = regexp.MustCompile(`(?i)\b(?:sub|function)[ \t]+\[?(` + autoNames + `)\b`)
+	// continued is a line that goes on in the next one. [MS-VBAL] 3.2.2
+	continued = regexp.MustCompile(`[ \t]_[ \t]*\r?\n`)
+	procedure = regexp.MustCompile(`(?i)\b(?:sub|function|property[ \t]+(?:get|let|set))[ \t]+\w`)
+	// cached are names in the table of a compiled project
+	cached = regexp.MustCompile(`(?i)(?:^|[^a-z0-9_])(auto_?(?:open|exec|close|new|exit)|document_(?:open|close|new)|workbook_(?:open|activate|beforeclose|sheet[a-z]+))(?:$|[^a-z0-9_])`)
+)
 
 // AutoExec names the procedures in a module's source that run by themselves, each once, at most 20.
 func AutoExec(source []byte) []string {
 	var found []string
+	if bytes.Contains(source, []byte("_")) {
+		source = continued.ReplaceAll(source, []byte(" "))
+	}
 	for _, m := range autoExec.FindAllSubmatch(source, 20) {
 		if name := string(m[1]); !slices.Contains(found, name) {
 			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// compiled is how much compiled code a module without a procedure has at most: some lines of attributes.
+const compiled = 2800
+
+// Stomped says where the compiled code is more than the source that is shown: Office runs the compiled code as long as it
+// is of its own version, and its source is not looked at.
+func Stomped(streams []Stream, modules []Module) (found []string) {
+	source := map[string][]byte{}
+	all := []byte{}
+	for _, m := range modules {
+		source[m.Name] = m.Source
+		all = append(all, m.Source...)
+	}
+	for _, s := range streams {
+		text, module := source[s.Name]
+		switch {
+		case strings.EqualFold(s.Name, "_VBA_PROJECT"):
+			for _, m := range cached.FindAllSubmatch(s.Content, 20) {
+				if !bytes.Contains(bytes.ToLower(all), bytes.ToLower(m[1])) {
+					found = append(found, "only in compiled code: "+string(m[1]))
+				}
+			}
+		case module && len(s.Content)-len(text) > compiled && !procedure.Match(continued.ReplaceAll(text, []byte(" "))):
+			found = append(found, "compiled code without its source: "+s.Name)
 		}
 	}
 	return found
