@@ -95,6 +95,9 @@ func (r *Run) Close() { r.cancel() }
 func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 	r.tx.Stage = stage
 	first := len(r.tx.Findings)
+	if stage == mail.StageMessage {
+		r.bound()
+	}
 	ahead := r.prepare(ctx, stage)
 	for depth, wave := range r.chain.waves {
 		var now []pending
@@ -132,6 +135,17 @@ func (r *Run) wave(ctx context.Context, wave []Link, stage mail.Stage, ahead map
 		now[i] = r.begin(ctx, l, r.tx)
 	}
 	return now
+}
+
+// bound lets the filters set limits on the message, before any of them reads it.
+func (r *Run) bound() {
+	for _, wave := range r.chain.waves {
+		for _, l := range wave {
+			if p, ok := l.Filter.(Bounder); ok && l.Spec.Stages&mail.StageMessage != 0 {
+				p.Bound(r.tx)
+			}
+		}
+	}
 }
 
 // grace is what a filter gets on top of its deadline to heed it.

@@ -25,6 +25,12 @@ type Filter interface {
 	Inspect(ctx context.Context, tx *mail.Transaction) ([]Finding, error)
 }
 
+// Bounder is a filter whose settings bound what others read of the message. Bound is called once, before any filter of the
+// stage, and must not read the message.
+type Bounder interface {
+	Bound(tx *mail.Transaction)
+}
+
 // Spec is all that is known of a filter: the console, the CLI, the docs and the example configuration are drawn from it.
 type Spec struct {
 	// Name is its folder and its section in postern.toml, [filters.NAME].

@@ -31,7 +31,7 @@ func (r *report) active(v *mimeview.View) {
 			}
 		}
 		span, ok := filters.SpanOf(p, v.Message().Size())
-		span.Harmless = func() ([]byte, error) { return harmless(v, p) }
+		span.Harmless = func() ([]byte, error) { return harmless(p) }
 		located = located && ok
 		spans = append(spans, span)
 	}
@@ -46,8 +46,8 @@ func (r *report) active(v *mimeview.View) {
 
 var errCut = errors.New("the text was not read to its end")
 
-func harmless(v *mimeview.View, p *mimeview.Part) ([]byte, error) {
-	if slices.Contains(v.Limits(), mimeview.LimitText) {
+func harmless(p *mimeview.Part) ([]byte, error) {
+	if p.Cut {
 		return nil, errCut
 	}
 	text, _ := defang.HTML([]byte(p.UTF8()))

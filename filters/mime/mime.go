@@ -3,8 +3,10 @@
 package mime
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +20,18 @@ import (
 type Settings struct {
 	// Outbound says whether the mail of our own users is looked at for more than MIME_LIMIT.
 	Outbound bool `toml:"outbound"`
+	// RulesText is how much text of a message word rules look at; longer text is looked through for links, types and embedded
+	// files all the same. MaxText is how much is looked through: more text than that is a MIME_LIMIT.
+	RulesText config.Size `toml:"rules_text"`
+	MaxText   config.Size `toml:"max_text"`
 }
+
+func defaults() Settings {
+	return Settings{RulesText: mimeview.DefaultText, MaxText: mimeview.DefaultMaxText}
+}
+
+// most is the largest max_text: what is larger than any message is a slip.
+const most = 1 << 30
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
@@ -30,6 +43,7 @@ var Spec = filters.Spec{
 		{Name: "MIME_AMBIGUOUS", Score: 3, Action: "quarantine", Help: "Two mail readers would not find the same parts in it, in a way that honest mail has practically never"},
 		{Name: "MIME_ODD", Score: 1, Help: "The structure has faults that readers treat differently, as sloppy programs make them"},
 		{Name: "MIME_LIMIT", Score: 2, Action: "quarantine", Help: "The message has more parts, levels or text than are read: what is left was not looked at"},
+		{Name: "MIME_TEXT_LIMIT", Help: "Word rules saw the front of a long text, or not every link was kept; types, files and hosts were looked for to its end"},
 		{Name: "MIME_PARTIAL", Score: 4, Action: "reject", Help: "It is one piece of a message that a reader would put together (RFC 2046 section 5.2.2)",
 			Reply: "Pieces of a message (message/partial) can't be looked through: send it as a whole"},
 		{Name: "MIME_EXTERNAL_BODY", Score: 2, Action: "quarantine", Help: "A part is to be fetched from elsewhere when it is read (RFC 2046 section 5.2.3)",
@@ -40,17 +54,25 @@ var Spec = filters.Spec{
 		{Name: "ENCRYPTED_SMIME", Help: "The mail is encrypted with S/MIME: nobody but the recipient can look inside"},
 		{Name: "HTML_ACTIVE", Help: "The HTML holds scripts, forms, frames or programs"},
 	},
-	Settings: func() any { return &Settings{} },
+	Settings: func() any { s := defaults(); return &s },
 	New: func(section config.Section, _ filters.Env) (filters.Filter, error) {
-		var s Settings
+		s := defaults()
 		if err := section.Decode(&s); err != nil {
 			return nil, err
+		}
+		if s.RulesText < 1 || s.MaxText < s.RulesText || s.MaxText > most {
+			return nil, fmt.Errorf("[filters.mime]: rules_text and max_text: set 1 or more, max_text not below rules_text and at most 1GiB")
 		}
 		return filter{s}, nil
 	},
 }
 
 type filter struct{ settings Settings }
+
+// Prepare sets how much text of the message is read, before any filter asks for it.
+func (f filter) Bound(tx *mail.Transaction) {
+	mimeview.Bound(tx.Message, mimeview.Bounds{Text: int(f.settings.RulesText), MaxText: int(f.settings.MaxText)})
+}
 
 func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	v := mimeview.Of(tx.Message)
@@ -64,6 +86,9 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	}
 	if limits := v.Limits(); len(limits) > 0 {
 		r.add("MIME_LIMIT", strings.Join(limits, ", "))
+	}
+	if cuts := v.Cuts(); len(cuts) > 0 {
+		r.add("MIME_TEXT_LIMIT", strings.Join(cuts, ", "))
 	}
 	if f.settings.Outbound || !tx.Session.Outbound() {
 		r.parts(v)
@@ -124,7 +149,7 @@ func place(a mimeview.Ambiguity) string {
 // parts reports what single parts are.
 func (r *report) parts(v *mimeview.View) {
 	if root := v.Root(); root != nil {
-		r.encrypted(root)
+		r.encrypted(v, root)
 	}
 	bogus := false
 	for _, p := range v.Parts() {
@@ -139,15 +164,35 @@ func (r *report) parts(v *mimeview.View) {
 	r.active(v)
 }
 
-// encrypted says so of a message that is: RFC 3156 section 4, RFC 8551 section 3.4.
-func (r *report) encrypted(root *mimeview.Part) {
+// encrypted says so of a message that is (RFC 3156 section 4, RFC 8551 section 3.4): by what it holds, not by what it says.
+func (r *report) encrypted(v *mimeview.View, root *mimeview.Part) {
 	switch {
 	case root.Type == "multipart/encrypted" && strings.EqualFold(root.Params["protocol"], "application/pgp-encrypted"):
-		r.add("ENCRYPTED_PGP", "")
+		if slices.ContainsFunc(root.Parts, func(p *mimeview.Part) bool { return p.Encrypted && p.Reading == "" }) {
+			r.add("ENCRYPTED_PGP", "")
+		}
 	case root.Type != "application/pkcs7-mime" && root.Type != "application/x-pkcs7-mime":
 	case root.Params["smime-type"] == "enveloped-data" || root.Params["smime-type"] == "authEnveloped-data":
-		r.add("ENCRYPTED_SMIME", "")
+		if enveloped(v, root) {
+			r.add("ENCRYPTED_SMIME", "")
+		}
 	}
+}
+
+// enveloped says whether a CMS content is one of the two encrypted ones: its type stands at its front (RFC 5652 section 3).
+func enveloped(v *mimeview.View, root *mimeview.Part) bool {
+	for _, o := range v.Objects() {
+		if o.Part != root || o.Reading != "" {
+			continue
+		}
+		head, err := o.Head(64)
+		if err != nil || len(head) == 0 || head[0] != 0x30 { // not in DER: nothing that it says is known to be wrong
+			return true
+		}
+		const pkcs7, smime = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03", "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
+		return bytes.Contains(head, []byte(pkcs7)) || bytes.Contains(head, []byte(smime))
+	}
+	return false
 }
 
 // bogusBase64: printable ASCII in lines of a length that mail may have (RFC 5322 section 2.1.1).

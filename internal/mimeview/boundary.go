@@ -3,8 +3,9 @@ package mimeview
 import "strings"
 
 const (
-	maxBoundaries = 24
-	maxBoundary   = 998 // octets: a line's length in RFC 5322 section 2.1.1
+	maxBoundaries = 64
+	maxWritten    = 4096 // octets of a field that is read in other ways
+	maxBoundary   = 998  // octets: a line's length in RFC 5322 section 2.1.1
 )
 
 // boundary collects the boundaries that readers may see in a Content-Type field.
@@ -31,12 +32,18 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 	f.plain = false
 	var found []string
 	_, params, _ := parseParams(one.value)
-	values, _ := readings(params, "boundary")
-	for _, v := range values {
+	whole, loose, _ := readings(params, "boundary")
+	for _, v := range append(whole, loose...) {
 		found = appendOnce(found, v)
 	}
 	for _, text := range versions(one) {
 		found = anyBoundary(found, text)
+	}
+	if len(found) >= maxBoundaries {
+		w.view.limit(LimitReadings)
+	}
+	if len(one.value) > maxWritten {
+		w.view.limit(LimitParams)
 	}
 	distinct := 0
 	for _, p := range params {
@@ -114,9 +121,9 @@ func isToken(name string) bool {
 // versions are other ways to see a field's value: its first line, white space gone, control octets gone or ending it,
 // comments gone, encoded words decoded.
 func versions(one field) (all []string) {
-	value := one.value[:min(len(one.value), 4096)]
+	value := one.value[:min(len(one.value), maxWritten)]
 	all = []string{value}
-	lines := strings.Split(one.lines[:min(len(one.lines), 4096)], "\n")
+	lines := strings.Split(one.lines[:min(len(one.lines), maxWritten)], "\n")
 	if len(lines) > 1 {
 		all = appendOnce(all, strings.TrimSpace(lines[0]))
 		var joined strings.Builder
@@ -156,7 +163,7 @@ func withoutComments(value string) string {
 func anyBoundary(found []string, text string) []string {
 	lower := lowerASCII(text)
 	at := 0
-	for n := 0; n < 8; n++ {
+	for len(found) < maxBoundaries {
 		i := strings.Index(lower[at:], "boundary")
 		if i < 0 {
 			break

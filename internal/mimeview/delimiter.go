@@ -2,7 +2,9 @@ package mimeview
 
 import (
 	"bytes"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // delimiter is a line that begins with "--": RFC 2046 section 5.1.1 makes some of them delimiters.
@@ -14,6 +16,7 @@ type delimiter struct {
 	cr     bool  // the line begins or ends at a lone CR
 	lf     bool  // the line begins behind a lone LF
 	header bool  // a structural field follows
+	inside bool  // it stands in the middle of a line
 }
 
 const (
@@ -87,7 +90,11 @@ func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int
 func (w *walker) midLine(s *source, off int64, window []byte, i int) bool {
 	rest := window[i+2 : min(len(window), i+2+82)]
 	end := bytes.IndexByte(rest, '\n')
-	if end < 1 || len(s.delimiters) == maxDelimiters {
+	if end < 1 {
+		return false
+	}
+	if len(s.delimiters) == maxDelimiters {
+		w.view.limit(LimitDelimiters)
 		return false
 	}
 	next := i + 2 + end + 1
@@ -99,6 +106,7 @@ func (w *walker) midLine(s *source, off int64, window []byte, i int) bool {
 	at := off + int64(i)
 	s.delimiters = append(s.delimiters, delimiter{
 		at: at, before: at, next: off + int64(next), length: int32(len(bytes.TrimRight(rest[:end], "\r"))), cr: true, header: true,
+		inside: true,
 	})
 	return true
 }
@@ -242,17 +250,30 @@ func (w *walker) split(s *source, body region, boundary string, how way) split {
 	return out
 }
 
-// guesses are the boundaries that lines in a region suggest by the header that follows them.
-func (w *walker) guesses(s *source, body region) (found []string) {
+// maxGuesses is how many boundaries are guessed for a part that declares none, or one that never comes.
+const maxGuesses = 16
+
+// guesses are the boundaries that lines in a region suggest by the header that follows them. In the middle of a line only a
+// boundary that is declared is looked for by any reader: an address, a name or a quoted text may hold two dashes.
+func (w *walker) guesses(s *source, body region, declared []string) (found []string) {
 	all := w.index(s)
 	i := sort.Search(len(all), func(i int) bool { return all[i].at >= body.start })
-	for ; i < len(all) && all[i].at < body.end && len(found) < 4; i++ {
+	for ; i < len(all) && all[i].at < body.end; i++ {
 		if w.spend(8); w.stopped() {
 			break
 		}
-		if all[i].header {
-			found = appendOnce(found, string(bytes.TrimRight(s.slice(all[i].at+2, int(all[i].length)), " \t\r")))
+		if !all[i].header {
+			continue
 		}
+		guess := string(bytes.TrimRight(s.slice(all[i].at+2, int(all[i].length)), " \t\r"))
+		if all[i].inside && !slices.ContainsFunc(declared, func(b string) bool { return b != "" && strings.HasSuffix(guess, b) }) || guess == "" {
+			continue
+		}
+		if len(found) == maxGuesses && !slices.Contains(found, guess) {
+			w.view.limit(LimitReadings)
+			break
+		}
+		found = appendOnce(found, guess)
 	}
 	return found
 }

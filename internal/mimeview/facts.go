@@ -1,6 +1,9 @@
 package mimeview
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // facts are what a header says of its part, in every reading.
 type facts struct {
@@ -11,8 +14,9 @@ type facts struct {
 	disposition string
 	id          string
 	types       []string // all declared types
-	names       []string // all candidate file names, of which given are as they were written
-	given       int
+	names       []string // all candidate file names
+	shown       []string // those of them that readers show as they are given
+	charsets    []string // that a second Content-Type gives for the same type
 	boundaries  []string // all candidates, the RFC's first
 	plain       bool     // the boundary is written in a way that nobody misreads
 
@@ -74,15 +78,17 @@ func pick(h *headerBlock, name string) (all []field) {
 
 func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 	all := pick(h, "content-type")
+	if len(all) > maxPerKind { // the parameters of those behind are not read
+		w.view.limit(LimitParams)
+	}
 	for i, one := range all {
 		at := base + int64(one.at)
 		kind, params, whole := parseParams(one.value)
 		if !whole {
 			w.view.limit(LimitParams)
 		}
-		if one.value != all[0].value && i > 0 && i < maxPerKind {
-			w.view.ambiguous(TwiceType, s, at, one.value)
-			f.maybeLeaf = true
+		if i > 0 && i < maxPerKind {
+			w.anotherType(f, kind, params, one, s, at)
 		}
 		squeezed := squeeze(one.value[:min(len(one.value), maxDetail)])
 		multi, message := strings.Contains(squeezed, "multipart"), strings.Contains(squeezed, "rfc822") || strings.Contains(squeezed, "messageglobal")
@@ -96,7 +102,9 @@ func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 			}
 		}
 		f.maybeMultipart, f.maybeMessage = f.maybeMultipart || multi, f.maybeMessage || message
-		f.types = appendOnce(f.types, kind)
+		if !strings.Contains(kind, "=") { // a parameter where the type is missing
+			f.types = appendOnce(f.types, kind)
+		}
 		if i < maxPerKind {
 			f.typeParams = append(f.typeParams, params)
 			w.boundary(f, one, s, at)
@@ -110,6 +118,30 @@ func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 			f.params = firsts(params)
 		}
 	}
+}
+
+// anotherType compares a second Content-Type with the first. Two that differ in the charset alone are one part, whose text
+// is read in both; two that differ in their writing alone are one.
+func (w *walker) anotherType(f *facts, kind string, params []param, one field, s *source, at int64) {
+	if len(f.types) == 1 && f.types[0] == kind && isMediaType(kind) {
+		first := firsts(f.typeParams[0])
+		other := firsts(params)
+		charset, same := other["charset"], len(params) == len(other) && len(f.typeParams[0]) == len(first)
+		delete(other, "charset")
+		for name, value := range first {
+			same = same && (name == "charset" || other[name] == value)
+			delete(other, name)
+		}
+		if same && len(other) == 0 {
+			if charset != "" && !strings.EqualFold(charset, first["charset"]) {
+				f.charsets = appendOnce(f.charsets, charset)
+				w.view.ambiguous(TwiceCharset, s, at, one.value)
+			}
+			return
+		}
+	}
+	w.view.ambiguous(TwiceType, s, at, one.value)
+	f.maybeLeaf = true
 }
 
 func firsts(all []param) map[string]string {
@@ -171,7 +203,7 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 		if i == 0 && one.strict {
 			f.encoding = e
 		}
-		if i > 0 && !strings.EqualFold(one.value, all[0].value) {
+		if i > 0 && !sameEncoding(one.value, all[0].value) {
 			w.view.ambiguous(TwiceEncoding, s, at, one.value)
 			f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
 		}
@@ -180,7 +212,7 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 			f.encodings = appendOnce(f.encodings, plain)
 		}
 		folded := strings.Contains(one.lines, "\n")
-		if ok && one.strict && !folded {
+		if ok && !folded { // who overlooks the field reads the octets as they are, which is among the readings
 			continue
 		}
 		squeezed := squeeze(DecodeValue(one.value[:min(len(one.value), maxValue)]))
@@ -196,11 +228,8 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 			f.encodings = appendOnce(f.encodings, uuencode)
 		}
 	}
-	for _, d := range h.doubts {
-		if d.kind == HeaderJunkLine && len(f.encodings) > 0 { // a fold without its blank, for some: then the value is another
-			f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
-			break
-		}
+	if slices.ContainsFunc(all, func(one field) bool { return one.broken }) {
+		f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
 	}
 	if len(f.encodings) == 0 {
 		f.encodings = []encoding{plain}
@@ -214,8 +243,21 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 	}
 }
 
+// sameEncoding says whether two values name the same: 7bit, 8bit and binary all leave the octets as they are.
+func sameEncoding(a, b string) bool {
+	if strings.EqualFold(a, b) {
+		return true
+	}
+	one, knownOne := plainEncoding(a)
+	other, knownOther := plainEncoding(b)
+	return knownOne && knownOther && one == other
+}
+
 func (w *walker) dispositions(f *facts, h *headerBlock, s *source, base int64) {
 	all := pick(h, "content-disposition")
+	if len(all) > maxPerKind {
+		w.view.limit(LimitParams)
+	}
 	for i, one := range all {
 		kind, params, whole := parseParams(one.value)
 		if !whole {
@@ -224,7 +266,7 @@ func (w *walker) dispositions(f *facts, h *headerBlock, s *source, base int64) {
 		if i > 0 && one.value != all[0].value {
 			w.view.ambiguous(TwiceDisposition, s, base+int64(one.at), one.value)
 		}
-		if i == 0 {
+		if i == 0 && !strings.Contains(kind, "=") {
 			f.disposition = kind
 		}
 		if i < maxPerKind {

@@ -13,6 +13,8 @@ type field struct {
 	at    int
 	// strict says that a reader who goes by RFC 5322 sees this field, too
 	strict bool
+	// broken says that a line follows that is no field: some take it for a fold without its blank, and the value for another
+	broken bool
 }
 
 // doubt is an ambiguity whose offset counts from the header's start.
@@ -29,13 +31,15 @@ type headerBlock struct {
 	bodies []int
 	doubts []doubt
 	cut    bool // the section was longer than what is read of one
+	// unread says that there are more places where the header could end, or go on, than are followed
+	unread bool
 }
 
 const (
-	maxBodies = 6
+	maxBodies = 16
 	maxFields = 1000
 	// maxSections is how often a header may go on behind an empty line.
-	maxSections = 4
+	maxSections = 8
 )
 
 // lexer reads a header section line by line. A line ends at CRLF, LF or CR, whichever comes.
@@ -48,19 +52,24 @@ type lexer struct {
 	field []byte
 	at    int // where the field began, -1 for none
 	hard  bool
-	lines int
 	dirty bool
+	junk  bool // the line before was no field
+	blank bool // the line before was white space
+	// fallback is the type of what gives none
+	fallback string
 }
 
-// lexHeader reads the header at the front of text. whole says that text is all of the entity.
-func lexHeader(text []byte, whole bool) *headerBlock {
-	l := &lexer{text: text, block: &headerBlock{}, main: true, at: -1}
+// lexHeader reads the header at the front of text. whole says that text is all of the entity, fallback is the type of
+// one that gives none.
+func lexHeader(text []byte, whole bool, fallback string) *headerBlock {
+	l := &lexer{text: text, block: &headerBlock{}, main: true, at: -1, fallback: fallback}
 	if i := bytes.IndexByte(text, '\n'); i >= 0 {
 		l.bare = i == 0 || text[i-1] != '\r'
 	}
 	at := 0
-	for range maxSections {
+	for n := range maxSections {
 		next, more := l.section(at)
+		l.block.unread = l.block.unread || more && n == maxSections-1
 		if !more {
 			if next >= len(text) && !whole {
 				l.block.cut = true
@@ -76,8 +85,15 @@ func lexHeader(text []byte, whole bool) *headerBlock {
 	return l.block
 }
 
+// doubt keeps the first few of a kind, and of each kind one at least.
 func (l *lexer) doubt(kind string, at int, detail []byte) {
-	if len(l.block.doubts) < 64 {
+	n := 0
+	for _, d := range l.block.doubts {
+		if d.kind == kind {
+			n++
+		}
+	}
+	if n < maxPerKind {
 		l.block.doubts = append(l.block.doubts, doubt{kind, at, string(detail[:min(len(detail), maxDetail)])})
 	}
 }
@@ -88,9 +104,11 @@ func (l *lexer) body(at int) {
 			return
 		}
 	}
-	if len(l.block.bodies) < maxBodies {
-		l.block.bodies = append(l.block.bodies, at)
+	if len(l.block.bodies) == maxBodies {
+		l.block.unread = true
+		return
 	}
+	l.block.bodies = append(l.block.bodies, at)
 }
 
 // breakAt finds the first line end: its start, its end, and what it is: 'w' for CRLF, 'n' for LF, 'r' for CR, 0 for none.
@@ -168,12 +186,18 @@ func (l *lexer) mainBody(at int) {
 		}
 	}
 	l.block.bodies = append([]int{at}, b...)
-	l.block.bodies = l.block.bodies[:min(len(l.block.bodies), maxBodies)]
+	if len(l.block.bodies) > maxBodies {
+		l.block.bodies, l.block.unread = l.block.bodies[:maxBodies], true
+	}
 }
 
 // later says whether structural fields stand at the front of what should be the body, behind a few empty lines or a
-// line of junk: some readers take them for the header's.
+// line of junk: some readers take them for the header's. The body of a message/rfc822 begins with fields by right: they are
+// those of the message inside, and read as such.
 func (l *lexer) later(at int) (int, bool) {
+	if l.encapsulates() {
+		return at, false
+	}
 	probe := at
 	for range 4 {
 		start, end, _ := breakAt(l.text[probe:])
@@ -190,6 +214,19 @@ func (l *lexer) later(at int) (int, bool) {
 	return at, false
 }
 
+// encapsulates says that the body is said to begin with a header of its own: RFC 2046 sections 5.2.1 and 5.2.3, RFC 3462 section 2.
+func (l *lexer) encapsulates() bool {
+	kind := l.fallback
+	for _, f := range l.block.fields {
+		if f.name == "content-type" && f.strict {
+			kind, _, _ = strings.Cut(f.value, ";")
+			break
+		}
+	}
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	return isMessage(kind) || kind == "message/external-body" || kind == "text/rfc822-headers" || kind == "text/rfc822" || kind == "message/rfc822-headers"
+}
+
 // line takes a line that is not empty.
 func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 	if kind == 'r' {
@@ -200,13 +237,18 @@ func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 	blank := len(bytes.Trim(line, " \t\x00\v\f")) == 0
 	if blank {
 		l.doubt(HeaderBlankLine, at, line)
-		l.body(next)
+		if !l.blank { // of several, the first is the end for who takes one for it
+			l.body(next)
+		}
 	}
+	l.blank = blank
 	fold := line[0] == ' ' || line[0] == '\t'
 	_, _, known := structural(line)
 	switch {
 	case fold && l.at >= 0:
-		if known { // a fold for one reader, a field for another
+		// RFC 5322 section 2.2.3: it belongs to the field before it. A reader that took it for a field of its own would need
+		// a value that such a field can have: the list of fields in a signature (RFC 6376 section 3.5, h=) is none.
+		if known && standsAlone(line) {
 			l.doubt(HeaderSpaceName, at, line)
 			l.emit(line, at, false)
 		}
@@ -219,11 +261,19 @@ func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 			l.doubt(HeaderSpaceName, at, line)
 		}
 	}
+	had := len(l.block.fields)
 	l.flush()
-	if !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next) {
+	junk := !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next)
+	if junk {
+		for i := had; i < len(l.block.fields); i++ {
+			l.block.fields[i].broken = true
+		}
 		l.doubt(HeaderJunkLine, at, line)
-		l.body(at)
+		if !l.junk { // who takes the first of several for the end goes no further
+			l.body(at)
+		}
 	}
+	l.junk = junk
 	l.at, l.hard, l.dirty = at, before != 'r' && !fold && l.main, false
 	l.field = append(l.field[:0], line...)
 }
@@ -344,4 +394,31 @@ func matchName(got, line []byte, at int, colon bool) (string, []byte, bool) {
 func overlapped(got []byte, known string) bool {
 	i := bytes.Index(got, []byte(known))
 	return i >= 0 && string(got[:i])+string(got[i+len(known):]) == known
+}
+
+// standsAlone says whether a folded line, taken for a field, would change what the part is: it declares a type other than
+// plain text, an encoding to undo, or a file's name.
+func standsAlone(line []byte) bool {
+	name, raw, ok := structural(line)
+	if !ok {
+		return false
+	}
+	word, params, _ := parseParams(strings.TrimSpace(string(raw)))
+	named := false
+	for _, p := range params {
+		switch key, _, _ := strings.Cut(p.name, "*"); key {
+		case "name", "filename", "boundary":
+			named = true
+		}
+	}
+	switch name {
+	case "content-type":
+		return named || isMediaType(word) && word != "text/plain"
+	case "content-transfer-encoding":
+		e, known := plainEncoding(word)
+		return known && e != plain
+	case "content-disposition":
+		return named
+	}
+	return false
 }

@@ -128,7 +128,7 @@ func TestHostileMessagesNameTheirLimit(t *testing.T) {
 		limit string
 	}{
 		"levels": {600000, LimitDepth}, "messages": {1 << 20, LimitDepth}, "empty parts": {700000, LimitParts}, "parameters": {45000, LimitParams},
-		"2231": {2 << 20, LimitHeader}, "encoded words": {5 << 20, LimitHeader}, "folds": {3 << 20, LimitHeader}, "one line": {20 << 20, LimitText},
+		"2231": {2 << 20, LimitHeader}, "encoded words": {5 << 20, LimitHeader}, "folds": {3 << 20, LimitHeader}, "one line": {40 << 20, LimitText},
 		"dash lines": {4 << 20, LimitDelimiters},
 	} {
 		start := time.Now()
@@ -206,7 +206,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		<-watched
 		peak := int64(most) - int64(before.HeapAlloc)
 		t.Logf("%s: %v, %d objects, peak of the heap %d KiB more, limits %v", name, took, len(objects), peak>>10, v.Limits())
-		if peak > 8<<20 {
+		if peak > 12<<20 { // a mebibyte of text for word rules in its forms, and what the collector has not taken yet of the rest
 			t.Errorf("%s: %d KiB", name, peak>>10)
 		}
 		for _, o := range objects[:min(2, len(objects))] {

@@ -8,14 +8,14 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 )
 
 // Object is a content that some reader would show, open or save: what a scanner is to look at.
 type Object struct {
 	// Part is the part it belongs to, in the reading where it was met first; nil for what no part explains.
 	Part *Part
-	// Parts are all that have this content, in all readings, up to 64; one of them is nil if it also stands where no part
-	// explains it.
+	// Parts are all that have this content, in all readings; one of them is nil if it also stands where no part explains it.
 	Parts []*Part
 	// Names are all candidate file names, Types all declared types, of every part that has this content.
 	Names, Types []string
@@ -31,6 +31,9 @@ type Object struct {
 	content *content
 	cached  []byte
 	view    *View
+	plain   bool // the reading that the RFCs ask for gives it, too
+	binary  bool // it holds octets that no text has; known of what only another reading gives
+	known   map[string]bool
 }
 
 const (
@@ -38,7 +41,7 @@ const (
 	maxCacheAll = 1 << 20
 	// openInMemory is how long a content may be to be opened in memory; a longer one goes to a file without a name.
 	openInMemory = 1 << 20
-	maxMerged    = 64
+	maxMerged    = maxObjects // names, types and parts of one content
 )
 
 // examine decodes everything once.
@@ -57,6 +60,7 @@ func (v *View) examine() {
 			}
 			s.window = nil
 		}
+		v.settle()
 	})
 }
 
@@ -80,7 +84,7 @@ func (x *examiner) one(c *content) {
 	var size int64
 	var kept []byte
 	var head [8]byte
-	lines := false
+	lines, binary, other := false, false, c.reading != "" || c.way == base64
 	d := x.w.stream(c.src, c.at, c.way, func(octets []byte) bool {
 		if size < int64(len(head)) {
 			copy(head[size:], octets)
@@ -91,26 +95,27 @@ func (x *examiner) one(c *content) {
 			kept = append(kept, octets...)
 		}
 		lines = lines || c.way != plain && hasInnerEncoding(octets)
+		binary = binary || other && bytes.ContainsFunc(octets, isBinary)
 		return true
 	})
 	if hex, ok := d.(*hexDecoder); ok && c.name == "" {
 		c.name = hex.name()
 	}
-	x.quality(c, d)
+	x.quality(c, d, binary)
 	if size == 0 {
 		return
 	}
-	o := &Object{Part: c.part, Reading: c.reading, Offset: c.at.start, Within: c.src.name, Size: size, content: c, view: x.v}
+	o := &Object{Part: c.part, Reading: c.reading, Offset: c.at.start, Within: c.src.name, Size: size, content: c, view: x.v, binary: binary}
 	sum.Sum(o.Hash[:0])
 	if first := x.byHash[o.Hash]; first != nil {
-		first.merge(c)
+		x.merge(first, c)
 		return
 	}
 	if int64(len(kept)) == size {
 		o.cached = kept
 		x.cached += len(kept)
 	}
-	o.merge(c)
+	x.merge(o, c)
 	x.byHash[o.Hash] = o
 	x.v.objects = append(x.v.objects, o)
 	x.inner(c, head[:], lines)
@@ -139,7 +144,7 @@ func hasInnerEncoding(octets []byte) bool {
 }
 
 // quality says what was wrong with the encoding, and has the other ways to read it tried.
-func (x *examiner) quality(c *content, d decoder) {
+func (x *examiner) quality(c *content, d decoder, binary bool) {
 	again := func(ways ...encoding) {
 		for _, way := range ways {
 			reading := otherReading(c.reading, string(way))
@@ -167,16 +172,8 @@ func (x *examiner) quality(c *content, d decoder) {
 		if d.url && c.reading != shifted {
 			again(base64URL)
 		}
-		if run || c.part.coded != base64 || c.part.Encoding != string(base64) {
-			return
-		}
-		for kind, seen := range map[string]bool{Base64Padding: d.middle && !d.trailer, Base64Trailer: d.trailer, Base64Length: d.odd} {
-			if seen {
-				x.v.ambiguous(kind, c.src, c.at.start, "")
-			}
-		}
-		if d.junk {
-			x.v.ambiguous(Base64Junk, c.src, c.at.start, "")
+		if !run && c.part.coded == base64 && c.part.Encoding == string(base64) && c.reading == "" {
+			x.brokenBase64(c, d, binary)
 		}
 	case *quotedDecoder:
 		if c.way != quoted || d.clean() {
@@ -200,23 +197,64 @@ func (x *examiner) quality(c *content, d decoder) {
 	}
 }
 
+// brokenBase64 says what was wrong with base64 that a header asks for.
+func (x *examiner) brokenBase64(c *content, d *base64Decoder, binary bool) {
+	say := func(kind string) { x.v.ambiguous(kind, c.src, c.at.start, "") }
+	switch {
+	case d.trailer:
+		say(Base64Trailer)
+	case d.middle && !binary && strings.HasPrefix(c.part.Type, "text/"):
+		say(Base64Appended) // a list's footer, encoded by itself, behind a text: text for every reader
+	case d.middle:
+		say(Base64Padding)
+	}
+	if d.odd {
+		say(Base64Length)
+	}
+	if d.junk {
+		say(Base64Junk)
+	}
+}
+
+// isBinary says of an octet that text does not have it.
+func isBinary(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f' && r != '\x1b'
+}
+
 // merge adds the names and types under which a content goes.
-func (o *Object) merge(c *content) {
-	addTo := func(list []string, more ...string) []string {
+func (x *examiner) merge(o *Object, c *content) {
+	o.plain = o.plain || c.reading == ""
+	full := false
+	addTo := func(list []string, prefix string, more ...string) []string {
 		for _, one := range more {
-			if one != "" && len(list) < maxMerged {
-				list = appendOnce(list, one)
+			switch {
+			case one == "" || o.known[prefix+one]:
+			case len(list) == maxMerged:
+				full = true
+			default:
+				if o.known == nil {
+					o.known = map[string]bool{}
+				}
+				o.known[prefix+one] = true
+				list = append(list, one)
 			}
 		}
 		return list
 	}
-	if len(o.Parts) < maxMerged {
-		o.Parts = appendOnce(o.Parts, c.part)
+	switch {
+	case len(o.Parts) > 0 && o.Parts[len(o.Parts)-1] == c.part || c.part == nil && slices.Contains(o.Parts, nil):
+	case len(o.Parts) == maxMerged:
+		full = true
+	default:
+		o.Parts = append(o.Parts, c.part)
 	}
-	o.Names, o.Types = addTo(o.Names, c.name), addTo(o.Types, c.kind)
+	o.Names, o.Types = addTo(o.Names, "n ", c.name), addTo(o.Types, "t ", c.kind)
 	if c.part != nil && c.name == "" && c.kind == "" {
-		o.Names, o.Types = addTo(o.Names, c.part.Names...), addTo(o.Types, c.part.Types...)
-		o.Types = addTo(o.Types, c.part.Type)
+		o.Names, o.Types = addTo(o.Names, "n ", c.part.Names...), addTo(o.Types, "t ", c.part.Types...)
+		o.Types = addTo(o.Types, "t ", c.part.Type)
+	}
+	if full {
+		x.v.limit(LimitObjects)
 	}
 }
 

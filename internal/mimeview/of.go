@@ -11,11 +11,22 @@ const sharedTime = 8 * time.Second
 
 type sharedKey struct{}
 
-// Of gives the one view of a message that all who look at it share, with the default limits. It is closed with the
-// message. What takes longer than 8 s to read ends with LimitTime.
+// Bounds are the limits on text that an administrator sets. A zero is the default.
+type Bounds struct{ Text, MaxText int }
+
+type boundsKey struct{}
+
+// Bound sets the limits of a message's shared view. It has no effect once somebody has asked for it, or set them.
+func Bound(m *mail.Message, b Bounds) {
+	m.Derive(boundsKey{}, func() any { return b })
+}
+
+// Of gives the one view of a message that all who look at it share, with the limits of Bound, else the default ones. It is
+// closed with the message. What takes longer than 8 s to read ends with LimitTime.
 func Of(m *mail.Message) *View {
 	return m.Derive(sharedKey{}, func() any {
 		end := time.Now().Add(sharedTime)
-		return New(m, Options{Stop: func() bool { return time.Now().After(end) }})
+		b, _ := m.Derive(boundsKey{}, func() any { return Bounds{} }).(Bounds)
+		return New(m, Options{Text: b.Text, MaxText: b.MaxText, Stop: func() bool { return time.Now().After(end) }})
 	}).(*View)
 }

@@ -13,17 +13,34 @@ const maxParams = 64
 // param is a parameter as it is written.
 type param struct{ name, value string }
 
-// parseParams gives all parameters in order, and whether these were all.
+// parseParams gives all parameters in order, and whether these were all. What stands before the first semicolon is the
+// word; where it is a parameter itself, as in a field that lacks its type, it is both.
 func parseParams(value string) (word string, all []param, whole bool) {
-	if len(value) > maxValue {
-		value = value[:maxValue]
-	}
+	whole = len(value) <= maxValue
+	value = value[:min(len(value), maxValue)]
 	word, rest, _ := strings.Cut(value, ";")
+	if name, _, ok := strings.Cut(uncommented(word), "="); ok && isToken(strings.TrimSpace(name)) {
+		rest = value
+	}
 	word, _, _ = strings.Cut(word, "(")
 	word = strings.ToLower(strings.TrimSpace(word))
+	all, more := appendParams(nil, rest)
+	// RFC 2045 section 5.1: comments are allowed between the words, and no part of the value
+	if bare := uncommented(rest); bare != rest {
+		again, left := appendParams(nil, bare)
+		for _, p := range again {
+			all = appendOnce(all, p)
+		}
+		more = more || left
+	}
+	return word, all, whole && !more
+}
+
+// appendParams reads parameters. It says whether there are more than are read of one field.
+func appendParams(all []param, rest string) ([]param, bool) {
 	for rest != "" {
 		if len(all) == maxParams {
-			return word, all, false
+			return all, true
 		}
 		rest = strings.TrimLeft(rest, "; \t")
 		name, after, ok := strings.Cut(rest, "=")
@@ -39,7 +56,37 @@ func parseParams(value string) (word string, all []param, whole bool) {
 			all = append(all, param{name, text})
 		}
 	}
-	return word, all, true
+	return all, false
+}
+
+// uncommented takes comments away that do not stand within quotes (RFC 5322 section 3.2.2). One that is never closed stays.
+func uncommented(value string) string {
+	if strings.IndexByte(value, '(') < 0 {
+		return value
+	}
+	var b strings.Builder
+	depth, from, quoted := 0, 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\' && (quoted || depth > 0):
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			if depth == 0 {
+				b.WriteString(value[from:i])
+				from = i
+			}
+			depth++
+		case c == ')' && depth > 0:
+			if depth--; depth == 0 {
+				from = i + 1
+			}
+		}
+	}
+	b.WriteString(value[min(from, len(value)):])
+	return b.String()
 }
 
 func paramValue(text string) (value, rest string) {
@@ -63,175 +110,111 @@ func paramValue(text string) (value, rest string) {
 	return b.String(), rest
 }
 
-// readings gives all values that readers may take a parameter to have: plain, first and last, extended, put together
-// of its pieces in order of number and of appearance (RFC 2231 section 3 and 4). odd says that the pieces are not as
-// they should be.
-func readings(all []param, name string) (values []string, odd bool) {
-	type piece struct {
-		number int
-		value  string
-	}
+// piece is a part of a value that is too long for one parameter: RFC 2231 section 3.
+type piece struct {
+	number   int
+	value    string
+	extended bool // with percent signs, the first of them with a charset
+}
+
+// readings gives all values that readers may take a parameter to have. whole are those of readers that know RFC 2231 and of
+// those that take the plain form; loose are what others make of it: a value with its charset and its percent signs, pieces
+// that are not in order put together in other ways, single ones of them. odd says that the pieces are not as they should be.
+func readings(all []param, name string) (whole, loose []string, odd bool) {
 	var pieces []piece
 	seen := map[int]bool{}
-	add := func(v string) {
-		for _, have := range values {
-			if have == v {
-				return
-			}
-		}
-		values = append(values, v)
-	}
 	for _, p := range all {
 		rest, ok := strings.CutPrefix(p.name, name)
 		switch {
 		case !ok:
 		case rest == "":
-			add(p.value)
+			whole = appendOnce(whole, p.value)
 		case rest == "*":
-			add(extended(p.value))
-			add(p.value)
+			whole = appendOnce(whole, extended(p.value))
+			loose = appendOnce(loose, p.value)
 		case rest[0] == '*':
 			number, err := strconv.Atoi(strings.TrimSuffix(rest[1:], "*"))
 			if err != nil {
 				continue
 			}
-			v := p.value
-			if strings.HasSuffix(rest, "*") {
-				v = extended(v)
-			}
 			odd = odd || number != len(pieces) || seen[number]
 			seen[number] = true
-			pieces = append(pieces, piece{number, v})
+			pieces = append(pieces, piece{number, p.value, strings.HasSuffix(rest, "*")})
 		}
 	}
 	if len(pieces) == 0 {
-		return values, false
+		return whole, loose, false
 	}
-	join := func() {
-		var b, last strings.Builder
-		for i, p := range pieces {
-			b.WriteString(p.value)
-			if i == len(pieces)-1 || pieces[i+1].number != p.number {
-				last.WriteString(p.value) // of two pieces with one number the last
-			}
-		}
-		add(b.String())
-		add(last.String())
+	whole = appendOnce(whole, joined(inOrder(pieces)))
+	if !odd {
+		return whole, loose, false
 	}
-	join()
+	loose = append(loose, joined(pieces), joined(lasts(pieces)))
 	sort.SliceStable(pieces, func(i, j int) bool { return pieces[i].number < pieces[j].number })
-	join()
+	loose = append(loose, joined(pieces), joined(lasts(pieces)))
 	for _, p := range pieces {
-		add(p.value)
+		loose = append(loose, joined([]piece{p}))
 	}
-	return values, odd
+	return whole, loose, true
+}
+
+// inOrder are the pieces from number 0 on, up to the first gap, of two with one number the first.
+func inOrder(pieces []piece) (run []piece) {
+	byNumber := make(map[int]piece, len(pieces))
+	for _, p := range pieces {
+		if _, twice := byNumber[p.number]; !twice {
+			byNumber[p.number] = p
+		}
+	}
+	for i := 0; ; i++ {
+		p, ok := byNumber[i]
+		if !ok {
+			return run
+		}
+		run = append(run, p)
+	}
+}
+
+// lasts are the pieces without those that another of the same number follows at once.
+func lasts(pieces []piece) (kept []piece) {
+	for i, p := range pieces {
+		if i == len(pieces)-1 || pieces[i+1].number != p.number {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// joined puts pieces together and decodes them then: a letter may be cut between two of them (RFC 2231 section 4.1).
+func joined(pieces []piece) string {
+	var octets []byte
+	charset, decode := "", false
+	for i, p := range pieces {
+		if !p.extended {
+			octets = append(octets, p.value...)
+			continue
+		}
+		v := p.value
+		if parts := strings.SplitN(v, "'", 3); i == 0 && len(parts) == 3 {
+			charset, v = parts[0], parts[2]
+		}
+		decode = true
+		octets = append(octets, unpercent(v)...)
+	}
+	if !decode {
+		return string(octets)
+	}
+	return toUTF8(octets, charset)
+}
+
+func unpercent(v string) []byte {
+	if u, err := url.PathUnescape(v); err == nil {
+		return []byte(u)
+	}
+	return decodeAll(percent, []byte(v))
 }
 
 // extended takes the charset away and undoes the percent signs: RFC 2231 section 4.
 func extended(v string) string {
-	charset := ""
-	if parts := strings.SplitN(v, "'", 3); len(parts) == 3 {
-		charset, v = parts[0], parts[2]
-	}
-	if u, err := url.PathUnescape(v); err == nil {
-		v = u
-	} else {
-		v = string(decodeAll(percent, []byte(v)))
-	}
-	return toUTF8([]byte(v), charset)
-}
-
-const (
-	maxNames      = 32
-	maxNameLength = 1024
-)
-
-// fileNames are all names that the type and disposition fields give, decoded and as they stand.
-func (f *facts) fileNames(v *View, s *source, at int64) {
-	var odd bool
-	for _, all := range f.dispositionParams {
-		values, o := readings(all, "filename")
-		odd = odd || o
-		f.addNames(values)
-		values, _ = readings(all, "name") // in the wrong field, as some readers take it
-		f.addNames(values)
-	}
-	for _, all := range f.typeParams {
-		values, o := readings(all, "name")
-		odd = odd || o
-		f.addNames(values)
-		values, _ = readings(all, "filename")
-		f.addNames(values)
-	}
-	if odd {
-		v.ambiguous(NameOrder, s, at, f.name())
-	}
-	if len(f.names) < 2 {
-		if len(f.names) == 1 && strings.ContainsFunc(f.names[0], isControl) {
-			v.ambiguous(NameControl, s, at, f.names[0])
-		}
-		return
-	}
-	kind := ""
-	for i, n := range f.names[1:] {
-		if !sameExtension(n, f.names[0]) {
-			kind = NameTypesDiffer
-		} else if i+1 < f.given && kind == "" {
-			kind = NamesDiffer
-		}
-	}
-	if kind != "" {
-		v.ambiguous(kind, s, at, strings.Join(f.names, " | "))
-	}
-	for _, n := range f.names {
-		if strings.ContainsFunc(n, isControl) {
-			v.ambiguous(NameControl, s, at, n)
-			break
-		}
-	}
-}
-
-func (f *facts) name() string {
-	if len(f.names) == 0 {
-		return ""
-	}
-	return f.names[0]
-}
-
-// addNames takes names in as they are read, then other ways to read them.
-func (f *facts) addNames(values []string) {
-	for _, raw := range values {
-		if len(raw) > maxNameLength { // what the name ends in says most
-			raw = raw[:maxNameLength/2] + raw[len(raw)-maxNameLength/2:]
-		}
-		decoded := strings.TrimSpace(DecodeValue(raw))
-		f.addName(decoded)
-		f.given = len(f.names)
-	}
-}
-
-func (f *facts) addName(name string) {
-	if name == "" || len(f.names) == maxNames {
-		return
-	}
-	for _, have := range f.names {
-		if have == name {
-			return
-		}
-	}
-	f.names = append(f.names, name)
-}
-
-// sameExtension compares what stands behind the last dot, as a file system that forgives trailing dots would.
-func sameExtension(a, b string) bool {
-	return strings.EqualFold(extension(a), extension(b))
-}
-
-func extension(name string) string {
-	name = strings.TrimRight(name, ". \x00")
-	i := strings.LastIndexByte(name, '.')
-	if i < 0 {
-		return ""
-	}
-	return name[i+1:]
+	return joined([]piece{{0, v, true}})
 }

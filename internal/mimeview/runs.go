@@ -3,7 +3,8 @@ package mimeview
 import "bytes"
 
 // runs is the net below the parts: in all that no part explains, what looks encoded is decoded, whatever the header
-// says. Each line is looked at a fixed number of times.
+// says. Each line is looked at a fixed number of times. The header of a message is left out: readers show fields and save
+// none of them, and every signature (RFC 6376) is base64.
 func (w *walker) runs(s *source) {
 	for _, a := range w.view.ambiguities {
 		if a.Grave() { // then nothing is sure
@@ -11,6 +12,7 @@ func (w *walker) runs(s *source) {
 			break
 		}
 	}
+	s.covered = append(s.covered, s.headers...)
 	for _, gap := range s.gaps() {
 		r := &runner{w: w, s: s}
 		w.spend(gap.end - gap.start)
@@ -41,12 +43,15 @@ func (w *walker) runs(s *source) {
 type runner struct {
 	w *walker
 	s *source
-	// base64: where the first lines of the run begin, where it ends, its characters
-	starts  []int64
+	// base64: where the run begins, where it ends, its characters; places in it where a content begins, and those of which
+	// that is not known yet
+	run     int64
 	end     int64
 	letters int
 	length  int // of the line before
 	strange int
+	starts  []runStart
+	open    []runStart
 	// quoted-printable and percent: the paragraph, the first line with an escape, the last
 	paragraph, escaped, last int64
 	signs                    int
@@ -65,7 +70,6 @@ type runner struct {
 const (
 	shifted      = "run of base64, shifted"
 	leastLetters = 24
-	maxStarts    = 4
 )
 
 func (r *runner) line(line []byte, at, next int64) {
@@ -80,14 +84,9 @@ func (r *runner) line(line []byte, at, next int64) {
 	r.marks(line, at, next)
 	switch {
 	case strictBase64(line):
-		// a line as long as the one before it belongs with it: no content begins there
-		if len(r.starts) < maxStarts && len(line) != r.length {
-			r.starts = append(r.starts, at)
-		}
-		r.letters += len(line)
-		r.length = len(line)
+		r.base64(line, at)
 		r.end, r.strange = next, 0
-	case len(r.starts) > 0 && nearlyBase64(line) && r.strange < 3:
+	case r.letters > 0 && nearlyBase64(line) && r.strange < 3:
 		r.strange++
 	default:
 		r.closeBase64()
@@ -95,18 +94,22 @@ func (r *runner) line(line []byte, at, next int64) {
 	r.escapes(line, at, next)
 }
 
-// strictBase64 says whether a line is nothing but base64.
+// strictBase64 says whether a line is nothing but base64: padding stands at its end and nowhere else.
 func strictBase64(line []byte) bool {
 	line = bytes.TrimSpace(line)
-	some := false
-	if line[0] == '=' && len(line) > 3 || line[0] == '-' && bytes.HasPrefix(line, []byte("--")) { // a checksum of PGP, a delimiter
+	if line[0] == '-' && bytes.HasPrefix(line, []byte("--")) { // a delimiter
 		return false
 	}
-	for _, c := range line {
+	letters := bytes.TrimRight(line, "=")
+	if len(letters) == 0 || len(line)-len(letters) > 4 {
+		return false
+	}
+	some := false
+	for _, c := range letters {
 		switch v := base64Table[c]; {
 		case v < 64:
 			some = true
-		case v == b64Pad, v == b64URL:
+		case v == b64URL:
 		default:
 			return false
 		}
@@ -129,18 +132,24 @@ func nearlyBase64(line []byte) bool {
 }
 
 func (r *runner) closeBase64() {
-	starts, letters := r.starts, r.letters
-	r.starts, r.letters, r.strange, r.length = nil, 0, 0, 0
+	starts, letters, at := append(r.starts, r.open...), r.letters, r.run
+	r.starts, r.open, r.letters, r.strange, r.length = nil, nil, 0, 0, 0
 	if letters < leastLetters {
 		return
 	}
 	for _, from := range starts {
-		r.w.add(&content{src: r.s, at: region{from, r.end}, way: base64, reading: "run of base64"})
+		for shift := range int64(4) { // octets before it that a reader does not count
+			if !from.begins(int(shift)) {
+				continue
+			}
+			reading := "run of base64"
+			if shift > 0 {
+				reading = shifted
+			}
+			r.w.add(&content{src: r.s, at: region{from.at + shift, r.end}, way: base64, reading: reading})
+		}
 	}
-	for shift := int64(1); shift < 4; shift++ { // an octet before it that a reader does not count
-		r.w.add(&content{src: r.s, at: region{starts[0] + shift, r.end}, way: base64, reading: shifted})
-	}
-	r.w.view.ambiguous(EncodedNoHeader, r.s, starts[0], string(base64))
+	r.w.view.ambiguous(EncodedNoHeader, r.s, at, string(base64))
 }
 
 // escapes looks for quoted-printable and percent signs.

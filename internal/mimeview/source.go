@@ -28,6 +28,7 @@ type source struct {
 	indexed    bool
 	// covered are the regions whose encoding is known and without fault: nothing else can be hidden in them.
 	covered []region
+	headers []region // of messages, where no reader doubts that they are
 	quoted  []region // the same for quoted-printable, in which base64 could be hidden still
 }
 

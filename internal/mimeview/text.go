@@ -31,7 +31,7 @@ func DecodeValue(value string) string {
 // invisible (package confusable). Text in ASCII is given back as it is.
 func Fold(text string) string { return confusable.Fold(text) }
 
-// UTF8 is the Body of a text part in UTF-8, by the part's charset. It is cut where LimitText was hit.
+// UTF8 is the Body of a text part in UTF-8, by the part's charset. It is the front of it where Cut is set.
 func (p *Part) UTF8() string { return toUTF8(p.Body, p.Params["charset"]) }
 
 // Invisible counts the characters in Text that show nothing: zero-width characters, soft hyphens, controls of the writing
@@ -47,12 +47,17 @@ func (v *View) readTexts() {
 	links.header()
 	var more []*Part
 	room := maxReadText * v.options.Text
-	for i, p := range v.parts {
+	for _, i := range v.inOrderOfWeight() {
+		p := v.parts[i]
 		if p.Body == nil || v.walker.stopped() {
 			continue
 		}
-		all := textReadings(p.Body, p.Params["charset"], p.Type == "text/html")
+		all := textReadings(p.Body, p.Params["charset"], p.Type == "text/html", p.charsets)
 		p.show(all[0].text, links, i)
+		if p.Cut {
+			v.cut(CutText)
+			v.tail(p, all, links, i)
+		}
 		for _, other := range all[1:] {
 			if room -= len(other.text); room < 0 {
 				v.limit(LimitReadings)
@@ -68,6 +73,20 @@ func (v *View) readTexts() {
 	}
 	v.parts = append(v.parts, more...)
 	v.links, v.urls = links.done()
+}
+
+// inOrderOfWeight are the numbers of the parts: those that are shown first, then attachments, whose links must not use up
+// what is kept.
+func (v *View) inOrderOfWeight() []int {
+	var first, last []int
+	for i, p := range v.parts {
+		if p.Attachment || p.Name != "" {
+			last = append(last, i)
+		} else {
+			first = append(first, i)
+		}
+	}
+	return append(first, last...)
 }
 
 // show makes what a reader sees of a part.

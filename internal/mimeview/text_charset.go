@@ -12,6 +12,7 @@ import (
 	charsets "golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
@@ -27,12 +28,12 @@ type reading struct{ charset, text string }
 const maxReadings = 4
 
 // textReadings are the texts that readers may see in octets: first by the declared charset, then by a byte order mark, by what
-// the page says of itself, and by how the octets look. Each text is there once. A text is at most three times as long as
-// its octets.
-func textReadings(raw []byte, declared string, html bool) []reading {
+// the page says of itself, by what else is declared, and by how the octets look. Each text is there once. A text is at most
+// three times as long as its octets.
+func textReadings(raw []byte, declared string, html bool, besides []string) []reading {
 	declared = normalCharset(declared)
 	all := []reading{{declared, toUTF8(raw, declared)}}
-	if plainASCII(raw) {
+	if len(besides) == 0 && plainASCII(raw) {
 		if html && bytes.IndexByte(raw, '+') < 0 || !html && !bytes.Contains(raw, []byte("+A")) {
 			return all
 		}
@@ -50,6 +51,9 @@ func textReadings(raw []byte, declared string, html bool) []reading {
 		all = append(all, reading{name, text})
 	}
 	add(byMark(raw))
+	for _, name := range besides {
+		add(normalCharset(name))
+	}
 	if html {
 		// https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding
 		head := raw[:min(len(raw), 1024)]
@@ -109,11 +113,34 @@ func decoderOf(name string, raw []byte) *charsets.Decoder {
 	case "utf-32le":
 		return utf32.UTF32(utf32.LittleEndian, utf32.UseBOM).NewDecoder()
 	}
+	if e := ebcdic(name); e != nil {
+		return e.NewDecoder()
+	}
 	e, err := htmlindex.Get(name)
-	if err != nil || e == charsets.Replacement {
-		return nil
+	if err != nil || e == charsets.Replacement { // what browsers don't know, as the code pages of DOS
+		if e, err = ianaindex.MIME.Encoding(name); err != nil || e == nil {
+			return nil
+		}
 	}
 	return e.NewDecoder()
+}
+
+// ebcdic are the code pages of mainframes, in which no octet of plain English is what it is in ASCII. Browsers know none, yet
+// mail readers in Java do. Those of other countries differ in signs and accents: letters and digits stand where they do in 037.
+func ebcdic(name string) charsets.Encoding {
+	number := strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "cs"), "ibm"), "cp"), "-"), "-_0")
+	switch number {
+	case "37", "273", "277", "278", "280", "284", "285", "297", "500", "870", "871", "1026":
+		return charmap.CodePage037
+	case "1140", "1141", "1142", "1143", "1144", "1145", "1146", "1147", "1148", "1149", "1140+euro":
+		return charmap.CodePage1140
+	case "1047":
+		return charmap.CodePage1047
+	}
+	if strings.HasPrefix(name, "ebcdic") {
+		return charmap.CodePage037
+	}
+	return nil
 }
 
 // toUTF8 reads octets in a charset. Where it is unknown or not given, they are UTF-8 if they can be, else Latin-1 as

@@ -18,6 +18,10 @@ type Link = links.Link
 const (
 	maxURLs  = 5000
 	maxLinks = 8000
+	// Of one host no more than perHost are kept once there are many: a log or a table has a hundred thousand addresses of a few
+	// hosts, and what is asked about them is asked of the host.
+	many    = 2000
+	perHost = 50
 	// maxRecipients is how many addresses of recipients are looked for in links.
 	maxRecipients = 5
 )
@@ -29,6 +33,7 @@ type linkList struct {
 	seen       map[seenLink]bool
 	urls       []string
 	listed     map[string]bool
+	hosts      map[string]int
 	recipients []recipient
 	full       bool
 }
@@ -36,7 +41,7 @@ type linkList struct {
 type seenLink struct{ raw, base, text string }
 
 func newLinks(v *View) *linkList {
-	l := &linkList{view: v, seen: map[seenLink]bool{}, listed: map[string]bool{}}
+	l := &linkList{view: v, seen: map[seenLink]bool{}, listed: map[string]bool{}, hosts: map[string]int{}}
 	for _, name := range []string{"To", "Cc", "Delivered-To"} {
 		for _, field := range v.message.Header().All(name) {
 			if len(field.Raw) > 4096 || len(l.recipients) >= maxRecipients {
@@ -72,10 +77,17 @@ func (l *linkList) add(raw string, w where) bool {
 	}
 	if l.full || len(l.seen) >= maxURLs || len(l.all) >= maxLinks {
 		l.full = true
-		l.view.limit(LimitURLs)
+		if strings.HasPrefix(w.place, "html") { // no page that is meant to be read has so many
+			l.view.limit(LimitURLs)
+		}
+		l.view.cut(CutLinks)
 		return false
 	}
 	link, ok := links.Parse(raw, w.base)
+	if l.hosts[link.Host]++; l.hosts[link.Host] > perHost && len(l.seen) >= many {
+		l.view.cut(CutLinks)
+		return true
+	}
 	l.seen[key] = true
 	if !ok {
 		return true
@@ -208,7 +220,7 @@ func (l *linkList) page(page *htmltext.Page, part int) {
 		base = b.URL
 	}
 	if page.Cut {
-		l.view.limit(LimitURLs)
+		l.view.cut(CutLinks)
 	}
 	l.all, l.urls = slices.Grow(l.all, len(page.Refs)), slices.Grow(l.urls, len(page.Refs))
 	for _, ref := range page.Refs {

@@ -103,6 +103,9 @@ func (w *walker) properties(c *content, s *source, at region, depth int, title s
 	}
 	count, _ := word(at.start)
 	off := at.start + 4
+	if count > maxProperties {
+		w.view.limit(LimitParts)
+	}
 	var found []*content
 	for n := uint32(0); n < count && n < maxProperties && !w.stopped(); n++ {
 		tag, ok := word(off)
@@ -126,6 +129,9 @@ func (w *walker) properties(c *content, s *source, at region, depth int, title s
 				break
 			}
 			off += 4
+		}
+		if values > maxPropertyValue && kind&0x1000 != 0 {
+			w.view.limit(LimitParts)
 		}
 		for i := uint32(0); i < values && i < maxPropertyValue && off < at.end; i++ {
 			length := size

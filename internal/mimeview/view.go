@@ -17,8 +17,9 @@ import (
 type Options struct {
 	// Depth is how many parts may lie within each other (100 at most), Parts how many there may be in all.
 	Depth, Parts int
-	// Text is how many octets of text are decoded, of all parts together.
-	Text int
+	// Text is how many octets of text there are in Part.Body, of all parts together: what word rules see. What is longer is cut
+	// there, and still looked through for links. MaxText is how many are looked through in all; beyond is LimitText.
+	Text, MaxText int
 	// Decoded is how many octets are decoded in all, in every reading together; the default is 32 times the message's
 	// size and 32 MiB.
 	Decoded int64
@@ -33,14 +34,16 @@ const (
 	DefaultDepth = 20
 	DefaultParts = 1000
 	DefaultText  = 1 << 20
-	MaxDepth     = 100
+	// DefaultMaxText is as much as a gateway's largest messages have; 32 MiB take about a second.
+	DefaultMaxText = 32 << 20
+	MaxDepth       = 100
 )
 
 // Limits that no setting changes.
 const (
-	maxPartHeader = 64 << 10
-	maxValue      = 64 << 10
-	maxObjects    = 4000
+	maxHeader  = 1 << 20 // of one header section: lists of addresses and traces of honest mail reach 300 KB
+	maxValue   = 64 << 10
+	maxObjects = 4000
 )
 
 // The limits that View.Limits can name.
@@ -51,11 +54,18 @@ const (
 	LimitHeader     = "header of a part too long"
 	LimitURLs       = "too many links"
 	LimitParams     = "too many parameters"
+	LimitNames      = "too many file names"
 	LimitDelimiters = "too many lines like delimiters"
 	LimitReadings   = "too many ways to read it"
 	LimitObjects    = "too many contents"
 	LimitDecoded    = "too much to decode"
 	LimitTime       = "not read in time"
+)
+
+// What View.Cuts can name.
+const (
+	CutText  = "text longer than what word rules look at"
+	CutLinks = "more links than are kept"
 )
 
 // Part is a part of the message in one reading of it.
@@ -71,7 +81,9 @@ type Part struct {
 	Disposition, Encoding, ID string
 	// Attachment is set if the part says that it is one.
 	Attachment bool
-	Depth      int
+	// Encrypted says that it is an OpenPGP message that holds nothing without a key.
+	Encrypted bool
+	Depth     int
 	// Reading is "" for the reading that RFC 2046 asks for, else it says in a few words which other one this is.
 	Reading string
 	// Header, Start and End are offsets in octets: of the header, of the body, of its end. They count in the message,
@@ -85,13 +97,17 @@ type Part struct {
 	// several charsets is a part in each.
 	Body []byte
 	Text string
+	// Cut says that Body and Text are the front of a longer text.
+	Cut bool
 	// Hidden is the text in HTML that styles keep from being seen, up to all of it; how much is honest is not judged here:
 	// newsletters have a line of it. Unstyled is all text in its order, as shown by a reader without styles; it is Text if
 	// nothing is hidden.
 	Hidden, Unstyled string
 
-	src   *source
-	coded encoding
+	src      *source
+	coded    encoding
+	charsets []string // besides the one in Params
+	body     region
 }
 
 // View is a message as readers show it. It is built when it is first asked and may be asked by several goroutines.
@@ -108,6 +124,7 @@ type View struct {
 	links   []Link
 	urls    []string
 	limits  []string
+	cuts    []string
 
 	qrOnce   sync.Once
 	qrLinks  []Link
@@ -115,6 +132,7 @@ type View struct {
 
 	kinds       map[string]int
 	ambiguities []Ambiguity
+	guessing    int // how many guesses deep the walker is
 	walker      *walker
 	objects     []*Object
 	spools      []*source
@@ -132,6 +150,9 @@ func New(m *mail.Message, o Options) *View {
 	}
 	if o.Text == 0 {
 		o.Text = DefaultText
+	}
+	if o.MaxText == 0 {
+		o.MaxText = DefaultMaxText
 	}
 	if o.Decoded == 0 {
 		o.Decoded = 32*m.Size() + 32<<20
@@ -171,6 +192,10 @@ func (v *View) Limits() []string {
 	defer v.mu.Unlock()
 	return slices.Clone(v.limits)
 }
+
+// Cuts names what was looked at for types, objects and links to its end, and not kept to its end for rules about words and
+// links, in order of appearance, each once.
+func (v *View) Cuts() []string { v.read(); return v.cuts }
 
 // Objects are the contents of all readings, each once. They stay valid until Close.
 func (v *View) Objects() []*Object { v.examine(); return v.objects }
@@ -212,6 +237,8 @@ func (v *View) limit(what string) {
 	defer v.mu.Unlock()
 	v.limits = appendOnce(v.limits, what)
 }
+
+func (v *View) cut(what string) { v.cuts = appendOnce(v.cuts, what) }
 
 // fail keeps the first error.
 func (v *View) fail(err error) {

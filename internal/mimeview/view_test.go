@@ -64,8 +64,8 @@ func TestLimitsAreNamed(t *testing.T) {
 	for want, message := range map[string]string{
 		LimitDepth:  deep,
 		LimitParts:  many,
-		LimitText:   "Subject: x\n\n" + strings.Repeat("word ", 1<<19),
-		LimitHeader: "Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " + strings.Repeat("y", 1<<17) + "\n\nz\n",
+		LimitText:   "Subject: x\n\n" + strings.Repeat("word ", 7<<20),
+		LimitHeader: "Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " + strings.Repeat("y", 1<<21) + "\n\nz\n",
 		LimitURLs:   "Content-Type: text/html\n\n" + manyLinks(5500),
 	} {
 		if got := view(message, Options{}).Limits(); len(got) == 0 || got[0] != want {
@@ -80,7 +80,7 @@ func TestLimitsAreNamed(t *testing.T) {
 func manyLinks(n int) string {
 	var b strings.Builder
 	for i := range n {
-		fmt.Fprintf(&b, "<a href=http://x.example/%d>x</a>\n", i)
+		fmt.Fprintf(&b, "<a href=http://x%d.example/>x</a>\n", i)
 	}
 	return b.String()
 }

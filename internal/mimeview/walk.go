@@ -3,6 +3,7 @@ package mimeview
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,10 @@ type walker struct {
 	seen map[spot]bool
 	work int64 // octets that may still be looked at
 	stop bool
-	text int // octets of text that may still be decoded
+	text int // octets of text that word rules may still see
+	// least is how many parts got more than that, tail how many octets of text beyond may still be looked through
+	least int
+	tail  int64
 	// contents are what is to be decoded
 	contents []*content
 	known    map[spot]bool
@@ -54,7 +58,7 @@ type entity struct {
 }
 
 func newWalker(v *View) *walker {
-	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text}
+	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text, tail: int64(v.options.MaxText)}
 }
 
 // spend accounts for octets looked at.
@@ -95,22 +99,18 @@ func (w *walker) entity(e entity) {
 		return
 	}
 	w.seen[key] = true
-	limit := maxPartHeader
-	if e.depth == 0 {
-		limit = 4 * maxPartHeader // as mail.MaxHeaderBytes
-	}
-	head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, int64(limit))))
-	h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start)
-	w.spend(int64(h.bodies[0]))
-	if h.cut {
-		w.view.limit(LimitHeader)
-		if h.bodies[0] == len(head) {
-			h.bodies[0] = int(w.emptyLine(e.src, e.at.start+int64(len(head)), e.at.end) - e.at.start)
-		}
-	}
+	h := w.header(e)
 	f := w.facts(h, e.src, e.at.start, e.fallback)
 	if e.depth == 0 && len(h.fields) > 0 && len(pick(h, "mime-version")) == 0 {
 		w.view.ambiguous(VersionMissing, e.src, e.at.start, h.fields[0].name)
+	}
+	if len(h.bodies) == 1 && e.reading == "" {
+		head := region{e.at.start, e.at.start + int64(h.bodies[0])}
+		if e.depth == 0 || e.parent != nil && isMessage(e.parent.Type) {
+			e.src.headers = append(e.src.headers, head)
+		} else if !e.unsure {
+			e.src.covered = append(e.src.covered, head)
+		}
 	}
 	if len(h.bodies) > 1 {
 		w.view.ambiguous(HeaderEnd, e.src, e.at.start+int64(h.bodies[1]), "")
@@ -125,6 +125,28 @@ func (w *walker) entity(e entity) {
 			one.reading = otherReading(e.reading, fmt.Sprintf("header ends at %d", b))
 		}
 		w.body(one, f, region{e.at.start + int64(b), e.at.end})
+	}
+}
+
+// header reads the header of an entity: in most cases it is short, and only if it isn't more of it is asked for.
+func (w *walker) header(e entity) *headerBlock {
+	for limit := int64(16 << 10); ; limit = maxHeader {
+		head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, limit)))
+		h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start, e.fallback)
+		if limit < maxHeader && (h.cut || slices.Max(h.bodies) > len(head)-1000) && int64(len(head)) < e.at.end-e.at.start {
+			continue
+		}
+		w.spend(int64(h.bodies[0]))
+		if h.unread {
+			w.view.limit(LimitReadings)
+		}
+		if h.cut {
+			w.view.limit(LimitHeader)
+			if h.bodies[0] == len(head) {
+				h.bodies[0] = int(w.emptyLine(e.src, e.at.start+int64(len(head)), e.at.end) - e.at.start)
+			}
+		}
+		return h
 	}
 }
 
@@ -159,7 +181,7 @@ func (w *walker) part(e entity, f *facts, body region) *Part {
 	p := &Part{
 		Type: f.kind, Params: f.params, Name: f.name(), Names: f.names, Types: f.types, Disposition: f.disposition,
 		Encoding: string(f.encoding), ID: f.id, Attachment: f.disposition == "attachment", Depth: e.depth, Reading: e.reading,
-		Header: e.at.start, Start: body.start, End: body.end, Within: e.src.name, src: e.src, coded: f.encoding,
+		Header: e.at.start, Start: body.start, End: body.end, Within: e.src.name, src: e.src, coded: f.encoding, charsets: f.charsets,
 	}
 	if p.Params == nil {
 		p.Params = map[string]string{}
@@ -184,8 +206,11 @@ func (w *walker) body(e entity, f *facts, body region) {
 	w.seen[key] = true
 	p := w.part(e, f, body)
 	switch {
-	case strings.HasPrefix(f.kind, "message/partial"):
+	case strings.HasPrefix(f.kind, "message/partial") && (f.params["id"] != "" || f.params["number"] != "" || e.depth == 0):
 		w.view.ambiguous(MessagePartial, e.src, e.at.start, f.kind)
+	case strings.HasPrefix(f.kind, "message/partial"): // RFC 2046 section 5.2.2: without an id and a number nothing is put together
+		w.view.ambiguous(MessageLoose, e.src, e.at.start, f.kind)
+		f.maybeMessage = true
 	case f.kind == "message/external-body":
 		w.view.ambiguous(MessageExternal, e.src, e.at.start, f.kind)
 	}
@@ -205,7 +230,7 @@ func (w *walker) body(e entity, f *facts, body region) {
 	other := e
 	other.reading = otherReading(e.reading, "another type")
 	if !multipart {
-		w.hiddenMultipart(other, f, p, body)
+		w.hiddenMultipart(other, f, p, body, message)
 	} else if split && f.maybeLeaf {
 		w.leaf(other, f, w.part(other, f, body), body)
 	}
@@ -214,16 +239,21 @@ func (w *walker) body(e entity, f *facts, body region) {
 	}
 }
 
-// hiddenMultipart takes a part apart that says it is no multipart.
-func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region) {
+// hiddenMultipart takes a part apart that says it is no multipart. In a message inside, which was read as one, the lines like
+// delimiters are those of its own parts.
+func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region, message bool) {
 	for _, b := range f.boundaries {
 		if w.parts(e, f, p, body, b) && !f.maybeMultipart {
 			w.view.ambiguous(BoundaryOnLeaf, e.src, body.start, b)
 		}
 	}
-	for _, b := range w.guesses(e.src, body) {
-		if w.parts(e, f, p, body, b) {
-			w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
+	if !message {
+		for _, b := range w.guesses(e.src, body, append(slices.Clip(f.boundaries), e.open...)) {
+			w.view.guessing++ // nobody reads it so who goes by the header: what is odd in there is no more than that
+			found := w.parts(e, f, p, body, b)
+			if w.view.guessing--; found {
+				w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
+			}
 		}
 	}
 	if f.maybeMultipart {
@@ -252,7 +282,7 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	if found && f.plain && len(f.boundaries) == 1 {
 		return true
 	}
-	for _, b := range w.guesses(e.src, body) {
+	for _, b := range w.guesses(e.src, body, f.boundaries) {
 		one := e
 		if found {
 			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
@@ -281,7 +311,7 @@ func (w *walker) decodedMultipart(e entity, f *facts, p *Part, body region) {
 		one.src, one.reading = s, otherReading(e.reading, string(way))
 		boundaries := f.boundaries
 		if len(boundaries) == 0 {
-			boundaries = w.guesses(s, region{0, s.size})
+			boundaries = w.guesses(s, region{0, s.size}, nil)
 		}
 		for _, b := range boundaries {
 			if w.parts(one, f, p, region{0, s.size}, b) && way == base64 {
@@ -310,7 +340,7 @@ func (w *walker) message(e entity, f *facts, p *Part, body region) {
 			w.entity(one)
 		}
 	}
-	if f.encodings[0] != plain { // readers that don't decode it
+	if f.encodings[0] != plain && bytes.IndexByte(e.src.slice(body.start, 1000), ':') >= 0 { // readers that don't decode it
 		inner.reading = otherReading(e.reading, "not decoded")
 		w.entity(inner)
 	}

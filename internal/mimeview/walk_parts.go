@@ -141,7 +141,7 @@ func (w *walker) beside(e entity, p *Part, at region, kind, reading string) {
 	line, _, _ := bytes.Cut(trimmed, []byte("\n"))
 	_, _, header := structural(line)
 	w.add(&content{part: p, src: e.src, at: at, way: plain, reading: otherReading(e.reading, reading), kind: "text/plain"})
-	for _, b := range w.guesses(e.src, at) { // a multipart by itself, that of an inner part for one
+	for _, b := range w.guesses(e.src, at, nil) { // a multipart by itself, that of an inner part for one
 		w.view.ambiguous(kind, e.src, at.start, b)
 		one := e
 		one.reading = otherReading(e.reading, reading)
@@ -191,29 +191,41 @@ func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 		one.coded = coded
 		w.add(&content{part: one, src: e.src, at: body, way: coded, reading: one.Reading, sure: !e.unsure && one.Reading == "" && len(f.encodings) == 1})
 		*list = append(*list, one)
-		// text is read where it is said to be an attachment, too: readers show it all the same
-		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) {
-			one.Body = w.textOf(e.src, body, coded)
+		// text is read where it is said to be an attachment, too: readers show it all the same, and the reports of machines
+		// (message/delivery-status and its like) among it
+		if strings.HasPrefix(f.kind, "text/") || isMultipart(f.kind) || strings.HasPrefix(f.kind, "message/") {
+			one.body = body
+			one.Body, one.Cut = w.textOf(e.src, body, coded)
 		}
+		w.openPGP(e, one, body, coded)
 	}
 }
 
-// textOf decodes text as far as the limit allows.
-func (w *walker) textOf(s *source, at region, way encoding) []byte {
+// leastText is what word rules see of each part, however long the parts before it are: a long one must not hide a short one.
+// maxLeast is how many parts that is good for.
+const (
+	leastText = 64 << 10
+	maxLeast  = 16
+)
+
+// textOf decodes text as far as word rules go. It says whether there is more.
+func (w *walker) textOf(s *source, at region, way encoding) (out []byte, cut bool) {
 	room := w.text
-	out := make([]byte, 0, min(int64(room), at.end-at.start))
+	if room < leastText && w.least < maxLeast {
+		w.least++
+		room = leastText
+	}
+	out = make([]byte, 0, min(int64(room), at.end-at.start))
 	w.stream(s, at, way, func(octets []byte) bool {
 		if len(out)+len(octets) > room {
-			octets = octets[:room-len(out)]
-			w.view.limit(LimitText)
-			out = append(out, octets...)
+			out, cut = append(out, octets[:room-len(out)]...), true
 			return false
 		}
 		out = append(out, octets...)
 		return true
 	})
-	w.text -= len(out)
-	return out
+	w.text = max(0, w.text-len(out))
+	return out, cut
 }
 
 const decodeBlock = 32 << 10

@@ -35,7 +35,7 @@ type Ref struct {
 
 // Bounds.
 const (
-	MaxRefs   = 6000
+	MaxRefs   = 30000
 	maxText   = 256
 	maxDepth  = 1000 // elements within each other whose styles are known
 	maxAttrs  = 200
