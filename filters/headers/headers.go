@@ -100,10 +100,16 @@ func (r *report) add(symbol, evidence string) {
 }
 
 // addWeighed reports a symbol that counts for a part of its score.
-func (r *report) addWeighed(symbol, evidence string, weight float64) {
+func (r *report) addWeighed(symbol, evidence string, part share) {
 	r.add(symbol, evidence)
-	r.found[len(r.found)-1].Weight = weight
+	r.found[len(r.found)-1].Value = part
 }
+
+// share is the part of a symbol's score that counts, from 0 to 1.
+type share float64
+
+// Weight implements policy.Weighted.
+func (s share) Weight() float64 { return float64(s) }
 
 // defects sorts what the lexer of record found: what lets two readers see two things, and what is only bad form.
 func defects(r *report, h *mail.Header) {
