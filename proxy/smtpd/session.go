@@ -385,11 +385,12 @@ func (c *session) reset(why string) {
 }
 
 func (c *session) handshake() bool {
-	t := tls.Server(c.raw, c.opt.TLS)
+	config, offered := hearing(c.opt.TLS)
+	t := tls.Server(c.raw, config)
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
-		c.clientEnds = "TLS handshake failed: " + err.Error()
+		c.clientEnds = "TLS handshake failed: " + err.Error() + offered()
 		return false
 	}
 	state := t.ConnectionState()

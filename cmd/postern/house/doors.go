@@ -67,7 +67,23 @@ func (h *House) doorTLS() *tls.Config {
 	if h.cfg.TLS.MinVersion == "1.3" {
 		t.MinVersion = tls.VersionTLS13
 	}
+	t.SessionTicketsDisabled = !h.cfg.TLS.SessionTickets
+	if h.cfg.TLS.Ciphers == "compatible" {
+		t.CipherSuites = compatibleCiphers()
+	}
 	return t
+}
+
+// compatibleCiphers are those of TLS 1.2 that are not broken, the good ones among them; crypto/tls puts them in order. TLS 1.3
+// has its own. RFC 9325 section 4.2 advises against the rest, and clear text would be worse.
+func compatibleCiphers() []uint16 {
+	var all []uint16
+	for _, s := range tls.CipherSuites() {
+		all = append(all, s.ID)
+	}
+
+	return append(all, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA256)
 }
 
 func (h *House) login(route string) func(context.Context, string, string) (bool, error) {
