@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/dns"
 	"postern/proxy/listen"
 	"postern/proxy/outbound"
 	"postern/proxy/relay"
@@ -139,7 +140,11 @@ func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
 			routes[name] = relay.Route{Name: name, Protocol: relay.IMAP, Hops: []relay.Hop{{Address: d.AuthAddress, TLS: policy}}}
 		}
 	}
-	return relay.New(relay.Options{Routes: routes, HeloName: cfg.Hostname, Log: log})
+	names, err := dns.Names(serverNames(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("[dns]: %w", err)
+	}
+	return relay.New(relay.Options{Routes: routes, HeloName: cfg.Hostname, Log: log, Names: names})
 }
 
 func route(name string, hop config.NextHop) (relay.Route, error) {

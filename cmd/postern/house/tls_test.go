@@ -139,7 +139,9 @@ func TestNoTicketsAndWhatWasOffered(t *testing.T) {
 	}
 	until(t, "the record names the offer", func() bool {
 		all, err := g.house.Ledger.Connections(context.Background(), ledger.Query{Limit: 10})
-		return err == nil && slices.ContainsFunc(all, func(r ledger.Connection) bool { return strings.Contains(r.End, "offers TLS1.2 TLS_RSA_WITH_AES_128_CBC_SHA") })
+		return err == nil && slices.ContainsFunc(all, func(r ledger.Connection) bool {
+			return strings.Contains(r.End, "offers TLS1.2 TLS_RSA_WITH_AES_128_CBC_SHA")
+		})
 	})
 }
 
