@@ -66,6 +66,8 @@ type Recipients interface {
 	Ask(ctx context.Context, route string, a mail.Address) (r mail.Reply, ok bool)
 	// Told hears what the next hop answered.
 	Told(ctx context.Context, route string, a mail.Address, r mail.Reply)
+	// Accepted says whether the next hop took this recipient a short while ago.
+	Accepted(ctx context.Context, route string, a mail.Address) bool
 }
 
 // Queue takes what can't be answered in the sender's own transaction.

@@ -61,7 +61,7 @@ func (v *Visit) Begin(ctx context.Context, from mail.Address, params mail.Params
 	x := &Exchange{g: g, v: v, setup: g.setup.Load(), started: g.Now()}
 	x.tx = &mail.Transaction{ID: mail.TransactionID(s.ID, v.began), Session: s, From: from, Params: params}
 	x.env = Envelope{ID: x.tx.ID, From: from, Params: params, Size: params.Size, Client: Client{
-		Addr: s.Client, Port: clientPort, Name: s.ClientName, Helo: s.Helo, Proto: x.protocol(), User: s.User}}
+		Known: v.known(), Addr: s.Client, Port: clientPort, Name: s.ClientName, Helo: s.Helo, Proto: x.protocol(), User: s.User}}
 	x.run = x.setup.Chain.Start(ctx, x.tx)
 	x.run.Stage(ctx, mail.StageMail)
 	if r, refused := x.refusal(); refused {
@@ -183,7 +183,7 @@ func (x *Exchange) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply
 			return reply
 		}
 	}
-	reply := l.delivery.Rcpt(ctx, r)
+	reply := x.askHop(ctx, l, r, known)
 	if known != nil && !reply.OfSender {
 		known.Told(ctx, l.route, r.Address, reply)
 	}
@@ -191,6 +191,26 @@ func (x *Exchange) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply
 		l.queue = true
 		return replyQueuedRcpt()
 	}
+	return reply
+}
+
+// patience is how long the next hop has for an answer that it gave a short while ago.
+const patience = 1500 * time.Millisecond
+
+// askHop asks the next hop live. If it has no room for the question, or is slow, and took the same recipient a short while ago,
+// that answer stands; the hop is asked again when the message is there, and has the last word.
+func (x *Exchange) askHop(ctx context.Context, l *leg, r mail.Recipient, known Recipients) mail.Reply {
+	if known == nil || !known.Accepted(ctx, l.route, r.Address) {
+		return l.delivery.Rcpt(ctx, r)
+	}
+
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	reply := l.delivery.Rcpt(soon, r)
+	if reply.Temporary() && soon.Err() != nil && ctx.Err() == nil {
+		return replyTakenBefore()
+	}
+
 	return reply
 }
 

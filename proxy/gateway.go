@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,8 @@ type Gateway struct {
 	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
 	Judged func(id string, sum [sha256.Size]byte) []byte
+	// Known says whether a client's mail was good before, nil for nobody's.
+	Known func(client netip.Addr) bool
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
 	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.

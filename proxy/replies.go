@@ -28,6 +28,10 @@ func replyNoSmartHost() mail.Reply {
 	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "No route for mail to other domains is set up here"}
 }
 
+func replyTakenBefore() mail.Reply {
+	return mail.Reply{Code: 250, Enhanced: "2.1.5", Text: "Recipient ok"}
+}
+
 func replyQueuedRcpt() mail.Reply {
 	return mail.Reply{Code: 250, Enhanced: "2.1.5", Text: "Recipient ok, will be delivered when the mail server is back"}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func (x *Exchange) why(v policy.Verdict) []byte {
 // it only when there is one: nobody learns of the others.
 func (x *Exchange) received(to []mail.Recipient) []byte {
 	s := x.tx.Session
-	b := fmt.Appendf(nil, "Received: from %s (%s[%s])\r\n", safeToken(s.Helo), nameBefore(s.ClientName), s.Client)
+	b := fmt.Appendf(nil, "Received: from %s (%s[%s])\r\n", safeToken(s.Helo), nameBefore(s.ClientName), literal(s.Client))
 	if s.TLS != nil {
 		b = fmt.Appendf(b, "\t(using %s with cipher %s)\r\n", tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite))
 	}
@@ -71,6 +72,18 @@ func (x *Exchange) protocol() string {
 		name += "A"
 	}
 	return name
+}
+
+// literal is an address as it stands in brackets: RFC 5321 section 4.1.3.
+func literal(a netip.Addr) string {
+	switch {
+	case !a.IsValid():
+		return "unknown"
+	case a.Is6() && !a.Is4In6():
+		return "IPv6:" + a.WithZone("").String()
+	}
+
+	return a.Unmap().String()
 }
 
 func nameBefore(name string) string {

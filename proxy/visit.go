@@ -13,6 +13,7 @@ import (
 // Visit is one session as the gateway sees it: it judges the stages before a transaction, and leaves the one record that
 // every connection leaves.
 type Visit struct {
+	good    *bool // whether the client's mail was good before, nil until somebody asks
 	g       *Gateway
 	setup   *Setup
 	session *mail.Session
@@ -110,4 +111,17 @@ func (v *Visit) End(how string) {
 	v.setup.Chain.Ended(context.Background(), s, v.conduct)
 	v.g.Log.Info("connection", "id", s.ID, "door", s.Door, "client", s.Client.String(), "helo", s.Helo, "user", s.User,
 		"transactions", v.began, "refused", v.counts.Refused, "ended", how)
+}
+
+// known says whether the client's mail was good before.
+func (v *Visit) known() bool {
+	if v.g.Known == nil {
+		return false
+	}
+	if v.good == nil {
+		good := v.g.Known(v.session.Client)
+		v.good = &good
+	}
+
+	return *v.good
 }

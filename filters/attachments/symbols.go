@@ -68,12 +68,12 @@ func symbols() []filters.Symbol {
 		{Name: svgScript, Score: 3, Help: "An SVG picture with script or foreign content"},
 		{Name: encrypted, Score: 2, Help: "An archive or document that needs a password"},
 		{Name: passwordInText, Score: 4, Help: "An archive that a password from the mail's own text opened"},
-		{Name: unscannable, Score: 2, Action: "quarantine", Help: "Something could not be read, or not to its end"},
-		{Name: limit, Score: 2, Action: "quarantine", Help: "The attachments hold more than is looked at"},
+		{Name: unscannable, Score: 2, Form: true, Action: "quarantine", Help: "Something could not be read, or not to its end"},
+		{Name: limit, Score: 2, Form: true, Action: "quarantine", Help: "The attachments hold more than is looked at"},
 		{Name: doubleExt, Score: 4, Help: "A name such as invoice.pdf.exe"},
 		{Name: typeMismatch, Score: 4, Help: "A name that promises a document or picture, a content that runs or unpacks"},
 		{Name: nameBidi, Score: 4, Help: "A name with characters that can't be seen or turn the direction"},
-		{Name: archiveOdd, Score: 3, Action: "quarantine", Help: "An archive in which programs would find different files"},
-		{Name: archivePath, Score: 2, Help: "An archive whose files lie about their size, lead out of their folder or point elsewhere"},
+		{Name: archiveOdd, Score: 3, Form: true, Action: "quarantine", Help: "An archive in which programs would find different files"},
+		{Name: archivePath, Score: 2, Form: true, Help: "An archive whose files lie about their size, lead out of their folder or point elsewhere"},
 	}
 }

@@ -38,7 +38,9 @@ func (f filter) from(r *report, tx *mail.Transaction) {
 // form says what is wrong with how a From field is written.
 func (f filter) form(r *report, tx *mail.Transaction, value string, author mail.Author, err error) {
 	switch {
-	case errors.Is(err, mail.ErrFromNoAddress) && byMachine(tx):
+	case errors.Is(err, mail.ErrFromNoAddress) && answersByItself(tx, value):
+		r.addWeighed("FROM_NO_ADDRESS", value, 0.25)
+	case errors.Is(err, mail.ErrFromNoAddress) && tx.From.IsNull():
 		r.add("FROM_NO_ADDRESS", value)
 	case err != nil:
 		r.add("FROM_INVALID", value+": "+err.Error())
@@ -58,14 +60,16 @@ func (f filter) form(r *report, tx *mail.Transaction, value string, author mail.
 	}
 }
 
-// byMachine says whether a program answers here that speaks for nobody: a bounce (RFC 5321 section 4.5.5), a report
-// (RFC 6522) or an automatic answer (RFC 3834 section 5).
-func byMachine(tx *mail.Transaction) bool {
+// answersByItself says whether a program answers here that speaks for nobody and says so: a report (RFC 6522), an automatic
+// answer (RFC 3834 section 5), or a bounce of the old kind, from the null reverse-path (RFC 5321 section 4.5.5).
+func answersByItself(tx *mail.Transaction, from string) bool {
 	h := tx.Message.Header()
 	auto, _, _ := strings.Cut(strings.ToLower(h.Get("Auto-Submitted")), ";")
 	kind, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
 
-	return tx.From.IsNull() || strings.HasPrefix(strings.TrimSpace(auto), "auto-") || strings.TrimSpace(kind) == "multipart/report"
+	daemon := strings.Contains(strings.ToLower(from), "mailer-daemon") || strings.Contains(strings.ToLower(from), "postmaster")
+
+	return strings.HasPrefix(strings.TrimSpace(auto), "auto-") || strings.TrimSpace(kind) == "multipart/report" || daemon && tx.From.IsNull()
 }
 
 // hidden names a character that has no place in a From field.

@@ -35,7 +35,7 @@ var Spec = filters.Spec{
 		{Name: "FROM_INVALID", Score: 6, Action: "reject", Form: true, Help: "From is read as one address by some readers and as another by others, or as none",
 			Reply: "The From field can't be read without doubt (RFC 5322 section 3.4)"},
 		{Name: "FROM_SLOPPY", Score: 0.5, Form: true, Help: "From breaks the rules of form, but only one address can be read in it"},
-		{Name: "FROM_NO_ADDRESS", Score: 0.5, Form: true, Help: "A machine's mail, such as a bounce, names no author's address"},
+		{Name: "FROM_NO_ADDRESS", Score: 2, Form: true, Help: "From names no address; a bounce or an automatic answer that says it is one counts a quarter"},
 		{Name: "FROM_UNQUALIFIED", Score: 1, Form: true, Help: "The domain in From has no dot, so it is nobody's on the Internet"},
 		{Name: "FROM_GROUP", Score: 3, Action: "quarantine", Form: true, Help: "From is a group (RFC 6854): no domain stands for the mail"},
 		{Name: "FROM_SEVERAL", Score: 2, Form: true, Help: "From holds several addresses"},
@@ -98,6 +98,18 @@ type report struct{ found []filters.Finding }
 func (r *report) add(symbol, evidence string) {
 	r.found = append(r.found, filters.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
 }
+
+// addWeighed reports a symbol that counts for a part of its score.
+func (r *report) addWeighed(symbol, evidence string, part share) {
+	r.add(symbol, evidence)
+	r.found[len(r.found)-1].Value = part
+}
+
+// share is the part of a symbol's score that counts, from 0 to 1.
+type share float64
+
+// Weight implements policy.Weighted.
+func (s share) Weight() float64 { return float64(s) }
 
 // defects sorts what the lexer of record found: what lets two readers see two things, and what is only bad form.
 func defects(r *report, h *mail.Header) {

@@ -79,6 +79,7 @@ func (k *checker) outbound() {
 func (k *checker) tls() {
 	t := &k.c.TLS
 	k.oneOf("tls.min_version", t.MinVersion, "1.2", "1.3") // RFC 8996: the older ones must not be used
+	k.oneOf("tls.ciphers", t.Ciphers, "strict", "compatible")
 	for i, c := range t.Certificates {
 		path := "tls.certificate[" + strconv.Itoa(i) + "]"
 		if c.Cert == "" || c.Key == "" {

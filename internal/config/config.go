@@ -158,9 +158,13 @@ type Outbound struct {
 
 // TLS holds for all doors.
 type TLS struct {
-	MinVersion   string        `toml:"min_version"`
-	Certificates []Certificate `toml:"certificate"`
-	ACME         ACME          `toml:"acme"`
+	MinVersion string `toml:"min_version"`
+	// Ciphers is "strict", or "compatible" for peers that know no forward secrecy or only CBC.
+	Ciphers string `toml:"ciphers"`
+	// SessionTickets lets clients resume sessions (RFC 5077, RFC 8446 section 2.2).
+	SessionTickets bool          `toml:"session_tickets"`
+	Certificates   []Certificate `toml:"certificate"`
+	ACME           ACME          `toml:"acme"`
 }
 
 // Certificate is a pair of PEM files.
@@ -302,7 +306,7 @@ func Default() *Config {
 			StripHeaders: []string{"X-MS-Exchange-Organization-*", "X-Spam-Flag"},
 			Disclose:     Disclose{Inbound: "full", Outbound: "full"},
 		},
-		TLS:           TLS{MinVersion: "1.2", ACME: ACME{Listen: ":80"}},
+		TLS:           TLS{MinVersion: "1.2", Ciphers: "strict", ACME: ACME{Listen: ":80"}},
 		ARC:           ARC{Seal: "changed"},
 		DNS:           DNS{Timeout: Duration(5 * time.Second)},
 		Quarantine:    Quarantine{Keep: Duration(30 * 24 * time.Hour)},

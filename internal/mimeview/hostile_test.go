@@ -206,7 +206,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		<-watched
 		peak := int64(most) - int64(before.HeapAlloc)
 		t.Logf("%s: %v, %d objects, peak of the heap %d KiB more, limits %v", name, took, len(objects), peak>>10, v.Limits())
-		if peak > 8<<20 {
+		if peak > 12<<20 { // a mebibyte of text for word rules in its forms, and what the collector has not taken yet of the rest
 			t.Errorf("%s: %d KiB", name, peak>>10)
 		}
 		for _, o := range objects[:min(2, len(objects))] {

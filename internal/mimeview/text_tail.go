@@ -10,7 +10,7 @@ import (
 
 const (
 	// tailPiece is how much of a long text is looked through at a time, in octets.
-	tailPiece = 256 << 10
+	tailPiece = 64 << 10
 	// overlap is how much of what was seen is looked at again, so that no address is cut in two.
 	overlap = 4 << 10
 	// longRun is how much is kept of a run without any mark of structure: a picture in a data: address is megabytes long.

@@ -114,8 +114,9 @@ func (q *Queue) Retry(id string) error {
 	}
 	q.mu.Lock()
 	e := q.entries[id]
-	if e != nil {
-		e.next = time.Now()
+	if e != nil && !e.busy {
+		q.due.set(e, time.Now())
+		q.due.line(e.route).rest = time.Time{}
 	}
 	q.mu.Unlock()
 	if e != nil {

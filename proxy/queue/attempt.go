@@ -64,7 +64,8 @@ func (q *Queue) attempt(e *entry) outcome {
 	}
 	result := outcome{route: meta.Item.Route}
 	if e.unsaved == nil {
-		result.took, result.down = q.deliver(meta, s, m)
+		result.down = q.deliver(meta, s, m)
+		result.reached = !result.down
 		s.Attempts++
 		e.attempts = s.Attempts
 	}
@@ -82,8 +83,9 @@ func (q *Queue) attempt(e *entry) outcome {
 	return result
 }
 
-// deliver asks the hop for the recipients that are left and hands the message over to those it takes.
-func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (took, down bool) {
+// deliver asks the hop for the recipients that are left and hands the message over to those it takes. It says whether the hop
+// could not be reached.
+func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (down bool) {
 	ctx, cancel := q.attemptContext()
 	defer cancel()
 	d := q.o.Relay.Open(meta.Item.Route, proxy.Envelope{ID: meta.Item.ID, From: meta.Item.From, Params: meta.Item.Params, Size: m.Size()})
@@ -110,18 +112,17 @@ func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (took, down bool
 		}
 	}
 	if len(to) == 0 {
-		return false, down
+		return down
 	}
 	for n, reply := range d.Send(ctx, to, mail.Copy{Message: m}) {
 		i := index[n]
 		note(i, reply)
 		if reply.Positive() {
 			s.Recipients[i].Done = true
-			took = true
 			q.o.Log.Info("queued message delivered", "id", meta.Item.ID, "route", meta.Item.Route, "to", meta.Item.Recipients[i].Address.String(), "reply", reply.String())
 		}
 	}
-	return took, down
+	return down
 }
 
 // settle makes durable what an attempt found. Recipients that are given up get their copy in failed/ or expired/ before

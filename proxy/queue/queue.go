@@ -71,7 +71,7 @@ type Queue struct {
 	puts     map[string]chan struct{} // those under way
 	done     map[string]time.Time     // delivered a short while ago
 	running  int
-	byRoute  map[string]int
+	due      due
 	stopping bool
 }
 
@@ -82,6 +82,7 @@ type entry struct {
 	next     time.Time
 	attempts int
 	busy     bool
+	expires  time.Time
 	// down is set if the last attempt did not reach the hop at all.
 	down bool
 	// unsaved is what became of recipients and could not be written: before it is, nothing is tried again.
@@ -108,7 +109,7 @@ func New(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		o: o, lock: lock, stop: make(chan struct{}), wake: make(chan struct{}, 1),
-		entries: map[string]*entry{}, puts: map[string]chan struct{}{}, done: map[string]time.Time{}, byRoute: map[string]int{},
+		entries: map[string]*entry{}, puts: map[string]chan struct{}{}, done: map[string]time.Time{}, due: due{routes: map[string]*line{}},
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	q.tidy()
@@ -170,7 +171,9 @@ func (q *Queue) Put(ctx context.Context, item proxy.QueueItem, content mail.Copy
 	}
 	q.mu.Lock()
 	if q.entries[item.ID] == nil {
-		q.entries[item.ID] = &entry{id: item.ID, route: item.Route, next: time.Now()}
+		e := &entry{id: item.ID, route: item.Route, expires: time.Now().Add(q.o.Expiry)}
+		q.entries[item.ID] = e
+		q.due.set(e, time.Now())
 	}
 	q.mu.Unlock()
 	q.poke()

@@ -181,9 +181,9 @@ func TestHopDownThenUp(t *testing.T) {
 	for i := range 5 {
 		put(t, q, item(fmt.Sprint("ID", i), "bob"))
 	}
-	until(t, "all tried", func() bool {
+	until(t, "one was tried", func() bool { // for all: the hop is away
 		list, _ := q.List()
-		return !slices.ContainsFunc(list, func(s queue.Status) bool { return s.Attempts == 0 })
+		return slices.ContainsFunc(list, func(s queue.Status) bool { return s.Attempts > 0 })
 	})
 	hop = hoptest.New(t, hoptest.Options{Address: address})
 	// One success shows that the hop is back: the others need not wait for their hour.

@@ -1,11 +1,9 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,10 +80,11 @@ func (q *Queue) scan() {
 		if known {
 			continue
 		}
-		if info, err := os.Lstat(q.path("", id)); err != nil || !info.Mode().IsRegular() {
+		info, err := os.Lstat(q.path("", id))
+		if err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		e := &entry{id: id, next: time.Now()}
+		e := &entry{id: id, next: time.Now(), expires: info.ModTime().Add(q.o.Expiry)}
 		if s, err := q.readState(id); err == nil {
 			e.attempts = s.Attempts
 			// After a jump of the clock a message must not wait for ever.
@@ -97,6 +96,7 @@ func (q *Queue) scan() {
 		q.mu.Lock()
 		if q.entries[id] == nil {
 			q.entries[id] = e
+			q.due.set(e, e.next)
 		}
 		q.mu.Unlock()
 	}
@@ -133,70 +133,56 @@ func names(dir string) []string {
 func (q *Queue) startDue(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.stopping || q.running >= q.o.Workers {
-		return
-	}
-	var due []*entry
-	for _, e := range q.entries {
-		if !e.busy && !e.next.After(now) {
-			due = append(due, e)
-		}
-	}
-	slices.SortFunc(due, func(a, b *entry) int {
-		return cmp.Or(a.next.Compare(b.next), strings.Compare(a.id, b.id))
-	})
 	perRoute := max(1, (q.o.Workers+1)/2)
-	for _, e := range due {
-		if q.running >= q.o.Workers {
+	valid := func(e *entry) bool { return q.entries[e.id] == e }
+	for !q.stopping && q.running < q.o.Workers {
+		e, l := q.due.next(now, perRoute, valid)
+		if e == nil {
 			return
-		}
-		if e.route != "" && q.byRoute[e.route] >= perRoute {
-			continue
 		}
 		e.busy = true
 		q.running++
-		route := e.route
-		q.byRoute[route]++
+		l.running++
 		q.work.Go(func() {
 			result := q.attempt(e)
-			q.finish(e, route, result)
+			q.finish(e, l, result)
 		})
 	}
 }
 
 // outcome is what an attempt means for the schedule.
 type outcome struct {
-	gone  bool // no recipient is left
-	took  bool // the hop took something
-	down  bool // the hop could not be reached
-	pause time.Duration
-	route string
+	gone    bool // no recipient is left
+	reached bool // the hop answered
+	down    bool // the hop could not be reached
+	pause   time.Duration
+	route   string
 }
 
-func (q *Queue) finish(e *entry, route string, r outcome) {
+func (q *Queue) finish(e *entry, l *line, r outcome) {
 	q.mu.Lock()
+	now := time.Now()
 	e.busy = false
 	q.running--
-	if q.byRoute[route]--; q.byRoute[route] == 0 {
-		delete(q.byRoute, route)
-	}
-	e.down, e.next = r.down, time.Now().Add(r.pause)
+	l.running--
 	if r.route != "" {
 		e.route = r.route
 	}
+	of := q.due.line(e.route)
+	switch {
+	case r.down:
+		of.unreachable(now, min(q.backOff(of.failures+1), q.o.MinBackOff*5))
+	case r.reached:
+		of.reached(now)
+	}
+	e.down = r.down
 	if r.gone {
 		delete(q.entries, e.id)
 		if len(q.done) < 100_000 {
-			q.done[e.id] = time.Now()
+			q.done[e.id] = now
 		}
-	}
-	if r.took {
-		// The hop is back: what only waited for that need not wait on.
-		for _, other := range q.entries {
-			if other.down && other.route == e.route && !other.busy {
-				other.down, other.next = false, time.Now()
-			}
-		}
+	} else {
+		q.due.set(e, now.Add(r.pause))
 	}
 	q.mu.Unlock()
 	q.poke()

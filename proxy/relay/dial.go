@@ -48,7 +48,9 @@ func (h *hopState) connect(ctx context.Context) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.times.Connect)
 	defer cancel()
-	nc, err := listen.Dialer(h.Source).DialContext(ctx, network, h.Address)
+	dialer := listen.Dialer(h.Source)
+	dialer.Resolver = h.names
+	nc, err := dialer.DialContext(ctx, network, h.Address)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type hopState struct {
 	Hop
 	tlsConfig *tls.Config
 	protocol  Protocol
+	names     *net.Resolver
 	helo      string
 	times     Timeouts
 	log       *slog.Logger

@@ -46,6 +46,8 @@ type Options struct {
 	Routes map[string]Route
 	// HeloName is our name in EHLO.
 	HeloName string
+	// Names finds the addresses of hops; nil is the system's resolver.
+	Names    *net.Resolver
 	Timeouts Timeouts
 	Log      *slog.Logger
 }

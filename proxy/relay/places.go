@@ -100,17 +100,14 @@ func (p *places) giveUp(w *waiter) error {
 	return errBusy
 }
 
-// roomFor says whether there is a place. A quarter of the places is left to other networks than those that hold their share.
+// roomFor says whether there is a place. The last quarter is for known clients, and for networks that hold none yet.
 func (p *places) roomFor(who party) bool {
 	limit, free := p.most, p.most-p.taken
 	if who.purpose == question {
 		limit, free = p.questions, min(p.questions-p.asking, free)
 	}
-	if free <= 0 {
-		return false
-	}
 
-	return who.known || p.held[who.network] < max(2, limit/4) || free > limit/4
+	return free > limit/4 || free > 0 && (who.known || p.held[who.network] == 0)
 }
 
 // waitsBefore says whether somebody waits who has as good a right to a place, and could use it.

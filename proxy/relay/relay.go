@@ -74,7 +74,7 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 			return nil, err
 		}
 		made.hops = append(made.hops, &hopState{
-			Hop: hop, tlsConfig: config, protocol: set.Protocol, helo: o.HeloName, times: o.Timeouts.withDefaults(), log: log,
+			Hop: hop, tlsConfig: config, protocol: set.Protocol, names: o.Names, helo: o.HeloName, times: o.Timeouts.withDefaults(), log: log,
 			maxIdle: set.MaxIdle, inbound: set.Inbound, places: newPlaces(set.MaxConnections),
 		})
 	}

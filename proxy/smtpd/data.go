@@ -142,7 +142,12 @@ func (d *normaliser) inLine(p []byte) int {
 		d.emit(crlf) // not a line start: a dot behind a bare LF is text
 	case 0:
 		d.flaws |= flawNUL
-		d.emit(blank)
+		run := 1
+		for len(line)+run < len(p) && p[len(line)+run] == 0 {
+			run++
+		}
+		d.emit(bytes.Repeat(blank, run))
+		return len(line) + run
 	}
 	return len(line) + 1
 }

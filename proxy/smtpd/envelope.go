@@ -52,6 +52,11 @@ func (c *session) mailFrom(args string) {
 		c.fail(*bad)
 		return
 	}
+	// RFC 5321 section 4.1.1.3: only a forward-path may be <postmaster> without a domain
+	if from.Domain == "" && !from.IsNull() {
+		c.fail(replyAddress(true, mail.ErrPathSyntax))
+		return
+	}
 	if from.NeedsUTF8() && !params.UTF8 {
 		c.fail(replyAddress(true, mail.ErrNeedsSMTPUTF8))
 		return

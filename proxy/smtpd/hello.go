@@ -107,6 +107,10 @@ func (c *session) startTLS(args string) {
 		c.fail(reply(503, "5.5.1", "STARTTLS within a transaction"))
 		return
 	}
+	if c.bareLine {
+		c.refuseAndEnd(replyBareLine(), "STARTTLS ended by a bare LF")
+		return
+	}
 	if c.in.buffered() > 0 {
 		// RFC 3207 section 4.2: knowledge from before the handshake is void, and such input is an attack.
 		c.visit.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: c.early()})
@@ -142,11 +146,12 @@ func (c *session) xclient(args string) {
 		value, valid := xtext(value)
 		if !ok || !valid || !c.xclientAttribute(strings.ToUpper(name), value) {
 			*c.mail, c.clientPort = before, port
-			c.fail(replySyntax("XCLIENT NAME=… ADDR=… PORT=… PROTO=… HELO=… LOGIN=…"))
+			c.fail(replySyntax("XCLIENT NAME=... ADDR=... PORT=... PROTO=... HELO=... LOGIN=..."))
 			return
 		}
 	}
-	c.mail.Trusted = contains(c.opt.Trusted, c.mail.Client)
+	// whoever speaks for a client he does not name speaks for nobody we trust
+	c.mail.Trusted = strings.Contains(strings.ToUpper(args), "ADDR=") && contains(c.opt.Trusted, c.mail.Client)
 	c.mail.Findings = nil
 	c.reply(c.visit.Connect(c.ctx))
 }
@@ -159,10 +164,10 @@ func (c *session) xclientAttribute(name, value string) bool {
 	switch name {
 	case "ADDR":
 		addr, err := netip.ParseAddr(strings.TrimPrefix(strings.ToLower(value), "ipv6:"))
-		if err != nil {
-			return absent
+		if err != nil && !absent {
+			return false
 		}
-		c.mail.Client = addr.Unmap()
+		c.mail.Client = addr.Unmap() // the zero Addr if the proxy does not know
 	case "NAME":
 		c.mail.ClientName = value
 	case "HELO":

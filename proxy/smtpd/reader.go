@@ -25,6 +25,8 @@ type reader struct {
 	conn net.Conn
 	buf  []byte
 	r, w int
+	// tooLong is the front of the line that was too long last.
+	tooLong string
 	// bareLF is set when a line was ended by a bare LF and taken all the same.
 	bareLF bool
 	// idle is how long one read may wait; cap is the moment after which no read may wait any more, the zero time for
@@ -113,6 +115,9 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 			line := r.buf[r.r : r.r+i+1]
 			r.r += i + 1
 			if over || len(long)+len(line) > limit {
+				if !over {
+					r.tooLong = front(long, line)
+				}
 				return "", errLineTooLong
 			}
 			if long != nil {
@@ -126,6 +131,7 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 			long = append(long, r.buf[r.r:r.w]...)
 		}
 		if len(long) > limit {
+			r.tooLong = front(long, nil)
 			over, long = true, nil
 		}
 		r.r = r.w
@@ -138,6 +144,13 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 			return "", err
 		}
 	}
+}
+
+// front gives the first octets of a line that came in two pieces: enough to know a command by.
+func front(first, second []byte) string {
+	const most = 8
+	both := append(first[:min(len(first), most):min(len(first), most)], second[:min(len(second), most)]...)
+	return string(both[:min(len(both), most)])
 }
 
 // maxJunk is how much of an endless line is read before the connection is given up, in octets.

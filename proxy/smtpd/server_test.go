@@ -118,6 +118,8 @@ func options(t testing.TB, settings map[string]string) smtpd.Options {
 			o.NormaliseFrom = loopback
 		case "xclient":
 			o.XClient = loopback
+		case "trusted":
+			o.Trusted = loopback
 		default:
 			t.Fatalf("unknown setting %s", key)
 		}

@@ -46,6 +46,8 @@ type session struct {
 	exchange *proxy.Exchange // the transaction under way, nil for none
 	chunks   *chunked        // its BDAT chunks, nil for none
 
+	bareLine bool // the command under way was ended by a bare LF
+
 	offered *proxy.Extensions // what the hops could do at EHLO, nil before
 
 	errors, commands, logins int
@@ -145,6 +147,8 @@ func (c *session) obey(line string) {
 	verb = strings.ToUpper(verb)
 	if run, ok := c.verb(verb); ok {
 		run(args)
+	} else if isChunk(line) {
+		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
 	} else if isHTTP(verb) {
 		if c.suspect("HTTP_COMMAND", verb) {
 			c.refuseAndEnd(replyUnknown(), "spoke HTTP")
@@ -214,6 +218,10 @@ func (c *session) idle(r mail.Reply) {
 	c.reply(r)
 }
 
+// isChunk says whether a line may be a BDAT in the eyes of whoever sent it. What follows one that can't be read, or that was
+// not offered, is message text, and must never be read as commands (RFC 3030 section 2): the connection ends.
+func isChunk(line string) bool { return len(line) >= 4 && strings.EqualFold(line[:4], "BDAT") }
+
 func isHTTP(verb string) bool {
 	switch verb {
 	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE", "PRI":
@@ -231,10 +239,14 @@ func (c *session) normalises() bool {
 func (c *session) readLine(limit int) (string, error) {
 	line, err := c.in.line(limit, !c.normalises())
 	switch {
+	case err == nil && isChunk(line) && strings.IndexByte(line, 0) >= 0, errors.Is(err, errLineTooLong) && isChunk(c.in.tooLong):
+		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
+		return "", errFlood
 	case err == nil && strings.IndexByte(line, 0) >= 0:
 		c.fail(replyUnknown())
 		return "", errBareLF
 	case err == nil:
+		c.bareLine = c.in.bareLF
 		if c.in.bareLF {
 			c.in.bareLF = false
 			if !c.suspect("BARE_LF_COMMAND", "") {
@@ -361,12 +373,21 @@ func (c *session) onlyAfterReply(evidence string) bool {
 	return false
 }
 
-func (c *session) rset(string) {
+// RFC 5321 section 4.1.1.5: RSET and QUIT (section 4.1.1.10) have no parameters.
+func (c *session) rset(args string) {
+	if args != "" {
+		c.fail(replySyntax("RSET"))
+		return
+	}
 	c.reset("RSET")
 	c.reply(replyOK())
 }
 
-func (c *session) quit(string) {
+func (c *session) quit(args string) {
+	if args != "" {
+		c.fail(replySyntax("QUIT"))
+		return
+	}
 	c.reset("QUIT")
 	c.reply(replyBye())
 	c.clientEnds = "QUIT"
@@ -385,11 +406,12 @@ func (c *session) reset(why string) {
 }
 
 func (c *session) handshake() bool {
-	t := tls.Server(c.raw, c.opt.TLS)
+	config, offered := hearing(c.opt.TLS)
+	t := tls.Server(c.raw, config)
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
-		c.clientEnds = "TLS handshake failed: " + err.Error()
+		c.clientEnds = "TLS handshake failed: " + err.Error() + offered()
 		return false
 	}
 	state := t.ConnectionState()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/dns"
 	"postern/proxy/listen"
 	"postern/proxy/outbound"
 	"postern/proxy/relay"
@@ -67,7 +68,23 @@ func (h *House) doorTLS() *tls.Config {
 	if h.cfg.TLS.MinVersion == "1.3" {
 		t.MinVersion = tls.VersionTLS13
 	}
+	t.SessionTicketsDisabled = !h.cfg.TLS.SessionTickets
+	if h.cfg.TLS.Ciphers == "compatible" {
+		t.CipherSuites = compatibleCiphers()
+	}
 	return t
+}
+
+// compatibleCiphers are those of TLS 1.2 that are not broken, the good ones among them; crypto/tls puts them in order. TLS 1.3
+// has its own. RFC 9325 section 4.2 advises against the rest, and clear text would be worse.
+func compatibleCiphers() []uint16 {
+	var all []uint16
+	for _, s := range tls.CipherSuites() {
+		all = append(all, s.ID)
+	}
+
+	return append(all, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA256)
 }
 
 func (h *House) login(route string) func(context.Context, string, string) (bool, error) {
@@ -123,7 +140,11 @@ func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
 			routes[name] = relay.Route{Name: name, Protocol: relay.IMAP, Hops: []relay.Hop{{Address: d.AuthAddress, TLS: policy}}}
 		}
 	}
-	return relay.New(relay.Options{Routes: routes, HeloName: cfg.Hostname, Log: log})
+	names, err := dns.Names(serverNames(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("[dns]: %w", err)
+	}
+	return relay.New(relay.Options{Routes: routes, HeloName: cfg.Hostname, Log: log, Names: names})
 }
 
 func route(name string, hop config.NextHop) (relay.Route, error) {

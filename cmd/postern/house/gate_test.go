@@ -32,6 +32,7 @@ type gate struct {
 	inside, outside *hoptest.Hop
 	doors           map[string]string
 	dir             string
+	config          *config.Config
 	log             *logText
 
 	mu       sync.Mutex
@@ -120,6 +121,7 @@ func openGate(t testing.TB, out house.Outside, more ...string) *gate {
 	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	g.config = cfg
 	out.Log = slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if g.house, err = house.Open(cfg, out); err != nil {
 		t.Fatal(err)

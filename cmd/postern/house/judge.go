@@ -234,13 +234,16 @@ func mute(settings *policy.Config, symbols []string) {
 	}
 }
 
+func serverNames(cfg *config.Config) (servers []string) {
+	for _, s := range cfg.DNS.Servers {
+		servers = append(servers, string(s))
+	}
+	return servers
+}
+
 // NewResolver makes the resolver of a configuration.
 func NewResolver(cfg *config.Config) (*dns.Resolver, error) {
-	o := dns.Options{Timeout: time.Duration(cfg.DNS.Timeout)}
-	for _, s := range cfg.DNS.Servers {
-		o.Servers = append(o.Servers, string(s))
-	}
-	r, err := dns.New(o)
+	r, err := dns.New(dns.Options{Timeout: time.Duration(cfg.DNS.Timeout), Servers: serverNames(cfg)})
 	if err != nil {
 		return nil, errors.Join(errors.New("[dns]: name a resolver with servers = [\"127.0.0.1\"]"), err)
 	}

@@ -82,8 +82,9 @@ func (h *House) expireLists(ctx context.Context) {
 	}
 }
 
-// hearVerdicts tells the lists and the breaker of verdicts.
+// hearVerdicts tells the lists and the breaker of verdicts, and the gateway who had good ones before.
 func (h *House) hearVerdicts() {
+	h.Gateway.Known = h.known
 	h.Gateway.Listed = h.listed
 	if h.cfg.PolicyBreaker.Enabled.On() {
 		h.Gateway.Convicted = h.convicted

@@ -1,10 +1,14 @@
 package house_test
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"testing"
+
+	"postern/policy/ledger"
 )
 
 // What is sent in clear behind STARTTLS is never answered within TLS, in one segment or in two: RFC 3207 section 4.2,
@@ -113,6 +117,32 @@ func TestTLSVersionsAndNames(t *testing.T) {
 		c := g.from("127.0.0.1", "staff-tls").overTLS(&tls.Config{InsecureSkipVerify: true, ServerName: name, MaxVersion: tls.VersionTLS12})
 		c.say("", 220)
 	}
+}
+
+// No door hands out tickets, and the record of a handshake that failed says what the client could have done.
+func TestNoTicketsAndWhatWasOffered(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	cache := tls.NewLRUClientSessionCache(4)
+	for range 2 {
+		c := g.from("127.0.0.1", "staff-tls").overTLS(&tls.Config{InsecureSkipVerify: true, ServerName: "gw.test", ClientSessionCache: cache})
+		c.say("", 220)
+		if c.conn.(*tls.Conn).ConnectionState().DidResume {
+			t.Error("a session was resumed")
+		}
+	}
+
+	c := g.from("127.0.0.1", "staff-tls")
+	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}
+	if err := tls.Client(c.conn, old).Handshake(); err == nil {
+		t.Error("key exchange by RSA was agreed on")
+	}
+	until(t, "the record names the offer", func() bool {
+		all, err := g.house.Ledger.Connections(context.Background(), ledger.Query{Limit: 10})
+		return err == nil && slices.ContainsFunc(all, func(r ledger.Connection) bool {
+			return strings.Contains(r.End, "offers TLS1.2 TLS_RSA_WITH_AES_128_CBC_SHA")
+		})
+	})
 }
 
 // A web browser that was made to talk to a mail port finds nobody to talk to: ALPACA, USENIX Security 2021. TI-12.

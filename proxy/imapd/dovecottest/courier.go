@@ -34,9 +34,9 @@ func Courier(t testing.TB) CourierServer {
 			lab.Missing(t, program+": "+err.Error()+": "+string(out))
 		}
 	}
-	run(dir, "apt-get", "download", "courier-imap", "courier-pop", "courier-base", "courier-authlib", "libcourier-unicode4")
+	run(dir, "apt-get", "download", "courier-imap", "courier-pop", "courier-base", "courier-authlib", "libcourier-unicode4", "libgamin0")
 	packages, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(packages) != 5 {
+	if err != nil || len(packages) != 6 {
 		t.Fatalf("%q, %v", packages, err)
 	}
 	for _, p := range packages {
@@ -122,6 +122,15 @@ func courierWords(c *net.TCPConn) []string {
 	return strings.Fields(strings.ReplaceAll(line, `"`, ""))
 }
 
+// courierLibraries are the folders of shared libraries in the unpacked packages.
+func courierLibraries(dir string) string {
+	folders, err := filepath.Glob(filepath.Join(dir, "usr/lib/*-linux-gnu*"))
+	if err != nil { // the pattern is a good one
+		return ""
+	}
+	return strings.Join(append(folders, filepath.Join(dir, "usr/lib")), ":")
+}
+
 // courier runs a server for a user who is logged in. Its greeting becomes the answer to the login.
 func courier(c *net.TCPConn, program, dir, home, user, answer string) {
 	f, err := c.File()
@@ -131,7 +140,7 @@ func courier(c *net.TCPConn, program, dir, home, user, answer string) {
 	defer func() { _ = f.Close() }()
 	cmd := exec.Command(program, "Maildir")
 	cmd.Dir, cmd.Stdin = home, f
-	cmd.Env = []string{"LD_LIBRARY_PATH=" + filepath.Join(dir, "usr/lib"), "IMAP_CAPABILITY=" + courierCapability, "IMAP_KEYWORDS=1", "IMAP_USELOCKS=0",
+	cmd.Env = []string{"LD_LIBRARY_PATH=" + courierLibraries(dir), "IMAP_CAPABILITY=" + courierCapability, "IMAP_KEYWORDS=1", "IMAP_USELOCKS=0",
 		"AUTHENTICATED=" + user, "AUTHADDR=" + user, "MAILDIRPATH=Maildir", "HOME=" + home, "IMAP_TRASHFOLDERNAME=Trash", "PATH=" + os.Getenv("PATH")}
 	out, err := cmd.StdoutPipe()
 	if err != nil || cmd.Start() != nil {

@@ -106,9 +106,19 @@ func (r *Recipients) look(ctx context.Context, route string, a mail.Address) (ma
 	return noSuchUser(a), true
 }
 
-// Told remembers that the next hop knows no such mailbox. RFC 3463 section 3.2: X.1.1 to X.1.3 and X.1.6, X.1.10 say so;
+// Accepted implements proxy.Recipients.
+func (r *Recipients) Accepted(ctx context.Context, route string, a mail.Address) bool {
+	_, taken := r.State.Get(ctx, key("taken", route, a))
+	return taken
+}
+
+// Told remembers that the next hop took a recipient, or knows no such mailbox. RFC 3463 section 3.2: X.1.1 to X.1.3 and X.1.6, X.1.10 say so;
 // all other refusals may be about the sender or about today.
 func (r *Recipients) Told(ctx context.Context, route string, a mail.Address, said mail.Reply) {
+	if said.Positive() {
+		r.State.Put(ctx, key("taken", route, a), []byte{1}, r.Known)
+		return
+	}
 	if !said.Permanent() {
 		return
 	}

@@ -1,0 +1,125 @@
+package queue
+
+import (
+	"cmp"
+	"container/heap"
+	"strings"
+	"time"
+)
+
+// due orders the messages of each route by when their next attempt is. What it costs to find the next one does not depend on
+// how many wait.
+type due struct {
+	routes map[string]*line
+}
+
+// line is the messages that wait for one route.
+type line struct {
+	waiting places
+	running int
+	// rest is until when the hop is left alone, because it could not be reached; failures is how often in a row.
+	rest     time.Time
+	failures int
+	// away says that messages wait only because the hop could not be reached.
+	away bool
+}
+
+// place is a message's turn. It is void once the entry has another one.
+type place struct {
+	entry *entry
+	at    time.Time
+}
+
+// places is a heap, the longest due first.
+type places []place
+
+func (p places) Len() int      { return len(p) }
+func (p places) Swap(i, j int) { p[i], p[j] = p[j], p[i] }
+func (p places) Less(i, j int) bool {
+	return cmp.Or(p[i].at.Compare(p[j].at), strings.Compare(p[i].entry.id, p[j].entry.id)) < 0
+}
+func (p *places) Push(x any) { *p = append(*p, x.(place)) }
+func (p *places) Pop() any {
+	last := (*p)[len(*p)-1]
+	*p = (*p)[:len(*p)-1]
+	return last
+}
+
+func (d *due) line(route string) *line {
+	l := d.routes[route]
+	if l == nil {
+		l = &line{}
+		d.routes[route] = l
+	}
+
+	return l
+}
+
+// set gives an entry its turn.
+func (d *due) set(e *entry, at time.Time) {
+	e.next = at
+	heap.Push(&d.line(e.route).waiting, place{e, at})
+}
+
+// next takes the entry out that is due the longest, of those routes that may have one more attempt. valid says whether an
+// entry still counts.
+func (d *due) next(now time.Time, perRoute int, valid func(*entry) bool) (*entry, *line) {
+	var best *line
+
+	for name, l := range d.routes {
+		l.drop(valid)
+		if len(l.waiting) == 0 {
+			if l.running == 0 && l.failures == 0 {
+				delete(d.routes, name)
+			}
+			continue
+		}
+		// what route "" means is only known once a message's file was read
+		full := name != "" && l.running >= perRoute || l.failures > 0 && l.running > 0
+		if full || l.waiting[0].at.After(now) || now.Before(l.rest) && now.Before(l.waiting[0].entry.expires) {
+			continue
+		}
+		if best == nil || places([]place{l.waiting[0], best.waiting[0]}).Less(0, 1) {
+			best = l
+		}
+	}
+
+	if best == nil {
+		return nil, nil
+	}
+
+	return heap.Pop(&best.waiting).(place).entry, best
+}
+
+// drop takes void turns off the front.
+func (l *line) drop(valid func(*entry) bool) {
+	for len(l.waiting) > 0 {
+		if first := l.waiting[0]; valid(first.entry) && first.entry.next.Equal(first.at) && !first.entry.busy {
+			return
+		}
+		heap.Pop(&l.waiting)
+	}
+}
+
+// unreachable lets the hop rest: the next attempt tells for all whether it is back.
+func (l *line) unreachable(now time.Time, pause time.Duration) {
+	l.failures++
+	l.rest, l.away = now.Add(pause), true
+}
+
+// reached ends the rest. What waited only for the hop need not wait on.
+func (l *line) reached(now time.Time) {
+	l.failures, l.rest = 0, time.Time{}
+	if !l.away {
+		return
+	}
+
+	l.away = false
+	for i := range l.waiting {
+		if e := l.waiting[i].entry; e.down && !e.busy && e.next.Equal(l.waiting[i].at) {
+			e.down, e.next = false, now
+			l.waiting[i].at = now
+		}
+	}
+	heap.Init(&l.waiting)
+}
