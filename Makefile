@@ -4,13 +4,17 @@ GO ?= go
 FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
-.PHONY: build test tools demo bench lint fuzz clean
+.PHONY: build test honest tools demo bench lint fuzz clean
 
 build:
 	$(GO) build -trimpath -o postern ./cmd/postern
 
 test: lint build tools
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+
+# honest mail in the shapes of many kinds of senders, through the SMTP door and as fetched: prints what becomes of each kind
+honest:
+	$(GO) test -count=1 -run '^TestHonest$$' -v ./cmd/postern/house
 
 # the race detector needs a C compiler; the program itself does not
 tools:
