@@ -112,7 +112,13 @@ func plainBoundary(one field) (string, bool) {
 	tail := strings.TrimLeft(strings.TrimPrefix(rest, ";"), " \t\n")
 	name, _, _ := strings.Cut(tail, "=")
 	ok := rest == "" || rest[0] == ';' && (tail == "" || len(name) < len(tail) && isToken(strings.TrimRight(name, " \t\n")))
-	return b, b != "" && ok && !strings.Contains(b, "=?")
+	return b, b != "" && ok && !encodedWord(b)
+}
+
+// encodedWord says whether somebody may decode it: RFC 2047 section 2. "=?" by itself may stand in a boundary.
+func encodedWord(b string) bool {
+	_, rest, ok := strings.Cut(b, "=?")
+	return ok && strings.Contains(rest, "?=")
 }
 
 func isToken(name string) bool {

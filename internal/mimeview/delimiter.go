@@ -62,7 +62,7 @@ func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int
 		}
 		i += at
 		if i == 0 || window[i-1] != '\n' && window[i-1] != '\r' {
-			if w.midLine(s, off, window, i) {
+			if off+int64(i) > 0 && w.midLine(s, off, window, i) { // the source's first line begins there: index has it
 				w.spend(1)
 			}
 			for at = i + 2; at < len(window) && window[at] == '-'; {

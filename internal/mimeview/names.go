@@ -116,6 +116,9 @@ func sameFormat(extension string) string {
 
 // extension is what a desktop would go by. White space in it makes it the end of a sentence and no extension.
 func extension(name string) string {
+	if quoted, ok := strings.CutPrefix(name, "'"); ok && strings.HasSuffix(quoted, "'") { // quotes of somebody who knows no others
+		name = quoted[:len(quoted)-1]
+	}
 	name = strings.TrimRight(name, ". \x00")
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 || len(name)-i-1 > maxExtension || strings.ContainsAny(name[i+1:], " \t()") {

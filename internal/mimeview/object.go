@@ -27,6 +27,8 @@ type Object struct {
 	Within string
 	Size   int64
 	Hash   [sha256.Size]byte
+	// Broken says that it comes of octets that only another way to decode breaks; the RFC's finds them whole.
+	Broken bool
 
 	content *content
 	cached  []byte
@@ -48,7 +50,7 @@ const (
 func (v *View) examine() {
 	v.read()
 	v.look.Do(func() {
-		x := &examiner{w: v.walker, v: v, byHash: map[[sha256.Size]byte]*Object{}}
+		x := &examiner{w: v.walker, v: v, byHash: map[[sha256.Size]byte]*Object{}, whole: map[spot]bool{}}
 		x.all()
 		for at := 0; at < len(x.w.sources); at++ { // looking may add some
 			x.w.runs(x.w.sources[at])
@@ -70,6 +72,7 @@ type examiner struct {
 	byHash map[[sha256.Size]byte]*Object
 	cached int
 	next   int
+	whole  map[spot]bool // what holds a winmail.dat without a fault
 }
 
 // all takes the contents that are on the list, and those that these bring.
@@ -105,7 +108,7 @@ func (x *examiner) one(c *content) {
 	if size == 0 {
 		return
 	}
-	o := &Object{Part: c.part, Reading: c.reading, Offset: c.at.start, Within: c.src.name, Size: size, content: c, view: x.v, binary: binary}
+	o := &Object{Part: c.part, Reading: c.reading, Offset: c.at.start, Within: c.src.name, Size: size, content: c, view: x.v, binary: binary, Broken: c.broken}
 	sum.Sum(o.Hash[:0])
 	if first := x.byHash[o.Hash]; first != nil {
 		x.merge(first, c)
@@ -135,7 +138,30 @@ func (x *examiner) inner(c *content, head []byte, lines bool) {
 		at = region{0, s.size}
 	}
 	if tnef {
-		x.w.tnef(c, s, at, 0)
+		x.tnef(c, s, at)
+	}
+}
+
+// tnef looks into a winmail.dat. One that is whole as the RFC's decoder gives it may be broken as another does, as any file
+// may: then no more is said of the breaking, and what lies in it is looked at all the same.
+func (x *examiner) tnef(c *content, s *source, at region) {
+	here := spot{c.src, c.at.start, c.at.end, ""}
+	from, lies := len(x.w.contents), x.w.lies
+	whole := c.reading != "" && x.whole[here]
+	if whole {
+		x.v.guessing++
+	}
+	x.w.tnef(c, s, at, 0)
+	if whole {
+		x.v.guessing--
+	}
+	switch {
+	case c.reading == "" && x.w.lies == lies:
+		x.whole[here] = true
+	case whole && x.w.lies > lies:
+		for _, one := range x.w.contents[from:] {
+			one.broken = true
+		}
 	}
 }
 
@@ -224,6 +250,7 @@ func isBinary(r rune) bool {
 // merge adds the names and types under which a content goes.
 func (x *examiner) merge(o *Object, c *content) {
 	o.plain = o.plain || c.reading == ""
+	o.Broken = o.Broken && c.broken
 	full := false
 	addTo := func(list []string, prefix string, more ...string) []string {
 		for _, one := range more {

@@ -50,6 +50,7 @@ func (w *walker) tnef(c *content, s *source, at region, depth int) {
 		level := head[0]
 		body := region{off + 9, off + 9 + length}
 		if body.end+2 > at.end || level != 1 && level != 2 {
+			w.lies++
 			w.view.ambiguous(TNEFBroken, s, off, "")
 			body.end = max(body.start, at.end)
 			// what is left may hold anything

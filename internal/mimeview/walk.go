@@ -22,6 +22,7 @@ type walker struct {
 	known    map[spot]bool
 	sources  []*source
 	asked    int64
+	lies     int // lengths in TNEF that reach beyond their end
 }
 
 // spot is a region read in one way.
@@ -39,6 +40,7 @@ type content struct {
 	way     encoding
 	reading string
 	sure    bool // no other reading of this region is left
+	broken  bool // see Object.Broken
 	// names and types beside the part's, as a "begin" line gives them
 	name string
 	kind string

@@ -289,7 +289,7 @@ func (w *walk) sound(r *root, above *origin, from int, result unpack.Result) unp
 		if len(result.Unscannable)+len(result.Limits) == 0 {
 			w.opened[p] = true
 		}
-	case w.opened[p]:
+	case w.opened[p] || r.object.Broken:
 		broken := func(f unpack.Flag) bool { return f.Kind == unpack.Unscannable }
 		if len(result.Unscannable) == 0 && !slices.ContainsFunc(w.found.Items[from:], func(i *Item) bool { return slices.ContainsFunc(i.Flags, broken) }) {
 			break // it opens, too: what is odd about it then is somebody's to meet
