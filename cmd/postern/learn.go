@@ -14,6 +14,8 @@ type learnCommand struct {
 	Status learnStatusCommand `cmd:"" help:"How many lessons there are."`
 	List   learnListCommand   `cmd:"" help:"The lessons, the newest first."`
 	Undo   learnUndoCommand   `cmd:"" help:"Take lessons back."`
+
+	Correspondents learnCorrespondentsCommand `cmd:"" help:"Tell the running gateway whom your users wrote to before it was there, from logs."`
 }
 
 func openLessons(f where) (*lessons.Journal, error) {

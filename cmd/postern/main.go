@@ -68,7 +68,14 @@ type cli struct {
 	DMARC       dmarcCommand       `cmd:"" name:"dmarc" help:"Explain a domain's policy, read aggregate reports."`
 	MTASTS      mtaSTSCommand      `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
 	TLSReport   tlsReportCommand   `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`
+	Reload      reloadCommand      `cmd:"" help:"Let the running gateway read its configuration again."`
+	Backup      backupCommand      `cmd:"" help:"Write all that the gateway needs to be put up again into one file, while it runs."`
+	Restore     restoreCommand     `cmd:"" help:"Unpack a backup."`
+	Completion  completionCommand  `cmd:"" help:"Write the completion of commands for bash, zsh or fish."`
+	Man         manCommand         `cmd:"" help:"Write manual pages."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
+
+	ShowVersion bool `name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -92,6 +99,9 @@ func run(w world, args []string) int {
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 {

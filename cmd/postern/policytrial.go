@@ -171,7 +171,7 @@ func (p *progress) show(share float64, n int) {
 	}
 	const width = 30
 	full := int(share * width)
-	fmt.Fprintf(p.w.stderr, "\r%s [%s%s] %3.0f %%  %d messages, %s", p.name, strings.Repeat("=", full), strings.Repeat(" ", width-full), share*100, n, time.Since(p.begun).Round(time.Second))
+	fmt.Fprintf(p.w.stderr, "\r%s [%s%s] %3.0f %%  %d, %s", p.name, strings.Repeat("=", full), strings.Repeat(" ", width-full), share*100, n, time.Since(p.begun).Round(time.Second))
 }
 
 func (p *progress) done() {

@@ -12,11 +12,16 @@ import (
 	"postern/internal/config"
 )
 
-type serveCommand struct {
+// quick is where the configuration comes from: a file, or two settings.
+type quick struct {
 	where
-	Domain    string `placeholder:"DOMAIN" help:"Without a configuration file: the domain whose mail comes in."`
-	NextHop   string `placeholder:"HOST:PORT" help:"Without a configuration file: the internal mail server."`
-	Listen    string `placeholder:"ADDR" help:"Without a configuration file: where to listen (default :25)."`
+	Domain  string `placeholder:"DOMAIN" help:"Without a configuration file: the domain whose mail comes in."`
+	NextHop string `placeholder:"HOST:PORT" help:"Without a configuration file: the internal mail server."`
+	Listen  string `placeholder:"ADDR" help:"Without a configuration file: where to listen (default :25)."`
+}
+
+type serveCommand struct {
+	quick
 	LogFormat string `enum:"text,json," default:"" help:"How to log to stderr: text or json."`
 }
 
@@ -69,7 +74,7 @@ func (c *serveCommand) reload(h *house.House, log *slog.Logger) {
 	log.Info("reloaded")
 }
 
-func (c *serveCommand) configuration() (*config.Config, error) {
+func (c *quick) configuration() (*config.Config, error) {
 	if c.Domain == "" && c.NextHop == "" {
 		return c.load()
 	}

@@ -109,12 +109,14 @@ func (c *configCheckCommand) Run(w world) error {
 	return err
 }
 
-type configShowCommand struct{ where }
+type configShowCommand struct{ quick }
 
 // Run prints the configuration.
 func (c *configShowCommand) Run(w world) error {
 	cfg, err := c.read()
-	if errors.Is(err, errNoFile) {
+	if c.Domain != "" || c.NextHop != "" {
+		cfg, err = c.configuration()
+	} else if errors.Is(err, errNoFile) {
 		cfg, err = config.Default(), nil
 	}
 	if err != nil {

@@ -28,6 +28,9 @@ type Settings struct {
 	Strangers int             `toml:"strangers"`
 	Usual     float64         `toml:"usual"`
 	Freeze    config.Duration `toml:"freeze"`
+	// Learning is how long after the first mail of our users ten times as many strangers are let pass: on the first day
+	// everybody is a stranger. `postern learn correspondents` shortens it.
+	Learning config.Duration `toml:"learning"`
 	// Exempt are users that are never stopped: those who send newsletters. They are named by login; where a server of ours
 	// sends for them without one, by sender address.
 	Exempt []string `toml:"exempt"`
@@ -35,7 +38,7 @@ type Settings struct {
 
 func defaults() Settings {
 	const day = config.Duration(24 * time.Hour)
-	return Settings{Keep: 180 * day, MessageIDs: 30 * day, Strangers: 50, Usual: 5, Freeze: day / 2}
+	return Settings{Keep: 180 * day, MessageIDs: 30 * day, Strangers: 50, Usual: 5, Freeze: day / 2, Learning: 7 * day}
 }
 
 // Spec is what is known of the filter.
@@ -64,6 +67,7 @@ const (
 	kindWrote     = "wrote"
 	kindFrozen    = "frozen"
 	kindStrangers = "strangers"
+	kindBegan     = "correspondents-began"
 )
 
 type filter struct {

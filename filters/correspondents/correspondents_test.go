@@ -60,7 +60,7 @@ func newWith(t testing.TB, log *slog.Logger, keys int) (*filter, *state.State) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = memory.Close() })
-	f, err := Spec.New(config.NewSection("filters.correspondents", nil), filters.Env{Now: filtertest.Now, State: memory, Log: log,
+	f, err := Spec.New(config.NewSection("filters.correspondents", map[string]any{"learning": "0s"}), filters.Env{Now: filtertest.Now, State: memory, Log: log,
 		Local: func(d string) bool { return d == "corp.example" }})
 	if err != nil {
 		t.Fatal(err)

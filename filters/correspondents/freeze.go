@@ -46,7 +46,7 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 		return nil
 	}
 	n, usual := f.count(ctx, account, to)
-	if n <= float64(f.settings.Strangers) || n <= f.settings.Usual*usual {
+	if n <= f.limit(ctx) || n <= f.settings.Usual*usual {
 		return nil
 	}
 	why := filters.Printable(fmt.Sprintf("%s: %.0f new recipients within an hour, usually %.0f", account[:min(len(account), 80)], n, usual))
@@ -55,6 +55,29 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 		f.env.Log.Warn("user frozen: his password may be stolen", "id", tx.ID, "why", why, "until", f.env.Now().Add(f.settings.Freeze.Std()))
 	}
 	return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
+}
+
+// whileLearning is how many times more strangers are let pass at first.
+const (
+	whileLearning = 10
+	tenYears      = 10 * 365 * 24 * time.Hour
+)
+
+// limit is to how many strangers a user may write within an hour, now.
+func (f *filter) limit(ctx context.Context) float64 {
+	limit, learning := float64(f.settings.Strangers), f.settings.Learning.Std()
+	if learning <= 0 {
+		return limit
+	}
+
+	now := f.env.Now()
+	key := state.Key(kindBegan, "")
+	value, _ := f.env.State.PutNew(ctx, key, binary.BigEndian.AppendUint64(nil, uint64(now.Unix())), tenYears)
+	if len(value) == 8 && now.Sub(time.Unix(int64(binary.BigEndian.Uint64(value)), 0)) >= learning {
+		return limit
+	}
+
+	return limit * whileLearning
 }
 
 // isStranger says whether nobody of ours ever wrote to somebody, nor he to us.
@@ -131,7 +154,7 @@ func unpackFrozen(value []byte) (since time.Time, account, why string) {
 }
 
 // Verbs implements filters.Shelf.
-func (f *filter) Verbs() []string { return []string{"thaw"} }
+func (f *filter) Verbs() []string { return []string{"thaw", "know"} }
 
 // Kept implements filters.Shelf: the frozen users.
 func (f *filter) Kept(ctx context.Context, most int) ([]filters.Kept, error) {
@@ -143,9 +166,14 @@ func (f *filter) Kept(ctx context.Context, most int) ([]filters.Kept, error) {
 	return rows, nil
 }
 
-// Correct implements filters.Shelf: a user who is thawed begins his hour anew.
+// Correct implements filters.Shelf: a user who is thawed begins his hour anew. "know" takes "OURS THEIRS": one of our users
+// has written to somebody before.
 func (f *filter) Correct(ctx context.Context, verb, key string) error {
-	if verb != "thaw" {
+	switch verb {
+	case "thaw":
+	case "know":
+		return f.know(ctx, key)
+	default:
 		return filters.ErrUnknownVerb
 	}
 	value, ok := f.env.State.Get(ctx, key)
@@ -155,5 +183,18 @@ func (f *filter) Correct(ctx context.Context, verb, key string) error {
 	_, account, _ := unpackFrozen(value)
 	f.env.State.Delete(ctx, key)
 	f.forgetHour(ctx, account)
+	return nil
+}
+
+// know remembers a pair that somebody else tells of: a log of the time before this gateway.
+func (f *filter) know(ctx context.Context, pair string) error {
+	ours, theirs, _ := strings.Cut(pair, " ")
+	a, err := mail.ParseAddress(ours)
+	b, err2 := mail.ParseAddress(strings.TrimSpace(theirs))
+	if err != nil || err2 != nil || !f.env.Local(a.ASCIIDomain()) || f.env.Local(b.ASCIIDomain()) {
+		return filters.ErrNotKept
+	}
+	filters.SetCorrespondent(ctx, f.env.State, a, b, f.settings.Keep.Std())
+
 	return nil
 }

@@ -171,14 +171,16 @@ func (c *session) finish(b *chunked) {
 	if r.Positive() {
 		c.errors, c.commands = 0, 0 // a client that brings real mail starts anew
 		c.reply(r)
-		// RFC 2920 section 3.2: what took responsibility for mail is not held back for what comes behind it. If the line
-		// breaks now, the client would send it again.
-		c.flush()
 	} else {
 		c.fail(r)
 	}
 	c.exchange = nil
 	x.Close("answered")
+	if r.Positive() {
+		// RFC 2920 section 3.2: what took responsibility for mail is not held back for what comes behind it. If the line
+		// breaks now, the client would send it again.
+		c.flush()
+	}
 }
 
 func (c *session) judge(b *chunked) mail.Reply {

@@ -279,6 +279,9 @@ func (h *House) Listen(ctx context.Context) error {
 	for _, d := range h.cfg.Doors {
 		opened, err := h.openDoor(d)
 		if err != nil {
+			if strings.HasPrefix(err.Error(), "door ") { // it says which
+				return err
+			}
 			return fmt.Errorf("door %s: %w", d.Name, err)
 		}
 		h.doors = append(h.doors, opened)

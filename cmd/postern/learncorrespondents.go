@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// learnCorrespondentsCommand tells the running gateway whom its users wrote to before it was there.
+type learnCorrespondentsCommand struct {
+	where
+	Files []string `arg:"" name:"file" help:"Logs of the time before: Postfix's mail log, or lines that name a sender and behind him recipients, such as CSV of a message tracking log."`
+}
+
+// Run reads the files and hands on each pair once.
+func (c *learnCorrespondentsCommand) Run(w world) error {
+	cfg, err := c.read()
+	if err != nil {
+		return err
+	}
+
+	pairs := newPairs(cfg)
+	for _, name := range c.Files {
+		if err := pairs.read(name); err != nil {
+			return err
+		}
+	}
+
+	taken := 0
+	bar := newProgress(w, "learn correspondents")
+	for i, pair := range pairs.order {
+		err := askGateway(w, c.where, http.MethodPost, "correspondents/know", url.Values{"key": {pair}}, nil)
+		switch {
+		case err == nil:
+			taken++
+		case !errors.Is(err, filters.ErrNotKept):
+			return err
+		}
+		bar.show(float64(i+1)/float64(len(pairs.order)), i+1)
+	}
+	bar.done()
+
+	fmt.Fprintf(w.stdout, "%d correspondents learned of %d lines; %d lines name no mail of ours to others\n", taken, pairs.lines, pairs.lines-pairs.used)
+	if taken == 0 {
+		return errNo
+	}
+
+	return nil
+}
+
+// Bounds of what is kept of logs.
+const (
+	maxPairs    = 2_000_000
+	maxQueueIDs = 200_000
+	maxLogLine  = 1 << 20
+)
+
+// pairs are who of ours wrote to whom, each once, in the order of the log.
+type pairs struct {
+	cfg         *config.Config
+	seen        map[string]bool
+	order       []string
+	senders     map[string]string // by Postfix's queue id
+	lines, used int
+}
+
+func newPairs(cfg *config.Config) *pairs {
+	return &pairs{cfg: cfg, seen: map[string]bool{}, senders: map[string]string{}}
+}
+
+func (p *pairs) read(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return usageError{err}
+	}
+	defer f.Close()
+
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxLogLine)
+	for lines.Scan() {
+		p.lines++
+		p.line(lines.Text())
+	}
+	if err := lines.Err(); err != nil {
+		return usageError{fmt.Errorf("%s, line %d: %w", name, p.lines+1, err)}
+	}
+
+	return nil
+}
+
+// line takes a line of a log. Postfix says from and to in lines of their own, with one queue id.
+func (p *pairs) line(text string) {
+	if _, rest, ok := strings.Cut(text, ": from=<"); ok {
+		if id := queueID(text); id != "" && len(p.senders) < maxQueueIDs {
+			p.senders[id], _, _ = strings.Cut(rest, ">")
+		}
+		return
+	}
+	if _, rest, ok := strings.Cut(text, ": to=<"); ok && strings.Contains(text, "status=sent") {
+		to, _, _ := strings.Cut(rest, ">")
+		p.add(p.senders[queueID(text)], to)
+		return
+	}
+
+	all := mail.AddressesIn(text)
+	for _, to := range all[min(1, len(all)):] {
+		p.add(all[0].String(), to.String())
+	}
+}
+
+// queueID is the word before ": from=" or ": to=".
+func queueID(text string) string {
+	before, _, _ := strings.Cut(text, ": from=<")
+	before, _, _ = strings.Cut(before, ": to=<")
+
+	return before[strings.LastIndexByte(before, ' ')+1:]
+}
+
+func (p *pairs) add(from, to string) {
+	a, err := mail.ParseAddress(from)
+	b, err2 := mail.ParseAddress(to)
+	if err != nil || err2 != nil || !p.cfg.Local(a.ASCIIDomain()) || p.cfg.Local(b.ASCIIDomain()) || b.Domain == "" {
+		return
+	}
+
+	p.used++
+	pair := a.Key() + " " + b.Key()
+	if !p.seen[pair] && len(p.order) < maxPairs {
+		p.seen[pair] = true
+		p.order = append(p.order, pair)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// restoreCommand unpacks what backup wrote, for a gateway that does not run.
+type restoreCommand struct {
+	File  string `arg:"" help:"What postern backup wrote."`
+	To    string `required:"" placeholder:"DIR" help:"Folder to unpack into: it gets config/, rules/ and data/. Point data_dir, policy and rules of the configuration there, or move the three where they were."`
+	Force bool   `help:"Unpack into a folder that is not empty, over what is there."`
+}
+
+// Run unpacks. Names that lead out of the folder are an error: an archive may come from anywhere.
+func (c *restoreCommand) Run(w world) error {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return usageError{err}
+	}
+	defer f.Close()
+	packed, err := gzip.NewReader(f)
+	if err != nil {
+		return usageError{fmt.Errorf("%s is no backup: %w", c.File, err)}
+	}
+
+	if there, err := os.ReadDir(c.To); err == nil && len(there) > 0 && !c.Force {
+		return usageError{fmt.Errorf("%s is not empty: name another folder, or say --force", c.To)}
+	}
+
+	bar := newProgress(w, "restore")
+	files := 0
+	for in := tar.NewReader(packed); ; files++ {
+		header, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%s is damaged: %w", c.File, err)
+		}
+		if err := c.unpack(header, in); err != nil {
+			return err
+		}
+		bar.show(0, files)
+	}
+	bar.done()
+
+	_, err = fmt.Fprintf(w.stdout, "%d files in %s\n", files, c.To)
+	return err
+}
+
+func (c *restoreCommand) unpack(header *tar.Header, in io.Reader) error {
+	top, _, _ := strings.Cut(header.Name, "/")
+	if header.Typeflag != tar.TypeReg || !filepath.IsLocal(header.Name) || top+"/" != inConfig && top+"/" != inRules && top+"/" != inData {
+		return fmt.Errorf("%s: %q is nothing that a backup holds", c.File, header.Name)
+	}
+
+	path := filepath.Join(c.To, filepath.FromSlash(header.Name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(f, in, header.Size)
+
+	return errors.Join(err, f.Close())
+}
