@@ -275,15 +275,20 @@ type place struct {
 	above  *Item
 }
 
+func placeOf(o *mimeview.Object, above *origin) place {
+	p := place{within: o.Within, offset: o.Offset}
+	if above != nil {
+		p.above = above.item
+	}
+	return p
+}
+
 // sound weighs another way to undo an encoding. Where the way that the RFC asks for has given a content that opens
 // without a fault, what breaks in another way to decode the same octets is no file to anybody: a gzip in lines of 78
 // characters is rubbish to a decoder that goes line by line, and a zip has its directory cut off by it. What a broken one
 // holds is judged like all else.
 func (w *walk) sound(r *root, above *origin, from int, result unpack.Result) unpack.Result {
-	p := place{within: r.object.Within, offset: r.object.Offset}
-	if above != nil {
-		p.above = above.item
-	}
+	p := placeOf(r.object, above)
 	switch {
 	case r.object.Reading == "":
 		if len(result.Unscannable)+len(result.Limits) == 0 {
@@ -407,6 +412,9 @@ func (w *walk) envelope(o *mimeview.Object, above *origin, depth int) error {
 	case cmsSealed:
 		return nil
 	case cmsUnread:
+		if p := placeOf(o, above); o.Reading != "" && w.opened[p] {
+			return nil // the RFC's decoder gives one that was read, or one of which the same was said
+		}
 		note(&w.found.Unscannable, first(o.Names)+": an S/MIME envelope that can't be read")
 		return nil
 	}
