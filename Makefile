@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 build:
 	$(GO) build -trimpath -o postern ./cmd/postern
 
-test: lint build tools
+test: lint build tools honest
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
 
 # honest mail in the shapes of many kinds of senders, through the SMTP door and as fetched: prints what becomes of each kind

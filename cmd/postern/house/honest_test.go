@@ -68,7 +68,7 @@ func TestHonest(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "%-52s %s\n", fmt.Sprintf("%d kinds", len(kinds)), all)
 	t.Log("\n" + b.String())
-	if all.sent < leastHonest || len(kinds) < leastHonestKinds {
+	if !racing && all.sent < leastHonest || len(kinds) < leastHonestKinds {
 		t.Errorf("%d messages of %d kinds", all.sent, len(kinds))
 	}
 }
@@ -89,7 +89,11 @@ func honestCases(t *testing.T) (cases []honestCase) {
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			cases = append(cases, all...)
+			for i, c := range all {
+				if !racing || i < 2 && len(c.message) < 200<<10 { // the race detector needs each way once, not each variant
+					cases = append(cases, c)
+				}
+			}
 		}
 	}
 	for i := range cases {
