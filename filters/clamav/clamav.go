@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -93,7 +94,8 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	defer cancel()
 	var found findings
 	err := f.all(ctx, &found, tx.Message)
-	if bomb && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	// the connection's deadline, which is the same moment, may be the first to say so
+	if bomb && (errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)) {
 		found.add(notScanned, fmt.Sprintf("more than is looked at, and not done in %s", limit))
 		return found, nil
 	}
