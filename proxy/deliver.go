@@ -81,7 +81,9 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 		}
 		b.copy.Top = append(b.copy.Top, own...)
 	}
-	if own, done := x.annotate(b); done {
+	own, done := x.annotate(b)
+	x.changes(b, done)
+	if done {
 		b.copy.Top, changed = append(b.copy.Top, own...), true
 	}
 	if changed {
@@ -348,7 +350,7 @@ func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
 		return nil
 	}
 	part := &batch{members: members}
-	item := QueueItem{ID: b.heldID, Route: b.leg.route, From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(part), Why: why}
+	item := QueueItem{ID: b.heldID, Route: b.leg.route, From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(part), Ours: x.tx.Session.Outbound(), Why: why}
 	if err := x.g.Queue.Put(ctx, item, b.copy); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}

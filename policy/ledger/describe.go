@@ -120,6 +120,9 @@ func (d *describer) transaction(t *Transaction) {
 		if r.Route != "" {
 			what += ", route " + r.Route
 		}
+		if last := r.Last(); last != "" {
+			what += "; " + last
+		}
 		d.field("to", what)
 		if r.Decisive != t.Decisive {
 			d.field("", r.Decisive)

@@ -1,11 +1,13 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,9 +53,14 @@ const (
 func (w Word) end() bool { return w != Bounced }
 
 // MessageOf gives the transaction's id for an id in the queue or in quarantine.
+// A copy for somebody else ("-c1") and a notice that a rule asks for ("-n1") have records of their own.
 func MessageOf(item string) string {
-	id, _, _ := strings.Cut(item, "-")
-	return id
+	id, rest, found := strings.Cut(item, "-")
+	if !found || rest == "" || rest[0] != 'c' && rest[0] != 'n' {
+		return id
+	}
+	number, _, _ := strings.Cut(rest, "-")
+	return id + "-" + number
 }
 
 // maxFates bounds how much is told of one message.
@@ -113,7 +120,9 @@ func (l *Ledger) Fates(ctx context.Context, message string) ([]Fate, error) {
 	l.settle(ctx)
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return all[Fate](ctx, l, "SELECT n, id, record FROM fate WHERE conn = ? ORDER BY n LIMIT ?", message, maxFates)
+	found, err := all[Fate](ctx, l, "SELECT n, id, record FROM fate WHERE conn = ? ORDER BY n LIMIT ?", message, maxFates)
+	inOrder(found)
+	return found, err
 }
 
 // fatesAtOnce is of how many messages fates are asked for in one query.
@@ -140,10 +149,28 @@ func (l *Ledger) addFates(ctx context.Context, list []Transaction) error {
 			}
 		}
 		for i := range some {
+			inOrder(some[i].Fates)
 			some[i].become()
 		}
 	}
 	return nil
+}
+
+// inOrder sorts by time; of the same millisecond what is on its way comes before what has arrived.
+func inOrder(list []Fate) {
+	slices.SortStableFunc(list, func(a, b Fate) int {
+		return cmp.Or(cmp.Compare(a.Time.UnixMilli(), b.Time.UnixMilli()), cmp.Compare(a.Word.step(), b.Word.step()))
+	})
+}
+
+func (w Word) step() int {
+	switch w {
+	case Released, Requeued:
+		return 0
+	case Deferred:
+		return 1
+	}
+	return 2
 }
 
 // become tells each recipient the last that became of its copy.

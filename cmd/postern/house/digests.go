@@ -14,6 +14,7 @@ import (
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/digest"
+	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
 )
@@ -308,12 +309,17 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 	by := c.User.String()
 	switch c.Action {
 	case digest.Release, digest.ReleaseAndAllow:
-		done, err := l.releaser().Release(ctx, api.ReleaseOrder{ID: c.Item, By: by, Recipients: copies, Learn: true, Allow: c.Action == digest.ReleaseAndAllow})
+		done, err := l.Releaser().Release(ctx, api.ReleaseOrder{ID: c.Item, By: by, Recipients: copies, Learn: true, Allow: c.Action == digest.ReleaseAndAllow})
 		switch {
 		case err != nil:
 			return "", err
 		case done.Note != "":
 			return "It is on its way to your mailbox. " + done.Note + ".", nil
+		}
+		for _, a := range done.Answers {
+			if a.Fate == string(ledger.Refused) || a.Fate == string(ledger.Expired) {
+				return "It could not be delivered. The mail server answers: " + a.Reply, nil
+			}
 		}
 		return "It is on its way to your mailbox.", nil
 	case digest.Delete:

@@ -77,6 +77,8 @@ type House struct {
 	reread       func() (*config.Config, error)
 	alarm        *alarm
 	probe        probe
+	lost         givenUp
+	masking      *masking    // nil without a POP3 or IMAP door
 	ready        atomic.Bool // all doors listen
 	started      time.Time
 	closing      sync.Once
@@ -119,16 +121,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	for _, p := range judge.Problems {
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
-	if h.Ledger, err = openLedger(cfg, h.out); err != nil {
-		return nil, err
-	}
-	if h.Quarantine, err = OpenQuarantine(cfg, h.out.Log, h.out.Now); err != nil {
-		return nil, err
-	}
-	if h.Relay, err = newRelay(cfg, h.out.Log); err != nil {
-		return nil, err
-	}
-	if h.Queue, err = queue.New(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Log: h.out.Log}); err != nil {
+	if err = h.openStores(); err != nil {
 		return nil, err
 	}
 	signer, err := newSigner(cfg, h.out)
@@ -181,7 +174,7 @@ func (h *House) finishReleases() error {
 	ctx := context.Background()
 	releases, err := h.Quarantine.Unfinished(ctx)
 	for _, r := range releases {
-		failed := h.releaser().finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
+		failed := h.Releaser().finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
 		if failed != nil {
 			h.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
 		}
@@ -302,6 +295,9 @@ func (h *House) Listen(ctx context.Context) error {
 	h.running.Go(func() { h.every(ctx, 5*time.Second, h.watch) })
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
+	if h.masking != nil {
+		h.running.Go(func() { h.masking.run(ctx) })
+	}
 	h.runDigests(ctx)
 	if h.cfg.Probe.To != "" {
 		h.running.Go(func() { h.every(ctx, time.Duration(h.cfg.Probe.Every), h.runProbe) })

@@ -94,6 +94,7 @@ func (h *House) measure() []metric {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	add("queue_messages", "gauge", "Messages that wait for a next hop.", float64(h.Queue.Len()))
+	add("queue_given_up", "gauge", "Messages that were given up and wait for somebody to decide.", float64(h.Queue.GivenUp()))
 	add("goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
 	add("memory_bytes", "gauge", "Memory taken from the system, in octets.", float64(memory.Sys))
 	add("start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", float64(h.started.UnixMilli())/float64(time.Second/time.Millisecond))

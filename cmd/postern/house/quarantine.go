@@ -14,6 +14,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/ledger"
 	"postern/policy/lessons"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
@@ -33,11 +34,13 @@ type Releaser struct {
 	Lists   *lists.Store
 	Teacher *retrieval.Teacher
 	Log     *slog.Logger
+	// Ledger tells what the next hop answered, nil for not waiting for it.
+	Ledger *ledger.Ledger
 }
 
-// releaser is the one of a running gateway.
-func (h *House) releaser() *Releaser {
-	return &Releaser{Quarantine: h.Quarantine, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log}
+// Releaser is the one of a running gateway.
+func (h *House) Releaser() *Releaser {
+	return &Releaser{Quarantine: h.Quarantine, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
 }
 
 // ReleaseRoute gives the next hop for mail that is released to an address that it was not for.
@@ -87,6 +90,11 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 	}
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
+	}
+	if r.Ledger != nil && !o.NoWait {
+		for _, a := range Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients) {
+			done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
+		}
 	}
 	return done, nil
 }
@@ -144,7 +152,7 @@ func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put f
 		}
 		route = way
 	}
-	queued := proxy.QueueItem{ID: claimed.QueueID(), Route: route, From: item.From, Params: item.Params, Recipients: claimed.Recipients, Why: why}
+	queued := proxy.QueueItem{ID: claimed.QueueID(), Route: route, From: item.From, Params: item.Params, Recipients: claimed.Recipients, Ours: item.Outbound && !claimed.Forward, Why: why}
 	if err := put(queued, mail.Copy{Message: message}); err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package house
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -9,7 +11,7 @@ import (
 // Trouble is something that an admin should know of now. What it is about stands in Kind and Subject, which do not change
 // while it lasts.
 type Trouble struct {
-	// Kind is one of a few words, for metrics: state, ledger, records, hop, queue, certificate, disk, probe.
+	// Kind is one of a few words, for metrics: state, ledger, records, hop, queue, given_up, certificate, disk, probe.
 	Kind    string `json:"kind"`
 	Subject string `json:"subject,omitempty"`
 	// Text says what is wrong, and what still works.
@@ -46,8 +48,13 @@ func (h *House) Troubles() []Trouble {
 			add("hop", hop.Hop, time.Time{}, "next hop %s does not answer: senders are told to come again, or their mail is queued", hop.Hop)
 		}
 	}
+	lost := h.lost.now(h.out.Now(), h.Queue.GivenUp())
 	if n := h.Queue.Len(); n > queueTooLong {
 		add("queue", "queue", time.Time{}, "%d messages wait for a next hop", n)
+	}
+	for _, route := range slices.Sorted(maps.Keys(lost)) {
+		l := lost[route]
+		add("given_up", route, l.since, "mail for %d recipients was not delivered by way of %s and is tried no more, see postern queue list: %s", l.n, route, l.why)
 	}
 	if h.certificates != nil {
 		if end := h.certificates.Expiry(); !end.IsZero() && end.Sub(h.out.Now()) < certificateEnds {
