@@ -105,8 +105,15 @@ func newGateIn(t testing.TB, resolver *dns.Resolver, more ...string) *gate {
 	return openGate(t, house.Outside{Resolver: resolver}, more...)
 }
 
-// openGate opens one in this world.
+// openGate opens one in this world, whose servers are asked nothing but by mail.
 func openGate(t testing.TB, out house.Outside, more ...string) *gate {
+	t.Helper()
+	out.Unwatched = true
+	return openWatchedGate(t, out, more...)
+}
+
+// openWatchedGate opens one that looks after what it depends on.
+func openWatchedGate(t testing.TB, out house.Outside, more ...string) *gate {
 	t.Helper()
 	users := map[string]string{"ben@ours.test": canary}
 	g := &gate{t: t, doors: map[string]string{}, dir: t.TempDir(), log: &logText{}}

@@ -78,8 +78,10 @@ type House struct {
 	alarm        *alarm
 	probe        probe
 	lost         givenUp
-	masking      *masking    // nil without a POP3 or IMAP door
-	ready        atomic.Bool // all doors listen
+	table        table
+	asked        *recipients.LDAP // who knows recipients, nil for none
+	masking      *masking         // nil without a POP3 or IMAP door
+	ready        atomic.Bool      // all doors listen
 	started      time.Time
 	closing      sync.Once
 	stop         context.CancelFunc
@@ -90,6 +92,7 @@ type House struct {
 func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h := &House{cfg: cfg, out: out.withDefaults(), stop: func() {}}
 	h.started = h.out.Now()
+	h.table.now, h.table.changed = h.out.Now, h.dependencyChanged
 	h.alarm = newAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
 	defer func() {
 		if err != nil {
@@ -143,9 +146,10 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.reports != nil {
 		h.Gateway.Witness = h.reports
 	}
-	if h.recipients, err = newRecipients(cfg, h.out); err != nil {
+	if h.recipients, h.asked, err = newRecipients(cfg, h.out); err != nil {
 		return nil, err
 	}
+	h.watchDependencies(judge)
 	h.Gateway.Use(h.setup(cfg, judge))
 	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
 		return nil, err
@@ -238,6 +242,7 @@ func (h *House) Reload(cfg *config.Config) error {
 		return err
 	}
 	h.judge.Store(j)
+	h.watchDependencies(j)
 	h.Gateway.Use(h.setup(cfg, j))
 	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
 		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
@@ -292,7 +297,10 @@ func (h *House) Listen(ctx context.Context) error {
 	}
 	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
-	h.running.Go(func() { h.every(ctx, 5*time.Second, h.watch) })
+	h.running.Go(func() { h.every(ctx, watchEvery, h.watch) })
+	if !h.out.Unwatched {
+		h.running.Go(func() { h.every(ctx, healthTick, h.table.look) })
+	}
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
 	if h.masking != nil {

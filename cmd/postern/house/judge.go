@@ -46,6 +46,8 @@ type Outside struct {
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
 	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
 	QueueExpiry time.Duration
+	// Unwatched asks nothing whether it is there, for servers that record all that they hear.
+	Unwatched bool
 }
 
 func (o Outside) withDefaults() Outside {
