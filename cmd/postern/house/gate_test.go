@@ -119,7 +119,13 @@ func openWatchedGate(t testing.TB, out house.Outside, more ...string) *gate {
 	g := &gate{t: t, doors: map[string]string{}, dir: t.TempDir(), log: &logText{}}
 	g.inside = hoptest.New(t, hoptest.Options{Users: users, Replies: map[string]string{"RCPT TO:<nosuch@": "550 5.1.1 no such user"}})
 	g.outside = hoptest.New(t, hoptest.Options{})
-	text := strings.NewReplacer("INSIDE", g.inside.Addr(), "OUTSIDE", g.outside.Addr()).Replace(settings + strings.Join(more, "\n"))
+	base := settings
+	for i, one := range more { // what begins so belongs into a section that is there already
+		if in, ok := strings.CutPrefix(one, "[outbound]"); ok {
+			base, more[i] = strings.Replace(base, "[outbound]", "[outbound]"+in, 1), ""
+		}
+	}
+	text := strings.NewReplacer("INSIDE", g.inside.Addr(), "OUTSIDE", g.outside.Addr()).Replace(base + strings.Join(more, "\n"))
 	cfg, err := config.Parse(filepath.Join(g.dir, "postern.toml"), []byte(text))
 	if err != nil {
 		t.Fatal(err)

@@ -363,3 +363,5 @@ func TestEndsOfHeldMail(t *testing.T) {
 		t.Errorf("one recall: %+v %v", fates, err)
 	}
 }
+
+func recipientQuery(to string) ledger.Query { return ledger.Query{Recipient: to} }
