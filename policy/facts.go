@@ -133,6 +133,9 @@ type Finding struct {
 	Weight float64 `json:"weight,omitempty"`
 }
 
+// Proven says whether SPF or DKIM proves that a sender of this domain sent it: only then an allow entry for the sender holds.
+func (f *Facts) Proven(domain string) bool { return aligned(mail.ASCIIDomain(domain), f.Authenticated) }
+
 // Authenticated is a finding's value that proves who sent the message: that of SPF or DKIM when it passed.
 type Authenticated interface {
 	AuthenticatedDomains() []string

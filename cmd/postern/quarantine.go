@@ -14,6 +14,7 @@ import (
 	"postern/cmd/postern/house"
 	"postern/internal/admin/api"
 	"postern/internal/mail"
+	"postern/internal/mail/encodedword"
 	"postern/policy/ledger"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
@@ -82,7 +83,7 @@ func (c *quarantineListCommand) Run(w world) (err error) {
 			_, err = fmt.Fprintln(w.stdout, i.ID)
 		default:
 			_, err = fmt.Fprintf(w.stdout, "%s  %s  %5.1f  <%s> -> %s  %s\n", i.Time.Local().Format("2006-01-02 15:04"), i.ID, i.Score,
-				ledger.Printable(i.From.String()), ledger.Printable(addresses(i.Recipients)), ledger.Printable(i.Subject))
+				ledger.Printable(i.From.String()), ledger.Printable(addresses(i.Recipients)), ledger.Printable(encodedword.Decode(i.Subject)))
 		}
 		if err != nil {
 			return err
@@ -150,7 +151,7 @@ func (c *quarantineShowCommand) Run(w world) (err error) {
 	}
 	fmt.Fprintf(w.stdout, "id         %s (%s)\nheld       %s\nfrom       <%s>, client %s\nto         %s\nsubject    %s\nscore      %.1f\nwhy        %s\n",
 		item.ID, item.State, item.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(item.From.String()), item.Client,
-		ledger.Printable(addresses(item.Recipients)), ledger.Printable(item.Subject), item.Score, ledger.Printable(item.Reason))
+		ledger.Printable(addresses(item.Recipients)), ledger.Printable(encodedword.Decode(item.Subject)), item.Score, ledger.Printable(item.Reason))
 	for _, r := range item.Reasons {
 		fmt.Fprintf(w.stdout, "  %6.1f  %-28s %s\n", r.Score, r.Symbol, ledger.Printable(r.Help))
 	}
@@ -248,7 +249,7 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 // answer is no.
 func printReleased(w world, d *releaseDesk, done api.Released) error {
 	said := "on its way to " + strings.Join(done.Recipients, ", ")
-	if !d.running {
+	if d.Unattended {
 		said = "on the queue for " + strings.Join(done.Recipients, ", ") + ": no gateway is running, it is delivered once one does"
 	}
 	if len(done.Answers) == 0 {
@@ -270,8 +271,7 @@ func printReleased(w world, d *releaseDesk, done api.Released) error {
 // releaseDesk lets held mail go beside a running gateway, or without one.
 type releaseDesk struct {
 	*house.Releaser
-	running bool // the gateway: else nobody delivers for now
-	close   []func() error
+	close []func() error
 }
 
 func openReleases(f where) (_ *releaseDesk, err error) {
@@ -294,9 +294,7 @@ func openReleases(f where) (_ *releaseDesk, err error) {
 		return d, err
 	}
 	d.Quarantine, d.close = q, append([]func() error{q.Close}, d.close...)
-	if d.running = flush(cfg); d.running {
-		d.Ledger = records
-	}
+	d.Ledger, d.Unattended = records, !flush(cfg)
 	d.Put = func(_ context.Context, item proxy.QueueItem, c mail.Copy) error {
 		if err := os.MkdirAll(queueDir, 0o700); err != nil {
 			return err
@@ -413,7 +411,7 @@ func (c *campaignListCommand) Run(w world) (err error) {
 			err = printJSON(w, one)
 		} else {
 			_, err = fmt.Fprintf(w.stdout, "%s  %5d messages  %5d recipients  %s  %s\n", one.Key, one.Messages, one.Recipients,
-				one.Last.Local().Format("2006-01-02 15:04"), ledger.Printable(one.Subject))
+				one.Last.Local().Format("2006-01-02 15:04"), ledger.Printable(encodedword.Decode(one.Subject)))
 		}
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/mail/encodedword"
 	"postern/policy"
 	"postern/policy/digest"
 	"postern/policy/ledger"
@@ -232,7 +233,7 @@ func (l links) row(item quarantine.Item, acts ...admin.LinkAct) admin.LinkRow {
 	if from == "" {
 		from = item.From.String()
 	}
-	return admin.LinkRow{From: from, Subject: item.Subject, Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
+	return admin.LinkRow{From: encodedword.Decode(from), Subject: encodedword.Decode(item.Subject), Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
 }
 
 // mostListed is how many messages the page of a mailbox shows.

@@ -365,3 +365,5 @@ func TestEndsOfHeldMail(t *testing.T) {
 }
 
 func recipientQuery(to string) ledger.Query { return ledger.Query{Recipient: to} }
+
+func noWorld() house.Outside { return house.Outside{} }
