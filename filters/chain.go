@@ -24,6 +24,7 @@ type Link struct {
 type Chain struct {
 	waves [][]Link
 	log   *slog.Logger
+	watch Watcher // nil for nobody who knows
 }
 
 // NewChain orders the links by their After. A filter that is switched off counts as done without findings.
@@ -52,6 +53,35 @@ func NewChain(links []Link, log *slog.Logger) (*Chain, error) {
 		c.waves[d] = append(c.waves[d], l)
 	}
 	return c, nil
+}
+
+// Watch says who knows which servers are away: before the first transaction.
+func (c *Chain) Watch(w Watcher) { c.watch = w }
+
+// Servers are the filters with servers of their own, by name.
+func (c *Chain) Servers() map[string]Server {
+	all := map[string]Server{}
+	for _, wave := range c.waves {
+		for _, l := range wave {
+			if s, ok := l.Filter.(Server); ok {
+				all[l.Spec.Name] = s
+			}
+		}
+	}
+	return all
+}
+
+// away says whether the server of a filter is known to be away, and what that means: nobody waits for it.
+func (c *Chain) away(l Link) (found []Finding, away bool) {
+	s, ok := l.Filter.(Server)
+	if !ok || c.watch == nil || !c.watch.Away(l.Spec.Name) {
+		return nil, false
+	}
+	found = failed(l, s.Address()+" is away")
+	if !s.Required() {
+		found[0].Value = Away(l.Spec.Name)
+	}
+	return found, true
 }
 
 // Run is the work of a Chain on one transaction.
@@ -221,7 +251,13 @@ func (r *Run) inspect(ctx context.Context, l Link, tx *mail.Transaction) (found 
 			found = failed(l, "panic")
 		}
 	}()
+	if found, away := r.chain.away(l); away {
+		return found
+	}
 	found, err := l.Filter.Inspect(ctx, tx)
+	if err != nil && r.chain.watch != nil && !errors.Is(err, context.Canceled) {
+		r.chain.watch.Failed(l.Spec.Name)
+	}
 	switch {
 	case err == nil:
 		return found

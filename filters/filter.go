@@ -25,6 +25,28 @@ type Filter interface {
 	Inspect(ctx context.Context, tx *mail.Transaction) ([]Finding, error)
 }
 
+// Server is a filter whose work is done by a server or program of its own, which may be away.
+type Server interface {
+	// Ping asks the server for a sign of life that only it can give, within the context.
+	Ping(ctx context.Context) error
+	// Address says where it is.
+	Address() string
+	// Required says that no mail is to pass that it has not looked at.
+	Required() bool
+}
+
+// Watcher knows which servers of filters are away.
+type Watcher interface {
+	// Away says whether the server of this filter was away when it was last asked.
+	Away(filter string) bool
+	// Failed hears that a filter could not do its work: its server may be away.
+	Failed(filter string)
+}
+
+// Away is the value of FILTER_FAILED for a filter whose server is away and not required: mail is judged without it, and says
+// so.
+type Away string
+
 // Bounder is a filter whose settings bound what others read of the message. Bound is called once, before any filter of the
 // stage, and must not read the message.
 type Bounder interface {

@@ -144,6 +144,7 @@ func (c *compiler) scopes(p *Policy) {
 	}
 	p.groupNames = slices.Sorted(maps.Keys(cfg.RecipientGroups))
 	for _, name := range p.groupNames {
+		c.groupName(config.JoinKey("recipient_group", name), name)
 		p.groups[name] = c.scope(config.JoinKey("recipient_group", name), cfg.Thresholds, grouped, base, cfg.RecipientGroups[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Recipients)) {

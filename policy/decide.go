@@ -174,7 +174,7 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 		found := &f.Findings[i]
 		sym := s.symbols[found.Symbol]
 		if found.Symbol == filters.Failed {
-			t.failure(p, found.Filter)
+			t.failure(p, found)
 		}
 		t.tarpit = t.tarpit || sym.tarpit
 		if sym.ifPermit && t.laterName == "" {
@@ -269,13 +269,19 @@ func (t *tally) add(found *Finding, sym *symbol, evidence []string) {
 	t.weights = append(t.weights, weight)
 }
 
-func (t *tally) failure(p *Policy, name string) {
-	d, ok := p.onFailure[name]
-	if !ok {
+// failure counts a filter that could not do its work. One whose server is away, and that nobody requires, lets mail be
+// judged without it unless [on_failure] names it.
+func (t *tally) failure(p *Policy, found *Finding) {
+	d, ok := p.onFailure[found.Filter]
+	switch {
+	case ok:
+	case found.Away:
+		d = Accept
+	default:
 		d = p.otherwise
 	}
 	if d > t.failed {
-		t.failed, t.failedBy = d, name
+		t.failed, t.failedBy = d, found.Filter
 	}
 }
 

@@ -125,11 +125,16 @@ type Finding struct {
 	Evidence string `json:"evidence,omitempty"`
 	// Filter is the name of the filter that failed, for FILTER_FAILED.
 	Filter string `json:"filter,omitempty"`
+	// Away says that it failed because its server is away, and that mail may be judged without it.
+	Away bool `json:"away,omitempty"`
 	// Located says that what was found is a part that can be taken out.
 	Located bool `json:"located,omitempty"`
 	// Weight is the share of the symbol's score that counts: 0 for all of it, negative for none.
 	Weight float64 `json:"weight,omitempty"`
 }
+
+// Proven says whether SPF or DKIM proves that a sender of this domain sent it: only then an allow entry for the sender holds.
+func (f *Facts) Proven(domain string) bool { return aligned(mail.ASCIIDomain(domain), f.Authenticated) }
 
 // Authenticated is a finding's value that proves who sent the message: that of SPF or DKIM when it passed.
 type Authenticated interface {
@@ -173,6 +178,8 @@ func finding(found mail.Finding) Finding {
 		if found.Symbol == filters.Failed {
 			f.Filter = v
 		}
+	case filters.Away:
+		f.Filter, f.Away = string(v), true
 	case filters.Located:
 		f.Located = len(v.Spans) > 0
 	case Weighted:

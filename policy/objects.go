@@ -77,6 +77,9 @@ func (c *compiler) who(name string, w Who) *who {
 		o.domains[key] = true
 	}
 	o.pattern = c.pattern(at+".pattern", w.Pattern)
+	for _, group := range w.Groups {
+		c.groupName(at+".groups", group)
+	}
 	if len(w.Addresses)+len(w.Domains)+len(w.Groups)+len(w.Networks) == 0 && w.Pattern == "" {
 		c.bad(at, "names nobody; name addresses, domains, groups, networks or a pattern")
 	}
@@ -243,4 +246,13 @@ func (w *window) fits(at moment.Minute) bool {
 	}
 	// over midnight: the small hours belong to the day before
 	return w.days[now.Day] && now.Minute >= w.from || w.days[(now.Day+6)%7] && now.Minute < w.to
+}
+
+// groupName refuses the whole DN of a group, which never fits: groups are known by their common name.
+func (c *compiler) groupName(path, group string) {
+	first, rest, _ := strings.Cut(group, ",")
+	kind, name, named := strings.Cut(first, "=")
+	if named && strings.Contains(rest, "=") {
+		c.bad(path, "%.80q is a DN, and never fits; write the group's name alone, %.80q", group, strings.TrimSpace(map[bool]string{true: name, false: group}[strings.EqualFold(strings.TrimSpace(kind), "cn")]))
+	}
 }

@@ -169,7 +169,7 @@ func (t *tally) ruled(p *Policy, f *Facts, s *scope, r *rulings) {
 	for _, x := range r.failed {
 		t.reason(RuleFailed, "the rule could not be asked", x.rule.Name, x.why)
 		if !x.moot {
-			t.failure(p, ruleFailures)
+			t.failure(p, &Finding{Filter: ruleFailures})
 		}
 	}
 	for _, x := range r.unproven {

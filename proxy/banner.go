@@ -37,7 +37,7 @@ func (x *Exchange) annotate(b *batch) (fields []byte, done bool) {
 		header := "Content-Type: " + kind + "; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n"
 		if p == root {
 			b.copy.Omit = append(x.withoutContent(b.copy.Omit), mail.Span{From: p.Start, To: p.End, With: append(text, "\r\n"...)})
-			return []byte(header), true
+			return []byte(x.versioned() + header), true
 		}
 		if p.ID != "" && plainID(p.ID) {
 			header += "Content-ID: " + p.ID + "\r\n"
@@ -45,8 +45,11 @@ func (x *Exchange) annotate(b *batch) (fields []byte, done bool) {
 		b.copy.Omit = append(b.copy.Omit, mail.Span{From: p.Header, To: p.End, With: append([]byte(header+"\r\n"), text...)})
 		done = true
 	}
-	slices.SortFunc(b.copy.Omit, func(a, b mail.Span) int { return int(a.From - b.From) })
-	return nil, done
+	sortSpans(b.copy.Omit)
+	if done {
+		fields = []byte(x.versioned())
+	}
+	return fields, done
 }
 
 // sealed says whether a part of the message is signed or encrypted: RFC 1847, RFC 8551, RFC 3156.

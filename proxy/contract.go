@@ -84,6 +84,8 @@ type QueueItem struct {
 	From       mail.Address     `json:"from"`
 	Params     mail.Params      `json:"params"`
 	Recipients []mail.Recipient `json:"recipients"`
+	// Ours is set for mail of our own users and servers: its sender is told if it can't be delivered.
+	Ours bool `json:"ours,omitempty"`
 	// Why says why it did not go at once.
 	Why string `json:"why"`
 }

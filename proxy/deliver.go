@@ -45,7 +45,11 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 		}
 		b.members = append(b.members, i)
 	}
-	plain, err := x.sign(ctx, mail.Copy{Message: x.tx.Message, Omit: x.omit(false)})
+	whole, err := x.wrap(x.base(false))
+	if err != nil {
+		return nil, nil, err
+	}
+	plain, err := x.sign(ctx, whole)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,11 +65,12 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 // compose makes the copy of a batch: the message without what is left out, what of our own changes its meaning above it,
 // our trace fields above that. Those that policy does not change carry the plain signature.
 func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
-	tagged := b.verdict.Disposition == policy.Tag
-	b.copy = mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged)}
+	tagged, marked := b.verdict.Disposition == policy.Tag, false
+	b.copy = x.base(tagged)
 	trace, signature := append(x.top(b.verdict, x.recipients(b)), headers(b.verdict)...), plain
 	if subject, ok := x.subject(); ok && tagged && x.g.SubjectTag != "" {
-		b.copy.Top = append([]byte("Subject: "+x.g.SubjectTag), subject.Raw[subject.ValueAt:]...)
+		b.copy.Top = slices.Concat(b.copy.Top, []byte("Subject: "+x.g.SubjectTag), subject.Raw[subject.ValueAt:])
+		marked = true
 	}
 	if x.tx.Message.Header().Has(mail.DefectFirstLineFolded) {
 		// the message would continue the last of our own fields
@@ -81,11 +86,16 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 		}
 		b.copy.Top = append(b.copy.Top, own...)
 	}
-	if own, done := x.annotate(b); done {
+	own, done := x.annotate(b)
+	x.changes(b, done)
+	if done {
 		b.copy.Top, changed = append(b.copy.Top, own...), true
 	}
-	if changed {
-		var err error
+	var err error
+	if b.copy, err = x.wrap(b.copy); err != nil {
+		return err
+	}
+	if changed || marked { // a marked subject is another one
 		if signature, err = x.sign(ctx, b.copy); err != nil {
 			return err
 		}
@@ -348,7 +358,7 @@ func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
 		return nil
 	}
 	part := &batch{members: members}
-	item := QueueItem{ID: b.heldID, Route: b.leg.route, From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(part), Why: why}
+	item := QueueItem{ID: b.heldID, Route: b.leg.route, From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(part), Ours: x.tx.Session.Outbound(), Why: why}
 	if err := x.g.Queue.Put(ctx, item, b.copy); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}

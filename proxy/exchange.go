@@ -30,6 +30,8 @@ type Exchange struct {
 	answered *mail.Reply
 	// facts are what the verdicts were made from.
 	facts *policy.Facts
+	// done are the things that were done to copies, for the record.
+	done []string
 	// refusedFor are findings about recipients that were refused.
 	refusedFor []mail.Finding
 }
@@ -66,6 +68,7 @@ func (v *Visit) Begin(ctx context.Context, from mail.Address, params mail.Params
 	x.run.Stage(ctx, mail.StageMail)
 	if r, refused := x.refusal(); refused {
 		x.answered = &r
+		x.logRefusal("mail", "", r)
 		return x, r
 	}
 	return x, replySenderOK()
@@ -106,6 +109,7 @@ func (x *Exchange) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 	}
 	x.outcomes = append(x.outcomes, o)
 	x.setup.Chain.Answered(ctx, x.tx, r.Address, reply)
+	x.logRefusal("rcpt", r.Address.String(), reply)
 	return reply
 }
 
@@ -299,7 +303,9 @@ func (x *Exchange) Close(why string) {
 	if x.tx.Message != nil {
 		x.v.counts.Octets += x.tx.Message.Size()
 	}
-	x.g.Ledger.Transaction(x.record(why))
+	rec := x.record(why)
+	x.g.Ledger.Transaction(rec)
+	x.logMessage(&rec)
 	x.learn()
 }
 
@@ -352,6 +358,7 @@ func (x *Exchange) record(why string) ledger.Transaction {
 			rec.SHA256 = hex.EncodeToString(sum.Sum(nil))
 		}
 	}
+	rec.Done = x.done
 	strictest := x.reasons(&facts)
 	rec.Findings, rec.Decisive, rec.PolicyVersion = strictest.Reasons, strictest.Decisive, strictest.PolicyVersion
 	for i := range x.outcomes {

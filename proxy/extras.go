@@ -6,11 +6,20 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/ledger"
+)
+
+// copyMark stands behind the id of a message in that of a copy for somebody else, noticeMark in that of a notice. Both have a
+// record of their own.
+const (
+	copyMark   = "-c"
+	noticeMark = "-n"
 )
 
 // headers are the fields that rules put on a copy.
@@ -101,6 +110,7 @@ func (x *Exchange) redirect(ctx context.Context, list []*batch) error {
 			o := &x.outcomes[m]
 			o.fate, o.queued, o.reply = "redirected", b.heldID, replyTaken(x.tx.ID)
 		}
+		x.did(b, "sent on to <"+to.String()+"> as "+b.heldID)
 	}
 	return nil
 }
@@ -118,7 +128,7 @@ func (x *Exchange) aside(ctx context.Context, batches []*batch) {
 			}
 			sent[to.Key()] = true
 			n++
-			x.put(ctx, "-c"+strconv.Itoa(n), x.tx.From, to, b.copy, "a copy that a rule asks for")
+			x.put(ctx, copyMark+strconv.Itoa(n), x.tx.From, to, b.copy, "a copy that a rule asks for")
 		}
 	}
 	told := map[string]bool{}
@@ -129,7 +139,7 @@ func (x *Exchange) aside(ctx context.Context, batches []*batch) {
 			}
 			told[to.Key()] = true
 			n++
-			x.put(ctx, "-n"+strconv.Itoa(n), mail.Address{}, to, mail.Copy{Message: mail.NewMessage(x.notification(to, x.outcomes[i].verdict))}, "a notice that a rule asks for")
+			x.put(ctx, noticeMark+strconv.Itoa(n), mail.Address{}, to, mail.Copy{Message: mail.NewMessage(x.notification(to, x.outcomes[i].verdict))}, "a notice that a rule asks for")
 		}
 	}
 }
@@ -146,6 +156,64 @@ func (x *Exchange) put(ctx context.Context, suffix string, from, to mail.Address
 	item := QueueItem{ID: x.tx.ID + suffix, Route: route, From: from, Recipients: []mail.Recipient{{Address: to}}, Why: why}
 	if err := x.g.Queue.Put(ctx, item, c); err != nil {
 		x.g.Log.Error("queue", "id", item.ID, "what", why, "error", err)
+		return
+	}
+	x.done = append(x.done, why+": "+item.ID+" to <"+to.String()+">")
+	x.recordCopy(item)
+}
+
+// recordCopy gives a copy for somebody else a record of its own, by which it is found.
+func (x *Exchange) recordCopy(item QueueItem) {
+	s := x.tx.Session
+	rec := ledger.Transaction{
+		ID: item.ID, ConnID: s.ID, Time: x.g.Now(), Door: s.Door, Client: s.Client, ClientName: s.ClientName, Helo: s.Helo, User: s.User,
+		Outbound: s.Outbound(), From: item.From.String(), Reply: item.Why, QueueIDs: []string{item.ID}, Done: []string{item.Why + ", of " + x.tx.ID},
+	}
+	if strings.HasPrefix(item.ID, x.tx.ID+copyMark) {
+		h := x.tx.Message.Header()
+		rec.Size, rec.Subject, rec.MessageID, rec.HeaderFrom = x.tx.Message.Size(), h.Get("Subject"), h.Get("Message-ID"), h.Get("From")
+	}
+	for _, to := range item.Recipients {
+		rec.Recipients = append(rec.Recipients, ledger.Recipient{Address: to.Address.String(), Fate: "queued", Route: item.Route})
+	}
+	x.g.Ledger.Transaction(rec)
+}
+
+// did notes what was done to a copy, and for whom.
+func (x *Exchange) did(b *batch, what string) {
+	if len(b.members) < len(x.outcomes) {
+		what += ", for"
+		for _, to := range x.recipients(b) {
+			what += " <" + to.Address.String() + ">"
+		}
+	}
+	if !slices.Contains(x.done, what) {
+		x.done = append(x.done, what)
+	}
+}
+
+// changes notes what compose did to a copy.
+func (x *Exchange) changes(b *batch, annotated bool) {
+	for _, h := range b.verdict.Headers {
+		x.did(b, "header field added: "+h.Name+": "+h.Value)
+	}
+	if n := len(b.verdict.Strip); n > 0 {
+		x.did(b, strconv.Itoa(n)+" parts taken out, the original is held as "+b.heldID)
+	}
+	if n := len(b.verdict.Defang); n > 0 {
+		x.did(b, strconv.Itoa(n)+" parts made harmless, the original is held as "+b.heldID)
+	}
+	if annotated && b.verdict.Banner != "" {
+		x.did(b, "banner added")
+	}
+	if annotated && b.verdict.Disclaimer != "" {
+		x.did(b, "disclaimer added")
+	}
+	if !annotated && b.verdict.Banner+b.verdict.Disclaimer != "" {
+		x.did(b, "no banner: the message is signed, encrypted, or can't be read without doubt")
+	}
+	if b.verdict.Disposition == policy.Tag && x.g.SubjectTag != "" {
+		x.did(b, "subject marked: "+x.g.SubjectTag)
 	}
 }
 

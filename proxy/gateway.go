@@ -158,6 +158,13 @@ func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail
 
 	ctx, cancel := context.WithTimeout(ctx, g.DeliverTimeout)
 	defer cancel()
+	if r, refused, err := x.unfit(ctx); err != nil || refused {
+		if err != nil {
+			g.Log.Error("lines of a message", "id", x.tx.ID, "error", err)
+			r = mail.TryLater()
+		}
+		return x.answer(r)
+	}
 	deliver, hold, err := x.copies(ctx)
 	if err != nil {
 		g.Log.Error("copies", "id", x.tx.ID, "error", err)

@@ -1,6 +1,10 @@
 package proxy
 
-import "postern/internal/mail"
+import (
+	"fmt"
+
+	"postern/internal/mail"
+)
 
 // The gateway's own replies stand here; those about a verdict are made by policy, those of the next hop pass through.
 
@@ -22,6 +26,12 @@ func replyNoRelay() mail.Reply {
 
 func replyNoRouting() mail.Reply {
 	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "Addresses that carry a route (user%domain, domain!user, \"user@domain\"@domain) are not accepted"}
+}
+
+// replyTooLong tells our own user why his mail can't go out.
+func replyTooLong(octets int, where string) mail.Reply {
+	return mail.Reply{Code: 554, Enhanced: "5.6.0", Text: fmt.Sprintf("The %s of your message has a line of %d octets, %d are the most that mail may have, and it can't be broken for you: it is signed, or has no space in it. "+
+		"Send it as an attachment, or let your mail program wrap its lines", where, octets, maxLine)}
 }
 
 func replyNoSmartHost() mail.Reply {

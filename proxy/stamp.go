@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
+	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
 )
@@ -15,10 +17,34 @@ import (
 // (RFC 8601) and our own. Text from outside comes in only as tokens.
 func (x *Exchange) top(v policy.Verdict, to []mail.Recipient) []byte {
 	b := x.received(to)
+	if x.outside(to) {
+		// what we think of our own users' mail, and by which name they log in, is nobody's business but ours
+		return b
+	}
 	b = append(b, mail.FormatAuthResults(x.g.Hostname, x.authResults())...)
 	b = append(b, x.why(v)...)
+	b = append(b, x.notes()...)
 	if v.Disposition == policy.Tag {
 		b = append(b, "X-Spam-Flag: YES\r\n"...)
+	}
+	return b
+}
+
+// outside says whether a copy of our own users' mail goes to strangers.
+func (x *Exchange) outside(to []mail.Recipient) bool {
+	return x.tx.Session.Outbound() && slices.ContainsFunc(to, func(r mail.Recipient) bool {
+		_, local := x.setup.Route(r.Address.ASCIIDomain())
+		return !local
+	})
+}
+
+// notes tell of scanners that a message was judged without, because their servers are away.
+func (x *Exchange) notes() []byte {
+	var b []byte
+	for _, f := range x.tx.Findings {
+		if name, ok := f.Value.(filters.Away); ok && f.Symbol == filters.Failed {
+			b = fmt.Appendf(b, "%s-Note: judged without %s, whose server is away\r\n", x.g.headerName(), name)
+		}
 	}
 	return b
 }
@@ -137,7 +163,7 @@ func (x *Exchange) omit(tagged bool) []mail.Span {
 	var spans []mail.Span
 	subject, hasSubject := x.subject()
 	for _, f := range x.tx.Message.Header().Fields {
-		gone := f.Is(x.g.headerName()) ||
+		gone := f.Is(x.g.headerName()) || f.Is(x.g.headerName()+"-Note") ||
 			f.Is("Authentication-Results") && x.g.claimed(f.Value()) ||
 			matchesAny(x.g.Strip, f.Name) ||
 			tagged && x.g.SubjectTag != "" && hasSubject && f.Offset == subject.Offset

@@ -91,6 +91,7 @@ func (x *Exchange) instead(p filters.PartSpan, heldID string) (header string, te
 func (x *Exchange) withoutContent(omit []mail.Span) []mail.Span {
 	for _, f := range x.tx.Message.Header().Fields {
 		if len(f.Name) > 8 && strings.EqualFold(f.Name[:8], "Content-") {
+			omit = slices.DeleteFunc(omit, func(s mail.Span) bool { return s.From == int64(f.Offset) }) // folded anew
 			omit = append(omit, mail.Span{From: int64(f.Offset), To: int64(f.Offset + len(f.Raw))})
 		}
 	}

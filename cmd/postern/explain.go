@@ -37,16 +37,20 @@ func openLedger(f where) (*ledger.Ledger, error) {
 }
 
 // flush asks a running gateway to write the records that wait, so that an id that was just told is found.
-func flush(cfg *config.Config) {
+// It says whether one runs.
+func flush(cfg *config.Config) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://postern/v1/flush", nil)
 	if err != nil {
-		return
+		return false
 	}
-	if answer, err := admin.Client(house.ControlSocket(cfg)).Do(r); err == nil { // else none runs
-		_ = answer.Body.Close()
+	answer, err := admin.Client(house.ControlSocket(cfg)).Do(r)
+	if err != nil {
+		return false // none runs
 	}
+	_ = answer.Body.Close()
+	return true
 }
 
 type explainCommand struct {

@@ -266,9 +266,9 @@ func printTransaction(w world, t ledger.Transaction) error {
 	fate := "refused"
 	for _, r := range t.Recipients {
 		to = append(to, r.Address)
-		fate = r.Fate
+		fate = r.Last()
 	}
 	_, err := fmt.Fprintf(w.stdout, "%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), t.ID, fate,
-		ledger.Printable(t.From), ledger.Printable(strings.Join(to, ", ")), ledger.Printable(t.Subject))
+		ledger.Printable(t.From), ledger.Printable(strings.Join(to, ", ")), ledger.Printable(t.PlainSubject()))
 	return err
 }

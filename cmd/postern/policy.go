@@ -190,7 +190,7 @@ func (p *policyWorld) replay(w world, name, text string, since time.Time, limit 
 	}
 	all := p.policies(w)
 	all.Ledger = l
-	if q, qerr := house.OpenQuarantine(p.cfg, quiet(), time.Now); qerr == nil { // else it is not known what was released
+	if q, qerr := house.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else it is not known what was released
 		all.Quarantine = q
 		defer func() { err = errors.Join(err, q.Close()) }()
 	}

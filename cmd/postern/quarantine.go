@@ -14,6 +14,7 @@ import (
 	"postern/cmd/postern/house"
 	"postern/internal/admin/api"
 	"postern/internal/mail"
+	"postern/internal/mail/encodedword"
 	"postern/policy/ledger"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
@@ -31,7 +32,8 @@ type quarantineCommand struct {
 	Campaigns quarantineCampaignsCommand `cmd:"" help:"Held mails that are alike: list, release, delete."`
 }
 
-func openQuarantine(f where) (*quarantine.Quarantine, string, error) {
+// openQuarantine opens the held mail. told hears what becomes of it, nil for nobody.
+func openQuarantine(f where, told func(quarantine.Change)) (*quarantine.Quarantine, string, error) {
 	cfg, err := f.read()
 	if err != nil {
 		return nil, "", err
@@ -40,7 +42,7 @@ func openQuarantine(f where) (*quarantine.Quarantine, string, error) {
 	if err := enter(cfg.DataDir, dir); err != nil {
 		return nil, "", err
 	}
-	q, err := house.OpenQuarantine(cfg, quiet(), time.Now)
+	q, err := house.OpenQuarantine(cfg, quiet(), time.Now, told)
 	return q, filepath.Join(cfg.DataDir, "queue"), err
 }
 
@@ -57,7 +59,7 @@ type quarantineListCommand struct {
 
 // Run lists.
 func (c *quarantineListCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where)
+	q, _, err := openQuarantine(c.where, nil)
 	if err != nil {
 		return none(w, err)
 	}
@@ -81,7 +83,7 @@ func (c *quarantineListCommand) Run(w world) (err error) {
 			_, err = fmt.Fprintln(w.stdout, i.ID)
 		default:
 			_, err = fmt.Fprintf(w.stdout, "%s  %s  %5.1f  <%s> -> %s  %s\n", i.Time.Local().Format("2006-01-02 15:04"), i.ID, i.Score,
-				ledger.Printable(i.From.String()), ledger.Printable(addresses(i.Recipients)), ledger.Printable(i.Subject))
+				ledger.Printable(i.From.String()), ledger.Printable(addresses(i.Recipients)), ledger.Printable(encodedword.Decode(i.Subject)))
 		}
 		if err != nil {
 			return err
@@ -125,7 +127,7 @@ type quarantineShowCommand struct {
 
 // Run shows.
 func (c *quarantineShowCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where)
+	q, _, err := openQuarantine(c.where, nil)
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func (c *quarantineShowCommand) Run(w world) (err error) {
 	}
 	fmt.Fprintf(w.stdout, "id         %s (%s)\nheld       %s\nfrom       <%s>, client %s\nto         %s\nsubject    %s\nscore      %.1f\nwhy        %s\n",
 		item.ID, item.State, item.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(item.From.String()), item.Client,
-		ledger.Printable(addresses(item.Recipients)), ledger.Printable(item.Subject), item.Score, ledger.Printable(item.Reason))
+		ledger.Printable(addresses(item.Recipients)), ledger.Printable(encodedword.Decode(item.Subject)), item.Score, ledger.Printable(item.Reason))
 	for _, r := range item.Reasons {
 		fmt.Fprintf(w.stdout, "  %6.1f  %-28s %s\n", r.Score, r.Symbol, ledger.Printable(r.Help))
 	}
@@ -207,13 +209,14 @@ type quarantineReleaseCommand struct {
 	For   []string `placeholder:"ADDRESS" help:"Only these recipients' copies."`
 	Allow bool     `help:"Let the sender's mail in from now on, for those who get this message, if it is authentic."`
 	Learn bool     `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
+	Wait  bool     `default:"true" negatable:"" help:"Wait a few seconds for what the mail server answers."`
 	JSON  bool     `name:"json" help:"One JSON object a line."`
 	IDs   []string `arg:"" name:"id"`
 }
 
 // Run releases: the message goes to the queue's folder, from which a running gateway delivers it.
 func (c *quarantineReleaseCommand) Run(w world) (err error) {
-	o := api.ReleaseOrder{By: whoami(), Allow: c.Allow, Learn: c.Learn}
+	o := api.ReleaseOrder{By: whoami(), Allow: c.Allow, Learn: c.Learn, NoWait: !c.Wait}
 	if c.To != "" {
 		if o.To, err = mail.ParseAddress(c.To); err != nil || o.To.Domain == "" {
 			return usageError{fmt.Errorf("--to: %q is not an address", c.To)}
@@ -238,9 +241,31 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 		if done.Note != "" {
 			fmt.Fprintln(w.stderr, "postern:", done.Note)
 		}
-		_, err = fmt.Fprintf(w.stdout, "%s: released\n", id)
-		return err
+		return printReleased(w, d, done)
 	})
+}
+
+// printReleased says what the mail server answered, or why that is not known. Mail that it refused was not released: the
+// answer is no.
+func printReleased(w world, d *releaseDesk, done api.Released) error {
+	said := "on its way to " + strings.Join(done.Recipients, ", ")
+	if d.Unattended {
+		said = "on the queue for " + strings.Join(done.Recipients, ", ") + ": no gateway is running, it is delivered once one does"
+	}
+	if len(done.Answers) == 0 {
+		_, err := fmt.Fprintf(w.stdout, "%s: %s\n", done.ID, ledger.Printable(said))
+		return err
+	}
+	var no error
+	for _, a := range done.Answers {
+		if a.Fate == string(ledger.Refused) || a.Fate == string(ledger.Expired) || a.Fate == string(ledger.Deleted) {
+			no = errNo
+		}
+		if _, err := fmt.Fprintf(w.stdout, "%s: %s\n", done.ID, ledger.Printable(a.Text)); err != nil {
+			return err
+		}
+	}
+	return no
 }
 
 // releaseDesk lets held mail go beside a running gateway, or without one.
@@ -254,16 +279,22 @@ func openReleases(f where) (_ *releaseDesk, err error) {
 	if err != nil {
 		return nil, err
 	}
-	q, queueDir, err := openQuarantine(f)
+	records, err := openLedger(f)
 	if err != nil {
 		return nil, err
 	}
-	d := &releaseDesk{&house.Releaser{Quarantine: q, Route: house.ReleaseRoute(cfg), Log: quiet()}, []func() error{q.Close}}
+	d := &releaseDesk{Releaser: &house.Releaser{Route: house.ReleaseRoute(cfg), Log: quiet()}, close: []func() error{records.Close}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
+	q, queueDir, err := openQuarantine(f, house.HeldTold(records.Fate))
+	if err != nil {
+		return d, err
+	}
+	d.Quarantine, d.close = q, append([]func() error{q.Close}, d.close...)
+	d.Ledger, d.Unattended = records, !flush(cfg)
 	d.Put = func(_ context.Context, item proxy.QueueItem, c mail.Copy) error {
 		if err := os.MkdirAll(queueDir, 0o700); err != nil {
 			return err
@@ -303,7 +334,7 @@ type quarantineDeleteCommand struct {
 // Run deletes.
 func (c *quarantineDeleteCommand) Run(w world) error {
 	return eachID(w, c.where, c.IDs, "delete", func(d *releaseDesk, id string) error {
-		if err := d.Quarantine.Delete(w.ctx, id); err != nil {
+		if err := d.Quarantine.Delete(w.ctx, id, whoami()); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(w.stdout, "%s: deleted\n", id)
@@ -342,7 +373,7 @@ type quarantineExportCommand struct {
 
 // Run writes the octets of a message to standard output.
 func (c *quarantineExportCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where)
+	q, _, err := openQuarantine(c.where, nil)
 	if err != nil {
 		return err
 	}
@@ -369,7 +400,7 @@ type campaignListCommand struct {
 
 // Run lists.
 func (c *campaignListCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where)
+	q, _, err := openQuarantine(c.where, nil)
 	if err != nil {
 		return none(w, err)
 	}
@@ -380,7 +411,7 @@ func (c *campaignListCommand) Run(w world) (err error) {
 			err = printJSON(w, one)
 		} else {
 			_, err = fmt.Fprintf(w.stdout, "%s  %5d messages  %5d recipients  %s  %s\n", one.Key, one.Messages, one.Recipients,
-				one.Last.Local().Format("2006-01-02 15:04"), ledger.Printable(one.Subject))
+				one.Last.Local().Format("2006-01-02 15:04"), ledger.Printable(encodedword.Decode(one.Subject)))
 		}
 		if err != nil {
 			return err

@@ -94,7 +94,7 @@ func ask(w world, f where, verb queue.Verb, ids []string) error {
 	for _, id := range ids {
 		err := error(queue.ErrNotFound)
 		if mail.ValidID(id) {
-			err = queue.Request(dir, verb, id)
+			err = queue.Request(dir, verb, id, whoami())
 		}
 		if err != nil {
 			return unknown(w, id, err)

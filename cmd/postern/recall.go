@@ -16,15 +16,33 @@ type recallCommand struct {
 	Undo recallUndoCommand `cmd:"" help:"Take a recall back."`
 }
 
-func openRecalls(f where) (*recall.List, error) {
+// recalls are the list, with the ledger that is told of changes.
+type recalls struct {
+	*recall.List
+	records *ledger.Ledger
+}
+
+// Close closes both.
+func (r recalls) Close() error { return errors.Join(r.List.Close(), r.records.Close()) }
+
+func openRecalls(f where) (_ recalls, err error) {
 	cfg, err := f.read()
 	if err != nil {
-		return nil, err
+		return recalls{}, err
 	}
 	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
-		return nil, err
+		return recalls{}, err
 	}
-	return recall.Open(house.RecallStore(cfg), time.Now)
+	list, err := recall.Open(house.RecallStore(cfg), time.Now)
+	if err != nil {
+		return recalls{}, err
+	}
+	records, err := house.ReadLedger(cfg, quiet())
+	if err != nil {
+		return recalls{}, errors.Join(err, list.Close())
+	}
+	list.Tell(house.RecallTold(records, records.Fate))
+	return recalls{list, records}, nil
 }
 
 type recallAddCommand struct {
@@ -138,7 +156,7 @@ func (c *recallUndoCommand) Run(w world) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, list.Close()) }()
-	if err := list.Remove(w.ctx, c.Key); errors.Is(err, recall.ErrUnknown) {
+	if err := list.Remove(w.ctx, c.Key, whoami()); errors.Is(err, recall.ErrUnknown) {
 		fmt.Fprintln(w.stderr, "postern: there is no such recall")
 		return errNo
 	} else if err != nil {

@@ -31,6 +31,8 @@ type Settings struct {
 	Heuristic []string `toml:"heuristic"`
 	// Outbound says whether mail of our own users is scanned, too.
 	Outbound bool `toml:"outbound"`
+	// Required says that mail waits (451) while the scanner is away; else it is judged without it, and says so.
+	Required bool `toml:"required"`
 }
 
 func defaults() Settings {
@@ -76,6 +78,15 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	}
 	return &filter{s, newServers(s.Addresses, s.Connections, env.Now)}, nil
 }
+
+// Ping implements filters.Server: one clamd that answers is enough. clamd(8), PING.
+func (f *filter) Ping(ctx context.Context) error { return f.servers.ping(ctx) }
+
+// Address implements filters.Server.
+func (f *filter) Address() string { return strings.Join(f.settings.Addresses, ", ") }
+
+// Required implements filters.Server.
+func (f *filter) Required() bool { return f.settings.Required }
 
 // Inspect implements filters.Filter. Whatever keeps clamd from an answer is a failure of the filter: no answer is never
 // clean.

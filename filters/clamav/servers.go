@@ -126,3 +126,16 @@ func (s *servers) give(address string, c *session) {
 	}
 	s.idle[address] = append(s.idle[address], c)
 }
+
+// ping asks the servers in turn whether they live, over connections of their own.
+func (s *servers) ping(ctx context.Context) error {
+	var failures []error
+	for _, address := range s.order() {
+		err := pingOne(ctx, address)
+		if err == nil {
+			return nil
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", address, err))
+	}
+	return errors.Join(failures...)
+}

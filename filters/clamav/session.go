@@ -25,12 +25,7 @@ var errSize = errors.New("longer than clamd's StreamMaxLength")
 
 // dial connects to "unix:PATH", "/PATH" or "HOST:PORT".
 func dial(ctx context.Context, address string) (*session, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, address = "unix", path
-	} else if strings.HasPrefix(address, "/") {
-		network = "unix"
-	}
+	network, address := place(address)
 	d := net.Dialer{Timeout: 5 * time.Second}
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
@@ -144,3 +139,39 @@ func verdict(said string) (virus string, err error) {
 }
 
 func (s *session) close() { _ = s.conn.Close() } // nothing is to be saved
+
+// pingOne asks one clamd: clamd(8), PING.
+func pingOne(ctx context.Context, address string) error {
+	network, where := place(address)
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, where)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // all is said
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	if _, err := io.WriteString(conn, "zPING\x00"); err != nil {
+		return err
+	}
+	const most = 64
+	answer, err := bufio.NewReader(io.LimitReader(conn, most)).ReadString(0)
+	if err == nil && answer != "PONG\x00" {
+		err = fmt.Errorf("it answers %q to a ping", answer)
+	}
+	return err
+}
+
+// place parts "unix:PATH", "/PATH" or "HOST:PORT" for a dialer.
+func place(address string) (network, where string) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return "unix", path
+	}
+	if strings.HasPrefix(address, "/") {
+		return "unix", address
+	}
+	return "tcp", address
+}

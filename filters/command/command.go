@@ -45,6 +45,8 @@ type Settings struct {
 	MaxSize config.Size `toml:"max_size"`
 	// Outbound says whether mail of our own users is looked at, too.
 	Outbound bool `toml:"outbound"`
+	// Required says that mail waits (451) while the scanner is away; else it is judged without it, and says so.
+	Required bool `toml:"required"`
 }
 
 func defaults() Settings {
@@ -116,6 +118,21 @@ func credential(name string) (*syscall.Credential, error) {
 	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
 }
+
+// Ping implements filters.Server: whether the program is there and may be run. Running it is for messages only.
+func (f *filter) Ping(context.Context) error {
+	info, err := os.Stat(f.path)
+	if err == nil && (info.IsDir() || info.Mode()&0o111 == 0) {
+		err = fmt.Errorf("%s is not a program that can be run", f.path)
+	}
+	return err
+}
+
+// Address implements filters.Server.
+func (f *filter) Address() string { return f.path }
+
+// Required implements filters.Server.
+func (f *filter) Required() bool { return f.settings.Required }
 
 // Inspect implements filters.Filter.
 func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {

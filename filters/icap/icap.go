@@ -27,6 +27,8 @@ type Settings struct {
 	Connections int `toml:"connections"`
 	// Outbound says whether mail of our own users is looked at, too.
 	Outbound bool `toml:"outbound"`
+	// Required says that mail waits (451) while the scanner is away; else it is judged without it, and says so.
+	Required bool `toml:"required"`
 }
 
 func defaults() Settings {
@@ -83,6 +85,17 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	}
 	return &filter{settings: s, url: u, places: make(chan struct{}, s.Connections), now: env.Now}, nil
 }
+
+// Ping implements filters.Server: RFC 3507 section 4.10.
+func (f *filter) Ping(ctx context.Context) error {
+	return exchange{url: f.url, method: f.settings.Method}.options(ctx)
+}
+
+// Address implements filters.Server.
+func (f *filter) Address() string { return f.url.Redacted() }
+
+// Required implements filters.Server.
+func (f *filter) Required() bool { return f.settings.Required }
 
 // Inspect implements filters.Filter. Whatever keeps the scanner from an answer is a failure of the filter: no answer is
 // never clean.

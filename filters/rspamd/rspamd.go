@@ -36,6 +36,8 @@ type Settings struct {
 	MaxSize config.Size     `toml:"max_size"`
 	// Outbound says whether mail of our own users is sent there, too.
 	Outbound bool `toml:"outbound"`
+	// Required says that mail waits (451) while the scanner is away; else it is judged without it, and says so.
+	Required bool `toml:"required"`
 }
 
 func defaults() Settings {
@@ -105,6 +107,30 @@ func newFilter(section config.Section, _ filters.Env) (filters.Filter, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return f, nil
 }
+
+// Ping implements filters.Server: https://docs.rspamd.com/developers/protocol/, /ping.
+func (f *filter) Ping(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(f.settings.URL, "/")+"/ping", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := f.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64))
+	if err == nil && (resp.StatusCode != http.StatusOK || !strings.HasPrefix(string(text), "pong")) {
+		err = fmt.Errorf("rspamd answered %d to a ping", resp.StatusCode)
+	}
+	return err
+}
+
+// Address implements filters.Server.
+func (f *filter) Address() string { return f.settings.URL }
+
+// Required implements filters.Server.
+func (f *filter) Required() bool { return f.settings.Required }
 
 // Inspect implements filters.Filter.
 func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {

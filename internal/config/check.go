@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -173,8 +174,13 @@ func (k *checker) auth(path string, d *Door) {
 	case d.Auth == "imap" && d.AuthAddress == "":
 		k.bad(path+".auth_address", "is missing; name the IMAP server that checks logins, as in \"dovecot.internal:993\"")
 	case d.Auth == "smtp":
-		if _, ok := k.c.NextHops[d.AuthRoute]; !ok {
+		hop, ok := k.c.NextHops[d.AuthRoute]
+		switch {
+		case !ok:
 			k.bad(path+".auth_route", "there is no [next_hop.%q]; name one that there is", d.AuthRoute)
+		case hop.TLS == "opportunistic", hop.TLS == "none" && !hop.onThisMachine():
+			// RFC 4954 section 9: whoever sits between would have all users' passwords
+			k.bad(path+".auth", "would send users' passwords to [next_hop.%q] over tls = %q, which proves nothing; set tls = \"required\" or \"implicit\" there, and ca_file for a certificate of your own", d.AuthRoute, hop.TLS)
 		}
 	}
 	if d.AuthAddress != "" {
@@ -186,6 +192,16 @@ func (k *checker) auth(path string, d *Door) {
 	if d.Auth != "" && d.TLS == "none" && d.RequireTLSForAuth.On() {
 		k.bad(path+".auth", "nobody can log in without TLS; set tls = \"starttls\", or require_tls_for_auth = false in a lab")
 	}
+}
+
+// onThisMachine says whether all addresses of a hop are loopback or sockets, so that nothing crosses a network.
+func (h NextHop) onThisMachine() bool {
+	return !slices.ContainsFunc(h.Addresses, func(a HostPort) bool { return !a.onThisMachine() })
+}
+
+func (a HostPort) onThisMachine() bool {
+	host, _, err := net.SplitHostPort(string(a))
+	return err != nil && strings.HasPrefix(string(a), "/") || err == nil && onThisMachine(host)
 }
 
 func (k *checker) smtp() {

@@ -313,7 +313,7 @@ func Default() *Config {
 		Ledger:        Ledger{Keep: Duration(90 * 24 * time.Hour), Subjects: "keep", Waiting: 1 << 30},
 		Log:           Log{Format: "text", Level: "info"},
 		PolicyBreaker: PolicyBreaker{Convictions: 10, Mute: Duration(time.Hour)},
-		Alerts:        Alerts{After: Duration(time.Minute)},
+		Alerts:        Alerts{After: Duration(2 * time.Second)},
 		Probe:         Probe{Every: Duration(10 * time.Minute)},
 	}
 	c.defaultKnocking()

@@ -113,6 +113,9 @@ func (k *checker) knocking() {
 	k.readable("geo.asn", k.c.Geo.ASN)
 	k.readable("geo.country", k.c.Geo.Country)
 	k.readable("console.password_file", k.c.Console.PasswordFile)
+	if listen := k.c.Console.Listen; listen != "" && !HostPort(listen).onThisMachine() && k.c.Console.PasswordFile == "" {
+		k.bad("console.password_file", "is missing: at %s everybody who reaches it could read about all mail; name a file with a password in its first line, or listen = \"127.0.0.1:8025\"", listen)
+	}
 }
 
 func (k *checker) ldap(l *LDAP) {

@@ -168,6 +168,23 @@ var (
 	errNobody = errors.New("no server is there")
 )
 
+// Ping asks the servers in turn, past the memory, until one answers: whatever it answers, it is there.
+func (r *Resolver) Ping(ctx context.Context) error {
+	q := question{name: ".", kind: dns.TypeNS}
+	var failures []error
+	for _, s := range r.order() {
+		_, err := r.try(ctx, q, s)
+		if err == nil {
+			return nil
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", s.address, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failures...)
+}
+
 // try asks one server by UDP and, when the answer is cut off (RFC 7766 section 5), by TCP.
 func (r *Resolver) try(ctx context.Context, q question, s *server) (*dns.Msg, error) {
 	query := new(dns.Msg)

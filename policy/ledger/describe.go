@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mail/encodedword"
 	"postern/policy"
 )
 
@@ -104,8 +105,8 @@ func (d *describer) transaction(t *Transaction) {
 		d.line("Message %s, %sbound, %s", t.ID, direction(t.Outbound), clock(t.Time))
 	}
 	d.field("from", "<"+t.From+">")
-	d.field("author", t.HeaderFrom)
-	d.field("subject", t.Subject)
+	d.field("author", encodedword.Decode(t.HeaderFrom))
+	d.field("subject", t.PlainSubject())
 	d.field("message-id", t.MessageID)
 	if t.Size > 0 {
 		d.field("size", fmt.Sprintf("%d octets", t.Size))
@@ -119,6 +120,9 @@ func (d *describer) transaction(t *Transaction) {
 		if r.Route != "" {
 			what += ", route " + r.Route
 		}
+		if last := r.Last(); last != "" {
+			what += "; " + last
+		}
 		d.field("to", what)
 		if r.Decisive != t.Decisive {
 			d.field("", r.Decisive)
@@ -131,6 +135,12 @@ func (d *describer) transaction(t *Transaction) {
 	d.field("reply", t.Reply)
 	d.field("held as", t.HeldID)
 	d.field("queued as", strings.Join(t.QueueIDs, ", "))
+	for _, done := range t.Done {
+		d.field("done", done)
+	}
+	for _, f := range t.Fates {
+		d.field("later", f.sentence())
+	}
 	d.field("policy", t.PolicyVersion)
 	d.reasons(t.Findings)
 	d.took(t.Took)
@@ -167,8 +177,8 @@ func (d *describer) took(took map[string]float64) {
 
 // forUser names the message as a mail program shows it, and the reasons without their numbers.
 func (d *describer) forUser(t *Transaction) {
-	author := cmp.Or(t.HeaderFrom, t.From, "an automatic sender")
-	d.line("The message %q from %s, of %s:", Printable(cmp.Or(t.Subject, "without a subject")), author, clock(t.Time))
+	author := cmp.Or(encodedword.Decode(t.HeaderFrom), t.From, "an automatic sender")
+	d.line("The message %q from %s, of %s:", cmp.Or(t.PlainSubject(), "without a subject"), author, clock(t.Time))
 	strictest := t.strictest()
 	d.line("It was %s.", fate(strictest))
 	var why []string
@@ -183,6 +193,9 @@ func (d *describer) forUser(t *Transaction) {
 			d.line("  - %s", w)
 		}
 	}
+	if d.later(t) {
+		return
+	}
 	switch strictest {
 	case policy.Quarantine:
 		d.line("If you want it, ask your administrator to release it, with the id %s.", t.ID)
@@ -191,6 +204,18 @@ func (d *describer) forUser(t *Transaction) {
 	case policy.Defer:
 		d.line("It comes later by itself: the sender's server tries again.")
 	}
+}
+
+// later tells a user what became of the message since. It says whether that is the end of it.
+func (d *describer) later(t *Transaction) (ended bool) {
+	for _, f := range t.Fates {
+		if !f.Word.end() || f.Word == Requeued || f.Word == Deferred {
+			continue
+		}
+		d.line("Later, %s: %s.", clock(f.Time), f.Word)
+		ended = true
+	}
+	return ended
 }
 
 func (d *describer) forSender(t *Transaction) {

@@ -9,13 +9,17 @@ import (
 	"postern/internal/mail"
 )
 
-// table is one of the two that hold records.
+// table is one of those that hold records.
 type table string
 
 const (
 	messages    table = "message"
 	connections table = "connection"
+	fates       table = "fate" // its conn is the message
 )
+
+// tables are all of them.
+func tables() []table { return []table{messages, connections, fates} }
 
 // entry is a record ready to be written.
 type entry struct {
@@ -66,6 +70,11 @@ func (l *Ledger) entry(record any) (e entry, err error) {
 			r = r.masked()
 		}
 		return r.entry()
+	case Fate:
+		if l.privacy.due(r.Time, now) {
+			r = r.masked()
+		}
+		return r.entry()
 	}
 	return entry{}, fmt.Errorf("%T is not a record", record)
 }
@@ -96,12 +105,19 @@ func idOf(id string) string {
 
 // stored makes an entry of a record that was encoded before.
 func stored(in table, text []byte) (entry, error) {
-	if in == messages {
+	switch in {
+	case messages:
 		t, err := decode[Transaction](text)
 		if err != nil {
 			return entry{}, err
 		}
 		return t.entry()
+	case fates:
+		f, err := decode[Fate](text)
+		if err != nil {
+			return entry{}, err
+		}
+		return f.entry()
 	}
 	c, err := decode[Connection](text)
 	if err != nil {

@@ -78,6 +78,10 @@ type Transaction struct {
 	Took     map[string]float64 `json:"took,omitempty"`
 	HeldID   string             `json:"held_id,omitempty"`
 	QueueIDs []string           `json:"queue_ids,omitempty"`
+	// Done is what was done to copies besides handing them on, one line each: a banner, a header field, a redirect.
+	Done []string `json:"done,omitempty"`
+	// Fates are what became of it later, the oldest first. They are kept beside the record: who reads it gets them.
+	Fates []Fate `json:"fates,omitempty"`
 }
 
 // Kind is how a message passed by.
@@ -101,6 +105,8 @@ type Recipient struct {
 	Decisive string            `json:"decisive,omitempty"`
 	Reply    string            `json:"reply,omitempty"`
 	Route    string            `json:"route,omitempty"`
+	// Became is what became of the copy later, as far as is known: see Transaction.Fates.
+	Became Word `json:"became,omitempty"`
 }
 
 // Bounds of what is kept of text from outside, in octets, and of lists.
@@ -135,11 +141,15 @@ func (t Transaction) bounded() Transaction {
 	recipients := make([]Recipient, 0, len(t.Recipients))
 	for _, r := range t.Recipients[:min(len(t.Recipients), maxRecipients)] {
 		r.Address, r.Reply, r.Decisive = cut(r.Address, maxText), cut(r.Reply, maxText), cut(r.Decisive, maxText)
-		r.Fate, r.Route = cut(r.Fate, maxText), cut(r.Route, maxText)
+		r.Fate, r.Route, r.Became = cut(r.Fate, maxText), cut(r.Route, maxText), ""
 		r.Disposition = min(max(r.Disposition, policy.Accept), policy.Reject)
 		recipients = append(recipients, r)
 	}
-	t.Recipients = recipients
+	t.Recipients, t.Fates = recipients, nil
+	t.Done = slices.Clone(t.Done[:min(len(t.Done), maxNames)])
+	for i, d := range t.Done {
+		t.Done[i] = cut(d, maxText)
+	}
 	t.QueueIDs = slices.Clone(t.QueueIDs[:min(len(t.QueueIDs), maxNames)])
 	for i, id := range t.QueueIDs {
 		t.QueueIDs[i] = cut(id, maxText)

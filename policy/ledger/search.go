@@ -39,9 +39,13 @@ func (l *Ledger) Explain(ctx context.Context, id string) (*Record, error) {
 	defer cancel()
 	r, err := l.explain(ctx, id)
 	if errors.Is(err, ErrUnknown) && strings.ToUpper(id) != id {
-		return l.explain(ctx, strings.ToUpper(id))
+		id = strings.ToUpper(id)
+		r, err = l.explain(ctx, id)
 	}
-	return r, err
+	if err != nil {
+		return l.explainFates(ctx, id, err)
+	}
+	return r, l.addFates(ctx, r.Transactions)
 }
 
 func (l *Ledger) explain(ctx context.Context, id string) (*Record, error) {
@@ -114,7 +118,11 @@ func (l *Ledger) Page(ctx context.Context, q Query) ([]Transaction, string, erro
 		return nil, "", err
 	}
 	l.settle(ctx)
-	return page(ctx, l, s, messages, s.holds)
+	found, next, err := page(ctx, l, s, messages, s.holds)
+	if err != nil {
+		return nil, "", err
+	}
+	return found, next, l.addFates(ctx, found)
 }
 
 // Connections gives the connections that the query asks for, the newest first. It heeds those fields that a connection

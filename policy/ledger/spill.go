@@ -239,6 +239,8 @@ func readFrame(text []byte) (in table, record, rest []byte, ok bool) {
 		in = messages
 	case connections[0]:
 		in = connections
+	case fates[0]:
+		in = fates
 	default:
 		return "", nil, nil, false
 	}

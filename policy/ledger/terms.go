@@ -36,6 +36,7 @@ const (
 	fieldDirection       field = "x"
 	fieldPolicy          field = "p"
 	fieldKind            field = "k"
+	fieldFate            field = "e"
 )
 
 // exact is the token of a value: a hash, as values are long, secret or hostile.

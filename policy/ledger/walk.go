@@ -97,7 +97,7 @@ const (
 // Expire forgets what is older, and masks what is due, a few records at a time. It gives how many were forgotten.
 func (l *Ledger) Expire(ctx context.Context, before time.Time) (int64, error) {
 	var total int64
-	for _, t := range []table{messages, connections} {
+	for _, t := range tables() {
 		for {
 			n, err := l.forget(ctx, t, stamp(before))
 			if total += n; err != nil {
@@ -141,7 +141,7 @@ func (l *Ledger) maskDue(ctx context.Context) error {
 		return nil
 	}
 	below := stamp(l.now().Add(-l.privacy.MaskAfter))
-	for _, t := range []table{messages, connections} {
+	for _, t := range tables() {
 		for {
 			n, err := l.maskSome(ctx, t, below)
 			if err != nil {
@@ -189,24 +189,9 @@ func (l *Ledger) maskSome(ctx context.Context, t table, below int64) (int, error
 }
 
 func (l *Ledger) maskOne(ctx context.Context, tx *sql.Tx, t table, r row) error {
-	var e entry
-	switch t {
-	case messages:
-		one, err := decode[Transaction](r.record)
-		if err != nil {
-			return err
-		}
-		if e, err = one.masked().entry(); err != nil {
-			return err
-		}
-	default:
-		one, err := decode[Connection](r.record)
-		if err != nil {
-			return err
-		}
-		if e, err = one.masked().entry(); err != nil {
-			return err
-		}
+	e, err := maskedEntry(t, r.record)
+	if err != nil {
+		return err
 	}
 	if l.db.Postgres() {
 		_, err := tx.ExecContext(ctx, "UPDATE "+string(t)+" SET record = $1, terms = array_to_tsvector(string_to_array($2::text, ' ')) WHERE n = $3", e.record, e.terms, r.n)
@@ -215,6 +200,29 @@ func (l *Ledger) maskOne(ctx context.Context, tx *sql.Tx, t table, r row) error 
 	if _, err := tx.ExecContext(ctx, "UPDATE "+string(t)+" SET record = ? WHERE n = ?", e.record, r.n); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO "+string(t)+"_terms (rowid, terms) VALUES (?, ?)", r.n, e.terms)
+	_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO "+string(t)+"_terms (rowid, terms) VALUES (?, ?)", r.n, e.terms)
 	return err
+}
+
+// maskedEntry makes an entry of a record without full addresses.
+func maskedEntry(t table, record []byte) (entry, error) {
+	switch t {
+	case messages:
+		one, err := decode[Transaction](record)
+		if err != nil {
+			return entry{}, err
+		}
+		return one.masked().entry()
+	case fates:
+		one, err := decode[Fate](record)
+		if err != nil {
+			return entry{}, err
+		}
+		return one.masked().entry()
+	}
+	one, err := decode[Connection](record)
+	if err != nil {
+		return entry{}, err
+	}
+	return one.masked().entry()
 }

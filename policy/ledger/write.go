@@ -199,7 +199,7 @@ func (l *Ledger) commit(batch []entry) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	return l.db.Write(ctx, func(tx *sql.Tx) error {
-		for _, t := range []table{messages, connections} {
+		for _, t := range tables() {
 			some := latest(batch, t)
 			if len(some) == 0 {
 				continue

@@ -113,6 +113,11 @@ func (e Entry) Normal() (Entry, error) {
 	for _, p := range e.Policy().Check() {
 		return e, fmt.Errorf("%w: %s", ErrInvalid, p.Text)
 	}
+	for _, text := range []string{e.Sender, e.Recipient} {
+		if text != "" && text != "<>" && !strings.ContainsAny(text, ".@") {
+			return e, fmt.Errorf("%w: %.80q is no domain that mail comes from: write an address as in %[2]s@example.com, or a domain as in %[2]s.example", ErrInvalid, text)
+		}
+	}
 	e.Created, e.Expires = e.Created.UTC().Truncate(time.Millisecond), e.Expires.UTC().Truncate(time.Millisecond)
 	return e, nil
 }

@@ -208,7 +208,8 @@ func (q *Quarantine) Expire(ctx context.Context, before time.Time) (int, error) 
 		}
 		for _, item := range old {
 			after = item.ID
-			err := q.Delete(ctx, item.ID)
+			gone, err := q.throwAway(ctx, item.ID)
+			q.tellGone(item.ID, gone, "", Expired)
 			if err != nil && !errors.Is(err, ErrTaken) && !errors.Is(err, ErrUnknown) {
 				return n, err
 			}

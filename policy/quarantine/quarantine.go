@@ -72,6 +72,7 @@ const (
 	Releasing State = "releasing" // somebody has claimed it; it is being put on the queue
 	Released  State = "released"
 	Deleted   State = "deleted" // of a copy; an item all of whose copies are deleted is gone
+	Expired   State = "expired" // only told: an item that was kept for long enough is gone
 )
 
 // Errors of a Quarantine.
@@ -88,6 +89,7 @@ type Quarantine struct {
 	log  *slog.Logger
 	keys [][]byte
 	now  func() time.Time
+	told func(Change)
 }
 
 // Options of a Quarantine. Zero values mean the defaults.
@@ -98,6 +100,8 @@ type Options struct {
 	// need them, and the log has them too.
 	Keys [][]byte
 	Now  func() time.Time
+	// Told hears what became of copies once it is on disk, nil for nobody. It must be quick.
+	Told func(Change)
 }
 
 const released = "released" // the folder of what has left: not two characters long, so no shard
@@ -109,7 +113,7 @@ func Open(dir string, log *slog.Logger) (*Quarantine, error) {
 
 // OpenWith is Open with more to say.
 func OpenWith(dir string, o Options) (*Quarantine, error) {
-	q := &Quarantine{dir: dir, log: cmp.Or(o.Log, slog.Default()), keys: o.Keys, now: o.Now}
+	q := &Quarantine{dir: dir, log: cmp.Or(o.Log, slog.Default()), keys: o.Keys, now: o.Now, told: o.Told}
 	if q.now == nil {
 		q.now = time.Now
 	}
@@ -273,7 +277,7 @@ func (q *Quarantine) item(ctx context.Context, id string) (Item, error) {
 // Drop undoes a Hold: the transaction was deferred after all, and the sender will come again. Dropping what isn't there
 // is no error.
 func (q *Quarantine) Drop(ctx context.Context, id string) error {
-	err := q.Delete(ctx, id)
+	_, err := q.throwAway(ctx, id)
 	if errors.Is(err, ErrUnknown) && mail.ValidID(id) {
 		return q.remove(id) // held, and never came into the index
 	}
@@ -281,13 +285,20 @@ func (q *Quarantine) Drop(ctx context.Context, id string) error {
 }
 
 // Delete throws an item away for good, unless it is being released at this moment.
-func (q *Quarantine) Delete(ctx context.Context, id string) error {
+func (q *Quarantine) Delete(ctx context.Context, id, by string) error {
+	gone, err := q.throwAway(ctx, id)
+	q.tellGone(id, gone, by, Deleted)
+
+	return err
+}
+
+// throwAway deletes an item and gives what had become of its copies before.
+func (q *Quarantine) throwAway(ctx context.Context, id string) (list []Standing, err error) {
 	if !mail.ValidID(id) {
-		return ErrUnknown
+		return nil, ErrUnknown
 	}
-	err := q.db.Write(ctx, func(tx *sql.Tx) error {
-		list, err := standings(ctx, tx, id)
-		if err != nil {
+	err = q.db.Write(ctx, func(tx *sql.Tx) error {
+		if list, err = standings(ctx, tx, id); err != nil {
 			return err
 		}
 		for _, s := range list {
@@ -298,9 +309,9 @@ func (q *Quarantine) Delete(ctx context.Context, id string) error {
 		return q.erase(ctx, tx, id)
 	})
 	if err != nil {
-		return fmt.Errorf("quarantine: delete %s: %w", id, err)
+		return nil, fmt.Errorf("quarantine: delete %s: %w", id, err)
 	}
-	return nil
+	return list, nil
 }
 
 // erase removes the files within the transaction: if they can't go, the index keeps the item.

@@ -152,7 +152,7 @@ func TestOneWinnerAmongParallelReleases(t *testing.T) {
 	if winners.Load() != 1 || losers.Load() != 19 {
 		t.Errorf("%d winners, %d losers", winners.Load(), losers.Load())
 	}
-	if err := q.Delete(t.Context(), id); !errors.Is(err, ErrTaken) {
+	if err := q.Delete(t.Context(), id, "ann"); !errors.Is(err, ErrTaken) {
 		t.Errorf("deleted while it is released: %v", err)
 	}
 	for range 2 {
@@ -285,7 +285,7 @@ func TestDropAndDelete(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, shard(id), id)); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the file is still there")
 	}
-	if err := q.Delete(t.Context(), id); !errors.Is(err, ErrUnknown) {
+	if err := q.Delete(t.Context(), id, "ann"); !errors.Is(err, ErrUnknown) {
 		t.Error(err)
 	}
 }
@@ -327,7 +327,7 @@ func TestOddIDs(t *testing.T) {
 			t.Errorf("get %q: %v", id, err)
 		}
 		_, claimed := q.Claim(t.Context(), id, "x")
-		for what, err := range map[string]error{"claim": claimed, "delete": q.Delete(t.Context(), id), "finish": q.Finish(t.Context(), Release{Item: id, Number: 1})} {
+		for what, err := range map[string]error{"claim": claimed, "delete": q.Delete(t.Context(), id, "ann"), "finish": q.Finish(t.Context(), Release{Item: id, Number: 1})} {
 			if !errors.Is(err, ErrUnknown) {
 				t.Errorf("%s %q: %v", what, id, err)
 			}

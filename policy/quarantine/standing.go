@@ -276,15 +276,17 @@ func (q *Quarantine) change(ctx context.Context, id string, f func([]Standing) (
 	if !mail.ValidID(id) {
 		return ErrUnknown
 	}
+	var before, after []Standing
 	err := q.db.Write(ctx, func(tx *sql.Tx) error {
 		list, err := standings(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		before := slices.Clone(list)
+		before, after = slices.Clone(list), nil
 		if list, err = f(list); err != nil || slices.Equal(before, list) {
 			return err
 		}
+		after = list
 		state, _ := summary(list)
 		if state == Deleted {
 			return q.erase(ctx, tx, id)
@@ -302,6 +304,7 @@ func (q *Quarantine) change(ctx context.Context, id string, f func([]Standing) (
 	if err != nil {
 		return fmt.Errorf("quarantine: %s: %w", id, err)
 	}
+	q.tellChanges(id, before, after)
 	return nil
 }
 

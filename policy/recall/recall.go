@@ -40,6 +40,8 @@ type Entry struct {
 type List struct {
 	db  *sqldb.DB
 	now func() time.Time
+	// told hears of each recall that was added, or taken back by somebody; nil for nobody.
+	told func(e Entry, undone bool)
 
 	mu     sync.Mutex
 	looked time.Time
@@ -63,6 +65,9 @@ func Open(where string, now func() time.Time) (*List, error) {
 	}
 	return &List{db: db, now: now}, nil
 }
+
+// Tell says who hears of each recall that is added or, with undone set, taken back: before the first of them.
+func (l *List) Tell(told func(e Entry, undone bool)) { l.told = told }
 
 // Close closes the database.
 func (l *List) Close() error { return l.db.Close() }
@@ -91,17 +96,24 @@ func (l *List) Add(ctx context.Context, e Entry) error {
 		return err
 	})
 	l.forget()
+	if err == nil && l.told != nil {
+		l.told(e, false)
+	}
 	return wrap(err)
 }
 
-// Remove takes recalls back that have this hash, Message-ID or id.
-func (l *List) Remove(ctx context.Context, key string) error {
+// Remove takes recalls back that have this hash, Message-ID or id; by says who does.
+func (l *List) Remove(ctx context.Context, key, by string) error {
 	key = strings.TrimSpace(key)
 	if key == "" {
 		return ErrUnknown
 	}
+	all, err := l.All(ctx)
+	if err != nil {
+		return err
+	}
 	gone := int64(0)
-	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+	err = l.db.Write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, l.db.Bind("DELETE FROM recall WHERE sha256 = ? OR message_id = ? OR id = ?"), strings.ToLower(key), clean(key), key)
 		if err == nil {
 			gone, err = r.RowsAffected()
@@ -111,6 +123,12 @@ func (l *List) Remove(ctx context.Context, key string) error {
 	l.forget()
 	if err == nil && gone == 0 {
 		return ErrUnknown
+	}
+	for _, e := range all {
+		if err == nil && l.told != nil && (e.SHA256 != "" && e.SHA256 == strings.ToLower(key) || e.MessageID != "" && e.MessageID == clean(key) || e.ID == key) {
+			e.By, e.Time = by, l.now()
+			l.told(e, true)
+		}
 	}
 	return wrap(err)
 }

@@ -48,7 +48,7 @@ func TestRecall(t *testing.T) {
 	if why, ok := l.Recalled(ctx, "", "<2@example.com>"); !ok || why != "virus" {
 		t.Errorf("by Message-ID: %q %t", why, ok)
 	}
-	if err := other.Remove(ctx, "01J.1"); err != nil {
+	if err := other.Remove(ctx, "01J.1", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(2 * time.Second)
@@ -71,7 +71,7 @@ func TestBadRecalls(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"", " ", "%", "nobody"} {
-		if err := l.Remove(context.Background(), key); !errors.Is(err, ErrUnknown) {
+		if err := l.Remove(context.Background(), key, "ann"); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%q: %v", key, err)
 		}
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,7 +21,9 @@ type Status struct {
 	Route  string `json:"route"`
 	From   string `json:"from"`
 	Size   int64  `json:"size"`
+	// Why is the newest reason why it is not delivered: what the hop said last. Origin says how it came into the queue.
 	Why    string `json:"why"`
+	Origin string `json:"origin"`
 	// Queued, Next and Ended are the times; Ended only of those given up.
 	Queued     time.Time         `json:"queued"`
 	Next       time.Time         `json:"next,omitzero"`
@@ -63,6 +66,19 @@ func List(dir string) ([]Status, error) {
 	return all, nil
 }
 
+// GivenUp is how many messages stand in failed/ and expired/.
+func (q *Queue) GivenUp() int {
+	n := 0
+	for _, folder := range []string{failedDir, expiredDir} {
+		for _, name := range names(q.path(folder, "")) {
+			if mail.ValidID(name) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // List is List of this queue's folder.
 func (q *Queue) List() ([]Status, error) { return List(q.o.Dir) }
 
@@ -81,7 +97,7 @@ func status(dir, folder, id string) (Status, error) {
 	}
 	defer m.Close() // it was only read
 	item := meta.Item
-	s := Status{ID: id, Folder: folderName(folder), Route: item.Route, From: item.From.String(), Size: m.Size(), Why: item.Why, Queued: meta.Queued}
+	s := Status{ID: id, Folder: folderName(folder), Route: item.Route, From: item.From.String(), Size: m.Size(), Why: item.Why, Origin: item.Why, Queued: meta.Queued}
 	if meta.Ended != nil {
 		s.Ended = *meta.Ended
 	}
@@ -93,6 +109,7 @@ func status(dir, folder, id string) (Status, error) {
 		s.Recipients = append(s.Recipients, one)
 	}
 	if folder != "" {
+		s.newest()
 		return s, nil
 	}
 	if st, err := readState(dir, id); err == nil && len(st.Recipients) == len(s.Recipients) {
@@ -104,11 +121,23 @@ func status(dir, folder, id string) (Status, error) {
 			}
 		}
 	}
+	s.newest()
 	return s, nil
 }
 
-// Retry makes a message due now. One that was given up goes back into the queue, with its time starting anew.
-func (q *Queue) Retry(id string) error {
+// newest makes the last word about a recipient that has not got it the reason.
+func (s *Status) newest() {
+	for _, r := range s.Recipients {
+		if !r.Done && r.Reply != "" {
+			s.Why = r.Reply
+			return
+		}
+	}
+}
+
+// Retry makes a message due now. One that was given up goes back into the queue, with its time starting anew; by says who
+// wants it.
+func (q *Queue) Retry(id, by string) error {
 	if !mail.ValidID(id) {
 		return ErrNotFound
 	}
@@ -124,7 +153,7 @@ func (q *Queue) Retry(id string) error {
 		return nil
 	}
 	for _, folder := range []string{failedDir, expiredDir} {
-		switch err := q.takeBack(folder, id); {
+		switch err := q.takeBack(folder, id, by); {
 		case err == nil:
 			q.scan()
 			q.poke()
@@ -136,7 +165,7 @@ func (q *Queue) Retry(id string) error {
 	return ErrNotFound
 }
 
-func (q *Queue) takeBack(folder, id string) error {
+func (q *Queue) takeBack(folder, id, by string) error {
 	var meta stored
 	m, err := mail.OpenStored(q.path(folder, id), &meta)
 	if err != nil {
@@ -159,11 +188,14 @@ func (q *Queue) takeBack(folder, id string) error {
 	if err := os.Rename(q.path(folder, id), q.path("", id)); err != nil {
 		return fmt.Errorf("retry %s: %w", id, err)
 	}
+	for _, r := range meta.Item.Recipients {
+		q.o.Told(Event{Item: meta.Item, Recipient: r, End: Requeued, By: by})
+	}
 	return mail.SyncDir(q.o.Dir)
 }
 
 // Delete takes a message away for good, from the queue or from those given up.
-func (q *Queue) Delete(id string) error {
+func (q *Queue) Delete(id, by string) error {
 	if !mail.ValidID(id) {
 		return ErrNotFound
 	}
@@ -172,7 +204,7 @@ func (q *Queue) Delete(id string) error {
 	if e := q.entries[id]; e != nil && e.busy {
 		return ErrBusy
 	}
-	found := false
+	found, left := false, q.left(id)
 	for _, folder := range []string{"", failedDir, expiredDir} {
 		err := os.Remove(q.path(folder, id))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -185,8 +217,37 @@ func (q *Queue) Delete(id string) error {
 	}
 	delete(q.entries, id)
 	q.remove(q.path(stateDir, id))
-	q.o.Log.Info("queued message deleted", "id", id)
+	q.o.Log.Info("queued message deleted", "id", id, "by", by)
+	for _, e := range left {
+		e.By = by
+		q.o.Told(e)
+	}
 	return mail.SyncDir(q.o.Dir)
+}
+
+// left gives the recipients of a message that have not got it.
+func (q *Queue) left(id string) (all []Event) {
+	for _, folder := range []string{"", failedDir, expiredDir} {
+		var meta stored
+		m, err := mail.OpenStored(q.path(folder, id), &meta)
+		if err != nil {
+			continue // not here
+		}
+		_ = m.Close() // it was only read
+		st := new(state)
+		if folder == "" {
+			if read, err := q.readState(id); err == nil && len(read.Recipients) == len(meta.Item.Recipients) {
+				st = read
+			}
+		}
+		for i, r := range meta.Item.Recipients {
+			if len(st.Recipients) > 0 && st.Recipients[i].Done {
+				continue
+			}
+			all = append(all, Event{Item: meta.Item, Recipient: r, End: Deleted})
+		}
+	}
+	return all
 }
 
 // Verb is what another process may ask of a running queue.
@@ -199,8 +260,8 @@ const (
 )
 
 // Request asks the queue that runs on this folder, or will, to do something with a message: it leaves a file there, which
-// the queue finds within a second or so.
-func Request(dir string, verb Verb, id string) error {
+// the queue finds within a second or so. by is who asks.
+func Request(dir string, verb Verb, id, by string) error {
 	if verb != VerbRetry && verb != VerbDelete || !mail.ValidID(id) {
 		return fmt.Errorf("queue: %s %q: want retry or delete, and an id", verb, id)
 	}
@@ -212,7 +273,7 @@ func Request(dir string, verb Verb, id string) error {
 	if !found {
 		return ErrNotFound
 	}
-	if err := os.WriteFile(filepath.Join(dir, requestDir, string(verb)+"-"+id), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, requestDir, string(verb)+"-"+id), []byte(by), 0o600); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	return nil
@@ -223,12 +284,13 @@ func Request(dir string, verb Verb, id string) error {
 func (q *Queue) serveRequests() {
 	for _, name := range names(q.path(requestDir, "")) {
 		verb, id, _ := strings.Cut(name, "-")
-		var err error
-		switch Verb(verb) {
-		case VerbRetry:
-			err = q.Retry(id)
-		case VerbDelete:
-			err = q.Delete(id)
+		by, err := requester(q.path(requestDir, name))
+		switch {
+		case err != nil:
+		case Verb(verb) == VerbRetry:
+			err = q.Retry(id, by)
+		case Verb(verb) == VerbDelete:
+			err = q.Delete(id, by)
 		}
 		if errors.Is(err, ErrBusy) {
 			continue
@@ -238,4 +300,18 @@ func (q *Queue) serveRequests() {
 		}
 		q.remove(q.path(requestDir, name))
 	}
+}
+
+// maxRequester bounds the name of who asks, in octets.
+const maxRequester = 200
+
+// requester reads who left a request.
+func requester(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // reading only
+	text, err := io.ReadAll(io.LimitReader(f, maxRequester))
+	return string(text), err
 }

@@ -94,7 +94,11 @@ func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (down bool) {
 	var to []mail.Recipient
 	var index []int
 	note := func(i int, r mail.Reply) {
+		before := s.Recipients[i].Reply
 		s.Recipients[i].Reply = r
+		if r.Temporary() && (r.Code != before.Code || r.Enhanced != before.Enhanced || r.Text != before.Text) {
+			q.o.Told(Event{Item: meta.Item, Recipient: meta.Item.Recipients[i], End: Deferred, Reply: r})
+		}
 		if !r.Away {
 			down = false
 		}
@@ -119,7 +123,7 @@ func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (down bool) {
 		note(i, reply)
 		if reply.Positive() {
 			s.Recipients[i].Done = true
-			q.o.Log.Info("queued message delivered", "id", meta.Item.ID, "route", meta.Item.Route, "to", meta.Item.Recipients[i].Address.String(), "reply", reply.String())
+			q.o.Told(Event{Item: meta.Item, Recipient: meta.Item.Recipients[i], End: Delivered, Reply: reply})
 		}
 	}
 	return down
@@ -156,7 +160,7 @@ func (q *Queue) giveUp(folder string, meta stored, s *state, m *mail.Message, gi
 	now := time.Now()
 	kept := stored{Item: meta.Item, Queued: meta.Queued, Ended: &now}
 	kept.Item.Recipients = nil
-	report := Report{Folder: folder, Item: kept.Item, Queued: meta.Queued}
+	report := Report{Folder: folder, Item: kept.Item, Queued: meta.Queued, Message: m}
 	for i, r := range s.Recipients {
 		if !give(r) {
 			continue
@@ -172,10 +176,16 @@ func (q *Queue) giveUp(folder string, meta stored, s *state, m *mail.Message, gi
 	if err := mail.WriteStored(q.path(folder, ""), meta.Item.ID, kept, mail.Copy{Message: m}); err != nil {
 		return err
 	}
-	for i, r := range report.Item.Recipients {
-		q.o.Log.Warn("queued message given up", "id", meta.Item.ID, "folder", folder, "to", r.Address.String(), "reply", report.Replies[i].String())
+	if err := q.o.Report(report); err != nil {
+		return fmt.Errorf("the sender can't be told: %w", err)
 	}
-	q.o.Report(report)
+	end := Failed
+	if folder == expiredDir {
+		end = Expired
+	}
+	for i, r := range report.Item.Recipients {
+		q.o.Told(Event{Item: meta.Item, Recipient: r, End: end, Reply: report.Replies[i]})
+	}
 	for i, r := range s.Recipients {
 		if give(r) {
 			s.Recipients[i].Done = true

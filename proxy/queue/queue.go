@@ -41,9 +41,12 @@ type Options struct {
 	Attempt time.Duration
 	// Rescan (default 1 s) is how often the folder is looked at.
 	Rescan time.Duration
-	// Report hears of recipients that were given up, once at least. The queue never writes to a sender by itself.
-	Report func(Report)
-	Log    *slog.Logger
+	// Report hears of recipients that were given up, once at least, before they are struck off. An error means that it is
+	// told again later. The queue never writes to a sender by itself.
+	Report func(Report) error
+	// Told hears what becomes of each recipient. It must be quick.
+	Told func(Event)
+	Log  *slog.Logger
 }
 
 // Report says that recipients were given up. The message stays in Folder under the item's id.
@@ -53,6 +56,30 @@ type Report struct {
 	Item    proxy.QueueItem
 	Replies []mail.Reply
 	Queued  time.Time
+	// Message is what was not delivered.
+	Message *mail.Message
+}
+
+// End is what became of a recipient.
+type End string
+
+// The ends. Deferred is none: it waits, for another reason than before. Requeued was given up before.
+const (
+	Delivered End = "delivered"
+	Failed    End = "failed"
+	Expired   End = "expired"
+	Deleted   End = "deleted"
+	Deferred  End = "deferred"
+	Requeued  End = "requeued"
+)
+
+// Event is an end that one recipient met. By is who did it, "" for the queue.
+type Event struct {
+	Item      proxy.QueueItem
+	Recipient mail.Recipient
+	End       End
+	Reply     mail.Reply
+	By        string
 }
 
 // Queue implements proxy.Queue.
@@ -133,7 +160,10 @@ func (o *Options) defaults() {
 		o.Workers = 10
 	}
 	if o.Report == nil {
-		o.Report = func(Report) {}
+		o.Report = func(Report) error { return nil }
+	}
+	if o.Told == nil {
+		o.Told = func(Event) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -91,10 +91,11 @@ func TestDeliveryStrikesOffEachRecipient(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex
 	var reports []queue.Report
-	q := open(t, queue.Options{Dir: dir, Relay: newRelay(t, hop.Addr()), Report: func(r queue.Report) {
+	q := open(t, queue.Options{Dir: dir, Relay: newRelay(t, hop.Addr()), Report: func(r queue.Report) error {
 		mu.Lock()
 		defer mu.Unlock()
 		reports = append(reports, r)
+		return nil
 	}})
 	put(t, q, item("ID1", "bob", "full", "gone"))
 	until(t, "first attempt", func() bool {
@@ -109,7 +110,7 @@ func TestDeliveryStrikesOffEachRecipient(t *testing.T) {
 		t.Errorf("failed: %+v", f)
 	}
 	hop.Reply("RCPT TO:<full@", "")
-	if err := queue.Request(dir, queue.VerbRetry, "ID1"); err != nil {
+	if err := queue.Request(dir, queue.VerbRetry, "ID1", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "second attempt", func() bool { return q.Len() == 0 })
@@ -130,12 +131,12 @@ func TestDeliveryStrikesOffEachRecipient(t *testing.T) {
 	mu.Unlock()
 
 	// What failed can be tried again, and deleted.
-	if err := q.Retry("ID1"); err != nil {
+	if err := q.Retry("ID1", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "failed again", func() bool { list, _ := q.List(); return len(list) == 1 && list[0].Folder == "failed" })
 	until(t, "deleted", func() bool { // the attempt may not have ended yet
-		err := q.Delete("ID1")
+		err := q.Delete("ID1", "ann")
 		if err != nil && !errors.Is(err, queue.ErrBusy) {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func TestDeliveryStrikesOffEachRecipient(t *testing.T) {
 	if list, err := q.List(); err != nil || len(list) != 0 {
 		t.Errorf("left: %+v %v", list, err)
 	}
-	for _, err := range []error{q.Delete("ID1"), q.Retry("ID1"), q.Retry("../etc"), queue.Request(dir, queue.VerbDelete, "ID1")} {
+	for _, err := range []error{q.Delete("ID1", "ann"), q.Retry("ID1", "ann"), q.Retry("../etc", "ann"), queue.Request(dir, queue.VerbDelete, "ID1", "ann")} {
 		if !errors.Is(err, queue.ErrNotFound) && err == nil {
 			t.Error("a message that is not there was found")
 		}
@@ -187,7 +188,7 @@ func TestHopDownThenUp(t *testing.T) {
 	})
 	hop = hoptest.New(t, hoptest.Options{Address: address})
 	// One success shows that the hop is back: the others need not wait for their hour.
-	if err := q.Retry("ID3"); err != nil {
+	if err := q.Retry("ID3", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "all delivered", func() bool { return q.Len() == 0 })
@@ -199,7 +200,7 @@ func TestHopDownThenUp(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{Replies: map[string]string{"RCPT": "450 4.2.0 later"}})
 	reports := make(chan queue.Report, 1)
-	q := open(t, queue.Options{Dir: t.TempDir(), Relay: newRelay(t, hop.Addr()), Expiry: time.Nanosecond, Report: func(r queue.Report) { reports <- r }})
+	q := open(t, queue.Options{Dir: t.TempDir(), Relay: newRelay(t, hop.Addr()), Expiry: time.Nanosecond, Report: func(r queue.Report) error { reports <- r; return nil }})
 	put(t, q, item("ID1", "bob"))
 	r := <-reports
 	until(t, "it is out of the queue", func() bool { return q.Len() == 0 })
@@ -258,7 +259,7 @@ func TestCloseKeepsWhatIsUnderWay(t *testing.T) {
 	q := open(t, queue.Options{Dir: dir, Relay: newRelay(t, hop.Addr())})
 	put(t, q, item("ID1", "bob"))
 	until(t, "it is on its way", func() bool { return slices.Contains(hop.Commands(), "DATA") })
-	if err := q.Delete("ID1"); !errors.Is(err, queue.ErrBusy) {
+	if err := q.Delete("ID1", "ann"); !errors.Is(err, queue.ErrBusy) {
 		t.Errorf("Delete of a message on its way: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -268,7 +269,7 @@ func TestCloseKeepsWhatIsUnderWay(t *testing.T) {
 	}
 	hop.Reply(".", "")
 	q = open(t, queue.Options{Dir: dir, Relay: newRelay(t, hop.Addr())})
-	if err := q.Retry("ID1"); err != nil {
+	if err := q.Retry("ID1", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "delivery", func() bool { return q.Len() == 0 && len(hop.Messages()) == 1 })

@@ -215,7 +215,7 @@ func (h *House) newDesk() (*retrieval.Desk, error) {
 		return seal.Field(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
 	}
 	o := retrieval.Options{
-		Judge: h.Gateway.JudgeFetched, State: h.out.State, Recalls: h.Recalls, Ledger: h.Ledger, SealKey: key, Epoch: h.Gateway.Epoch,
+		Judge: h.Gateway.JudgeFetched, State: h.out.State, Recalls: h.Recalls, Ledger: h.masking, SealKey: key, Epoch: h.Gateway.Epoch,
 		Mask: policy.Quarantine, Timeout: time.Duration(a.ScanTimeout), OnTimeout: a.OnTimeout, Trust: time.Duration(a.Trust), Now: h.out.Now, Log: h.out.Log,
 	}
 	if a.Mask == "reject" {
@@ -234,9 +234,11 @@ func (h *House) openAccess() (err error) {
 	if h.Recalls, err = recall.Open(RecallStore(h.cfg), h.out.Now); err != nil {
 		return err
 	}
+	h.Recalls.Tell(RecallTold(h.Ledger, h.fate))
 	if !h.fetches() {
 		return nil
 	}
+	h.masking = h.newMasking()
 	if h.desk, err = h.newDesk(); err != nil {
 		return err
 	}

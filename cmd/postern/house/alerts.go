@@ -180,9 +180,10 @@ func (h *House) watch(ctx context.Context) {
 // health answers whether the program lives, and whether it serves.
 func (h *House) health(w http.ResponseWriter, r *http.Request) {
 	answer := struct {
-		Status   string    `json:"status"`
-		Troubles []Trouble `json:"troubles"`
-	}{"ok", h.Troubles()}
+		Status       string       `json:"status"`
+		Troubles     []Trouble    `json:"troubles"`
+		Dependencies []Dependency `json:"dependencies"`
+	}{"ok", h.Troubles(), h.Dependencies()}
 	code := http.StatusOK
 	if len(answer.Troubles) > 0 {
 		answer.Status = "degraded"

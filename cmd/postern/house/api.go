@@ -27,7 +27,7 @@ func (h *House) newAPI() *api.API {
 		}
 		return []Trouble{}
 	}, Queue: apiQueue{h.Queue}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log,
-		Quarantine: h.Quarantine, Release: h.releaser().Release, Lists: h.Lists,
+		Quarantine: h.Quarantine, Release: h.Releaser().Release, Lists: h.Lists,
 		Policies: p.verbs(), Lessons: h.Lessons, AppPasswords: apiAppPasswords{access.OpenAppPasswords(AppPasswordsFile(h.cfg), false), h}, Reload: h.reloadAgain})
 }
 
@@ -52,10 +52,10 @@ func (q apiQueue) All() (any, error) {
 }
 
 // Retry implements api.Queue.
-func (q apiQueue) Retry(id string) error { return known(q.queue.Retry(id)) }
+func (q apiQueue) Retry(id, by string) error { return known(q.queue.Retry(id, by)) }
 
 // Delete implements api.Queue.
-func (q apiQueue) Delete(id string) error { return known(q.queue.Delete(id)) }
+func (q apiQueue) Delete(id, by string) error { return known(q.queue.Delete(id, by)) }
 
 // known says of what isn't there that it isn't.
 func known(err error) error {

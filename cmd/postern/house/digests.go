@@ -12,8 +12,10 @@ import (
 	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/mail/encodedword"
 	"postern/policy"
 	"postern/policy/digest"
+	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
 )
@@ -231,7 +233,7 @@ func (l links) row(item quarantine.Item, acts ...admin.LinkAct) admin.LinkRow {
 	if from == "" {
 		from = item.From.String()
 	}
-	return admin.LinkRow{From: from, Subject: item.Subject, Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
+	return admin.LinkRow{From: encodedword.Decode(from), Subject: encodedword.Decode(item.Subject), Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
 }
 
 // mostListed is how many messages the page of a mailbox shows.
@@ -308,12 +310,17 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 	by := c.User.String()
 	switch c.Action {
 	case digest.Release, digest.ReleaseAndAllow:
-		done, err := l.releaser().Release(ctx, api.ReleaseOrder{ID: c.Item, By: by, Recipients: copies, Learn: true, Allow: c.Action == digest.ReleaseAndAllow})
+		done, err := l.Releaser().Release(ctx, api.ReleaseOrder{ID: c.Item, By: by, Recipients: copies, Learn: true, Allow: c.Action == digest.ReleaseAndAllow})
 		switch {
 		case err != nil:
 			return "", err
 		case done.Note != "":
 			return "It is on its way to your mailbox. " + done.Note + ".", nil
+		}
+		for _, a := range done.Answers {
+			if a.Fate == string(ledger.Refused) || a.Fate == string(ledger.Expired) {
+				return "It could not be delivered. The mail server answers: " + a.Reply, nil
+			}
 		}
 		return "It is on its way to your mailbox.", nil
 	case digest.Delete:

@@ -106,14 +106,27 @@ func newGateIn(t testing.TB, resolver *dns.Resolver, more ...string) *gate {
 	return openGate(t, house.Outside{Resolver: resolver}, more...)
 }
 
-// openGate opens one in this world.
+// openGate opens one in this world, whose servers are asked nothing but by mail.
 func openGate(t testing.TB, out house.Outside, more ...string) *gate {
+	t.Helper()
+	out.Unwatched = true
+	return openWatchedGate(t, out, more...)
+}
+
+// openWatchedGate opens one that looks after what it depends on.
+func openWatchedGate(t testing.TB, out house.Outside, more ...string) *gate {
 	t.Helper()
 	users := map[string]string{"ben@ours.test": canary}
 	g := &gate{t: t, doors: map[string]string{}, dir: t.TempDir(), log: &logText{}}
 	g.inside = hoptest.New(t, hoptest.Options{Users: users, Replies: map[string]string{"RCPT TO:<nosuch@": "550 5.1.1 no such user"}})
 	g.outside = hoptest.New(t, hoptest.Options{})
-	text := strings.NewReplacer("INSIDE", g.inside.Addr(), "OUTSIDE", g.outside.Addr()).Replace(settings + strings.Join(more, "\n"))
+	base := settings
+	for i, one := range more { // what begins so belongs into a section that is there already
+		if in, ok := strings.CutPrefix(one, "[outbound]"); ok {
+			base, more[i] = strings.Replace(base, "[outbound]", "[outbound]"+in, 1), ""
+		}
+	}
+	text := strings.NewReplacer("INSIDE", g.inside.Addr(), "OUTSIDE", g.outside.Addr()).Replace(base + strings.Join(more, "\n"))
 	cfg, err := config.Parse(filepath.Join(g.dir, "postern.toml"), []byte(text))
 	if err != nil {
 		t.Fatal(err)

@@ -77,7 +77,11 @@ type House struct {
 	reread       func() (*config.Config, error)
 	alarm        *alarm
 	probe        probe
-	ready        atomic.Bool // all doors listen
+	lost         givenUp
+	table        table
+	asked        *recipients.LDAP // who knows recipients, nil for none
+	masking      *masking         // nil without a POP3 or IMAP door
+	ready        atomic.Bool      // all doors listen
 	started      time.Time
 	closing      sync.Once
 	stop         context.CancelFunc
@@ -88,6 +92,7 @@ type House struct {
 func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h := &House{cfg: cfg, out: out.withDefaults(), stop: func() {}}
 	h.started = h.out.Now()
+	h.table.now, h.table.changed = h.out.Now, h.dependencyChanged
 	h.alarm = newAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
 	defer func() {
 		if err != nil {
@@ -119,16 +124,7 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	for _, p := range judge.Problems {
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
-	if h.Ledger, err = openLedger(cfg, h.out); err != nil {
-		return nil, err
-	}
-	if h.Quarantine, err = OpenQuarantine(cfg, h.out.Log, h.out.Now); err != nil {
-		return nil, err
-	}
-	if h.Relay, err = newRelay(cfg, h.out.Log); err != nil {
-		return nil, err
-	}
-	if h.Queue, err = queue.New(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Log: h.out.Log}); err != nil {
+	if err = h.openStores(); err != nil {
 		return nil, err
 	}
 	signer, err := newSigner(cfg, h.out)
@@ -150,9 +146,10 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.reports != nil {
 		h.Gateway.Witness = h.reports
 	}
-	if h.recipients, err = newRecipients(cfg, h.out); err != nil {
+	if h.recipients, h.asked, err = newRecipients(cfg, h.out); err != nil {
 		return nil, err
 	}
+	h.watchDependencies(judge)
 	h.Gateway.Use(h.setup(cfg, judge))
 	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
 		return nil, err
@@ -181,7 +178,7 @@ func (h *House) finishReleases() error {
 	ctx := context.Background()
 	releases, err := h.Quarantine.Unfinished(ctx)
 	for _, r := range releases {
-		failed := h.releaser().finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
+		failed := h.Releaser().finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
 		if failed != nil {
 			h.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
 		}
@@ -245,6 +242,7 @@ func (h *House) Reload(cfg *config.Config) error {
 		return err
 	}
 	h.judge.Store(j)
+	h.watchDependencies(j)
 	h.Gateway.Use(h.setup(cfg, j))
 	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
 		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
@@ -302,9 +300,15 @@ func (h *House) Listen(ctx context.Context) error {
 	}
 	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
-	h.running.Go(func() { h.every(ctx, 5*time.Second, h.watch) })
+	h.running.Go(func() { h.every(ctx, watchEvery, h.watch) })
+	if !h.out.Unwatched {
+		h.running.Go(func() { h.every(ctx, healthTick, h.table.look) })
+	}
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
+	if h.masking != nil {
+		h.running.Go(func() { h.masking.run(ctx) })
+	}
 	h.runDigests(ctx)
 	if h.cfg.Probe.To != "" {
 		h.running.Go(func() { h.every(ctx, time.Duration(h.cfg.Probe.Every), h.runProbe) })

@@ -44,6 +44,10 @@ type Outside struct {
 	ASN func(netip.Addr) (number uint32, name string)
 	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell; nil without a directory.
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
+	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
+	QueueExpiry time.Duration
+	// Unwatched asks nothing whether it is there, for servers that record all that they hear.
+	Unwatched bool
 }
 
 func (o Outside) withDefaults() Outside {

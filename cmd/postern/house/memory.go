@@ -92,17 +92,17 @@ func newBans(cfg *config.Config, out Outside) *listen.Bans {
 }
 
 // newRecipients makes what knows recipients before the next hop is asked.
-func newRecipients(cfg *config.Config, out Outside) (*recipients.Recipients, error) {
+func newRecipients(cfg *config.Config, out Outside) (_ *recipients.Recipients, directory *recipients.LDAP, err error) {
 	c := cfg.Recipients
 	o := recipients.Options{List: c.List, Known: time.Duration(c.Known), Unknown: time.Duration(c.Unknown), State: out.State, Now: out.Now, Log: out.Log}
 	if l := c.LDAP; l.URL != "" {
-		directory, err := openLDAP(cfg)
-		if err != nil {
-			return nil, err
+		if directory, err = openLDAP(cfg); err != nil {
+			return nil, nil, err
 		}
 		o.Directory = directory
 	}
-	return recipients.New(o)
+	known, err := recipients.New(o)
+	return known, directory, err
 }
 
 // banShelf shows the bans to the admin.

@@ -78,7 +78,7 @@ func (h *House) measure() []metric {
 	for _, t := range h.Troubles() {
 		kinds[t.Kind]++
 	}
-	for _, kind := range []string{"state", "ledger", "records", "hop", "queue", "certificate", "disk", "probe", "muted"} {
+	for _, kind := range []string{"filter", "dns", "ldap", "hop", "state", "ledger", "disk", "records", "queue", "given_up", "certificate", "probe", "muted"} {
 		add("troubles", "gauge", "What an admin should look at now, by kind.", kinds[kind], "kind", kind)
 	}
 	for _, hop := range h.Relay.Health() {
@@ -94,6 +94,14 @@ func (h *House) measure() []metric {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	add("queue_messages", "gauge", "Messages that wait for a next hop.", float64(h.Queue.Len()))
+	for _, d := range h.Dependencies() {
+		up := 0.0
+		if d.Up {
+			up = 1
+		}
+		add("dependency_up", "gauge", "Whether something that the gateway needs was there when it was last asked.", up, "kind", d.Kind, "name", d.Name)
+	}
+	add("queue_given_up", "gauge", "Messages that were given up and wait for somebody to decide.", float64(h.Queue.GivenUp()))
 	add("goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
 	add("memory_bytes", "gauge", "Memory taken from the system, in octets.", float64(memory.Sys))
 	add("start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", float64(h.started.UnixMilli())/float64(time.Second/time.Millisecond))

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	netmail "net/mail"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/ledger"
 	"postern/policy/lessons"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
@@ -33,11 +35,15 @@ type Releaser struct {
 	Lists   *lists.Store
 	Teacher *retrieval.Teacher
 	Log     *slog.Logger
+	// Ledger tells what the next hop answered, and what proves a sender; nil for not asking it. Unattended says that no
+	// gateway runs that would deliver.
+	Ledger     *ledger.Ledger
+	Unattended bool
 }
 
-// releaser is the one of a running gateway.
-func (h *House) releaser() *Releaser {
-	return &Releaser{Quarantine: h.Quarantine, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log}
+// Releaser is the one of a running gateway.
+func (h *House) Releaser() *Releaser {
+	return &Releaser{Quarantine: h.Quarantine, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
 }
 
 // ReleaseRoute gives the next hop for mail that is released to an address that it was not for.
@@ -87,6 +93,11 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 	}
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
+	}
+	if r.Ledger != nil && !o.NoWait && !r.Unattended {
+		for _, a := range Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients) {
+			done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
+		}
 	}
 	return done, nil
 }
@@ -144,7 +155,7 @@ func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put f
 		}
 		route = way
 	}
-	queued := proxy.QueueItem{ID: claimed.QueueID(), Route: route, From: item.From, Params: item.Params, Recipients: claimed.Recipients, Why: why}
+	queued := proxy.QueueItem{ID: claimed.QueueID(), Route: route, From: item.From, Params: item.Params, Recipients: claimed.Recipients, Ours: item.Outbound && !claimed.Forward, Why: why}
 	if err := put(queued, mail.Copy{Message: message}); err != nil {
 		return err
 	}
@@ -178,6 +189,9 @@ func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Ite
 		done.Note = "the sender was not allowed: there are no lists"
 		return
 	}
+	if done.Note = r.unproven(ctx, sender, item, claimed); done.Note != "" {
+		return
+	}
 	for _, to := range claimed.Recipients {
 		e, err := r.Lists.Add(ctx, listEntry(policy.Allow, to.Address, sender, claimed.By, "released "+item.ID))
 		if err != nil {
@@ -187,6 +201,32 @@ func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Ite
 		}
 		done.Allowed = append(done.Allowed, e.ID)
 	}
+}
+
+// unproven says why an entry for a sender could never let anything in, and what could instead; "" for a sender that is proven.
+func (r *Releaser) unproven(ctx context.Context, sender string, item quarantine.Item, claimed quarantine.Release) string {
+	if r.Ledger == nil {
+		return ""
+	}
+	record, err := r.Ledger.Explain(ctx, ledger.MessageOf(item.ID))
+	if err != nil || len(record.Transactions) != 1 || record.Transactions[0].Facts == nil {
+		return "" // nobody knows
+	}
+	facts := record.Transactions[0].Facts
+	_, domain, _ := strings.Cut(sender, "@")
+	if facts.Proven(domain) || facts.Proven(item.From.ASCIIDomain()) && item.From.Key() == sender {
+		return ""
+	}
+
+	whose := ""
+	if len(claimed.Recipients) == 1 {
+		whose = " --recipient " + claimed.Recipients[0].Address.String()
+	}
+	note := "the sender was not allowed: neither SPF nor DKIM proves " + sender + ", so that an entry for it would never fit. What would:"
+	if list := item.From.ASCIIDomain(); list != "" && facts.Proven(list) {
+		note += " the list that sent it, which is proven (postern lists add allow " + list + whose + " --expires 90d), or"
+	}
+	return note + " the server that it came from (postern lists add allow --network " + item.Client.String() + whose + " --expires 90d)"
 }
 
 func listEntry(list policy.ListName, user mail.Address, sender, owner, reason string) lists.Entry {

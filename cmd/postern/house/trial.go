@@ -209,7 +209,7 @@ func (h *House) letGo(ctx context.Context, id string, facts *policy.Facts) error
 	if err != nil {
 		return err
 	}
-	return h.releaser().deliver(ctx, release)
+	return h.Releaser().deliver(ctx, release)
 }
 
 // mutedShelf shows the muted symbols to the admin.

@@ -2,6 +2,9 @@ package house
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -9,7 +12,7 @@ import (
 // Trouble is something that an admin should know of now. What it is about stands in Kind and Subject, which do not change
 // while it lasts.
 type Trouble struct {
-	// Kind is one of a few words, for metrics: state, ledger, records, hop, queue, certificate, disk, probe.
+	// Kind is one of a few words, for metrics: filter, dns, ldap, hop, state, ledger, disk, records, queue, given_up, certificate, muted, probe.
 	Kind    string `json:"kind"`
 	Subject string `json:"subject,omitempty"`
 	// Text says what is wrong, and what still works.
@@ -23,7 +26,8 @@ const (
 	certificateEnds  = 7 * 24 * time.Hour
 	diskTooFull      = 256 << 20 // octets left
 	hoursAndMinutes  = "15:04:05"
-	probeFailsBefore = 2 // in a row
+	watchEvery       = time.Second // how often is looked for trouble
+	probeFailsBefore = 2           // in a row
 )
 
 // Troubles are all that there are now, in a fixed order.
@@ -32,32 +36,30 @@ func (h *House) Troubles() []Trouble {
 	add := func(kind, subject string, since time.Time, format string, args ...any) {
 		all = append(all, Trouble{kind, subject, fmt.Sprintf(format, args...), since})
 	}
-	if s := h.out.State.Health(); s.Degraded {
-		add("state", "Redis", s.Since, "Redis is away since %s: this gateway counts on from its own memory", s.Since.Local().Format(hoursAndMinutes))
-	}
-	if l := h.Ledger.Health(); !l.Since.IsZero() {
-		add("ledger", "database", l.Since, "the ledger's database is away since %s: mail flows, %d records wait", l.Since.Local().Format(hoursAndMinutes), l.Waiting)
+	for _, d := range h.Dependencies() {
+		if !d.Up {
+			add(d.trouble(), d.Name, d.Since, "%s", d.text())
+		}
 	}
 	if n := h.Ledger.Dropped(); n > 0 {
 		add("records", "ledger", time.Time{}, "%d records found no room and are lost", n)
 	}
 	for _, hop := range h.Relay.Health() {
-		if !hop.Up {
-			add("hop", hop.Hop, time.Time{}, "next hop %s does not answer: senders are told to come again, or their mail is queued", hop.Hop)
+		if !hop.Up && !slices.ContainsFunc(all, func(t Trouble) bool { return t.Kind == "hop" && t.Subject == hop.Route+" "+hop.Hop }) {
+			add("hop", hop.Route+" "+hop.Hop, hop.LastErrorAt, "next hop %s does not take mail (%s): senders are told to come again, or their mail is queued", hop.Hop, hop.LastError)
 		}
 	}
+	lost := h.lost.now(h.out.Now(), h.Queue.GivenUp())
 	if n := h.Queue.Len(); n > queueTooLong {
 		add("queue", "queue", time.Time{}, "%d messages wait for a next hop", n)
+	}
+	for _, route := range slices.Sorted(maps.Keys(lost)) {
+		l := lost[route]
+		add("given_up", route, l.since, "mail for %d recipients was not delivered by way of %s and is tried no more, see postern queue list: %s", l.n, route, l.why)
 	}
 	if h.certificates != nil {
 		if end := h.certificates.Expiry(); !end.IsZero() && end.Sub(h.out.Now()) < certificateEnds {
 			add("certificate", "certificate", time.Time{}, "a certificate ends at %s", end.Local().Format("2006-01-02 15:04"))
-		}
-	}
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(h.cfg.DataDir, &disk); err == nil {
-		if left := disk.Bavail * uint64(disk.Bsize); left < diskTooFull { //nolint:gosec // block sizes are positive
-			add("disk", "data_dir", time.Time{}, "data_dir has %d MB left: soon no mail can be taken", left>>20)
 		}
 	}
 	for _, m := range h.Breaker.Muted() {
@@ -67,4 +69,39 @@ func (h *House) Troubles() []Trouble {
 		add("probe", "probe", time.Time{}, "the last test messages did not fare as they should: %s", failed)
 	}
 	return all
+}
+
+// trouble is the kind of trouble that it is if a dependency is away.
+func (d Dependency) trouble() string {
+	switch d.Kind {
+	case "redis":
+		return "state"
+	case "database":
+		return "ledger"
+	}
+	return d.Kind
+}
+
+// text says that a dependency is away, and what that means.
+func (d Dependency) text() string {
+	what := strings.TrimSpace(map[string]string{"filter": "the scanner of filter", "dns": "DNS:", "ldap": "the directory for", "hop": "next hop", "redis": "", "database": "the database of the", "disk": "the disk of"}[d.Kind] + " " + d.Name)
+	if !d.Since.IsZero() {
+		what += " is away since " + d.Since.Local().Format(hoursAndMinutes)
+	}
+	if d.Address != "" {
+		what += " (" + d.Address + ")"
+	}
+	if d.Why != "" {
+		what += ": " + d.Why
+	}
+	return what + ": " + d.Without
+}
+
+// diskLeft is how much room a folder's disk has, in octets.
+func diskLeft(dir string) (int64, error) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return 0, err
+	}
+	return int64(disk.Bavail) * disk.Bsize, nil //nolint:gosec // no disk is that large
 }

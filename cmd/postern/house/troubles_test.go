@@ -29,6 +29,12 @@ func (h *hooks) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (h *hooks) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = nil
+}
+
 func (h *hooks) told(kind string, over bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -40,7 +46,7 @@ func (h *hooks) told(kind string, over bool) bool {
 	return false
 }
 
-func until(t *testing.T, what string, yes func() bool) {
+func until(t testing.TB, what string, yes func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !yes(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -87,7 +93,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func get(t *testing.T, url string) string {
+func get(t testing.TB, url string) string {
 	t.Helper()
 	r, err := http.Get(url)
 	if err != nil {

@@ -113,14 +113,14 @@ func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]a
 }
 
 func row(t ledger.Transaction) admin.Message {
-	m := admin.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.Subject), Why: t.Decisive, Verdict: "accept"}
+	m := admin.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.PlainSubject()), Why: t.Decisive, Verdict: "accept"}
 	if m.From == "" {
 		m.From = "<>"
 	}
 	var to []string
 	for _, r := range t.Recipients {
 		to = append(to, r.Address)
-		m.Fate, m.Verdict, m.Score = r.Fate, r.Disposition.String(), r.Score
+		m.Fate, m.Verdict, m.Score = r.Last(), r.Disposition.String(), r.Score
 		switch {
 		case r.Fate == "abandoned":
 			m.Why = t.Reply

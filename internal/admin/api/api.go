@@ -60,8 +60,8 @@ type Options struct {
 type Queue interface {
 	// All is a list that can be written as JSON.
 	All() (any, error)
-	Retry(id string) error
-	Delete(id string) error
+	Retry(id, by string) error
+	Delete(id, by string) error
 }
 
 // API serves /api/v1/.

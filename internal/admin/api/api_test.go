@@ -27,14 +27,14 @@ type waiting struct{ gone map[string]bool }
 
 func (w *waiting) All() (any, error) { return []string{"01Q"}, nil }
 
-func (w *waiting) Retry(id string) error {
+func (w *waiting) Retry(id, _ string) error {
 	if id != "01Q" {
 		return ErrNotFound
 	}
 	return nil
 }
 
-func (w *waiting) Delete(id string) error {
+func (w *waiting) Delete(id, _ string) error {
 	if id != "01Q" {
 		return ErrNotFound
 	}

@@ -24,6 +24,8 @@ type ReleaseOrder struct {
 	To         mail.Address
 	// Allow lets the sender's mail in from now on, if it is authentic; Learn takes the release as a lesson.
 	Allow, Learn bool
+	// NoWait does not wait for the next hop's answer.
+	NoWait bool
 }
 
 // Released says what was done.
@@ -33,8 +35,20 @@ type Released struct {
 	// Learned says that it was taken as a lesson, Allowed are the ids of the entries that allow the sender.
 	Learned bool     `json:"learned"`
 	Allowed []string `json:"allowed,omitempty"`
+	// Answers are what the next hop said, for each recipient, if it said so within a few seconds.
+	Answers []ReleaseAnswer `json:"answers,omitempty"`
 	// Note says what could not be done beside the release.
 	Note string `json:"note,omitempty"`
+}
+
+// ReleaseAnswer is what became of one recipient's copy so far.
+type ReleaseAnswer struct {
+	Recipient string `json:"recipient"`
+	// Fate is delivered, refused or deferred, "" if the next hop has not answered yet; Reply are its words.
+	Fate  string `json:"fate,omitempty"`
+	Reply string `json:"reply,omitempty"`
+	// Text is all of it in plain words.
+	Text string `json:"text"`
 }
 
 // Errors of a release.

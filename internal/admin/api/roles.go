@@ -69,7 +69,7 @@ func (c Caller) ours(t ledger.Transaction) (ledger.Transaction, bool) {
 	if len(own) == 0 && !(t.Kind == ledger.Fetch && c.owns(t.User)) {
 		return t, false
 	}
-	t.Recipients = own
+	t = t.For(own)
 	t.Facts = nil // they name the others
 	if len(own) == 1 {
 		t.Decisive, t.Reply = own[0].Decisive, own[0].Reply

@@ -263,7 +263,7 @@ func (c *call) recall() (any, error) {
 }
 
 func (c *call) undoRecall() (any, error) {
-	return nil, c.o.Recalls.Remove(c.ctx, c.r.PathValue("id"))
+	return nil, c.o.Recalls.Remove(c.ctx, c.r.PathValue("id"), c.who())
 }
 
 func (c *call) shelfNames() (any, error) {
@@ -306,9 +306,9 @@ func (c *call) correct() (any, error) {
 
 func (c *call) queue() (any, error) { return c.o.Queue.All() }
 
-func (c *call) retry() (any, error) { return nil, c.o.Queue.Retry(c.r.PathValue("id")) }
+func (c *call) retry() (any, error) { return nil, c.o.Queue.Retry(c.r.PathValue("id"), c.who()) }
 
-func (c *call) unqueue() (any, error) { return nil, c.o.Queue.Delete(c.r.PathValue("id")) }
+func (c *call) unqueue() (any, error) { return nil, c.o.Queue.Delete(c.r.PathValue("id"), c.who()) }
 
 func (c *call) tokens() (any, error) { return c.o.Store.Tokens(c.ctx) }
 

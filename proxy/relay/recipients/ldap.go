@@ -172,6 +172,21 @@ func (l *LDAP) connect() error {
 	return nil
 }
 
+// Ping asks, over a connection of its own, whether the server is there and lets us in.
+func (l *LDAP) Ping(context.Context) error {
+	one := &LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: l.TLS, BindDN: l.BindDN, Password: l.Password, Timeout: min(l.Timeout, pingTime)}
+	if err := one.connect(); err != nil {
+		return err
+	}
+	defer one.drop()
+	// RFC 4512 section 5.1: every server has a root entry, and shows it to whoever asks
+	_, err := one.conn.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 2, false, "(objectClass=*)", []string{"1.1"}, nil))
+	return err
+}
+
+// pingTime bounds a Ping.
+const pingTime = 3 * time.Second
+
 func (l *LDAP) drop() {
 	if l.conn != nil {
 		_ = l.conn.Close() // it is of no use any more

@@ -1,0 +1,290 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/mimeview"
+)
+
+// Our own users' mail goes out signed, so it must be complete: what a server behind us would add or break, such as a Date or
+// a line that is too long, would make the signature false.
+
+// maxLine is how long a line may be, in octets without CRLF: RFC 5322 section 2.1.1, RFC 5321 section 4.5.3.1.6.
+const maxLine = 998
+
+// foldAt is how long the lines of a field become that has to be folded.
+const foldAt = 78
+
+// base is the copy that all others are made from: without what nobody but us may set, and complete if it is our own users'
+// mail.
+func (x *Exchange) base(tagged bool) mail.Copy {
+	c := mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged)}
+	if !x.tx.Session.Outbound() {
+		return c
+	}
+	c.Top = x.missing()
+	for _, f := range x.tx.Message.Header().Fields {
+		from := int64(f.Offset)
+		if slices.ContainsFunc(c.Omit, func(s mail.Span) bool { return s.From == from }) {
+			continue
+		}
+		if folded, ok := refold(f.Raw); ok {
+			c.Omit = append(c.Omit, mail.Span{From: from, To: from + int64(len(f.Raw)), With: folded})
+		}
+	}
+	sortSpans(c.Omit)
+	return c
+}
+
+// missing are the fields that a submission server adds: RFC 6409 section 8.1 and section 8.2.
+func (x *Exchange) missing() []byte {
+	var b []byte
+	h := x.tx.Message.Header()
+	if h.Count("Date") == 0 {
+		b = fmt.Appendf(b, "Date: %s\r\n", x.started.Format(time.RFC1123Z))
+	}
+	if h.Count("Message-ID") == 0 {
+		b = fmt.Appendf(b, "Message-ID: <%s@%s>\r\n", x.tx.ID, x.g.Hostname)
+	}
+	return b
+}
+
+// refold breaks the lines of a field that are too long where there is white space: RFC 5322 section 2.2.3. Unfolded it is what
+// it was. It says whether anything had to be done.
+func refold(raw []byte) ([]byte, bool) {
+	if !hasLong(raw) {
+		return nil, false
+	}
+	var b []byte
+	for line := range bytes.SplitAfterSeq(raw, []byte("\r\n")) {
+		if len(bytes.TrimSuffix(line, []byte("\r\n"))) <= maxLine {
+			b = append(b, line...)
+			continue
+		}
+		b = append(b, foldLine(line)...)
+	}
+	return b, true
+}
+
+func foldLine(line []byte) []byte {
+	var b []byte
+	for {
+		at := foldPlace(line)
+		if at < 0 {
+			return append(b, line...)
+		}
+		b = append(append(b, line[:at]...), "\r\n"...)
+		line = line[at:]
+	}
+}
+
+// foldPlace is where a line is broken: before white space that has something visible on both sides, so that no line consists
+// of white space. -1 is nowhere, or not needed.
+func foldPlace(line []byte) int {
+	if len(line) <= foldAt {
+		return -1
+	}
+	space := func(c byte) bool { return c == ' ' || c == '\t' }
+	last, visible := -1, false
+	for i, c := range line {
+		if !space(c) {
+			visible = true
+			continue
+		}
+		if !visible || space(line[i-1]) || len(bytes.TrimSpace(line[i:])) == 0 {
+			continue
+		}
+		if i > foldAt && last > 0 {
+			return last
+		}
+		last = i
+		if i > foldAt {
+			return i
+		}
+	}
+	return last
+}
+
+func hasLong(text []byte) bool {
+	for line := range bytes.SplitSeq(text, []byte("\r\n")) {
+		if len(line) > maxLine {
+			return true
+		}
+	}
+	return false
+}
+
+// longest is the longest line of a copy, in octets, that of its header apart.
+func longest(c mail.Copy) (header, body int, err error) {
+	in := bufio.NewReaderSize(c.Open(), 64<<10)
+	n, inBody := 0, false
+	note := func() {
+		if inBody {
+			body = max(body, n)
+		} else {
+			header = max(header, n)
+		}
+	}
+	for {
+		piece, err := in.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			n += len(piece)
+			continue
+		case errors.Is(err, io.EOF):
+			n += len(piece)
+			note()
+			return header, body, nil
+		case err != nil:
+			return header, body, err
+		}
+		n += len(bytes.TrimRight(piece, "\r\n"))
+		note()
+		inBody = inBody || n == 0
+		n = 0
+	}
+}
+
+// wrap codes the parts of a copy anew whose lines are too long for other servers, where their content allows it.
+func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
+	if !x.tx.Session.Outbound() || x.g.Signer == nil {
+		return c, nil
+	}
+	_, body, err := longest(c)
+	if err != nil || body <= maxLine {
+		return c, err
+	}
+	view := mimeview.Of(x.tx.Message)
+	root := view.Root()
+	if root == nil || len(view.Limits()) > 0 || sealed(root) {
+		return c, nil
+	}
+	for _, p := range longParts(root, x.tx.Message) {
+		if slices.ContainsFunc(c.Omit, func(s mail.Span) bool { return s.From < p.End && s.To > p.Start }) {
+			continue // it is another content now
+		}
+		if err := x.recode(&c, p, p == root); err != nil {
+			return c, err
+		}
+	}
+	sortSpans(c.Omit)
+	return c, nil
+}
+
+// longParts are the leaves with lines that are too long and content that may be coded anew.
+func longParts(p *mimeview.Part, m *mail.Message) (all []*mimeview.Part) {
+	if p.Reading != "" || p.Within != "" {
+		return nil
+	}
+	for _, inner := range p.Parts {
+		all = append(all, longParts(inner, m)...)
+	}
+	switch strings.ToLower(p.Encoding) {
+	case "", "7bit", "8bit":
+	default:
+		return all // base64 and quoted-printable with long lines are broken already, what else there is nobody knows
+	}
+	// RFC 2045 section 6.4: a composite type is never coded
+	if len(p.Parts) > 0 || strings.HasPrefix(p.Type, "multipart/") || strings.HasPrefix(p.Type, "message/") || p.End-p.Start > maxAnnotated*20 {
+		return all
+	}
+	text := make([]byte, p.End-p.Start)
+	if n, err := m.ReadAt(text, p.Start); n < len(text) && err != nil {
+		return all
+	}
+	if hasLong(text) {
+		all = append(all, p)
+	}
+	return all
+}
+
+// recode writes a part in quoted-printable: RFC 2045 section 6.7. Its meaning is the same, to the octet.
+func (x *Exchange) recode(c *mail.Copy, p *mimeview.Part, root bool) error {
+	m := x.tx.Message
+	text := make([]byte, p.End-p.Start)
+	if _, err := m.ReadAt(text, p.Start); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	var coded bytes.Buffer
+	w := quotedprintable.NewWriter(&coded)
+	w.Binary = !strings.HasPrefix(p.Type, "text/")
+	_, _ = w.Write(text) // a buffer takes all
+	_ = w.Close()
+
+	head := make([]byte, p.Start-p.Header)
+	if root {
+		head = make([]byte, m.BodyOffset())
+	}
+	from := p.Header
+	if root {
+		from = 0
+	}
+	if _, err := m.ReadAt(head, from); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	field := "Content-Transfer-Encoding: quoted-printable\r\n"
+	for _, f := range mail.ParseHeader(head).All("Content-Transfer-Encoding") {
+		span := mail.Span{From: from + int64(f.Offset), To: from + int64(f.Offset+len(f.Raw)), With: []byte(field)}
+		field = "" // the first takes its place, others go
+		c.Omit = append(c.Omit, span)
+	}
+	switch {
+	case field == "":
+	case root:
+		c.Top = append(c.Top, field...)
+		c.Top = append(c.Top, x.versioned()...)
+	default:
+		c.Omit = append(c.Omit, mail.Span{From: p.Header, To: p.Header, With: []byte(field)})
+	}
+	c.Omit = append(c.Omit, mail.Span{From: p.Start, To: p.End, With: coded.Bytes()})
+	return nil
+}
+
+// versioned is the field that a message with MIME fields must have: RFC 2045 section 4. It is "" where it is there.
+func (x *Exchange) versioned() string {
+	if x.tx.Message.Header().Count("MIME-Version") > 0 {
+		return ""
+	}
+	return "MIME-Version: 1.0\r\n"
+}
+
+// unfit refuses our own users' mail that no server may pass on as it is, and that can't be changed: its signature would not
+// survive the next server.
+func (x *Exchange) unfit(ctx context.Context) (mail.Reply, bool, error) {
+	if !x.tx.Session.Outbound() || x.g.Signer == nil || !x.outside(x.tx.Recipients) {
+		return mail.Reply{}, false, nil
+	}
+	c, err := x.wrap(x.base(false))
+	if err != nil {
+		return mail.Reply{}, false, err
+	}
+	header, body, err := longest(c)
+	switch {
+	case err != nil:
+		return mail.Reply{}, false, err
+	case header <= maxLine && body <= maxLine:
+		return mail.Reply{}, false, nil
+	}
+	field, err := x.sign(ctx, c)
+	switch {
+	case err != nil || len(field) == 0: // nothing is signed that could break
+		return mail.Reply{}, false, err
+	case header > maxLine:
+		return replyTooLong(header, "header"), true, nil
+	}
+	return replyTooLong(body, "text"), true, nil
+}
+
+func sortSpans(spans []mail.Span) {
+	slices.SortStableFunc(spans, func(a, b mail.Span) int { return int(a.From - b.From) })
+}
