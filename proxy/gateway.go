@@ -37,6 +37,8 @@ type Gateway struct {
 	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
 	Judged func(id string, sum [sha256.Size]byte) []byte
+	// LetIn makes that of mail that an entry of a list or a rule let in, whatever the filters found; nil for none.
+	LetIn func(id string, sum [sha256.Size]byte) []byte
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
 	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.

@@ -158,9 +158,11 @@ type Outbound struct {
 
 // TLS holds for all doors.
 type TLS struct {
-	MinVersion   string        `toml:"min_version"`
-	Certificates []Certificate `toml:"certificate"`
-	ACME         ACME          `toml:"acme"`
+	MinVersion string `toml:"min_version"`
+	// SessionTickets lets clients resume sessions at all doors. Some servers and mail programs fail when they do.
+	SessionTickets bool          `toml:"session_tickets"`
+	Certificates   []Certificate `toml:"certificate"`
+	ACME           ACME          `toml:"acme"`
 }
 
 // Certificate is a pair of PEM files.
@@ -394,6 +396,7 @@ func (c *Config) fill() {
 	}
 	c.Outbound.fill()
 	c.MailAccess.Learn.fill(true)
+	c.MailAccess.KeepMasked.fill(true)
 	c.PolicyBreaker.Enabled.fill(true)
 	for name, b := range c.MailBackends {
 		b.fill()
