@@ -44,7 +44,7 @@ type List struct {
 
 	mu     sync.Mutex
 	looked time.Time
-	stamp  [4]int64
+	stamp  [5]int64
 	hashes map[string]recalled
 	ids    map[string]recalled    // by Message-IDs and the ledger's ids
 	grants map[grantKey]time.Time // the newest
@@ -86,7 +86,7 @@ const (
 	maxText      = 500
 )
 
-// Add calls a message back. Calling it back again changes nothing.
+// Add calls a message back. Calling it back again overrules what was released meanwhile, and changes nothing else.
 func (l *List) Add(ctx context.Context, e Entry) error {
 	e.SHA256, e.MessageID = strings.ToLower(strings.TrimSpace(e.SHA256)), clean(e.MessageID)
 	if e.SHA256 == "" && e.MessageID == "" {
@@ -99,7 +99,8 @@ func (l *List) Add(ctx context.Context, e Entry) error {
 		e.Time = l.now()
 	}
 	err := l.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, l.db.Bind("INSERT INTO recall (sha256, message_id, id, by_whom, why, time) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"),
+		_, err := tx.ExecContext(ctx, l.db.Bind("INSERT INTO recall (sha256, message_id, id, by_whom, why, time) VALUES (?, ?, ?, ?, ?, ?)"+
+			" ON CONFLICT (sha256, message_id) DO UPDATE SET time = excluded.time"),
 			e.SHA256, e.MessageID, cut(e.ID), cut(e.By), cut(e.Why), e.Time.UnixMilli())
 		return err
 	})
@@ -190,14 +191,14 @@ func (l *List) look(ctx context.Context) {
 
 // refresh reads the list if it has changed.
 func (l *List) refresh(ctx context.Context) {
-	stamp := [4]int64{-1, -1, -1, -1}
-	rows, err := l.db.Query(ctx, `SELECT COUNT(*), COALESCE(MAX(n), 0), (SELECT COUNT(*) FROM recall_grant),
+	stamp := [5]int64{-1, -1, -1, -1, -1}
+	rows, err := l.db.Query(ctx, `SELECT COUNT(*), COALESCE(MAX(n), 0), COALESCE(MAX(time), 0), (SELECT COUNT(*) FROM recall_grant),
 		(SELECT COALESCE(MAX(n), 0) FROM recall_grant) FROM recall`)
 	if err != nil {
 		return
 	}
 	if rows.Next() {
-		err = rows.Scan(&stamp[0], &stamp[1], &stamp[2], &stamp[3])
+		err = rows.Scan(&stamp[0], &stamp[1], &stamp[2], &stamp[3], &stamp[4])
 	}
 	if errors.Join(err, rows.Err(), rows.Close()) != nil || stamp == l.stamp && l.hashes != nil {
 		return
