@@ -43,7 +43,7 @@ func (s *session) spool(size int64) (*mail.Message, error) {
 	if failed != nil {
 		sp.Discard()
 		s.opt.Log.Error("a message can't be spooled", "id", s.mail.ID, "size", size, "error", failed)
-		s.observe("SPOOL_FAILED", failed.Error())
+		s.observe("NOT_JUDGED", failed.Error())
 		return nil, fault{failed}
 	}
 	return msg, nil
