@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"postern/filters"
 	"postern/internal/mail"
@@ -110,18 +111,32 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 	return nil
 }
 
-// judged is the field by which our own POP3 and IMAP doors know that these octets were judged: nothing without them. A
-// message that a filter could not look at was not judged to the end: it is looked at again when it is fetched.
+// judged is the field by which our own POP3 and IMAP doors know that these octets were judged, or that somebody let them in:
+// nothing without them. A message that a filter could not look at was not judged to the end: it is looked at again when it
+// is fetched.
 func (x *Exchange) judged(b *batch) ([]byte, error) {
-	_, failed := mail.Find(x.tx.Findings, filters.Failed)
-	if failed || x.g.Judged == nil || x.tx.Session.Outbound() || b.verdict.Disposition > policy.Tag {
+	field := x.g.Judged
+	if _, failed := mail.Find(x.tx.Findings, filters.Failed); failed {
+		field = nil
+	}
+	if letIn(b.verdict) {
+		field = x.g.LetIn
+	}
+	if field == nil || x.tx.Session.Outbound() || b.verdict.Disposition > policy.Tag {
 		return nil, nil
 	}
 	sum := sha256.New()
 	if _, err := b.copy.WriteTo(sum); err != nil {
 		return nil, fmt.Errorf("judged: %w", err)
 	}
-	return x.g.Judged(x.tx.ID, [sha256.Size]byte(sum.Sum(nil))), nil
+	return field(x.tx.ID, [sha256.Size]byte(sum.Sum(nil))), nil
+}
+
+// letIn says whether somebody let a message in, whatever the filters found: by an entry of a list, or by a rule.
+func letIn(v policy.Verdict) bool {
+	return slices.ContainsFunc(v.Reasons, func(r policy.Reason) bool {
+		return r.Symbol == policy.Allowed || r.Symbol == policy.Ruled && strings.HasSuffix(r.Help, ": "+policy.Accept.String())
+	})
 }
 
 // seal puts an ARC set on top of a copy whose signatures whoever stands behind us may not be able to verify any more

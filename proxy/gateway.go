@@ -40,6 +40,8 @@ type Gateway struct {
 	Judged func(id string, sum [sha256.Size]byte) []byte
 	// Known says whether a client's mail was good before, nil for nobody's.
 	Known func(client netip.Addr) bool
+	// LetIn makes that of mail that an entry of a list or a rule let in, whatever the filters found; nil for none.
+	LetIn func(id string, sum [sha256.Size]byte) []byte
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
 	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.

@@ -18,6 +18,7 @@ import (
 	"postern/policy/ledger"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
+	"postern/policy/recall"
 	"postern/proxy"
 	"postern/proxy/queue"
 )
@@ -305,6 +306,13 @@ func openReleases(f where) (_ *releaseDesk, err error) {
 		return d, err
 	}
 	d.close = append(d.close, func() error { return d.Lists.Close(context.Background()) })
+	if d.Grants, err = recall.Open(house.RecallStore(cfg), time.Now); err != nil {
+		return d, err
+	}
+	d.close = append(d.close, d.Grants.Close)
+	if d.LetIn, err = house.LetIn(cfg); err != nil {
+		return d, err
+	}
 	teacher, done, err := house.OpenTeacher(cfg, quiet())
 	d.Teacher, d.close = teacher, append(d.close, done)
 	return d, err

@@ -20,10 +20,12 @@ type MailAccess struct {
 	// Notice stands in a masked message; {id} is what the admin can look up.
 	Notice      string   `toml:"notice"`
 	ScanTimeout Duration `toml:"scan_timeout"`
-	// OnTimeout is "mask" or "pass".
+	// OnTimeout is "later" or "pass"; "mask" is an old word for "later".
 	OnTimeout string `toml:"on_timeout"`
 	// Trust is how long a verdict holds before a message is scanned again.
 	Trust Duration `toml:"trust"`
+	// KeepMasked holds the original of each masked message in the quarantine: a client may delete what it has fetched.
+	KeepMasked Switch `toml:"keep_masked"`
 	// Learn makes lessons of what users move into and out of Junk; Junk names it where the server does not.
 	Learn Switch   `toml:"learn"`
 	Junk  []string `toml:"junk"`
@@ -101,7 +103,7 @@ type MailBackend struct {
 // defaultAccess are the defaults of the sections above.
 func (c *Config) defaultAccess() {
 	c.MailAccess = MailAccess{
-		Mask: "quarantine", OnTimeout: "mask", ScanTimeout: Duration(time.Minute), Trust: Duration(24 * time.Hour),
+		Mask: "quarantine", OnTimeout: "later", ScanTimeout: Duration(time.Minute), Trust: Duration(24 * time.Hour),
 		Notice:         "This message was withheld by the mail gateway, because its content is dangerous or not wanted here. If you need it, give your administrator this id: {id}",
 		MaxConnections: 5000, MaxPerNetwork: 200, MaxSessions: 32, FailDelay: Duration(3 * time.Second), MaxAppend: 100e6,
 		HTTP: AccessHTTP{Form: "nginx", Timeout: Duration(2 * time.Second)},
@@ -152,7 +154,7 @@ func (b MailBackend) addresses(protocol string) []HostPort {
 func (k *checker) access() {
 	a := &k.c.MailAccess
 	k.oneOf("mail_access.mask", a.Mask, "quarantine", "reject")
-	k.oneOf("mail_access.on_timeout", a.OnTimeout, "mask", "pass")
+	k.oneOf("mail_access.on_timeout", a.OnTimeout, "later", "pass", "mask")
 	if a.ScanTimeout < Duration(time.Second) || a.ScanTimeout > Duration(10*time.Minute) {
 		k.bad("mail_access.scan_timeout", "is out of range; write a duration from \"1s\" to \"10m\"")
 	}

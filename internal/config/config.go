@@ -398,6 +398,7 @@ func (c *Config) fill() {
 	}
 	c.Outbound.fill()
 	c.MailAccess.Learn.fill(true)
+	c.MailAccess.KeepMasked.fill(true)
 	c.PolicyBreaker.Enabled.fill(true)
 	for name, b := range c.MailBackends {
 		b.fill()

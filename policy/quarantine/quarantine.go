@@ -57,10 +57,24 @@ type Item struct {
 	// Expires is when it goes whatever the general time is; the zero time for that.
 	Expires time.Time `json:"expires,omitzero"`
 
+	// Fetched is there for a message that lies, or lay, in a mailbox, and was masked when it was fetched from there; nil for
+	// one that came in by SMTP.
+	Fetched *Fetched `json:"fetched,omitempty"`
+
 	// State, By and Standings are the index's: they change while the file doesn't. By is who released last.
 	State     State      `json:"state,omitempty"`
 	By        string     `json:"by,omitempty"`
 	Standings []Standing `json:"standings,omitempty"`
+}
+
+// Fetched says out of which mailbox a message was fetched.
+type Fetched struct {
+	Backend string `json:"backend"`
+	// Mailbox is its owner as he logs in, Protocol "imap" or "pop3".
+	Mailbox  string `json:"mailbox"`
+	Protocol string `json:"protocol"`
+	// SHA256 is that of the octets, in hexadecimal.
+	SHA256 string `json:"sha256"`
 }
 
 // State is where an item, or one recipient's copy of it, is on its way out. An item is held as long as one copy is.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,16 +46,28 @@ type List struct {
 
 	mu     sync.Mutex
 	looked time.Time
-	stamp  [2]int64
-	hashes map[string]string // to why
-	ids    map[string]string // Message-IDs and the ledger's ids
+	stamp  [5]int64
+	hashes map[string]recalled
+	ids    map[string]recalled    // by Message-IDs and the ledger's ids
+	grants map[grantKey]time.Time // the newest
 }
+
+type recalled struct {
+	why string
+	at  time.Time
+}
+
+type grantKey struct{ sha256, user string }
 
 func schema() sqldb.Schema {
 	const table = `CREATE TABLE recall (
 	n INTEGER PRIMARY KEY%s, sha256 TEXT NOT NULL, message_id TEXT NOT NULL, id TEXT NOT NULL, by_whom TEXT NOT NULL,
 	why TEXT NOT NULL, time BIGINT NOT NULL, UNIQUE (sha256, message_id))`
-	return sqldb.Schema{Name: "recall", SQLite: []string{fmt.Sprintf(table, " AUTOINCREMENT")}, Postgres: []string{fmt.Sprintf(table, " GENERATED ALWAYS AS IDENTITY")}}
+	const grants = `CREATE TABLE recall_grant (
+	n INTEGER PRIMARY KEY%s, sha256 TEXT NOT NULL, mailbox TEXT NOT NULL, id TEXT NOT NULL, by_whom TEXT NOT NULL, time BIGINT NOT NULL)`
+	number, identity := " AUTOINCREMENT", " GENERATED ALWAYS AS IDENTITY"
+	return sqldb.Schema{Name: "recall", SQLite: []string{fmt.Sprintf(table, number), fmt.Sprintf(grants, number)},
+		Postgres: []string{fmt.Sprintf(table, identity), fmt.Sprintf(grants, identity)}}
 }
 
 // Open opens the list in the database that a URL or path names.
@@ -78,7 +91,7 @@ const (
 	maxText      = 500
 )
 
-// Add calls a message back. Calling it back again changes nothing.
+// Add calls a message back. Calling it back again overrules what was released meanwhile, and changes nothing else.
 func (l *List) Add(ctx context.Context, e Entry) error {
 	e.SHA256, e.MessageID = strings.ToLower(strings.TrimSpace(e.SHA256)), clean(e.MessageID)
 	if e.SHA256 == "" && e.MessageID == "" {
@@ -91,7 +104,8 @@ func (l *List) Add(ctx context.Context, e Entry) error {
 		e.Time = l.now()
 	}
 	err := l.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, l.db.Bind("INSERT INTO recall (sha256, message_id, id, by_whom, why, time) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"),
+		_, err := tx.ExecContext(ctx, l.db.Bind("INSERT INTO recall (sha256, message_id, id, by_whom, why, time) VALUES (?, ?, ?, ?, ?, ?)"+
+			" ON CONFLICT (sha256, message_id) DO UPDATE SET time = excluded.time"),
 			e.SHA256, e.MessageID, cut(e.ID), cut(e.By), cut(e.Why), e.Time.UnixMilli())
 		return err
 	})
@@ -160,27 +174,49 @@ const fresh = time.Second
 func (l *List) Recalled(ctx context.Context, sha256, messageID string) (why string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.look(ctx)
+	r, ok := l.find(sha256, messageID)
+	return r.why, ok
+}
+
+// find looks the newest recall up. The lock is held.
+func (l *List) find(sha256 string, ids ...string) (newest recalled, ok bool) {
+	take := func(r recalled, known bool) {
+		if known && (!ok || r.at.After(newest.at)) {
+			newest, ok = r, true
+		}
+	}
+	if sha256 != "" {
+		r, known := l.hashes[strings.ToLower(sha256)]
+		take(r, known)
+	}
+	for _, id := range ids {
+		if id = clean(id); id != "" {
+			r, known := l.ids[id]
+			take(r, known)
+		}
+	}
+	return newest, ok
+}
+
+// look reads the list if it may have changed. The lock is held.
+func (l *List) look(ctx context.Context) {
 	if now := l.now(); l.hashes == nil || now.Sub(l.looked) > fresh {
 		l.looked = now
 		l.refresh(ctx)
 	}
-	if why, ok = l.hashes[strings.ToLower(sha256)]; ok && sha256 != "" {
-		return why, true
-	}
-	messageID = clean(messageID)
-	why, ok = l.ids[messageID]
-	return why, ok && messageID != ""
 }
 
 // refresh reads the list if it has changed.
 func (l *List) refresh(ctx context.Context) {
-	stamp := [2]int64{-1, -1}
-	rows, err := l.db.Query(ctx, "SELECT COUNT(*), COALESCE(MAX(n), 0) FROM recall")
+	stamp := [5]int64{-1, -1, -1, -1, -1}
+	rows, err := l.db.Query(ctx, `SELECT COUNT(*), COALESCE(MAX(n), 0), COALESCE(MAX(time), 0), (SELECT COUNT(*) FROM recall_grant),
+		(SELECT COALESCE(MAX(n), 0) FROM recall_grant) FROM recall`)
 	if err != nil {
 		return
 	}
 	if rows.Next() {
-		err = rows.Scan(&stamp[0], &stamp[1])
+		err = rows.Scan(&stamp[0], &stamp[1], &stamp[2], &stamp[3], &stamp[4])
 	}
 	if errors.Join(err, rows.Err(), rows.Close()) != nil || stamp == l.stamp && l.hashes != nil {
 		return
@@ -189,16 +225,21 @@ func (l *List) refresh(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	l.stamp, l.hashes, l.ids = stamp, map[string]string{}, map[string]string{}
-	for _, e := range all {
+	grants, err := l.allGrants(ctx)
+	if err != nil {
+		return
+	}
+	l.stamp, l.hashes, l.ids, l.grants = stamp, map[string]recalled{}, map[string]recalled{}, grants
+	for _, e := range slices.Backward(all) { // the newest last
+		r := recalled{e.Why, e.Time}
 		if e.SHA256 != "" {
-			l.hashes[e.SHA256] = e.Why
+			l.hashes[e.SHA256] = r
 		}
 		if e.MessageID != "" {
-			l.ids[e.MessageID] = e.Why
+			l.ids[e.MessageID] = r
 		}
 		if e.ID != "" {
-			l.ids[e.ID] = e.Why
+			l.ids[e.ID] = r
 		}
 	}
 }
@@ -206,7 +247,7 @@ func (l *List) refresh(ctx context.Context) {
 func (l *List) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hashes, l.ids = nil, nil
+	l.hashes, l.ids, l.grants = nil, nil, nil
 }
 
 func clean(messageID string) string {

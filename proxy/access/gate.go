@@ -90,6 +90,7 @@ type Options struct {
 type Gate struct {
 	o       Options
 	resting resting
+	delay   delay
 
 	mu       sync.Mutex
 	sessions map[string]int // of each user that has any

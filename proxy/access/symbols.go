@@ -15,6 +15,8 @@ func Symbols() []filters.Symbol {
 		{Name: "TOO_MANY_BAD_COMMANDS", Help: "the client sent commands that are none"},
 		{Name: "LITERAL_LIMIT", Help: "the client sent a literal larger than the limit"},
 		{Name: "LINE_LIMIT", Help: "the client sent a line longer than the limit"},
+		{Name: "NOT_JUDGED", Help: "a message was not handed out, as it could not be judged, stored or kept just then"},
+		{Name: "PLAN_LIMIT", Help: "the client asked for parts of more masked messages at once than is remembered of them"},
 		{Name: "SASL_GARBAGE", Help: "the client sent credentials that can't be read"},
 		{Name: "ALPN_MISMATCH", Help: "the client asked for another protocol in its TLS handshake"},
 	}

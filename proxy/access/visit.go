@@ -2,9 +2,7 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,7 +73,7 @@ func (v *Visit) Login(ctx context.Context, a Attempt, enter Enter) error {
 	default:
 		v.failed++
 		v.refused(user, err)
-		wait(ctx, begun.Add(v.g.o.FailDelay).Sub(v.g.o.Now()))
+		v.g.refuse(ctx, begun)
 		return ErrRefused
 	}
 	return err
@@ -175,7 +173,7 @@ func (v *Visit) authorize(ctx context.Context, a Attempt) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: authorizer: %w", ErrUnavailable, err)
 	}
-	wait(ctx, min(answer.Wait, maxWait))
+	pause(ctx, min(answer.Wait, maxWait))
 	if answer.Refused {
 		return Answer{}, fmt.Errorf("%w: the authorizer says no", ErrPassword)
 	}
@@ -338,7 +336,7 @@ func (v *Visit) Opaque(ctx context.Context, mechanism string, relay func(ctx con
 	}
 	v.failed++
 	v.refused(user, err)
-	wait(ctx, begun.Add(g.o.FailDelay).Sub(g.o.Now()))
+	g.refuse(ctx, begun)
 	return ErrRefused
 }
 
@@ -372,20 +370,4 @@ func (v *Visit) End(how string, octets int64) {
 	}
 	v.g.o.Ledger.Connection(record)
 	v.g.o.Log.Info("connection", "id", s.ID, "door", s.Door, "client", s.Client.String(), "user", filters.Printable(s.User), "ended", how)
-}
-
-// wait passes some time and up to a tenth more, so that the cause of a refusal can't be read from it.
-func wait(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	d += time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(d/10+1))
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -69,7 +69,8 @@ func (s *session) carry(mailbox, args string) {
 		if here.UID == 0 {
 			return
 		}
-		there := retrieval.Place{Backend: here.Backend, User: here.User, Mailbox: mailbox, UIDValidity: uint32(validity), UID: fresh[i]}
+		there := retrieval.Place{Backend: here.Backend, User: here.User, Reader: here.Reader, Mailbox: mailbox, UIDValidity: uint32(validity), UID: fresh[i],
+			Own: s.folders.isOwn(mailbox)}
 		carrier.Carry(s.ctx, here, there)
 	}
 }

@@ -55,8 +55,11 @@ func (d *desk) Judge(_ context.Context, _ *mail.Session, p retrieval.Place, m *m
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := retrieval.Ruling{ID: d.id, Masked: bytes.Contains(raw, []byte("X-Mask: yes")), SHA256: sha256.Sum256(raw)}
+	if bytes.Contains(raw, []byte("X-Later: yes")) {
+		r.Masked, r.Later = true, true
+	}
 	d.judged++
-	if p.UID != 0 {
+	if p.UID != 0 && !r.Later {
 		d.known[p] = r
 	}
 	return r

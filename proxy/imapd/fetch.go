@@ -1,7 +1,10 @@
 package imapd
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,11 +24,11 @@ func (s *session) fetch(c *wire.Command, p *pending) error {
 	if !good || !good2 || !good3 || len(items) == 0 {
 		return s.refuse(badArguments(c.Tag))
 	}
-	parts := false
-	for _, it := range items {
-		parts = parts || it.Class == wire.Part
-	}
-	if !parts || c.UID && s.allRuled(set) {
+	p.asks = &asked{set, c.UID}
+	parts := slices.ContainsFunc(items, func(it wire.Item) bool { return it.Class == wire.Part })
+	parts = parts && !(c.UID && s.allRuled(set))
+	sliced := slices.ContainsFunc(items, wire.Item.Slice)
+	if !parts && !sliced {
 		return s.forward(c, p)
 	}
 	if err := s.drain(); err != nil {
@@ -33,11 +36,27 @@ func (s *session) fetch(c *wire.Command, p *pending) error {
 	}
 	stop := s.progress()
 	defer stop()
-	if err := s.examine(c, set, text); err != nil {
+	all, err := s.messages(c, set)
+	if err == nil && parts {
+		err = s.examine(c, p, all)
+	}
+	if err == nil && sliced {
+		err = s.seeHeaders(c, items, all)
+	}
+	switch {
+	case errors.Is(err, errRefused):
+		return nil
+	case err != nil:
 		return err
 	}
+	s.settleSet(c, p, set, text, all)
+	// what was found out holds for this command: the next one asks anew, as a message may be called back meanwhile
+	p.completed = func(string, string, string) { s.rulings.begin() }
 	return s.forward(c, p)
 }
+
+// errRefused says that a command was answered.
+var errRefused = errors.New("the command was refused")
 
 // allRuled says whether all messages of a set of UIDs may be fetched in parts already.
 func (s *session) allRuled(set wire.Set) bool {
@@ -60,34 +79,88 @@ func (s *session) ready(uid uint32) bool {
 	return known && (!r.Masked || s.rulings.plan(uid) != nil)
 }
 
-// examine looks at all messages of a set, one at a time, before the client's command is sent. The commands are of the
-// client's kind: RFC 9051 section 7.5.1, a server may tell of EXPUNGE in UID FETCH, and must not in FETCH.
-func (s *session) examine(c *wire.Command, set wire.Set, text string) error {
+// messages asks which messages a set names. The commands are of the client's kind: RFC 9051 section 7.5.1, a server may
+// tell of EXPUNGE in UID FETCH, and must not in FETCH.
+func (s *session) messages(c *wire.Command, set wire.Set) ([]found, error) {
 	s.rulings.begin()
 	all := &own{}
-	if err := s.ask(fetchCommand(c.UID, set.String(), "(UID)"), all); err != nil {
-		return err
-	}
-	largest := uint32(0)
-	for _, f := range all.found {
-		number := f.number
-		if c.UID {
-			number = f.uid
-		}
-		largest = max(largest, number)
+	err := s.ask(fetchCommand(c.UID, set.String(), "(UID)"), all)
+	return all.found, err
+}
+
+// examine looks at all messages of a set, one at a time, before the client's command is sent.
+func (s *session) examine(c *wire.Command, p *pending, all []found) error {
+	for _, f := range all {
 		if s.ready(f.uid) {
 			continue
 		}
-		if err := s.ask(fetchCommand(c.UID, fmt.Sprint(number), "(UID BODY.PEEK[])"), &own{bodies: true}); err != nil {
+		if err := s.ask(fetchCommand(c.UID, fmt.Sprint(f.of(c.UID)), "(UID BODY.PEEK[])"), &own{bodies: true}); err != nil {
 			return err
 		}
 		if s.out.failed() {
 			return errEnded
 		}
 	}
-	// what arrives from now on was not looked at: "*" is to mean what it meant
-	if largest > 0 && set.Open(largest) {
+	left := 0
+	for _, f := range all {
+		r, known := s.ruling(f.uid)
+		switch {
+		case known && r.Later:
+			left++
+			p.putOff = later
+		case known && r.Masked && s.rulings.over(f.uid):
+			// more than may be kept of one session, or of all: half of the structure would be worse than nothing
+			s.observe("PLAN_LIMIT", strconv.Itoa(len(all))+" messages")
+			return errors.Join(errRefused, s.refuse(tooMany(c.Tag)))
+		}
+	}
+	if left == len(all) && left > 0 {
+		return errors.Join(errRefused, s.refuse(no(c.Tag, later)))
+	}
+	return nil
+}
+
+// settleSet makes the set of the client's command mean what was looked at: what arrives from now on was not, and what can't
+// be judged now is left out.
+func (s *session) settleSet(c *wire.Command, p *pending, set wire.Set, text string, all []found) {
+	largest := uint32(0)
+	var judged []uint32
+	for _, f := range all {
+		largest = max(largest, f.of(c.UID))
+		if r, known := s.ruling(f.uid); !known || !r.Later {
+			judged = append(judged, f.of(c.UID))
+		}
+	}
+	switch {
+	case p.putOff != "":
+		slices.Sort(judged)
+		c.ReplaceFirst(text, wire.Of(slices.Compact(judged)).String())
+	case largest > 0 && set.Open(largest):
 		c.ReplaceFirst(text, set.Until(largest).String())
+	}
+}
+
+// seeHeaders looks at whole headers of which the client wants a piece: what of a header is overwritten is found from its
+// beginning on, and a piece is to be a piece of what the whole would be.
+//
+// RFC 9051 section 6.4.5: a partial is a substring of the text.
+func (s *session) seeHeaders(c *wire.Command, items []wire.Item, all []found) error {
+	for _, it := range items {
+		if !it.Slice() || strings.ContainsAny(it.Section, "{\r\n") {
+			continue
+		}
+		for _, f := range all {
+			if r, known := s.ruling(f.uid); f.uid == 0 || known && !r.Masked {
+				continue
+			}
+			o := &own{header: true, end: -1}
+			if err := s.ask(fetchCommand(c.UID, fmt.Sprint(f.of(c.UID)), "(UID BODY.PEEK["+it.Section+"])"), o); err != nil {
+				return err
+			}
+			if o.end >= 0 {
+				s.rulings.setEnd(f.uid, it.Section, o.end)
+			}
+		}
 	}
 	return nil
 }

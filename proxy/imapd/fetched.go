@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type message struct {
 	own     *own
 	dropped bool // a space is to be left out
 	told    bool // the desk heard that it was fetched
+	off     bool // it is put off: nothing of it goes to the client
 }
 
 // fetched passes a FETCH response on: text as it is, content as the ruling on its message says. RFC 9051 section 7.5.2.
@@ -36,7 +38,7 @@ func (s *session) fetched(r wire.Response, piece []byte, end bool) error {
 	}
 	m.scan.KeepFlags = m.own != nil && m.own.keep
 	s.out.begin()
-	s.out.hold(m.own != nil)
+	s.out.hold(true) // what is not sent can be left out
 	if err := s.out.send(piece[:r.Body]); err != nil {
 		return err
 	}
@@ -112,6 +114,8 @@ func (m *message) literal() error {
 		return m.ownBody(lit)
 	case m.own != nil && m.own.keep && it.Front():
 		return m.keepBody(lit)
+	case m.own != nil && m.own.header && it.Class == wire.Plain && it.Sectioned:
+		return m.seeHeader(lit)
 	case it.Class == wire.Plain:
 		return m.s.copyLiteral(lit.Size, m.headerCover(it))
 	}
@@ -128,13 +132,10 @@ func (m *message) literal() error {
 	case plan != nil:
 		m.tell(uid, r)
 		return m.s.copyLiteral(lit.Size, planCover(plan, it, m.s.notice(r)))
-	case it.Class == wire.Whole && lit.Size <= m.s.opt.MaxMessage:
+	case it.Class == wire.Whole:
 		return m.examine(lit.Size, uid)
 	}
 	// nobody asked for it, or nobody could look at it: nothing of it is let through
-	if lit.Size > m.s.opt.MaxMessage {
-		m.s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(lit.Size, 10)+" octets")
-	}
 	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.notice(r)))
 }
 
@@ -148,6 +149,14 @@ func (m *message) headerCover(it wire.Item) cover {
 	if plan := m.s.rulings.plan(uid); plan != nil && !it.HasFields() && !m.clean(uid) {
 		r, _ := m.s.ruling(uid)
 		return planCover(plan, it, m.s.notice(r))
+	}
+	if it.Origin > 0 {
+		end, _ := m.s.rulings.end(uid, it.Section) // 0 if nobody looked: all of it is overwritten
+		return func(b []byte, off int64) {
+			if at := max(0, end-it.Origin-off); at < int64(len(b)) && !m.clean(uid) {
+				mask.Opaque(b[at:], 0, "")
+			}
+		}
 	}
 	var watch mask.Watch
 	return func(b []byte, _ int64) {
@@ -181,23 +190,49 @@ func (m *message) tell(uid uint32, r retrieval.Ruling) {
 // somebody works on it, unless a part of the response was sent already.
 func (m *message) examine(size int64, uid uint32) error {
 	s := m.s
-	s.out.hold(true)
 	stop := s.progress()
 	msg, err := s.spool(size)
+	if errors.As(err, new(fault)) {
+		stop()
+		return m.putOff()
+	}
 	if err != nil {
 		stop()
 		return err
 	}
 	defer func() { _ = msg.Close() }() // nothing to keep
 	r, plan := s.judge(msg, uid)
+	stop()
+	if r.Later {
+		s.observe("NOT_JUDGED", r.Why)
+		return m.putOff()
+	}
 	var over cover
 	if plan != nil {
 		over = plan.Message
+	} else if r.Masked {
+		over = planCover(nil, m.scan.Item, s.notice(r))
 	}
-	stop()
 	s.out.hold(false)
 	m.tell(uid, r)
 	return s.sendMessage(msg, over)
+}
+
+// putOff leaves the message out; the completion of its command tells the client to come again.
+func (m *message) putOff() error {
+	if m.own != nil || !m.s.out.abandon() {
+		return fault{errors.New("a message can't be judged, and a part of the response was sent")}
+	}
+	m.off = true
+	uid := m.uid()
+	p := m.s.flow.first(func(p *pending) bool { return p.wants(m.number, uid) })
+	if p == nil {
+		p = m.s.flow.first(func(p *pending) bool { return p.asks != nil })
+	}
+	if p != nil {
+		p.putOff = later
+	}
+	return nil
 }
 
 // ownBody reads a message that we asked for ourselves, and has it judged.
@@ -209,18 +244,40 @@ func (m *message) ownBody(lit wire.Literal) error {
 	}
 	m.dropped = !s.out.cutSpace()
 	uid := m.uid()
-	if lit.Size > s.opt.MaxMessage {
-		s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(lit.Size, 10)+" octets")
-		s.rulings.set(uid, retrieval.Ruling{Masked: true, Why: "larger than the limit"})
-		return s.skip(lit.Size)
-	}
 	msg, err := s.spool(lit.Size)
+	if errors.As(err, new(fault)) {
+		s.rulings.set(uid, retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: err.Error()})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	r, _ := s.judge(msg, uid)
+	if r.Later {
+		s.observe("NOT_JUDGED", r.Why)
+	}
 	s.rulings.set(uid, r)
 	return msg.Close()
+}
+
+// seeHeader reads a header that we asked for ourselves, and finds where some reader could see the body begin.
+func (m *message) seeHeader(lit wire.Literal) error {
+	s := m.s
+	if !s.out.cut(m.scan.ItemLength()) {
+		return misconduct("a FETCH response that can't be parted")
+	}
+	m.dropped = !s.out.cutSpace()
+	var watch mask.Watch
+	m.own.end, m.own.headers = 0, true
+	for left := lit.Size; left > 0; {
+		p, err := s.back.in.Next(left)
+		if err != nil {
+			return err
+		}
+		m.own.end += int64(watch.End(p))
+		left -= int64(len(p))
+	}
+	return nil
 }
 
 // keepBody reads the front of a message of which a lesson may be made.
@@ -239,13 +296,16 @@ func (m *message) keepBody(lit wire.Literal) error {
 	return err
 }
 
-// judge has a message judged if it is not known. The plan is nil if it is not masked.
+// judge has a message judged if it is not known. The plan is nil if it is not masked, or nothing is known of its structure.
 func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.Plan) {
+	if msg.Size() > s.opt.MaxMessage {
+		return s.tooLarge(msg, uid), nil
+	}
 	r, known := s.ruling(uid)
-	if !known {
+	if !known || r.Later {
 		r = s.opt.Desk.Judge(s.ctx, s.mail, s.place(uid), msg)
 	}
-	if !r.Masked {
+	if !r.Masked || r.Later {
 		return r, nil
 	}
 	plan := mask.New(msg, s.notice(r))
@@ -253,15 +313,25 @@ func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.
 	return r, plan
 }
 
+// tooLarge is the ruling on a message over the limit of what is judged: masked, and kept.
+func (s *session) tooLarge(msg *mail.Message, uid uint32) retrieval.Ruling {
+	s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(msg.Size(), 10)+" octets")
+	r := retrieval.Ruling{Masked: true, Why: "larger than the limit"}
+	if keeper, can := s.opt.Desk.(Keeper); can {
+		return keeper.Keep(s.ctx, s.mail, s.place(uid), msg, r)
+	}
+	return r
+}
+
 // finish ends the response. One that held nothing but what we asked for is not for the client.
 func (m *message) finish() error {
 	if uid := m.scan.UID; uid != 0 && m.named == 0 {
 		m.s.selected().learn(m.number, uid)
 	}
-	if m.own == nil {
+	if m.own == nil || m.off {
 		return m.s.out.end()
 	}
-	if m.scan.UID != 0 && !m.own.bodies {
+	if m.scan.UID != 0 && !m.own.bodies && !m.own.header {
 		if m.own.count++; m.own.most == 0 || len(m.own.found) < m.own.most {
 			m.own.found = append(m.own.found, found{m.number, m.scan.UID})
 		}
@@ -271,7 +341,11 @@ func (m *message) finish() error {
 			k.uid, k.flags = m.scan.UID, strings.Fields(strings.Trim(string(m.scan.Flags), "() "))
 		}
 	}
-	if m.scan.Others == 0 && (m.own.bodies || m.scan.Wholes == 0) && (m.own.keep || m.scan.Fronts == 0) {
+	others := m.scan.Others
+	if m.own.headers {
+		others-- // the one that we asked for
+	}
+	if others == 0 && (m.own.bodies || m.scan.Wholes == 0) && (m.own.keep || m.scan.Fronts == 0) {
 		if !m.s.out.drop() {
 			return misconduct("a FETCH response that can't be parted")
 		}
@@ -351,77 +425,4 @@ func (m *message) quotedMessage(p []byte, uid uint32) (rest []byte, err error) {
 	}
 	quote := wire.Quote(string(text))
 	return p, m.s.out.send([]byte(quote[1:]))
-}
-
-// spool reads a literal into a message.
-func (s *session) spool(size int64) (*mail.Message, error) {
-	sp := mail.Spool{Dir: s.opt.SpoolDir}
-	for left := size; left > 0; {
-		p, err := s.back.in.Next(left)
-		if err == nil {
-			_, err = sp.Write(p)
-		}
-		if err != nil {
-			sp.Discard()
-			return nil, err
-		}
-		left -= int64(len(p))
-	}
-	return sp.Finish()
-}
-
-func (s *session) skip(size int64) error {
-	for left := size; left > 0; {
-		p, err := s.back.in.Next(left)
-		if err != nil {
-			return err
-		}
-		left -= int64(len(p))
-	}
-	return nil
-}
-
-// sendMessage sends a message, overwritten by over unless that is nil.
-func (s *session) sendMessage(msg *mail.Message, over cover) error {
-	if whole := msg.Memory(); over == nil && whole != nil {
-		return s.out.send(whole)
-	}
-	b := s.server.buffers.Take()
-	defer s.server.buffers.Give(b)
-	for off := int64(0); off < msg.Size(); {
-		p := b[:min(int64(len(b)), msg.Size()-off)]
-		if _, err := msg.ReadAt(p, off); err != nil {
-			return err
-		}
-		if over != nil {
-			over(p, off)
-		}
-		if err := s.out.send(p); err != nil {
-			return err
-		}
-		off += int64(len(p))
-	}
-	return nil
-}
-
-// planCover is how an item of a message is overwritten. Without a plan nothing is known of it.
-func planCover(plan *mask.Plan, it wire.Item, notice string) cover {
-	origin := max(it.Origin, 0)
-	opaque := func(b []byte, off int64) { mask.Opaque(b, origin+off, notice) }
-	if plan == nil {
-		return opaque
-	}
-	switch it.Name {
-	case "RFC822":
-		return func(b []byte, off int64) { plan.Message(b, origin+off) }
-	case "RFC822.TEXT":
-		return func(b []byte, off int64) { plan.Text(b, origin+off) }
-	case "RFC822.HEADER":
-		return func(b []byte, off int64) { plan.Header(b, origin+off) }
-	case "BODY":
-		return func(b []byte, off int64) { plan.Section(it.Section, b, origin+off) }
-	case "BINARY":
-		return func(b []byte, off int64) { plan.Binary(it.Section, b, origin+off) }
-	}
-	return opaque
 }

@@ -3,6 +3,8 @@ package imapd
 import (
 	"errors"
 	"sync"
+
+	"postern/proxy/imapd/wire"
 )
 
 // errEnded says that the session ended while a command was under way.
@@ -18,8 +20,27 @@ type pending struct {
 	// status is "OK", "NO" or "BAD" once done.
 	status string
 	done   bool
+	// asks is what a FETCH asks for, nil for none. putOff says that a message of it was left out: the client is told so.
+	asks   *asked
+	putOff string
 	// completed is called when the tagged answer comes, before the client hears it. It may be nil.
 	completed func(status, code, args string)
+}
+
+// asked is the set of a FETCH; uid says that it is of UIDs.
+type asked struct {
+	set wire.Set
+	uid bool
+}
+
+func (p *pending) wants(number, uid uint32) bool {
+	if p.asks == nil {
+		return false
+	}
+	if p.asks.uid {
+		return uid != 0 && p.asks.set.Has(uid)
+	}
+	return p.asks.set.Has(number)
 }
 
 // own is what a command of our own asked for and got.
@@ -31,10 +52,21 @@ type own struct {
 	// keep asks for the front of messages, which are kept; lists for LIST; features for CAPABILITY.
 	keep, lists, features bool
 	kept                  []*kept
+	// header asks for a header, to see in end where one of its readers could see the body begin.
+	header, headers bool
+	end             int64
 }
 
 // found is one message: its sequence number and its UID.
 type found struct{ number, uid uint32 }
+
+// of is what names it in a command of UIDs, or of sequence numbers.
+func (f found) of(uid bool) uint32 {
+	if uid {
+		return f.uid
+	}
+	return f.number
+}
 
 // flow is what the two goroutines of a session agree on: which commands are under way, and whether the backend gave leave
 // to send more of one.

@@ -16,17 +16,19 @@ const (
 	plainBox kind = iota
 	junkBox
 	trashBox
+	ownBox // for what the user writes
 )
 
 // maxSpecial is how many mailboxes of one kind are remembered.
 const maxSpecial = 20
 
-// folders knows the mailboxes for junk and for trash: by what LIST says of them (RFC 6154), else by their names. Names are
+// folders knows the mailboxes for junk, for trash, and for what the user writes: by what LIST says of them (RFC 6154), else by their names. Names are
 // decoded. It is safe for both goroutines.
 type folders struct {
 	mu          sync.Mutex
 	asked       bool
 	junk, trash []string
+	own         []string
 }
 
 // take takes the text of a LIST or XLIST response, behind its name.
@@ -45,6 +47,8 @@ func (f *folders) take(text []byte) {
 			to = junkBox
 		case `\TRASH`:
 			to = trashBox
+		case `\DRAFTS`, `\SENT`:
+			to = ownBox
 		}
 	}
 	l.Next() // the delimiter
@@ -56,8 +60,11 @@ func (f *folders) take(text []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := &f.junk
-	if to == trashBox {
+	switch to {
+	case trashBox:
 		list = &f.trash
+	case ownBox:
+		list = &f.own
 	}
 	if len(*list) < maxSpecial && !slices.Contains(*list, name) {
 		*list = append(*list, name)
@@ -68,7 +75,7 @@ func (f *folders) take(text []byte) {
 func (f *folders) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked, f.junk, f.trash = false, nil, nil
+	f.asked, f.junk, f.trash, f.own = false, nil, nil, nil
 }
 
 // ask says whether the server is to be asked; it is asked once.

@@ -118,7 +118,11 @@ func (s *session) place(uid uint32) retrieval.Place {
 	if validity == 0 || b.name == "" || owner == "" {
 		uid = 0
 	}
-	return retrieval.Place{Backend: s.back.name, User: owner, Mailbox: b.name, UIDValidity: validity, UID: uid}
+	p := retrieval.Place{Backend: s.back.name, User: owner, Mailbox: b.name, UIDValidity: validity, UID: uid, Own: s.folders.isOwn(b.name)}
+	if s.mail.User != owner {
+		p.Reader = s.mail.User
+	}
+	return p
 }
 
 func (s *session) selected() *selected {

@@ -23,6 +23,7 @@ type outlet struct {
 	inside bool   // a response is under way
 	held   bool   // it must not be sent yet, if that can be
 	torn   bool   // nothing can be said any more
+	muted  bool   // what is left of the response is thrown away
 	after  []byte // lines of ours that wait for its end
 	octets int64  // sent
 	err    error
@@ -41,7 +42,7 @@ func (o *outlet) begin() {
 func (o *outlet) end() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.inside, o.held, o.mark = false, false, 0
+	o.inside, o.held, o.muted, o.mark = false, false, false, 0
 	if len(o.after) > 0 {
 		o.write(o.after)
 		o.after = nil
@@ -66,6 +67,18 @@ func (o *outlet) drop() bool {
 	o.mu.Unlock()
 	_ = o.end() // the next write tells
 	return whole
+}
+
+// abandon throws away what there is of the response and what is still to come of it. It says whether none of it was sent.
+func (o *outlet) abandon() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mark < 0 {
+		return false
+	}
+	o.buf = o.buf[:o.mark]
+	o.muted = true
+	return true
 }
 
 // cut takes the last n octets of the response back.
@@ -94,7 +107,9 @@ func (o *outlet) cutSpace() bool {
 func (o *outlet) send(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.write(p)
+	if !o.muted {
+		o.write(p)
+	}
 	return o.err
 }
 
@@ -202,5 +217,5 @@ func (o *outlet) cease() {
 		o.buf = o.buf[:o.mark]
 	}
 	o.torn = o.inside && o.mark < 0
-	o.inside, o.held = false, false
+	o.inside, o.held, o.muted = false, false, false
 }

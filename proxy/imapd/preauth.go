@@ -10,19 +10,26 @@ import (
 
 // Limits before the login. A first response of SASL may come on the command line, and OAuth's are long.
 const (
-	maxPreAuthLine    = 8 << 10
+	maxPreAuthLine = 8 << 10
+	// RFC 2971 section 3.3: 30 pairs, a field of 30 octets and a value of 1,024 each, of which each may be escaped.
+	maxIDLine         = 30*(2*30+2*1024+6) + 64
 	maxSASLLine       = 64 << 10
 	maxPreAuthLiteral = 1 << 10
 )
 
 func preAuthLimits() wire.Limits {
-	return wire.Limits{Text: maxPreAuthLine, Extend: saslLine, Literal: maxPreAuthLiteral, Literals: 2, Depth: 1}
+	return wire.Limits{Text: maxPreAuthLine, Extend: longLine, Literal: maxPreAuthLiteral, Literals: 2, Depth: 1}
 }
 
-func saslLine(prefix []byte) int {
+// longLine is how long a line may be that begins so, 0 for no longer than others.
+func longLine(prefix []byte) int {
 	fields := strings.SplitN(string(prefix[:min(len(prefix), 256)]), " ", 3)
-	if len(fields) == 3 && strings.EqualFold(fields[1], "AUTHENTICATE") {
+	switch {
+	case len(fields) < 3:
+	case strings.EqualFold(fields[1], "AUTHENTICATE"):
 		return maxSASLLine
+	case strings.EqualFold(fields[1], "ID"):
+		return maxIDLine
 	}
 	return 0
 }

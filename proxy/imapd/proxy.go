@@ -3,6 +3,7 @@ package imapd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -29,6 +30,8 @@ func (s *session) proxy() {
 	s.in.Cap, s.in.Idle = time.Time{}, s.opt.Idle
 	s.in.Before = s.sendAll
 	s.box = newSelected("")
+	s.rulings.share = s.server.room.share(strings.ToLower(s.mail.User))
+	defer s.rulings.share.close()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -57,6 +60,9 @@ func (s *session) command() {
 	s.waiting.Store(true)
 	c, err := wire.ReadCommand(s.in, commandLimits())
 	s.waiting.Store(false)
+	if errors.Is(err, io.EOF) {
+		s.answerTheRest()
+	}
 	for err == nil && c.Literal != nil && !isUpload(c) {
 		err = s.gather(c)
 	}
@@ -70,6 +76,13 @@ func (s *session) command() {
 	default:
 		s.readFailed(err)
 	}
+}
+
+// answerTheRest lets the backend answer what a client asked that says no more, but may still listen: RFC 9293 section 3.6.
+func (s *session) answerTheRest() {
+	timer := time.AfterFunc(s.opt.Stall, s.flow.stop)
+	defer timer.Stop()
+	s.drained()
 }
 
 // dispatch does what a command needs: it may hold a command back (drain), ask the backend by commands of its own (ask),
@@ -331,10 +344,7 @@ func (s *session) listen() {
 	}()
 	err := s.responses()
 	s.out.cease()
-	if m, isMisconduct := errors.AsType[misconduct](err); isMisconduct {
-		s.observe("BACKEND_MISCONDUCT", string(m))
-		s.bye(byeMisconduct, "backend misconduct")
-	}
+	s.broken(err)
 	_ = s.out.flush() // the client may be gone
 	if s.left.Load() {
 		s.finish("logout")
@@ -342,4 +352,22 @@ func (s *session) listen() {
 	s.finish("backend closed the connection")
 	s.flow.stop()
 	s.wake()
+}
+
+// broken says goodbye where no more responses can be read, and says in the log who is to blame.
+//
+// RFC 9051 section 7.1.5: a server that closes the connection says BYE.
+func (s *session) broken(err error) {
+	m, isMisconduct := errors.AsType[misconduct](err)
+	f, isFault := errors.AsType[fault](err)
+	switch {
+	case isMisconduct:
+		s.observe("BACKEND_MISCONDUCT", string(m))
+		s.bye(byeMisconduct, "backend misconduct")
+	case isFault:
+		s.opt.Log.Error("session broken off", "id", s.mail.ID, "error", f.error)
+		s.bye(byeFault, "a fault of the gateway")
+	case !s.left.Load() && !s.parting.Load() && !s.out.failed():
+		s.bye(byeGone, "backend closed the connection")
+	}
 }

@@ -14,8 +14,11 @@ const (
 	byeFault        = "* BYE [UNAVAILABLE] Internal error, please try again later.\r\n"
 	byeMisconduct   = "* BYE [UNAVAILABLE] The mail server's answer can't be understood.\r\n"
 	byeSilent       = "* BYE [UNAVAILABLE] The mail server does not answer.\r\n"
+	byeGone         = "* BYE [UNAVAILABLE] The connection to the mail server is lost.\r\n"
 	byeLogout       = "* BYE Logging out\r\n"
 	goAhead         = "+ OK\r\n"
+	// RFC 5530 section 3: the text of NO where something is away.
+	later = "[UNAVAILABLE] Messages can't be checked just now, please try again later."
 	// RFC 9585 section 4: the time that it takes is not to be mistaken for a dead connection.
 	inProgress = "* OK [INPROGRESS] Still working on it.\r\n"
 )
@@ -72,6 +75,10 @@ func loginInClear(tag string) string {
 func tooBig(tag string) string { return no(tag, "[TOOBIG] The message is larger than the limit.") }
 
 func literalTooBig(tag string) string { return no(tag, "[LIMIT] Literal size too large.") }
+
+func tooMany(tag string) string {
+	return no(tag, "[LIMIT] Too many such messages at once, please ask for fewer.")
+}
 
 func notOffered(tag string) string { return bad(tag, "Error in IMAP command: Unknown command.") }
 

@@ -52,9 +52,7 @@ func (s *session) response(r wire.Response, piece []byte, end bool) error {
 		}
 		return s.out.send([]byte(untaggedCapability(told.shown())))
 	case "LIST", "XLIST":
-		if s.opt.Learner != nil {
-			return s.listed(piece, r.Body, end)
-		}
+		return s.listed(piece, r.Body, end)
 	case "EXPUNGE":
 		s.selected().expunge(r.Number)
 	case "VANISHED":
@@ -100,7 +98,12 @@ func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 		s.flow.complete(p, r.Name)
 		return nil
 	}
-	err := s.status(r, piece, end)
+	var err error
+	if p.putOff != "" && r.Name == "OK" {
+		err = s.instead(no(p.tag, p.putOff), end)
+	} else {
+		err = s.status(r, piece, end)
+	}
 	if p.verb == "LOGOUT" && r.Name == "OK" {
 		s.left.Store(true)
 	}
@@ -111,9 +114,23 @@ func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 	return err
 }
 
+// instead says a line of ours in the place of the backend's, of which the rest is thrown away.
+func (s *session) instead(line string, end bool) (err error) {
+	for !end && err == nil {
+		_, end, err = s.back.in.Segment()
+	}
+	if err != nil {
+		return err
+	}
+	return s.out.send([]byte(line))
+}
+
 // status passes a status response on. Its text ends with the line: nothing in it is a literal. RFC 9051 section 7.1.
 func (s *session) status(r wire.Response, piece []byte, end bool) error {
 	name, args, _ := wire.Code(piece[r.Body:])
+	if r.Name == "BYE" {
+		s.parting.Store(true)
+	}
 	switch name {
 	case "CAPABILITY":
 		if !end {

@@ -26,6 +26,11 @@ type Desk interface {
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
+// Keeper is a Desk that keeps the originals of messages that the door masks by itself. A Desk may be one.
+type Keeper interface {
+	Keep(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message, r retrieval.Ruling) retrieval.Ruling
+}
+
 // Carrier is a Desk that takes along what it knows when a message is copied. A Desk may be one.
 type Carrier interface {
 	Carry(ctx context.Context, from, to retrieval.Place)
@@ -108,6 +113,7 @@ func (o Options) withDefaults() Options {
 type Server struct {
 	opt     Options
 	buffers wire.Buffers
+	room    room
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}

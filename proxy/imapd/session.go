@@ -54,6 +54,7 @@ type session struct {
 
 	hurried, waiting, idling atomic.Bool
 	left                     atomic.Bool // the client said LOGOUT
+	parting                  atomic.Bool // the backend said BYE
 
 	mu       sync.Mutex
 	box      *selected

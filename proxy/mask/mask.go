@@ -9,6 +9,7 @@ package mask
 import (
 	"sort"
 	"strings"
+	"unsafe"
 
 	"postern/internal/mail"
 )
@@ -56,6 +57,19 @@ func New(m *mail.Message, notice string) *Plan {
 	}
 	p.header = min(p.header, p.size)
 	return p
+}
+
+// Octets is about how much memory the plan takes.
+func (p *Plan) Octets() int64 {
+	n := int64(unsafe.Sizeof(*p)) + int64(len(p.notice)) + p.root.octets()
+	for i := range p.spans {
+		s := &p.spans[i]
+		n += int64(unsafe.Sizeof(*s)) + int64(cap(s.kept))
+		if s.leaf != nil {
+			n += int64(unsafe.Sizeof(*s.leaf)) + int64(cap(s.leaf.head)+cap(s.leaf.codes)) + int64(cap(s.leaf.runs))*int64(unsafe.Sizeof(run{}))
+		}
+	}
+	return n
 }
 
 // HeaderEnd is how many octets at the front of the message no plan changes. A message that is cut off behind its header

@@ -3,6 +3,7 @@ package mask
 import (
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // node is a part: its header begins at header, its body lies from start to end. parts are those of a multipart, inner
@@ -90,6 +91,18 @@ func (n *node) child(number int) *node {
 		return n.inner.ofMessage(number)
 	}
 	return n.part(number)
+}
+
+// octets is about how much memory a part and its own parts take.
+func (n *node) octets() int64 {
+	if n == nil {
+		return 0
+	}
+	sum := int64(unsafe.Sizeof(*n)) + int64(cap(n.parts))*int64(unsafe.Sizeof(n)) + n.inner.octets()
+	for _, p := range n.parts {
+		sum += p.octets()
+	}
+	return sum
 }
 
 func (n *node) part(number int) *node {

@@ -2,6 +2,7 @@ package pop3d
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,11 @@ func (s *session) place(message int64) retrieval.Place {
 	if owner == "" {
 		return retrieval.Place{}
 	}
-	return retrieval.Place{Backend: s.back.name, User: owner, UIDL: s.ids.byNumber[message]}
+	p := retrieval.Place{Backend: s.back.name, User: owner, UIDL: s.ids.byNumber[message], Size: s.ids.sizes[message]}
+	if s.mail.User != owner {
+		p.Reader = s.mail.User
+	}
+	return p
 }
 
 func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
@@ -30,15 +35,7 @@ func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
 // retrieved passes on a message that the backend begins to send. What is known to be clean goes straight through; all
 // else is held until it is judged, and overwritten if need be.
 func (s *session) retrieved(c command, status string) error {
-	p := s.place(c.message)
-	r, known := s.known(p)
-	s.out.say(status + "\r\n")
-	if known && !r.Masked {
-		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
-		return s.pass(maxContent, nil)
-	}
-	d := s.delivery()
-	return d.fetch(p, r, known, -1)
+	return s.delivery(status+"\r\n").fetch(s.place(c.message), -1)
 }
 
 // top is TOP with lines of the body: some clients never use RETR but ask for more lines than there are. A message that is
@@ -48,10 +45,11 @@ func (s *session) top(c command) error {
 		return err
 	}
 	p := s.place(c.message)
-	r, known := s.known(p)
-	if known && !r.Masked {
-		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
-		return s.answer(s.send(c))
+	if r, known := s.known(p); known && !r.Masked {
+		done, err := s.cleanTop(c, p)
+		if done || err != nil {
+			return err
+		}
 	}
 	s.send(command{line: "RETR " + strconv.FormatInt(c.message, 10)})
 	status, good, err := s.back.status()
@@ -63,9 +61,33 @@ func (s *session) top(c command) error {
 		s.out.say(status + "\r\n")
 		return nil
 	}
-	s.out.say(replyFetched)
-	d := s.delivery()
-	return d.fetch(p, r, known, c.lines)
+	return s.delivery(replyFetched).fetch(p, c.lines)
+}
+
+// cleanTop passes TOP on for a message that is known to be clean. If another one lies under its unique-id the answer is
+// thrown away, and it is not done.
+func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) {
+	s.send(c)
+	status, good, err := s.back.status()
+	if err != nil {
+		s.out.say(replyLoggedOut)
+		return true, err
+	}
+	if !good {
+		s.out.say(status + "\r\n")
+		return true, nil
+	}
+	d := s.delivery(status + "\r\n")
+	defer d.spool.Discard()
+	p, r, known, err := d.front(p)
+	switch {
+	case err != nil:
+		return true, err
+	case known && !r.Masked:
+		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
+		return true, d.through(nil)
+	}
+	return false, d.skip()
 }
 
 // delivery is one message on its way through.
@@ -74,6 +96,12 @@ type delivery struct {
 	stream stuffer
 	lines  response
 	spool  mail.Spool
+	ended  bool  // all of it came
+	fault  error // it can't be spooled
+	first  []byte
+	// status is said as late as possible: as long as it is not, the client can be told to come again.
+	status string
+	begun  bool
 	// what of the header is sent already, while the client waits
 	head    []byte // what came first, up to maxHead, until the header's end is known
 	header  []byte // the part that no mask changes
@@ -82,73 +110,215 @@ type delivery struct {
 	tooLong bool
 }
 
-// maxHead is how much of a message is looked at for lines to send while it still comes in, in octets.
-const maxHead = 16 << 10
+const (
+	// maxHead is how much of a message is looked at for lines to send while it still comes in, in octets.
+	maxHead = 16 << 10
+	// spooled is how much larger than what is judged a message may be whose original is kept.
+	spooled = 16
+)
 
-func (s *session) delivery() *delivery {
-	d := &delivery{s: s, lines: response{in: s.back.in, limit: maxContent}, spool: mail.Spool{Dir: s.opt.SpoolDir}}
+func (s *session) delivery(status string) *delivery {
+	d := &delivery{s: s, status: status, lines: response{in: s.back.in, limit: maxContent}, spool: mail.Spool{Dir: s.opt.SpoolDir}}
 	d.stream.out = s.out
-	d.next = s.opt.Now().Add(s.opt.Progress)
+	d.next = s.opt.Now().Add(s.opt.Patience)
 	return d
 }
 
-// fetch takes the message in, has it judged, and sends it, or with lines from 0 on so many lines of its body.
-func (d *delivery) fetch(p retrieval.Place, r retrieval.Ruling, known bool, lines int64) error {
-	if err := d.takeIn(); err != nil {
-		d.spool.Discard()
-		return err
+// begin says the status.
+func (d *delivery) begin() {
+	if !d.begun {
+		d.begun = true
+		d.s.out.say(d.status)
 	}
-	m, err := d.spool.Finish()
+}
+
+// front takes the first octets in, and looks up what is known of the message that begins so.
+func (d *delivery) front(p retrieval.Place) (retrieval.Place, retrieval.Ruling, bool, error) {
+	for !d.ended && len(d.first) < retrieval.FrontSize && !bytes.Contains(d.first, []byte("\r\n\r\n")) {
+		text, more, err := d.lines.text()
+		if err != nil {
+			d.begin() // what came of it, as a cut message
+			return p, retrieval.Ruling{}, false, err
+		}
+		if d.ended = !more; d.ended {
+			break
+		}
+		d.first = append(d.first, text...)
+		d.take(text)
+	}
+	p.Front = retrieval.FrontOf(d.first)
+	d.first = nil
+	r, known := d.s.known(p)
+	return p, r, known, nil
+}
+
+// fetch takes the message in, has it judged, and sends it, or with lines from 0 on so many lines of its body.
+func (d *delivery) fetch(p retrieval.Place, lines int64) error {
+	defer d.spool.Discard()
+	s := d.s
+	p, r, known, err := d.front(p)
 	if err != nil {
 		return err
+	}
+	if known && !r.Masked && lines < 0 {
+		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
+		return d.through(nil)
+	}
+	if err := d.takeIn(); err != nil {
+		d.begin()
+		return err
+	}
+	m, err := d.finish()
+	if err != nil {
+		return d.later(err.Error())
 	}
 	defer func() { _ = m.Close() }() // a spool without a name: nothing to lose
 	switch {
 	case d.tooLong:
-		r = retrieval.Ruling{Masked: true, ID: d.s.mail.ID, Why: "too large to be judged"}
+		r = d.tooLarge(p, m)
 	case !known:
 		r = d.judge(p, m)
 	}
-	d.s.opt.Desk.Fetched(d.s.ctx, d.s.mail, p, r)
+	if r.Later {
+		return d.later(r.Why)
+	}
+	s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
 	var plan *mask.Plan
 	if r.Masked {
-		plan = mask.New(m, d.s.notice(r))
+		plan = mask.New(m, s.notice(r))
 	}
 	end := m.Size()
 	if lines >= 0 {
 		if end, err = lineEnd(m, lines); err != nil {
-			return err
+			return d.later(err.Error())
 		}
 	}
+	d.begin()
 	if err := d.send(m, plan, end); err != nil {
 		return err
 	}
-	return d.rest(lines >= 0)
+	d.stream.end()
+	return s.out.flush()
 }
 
-// takeIn spools the message up to the limit.
-func (d *delivery) takeIn() error {
-	for {
+// through passes the message on as it comes, behind what was taken in of it. show may overwrite what passes.
+func (d *delivery) through(show func([]byte)) error {
+	m, err := d.finish()
+	if err != nil {
+		return d.later(err.Error())
+	}
+	defer func() { _ = m.Close() }() // a few octets of memory
+	d.begin()
+	write := func(p []byte) {
+		if show != nil {
+			show(p)
+		}
+		d.stream.write(p)
+	}
+	write(bytes.Clone(m.Memory()))
+	for !d.ended && d.s.out.err == nil {
 		p, more, err := d.lines.text()
-		if err != nil || !more {
-			d.sight(true)
+		if err != nil {
 			return err
 		}
-		if _, err := d.spool.Write(p); err != nil {
+		if d.ended = !more; more {
+			write(p)
+		}
+	}
+	if d.s.out.err != nil {
+		return d.s.out.err
+	}
+	d.stream.end()
+	return nil
+}
+
+// later tells the client to come again. If it heard the beginning of the message already, all that is left is to break off:
+// no client takes for a message what does not end.
+//
+// RFC 3206 section 4: SYS/TEMP is not the user's fault and passes.
+func (d *delivery) later(why string) error {
+	if err := d.skip(); err != nil {
+		return err
+	}
+	d.s.observe("NOT_JUDGED", why)
+	if d.begun {
+		_ = d.s.out.flush() // it is broken off in any case
+		d.s.finish("a message could not be judged, and its beginning was sent")
+		return nil
+	}
+	d.s.out.say(replyLater)
+	return nil
+}
+
+// skip reads what is left of the response.
+func (d *delivery) skip() error {
+	for !d.ended {
+		_, more, err := d.lines.text()
+		if err != nil {
 			return err
 		}
-		if d.header == nil && len(d.head) < maxHead {
-			d.head = append(d.head, p...)
-			d.sight(len(d.head) >= maxHead)
+		d.ended = !more
+	}
+	return nil
+}
+
+// takeIn spools the message. One that is over the limit is spooled all the same, so that it can be kept.
+func (d *delivery) takeIn() error {
+	for !d.ended {
+		p, more, err := d.lines.text()
+		if err != nil {
+			return err
+		}
+		if d.ended = !more; more {
+			d.take(p)
 		}
 		if !d.s.opt.Now().Before(d.next) {
 			d.trickle()
 		}
-		if d.spool.Size() > d.s.opt.MaxMessage {
-			d.tooLong = true
-			return nil
-		}
 	}
+	d.sight(true)
+	d.tooLong = d.spool.Size() > d.s.opt.MaxMessage
+	return nil
+}
+
+// errTooLarge says that a message is not even kept.
+var errTooLarge = errors.New("it is larger than what is spooled")
+
+// take takes a piece in.
+func (d *delivery) take(p []byte) {
+	if d.fault != nil {
+		return
+	}
+	if d.spool.Size()+int64(len(p)) > spooled*d.s.opt.MaxMessage {
+		d.fault = errTooLarge
+	} else {
+		_, d.fault = d.spool.Write(p)
+	}
+	if d.header == nil && len(d.head) < maxHead {
+		d.head = append(d.head, p...)
+		d.sight(len(d.head) >= maxHead)
+	}
+}
+
+// finish gives what was taken in. An error is our own fault, and in the log.
+func (d *delivery) finish() (*mail.Message, error) {
+	m, err := (*mail.Message)(nil), d.fault
+	if err == nil {
+		m, err = d.spool.Finish()
+	}
+	if err != nil {
+		d.s.opt.Log.Error("a message can't be spooled", "id", d.s.mail.ID, "error", err)
+	}
+	return m, err
+}
+
+// tooLarge is the ruling on a message over the limit of what is judged.
+func (d *delivery) tooLarge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
+	r := retrieval.Ruling{Masked: true, ID: d.s.mail.ID, Why: "too large to be judged"}
+	if keeper, can := d.s.opt.Desk.(Keeper); can {
+		return keeper.Keep(d.s.ctx, d.s.mail, p, m, r)
+	}
+	return r
 }
 
 // sight looks where the header ends, once there is enough to see.
@@ -162,14 +332,13 @@ func (d *delivery) sight(enough bool) {
 	d.head = nil
 }
 
-// trickle sends one line of the header, if there is one left: no client's patience ends while something comes.
+// trickle sends one line of the header, if there is one left, behind the status: no client's patience ends while something
+// comes.
 func (d *delivery) trickle() {
 	d.next = d.s.opt.Now().Add(d.s.opt.Progress)
+	d.begin()
 	rest := d.header[d.sent:]
 	n := bytes.IndexByte(rest, '\n') + 1
-	if n == 0 {
-		return
-	}
 	d.stream.write(rest[:n])
 	d.sent += int64(n)
 	_ = d.s.out.flush() // the next write tells of an error
@@ -178,10 +347,10 @@ func (d *delivery) trickle() {
 // judge asks the desk, and sends signs of life meanwhile.
 func (d *delivery) judge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
 	s := d.s
-	_ = s.out.flush() // the status goes out at once; the next write tells of an error
+	_ = s.out.flush() // what was said before; the next write tells of an error
 	answer := make(chan retrieval.Ruling, 1)
 	go func() {
-		r := retrieval.Ruling{Masked: true, ID: s.mail.ID, Why: "it could not be judged"}
+		r := retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: "it could not be judged"}
 		defer func() {
 			if x := recover(); x != nil {
 				s.opt.Log.Error("panic while a message was judged", "id", s.mail.ID, "panic", x)
@@ -197,7 +366,9 @@ func (d *delivery) judge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
 		case r := <-answer:
 			return r
 		case <-tick.C:
-			d.trickle()
+			if !s.opt.Now().Before(d.next) {
+				d.trickle()
+			}
 		}
 	}
 }
@@ -223,26 +394,6 @@ func (d *delivery) send(m *mail.Message, plan *mask.Plan, end int64) error {
 		return d.s.out.err
 	}
 	return nil
-}
-
-// rest ends the response. What there is behind the limit of a message goes through overwritten, or is thrown away where
-// only lines were asked for.
-func (d *delivery) rest(silent bool) error {
-	for d.tooLong {
-		p, more, err := d.lines.text()
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		if !silent {
-			mask.Opaque(p, 0, "")
-			d.stream.write(p)
-		}
-	}
-	d.stream.end()
-	return d.s.out.flush()
 }
 
 // lineEnd finds where the header and so many lines of the body end: RFC 1939 section 7.

@@ -93,6 +93,9 @@ func (h *house) judge(_ context.Context, tx *mail.Transaction) policy.Verdict {
 	h.mu.Unlock()
 	time.Sleep(wait)
 	raw, _ := tx.Message.Head(tx.Message.Size())
+	if strings.Contains(string(raw), "away") {
+		return policy.Verdict{Disposition: policy.Defer, Decisive: "the scanner is away"}
+	}
 	if strings.Contains(string(raw), "evil") {
 		return policy.Verdict{Disposition: policy.Reject, Decisive: "evil", PolicyVersion: "1"}
 	}
@@ -222,6 +225,13 @@ func (m *maildrop) Lines() []string {
 	return append([]string(nil), m.lines...)
 }
 
+// replace has other messages lie there from now on, under the same ids.
+func (m *maildrop) replace(messages []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.messages = messages
+}
+
 func (m *maildrop) Count() int { return len(m.messages) }
 
 func (m *maildrop) told(line string) (string, bool) {
@@ -275,6 +285,8 @@ func (m *maildrop) serve(c net.Conn) {
 }
 
 func (m *maildrop) answer(line string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	words := strings.Fields(line + " x x")
 	n, err := strconv.Atoi(words[1])
 	if err == nil && (n < 1 || n > len(m.messages)) {
@@ -320,7 +332,11 @@ const (
 
 func TestTranscripts(t *testing.T) {
 	transcript.RunAll(t, "testdata/*.txt", func(t *testing.T, settings map[string]string) transcript.Door {
-		drop := newMaildrop(t, []string{clean, wrong, clean + "more\r\n"})
+		third := clean + "more\r\n"
+		if settings["third"] != "" {
+			third = strings.Replace(third, "hello", settings["third"], 1)
+		}
+		drop := newMaildrop(t, []string{clean, wrong, third})
 		backend := access.Backend{Address: drop.address, Trust: &tls.Config{RootCAs: drop.pool}, Forward: settings["forward"] == "yes", TLS: access.TLSMode(settings["backend"])}
 		if settings["backend"] == "away" {
 			backend = access.Backend{Address: "127.0.0.1:1"}

@@ -27,6 +27,7 @@ const (
 	replyCancelled   = "-ERR Authentication aborted by client.\r\n"
 	replyGarbage     = "-ERR Invalid credentials in AUTH.\r\n"
 	replyLoggedOut   = "-ERR [SYS/TEMP] The connection to the server is lost.\r\n"
+	replyLater       = "-ERR [SYS/TEMP] The message can't be checked just now, please try again later.\r\n"
 	replyFetched     = "+OK\r\n"
 	// RFC 3206 section 4: one text for every refused login, whatever the cause.
 	replyAuthFailed = "-ERR [AUTH] Authentication failed.\r\n"

@@ -27,6 +27,11 @@ type Desk interface {
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
+// Keeper is a Desk that keeps the originals of messages that the door masks by itself. A Desk may be one.
+type Keeper interface {
+	Keep(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message, r retrieval.Ruling) retrieval.Ruling
+}
+
 // Options of one door. Zero values mean the defaults.
 type Options struct {
 	// Name is the door's name in the settings, Hostname the gateway's name in greetings.
@@ -55,6 +60,9 @@ type Options struct {
 	MaxBadCommands, MaxLogins int
 	// Progress is the time between two lines of the header while a client waits for a judgement (default 5 s).
 	Progress time.Duration
+	// Patience is how long a client hears nothing before the first of these (default 9 times Progress: the most impatient
+	// client waits for a minute). Until then it can be told to come again.
+	Patience time.Duration
 	Now      func() time.Time
 	Log      *slog.Logger
 }
@@ -62,6 +70,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.PreAuth, o.Idle = cmp.Or(o.PreAuth, time.Minute), cmp.Or(o.Idle, 10*time.Minute)
 	o.Stall, o.Progress = cmp.Or(o.Stall, 5*time.Minute), cmp.Or(o.Progress, 5*time.Second)
+	o.Patience = cmp.Or(o.Patience, 9*o.Progress)
 	o.MaxMessage = cmp.Or(o.MaxMessage, 256<<20)
 	o.MaxBadCommands, o.MaxLogins = cmp.Or(o.MaxBadCommands, 3), cmp.Or(o.MaxLogins, 5)
 	if o.Now == nil {

@@ -200,7 +200,11 @@ func (s *session) answer(c command) error {
 		return s.pass(maxCapabilities, func(line []byte) bool { return shown(string(bytes.TrimRight(line, "\r\n"))) })
 	case c.verb == "TOP":
 		return s.topped(c)
-	case (c.verb == "LIST" || c.verb == "LANG") && !c.hasMessage:
+	case c.verb == "LIST" && c.hasMessage:
+		s.ids.learnSize(strings.TrimPrefix(line, "+OK"))
+	case c.verb == "LIST":
+		return s.pass(maxListing, func(line []byte) bool { s.ids.learnSize(string(line)); return true })
+	case c.verb == "LANG" && !c.hasMessage:
 		return s.pass(maxListing, nil)
 	}
 	return nil
@@ -209,14 +213,17 @@ func (s *session) answer(c command) error {
 // topped passes the answer to TOP on. Of a message that nobody has judged only that passes what every reader takes for its
 // header: RFC 1939 section 7 leaves to the server where that ends.
 func (s *session) topped(c command) error {
-	if r, known := s.known(s.place(c.message)); c.lines > 0 || known && !r.Masked { // see holds
-		return s.pass(maxContent, nil)
+	d := s.delivery("") // it was said
+	defer d.spool.Discard()
+	_, r, known, err := d.front(s.place(c.message))
+	if err != nil {
+		return err
+	}
+	if known && !r.Masked {
+		return d.through(nil)
 	}
 	var watch mask.Watch
-	return s.pass(maxContent, func(p []byte) bool {
-		mask.Opaque(p[watch.End(p):], 0, "")
-		return true
-	})
+	return d.through(func(p []byte) { mask.Opaque(p[watch.End(p):], 0, "") })
 }
 
 // pass passes the lines of a response on, up to so many octets: all, or those that show says yes to. show may overwrite
@@ -269,6 +276,7 @@ func (s *session) backendFailed(err error) {
 type uidls struct {
 	byNumber map[int64]string
 	numbers  map[string]int64
+	sizes    map[int64]int64 // as LIST told them
 }
 
 const (
@@ -289,6 +297,23 @@ func (u *uidls) learnLine(line string) {
 	if ok && err == nil {
 		u.learn(int64(n), id)
 	}
+}
+
+// learnSize reads "NUMBER SIZE".
+func (u *uidls) learnSize(line string) {
+	words := strings.Fields(line)
+	if len(words) < 2 || len(u.sizes) >= maxIDs {
+		return
+	}
+	n, err := strconv.ParseUint(words[0], 10, 31)
+	size, err2 := strconv.ParseUint(words[1], 10, 62)
+	if err != nil || err2 != nil {
+		return
+	}
+	if u.sizes == nil {
+		u.sizes = map[int64]int64{}
+	}
+	u.sizes[int64(n)] = int64(size)
 }
 
 // learn keeps a unique-id; "" is none. One that two messages share, as servers make them that go by the header, says

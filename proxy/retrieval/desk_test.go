@@ -256,7 +256,7 @@ func TestTheSMTPDoorsSealIsTaken(t *testing.T) {
 	}
 }
 
-func TestOurFailureIsAMaskAndNotRemembered(t *testing.T) {
+func TestOurFailureIsNoVerdictAndNotRemembered(t *testing.T) {
 	for name, judge := range map[string]func(context.Context, *mail.Transaction) policy.Verdict{
 		"panic": func(context.Context, *mail.Transaction) policy.Verdict { panic("boom") },
 		"defer": func(context.Context, *mail.Transaction) policy.Verdict {
@@ -270,14 +270,14 @@ func TestOurFailureIsAMaskAndNotRemembered(t *testing.T) {
 		o := open(t, func(opt *retrieval.Options) { opt.Timeout = 20 * time.Millisecond })
 		well := o.judge
 		o.judge = judge
-		if r, _ := o.ask(place(1), good); !r.Masked || r.Why == "" || r.ID == "" {
+		if r, _ := o.ask(place(1), good); !r.Later || !r.Masked || r.Why == "" || r.ID == "" {
 			t.Errorf("%s: %+v", name, r)
 		}
 		if _, ok := o.desk.Known(context.Background(), place(1)); ok {
 			t.Errorf("%s: remembered", name)
 		}
 		o.judge = well
-		if r, asked := o.ask(place(1), good); r.Masked || asked != 1 {
+		if r, asked := o.ask(place(1), good); r.Masked || r.Later || asked != 1 {
 			t.Errorf("%s: then %+v, asked %d", name, r, asked)
 		}
 	}
@@ -297,17 +297,17 @@ func TestWhatPassesWithAFailedFilterIsNotRemembered(t *testing.T) {
 }
 
 func TestNotJudgedInTime(t *testing.T) {
-	for _, what := range []string{"mask", "pass", ""} {
+	for _, what := range []string{"later", "pass", "", "mask"} {
 		o := open(t, func(opt *retrieval.Options) { opt.Timeout, opt.OnTimeout = 20*time.Millisecond, what })
 		o.judge = func(ctx context.Context, _ *mail.Transaction) policy.Verdict { <-ctx.Done(); return policy.Verdict{} }
-		if r, _ := o.ask(place(1), good); r.Masked == (what == "pass") {
+		if r, _ := o.ask(place(1), good); r.Masked == (what == "pass") || r.Later != r.Masked {
 			t.Errorf("%q: %+v", what, r)
 		}
 		o.judge = func(ctx context.Context, _ *mail.Transaction) policy.Verdict {
 			<-ctx.Done()
 			return policy.Verdict{Disposition: policy.Reject, Decisive: "found in time"}
 		}
-		if r, _ := o.ask(place(1), good); !r.Masked || r.Why != "found in time" {
+		if r, _ := o.ask(place(1), good); !r.Masked || r.Later || r.Why != "found in time" {
 			t.Errorf("%q: %+v", what, r)
 		}
 	}
@@ -315,7 +315,7 @@ func TestNotJudgedInTime(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
 	o.judge = func(context.Context, *mail.Transaction) policy.Verdict { <-never; return policy.Verdict{} }
-	if r, _ := o.ask(place(1), good); !r.Masked {
+	if r, _ := o.ask(place(1), good); !r.Later {
 		t.Errorf("a judge that does not come back: %+v", r)
 	}
 }

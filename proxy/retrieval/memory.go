@@ -19,6 +19,14 @@ type entry struct {
 	at        time.Time
 	messageID string
 	sealID    string // of the transaction that its seal names, "" for no seal
+	kept      bool   // its original is kept
+	size      int64  // as the server said, 0 for unknown
+	front     [8]byte
+}
+
+// fits says whether the entry is of what lies in the place now, as far as both say.
+func (e entry) fits(p Place) bool {
+	return (p.Front == [8]byte{} || e.front == p.Front) && (p.Size == 0 || e.size == 0 || e.size == p.Size)
 }
 
 // The longest texts that are kept in an entry, in octets.
@@ -33,7 +41,7 @@ func (p Place) key() (string, bool) {
 		return "", false
 	}
 	h := sha256.New()
-	for _, part := range []string{p.Backend, p.User, p.Mailbox, p.UIDL} {
+	for _, part := range []string{p.Backend, p.User, p.Reader, p.Mailbox, p.UIDL} {
 		writeText(h, part)
 	}
 	var n [8]byte
@@ -50,8 +58,22 @@ func writeText(h hash.Hash, text string) {
 	h.Write([]byte(text))
 }
 
-func contentKey(sum [sha256.Size]byte) string {
-	return state.Key("fetch-content", base64.RawURLEncoding.EncodeToString(sum[:]))
+// contentKey is the key for what one reader's policy says of a content.
+func contentKey(sum [sha256.Size]byte, p Place, reader string) string {
+	h := sha256.New()
+	h.Write(sum[:])
+	for _, part := range []string{p.Backend, p.User, reader} {
+		writeText(h, part)
+	}
+	if p.Own {
+		h.Write([]byte{1})
+	}
+	return state.Key("fetch-content", base64.RawURLEncoding.EncodeToString(h.Sum(nil)))
+}
+
+// factsKey is the key for what the filters found in a content, whoever reads it.
+func factsKey(sum [sha256.Size]byte) string {
+	return state.Key("fetch-facts", base64.RawURLEncoding.EncodeToString(sum[:]))
 }
 
 // noEpoch is the mark of what holds in no epoch.
@@ -106,18 +128,30 @@ func (d *Desk) recalled(ctx context.Context, sum [sha256.Size]byte, messageID, s
 	return cut(why, maxWhy), ok
 }
 
-const entryVersion = 2
+const entryVersion = 3
 
-// append writes an entry: version, flags, epoch, time, hash, then texts with their length in front.
+// The flags of an entry.
+const (
+	flagMasked = 1 << iota
+	flagKept
+	flagsEnd
+)
+
+// append writes an entry: version, flags, epoch, time, hash, size, front, then texts with their length in front.
 func (e entry) append(b []byte) []byte {
 	flags := byte(0)
 	if e.ruling.Masked {
-		flags = 1
+		flags |= flagMasked
+	}
+	if e.kept {
+		flags |= flagKept
 	}
 	b = append(b, entryVersion, flags)
 	b = binary.BigEndian.AppendUint64(b, e.epoch)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.at.UnixMilli()))
 	b = append(b, e.ruling.SHA256[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
+	b = append(b, e.front[:]...)
 	for _, text := range []string{e.ruling.ID, cut(e.ruling.Why, maxWhy), e.messageID, e.sealID} {
 		b = binary.AppendUvarint(b, uint64(len(text)))
 		b = append(b, text...)
@@ -126,16 +160,18 @@ func (e entry) append(b []byte) []byte {
 }
 
 // fixedEntry is the length of what stands before the texts.
-const fixedEntry = 2 + 8 + 8 + sha256.Size
+const fixedEntry = 2 + 8 + 8 + sha256.Size + 8 + 8
 
 func parseEntry(b []byte) (e entry, ok bool) {
-	if len(b) < fixedEntry || b[0] != entryVersion || b[1] > 1 {
+	if len(b) < fixedEntry || b[0] != entryVersion || b[1] >= flagsEnd {
 		return entry{}, false
 	}
-	e.ruling.Masked = b[1] == 1
+	e.ruling.Masked, e.kept = b[1]&flagMasked != 0, b[1]&flagKept != 0
 	e.epoch = binary.BigEndian.Uint64(b[2:])
 	e.at = time.UnixMilli(int64(binary.BigEndian.Uint64(b[10:])))
 	copy(e.ruling.SHA256[:], b[18:])
+	e.size = int64(binary.BigEndian.Uint64(b[18+sha256.Size:]))
+	copy(e.front[:], b[26+sha256.Size:])
 	rest := b[fixedEntry:]
 	for _, text := range []*string{&e.ruling.ID, &e.ruling.Why, &e.messageID, &e.sealID} {
 		n, used := binary.Uvarint(rest)

@@ -11,20 +11,28 @@ import (
 	"postern/policy/ledger"
 )
 
-// record writes the record of a judgement and gives its id. It stands with the connection that fetched the message.
-func (c *consultation) record(tx *mail.Transaction, v policy.Verdict, r Ruling) string {
+// record writes the record of a judgement and gives its id, that of the original if one is kept. Facts that are nil are
+// those of the transaction. It stands with the connection that fetched the message.
+func (c *consultation) record(tx *mail.Transaction, facts *policy.Facts, v policy.Verdict, r Ruling) string {
 	if tx == nil {
 		tx = c.transaction()
+	}
+	if c.kept {
+		tx.ID = r.ID
 	}
 	d, s := c.desk, c.session
 	if d.opt.Ledger == nil {
 		return tx.ID
 	}
-	facts, h := policy.FactsOf(tx), c.message.Header()
+	if facts == nil {
+		of := policy.FactsOf(tx)
+		facts = &of
+	}
+	h := c.message.Header()
 	rec := ledger.Transaction{
 		ID: tx.ID, ConnID: s.ID, Kind: ledger.Fetch, Time: c.started, Door: s.Door, Client: s.Client, User: s.User, Size: c.message.Size(),
 		Subject: h.Get("Subject"), MessageID: h.Get("Message-ID"), HeaderFrom: h.Get("From"), SHA256: hex.EncodeToString(r.SHA256[:]),
-		Findings: v.Reasons, Decisive: v.Decisive, PolicyVersion: v.PolicyVersion, Facts: &facts, Reply: word(r),
+		Findings: v.Reasons, Decisive: v.Decisive, PolicyVersion: v.PolicyVersion, Facts: facts, Reply: word(r),
 		Took: map[string]float64{"judge": float64(d.opt.Now().Sub(c.started).Microseconds()) / 1000},
 	}
 	rec.Recipients = []ledger.Recipient{{Address: s.User, Disposition: v.Disposition, Score: v.Score, Required: v.Required,
@@ -35,7 +43,10 @@ func (c *consultation) record(tx *mail.Transaction, v policy.Verdict, r Ruling) 
 
 // word says what a ruling means for the user.
 func word(r Ruling) string {
-	if r.Masked {
+	switch {
+	case r.Later:
+		return "not judged, to be asked for again"
+	case r.Masked:
 		return "masked"
 	}
 	return "passed"

@@ -214,14 +214,31 @@ func (h *House) newDesk() (*retrieval.Desk, error) {
 	h.Gateway.Judged = func(id string, sum [sha256.Size]byte) []byte {
 		return seal.Field(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
 	}
+	h.letIn = func(id string, sum [sha256.Size]byte) []byte {
+		return seal.LetIn(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
+	}
+	h.Gateway.LetIn = h.letIn
 	o := retrieval.Options{
-		Judge: h.Gateway.JudgeFetched, State: h.out.State, Recalls: h.Recalls, Ledger: h.masking, SealKey: key, Epoch: h.Gateway.Epoch,
+		Judge: h.Gateway.JudgeFetched, Decide: h.Gateway.DecideFetched, Grants: grants{h.Recalls}, State: h.out.State, Recalls: h.Recalls, Ledger: h.masking, SealKey: key, Epoch: h.Gateway.Epoch,
 		Mask: policy.Quarantine, Timeout: time.Duration(a.ScanTimeout), OnTimeout: a.OnTimeout, Trust: time.Duration(a.Trust), Now: h.out.Now, Log: h.out.Log,
 	}
 	if a.Mask == "reject" {
 		o.Mask = policy.Reject
 	}
+	if a.KeepMasked.On() {
+		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: ReleaseRoute(h.cfg), protocol: h.protocol}
+	}
 	return retrieval.New(o), nil
+}
+
+// protocol is what a door speaks.
+func (h *House) protocol(door string) string {
+	for _, d := range h.cfg.Doors {
+		if d.Name == door {
+			return d.Protocol
+		}
+	}
+	return ""
 }
 
 // fetches says whether there is a door for POP3 or IMAP.

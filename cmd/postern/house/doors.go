@@ -65,6 +65,7 @@ func prefixes(networks config.Networks) []netip.Prefix {
 
 func (h *House) doorTLS() *tls.Config {
 	t := h.certificates.Config()
+	t.SessionTicketsDisabled = !h.cfg.TLS.SessionTickets
 	if h.cfg.TLS.MinVersion == "1.3" {
 		t.MinVersion = tls.VersionTLS13
 	}

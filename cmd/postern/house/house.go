@@ -2,6 +2,7 @@ package house
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -66,14 +67,15 @@ type House struct {
 	control      *web // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
-	gate         *access.Gate       // nil without a POP3 or IMAP door
-	desk         *retrieval.Desk    // the same
-	teacher      *retrieval.Teacher // nil if nobody learns
-	directory    *recipients.LDAP   // that of users' servers, nil for none
-	groups       *told              // nil without a directory that tells them
-	logins       *told              // likewise
-	reports      *reports           // nil if none are sent
-	digests      *digests           // the same
+	gate         *access.Gate                                  // nil without a POP3 or IMAP door
+	desk         *retrieval.Desk                               // the same
+	letIn        func(id string, sum [sha256.Size]byte) []byte // the same
+	teacher      *retrieval.Teacher                            // nil if nobody learns
+	directory    *recipients.LDAP                              // that of users' servers, nil for none
+	groups       *told                                         // nil without a directory that tells them
+	logins       *told                                         // likewise
+	reports      *reports                                      // nil if none are sent
+	digests      *digests                                      // the same
 	reread       func() (*config.Config, error)
 	alarm        *alarm
 	probe        probe

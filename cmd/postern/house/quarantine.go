@@ -3,11 +3,13 @@ package house
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
 	netmail "net/mail"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +21,10 @@ import (
 	"postern/policy/lessons"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
+	"postern/policy/recall"
 	"postern/proxy"
 	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/seal"
 )
 
 // Releaser lets held mail go. The console's pages, the JSON interface, the links in digests and the command line all use it:
@@ -31,6 +35,10 @@ type Releaser struct {
 	Put func(context.Context, proxy.QueueItem, mail.Copy) error
 	// Route gives the next hop of a domain, not ok if there is none.
 	Route func(domain string) (string, bool)
+	// Grants lets readers see what was masked when they fetched it, LetIn makes the field by which our own POP3 and IMAP
+	// doors know what was released; both may be nil.
+	Grants *recall.List
+	LetIn  func(id string, sum [sha256.Size]byte) []byte
 	// Lists take what is allowed for the future; Teacher is taught that it was no spam. Both may be nil.
 	Lists   *lists.Store
 	Teacher *retrieval.Teacher
@@ -43,7 +51,7 @@ type Releaser struct {
 
 // Releaser is the one of a running gateway.
 func (h *House) Releaser() *Releaser {
-	return &Releaser{Quarantine: h.Quarantine, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
+	return &Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
 }
 
 // ReleaseRoute gives the next hop for mail that is released to an address that it was not for.
@@ -68,6 +76,9 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 		if sender, err = senderOf(item); err != nil {
 			return api.Released{}, err
 		}
+	}
+	if item.Fetched != nil && item.State == quarantine.Released && o.To.IsNull() { // released, and called back since
+		return api.Released{ID: o.ID, Recipients: []string{item.Fetched.Mailbox}}, r.show(ctx, item, o.By)
 	}
 	var claimed quarantine.Release
 	if o.To.IsNull() {
@@ -136,13 +147,22 @@ func (r *Releaser) deliver(ctx context.Context, claimed quarantine.Release) erro
 	return nil
 }
 
-// finish puts a message on a queue as it came, and says that it is safe there. It is not judged again.
+// finish puts a message on a queue as it came, and says that it is safe there. It is not judged again. One that was masked
+// when it was fetched is shown from the next fetch on.
 func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put func(proxy.QueueItem, mail.Copy) error) (err error) {
 	item, message, err := r.Quarantine.Get(ctx, claimed.Item)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, message.Close()) }()
+	if item.Fetched != nil && !claimed.Forward {
+		if err := r.show(ctx, item, claimed.By); err != nil {
+			return err
+		}
+		if !r.returns(item) {
+			return r.Quarantine.Finish(ctx, claimed)
+		}
+	}
 	why := "released"
 	if claimed.By != "" {
 		why += " by " + claimed.By
@@ -156,10 +176,47 @@ func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put f
 		route = way
 	}
 	queued := proxy.QueueItem{ID: claimed.QueueID(), Route: route, From: item.From, Params: item.Params, Recipients: claimed.Recipients, Ours: item.Outbound && !claimed.Forward, Why: why}
-	if err := put(queued, mail.Copy{Message: message}); err != nil {
+	c, err := r.sealed(item, message)
+	if err != nil {
+		return err
+	}
+	if err := put(queued, c); err != nil {
 		return err
 	}
 	return r.Quarantine.Finish(ctx, claimed)
+}
+
+// show unmasks a message in its mailbox.
+func (r *Releaser) show(ctx context.Context, item quarantine.Item, by string) error {
+	if r.Grants == nil {
+		return errors.New("the list of releases is not open")
+	}
+	return r.Grants.Release(ctx, recall.Grant{SHA256: item.Fetched.SHA256, User: item.Fetched.Mailbox, ID: item.ID, By: by})
+}
+
+// returns says whether a message that was masked when it was fetched is delivered once more: who fetches by POP3 mostly
+// deletes what he has.
+func (r *Releaser) returns(item quarantine.Item) bool {
+	if item.Fetched.Protocol != "pop3" || len(item.Recipients) == 0 || r.Route == nil {
+		return false
+	}
+	_, ok := r.Route(item.Recipients[0].Address.ASCIIDomain())
+	return ok
+}
+
+// sealed is the copy that goes out: as it was held, below the field that lets it through our own POP3 and IMAP doors.
+func (r *Releaser) sealed(item quarantine.Item, message *mail.Message) (mail.Copy, error) {
+	c := mail.Copy{Message: message}
+	if r.LetIn == nil || item.Outbound {
+		return c, nil
+	}
+	sum := sha256.New()
+	if _, err := c.WriteTo(sum); err != nil {
+		return c, err
+	}
+	id, _, _ := strings.Cut(item.ID, "-") // the transaction's, by which it may be called back
+	c.Top = r.LetIn(id, [sha256.Size]byte(sum.Sum(nil)))
+	return c, nil
 }
 
 // teach takes the release as a lesson that the message was no spam.
@@ -244,6 +301,21 @@ func senderOf(item quarantine.Item) (string, error) {
 		return "", api.ErrNoSender
 	}
 	return a.Key(), nil
+}
+
+// LetIn makes the field that lets released mail through the POP3 and IMAP doors, for the command line: nil where there is
+// no such door.
+func LetIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
+	if !slices.ContainsFunc(cfg.Doors, func(d config.Door) bool { return !d.Receives() }) {
+		return nil, nil
+	}
+	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+	if err != nil {
+		return nil, err
+	}
+	return func(id string, sum [sha256.Size]byte) []byte {
+		return seal.LetIn(key, id, "released", time.Now(), sum)
+	}, nil
 }
 
 // OpenTeacher opens what releases teach, for the command line: nil if nobody learns, or nothing was ever learned.

@@ -93,6 +93,12 @@ func (it Item) isHeader() bool {
 	return s == "HEADER" || s == "MIME" || strings.HasPrefix(s, "HEADER.FIELDS")
 }
 
+// Slice says whether it is a piece out of a header, not from its beginning: who sees only that can't tell where the header
+// ends.
+func (it Item) Slice() bool {
+	return it.Name == "BODY" && it.Sectioned && it.isHeader() && it.Origin > 0
+}
+
 // HasFields says whether only some fields of a header were asked for.
 func (it Item) HasFields() bool { return strings.Contains(it.Section, "HEADER.FIELDS") }
 

@@ -71,6 +71,30 @@ func (s Set) Open(most uint32) bool {
 	return false
 }
 
+// Has says whether a number is in the set, as far as can be told: "*" and "$" may be any.
+func (s Set) Has(n uint32) bool {
+	for _, r := range s.Ranges {
+		from, to := min(r.From, r.To), max(r.From, r.To)
+		if from == Star && (to == Star || n >= to) || from != Star && n >= from && n <= to {
+			return true
+		}
+	}
+	return s.Saved
+}
+
+// Of gives the set of numbers, which ascend.
+func Of(numbers []uint32) Set {
+	var s Set
+	for _, n := range numbers {
+		if last := len(s.Ranges) - 1; last >= 0 && s.Ranges[last].To+1 == n {
+			s.Ranges[last].To = n
+		} else {
+			s.Ranges = append(s.Ranges, Range{n, n})
+		}
+	}
+	return s
+}
+
 // String writes the set.
 func (s Set) String() string {
 	if s.Saved {

@@ -26,11 +26,20 @@ const (
 	minKey   = 16
 )
 
+// The versions of the field: what was judged good, and what was let in whatever was found.
+const (
+	plainVersion = "1"
+	letInVersion = "2"
+)
+
 // Seal is what a valid field says.
 type Seal struct {
 	// ID names the transaction in which the message was judged.
 	ID string
 	At time.Time
+	// LetIn says that the message was let in whatever the filters found: by an entry of a list, or by a release. That holds
+	// however old the seal is.
+	LetIn bool
 	// epoch is that of the judgement, as Epoch writes it.
 	epoch string
 	sum   [sha256.Size]byte
@@ -45,10 +54,18 @@ func (s Seal) Epoch(epoch string) bool { return s.epoch == token(epoch) }
 // Field makes the field for a message: sum is the hash of all octets that will stand below it, id and epoch say where
 // and by what they were judged. It gives nothing if the key is shorter than 16 octets or the id is none.
 func Field(key []byte, id, epoch string, at time.Time, sum [sha256.Size]byte) []byte {
-	if len(key) < minKey || !mail.ValidID(id) || at.Unix() < 0 {
+	return write(key, Seal{ID: id, At: at, epoch: token(epoch), sum: sum})
+}
+
+// LetIn makes the field for a message that an admin or its recipient let in, as Field does.
+func LetIn(key []byte, id, epoch string, at time.Time, sum [sha256.Size]byte) []byte {
+	return write(key, Seal{ID: id, At: at, LetIn: true, epoch: token(epoch), sum: sum})
+}
+
+func write(key []byte, s Seal) []byte {
+	if len(key) < minKey || !mail.ValidID(s.ID) || s.At.Unix() < 0 {
 		return nil
 	}
-	s := Seal{ID: id, At: at, epoch: token(epoch), sum: sum}
 	signed := s.signed()
 	front, hash, _ := strings.Cut(signed, " h=")
 	return fmt.Appendf(nil, "%s: %s\r\n\th=%s;\r\n\ts=%s\r\n", Name, front, hash, encode(s.mac(key)))
@@ -56,7 +73,11 @@ func Field(key []byte, id, epoch string, at time.Time, sum [sha256.Size]byte) []
 
 // signed is the text under the HMAC.
 func (s Seal) signed() string {
-	return fmt.Sprintf("v=1; i=%s; t=%d; e=%s; h=%s", s.ID, s.At.Unix(), s.epoch, encode(s.sum[:]))
+	version := plainVersion
+	if s.LetIn {
+		version = letInVersion
+	}
+	return fmt.Sprintf("v=%s; i=%s; t=%d; e=%s; h=%s", version, s.ID, s.At.Unix(), s.epoch, encode(s.sum[:]))
 }
 
 // RFC 2104.
@@ -153,7 +174,7 @@ func parse(value string) (s Seal, mac []byte, ok bool) {
 		}
 		tags = append(tags, tag)
 	}
-	if len(tags) != 6 || tags[0] != "1" || !mail.ValidID(tags[1]) || tags[3] != token(tags[3]) && !strings.HasPrefix(tags[3], "~") {
+	if len(tags) != 6 || tags[0] != plainVersion && tags[0] != letInVersion || !mail.ValidID(tags[1]) || tags[3] != token(tags[3]) && !strings.HasPrefix(tags[3], "~") {
 		return Seal{}, nil, false
 	}
 	seconds, err := strconv.ParseUint(tags[2], 10, 40)
@@ -165,7 +186,7 @@ func parse(value string) (s Seal, mac []byte, ok bool) {
 	if !ok || !ok2 {
 		return Seal{}, nil, false
 	}
-	return Seal{ID: tags[1], At: time.Unix(int64(seconds), 0), epoch: tags[3], sum: [sha256.Size]byte(sum)}, mac, true
+	return Seal{ID: tags[1], At: time.Unix(int64(seconds), 0), LetIn: tags[0] == letInVersion, epoch: tags[3], sum: [sha256.Size]byte(sum)}, mac, true
 }
 
 func decode(text string) ([]byte, bool) {
