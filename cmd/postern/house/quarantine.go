@@ -270,6 +270,12 @@ func (r *Releaser) unproven(ctx context.Context, sender string, item quarantine.
 		return "" // nobody knows
 	}
 	facts := record.Transactions[0].Facts
+	undecided := func(f policy.Finding) bool {
+		return strings.HasSuffix(f.Symbol, "_DNSFAIL") || strings.HasSuffix(f.Symbol, "_TEMPFAIL")
+	}
+	if slices.ContainsFunc(facts.Findings, undecided) {
+		return "" // DNS gave no answer then: the next mail may be proven
+	}
 	_, domain, _ := strings.Cut(sender, "@")
 	if facts.Proven(domain) || facts.Proven(item.From.ASCIIDomain()) && item.From.Key() == sender {
 		return ""
