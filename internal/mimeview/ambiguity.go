@@ -19,6 +19,7 @@ type Ambiguity struct {
 // The kinds of ambiguity. These strings are stable: policies and stored facts name them.
 const (
 	TwiceType        = "two content types"
+	TwiceTypeLoose   = "another content type that not all readers see"
 	TwiceCharset     = "two content types that differ in the charset"
 	TwiceEncoding    = "two transfer encodings"
 	TwiceDisposition = "two dispositions"
@@ -93,7 +94,7 @@ func (a Ambiguity) Grave() bool {
 		return false
 	}
 	switch a.Kind {
-	case TwiceType, TwiceEncoding, TwiceBoundary, NameTypesDiffer, NameControl,
+	case TwiceType, TwiceTypeLoose, TwiceEncoding, TwiceBoundary, NameTypesDiffer, NameControl,
 		HeaderControl, HeaderBareCR, HeaderBareLF, HeaderSpaceColon, HeaderSpaceName, HeaderNoColon, HeaderNameFolded,
 		HeaderNameOdd, HeaderLate, HeaderDirtyBreak,
 		EncodingOdd, EncodingBase64, TypeOdd,
@@ -129,7 +130,7 @@ func (v *View) ambiguous(kind string, s *source, where int64, detail string) {
 // in what they show.
 func followed(kind string) bool {
 	switch kind {
-	case HeaderLate, HeaderSpaceName, TwiceType, TwiceEncoding, PartInPreamble, PartInEpilogue, DelimiterJunk,
+	case HeaderLate, HeaderSpaceName, TwiceTypeLoose, TwiceEncoding, PartInPreamble, PartInEpilogue, DelimiterJunk,
 		BoundaryOnLeaf, BoundaryClash:
 		return true
 	}

@@ -140,7 +140,11 @@ func (w *walker) anotherType(f *facts, kind string, params []param, one field, s
 			return
 		}
 	}
-	w.view.ambiguous(TwiceType, s, at, one.value)
+	twice := TwiceType
+	if !one.strict { // in a fold or behind the header: that two readers see two types is their doubt about the place alone
+		twice = TwiceTypeLoose
+	}
+	w.view.ambiguous(twice, s, at, one.value)
 	f.maybeLeaf = true
 }
 
