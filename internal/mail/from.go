@@ -19,6 +19,8 @@ type Mailbox struct {
 	// Name is the display name, decoded (RFC 2047), "" without one.
 	Name    string
 	Address Address
+	// Commented says that the name, or its end, stands in a comment.
+	Commented bool
 }
 
 // Errors of ParseFrom.
@@ -88,10 +90,11 @@ type fromParser struct {
 func (p *fromParser) named(m Mailbox) Mailbox {
 	comment := displayName(strings.TrimSpace(p.comment))
 	switch {
+	case comment == "":
 	case m.Name == "":
-		m.Name = comment
+		m.Name, m.Commented = comment, true
 	case hasAt(comment):
-		m.Name += " (" + comment + ")"
+		m.Name, m.Commented = m.Name+" ("+comment+")", true
 	}
 	return m
 }
