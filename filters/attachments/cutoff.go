@@ -11,8 +11,8 @@ import (
 
 // cutOff gives the parts at which a returned message ends in the middle: reports hold as much of it as the server cares to
 // give back (RFC 6522 section 3), and so the last attachment is often half of one.
-func cutOff(root *mimeview.Part) map[*mimeview.Part]bool {
-	cut := map[*mimeview.Part]bool{}
+func cutOff(root *mimeview.Part) map[place]bool {
+	cut := map[place]bool{}
 	if root == nil || root.Type != "multipart/report" {
 		return cut
 	}
@@ -28,12 +28,20 @@ func cutOff(root *mimeview.Part) map[*mimeview.Part]bool {
 			p = last
 		}
 		if unclosed {
-			cut[p] = true
+			cut[placeOf(p)] = true
 		}
 	}
 
 	return cut
 }
+
+// place is where the body of a part begins, whatever the reading: half a line of base64 is decoded in more than one way.
+type place struct {
+	within string
+	start  int64
+}
+
+func placeOf(p *mimeview.Part) place { return place{p.Within, p.Start} }
 
 // lastOf is the last part in the reading of the RFC.
 func lastOf(p *mimeview.Part) *mimeview.Part {
@@ -48,7 +56,13 @@ func lastOf(p *mimeview.Part) *mimeview.Part {
 // missing says whether a flag says no more than that the end of an item isn't there, where the message that was returned
 // ends. All that is there was looked at.
 func (r *report) missing(i *contents.Item, flag unpack.Flag) bool {
-	if len(r.cut) == 0 || len(i.Object.Parts) == 0 || slices.ContainsFunc(i.Object.Parts, func(p *mimeview.Part) bool { return !r.cut[p] }) {
+	// a run of base64 that the part explains stands there as well, for half a group at its end
+	part, elsewhere := false, false
+	for _, p := range i.Object.Parts {
+		part = part || p != nil && r.cut[placeOf(p)]
+		elsewhere = elsewhere || p != nil && !r.cut[placeOf(p)]
+	}
+	if !part || elsewhere {
 		return false
 	}
 

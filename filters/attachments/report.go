@@ -25,7 +25,7 @@ type report struct {
 	// said are the "path: why" of what is unscannable and has a finding
 	said map[string]bool
 	// cut are parts that end where a returned message was cut off
-	cut map[*mimeview.Part]bool
+	cut map[place]bool
 }
 
 type group struct {
