@@ -35,6 +35,8 @@ func (f filter) one(r *report, i *contents.Item) {
 		switch {
 		case symbol == "" || i.Body && (symbol == htmlScript || symbol == htmlSmuggling || symbol == svgScript):
 			continue // nobody's reader runs the script of a body: see HTML_ACTIVE
+		case r.missing(i, flag):
+			continue
 		case symbol == unscannable && len(class) > 0 && !strings.HasPrefix(flag.Detail, "broken"):
 			r.said[strings.Join(i.Path, "/")+": "+flag.Detail] = true
 			continue // a program or a disk image that nothing here reads is reported as such

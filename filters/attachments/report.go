@@ -24,6 +24,8 @@ type report struct {
 	size  int64
 	// said are the "path: why" of what is unscannable and has a finding
 	said map[string]bool
+	// cut are parts that end where a returned message was cut off
+	cut map[place]bool
 }
 
 type group struct {
@@ -37,7 +39,7 @@ type group struct {
 }
 
 func newReport(m *mail.Message) *report {
-	r := &report{by: map[string]*group{}, said: map[string]bool{}, size: m.Size()}
+	r := &report{by: map[string]*group{}, said: map[string]bool{}, size: m.Size(), cut: cutOff(mimeview.Of(m).Root())}
 	r.grave = slices.ContainsFunc(mimeview.Of(m).Ambiguities(), mimeview.Ambiguity.Grave)
 	return r
 }

@@ -104,6 +104,7 @@ func (f filter) name(r *report, b mail.Mailbox) {
 		case f.env.Local != nil && f.env.Local(domain):
 			r.add("SPOOF_DISPLAY_NAME", evidence)
 			return
+		case b.Commented: // FROM_COMMENT_ADDRESS counts it
 		default:
 			other = true
 		}

@@ -64,7 +64,8 @@ func onlyAddress(value string) (Mailbox, bool) {
 		var behind string
 		name = text[:open]
 		inner, behind, _ = strings.Cut(text[open+1:], ">")
-		if strings.Trim(behind, " \t>") != "" {
+		// "Bob <bob@example.org>." is one, too
+		if strings.Trim(behind, " \t>.") != "" {
 			return Mailbox{}, false
 		}
 	}
@@ -77,7 +78,7 @@ func onlyAddress(value string) (Mailbox, bool) {
 
 	shown := encodedword.Decode(name)
 	for _, reading := range []string{value, name, shown, withoutComments(name), withoutComments(shown)} {
-		if otherDomain(reading, address) {
+		if otherDomain(reading, address) || otherDomain(joined(reading), address) {
 			return Mailbox{}, false
 		}
 	}
@@ -138,13 +139,15 @@ func otherDomain(text string, author Address) bool {
 	return false
 }
 
-// withoutComments drops what stands in parentheses: RFC 5322 section 3.2.2.
+// withoutComments drops what stands in parentheses: RFC 5322 section 3.2.2. A quoted-pair ends no comment (section 3.2.1).
 func withoutComments(text string) string {
 	var b strings.Builder
 	depth := 0
 
-	for i := range len(text) {
+	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
+		case c == '\\' && depth > 0:
+			i++
 		case c == '(':
 			depth++
 		case c == ')' && depth > 0:
@@ -155,6 +158,32 @@ func withoutComments(text string) string {
 	}
 
 	return b.String()
+}
+
+// joined puts together what a reader takes for one domain though it is written apart: white space around its dots (obs-domain
+// of RFC 5322 section 4.4), quotes, brackets, quoted-pairs and characters that can't be seen within.
+func joined(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || strings.ContainsRune("\"\\<>[]()", r):
+			return -1
+		}
+		return r
+	}, shownText(text))
+
+	parts := strings.Split(text, ".")
+	for i := range parts {
+		if i > 0 {
+			parts[i] = strings.TrimLeft(parts[i], " ")
+		}
+		if i < len(parts)-1 {
+			parts[i] = strings.TrimRight(parts[i], " ")
+		}
+	}
+
+	return strings.Join(parts, ".")
 }
 
 // AddressesIn finds the addresses that a person sees in a text such as a display name, at most 16. "boss @ example.org"
@@ -182,15 +211,19 @@ func hidesAddress(local string) bool {
 
 func hasAt(text string) bool { return strings.Contains(shownText(text), "@") }
 
-// shownText is a text as the eye takes it: wide forms as plain ones (UAX 15), without what shows nothing.
+// shownText is a text as the eye takes it: wide forms as plain ones (UAX 15), without what shows nothing. The ideographic
+// full stop parts the labels of a domain as the dot does (RFC 3490 section 3.1).
 func shownText(text string) string {
 	if isASCII(text) {
 		return text
 	}
 
 	return strings.Map(func(r rune) rune {
-		if isInvisible(r) {
+		switch {
+		case isInvisible(r):
 			return -1
+		case r == '\u3002':
+			return '.'
 		}
 		return r
 	}, norm.NFKC.String(text))

@@ -19,6 +19,8 @@ type Mailbox struct {
 	// Name is the display name, decoded (RFC 2047), "" without one.
 	Name    string
 	Address Address
+	// Commented says that the name, or its end, stands in a comment.
+	Commented bool
 }
 
 // Errors of ParseFrom.
@@ -36,6 +38,7 @@ var (
 func parseList(value string) (mailboxes []Mailbox, group bool, err error) {
 	p := fromParser{text: value}
 	for {
+		p.comment = p.next
 		if err := p.skip(); err != nil {
 			return nil, group, err
 		}
@@ -52,13 +55,14 @@ func parseList(value string) (mailboxes []Mailbox, group bool, err error) {
 		if err != nil {
 			return nil, group, err
 		}
+		err = p.separator(kind)
 		switch kind {
 		case groupStart:
 			group = true
 		case oneMailbox:
-			mailboxes = append(mailboxes, m)
+			mailboxes = append(mailboxes, p.named(m))
 		}
-		if err := p.separator(kind); err != nil {
+		if err != nil {
 			return nil, group, err
 		}
 	}
@@ -77,6 +81,22 @@ type fromParser struct {
 	at      int
 	inGroup bool
 	groups  int
+	// comment is what the last comment of an item says, next what one behind the comma does.
+	comment, next string
+}
+
+// named gives a mailbox without a name the one that a comment holds, as it was once written (RFC 5322 section 3.4) and as
+// readers still show it: "bob@example.org (Bob)". They show an address in a comment beside a name, too.
+func (p *fromParser) named(m Mailbox) Mailbox {
+	comment := displayName(strings.TrimSpace(p.comment))
+	switch {
+	case comment == "":
+	case m.Name == "":
+		m.Name, m.Commented = comment, true
+	case hasAt(comment):
+		m.Name, m.Commented = m.Name+" ("+comment+")", true
+	}
+	return m
 }
 
 func (p *fromParser) closed() error {
@@ -98,6 +118,7 @@ func (p *fromParser) separator(kind itemKind) error {
 	if kind == groupStart {
 		return nil
 	}
+	p.next = ""
 	if err := p.skip(); err != nil {
 		return err
 	}
@@ -108,9 +129,12 @@ func (p *fromParser) separator(kind itemKind) error {
 		return nil
 	case p.peek() == ',':
 		p.at++
+		own := p.comment
+		p.comment = ""
 		if err := p.skip(); err != nil {
 			return err
 		}
+		p.comment, p.next = own, p.comment
 		// RFC 5322 section 4.4: the obsolete syntax allows empty items; a list that ends so is cut off or a trick
 		if p.at == len(p.text) || p.peek() == ',' {
 			return ErrFromSyntax
@@ -317,9 +341,9 @@ func (p *fromParser) quotedString() (string, error) {
 	return "", ErrFromSyntax
 }
 
-// skip drops white space and comments: RFC 5322 section 3.2.2.
+// skip drops white space and comments: RFC 5322 section 3.2.2. It keeps what the last one says.
 func (p *fromParser) skip() error {
-	depth := 0
+	depth, start := 0, 0
 	for ; p.at < len(p.text); p.at++ {
 		switch c := p.text[p.at]; {
 		case c == ' ' || c == '\t':
@@ -327,10 +351,15 @@ func (p *fromParser) skip() error {
 			if depth++; depth > maxCommentDepth {
 				return ErrFromLimit
 			}
+			if depth == 1 {
+				start = p.at + 1
+			}
 		case depth == 0:
 			return nil
 		case c == ')':
-			depth--
+			if depth--; depth == 0 {
+				p.comment = unescaped(p.text[start:p.at])
+			}
 		case c == '\\':
 			p.at++
 		case c < ' ' || c == 0x7f:
@@ -346,3 +375,15 @@ func (p *fromParser) skip() error {
 
 // displayName is a name as a reader shows it. RFC 2047 section 5 has no encoded words within quotes; readers decode them.
 func displayName(phrase string) string { return encodedword.Decode(phrase) }
+
+// unescaped takes the backslashes of quoted-pairs away: RFC 5322 section 3.2.1.
+func unescaped(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+1 < len(text) {
+			i++
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
+}

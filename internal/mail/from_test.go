@@ -12,7 +12,12 @@ func TestParseFrom(t *testing.T) {
 		`bob@example.org`:                                        `[{ bob@example.org}]`,
 		`Bob <bob@example.org>`:                                  `[{Bob bob@example.org}]`,
 		`"Bob, the Builder" <bob@example.org>`:                   `[{Bob, the Builder bob@example.org}]`,
-		`bob@example.org (Bob (the) Builder)`:                    `[{ bob@example.org}]`,
+		`bob@example.org (Bob (the) Builder)`:                    `[{Bob (the) Builder bob@example.org}]`,
+		`(Bob) bob@example.org`:                                  `[{Bob bob@example.org}]`,
+		`<bob@example.org> (=?utf-8?Q?B=C3=B6b?=)`:               `[{Böb bob@example.org}]`,
+		`Bob (IT) <bob@example.org>`:                             `[{Bob bob@example.org}]`,
+		`Bob (boss@bank.example) <bob@example.org>`:              `[{Bob (boss@bank.example) bob@example.org}]`,
+		`a@x.example (A \(1\)), (B) b@y.example, c@z.example`:    `[{A (1) a@x.example} {B b@y.example} { c@z.example}]`,
 		`Bob B. Builder <bob@example.org>`:                       `[{Bob B. Builder bob@example.org}]`,
 		`Jürgen <j@example.org>`:                                 `[{Jürgen j@example.org}]`,
 		`=?utf-8?Q?J=C3=BCr?= =?utf-8?Q?gen?= X <j@example.org>`: `[{Jürgen X j@example.org}]`,
@@ -90,6 +95,7 @@ func TestReadAuthorOdd(t *testing.T) {
 		`a@x.example,`:                                           `{ a@x.example}`,
 		`Bob <a@b.example>;`:                                     `{Bob a@b.example}`,
 		`Bob <bob@example.org`:                                   `{Bob bob@example.org}`,
+		`Bob <bob@example.org>.`:                                 `{Bob bob@example.org}`,
 	} {
 		a, err := ReadAuthor(value)
 		if err != nil || len(a.Mailboxes) != 1 || show(a.Mailboxes)[0] != want || a.Odd == "" {
@@ -123,6 +129,12 @@ func TestReadAuthorHiddenAddress(t *testing.T) {
 		`Boss, (boss@bank.example) <x@attack.test>`, `Boss, =?utf-8?Q?boss=40bank.example?= <x@attack.test>`, `Boss, boss@bank <x@attack.test>`,
 		`Boss, boss(x)@bank.example <x@attack.test>`, `Boss, =?gb2312?Q?boss=40bank.example?= <x@attack.test>`, `Boss, <boss@bank.example>, <x@attack.test>`,
 		`Boss, <boss@bank.example> x@attack.test`, `Boss, boss@[192.0.2.1] <x@attack.test>`, `, boss@bank.example:x@attack.test>`,
+		`boss @ (x\)) bank.example, Y <x@attack.test>`, `boss @ bank . example, Y <x@attack.test>`, `boss @ bank. example, Y <x@attack.test>`,
+		`boss @ bank\.example, Y <x@attack.test>`, `boss @ \bank.example, Y <x@attack.test>`, `boss @ "bank".example, Y <x@attack.test>`,
+		`boss @ bank"".example, Y <x@attack.test>`, `boss @ <bank.example>, Y <x@attack.test>`, `[boss @ bank] .example; <x@attack.test>`,
+		`boss @ bank。example; Y <x@attack.test>`, `boss @ bank｡example; Y <x@attack.test>`, "boss @ \x00bank.example; Y <x@attack.test>",
+		"boss @ bank\x00.example; Y <x@attack.test>", "boss @ \x0bbank.example; Y <x@attack.test>", `boss @ bank(x\)).example, Y <x@attack.test>`,
+		`boss @ =?utf-8?Q?bank_=2E_example?=, Y <x@attack.test>`,
 		`a@attack.test, "boss"@bank.example`, `<x@attack.test>, boss@bank.example,`,
 	} {
 		if a, err := ReadAuthor(value); err == nil && a.Odd != "" || err == nil && len(a.Mailboxes) < 2 {

@@ -85,7 +85,9 @@ type Part struct {
 	Alternative bool
 	// Encrypted says that it is an OpenPGP message that holds nothing without a key.
 	Encrypted bool
-	Depth     int
+	// Unclosed says of a multipart that its last delimiter is missing, so that its last part may be cut off.
+	Unclosed bool
+	Depth    int
 	// Reading is "" for the reading that RFC 2046 asks for, else it says in a few words which other one this is.
 	Reading string
 	// Header, Start and End are offsets in octets: of the header, of the body, of its end. They count in the message,

@@ -23,6 +23,7 @@ func (w *walker) parts(e entity, f *facts, p *Part, body region, boundary string
 	if found {
 		w.pieces(e, f, p, sp, boundary)
 		if !sp.closed {
+			p.Unclosed = true
 			w.view.ambiguous(DelimiterMissing, e.src, body.end, boundary)
 		}
 	}

@@ -23,6 +23,7 @@ const maxDecoys = 200
 func inspectHTML(w *walk, n *node, o *Object) func() {
 	svg := o.is("image/svg+xml")
 	if !svg && !o.isClass(filetype.HTML) && !o.is("application/hta") {
+		inspectXML(w, n, o)
 		return nil
 	}
 	text := browserText(n.content)
@@ -54,6 +55,27 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 			}
 			_ = w.child(n, e) // noted by child
 		}
+	}
+}
+
+// inspectXML looks for script in other XML, which browsers run where the names of XHTML or SVG are declared for it. A
+// style sheet is nothing odd here: invoices come with one. "Namespaces in XML" section 3; HTML section 14.
+func inspectXML(w *walk, n *node, o *Object) {
+	if !o.is("text/xml") && !slices.ContainsFunc(LastExtensions(o.Names), func(e string) bool { return e == ".xml" || e == ".xsl" || e == ".xslt" || e == ".xht" }) {
+		return
+	}
+
+	text := browserText(n.content)
+	names := text
+	if bytes.Contains(text, []byte("&")) { // a name may be written with character references
+		names = []byte(html.UnescapeString(string(text)))
+	}
+	if !bytes.Contains(names, []byte("www.w3.org/1999/xhtml")) && !bytes.Contains(names, []byte("www.w3.org/2000/svg")) {
+		return
+	}
+
+	if page := readPage(text, w.late); page.scripted {
+		o.flag(ScriptInHTML, page.active())
 	}
 }
 
