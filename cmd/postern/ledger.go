@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
 	"postern/internal/config"
 	"postern/policy"
@@ -22,29 +22,28 @@ type ledgerCommand struct {
 
 // ledgerQuery are the flags that say what is looked for.
 type ledgerQuery struct {
-	Text        string        `arg:"" optional:"" help:"Words of subject, sender, recipients, Message-ID, client name, HELO or login; word* is the front of one."`
-	Sender      string        `placeholder:"ADDRESS|DOMAIN"`
-	Recipient   string        `placeholder:"ADDRESS|DOMAIN"`
-	Domain      string        `help:"Of the sender or of a recipient."`
-	Client      string        `placeholder:"ADDR|NETWORK"`
-	Disposition string        `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
-	Symbol      string        `placeholder:"NAME"`
-	SHA256      string        `name:"sha256" placeholder:"HEX" help:"The message's hash."`
-	MessageID   string        `name:"message-id" placeholder:"<ID>"`
-	User        string        `help:"The login."`
-	Door        string        `help:"The door's name."`
-	Policy      string        `placeholder:"VERSION"`
-	Direction   string        `enum:",in,out" default:"" help:"in or out."`
-	Kind        string        `enum:",smtp,fetch" default:"" help:"smtp for mail that came, fetch for mail that was fetched by POP3 or IMAP."`
-	Since       time.Duration `placeholder:"2h" help:"Only what came within this time."`
+	Text        string `arg:"" optional:"" help:"Words of subject, sender, recipients, Message-ID, client name, HELO or login; word* is the front of one."`
+	Sender      string `placeholder:"ADDRESS|DOMAIN"`
+	Recipient   string `placeholder:"ADDRESS|DOMAIN"`
+	Domain      string `help:"Of the sender or of a recipient."`
+	Client      string `placeholder:"ADDR|NETWORK"`
+	Disposition string `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
+	Symbol      string `placeholder:"NAME"`
+	SHA256      string `name:"sha256" placeholder:"HEX" help:"The message's hash."`
+	MessageID   string `name:"message-id" placeholder:"<ID>"`
+	User        string `help:"The login."`
+	Door        string `help:"The door's name."`
+	Policy      string `placeholder:"VERSION"`
+	Direction   string `enum:",in,out" default:"" help:"in or out."`
+	Kind        string `enum:",smtp,fetch" default:"" help:"smtp for mail that came, fetch for mail that was fetched by POP3 or IMAP."`
+	Since       when   `placeholder:"2h" help:"Only what came since then: 2h or 3d ago, or a date as in 2026-11-23 or 2026-11-23T14:00."`
+	Until       when   `placeholder:"1h" help:"Only what came before then, written likewise."`
 }
 
 func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
 	q := ledger.Query{Text: c.Text, Sender: c.Sender, Recipient: c.Recipient, Domain: c.Domain, Symbol: c.Symbol, SHA256: c.SHA256, MessageID: c.MessageID,
 		User: c.User, Door: c.Door, PolicyVersion: c.Policy, Direction: c.Direction, Limit: limit}
-	if c.Since > 0 {
-		q.Since = time.Now().Add(-c.Since)
-	}
+	q.Since, q.Until = c.Since.Time, c.Until.Time
 	if c.Kind != "" {
 		kind := ledger.SMTP
 		if c.Kind == "fetch" {
@@ -113,18 +112,19 @@ func (c *ledgerSearchCommand) Run(w world) (err error) {
 
 type ledgerConnectionsCommand struct {
 	where
-	Client string        `placeholder:"ADDR|NETWORK"`
-	Door   string        `help:"The door's name."`
-	User   string        `help:"The login."`
-	Symbol string        `placeholder:"NAME"`
-	Since  time.Duration `placeholder:"2h" help:"Only what came within this time."`
-	Limit  int           `default:"50"`
-	JSON   bool          `name:"json" help:"One JSON object a line."`
+	Client string `placeholder:"ADDR|NETWORK"`
+	Door   string `help:"The door's name."`
+	User   string `help:"The login."`
+	Symbol string `placeholder:"NAME"`
+	Since  when   `placeholder:"2h" help:"Only what came since then: 2h or 3d ago, or a date."`
+	Until  when   `placeholder:"1h" help:"Only what came before then, written likewise."`
+	Limit  int    `default:"50"`
+	JSON   bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run lists; nothing is the answer no.
 func (c *ledgerConnectionsCommand) Run(w world) (err error) {
-	search := ledgerQuery{Client: c.Client, Door: c.Door, User: c.User, Symbol: c.Symbol, Since: c.Since}
+	search := ledgerQuery{Client: c.Client, Door: c.Door, User: c.User, Symbol: c.Symbol, Since: c.Since, Until: c.Until}
 	query, err := search.query(c.Limit)
 	if err != nil {
 		return usageError{err}
@@ -218,6 +218,7 @@ type ledgerExportCommand struct {
 	ledgerQuery
 	Format string `enum:"csv,json" default:"csv" help:"csv, with a row of names first, or json, one object a line."`
 	Output string `short:"o" placeholder:"FILE" help:"Where to (default: standard output)."`
+	Force  bool   `help:"Write over a file that is there."`
 }
 
 // Run writes all of it, without a limit.
@@ -233,7 +234,14 @@ func (c *ledgerExportCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, l.Close()) }()
 	out := w.stdout
 	if c.Output != "" {
-		f, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		how := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+		if c.Force {
+			how = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+		}
+		f, err := os.OpenFile(c.Output, how, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			return usageError{fmt.Errorf("%s is there already: name another file, or say --force", c.Output)}
+		}
 		if err != nil {
 			return usageError{err}
 		}

@@ -68,6 +68,7 @@ type cli struct {
 	DMARC       dmarcCommand       `cmd:"" name:"dmarc" help:"Explain a domain's policy, read aggregate reports."`
 	MTASTS      mtaSTSCommand      `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
 	TLSReport   tlsReportCommand   `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`
+	Status      statusCommand      `cmd:"" help:"How the running gateway is, and all that it depends on."`
 	Reload      reloadCommand      `cmd:"" help:"Let the running gateway read its configuration again."`
 	Backup      backupCommand      `cmd:"" help:"Write all that the gateway needs to be put up again into one file, while it runs."`
 	Restore     restoreCommand     `cmd:"" help:"Unpack a backup."`

@@ -185,6 +185,7 @@ func (h *House) openControl() error {
 	}
 	both := http.NewServeMux()
 	both.Handle("/", admin.Control(h.shelves, h.reloadAgain, h.Ledger.Flush, h.out.Log))
+	both.HandleFunc("GET /healthz", h.health)
 	// only our own user can open the socket
 	both.Handle("/api/v1/", h.newAPI().As(api.Caller{Name: "control socket", Role: api.Admin}))
 	server := &http.Server{Handler: both, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/house"
+	"postern/internal/admin"
+	"postern/policy/ledger"
+)
+
+// statusCommand says how the running gateway is: what /healthz says, for people.
+type statusCommand struct {
+	where
+	JSON bool `name:"json" help:"What /healthz answers, as it is."`
+}
+
+// status is what the gateway says of itself.
+type status struct {
+	Status       string             `json:"status"`
+	Troubles     []house.Trouble    `json:"troubles"`
+	Dependencies []house.Dependency `json:"dependencies"`
+}
+
+// Run prints the table of what the gateway depends on. Anything that is wrong is the answer no.
+func (c *statusCommand) Run(w world) error {
+	cfg, err := c.read()
+	if err != nil {
+		return err
+	}
+	if err := enter(cfg.DataDir, house.ControlSocket(cfg)); err != nil {
+		return errors.New("no gateway is running with this configuration")
+	}
+
+	r, err := http.NewRequestWithContext(w.ctx, http.MethodGet, "http://postern/healthz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := admin.Client(house.ControlSocket(cfg)).Do(r)
+	if err != nil {
+		return errors.New("no gateway is running with this configuration")
+	}
+	defer answer.Body.Close()
+
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxControlAnswer))
+	if err != nil {
+		return err
+	}
+	var s status
+	if err := json.Unmarshal(text, &s); err != nil {
+		return fmt.Errorf("the gateway's answer can't be read: %w", err)
+	}
+	if c.JSON {
+		_, err = w.stdout.Write(text)
+	} else {
+		err = s.print(w)
+	}
+	if err == nil && s.Status != "ok" {
+		err = errNo
+	}
+
+	return err
+}
+
+func (s status) print(w world) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", s.Status)
+
+	for _, d := range s.Dependencies {
+		state := "up"
+		if !d.Up {
+			state = "AWAY"
+		}
+		line := fmt.Sprintf("  %-5s %-9s %-20s %s", state, d.Kind, d.Name, d.Address)
+		if !d.Up {
+			line += ": " + d.Why
+			if !d.Since.IsZero() {
+				line += ", since " + d.Since.Local().Format(time.DateTime)
+			}
+			line += ". " + d.Without
+		}
+		fmt.Fprintln(&b, strings.TrimRight(ledger.Printable(line), " "))
+	}
+	for _, t := range s.Troubles {
+		fmt.Fprintf(&b, "! %s\n", ledger.Printable(t.Text))
+	}
+
+	_, err := fmt.Fprint(w.stdout, b.String())
+	return err
+}
