@@ -5,6 +5,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	charsets "postern/internal/mail/charset"
 )
 
 // maxParams is how many parameters of one field are read.
@@ -204,7 +206,7 @@ func joined(pieces []piece) string {
 	if !decode {
 		return string(octets)
 	}
-	return toUTF8(octets, charset)
+	return charsets.ToUTF8(octets, charset)
 }
 
 func unpercent(v string) []byte {

@@ -1,30 +1,17 @@
 package mimeview
 
 import (
-	"io"
 	"maps"
-	"mime"
-	"strings"
 
+	charsets "postern/internal/mail/charset"
+	"postern/internal/mail/encodedword"
 	"postern/internal/mimeview/confusable"
 	"postern/internal/mimeview/htmltext"
 )
 
-// DecodeValue decodes the encoded words of a header field's value (RFC 2047). What can't be decoded stays as it is.
+// DecodeValue decodes the encoded words of a header field's value as readers do (package encodedword).
 func DecodeValue(value string) string {
-	if len(value) > maxValue {
-		value = value[:maxValue]
-	}
-	if strings.Contains(value, "=?") {
-		d := mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
-			raw, err := io.ReadAll(r)
-			return strings.NewReader(toUTF8(raw, charset)), err
-		}}
-		if text, err := d.DecodeHeader(value); err == nil {
-			value = text
-		}
-	}
-	return toUTF8([]byte(value), "")
+	return encodedword.Decode(value[:min(len(value), maxValue)])
 }
 
 // Fold gives a text as a reader takes it at a glance: look-alikes as the ASCII letters they look like, accents off, nothing
@@ -32,7 +19,7 @@ func DecodeValue(value string) string {
 func Fold(text string) string { return confusable.Fold(text) }
 
 // UTF8 is the Body of a text part in UTF-8, by the part's charset. It is the front of it where Cut is set.
-func (p *Part) UTF8() string { return toUTF8(p.Body, p.Params["charset"]) }
+func (p *Part) UTF8() string { return charsets.ToUTF8(p.Body, p.Params["charset"]) }
 
 // Invisible counts the characters in Text that show nothing: zero-width characters, soft hyphens, controls of the writing
 // direction.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"postern/internal/mimeview/htmltext"
+
+	charsets "postern/internal/mail/charset"
 )
 
 const (
@@ -25,7 +27,7 @@ func (v *View) tail(p *Part, all []reading, links *linkList, index int) {
 		}),
 		take: func(piece []byte) {
 			for _, r := range all {
-				text := toUTF8(piece, r.charset)
+				text := charsets.ToUTF8(piece, r.charset)
 				if p.Type == "text/html" {
 					links.page(htmltext.Read(text), index)
 				} else {

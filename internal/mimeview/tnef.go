@@ -3,6 +3,8 @@ package mimeview
 import (
 	"encoding/binary"
 	"strings"
+
+	charsets "postern/internal/mail/charset"
 )
 
 // tnefSignature begins a winmail.dat (MS-OXTNEF section 2.1.1).
@@ -182,7 +184,7 @@ func fixedSize(kind uint32) int64 {
 
 func propertyText(raw []byte, kind uint32) string {
 	if kind&0x0fff == 0x1f {
-		return strings.TrimRight(toUTF8(raw, "utf-16le"), "\x00")
+		return strings.TrimRight(charsets.ToUTF8(raw, "utf-16le"), "\x00")
 	}
-	return strings.TrimRight(toUTF8(raw, ""), "\x00")
+	return strings.TrimRight(charsets.ToUTF8(raw, ""), "\x00")
 }

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"mime"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"postern/internal/mail/encodedword"
 )
 
 //go:embed texts/*.json
@@ -88,9 +89,7 @@ const (
 // characters that are not seen or that turn the direction of what stands behind them.
 func shown(text string) string {
 	text = text[:min(len(text), maxRead)]
-	if decoded, err := new(mime.WordDecoder).DecodeHeader(text); err == nil {
-		text = decoded
-	}
+	text = encodedword.Decode(text)
 	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/encoding/unicode/utf32"
@@ -32,12 +33,6 @@ func Name(name string) string {
 		return "utf-16"
 	case "utf32", "ucs-4", "iso-10646-ucs-4":
 		return "utf-32"
-	case "ibm037", "ibm-037", "cp037", "ebcdic-cp-us", "ebcdic-us", "csibm037":
-		return "ibm037"
-	case "ibm1140", "ibm-1140", "cp01140", "ccsid01140":
-		return "ibm01140"
-	case "ibm1047", "ibm-1047", "cp1047":
-		return "ibm1047"
 	}
 
 	return name
@@ -57,20 +52,37 @@ func Decoder(name string, raw []byte) *encoding.Decoder {
 		return utf32.UTF32(utf32.BigEndian, utf32.UseBOM).NewDecoder()
 	case "utf-32le":
 		return utf32.UTF32(utf32.LittleEndian, utf32.UseBOM).NewDecoder()
-	case "ibm037":
-		return charmap.CodePage037.NewDecoder()
-	case "ibm01140":
-		return charmap.CodePage1140.NewDecoder()
-	case "ibm1047":
-		return charmap.CodePage1047.NewDecoder()
+	}
+	if e := ebcdic(name); e != nil {
+		return e.NewDecoder()
 	}
 
 	e, err := htmlindex.Get(name)
-	if err != nil || e == encoding.Replacement {
-		return nil
+	if err != nil || e == encoding.Replacement { // what browsers don't know, as the code pages of DOS
+		if e, err = ianaindex.MIME.Encoding(name); err != nil || e == nil {
+			return nil
+		}
 	}
 
 	return e.NewDecoder()
+}
+
+// ebcdic are the code pages of mainframes, in which no octet of plain English is what it is in ASCII. Browsers know none, yet
+// mail readers in Java do. Those of other countries differ in signs and accents: letters and digits stand where they do in 037.
+func ebcdic(name string) encoding.Encoding {
+	number := strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "cs"), "ibm"), "cp"), "-"), "-_0")
+	switch number {
+	case "37", "273", "277", "278", "280", "284", "285", "297", "500", "870", "871", "1026":
+		return charmap.CodePage037
+	case "1140", "1141", "1142", "1143", "1144", "1145", "1146", "1147", "1148", "1149", "1140+euro":
+		return charmap.CodePage1140
+	case "1047":
+		return charmap.CodePage1047
+	}
+	if strings.HasPrefix(name, "ebcdic") {
+		return charmap.CodePage037
+	}
+	return nil
 }
 
 // byOrder goes by RFC 2781 section 4.3: big-endian where nothing says otherwise. Much that is labelled UTF-16 alone is
