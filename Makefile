@@ -10,7 +10,7 @@ build:
 	$(GO) build -trimpath -o postern ./cmd/postern
 
 test: lint build tools honest
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m ./...
 
 # honest mail in the shapes of many kinds of senders, through the SMTP door and as fetched: prints what becomes of each kind
 honest:
