@@ -292,13 +292,22 @@ func TestMailClients(t *testing.T) {
 
 func (v *visit) run(c mailClient) {
 	command := c.fetch(v)
-	for i := 1; i <= 2; i++ {
+	once := func() (out []byte, late bool, err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
+		defer cancel()
 		run := exec.CommandContext(ctx, command[0], command[1:]...)
 		run.Env = append(os.Environ(), "HOME="+v.dir, "TERM=vt100")
-		out, err := run.CombinedOutput()
-		cancel()
+		out, err = run.CombinedOutput()
+		return out, ctx.Err() != nil, err
+	}
+	for i := 1; i <= 2; i++ {
+		out, late, err := once()
 		n, leaked := got(v.t, v.out, v.user)
+		// getmail now and then waits for itself on a busy machine, with all its mail there and its sockets empty
+		if late && c.program == "getmail" && n == 5 {
+			out, _, err = once()
+			n, leaked = got(v.t, v.out, v.user)
+		}
 		if err != nil || n != 5 || leaked {
 			v.t.Errorf("%s, run %d: %d of 5, leaked %t, %v\n%s", v.user, i, n, leaked, err, out[:min(len(out), 1500)])
 		}
