@@ -285,6 +285,7 @@ func victim(dir, hop, run string) {
 	if err != nil {
 		panic(err)
 	}
+	fmt.Println("up") // a busy machine takes its time until here
 	for n := 0; ; n++ {
 		id := fmt.Sprintf("R%s.%d", run, n)
 		if err := q.Put(context.Background(), item(id, "bob", "carl"), letter(id)); err != nil {
@@ -312,8 +313,10 @@ func TestKilledAtAnyPointNothingIsLost(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(20+random.IntN(80))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		text, _ := io.ReadAll(out)
+		said := bufio.NewReader(out)
+		_, _ = said.ReadString('\n')
+		timer := time.AfterFunc(time.Duration(1+random.IntN(80))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		text, _ := io.ReadAll(said)
 		timer.Stop()
 		_ = cmd.Wait()
 		for line := range strings.Lines(string(text)) {
