@@ -121,7 +121,7 @@ func TestSigningIsLinear(t *testing.T) {
 		if _, err := s.Sign(t.Context(), mail.Copy{Message: m}, "corp.example"); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("8 MiB of %q: %v", filler, took)
 		} else {
 			t.Logf("8 MiB of %q: %v", filler, took)
