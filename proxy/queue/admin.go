@@ -143,9 +143,14 @@ func (q *Queue) Retry(id, by string) error {
 	}
 	q.mu.Lock()
 	e := q.entries[id]
-	if e != nil && !e.busy {
-		q.due.set(e, time.Now())
-		q.due.line(e.route).rest = time.Time{}
+	if e != nil {
+		q.due.line(e.route).probe = true
+		if e.busy {
+			e.again = true
+		} else {
+			e.asked = true
+			q.due.set(e, time.Now())
+		}
 	}
 	q.mu.Unlock()
 	if e != nil {

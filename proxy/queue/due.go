@@ -20,6 +20,10 @@ type line struct {
 	// rest is until when the hop is left alone, because it could not be reached; failures is how often in a row.
 	rest     time.Time
 	failures int
+	// probe says that the next attempt does not wait for the end of the rest: somebody asked for it.
+	probe bool
+	// answered is when the hop was last reached.
+	answered time.Time
 	// away says that messages wait only because the hop could not be reached.
 	away bool
 }
@@ -76,7 +80,8 @@ func (d *due) next(now time.Time, perRoute int, valid func(*entry) bool) (*entry
 		}
 		// what route "" means is only known once a message's file was read
 		full := name != "" && l.running >= perRoute || l.failures > 0 && l.running > 0
-		if full || l.waiting[0].at.After(now) || now.Before(l.rest) && now.Before(l.waiting[0].entry.expires) {
+		resting := now.Before(l.rest) && !l.probe && now.Before(l.waiting[0].entry.expires)
+		if full || resting || l.waiting[0].at.After(now) {
 			continue
 		}
 		if best == nil || places([]place{l.waiting[0], best.waiting[0]}).Less(0, 1) {
@@ -109,7 +114,7 @@ func (l *line) unreachable(now time.Time, pause time.Duration) {
 
 // reached ends the rest. What waited only for the hop need not wait on.
 func (l *line) reached(now time.Time) {
-	l.failures, l.rest = 0, time.Time{}
+	l.failures, l.rest, l.answered = 0, time.Time{}, now
 	if !l.away {
 		return
 	}

@@ -109,6 +109,10 @@ type entry struct {
 	next     time.Time
 	attempts int
 	busy     bool
+	started  time.Time // of the attempt that runs
+	beside   bool      // another attempt for the route ran when it began
+	asked    bool      // somebody asked for it
+	again    bool      // somebody asked for another one while it runs
 	expires  time.Time
 	// down is set if the last attempt did not reach the hop at all.
 	down bool

@@ -364,3 +364,18 @@ func subject(data []byte) string {
 	}
 	return ""
 }
+
+// An attempt that runs while somebody asks for another one does not swallow the request.
+func TestRetryOfABusyMessage(t *testing.T) {
+	hop := hoptest.New(t, hoptest.Options{Replies: map[string]string{"RCPT": "AFTER 300ms 450 4.2.0 later"}})
+	q := open(t, queue.Options{Dir: t.TempDir(), Relay: newRelay(t, hop.Addr())})
+	put(t, q, item("ID1", "bob"))
+	until(t, "the hop was asked", func() bool {
+		return slices.ContainsFunc(hop.Commands(), func(line string) bool { return strings.HasPrefix(line, "RCPT") })
+	})
+	if err := q.Retry("ID1", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	hop.Reply("RCPT", "")
+	until(t, "delivered", func() bool { return q.Len() == 0 })
+}

@@ -140,9 +140,10 @@ func (q *Queue) startDue(now time.Time) {
 		if e == nil {
 			return
 		}
-		e.busy = true
+		e.busy, e.started, e.beside = true, now, l.running > 0
 		q.running++
 		l.running++
+		l.probe = false
 		q.work.Go(func() {
 			result := q.attempt(e)
 			q.finish(e, l, result)
@@ -169,11 +170,19 @@ func (q *Queue) finish(e *entry, l *line, r outcome) {
 		e.route = r.route
 	}
 	of := q.due.line(e.route)
+	// Somebody asked for another attempt while this one ran, or it missed the hop's return, or another one was trying the hop
+	// and nothing was tried for this one: it says nothing about the hop.
+	again := e.again || r.down && (e.started.Before(of.answered) || e.asked && e.beside)
+	e.again, e.asked = false, false
+
 	switch {
-	case r.down:
-		of.unreachable(now, min(q.backOff(of.failures+1), q.o.MinBackOff*5))
 	case r.reached:
 		of.reached(now)
+	case r.down && !again:
+		of.unreachable(now, min(q.backOff(of.failures+1), q.o.MinBackOff*5))
+	}
+	if again {
+		r.down, r.pause, of.probe = false, 0, true
 	}
 	e.down = r.down
 	if r.gone {
