@@ -10,50 +10,27 @@ const (
 
 // boundary collects the boundaries that readers may see in a Content-Type field.
 func (w *walker) boundary(f *facts, one field, s *source, at int64) {
-	if !strings.Contains(squeeze(one.value), "boundary") &&
-		(!strings.Contains(one.value, "=?") || !strings.Contains(squeeze(DecodeValue(one.value)), "boundary")) {
+	if !namesBoundary(one.value) {
 		return
 	}
-	b, ok := plainBoundary(one)
-	if ok { // plainly written it is one to whoever sees the field, though not every reader may see it
-		if len(f.boundaries) == 0 {
-			f.plain = true
-		} else if f.boundaries[0] != b {
-			w.view.ambiguous(TwiceBoundary, s, at, one.value)
-		}
-		f.plain = f.plain && one.strict
-		if len(b) > maxBoundary { // its delimiters are longer than a line may be
-			w.view.ambiguous(BoundaryOdd, s, at, b)
-		} else if len(b) > 70 {
-			w.view.ambiguous(BoundaryLong, s, at, b)
-		}
-		f.boundaries = appendOnce(f.boundaries, b[:min(len(b), maxBoundary)])
+
+	if b, ok := plainBoundary(one); ok {
+		w.oneBoundary(f, one, b, s, at)
 		return
 	}
+
 	f.plain = false
-	var found []string
 	_, params, _ := parseParams(one.value)
-	whole, loose, _ := readings(params, "boundary")
-	for _, v := range append(whole, loose...) {
-		found = appendOnce(found, v)
-	}
-	for _, text := range versions(one) {
-		found = anyBoundary(found, text)
-	}
+	found := boundaryReadings(one, params)
 	if len(found) >= maxBoundaries {
 		w.view.limit(LimitReadings)
 	}
 	if len(one.value) > maxWritten {
 		w.view.limit(LimitParams)
 	}
-	distinct := 0
-	for _, p := range params {
-		if p.name == "boundary" {
-			distinct++
-		}
-	}
+
 	kind := BoundaryOdd
-	if distinct > 1 {
+	if countParams(params, func(name string) bool { return name == "boundary" }) > 1 {
 		kind = TwiceBoundary
 	}
 	for _, v := range found {
@@ -67,52 +44,109 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 	w.view.ambiguous(kind, s, at, one.value)
 }
 
-// plainBoundary reads a boundary that is written as RFC 2046 section 5.1.1 has it, on one line, once.
-func plainBoundary(one field) (string, bool) {
-	lower := lowerASCII(one.lines)
-	_, params, _ := parseParams(one.value)
-	named := 0
+// oneBoundary takes a boundary that is plainly written: it is one to whoever sees the field, though not every reader may see
+// the field.
+func (w *walker) oneBoundary(f *facts, one field, b string, s *source, at int64) {
+	if len(f.boundaries) == 0 {
+		f.plain = true
+	} else if f.boundaries[0] != b {
+		w.view.ambiguous(TwiceBoundary, s, at, one.value)
+	}
+	f.plain = f.plain && one.strict
+
+	if len(b) > maxBoundary { // its delimiters are longer than a line may be
+		w.view.ambiguous(BoundaryOdd, s, at, b)
+	} else if len(b) > 70 {
+		w.view.ambiguous(BoundaryLong, s, at, b)
+	}
+	f.boundaries = appendOnce(f.boundaries, b[:min(len(b), maxBoundary)])
+}
+
+// namesBoundary says whether somebody may read a boundary in a field's value.
+func namesBoundary(value string) bool {
+	if strings.Contains(squeeze(value), "boundary") {
+		return true
+	}
+
+	return strings.Contains(value, "=?") && strings.Contains(squeeze(DecodeValue(value)), "boundary")
+}
+
+// boundaryReadings is what readers may take for the boundary where it is not plainly written.
+func boundaryReadings(one field, params []param) (found []string) {
+	whole, loose, _ := readings(params, "boundary")
+	for _, v := range append(whole, loose...) {
+		found = appendOnce(found, v)
+	}
+	for _, text := range versions(one) {
+		found = anyBoundary(found, text)
+	}
+
+	return found
+}
+
+func countParams(params []param, which func(name string) bool) (n int) {
 	for _, p := range params {
-		if strings.HasPrefix(p.name, "boundary") {
-			named++
+		if which(p.name) {
+			n++
 		}
 	}
-	if strings.ContainsFunc(one.value, isControl) || named != 1 {
+
+	return n
+}
+
+// plainBoundary reads a boundary that is written as RFC 2046 section 5.1.1 has it, on one line, once.
+func plainBoundary(one field) (string, bool) {
+	_, params, _ := parseParams(one.value)
+	named := countParams(params, func(name string) bool { return strings.HasPrefix(name, "boundary") })
+	if named != 1 || strings.ContainsFunc(one.value, isControl) {
 		return "", false
 	}
+
+	lower := lowerASCII(one.lines)
 	i := strings.Index(lower, "boundary=")
 	if i < 0 {
 		return "", false
 	}
-	if before := strings.TrimRight(lower[:i], " \t\n"); before == "" || before[len(before)-1] != ';' || strings.Contains(before, "(") {
+	before := strings.TrimRight(lower[:i], " \t\n")
+	if !strings.HasSuffix(before, ";") || strings.Contains(before, "(") {
 		return "", false
 	}
-	rest := one.lines[i+len("boundary="):]
-	var b string
-	if strings.HasPrefix(rest, `"`) {
-		end := strings.IndexByte(rest[1:], '"')
-		if end < 0 {
-			return "", false
-		}
-		b, rest = rest[1:1+end], rest[end+2:]
-		if strings.ContainsAny(b, "\n\\") || b != strings.TrimSpace(b) {
-			return "", false
-		}
-	} else {
-		end := strings.IndexAny(rest, "; \t\n")
-		if end < 0 {
-			end = len(rest)
-		}
-		b, rest = rest[:end], rest[end:]
-		if strings.ContainsAny(b, "\",()<>@\\[]") {
-			return "", false
-		}
+
+	b, rest, ok := plainValue(one.lines[i+len("boundary="):])
+
+	return b, ok && b != "" && plainTail(rest) && !encodedWord(b)
+}
+
+// plainValue cuts a parameter's value off, a token or a quoted string that needs no unquoting.
+func plainValue(text string) (value, rest string, ok bool) {
+	if inner, quoted := strings.CutPrefix(text, `"`); quoted {
+		value, rest, ok = strings.Cut(inner, `"`)
+		return value, rest, ok && !strings.ContainsAny(value, "\n\\") && value == strings.TrimSpace(value)
 	}
+
+	end := strings.IndexAny(text, "; \t\n")
+	if end < 0 {
+		end = len(text)
+	}
+
+	return text[:end], text[end:], !strings.ContainsAny(text[:end], "\",()<>@\\[]")
+}
+
+// plainTail says whether what stands behind a value is nothing or another parameter.
+func plainTail(rest string) bool {
 	rest = strings.TrimLeft(rest, " \t\n")
-	tail := strings.TrimLeft(strings.TrimPrefix(rest, ";"), " \t\n")
-	name, _, _ := strings.Cut(tail, "=")
-	ok := rest == "" || rest[0] == ';' && (tail == "" || len(name) < len(tail) && isToken(strings.TrimRight(name, " \t\n")))
-	return b, b != "" && ok && !encodedWord(b)
+	if rest == "" {
+		return true
+	}
+	tail, ok := strings.CutPrefix(rest, ";")
+	if !ok {
+		return false
+	}
+
+	tail = strings.TrimLeft(tail, " \t\n")
+	name, _, named := strings.Cut(tail, "=")
+
+	return tail == "" || named && isToken(strings.TrimRight(name, " \t\n"))
 }
 
 // encodedWord says whether somebody may decode it: RFC 2047 section 2. "=?" by itself may stand in a boundary.

@@ -130,34 +130,50 @@ func (d *base64Decoder) octet(out []byte, c byte) []byte {
 		}
 		d.url = true
 	}
+
 	switch {
 	case v < 64:
-		if d.padded && !d.trailer {
-			d.middle = true
-		}
-		d.bits = d.bits<<6 | uint32(v)
-		if d.n++; d.n == 4 {
-			out = append(out, byte(d.bits>>16), byte(d.bits>>8), byte(d.bits))
-			d.bits, d.n = 0, 0
-		}
+		return d.sextet(out, v)
 	case v == b64Blank:
-		if c == '\n' && d.n > 0 {
-			d.ragged = true
-			if d.way == base64ByLine {
-				return d.flush(out)
-			}
+		if c != '\n' || d.n == 0 {
+			return out
+		}
+		d.ragged = true
+		if d.way == base64ByLine {
+			return d.flush(out)
 		}
 	case v == b64Pad:
 		return d.pad(out)
 	default:
-		d.url = d.url || v == b64URL
-		if d.padded && !d.middle { // text behind the end, a list's footer for one
-			d.trailer = true
-		}
-		d.junk = d.junk || !d.trailer
-		d.done = d.way == base64ToJunk
+		d.alien(v)
 	}
+
 	return out
+}
+
+// sextet takes six bits.
+func (d *base64Decoder) sextet(out []byte, v byte) []byte {
+	if d.padded && !d.trailer {
+		d.middle = true
+	}
+
+	d.bits = d.bits<<6 | uint32(v)
+	if d.n++; d.n == 4 {
+		out = append(out, byte(d.bits>>16), byte(d.bits>>8), byte(d.bits))
+		d.bits, d.n = 0, 0
+	}
+
+	return out
+}
+
+// alien takes an octet that is not of the alphabet.
+func (d *base64Decoder) alien(v byte) {
+	d.url = d.url || v == b64URL
+	if d.padded && !d.middle { // text behind the end, a list's footer for one
+		d.trailer = true
+	}
+	d.junk = d.junk || !d.trailer
+	d.done = d.way == base64ToJunk
 }
 
 func (d *base64Decoder) pad(out []byte) []byte {
@@ -302,24 +318,20 @@ func (d *quotedDecoder) blank(out []byte, c byte) []byte {
 // escape takes the octet c behind an "=" that is held.
 func (d *quotedDecoder) escape(out []byte, c byte) []byte {
 	d.held = append(d.held, c)
-	if len(d.held) == 2 && hexValue(c) >= 0 {
-		return out
-	}
-	if len(d.held) == 3 && hexValue(d.held[1]) >= 0 && hexValue(c) >= 0 {
-		lower := d.held[1] >= 'a' || c >= 'a'
-		if lower && d.way == quotedStrict {
-			return d.broken(out)
-		}
-		v := byte(hexValue(d.held[1])<<4 | hexValue(c))
-		d.held = d.held[:0]
-		return append(out, v)
-	}
+
 	if hexValue(d.held[1]) >= 0 {
+		switch {
+		case len(d.held) == 2:
+			return out
+		case len(d.held) == 3 && hexValue(c) >= 0:
+			return d.pair(out)
+		}
 		return d.broken(out)
 	}
+
 	// a soft line break, with white space before the line end or without
-	switch {
-	case c == '\n':
+	switch c {
+	case '\n':
 		if len(d.held) > 3 || len(d.held) == 3 && d.held[1] != '\r' {
 			d.blanks = true
 			if d.way == quotedStrict {
@@ -328,10 +340,24 @@ func (d *quotedDecoder) escape(out []byte, c byte) []byte {
 		}
 		d.held = d.held[:0]
 		return out
-	case (c == ' ' || c == '\t' || c == '\r') && len(d.held) < 80:
-		return out
+	case ' ', '\t', '\r':
+		if len(d.held) < 80 {
+			return out
+		}
 	}
+
 	return d.broken(out)
+}
+
+// pair decodes the two hexadecimal digits that are held. RFC 2045 section 6.7 (1) wants them in upper case.
+func (d *quotedDecoder) pair(out []byte) []byte {
+	high, low := d.held[1], d.held[2]
+	if d.way == quotedStrict && (high >= 'a' || low >= 'a') {
+		return d.broken(out)
+	}
+	d.held = d.held[:0]
+
+	return append(out, byte(hexValue(high)<<4|hexValue(low)))
 }
 
 // broken gives out what was taken for an escape and is none.

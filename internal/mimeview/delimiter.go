@@ -60,16 +60,16 @@ func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int
 			}
 			return max(len(window)-4, at)
 		}
+
 		i += at
 		if i == 0 || window[i-1] != '\n' && window[i-1] != '\r' {
 			if off+int64(i) > 0 && w.midLine(s, off, window, i) { // the source's first line begins there: index has it
 				w.spend(1)
 			}
-			for at = i + 2; at < len(window) && window[at] == '-'; {
-				at++
-			}
+			at = dashesEnd(window, i)
 			continue
 		}
+
 		if len(window)-i < maxDelimiter+200 && !last && i > 8 {
 			return i - 4 // with the next window, where all of the line is in sight
 		}
@@ -77,12 +77,26 @@ func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int
 			w.view.limit(LimitDelimiters)
 			return len(window)
 		}
-		before := i - 1
-		if window[i-1] == '\n' && i > 1 && window[i-2] == '\r' {
-			before--
-		}
-		at = w.indexOne(s, off, window, i, off+int64(before))
+		at = w.indexOne(s, off, window, i, off+int64(lineEndBefore(window, i)))
 	}
+}
+
+// dashesEnd is where a row of "-" ends that begins at i.
+func dashesEnd(window []byte, i int) int {
+	for i += 2; i < len(window) && window[i] == '-'; {
+		i++
+	}
+
+	return i
+}
+
+// lineEndBefore is where the line end begins that stands before i.
+func lineEndBefore(window []byte, i int) int {
+	if i > 1 && window[i-1] == '\n' && window[i-2] == '\r' {
+		return i - 2
+	}
+
+	return i - 1
 }
 
 // midLine takes "--" in the middle of a line for a delimiter if a header follows: some readers look for the boundary
@@ -195,59 +209,82 @@ type way struct{ cr, behind, junk, prefix, strict bool }
 func (w *walker) split(s *source, body region, boundary string, how way) split {
 	all := w.index(s)
 	i := sort.Search(len(all), func(i int) bool { return all[i].at >= body.start })
-	out := split{preamble: region{body.start, body.end}}
-	open := int64(-1)
-	end := func(at int64) {
-		if open >= 0 {
-			out.parts = append(out.parts, region{open, max(open, at)})
-		} else if len(out.parts) == 0 {
-			out.preamble.end = max(body.start, at)
-		}
-		open = -1
-	}
+	out := splitting{split: split{preamble: region{body.start, body.end}}, body: body, how: how, open: -1}
+
 	for ; i < len(all) && all[i].at < body.end; i++ {
 		d := all[i]
 		if w.spend(32); w.stopped() {
 			break
 		}
 		got := fits(s.slice(d.at+2, int(d.length)), boundary)
-		switch {
-		case got == fitNot:
-			continue
-		case d.lf && how.strict:
-			continue
-		case d.cr && !how.cr:
-			out.crs, out.junkAt = true, d.at
-			continue
-		case got == fitJunk && !how.junk:
-			out.junk, out.junkAt = true, d.at
-			continue
-		case got == fitPrefix && !how.prefix:
-			out.prefix, out.junkAt = true, d.at
+		if got == fitNot || out.overlooks(d, got) {
 			continue
 		}
-		out.lf, out.crlf = out.lf || d.lf, out.crlf || !d.lf && d.at > body.start
-		if out.lf && out.crlf && !out.mixed {
-			out.mixed, out.junkAt = true, d.at
-		}
+
+		out.lineEnd(d)
 		if out.closed && !how.behind {
-			if got != fitClose {
-				out.behind = true
-			}
+			out.behind = out.behind || got != fitClose
 			continue
 		}
-		end(d.before)
+		out.end(d.before)
 		if got == fitClose {
 			out.closed = true
 			out.epilogue = region{d.next, body.end}
 			continue
 		}
-		if open = min(d.next, body.end); len(out.parts) > w.view.options.Parts+1 {
+		if out.open = min(d.next, body.end); len(out.parts) > w.view.options.Parts+1 {
 			break
 		}
 	}
-	end(body.end)
-	return out
+
+	out.end(body.end)
+
+	return out.split
+}
+
+// splitting is a body that is being taken apart in one way.
+type splitting struct {
+	split
+	body region
+	how  way
+	open int64 // where the part began that has not ended yet, -1 for none
+}
+
+// end ends the part that is open, or the preamble.
+func (p *splitting) end(at int64) {
+	if p.open >= 0 {
+		p.parts = append(p.parts, region{p.open, max(p.open, at)})
+	} else if len(p.parts) == 0 {
+		p.preamble.end = max(p.body.start, at)
+	}
+	p.open = -1
+}
+
+// overlooks says whether this way takes no notice of a delimiter; that another way would is noted.
+func (p *splitting) overlooks(d delimiter, got fit) bool {
+	switch {
+	case d.lf && p.how.strict:
+		return true
+	case d.cr && !p.how.cr:
+		p.crs = true
+	case got == fitJunk && !p.how.junk:
+		p.junk = true
+	case got == fitPrefix && !p.how.prefix:
+		p.prefix = true
+	default:
+		return false
+	}
+	p.junkAt = d.at
+
+	return true
+}
+
+// lineEnd notes whether delimiters stand at line ends of both kinds.
+func (p *splitting) lineEnd(d delimiter) {
+	p.lf, p.crlf = p.lf || d.lf, p.crlf || !d.lf && d.at > p.body.start
+	if p.lf && p.crlf && !p.mixed {
+		p.mixed, p.junkAt = true, d.at
+	}
 }
 
 // maxGuesses is how many boundaries are guessed for a part that declares none, or one that never comes.

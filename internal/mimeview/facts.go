@@ -1,6 +1,7 @@
 package mimeview
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -81,6 +82,7 @@ func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 	if len(all) > maxPerKind { // the parameters of those behind are not read
 		w.view.limit(LimitParams)
 	}
+
 	for i, one := range all {
 		at := base + int64(one.at)
 		kind, params, whole := parseParams(one.value)
@@ -90,18 +92,7 @@ func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 		if i > 0 && i < maxPerKind {
 			w.anotherType(f, kind, params, one, s, at)
 		}
-		squeezed := squeeze(one.value[:min(len(one.value), maxDetail)])
-		multi, message := strings.Contains(squeezed, "multipart"), strings.Contains(squeezed, "rfc822") || strings.Contains(squeezed, "messageglobal")
-		word, _, _ := strings.Cut(one.value, ";")
-		if !isMediaType(kind) || strings.Contains(word, "(") {
-			if multi || message {
-				w.view.ambiguous(TypeOdd, s, at, one.value)
-				f.maybeLeaf = true
-			} else {
-				w.view.ambiguous(TypeSyntax, s, at, one.value)
-			}
-		}
-		f.maybeMultipart, f.maybeMessage = f.maybeMultipart || multi, f.maybeMessage || message
+		w.maybes(f, kind, one, s, at)
 		if !strings.Contains(kind, "=") { // a parameter where the type is missing
 			f.types = appendOnce(f.types, kind)
 		}
@@ -110,13 +101,32 @@ func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 			w.boundary(f, one, s, at)
 		}
 		if i == 0 && one.strict {
+			f.kind = "text/plain" // RFC 2045 section 5.2
 			if strings.Contains(kind, "/") {
 				f.kind = kind
-			} else {
-				f.kind = "text/plain" // RFC 2045 section 5.2
 			}
 			f.params = firsts(params)
 		}
+	}
+}
+
+// maybes notes what somebody may take a part for whose type is not plainly written.
+func (w *walker) maybes(f *facts, kind string, one field, s *source, at int64) {
+	squeezed := squeeze(one.value[:min(len(one.value), maxDetail)])
+	multi := strings.Contains(squeezed, "multipart")
+	message := strings.Contains(squeezed, "rfc822") || strings.Contains(squeezed, "messageglobal")
+	f.maybeMultipart, f.maybeMessage = f.maybeMultipart || multi, f.maybeMessage || message
+
+	word, _, _ := strings.Cut(one.value, ";")
+	if isMediaType(kind) && !strings.Contains(word, "(") {
+		return
+	}
+
+	if multi || message {
+		w.view.ambiguous(TypeOdd, s, at, one.value)
+		f.maybeLeaf = true
+	} else {
+		w.view.ambiguous(TypeSyntax, s, at, one.value)
 	}
 }
 
@@ -209,41 +219,51 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 		}
 		if i > 0 && !sameEncoding(one.value, all[0].value) {
 			w.view.ambiguous(TwiceEncoding, s, at, one.value)
-			f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
+			f.anyEncoding()
 		}
 		f.encodings = appendOnce(f.encodings, e)
 		if e == uuencode || e == yEnc { // which many readers do not undo
 			f.encodings = appendOnce(f.encodings, plain)
 		}
-		folded := strings.Contains(one.lines, "\n")
-		if ok && !folded { // who overlooks the field reads the octets as they are, which is among the readings
-			continue
-		}
-		squeezed := squeeze(DecodeValue(one.value[:min(len(one.value), maxValue)]))
-		kind := EncodingUnknown
-		if strings.Contains(squeezed, "base") || strings.Contains(squeezed, "64") || strings.Contains(squeezed, "quoted") || strings.Contains(squeezed, "uue") || strings.Contains(one.value, "=?") {
-			kind = EncodingOdd
-		}
-		if !ok || folded && kind == EncodingOdd {
-			w.view.ambiguous(kind, s, at, one.value)
-		}
-		f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
-		if strings.Contains(squeezed, "uue") {
-			f.encodings = appendOnce(f.encodings, uuencode)
+		// who overlooks a field that is plainly written reads the octets as they are, which is among the readings
+		if folded := strings.Contains(one.lines, "\n"); !ok || folded {
+			w.oddEncoding(f, one, ok, s, at)
 		}
 	}
+
 	if slices.ContainsFunc(all, func(one field) bool { return one.broken }) {
-		f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
+		f.anyEncoding()
 	}
-	if len(f.encodings) == 0 {
-		f.encodings = []encoding{plain}
-	}
-	if f.encodings[0] != f.encoding { // the RFC's reader sees none of the fields
+	if len(f.encodings) == 0 || f.encodings[0] != f.encoding { // the RFC's reader sees none of the fields
 		rest := f.encodings
-		f.encodings = []encoding{f.encoding}
+		f.encodings = []encoding{cmp.Or(f.encoding, plain)}
 		for _, e := range rest {
 			f.encodings = appendOnce(f.encodings, e)
 		}
+	}
+}
+
+// anyEncoding has the octets read in every common way.
+func (f *facts) anyEncoding() {
+	f.encodings = appendOnce(appendOnce(appendOnce(f.encodings, plain), base64), quoted)
+}
+
+// oddEncoding takes a field that is folded, or names no encoding that is known.
+func (w *walker) oddEncoding(f *facts, one field, known bool, s *source, at int64) {
+	squeezed := squeeze(DecodeValue(one.value[:min(len(one.value), maxValue)]))
+	has := func(part string) bool { return strings.Contains(squeezed, part) }
+
+	kind := EncodingUnknown
+	if slices.ContainsFunc([]string{"base", "64", "quoted", "uue"}, has) || strings.Contains(one.value, "=?") {
+		kind = EncodingOdd
+	}
+	if !known || kind == EncodingOdd {
+		w.view.ambiguous(kind, s, at, one.value)
+	}
+
+	f.anyEncoding()
+	if has("uue") {
+		f.encodings = appendOnce(f.encodings, uuencode)
 	}
 }
 

@@ -140,40 +140,56 @@ func (l *lexer) section(at int) (int, bool) {
 	for at < len(l.text) {
 		start, end, kind := breakAt(l.text[at:])
 		line, next := l.text[at:at+start], at+end
-		if len(line) == 0 && kind != 0 {
-			l.flush()
-			proper := kind == 'w' && before == 'w' || kind == 'n' && l.bare && before == 'n' || kind == 'w' && before == 'n'
-			if kind == 'n' && before == 'r' || kind == 'r' { // LF after a lone CR, a CR by itself
-				proper = false
-			}
-			if kind == 'n' && !l.bare && before != 'r' {
-				proper = true
-				l.doubt(HeaderBareLF, at, l.text[at:min(next, len(l.text))])
-			}
-			if l.main && proper {
-				l.mainBody(next)
-			} else {
-				l.body(next)
-			}
-			if !proper {
-				if l.main {
-					l.doubt(HeaderDirtyBreak, at, l.text[max(0, at-20):min(next+20, len(l.text))])
-				}
-				before, at = kind, next
-				continue
-			}
+		if len(line) > 0 || kind == 0 {
+			l.line(line, at, before, kind, next)
+			before, at = kind, next
+			continue
+		}
+
+		l.flush()
+		if l.emptyLine(at, before, kind, next) {
 			return l.later(next)
 		}
-		l.line(line, at, before, kind, next)
 		before, at = kind, next
 	}
+
 	l.flush()
-	if l.main {
-		l.mainBody(len(l.text))
-	} else {
-		l.body(len(l.text))
-	}
+	l.endsAt(len(l.text), true)
+
 	return at, false
+}
+
+// emptyLine takes an empty line, and says whether it is the end of the header for every reader. Before is the line end in
+// front of it, kind its own: 'w' is CRLF, 'n' a lone LF, 'r' a lone CR.
+func (l *lexer) emptyLine(at int, before, kind byte, next int) bool {
+	proper := false
+	switch kind {
+	case 'w':
+		proper = before == 'w' || before == 'n'
+	case 'n':
+		proper = before != 'r'
+		if proper && !l.bare {
+			l.doubt(HeaderBareLF, at, l.text[at:min(next, len(l.text))])
+		} else if proper {
+			proper = before == 'n'
+		}
+	}
+
+	l.endsAt(next, proper)
+	if l.main && !proper {
+		l.doubt(HeaderDirtyBreak, at, l.text[max(0, at-20):min(next+20, len(l.text))])
+	}
+
+	return proper
+}
+
+// endsAt notes that a body may begin at a place; sure says that every reader has it begin there.
+func (l *lexer) endsAt(at int, sure bool) {
+	if l.main && sure {
+		l.mainBody(at)
+	} else {
+		l.body(at)
+	}
 }
 
 // mainBody puts the RFC's place in front.
@@ -229,12 +245,40 @@ func (l *lexer) encapsulates() bool {
 
 // line takes a line that is not empty.
 func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
+	blank := l.shape(line, at, kind, next)
+	fold := line[0] == ' ' || line[0] == '\t'
+	_, _, known := structural(line)
+	if fold && l.at >= 0 {
+		l.fold(line, at, before, known)
+		return
+	}
+	if fold {
+		l.doubt(HeaderJunkLine, at, line)
+		if known {
+			l.doubt(HeaderSpaceName, at, line)
+		}
+	}
+
+	had := len(l.block.fields)
+	l.flush()
+	junk := !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next)
+	if junk {
+		l.junkLine(line, at, had)
+	}
+	l.junk = junk
+	l.at, l.hard, l.dirty = at, before != 'r' && !fold && l.main, false
+	l.field = append(l.field[:0], line...)
+}
+
+// shape looks at a line's end and says whether nothing can be seen in it.
+func (l *lexer) shape(line []byte, at int, kind byte, next int) (blank bool) {
 	if kind == 'r' {
 		l.doubt(HeaderBareCR, at, line)
 	} else if kind == 'n' && !l.bare {
 		l.doubt(HeaderBareLF, at, line)
 	}
-	blank := len(bytes.Trim(line, " \t\x00\v\f")) == 0
+
+	blank = len(bytes.Trim(line, " \t\x00\v\f")) == 0
 	if blank {
 		l.doubt(HeaderBlankLine, at, line)
 		if !l.blank { // of several, the first is the end for who takes one for it
@@ -242,40 +286,33 @@ func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 		}
 	}
 	l.blank = blank
-	fold := line[0] == ' ' || line[0] == '\t'
-	_, _, known := structural(line)
-	switch {
-	case fold && l.at >= 0:
-		// RFC 5322 section 2.2.3: it belongs to the field before it. A reader that took it for a field of its own would need
-		// a value that such a field can have: the list of fields in a signature (RFC 6376 section 3.5, h=) is none.
-		if known && standsAlone(line) {
-			l.doubt(HeaderSpaceName, at, line)
-			l.emit(line, at, false)
-		}
-		l.field = append(append(l.field, '\n'), line...)
-		l.dirty = l.dirty || before == 'r' || before == 'n' && !l.bare
-		return
-	case fold:
-		l.doubt(HeaderJunkLine, at, line)
-		if known {
-			l.doubt(HeaderSpaceName, at, line)
-		}
+
+	return blank
+}
+
+// fold takes a line that begins with white space. RFC 5322 section 2.2.3: it belongs to the field before it. A reader that
+// took it for a field of its own would need a value that such a field can have: the list of fields in a signature
+// (RFC 6376 section 3.5, h=) is none.
+func (l *lexer) fold(line []byte, at int, before byte, known bool) {
+	if known && standsAlone(line) {
+		l.doubt(HeaderSpaceName, at, line)
+		l.emit(line, at, false)
 	}
-	had := len(l.block.fields)
-	l.flush()
-	junk := !known && !blank && bytes.IndexByte(line, ':') < 0 && !l.foldedName(next)
-	if junk {
-		for i := had; i < len(l.block.fields); i++ {
-			l.block.fields[i].broken = true
-		}
-		l.doubt(HeaderJunkLine, at, line)
-		if !l.junk { // who takes the first of several for the end goes no further
-			l.body(at)
-		}
+
+	l.field = append(append(l.field, '\n'), line...)
+	l.dirty = l.dirty || before == 'r' || before == 'n' && !l.bare
+}
+
+// junkLine takes a line that is no field; had is how many fields there were before the one in front of it.
+func (l *lexer) junkLine(line []byte, at, had int) {
+	for i := had; i < len(l.block.fields); i++ {
+		l.block.fields[i].broken = true
 	}
-	l.junk = junk
-	l.at, l.hard, l.dirty = at, before != 'r' && !fold && l.main, false
-	l.field = append(l.field[:0], line...)
+
+	l.doubt(HeaderJunkLine, at, line)
+	if !l.junk { // who takes the first of several for the end goes no further
+		l.body(at)
+	}
 }
 
 // foldedName says whether the line at goes on with the colon that the one before it lacks.
@@ -345,30 +382,40 @@ var structuralNames = []string{
 func structural(line []byte) (name string, value []byte, ok bool) {
 	// most lines are something else: look at the first letter of interest
 	i := 0
-	for i < len(line) && i < 64 && (line[i] <= ' ' || line[i] >= 0x7f) {
+	for i < len(line) && i < 64 && !visible(line[i]) {
 		i++
 	}
 	if i == len(line) || line[i]|0x20 != 'c' && line[i]|0x20 != 'm' {
 		return "", nil, false
 	}
+
 	var b [80]byte
 	n := 0
-	for i < len(line) && n < len(b) && line[i] != ':' {
-		if c := line[i]; c > ' ' && c < 0x7f {
-			if c >= 'A' && c <= 'Z' {
-				c |= 0x20
-			}
-			b[n] = c
+	for ; i < len(line) && n < len(b) && line[i] != ':'; i++ {
+		if c := line[i]; visible(c) {
+			b[n] = lowerOctet(c)
 			n++
 		}
-		i++
 	}
+
 	colon := i < len(line) && line[i] == ':'
 	got := b[:n]
 	if bytes.HasPrefix(got, []byte("content")) || bytes.HasPrefix(got, []byte("mime")) {
 		return matchName(got, line, i, colon)
 	}
+
 	return "", nil, false
+}
+
+// visible holds for what may stand in a field's name: RFC 5322 section 2.2.
+func visible(c byte) bool { return c > ' ' && c < 0x7f }
+
+func lowerOctet(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c | 0x20
+	}
+
+	return c
 }
 
 func matchName(got, line []byte, at int, colon bool) (string, []byte, bool) {

@@ -171,56 +171,73 @@ func hasInnerEncoding(octets []byte) bool {
 
 // quality says what was wrong with the encoding, and has the other ways to read it tried.
 func (x *examiner) quality(c *content, d decoder, binary bool) {
-	again := func(ways ...encoding) {
-		for _, way := range ways {
-			reading := otherReading(c.reading, string(way))
-			x.w.add(&content{part: c.part, src: c.src, at: c.at, way: way, reading: reading, name: c.name, kind: c.kind})
-		}
-	}
-	run := c.part == nil
 	switch d := d.(type) {
 	case *base64Decoder:
-		if c.way != base64 {
-			return
-		}
-		if d.ragged && !run {
-			again(base64ByLine)
-		}
-		if d.clean() {
-			if c.sure {
-				c.src.covered = append(c.src.covered, c.at)
-			}
-			return
-		}
-		if c.reading != shifted && (!run || d.middle || d.junk && !d.url) {
-			again(base64Through, base64ToPad, base64ToJunk, base64Lines)
-		}
-		if d.url && c.reading != shifted {
-			again(base64URL)
-		}
-		if !run && c.part.coded == base64 && c.part.Encoding == string(base64) && c.reading == "" {
-			x.brokenBase64(c, d, binary)
+		if c.way == base64 {
+			x.base64Quality(c, d, binary)
 		}
 	case *quotedDecoder:
-		if c.way != quoted || d.clean() {
-			if c.way == quoted && c.sure {
-				c.src.quoted = append(c.src.quoted, c.at)
-			}
-			return
-		}
-		again(quotedStrict, quotedDrop, quotedJoined)
-		if d.blanks {
-			again(quotedBlanks)
-		}
-		if run || c.part.Encoding != string(quoted) {
-			return
-		}
-		if d.illegal {
-			x.v.ambiguous(QuotedIllegal, c.src, c.at.start, "")
-		} else {
-			x.v.ambiguous(QuotedBlank, c.src, c.at.start, "")
+		if c.way == quoted {
+			x.quotedQuality(c, d)
 		}
 	}
+}
+
+// again has a content read in other ways.
+func (x *examiner) again(c *content, ways ...encoding) {
+	for _, way := range ways {
+		reading := otherReading(c.reading, string(way))
+		x.w.add(&content{part: c.part, src: c.src, at: c.at, way: way, reading: reading, name: c.name, kind: c.kind})
+	}
+}
+
+func (x *examiner) base64Quality(c *content, d *base64Decoder, binary bool) {
+	run := c.part == nil
+	if d.ragged && !run {
+		x.again(c, base64ByLine)
+	}
+	if d.clean() {
+		if c.sure {
+			c.src.covered = append(c.src.covered, c.at)
+		}
+		return
+	}
+
+	if c.reading != shifted {
+		if !run || d.middle || d.junk && !d.url {
+			x.again(c, base64Through, base64ToPad, base64ToJunk, base64Lines)
+		}
+		if d.url {
+			x.again(c, base64URL)
+		}
+	}
+	asked := !run && c.part.coded == base64 && c.part.Encoding == string(base64)
+	if asked && c.reading == "" {
+		x.brokenBase64(c, d, binary)
+	}
+}
+
+func (x *examiner) quotedQuality(c *content, d *quotedDecoder) {
+	if d.clean() {
+		if c.sure {
+			c.src.quoted = append(c.src.quoted, c.at)
+		}
+		return
+	}
+
+	x.again(c, quotedStrict, quotedDrop, quotedJoined)
+	if d.blanks {
+		x.again(c, quotedBlanks)
+	}
+	if c.part == nil || c.part.Encoding != string(quoted) {
+		return
+	}
+
+	kind := QuotedBlank
+	if d.illegal {
+		kind = QuotedIllegal
+	}
+	x.v.ambiguous(kind, c.src, c.at.start, "")
 }
 
 // brokenBase64 says what was wrong with base64 that a header asks for.
@@ -251,38 +268,51 @@ func isBinary(r rune) bool {
 func (x *examiner) merge(o *Object, c *content) {
 	o.plain = o.plain || c.reading == ""
 	o.Broken = o.Broken && c.broken
-	full := false
-	addTo := func(list []string, prefix string, more ...string) []string {
-		for _, one := range more {
-			switch {
-			case one == "" || o.known[prefix+one]:
-			case len(list) == maxMerged:
-				full = true
-			default:
-				if o.known == nil {
-					o.known = map[string]bool{}
-				}
-				o.known[prefix+one] = true
-				list = append(list, one)
-			}
-		}
-		return list
-	}
-	switch {
-	case len(o.Parts) > 0 && o.Parts[len(o.Parts)-1] == c.part || c.part == nil && slices.Contains(o.Parts, nil):
-	case len(o.Parts) == maxMerged:
-		full = true
-	default:
-		o.Parts = append(o.Parts, c.part)
-	}
-	o.Names, o.Types = addTo(o.Names, "n ", c.name), addTo(o.Types, "t ", c.kind)
+
+	whole := o.addPart(c.part)
+	whole = o.addTo(&o.Names, "n ", c.name) && whole
+	whole = o.addTo(&o.Types, "t ", c.kind) && whole
 	if c.part != nil && c.name == "" && c.kind == "" {
-		o.Names, o.Types = addTo(o.Names, "n ", c.part.Names...), addTo(o.Types, "t ", c.part.Types...)
-		o.Types = addTo(o.Types, "t ", c.part.Type)
+		whole = o.addTo(&o.Names, "n ", c.part.Names...) && whole
+		whole = o.addTo(&o.Types, "t ", c.part.Types...) && whole
+		whole = o.addTo(&o.Types, "t ", c.part.Type) && whole
 	}
-	if full {
+
+	if !whole {
 		x.v.limit(LimitObjects)
 	}
+}
+
+// addPart says false if there are too many parts for this one to be kept.
+func (o *Object) addPart(p *Part) bool {
+	if n := len(o.Parts); n > 0 && o.Parts[n-1] == p || p == nil && slices.Contains(o.Parts, nil) {
+		return true
+	}
+	if len(o.Parts) == maxMerged {
+		return false
+	}
+	o.Parts = append(o.Parts, p)
+
+	return true
+}
+
+// addTo adds what a list does not have. It says false if the list is full.
+func (o *Object) addTo(list *[]string, prefix string, more ...string) bool {
+	for _, one := range more {
+		if one == "" || o.known[prefix+one] {
+			continue
+		}
+		if len(*list) == maxMerged {
+			return false
+		}
+		if o.known == nil {
+			o.known = map[string]bool{}
+		}
+		o.known[prefix+one] = true
+		*list = append(*list, one)
+	}
+
+	return true
 }
 
 // Head decodes up to n octets from the front.

@@ -232,21 +232,11 @@ func (r *runner) marks(line []byte, at, next int64) {
 		}
 		return
 	}
-	trimmed := line
-	if line[0] == ' ' || line[0] == '>' || line[0] == '\t' {
-		trimmed = bytes.TrimLeft(line, " \t>")
-	}
+
+	trimmed := bytes.TrimLeft(line, " \t>")
 	switch {
-	case len(trimmed) > 5 && (trimmed[0]|0x20) == 'b' && bytes.EqualFold(trimmed[:5], []byte("begin")):
-		fields := bytes.Fields(trimmed[:min(len(trimmed), 400)])
-		if len(fields) > 1 && len(fields[0]) == 5 && (len(fields[1]) < 3 || len(fields[1]) > 4 || !digits(fields[1])) {
-			r.begun, r.begunName = at+1, string(bytes.Join(fields[1:], []byte(" ")))
-			return
-		}
-		if len(fields) < 2 || !digits(fields[1]) {
-			return
-		}
-		r.mark(uuencode, at, string(bytes.Join(fields[2:], []byte(" "))))
+	case len(trimmed) > 5 && bytes.EqualFold(trimmed[:5], []byte("begin")):
+		r.beginMark(trimmed, at)
 	case bytes.HasPrefix(trimmed, []byte("=ybegin")):
 		_, name, _ := bytes.Cut(trimmed[:min(len(trimmed), 400)], []byte("name="))
 		r.mark(yEnc, at, string(name))
@@ -254,6 +244,22 @@ func (r *runner) marks(line []byte, at, next int64) {
 		r.closeMarked(next)
 	case bytes.Contains(trimmed[:min(len(trimmed), 120)], []byte("with BinHex")):
 		r.mark(binHex, next, "")
+	}
+}
+
+// beginMark takes a line that starts with "begin": a mode and a name follow where uuencode begins. Where there is no mode, the
+// next line tells.
+func (r *runner) beginMark(line []byte, at int64) {
+	fields := bytes.Fields(line[:min(len(line), 400)])
+	if len(fields) < 2 {
+		return
+	}
+
+	mode := fields[1]
+	if len(fields[0]) == len("begin") && (len(mode) < 3 || len(mode) > 4 || !digits(mode)) {
+		r.begun, r.begunName = at+1, string(bytes.Join(fields[1:], []byte(" ")))
+	} else if digits(mode) {
+		r.mark(uuencode, at, string(bytes.Join(fields[2:], []byte(" "))))
 	}
 }
 

@@ -2,6 +2,7 @@ package mimeview
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,38 +29,51 @@ const maxReadings = 4
 func textReadings(raw []byte, declared string, html bool, besides []string) []reading {
 	declared = charsets.Name(declared)
 	all := []reading{{declared, charsets.ToUTF8(raw, declared)}}
-	if len(besides) == 0 && plainASCII(raw) {
-		if html && bytes.IndexByte(raw, '+') < 0 || !html && !bytes.Contains(raw, []byte("+A")) {
-			return all
-		}
+	if len(besides) == 0 && plainASCII(raw) && !maybeUTF7(raw, html) {
+		return all
 	}
-	add := func(name string) {
-		if name == "" || len(all) == maxReadings || name == declared {
-			return
-		}
-		text := charsets.ToUTF8(raw, name)
-		for _, r := range all {
-			if r.text == text {
-				return
-			}
-		}
-		all = append(all, reading{name, text})
-	}
-	add(byMark(raw))
+
+	names := []string{byMark(raw)}
 	for _, name := range besides {
-		add(charsets.Name(name))
+		names = append(names, charsets.Name(name))
 	}
 	if html {
-		// https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding
-		head := raw[:min(len(raw), 1024)]
-		if _, name, sure := charset.DetermineEncoding(head, ""); sure || bytes.Contains(bytes.ToLower(head), []byte("charset")) {
-			add(name)
+		names = append(names, byPage(raw))
+	}
+	names = append(names, byLooks(raw, declared, all[0].text)...)
+
+	for _, name := range names {
+		if name == "" || len(all) == maxReadings || name == declared {
+			continue
+		}
+		text := charsets.ToUTF8(raw, name)
+		if !slices.ContainsFunc(all, func(r reading) bool { return r.text == text }) {
+			all = append(all, reading{name, text})
 		}
 	}
-	for _, name := range byLooks(raw, declared, all[0].text) {
-		add(name)
-	}
+
 	return all
+}
+
+// maybeUTF7 says whether ASCII may be UTF-7 (RFC 2152); a page may begin any tag in it.
+func maybeUTF7(raw []byte, html bool) bool {
+	if html {
+		return bytes.IndexByte(raw, '+') >= 0
+	}
+
+	return bytes.Contains(raw, []byte("+A"))
+}
+
+// byPage names the charset that a page says it is in:
+// https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding
+func byPage(raw []byte) string {
+	head := raw[:min(len(raw), 1024)]
+	_, name, sure := charset.DetermineEncoding(head, "")
+	if sure || bytes.Contains(bytes.ToLower(head), []byte("charset")) {
+		return name
+	}
+
+	return ""
 }
 
 func plainASCII(raw []byte) bool {
@@ -90,24 +104,18 @@ func byMark(raw []byte) string {
 
 // byLooks names the charsets that octets seem to be in where nothing that is said of them fits.
 func byLooks(raw []byte, declared, text string) []string {
-	whole := raw
+	if name := byShape(raw); name != "" {
+		return []string{name}
+	}
+
 	raw = raw[:min(len(raw), charsets.Looked)]
-	even, odd := charsets.ZerosAt(raw, 0), charsets.ZerosAt(raw, 1)
-	switch n := len(raw); {
-	case odd*5 > n && even*20 < n:
-		return []string{"utf-16le"}
-	case even*5 > n && odd*20 < n:
-		return []string{"utf-16be"}
-	case bytes.Contains(whole, []byte("\x1B$B")) || bytes.Contains(whole, []byte("\x1B$@")):
-		return []string{"iso-2022-jp"} // RFC 1468
-	case bytes.Contains(whole, []byte("~{")) && bytes.Contains(whole, []byte("~}")):
-		return []string{"hz-gb-2312"} // RFC 1843
-	case hasUTF7(whole):
-		return []string{"utf-7"}
+	if declared != "" && declared != "us-ascii" && charsets.Decoder(declared, raw) != nil {
+		bad := strings.Count(text[:min(len(text), charsets.Looked)], "\uFFFD")
+		if bad*10 < len(raw) {
+			return nil
+		}
 	}
-	if declared != "" && declared != "us-ascii" && charsets.Decoder(declared, raw) != nil && strings.Count(text[:min(len(text), charsets.Looked)], "\uFFFD")*10 < len(raw) {
-		return nil
-	}
+
 	high := 0
 	for _, c := range raw {
 		if c >= utf8.RuneSelf {
@@ -117,7 +125,29 @@ func byLooks(raw []byte, declared, text string) []string {
 	if high*4 < len(raw) || utf8.Valid(raw[:len(raw)-min(len(raw), 3)]) {
 		return nil
 	}
+
 	return manyHigh(raw)
+}
+
+// byShape names the charset whose shape octets have: zeros at every other place, or the escapes of a seven-bit charset.
+func byShape(whole []byte) string {
+	raw := whole[:min(len(whole), charsets.Looked)]
+	even, odd := charsets.ZerosAt(raw, 0), charsets.ZerosAt(raw, 1)
+
+	switch n := len(raw); {
+	case odd*5 > n && even*20 < n:
+		return "utf-16le"
+	case even*5 > n && odd*20 < n:
+		return "utf-16be"
+	case bytes.Contains(whole, []byte("\x1B$B")) || bytes.Contains(whole, []byte("\x1B$@")):
+		return "iso-2022-jp" // RFC 1468
+	case bytes.Contains(whole, []byte("~{")) && bytes.Contains(whole, []byte("~}")):
+		return "hz-gb-2312" // RFC 1843
+	case hasUTF7(whole):
+		return "utf-7"
+	}
+
+	return ""
 }
 
 // manyHigh guesses at octets above 127 that are no Latin text and no UTF-8: an Asian charset without errors in it, and a

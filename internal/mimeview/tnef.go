@@ -1,6 +1,7 @@
 package mimeview
 
 import (
+	"cmp"
 	"encoding/binary"
 	"strings"
 
@@ -28,6 +29,7 @@ func (w *walker) tnef(c *content, s *source, at region, depth int) {
 		w.view.limit(LimitDepth)
 		return
 	}
+
 	off := at.start + 6 // signature and key
 	name := ""
 	var pending []*content
@@ -38,42 +40,57 @@ func (w *walker) tnef(c *content, s *source, at region, depth int) {
 		}
 		pending, name = nil, ""
 	}
+
 	for n := 0; off+9 <= at.end; n++ {
 		if n == maxAttributes || w.stopped() {
 			w.view.limit(LimitParts)
 			break
 		}
 		w.spend(64)
-		head := s.slice(off, 9)
-		if len(head) < 9 {
+		id, body, ok := w.attribute(c, s, off, at.end)
+		if !ok {
 			break
 		}
-		id, length := binary.LittleEndian.Uint32(head[1:]), int64(binary.LittleEndian.Uint32(head[5:]))
-		level := head[0]
-		body := region{off + 9, off + 9 + length}
-		if body.end+2 > at.end || level != 1 && level != 2 {
-			w.lies++
-			w.view.ambiguous(TNEFBroken, s, off, "")
-			body.end = max(body.start, at.end)
-			// what is left may hold anything
-			w.add(&content{part: c.part, src: s, at: body, way: plain, reading: "TNEF", kind: "application/octet-stream"})
-		}
+
 		switch id {
 		case attRendering: // begins an attachment
 			flush()
 		case attAttachTitle:
-			name = strings.TrimRight(string(s.slice(body.start, int(min(length, 1024)))), "\x00")
+			name = strings.TrimRight(string(s.slice(body.start, int(min(body.end-body.start, 1024)))), "\x00")
 		case attAttachData, attBody:
-			pending = append(pending, &content{part: c.part, src: s, at: body, way: plain, reading: "TNEF", kind: "application/octet-stream"})
+			pending = append(pending, unnamedTNEF(c, s, body))
 			w.nestedTNEF(c, s, body, depth)
 		case attAttachment, attMessage:
-			if long := w.properties(c, s, body, depth, name); long != "" {
-				name = long
-			}
+			name = cmp.Or(w.properties(c, s, body, depth, name), name)
 		}
 		off = body.end + 2
 	}
+
 	flush()
+}
+
+// attribute reads the head of an attribute: what it is, and where its value stands. One that says to be longer than what is
+// there ends with it, and what is left may hold anything.
+func (w *walker) attribute(c *content, s *source, off, end int64) (id uint32, body region, ok bool) {
+	head := s.slice(off, 9)
+	if len(head) < 9 {
+		return 0, body, false
+	}
+
+	level := head[0]
+	body = region{off + 9, off + 9 + int64(binary.LittleEndian.Uint32(head[5:]))}
+	if body.end+2 > end || level != 1 && level != 2 {
+		w.lies++
+		w.view.ambiguous(TNEFBroken, s, off, "")
+		body.end = max(body.start, end)
+		w.add(unnamedTNEF(c, s, body))
+	}
+
+	return binary.LittleEndian.Uint32(head[1:]), body, true
+}
+
+func unnamedTNEF(c *content, s *source, at region) *content {
+	return &content{part: c.part, src: s, at: at, way: plain, reading: "TNEF", kind: "application/octet-stream"}
 }
 
 func (w *walker) nestedTNEF(c *content, s *source, at region, depth int) {
@@ -95,78 +112,115 @@ const (
 )
 
 // properties reads MAPI properties (MS-OXTNEF section 2.1.3.4): data goes to the list, the long name is given back.
-func (w *walker) properties(c *content, s *source, at region, depth int, title string) (name string) {
-	le := binary.LittleEndian
-	word := func(off int64) (uint32, bool) {
-		b := s.slice(off, 4)
-		if off+4 > at.end || len(b) < 4 {
-			return 0, false
-		}
-		return le.Uint32(b), true
-	}
-	count, _ := word(at.start)
-	off := at.start + 4
+func (w *walker) properties(c *content, s *source, at region, depth int, title string) string {
+	p := propertyReader{w: w, c: c, s: s, end: at.end, off: at.start, depth: depth}
+	count, _ := p.word()
 	if count > maxProperties {
 		w.view.limit(LimitParts)
 	}
-	var found []*content
-	for n := uint32(0); n < count && n < maxProperties && !w.stopped(); n++ {
-		tag, ok := word(off)
-		if !ok {
-			break
-		}
-		off += 4
+
+	whole := true
+	for n := uint32(0); whole && n < count && n < maxProperties && !w.stopped(); n++ {
 		w.spend(64)
-		kind, id := tag&0xffff, tag>>16
-		if id >= 0x8000 { // a named property: a GUID, then a number or a name
-			named, _ := word(off + 16)
-			length, _ := word(off + 20)
-			off += 24
-			if named == 1 {
-				off += (int64(length) + 3) &^ 3
-			}
-		}
-		values, size := uint32(1), fixedSize(kind&0x0fff)
-		if kind&0x1000 != 0 || size == 0 {
-			if values, ok = word(off); !ok {
-				break
-			}
-			off += 4
-		}
-		if values > maxPropertyValue && kind&0x1000 != 0 {
-			w.view.limit(LimitParts)
-		}
-		for i := uint32(0); i < values && i < maxPropertyValue && off < at.end; i++ {
-			length := size
-			if size == 0 {
-				long, ok := word(off)
-				if !ok {
-					return name
-				}
-				off, length = off+4, int64(long)
-			}
-			value := region{off, min(off+length, at.end)}
-			switch id {
-			case propAttachName:
-				name = propertyText(s.slice(value.start, int(min(value.end-value.start, 2048))), kind)
-			case propAttachData, propBodyHTML, propBodyRTF:
-				if id == propAttachData && value.end-value.start > 16 && kind&0x0fff == 0x0d {
-					found = append(found, &content{part: c.part, src: s, at: region{value.start + 16, value.end}, way: plain})
-				}
-				found = append(found, &content{part: c.part, src: s, at: value, way: plain})
-				w.nestedTNEF(c, s, value, depth)
-			}
-			off += (length + 3) &^ 3
-		}
+		whole = p.property()
 	}
-	for _, one := range found {
-		one.reading, one.kind, one.name = "TNEF property", "application/octet-stream", title
-		if name != "" {
-			one.name = name
-		}
+	for _, one := range p.found {
+		one.reading, one.kind, one.name = "TNEF property", "application/octet-stream", cmp.Or(p.name, title)
 		w.add(one)
 	}
-	return name
+
+	return p.name
+}
+
+// propertyReader reads MAPI properties one after the other.
+type propertyReader struct {
+	w        *walker
+	c        *content
+	s        *source
+	off, end int64
+	depth    int
+	name     string
+	found    []*content
+}
+
+// word reads the next 32 bits.
+func (p *propertyReader) word() (uint32, bool) {
+	v, ok := p.wordAt(p.off)
+	if ok {
+		p.off += 4
+	}
+
+	return v, ok
+}
+
+func (p *propertyReader) wordAt(off int64) (uint32, bool) {
+	b := p.s.slice(off, 4)
+	if off+4 > p.end || len(b) < 4 {
+		return 0, false
+	}
+
+	return binary.LittleEndian.Uint32(b), true
+}
+
+// property reads the next one; false says that there is no other.
+func (p *propertyReader) property() bool {
+	tag, ok := p.word()
+	if !ok {
+		return false
+	}
+	kind, id := tag&0xffff, tag>>16
+	if id >= 0x8000 {
+		p.skipName()
+	}
+
+	values, size := uint32(1), fixedSize(kind&0x0fff)
+	several := kind&0x1000 != 0
+	if several || size == 0 {
+		if values, ok = p.word(); !ok {
+			return false
+		}
+	}
+	if several && values > maxPropertyValue {
+		p.w.view.limit(LimitParts)
+	}
+
+	for i := uint32(0); i < values && i < maxPropertyValue && p.off < p.end; i++ {
+		length := size
+		if size == 0 {
+			long, ok := p.word()
+			if !ok {
+				return false
+			}
+			length = int64(long)
+		}
+		p.value(id, kind, region{p.off, min(p.off+length, p.end)})
+		p.off += (length + 3) &^ 3
+	}
+
+	return true
+}
+
+// skipName skips what names a named property: a GUID, then a number or a name.
+func (p *propertyReader) skipName() {
+	named, _ := p.wordAt(p.off + 16)
+	length, _ := p.wordAt(p.off + 20)
+	p.off += 24
+	if named == 1 {
+		p.off += (int64(length) + 3) &^ 3
+	}
+}
+
+func (p *propertyReader) value(id, kind uint32, at region) {
+	switch id {
+	case propAttachName:
+		p.name = propertyText(p.s.slice(at.start, int(min(at.end-at.start, 2048))), kind)
+	case propAttachData, propBodyHTML, propBodyRTF:
+		if id == propAttachData && at.end-at.start > 16 && kind&0x0fff == 0x0d { // the id of its interface is in front
+			p.found = append(p.found, &content{part: p.c.part, src: p.s, at: region{at.start + 16, at.end}, way: plain})
+		}
+		p.found = append(p.found, &content{part: p.c.part, src: p.s, at: at, way: plain})
+		p.w.nestedTNEF(p.c, p.s, at, p.depth)
+	}
 }
 
 // fixedSize is the length of a property's value in octets, 0 if it says its own.

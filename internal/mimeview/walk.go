@@ -101,23 +101,20 @@ func (w *walker) entity(e entity) {
 		return
 	}
 	w.seen[key] = true
+
 	h := w.header(e)
 	f := w.facts(h, e.src, e.at.start, e.fallback)
 	if e.depth == 0 && len(h.fields) > 0 && len(pick(h, "mime-version")) == 0 {
 		w.view.ambiguous(VersionMissing, e.src, e.at.start, h.fields[0].name)
 	}
 	if len(h.bodies) == 1 && e.reading == "" {
-		head := region{e.at.start, e.at.start + int64(h.bodies[0])}
-		if e.depth == 0 || e.parent != nil && isMessage(e.parent.Type) {
-			e.src.headers = append(e.src.headers, head)
-		} else if !e.unsure {
-			e.src.covered = append(e.src.covered, head)
-		}
+		e.coverHeader(h.bodies[0])
 	}
 	if len(h.bodies) > 1 {
 		w.view.ambiguous(HeaderEnd, e.src, e.at.start+int64(h.bodies[1]), "")
 		e.unsure = true
 	}
+
 	for i, b := range h.bodies {
 		if w.stopped() {
 			return
@@ -127,6 +124,16 @@ func (w *walker) entity(e entity) {
 			one.reading = otherReading(e.reading, fmt.Sprintf("header ends at %d", b))
 		}
 		w.body(one, f, region{e.at.start + int64(b), e.at.end})
+	}
+}
+
+// coverHeader notes where the header stands, if there is no doubt about its end.
+func (e *entity) coverHeader(end int) {
+	head := region{e.at.start, e.at.start + int64(end)}
+	if e.depth == 0 || e.parent != nil && isMessage(e.parent.Type) {
+		e.src.headers = append(e.src.headers, head)
+	} else if !e.unsure {
+		e.src.covered = append(e.src.covered, head)
 	}
 }
 
@@ -207,28 +214,20 @@ func (w *walker) body(e entity, f *facts, body region) {
 		return
 	}
 	w.seen[key] = true
+
 	p := w.part(e, f, body)
-	switch {
-	case strings.HasPrefix(f.kind, "message/partial") && (f.params["id"] != "" || f.params["number"] != "" || e.depth == 0):
-		w.view.ambiguous(MessagePartial, e.src, e.at.start, f.kind)
-	case strings.HasPrefix(f.kind, "message/partial"): // RFC 2046 section 5.2.2: without an id and a number nothing is put together
-		w.view.ambiguous(MessageLoose, e.src, e.at.start, f.kind)
-		f.maybeMessage = true
-	case f.kind == "message/external-body":
-		w.view.ambiguous(MessageExternal, e.src, e.at.start, f.kind)
-	}
+	w.elsewhere(e, f)
+
 	multipart, message := isMultipart(f.kind), isMessage(f.kind)
-	split := false
-	if multipart {
-		split = w.multipart(e, f, p, body)
-	}
-	if message {
+	split := multipart && w.multipart(e, f, p, body)
+	switch {
+	case message:
 		w.message(e, f, p, body)
 		w.add(&content{part: p, src: e.src, at: body, way: f.encoding, reading: e.reading})
-	}
-	if !multipart && !message || multipart && !split {
+	case !split:
 		w.leaf(e, f, p, body)
 	}
+
 	// the other readings
 	other := e
 	other.reading = otherReading(e.reading, "another type")
@@ -239,6 +238,20 @@ func (w *walker) body(e entity, f *facts, body region) {
 	}
 	if f.maybeMessage && !message {
 		w.message(other, f, p, body)
+	}
+}
+
+// elsewhere notes a part whose content, or the rest of it, is not in this message.
+func (w *walker) elsewhere(e entity, f *facts) {
+	switch {
+	case f.kind == "message/external-body":
+		w.view.ambiguous(MessageExternal, e.src, e.at.start, f.kind)
+	case !strings.HasPrefix(f.kind, "message/partial"):
+	case f.params["id"] != "" || f.params["number"] != "" || e.depth == 0:
+		w.view.ambiguous(MessagePartial, e.src, e.at.start, f.kind)
+	default: // RFC 2046 section 5.2.2: without an id and a number nothing is put together
+		w.view.ambiguous(MessageLoose, e.src, e.at.start, f.kind)
+		f.maybeMessage = true
 	}
 }
 
@@ -274,28 +287,31 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 		w.view.ambiguous(BoundaryMissing, e.src, e.at.start, f.kind)
 	}
 	w.decodedMultipart(e, f, p, body)
-	found := false
-	for i, b := range f.boundaries {
+
+	by := func(b string, other bool) bool {
 		one := e
-		if found || i > 0 && f.plain {
+		if other {
 			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
 		}
-		found = w.parts(one, f, p, body, b) || found
+		return w.parts(one, f, p, body, b)
+	}
+
+	found := false
+	for i, b := range f.boundaries {
+		found = by(b, found || i > 0 && f.plain) || found
 	}
 	if found && f.plain && len(f.boundaries) == 1 {
 		return true
 	}
+
 	for _, b := range w.guesses(e.src, body, f.boundaries) {
-		one := e
-		if found {
-			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
-		}
-		got := w.parts(one, f, p, body, b)
+		got := by(b, found)
 		if got && !found {
 			w.view.ambiguous(BoundaryWrong, e.src, body.start, b)
 		}
 		found = got || found
 	}
+
 	return found
 }
 

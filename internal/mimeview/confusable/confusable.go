@@ -3,6 +3,8 @@
 package confusable
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -103,136 +105,11 @@ func Letter(r rune) rune {
 	case r >= 0x1F170 && r <= 0x1F189: // white in a black square
 		return r - 0x1F170 + 'A'
 	}
-	if unicode.IsUpper(r) {
-		return upper(r)
-	}
-	return lower(r)
-}
 
-func lower(r rune) rune {
-	switch r {
-	case 'а', 'ɑ', 'α', 'ᴀ', '⍺':
-		return 'a'
-	case 'б', 'ь', 'в', 'β', 'ʙ', 'ß':
-		return 'b'
-	case 'с', 'ϲ', 'ᴄ', '¢', 'ꮯ':
-		return 'c'
-	case 'ԁ', 'ɗ', 'đ', 'ᴅ', 'ꓒ':
-		return 'd'
-	case 'е', 'ҽ', 'є', 'ε', 'ᴇ', '℮', 'ɛ':
-		return 'e'
-	case 'ƒ', 'ғ', 'ꜰ', 'ꬵ':
-		return 'f'
-	case 'ɡ', 'ց', 'ɢ', 'ᶃ':
-		return 'g'
-	case 'һ', 'հ', 'н', 'ħ', 'ʜ', 'ђ', 'ћ':
-		return 'h'
-	case 'і', 'ι', 'ı', 'ї', 'ɩ', 'ɪ', 'ꙇ', 'ӏ', '׀', 'ו', 'ן', 'ا':
-		return 'i'
-	case 'ј', 'ϳ', 'ᴊ', 'յ':
-		return 'j'
-	case 'к', 'κ', 'ᴋ', 'қ', 'ҝ':
-		return 'k'
-	case 'ʟ', 'ł', 'ǀ', '‖', '∣', '⏽', 'ⅼ', 'ɫ', 'ɭ':
-		return 'l'
-	case 'м', 'ᴍ':
-		return 'm'
-	case 'ո', 'п', 'η', 'ɴ', 'ռ', 'ŋ':
-		return 'n'
-	case 'о', 'օ', 'ο', 'σ', 'ᴏ', 'ø', 'ס', 'ە', 'ഠ', '०', '੦', '໐', '๐', '〇', 'ɵ', 'ө':
-		return 'o'
-	case 'р', 'ρ', 'ᴘ', 'þ', 'ϱ':
-		return 'p'
-	case 'ԛ', 'գ', 'զ', 'ʠ':
-		return 'q'
-	case 'г', 'ʀ', 'ᴦ', 'ꭇ', 'ꮁ', 'ɾ':
-		return 'r'
-	case 'ѕ', 'ꜱ', 'ʂ':
-		return 's'
-	case 'т', 'τ', 'ᴛ', 'ŧ', 'ʈ':
-		return 't'
-	case 'υ', 'ս', 'ʋ', 'ц', 'ᴜ', 'ʊ', 'μ':
-		return 'u'
-	case 'ν', 'ѵ', 'ᴠ', 'ט', '∨', '⋁':
-		return 'v'
-	case 'ѡ', 'ԝ', 'ω', 'ш', 'ᴡ', 'ա', 'ɯ':
-		return 'w'
-	case 'х', 'χ', '×', '⤫', 'ҳ':
-		return 'x'
-	case 'у', 'γ', 'ү', 'ʏ', 'ყ', 'ɣ', 'ў':
-		return 'y'
-	case 'з', 'ᴢ', 'ʐ', 'ƶ':
-		return 'z'
-	case '․', '‧', '·', '・', '。', '｡':
-		return '.'
-	case '⁄', '∕', '⧸', '╱':
-		return '/'
-	case 'ː', '∶', '꞉', '։':
-		return ':'
-	case '‐', '‑', '‒', '–', '—', '−', '﹘':
-		return '-'
-	case '‘', '’', 'ʼ', '′', 'ʹ':
-		return '\''
-	case '“', '”', '″':
-		return '"'
+	i, ok := slices.BinarySearchFunc(lookAlikes[:], r, func(p lookAlike, r rune) int { return cmp.Compare(p.from, r) })
+	if ok {
+		return lookAlikes[i].to
 	}
-	return r
-}
 
-func upper(r rune) rune {
-	switch r {
-	case 'А', 'Α':
-		return 'A'
-	case 'В', 'Β', 'Ь', 'Б':
-		return 'B'
-	case 'С', 'Ϲ':
-		return 'C'
-	case 'Đ', 'Ð', 'Ɖ':
-		return 'D'
-	case 'Е', 'Ε', 'Є', 'Ɛ':
-		return 'E'
-	case 'Ғ', 'Ƒ', 'Ϝ':
-		return 'F'
-	case 'Ԍ', 'Ɠ':
-		return 'G'
-	case 'Н', 'Η', 'Ħ':
-		return 'H'
-	case 'І', 'Ι', 'Ї', 'Ӏ', 'Ɩ':
-		return 'I'
-	case 'Ј', 'Ϳ':
-		return 'J'
-	case 'К', 'Κ', 'Қ':
-		return 'K'
-	case 'Ł':
-		return 'L'
-	case 'М', 'Μ', 'Ϻ':
-		return 'M'
-	case 'Ν', 'Ɲ':
-		return 'N'
-	case 'О', 'Ο', 'Օ', 'Ø', 'Θ', 'Ѳ', 'Ө':
-		return 'O'
-	case 'Р', 'Ρ':
-		return 'P'
-	case 'Ԛ':
-		return 'Q'
-	case 'Г', 'Я':
-		return 'R'
-	case 'Ѕ', 'Տ':
-		return 'S'
-	case 'Т', 'Τ', 'Ŧ':
-		return 'T'
-	case 'Ц', 'Ս':
-		return 'U'
-	case 'Ѵ':
-		return 'V'
-	case 'Ԝ', 'Ѡ', 'Ш':
-		return 'W'
-	case 'Х', 'Χ':
-		return 'X'
-	case 'У', 'Υ', 'Ү', 'Ў':
-		return 'Y'
-	case 'Ζ', 'З', 'Ƶ':
-		return 'Z'
-	}
 	return r
 }

@@ -35,3 +35,12 @@ func FuzzFold(f *testing.F) {
 		}
 	})
 }
+
+// The table is searched by halves.
+func TestLookAlikesAreInOrder(t *testing.T) {
+	for i := range lookAlikes[1:] {
+		if lookAlikes[i].from >= lookAlikes[i+1].from {
+			t.Errorf("%q stands before %q", lookAlikes[i].from, lookAlikes[i+1].from)
+		}
+	}
+}

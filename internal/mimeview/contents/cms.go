@@ -119,39 +119,29 @@ func (e *ber) octets(into *bytes.Buffer) {
 	}
 }
 
-// readBER reads an element and those inside it.
+// readBER reads an element and those inside it: X.690 section 8.1.
 func readBER(b []byte, depth int) (e ber, ok bool) {
-	if len(b) < 2 || depth > maxBERDepth || b[0]&0x1f == 0x1f {
+	if depth > maxBERDepth {
 		return e, false
 	}
+	head, length, endless, ok := berHead(b)
+	if !ok {
+		return e, false
+	}
+
 	e.tag = b[0]
-	head, length, endless := 2, int(b[1]), b[1] == 0x80
-	if b[1] > 0x80 {
-		n := int(b[1] & 0x7f)
-		if n > 4 || len(b) < 2+n {
-			return e, false
-		}
-		length = 0
-		for _, c := range b[2 : 2+n] {
-			length = length<<8 | int(c)
-		}
-		head += n
-	}
-	if endless && e.tag&0x20 == 0 || !endless && length > len(b)-head {
-		return e, false
-	}
-	if !endless {
-		e.content, e.size = b[head:head+length], head+length
-	}
-	if e.tag&0x20 == 0 {
-		return e, true
-	}
+	composed := e.tag&0x20 != 0
 	rest := b[head:]
 	if !endless {
-		rest = e.content
+		rest = rest[:length]
+		e.content, e.size = rest, head+length
 	}
+	if !composed {
+		return e, !endless
+	}
+
 	for len(rest) > 0 {
-		if endless && len(rest) >= 2 && rest[0] == 0 && rest[1] == 0 {
+		if endless && bytes.HasPrefix(rest, []byte{0, 0}) {
 			e.size = len(b) - len(rest) + 2
 			return e, true
 		}
@@ -162,5 +152,32 @@ func readBER(b []byte, depth int) (e ber, ok bool) {
 		e.inside = append(e.inside, one)
 		rest = rest[one.size:]
 	}
+
 	return e, !endless
+}
+
+// berHead reads a tag of one octet and a length; endless says that the element goes on to an end mark. A length that goes
+// beyond the end is none.
+func berHead(b []byte) (head, length int, endless, ok bool) {
+	if len(b) < 2 || b[0]&0x1f == 0x1f {
+		return 0, 0, false, false
+	}
+
+	head, length = 2, int(b[1])
+	switch {
+	case b[1] == 0x80:
+		return head, 0, true, true
+	case b[1] > 0x80:
+		n := int(b[1] & 0x7f)
+		if n > 4 || len(b) < 2+n {
+			return 0, 0, false, false
+		}
+		length = 0
+		for _, c := range b[2 : 2+n] {
+			length = length<<8 | int(c)
+		}
+		head += n
+	}
+
+	return head, length, false, length <= len(b)-head
 }

@@ -42,22 +42,24 @@ type defanger struct {
 
 func (d *defanger) token(kind html.TokenType) {
 	t := d.in.Token()
+
 	switch {
 	case d.inside != "":
 		if kind == html.EndTagToken && t.Data == d.inside {
 			d.inside = ""
 		}
-		return
 	case kind == html.CommentToken: // Outlook reads conditions in them
 		d.changed = d.changed || strings.HasPrefix(strings.TrimSpace(t.Data), "[if")
-		return
 	case kind == html.TextToken && d.style:
 		d.out.WriteString(t.Data) // it knows no entities, and its end tag can't be in it
-		return
 	case kind == html.TextToken || kind == html.DoctypeToken:
 		d.out.WriteString(t.String())
-		return
+	default:
+		d.tag(kind, t)
 	}
+}
+
+func (d *defanger) tag(kind html.TokenType, t html.Token) {
 	switch fate(t.Data) {
 	case dropped:
 		d.changed = true
@@ -73,6 +75,7 @@ func (d *defanger) token(kind html.TokenType) {
 		d.changed = true
 		return
 	}
+
 	d.style = kind == html.StartTagToken && t.Data == "style"
 	t.Attr = d.attributes(t.Attr)
 	d.out.WriteString(t.String())

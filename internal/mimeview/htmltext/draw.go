@@ -1,6 +1,8 @@
 package htmltext
 
-import "strings"
+import (
+	"strings"
+)
 
 // drawing is the look of an element while its declarations are read.
 type drawing struct {
@@ -80,33 +82,68 @@ func (d *drawing) declare(name, value string) {
 
 // box reads what says where an element is and how large.
 func (d *drawing) box(name, value string) {
-	n, unit, ok := length(value)
-	pixels := unit == "" || unit == "px" || unit == "pt"
-	far := ok && (pixels && n <= -farAway || (unit == "em" || unit == "rem") && n <= -30 || (unit == "%" || unit == "vw" || unit == "vh") && n <= -100)
+	gone := false
 	switch name {
 	case "max-height", "max-width", "height", "width":
-		if ok && n <= 1 && pixels || ok && n == 0 {
-			d.flat = true
-		}
+		d.flat = d.flat || noSize(value)
 	case "overflow":
 		d.clipped = value == "hidden" || value == "clip"
 	case "position":
 		d.positioned = value == "absolute" || value == "fixed"
 	case "left", "top", "right", "bottom", "text-indent", "margin-left", "margin-top":
-		d.away = d.away || far
+		gone = isFar(value)
 	case "clip":
-		inner := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(value, "rect("), ")"), ",", " ")
-		gone := inner != value
-		for field := range strings.FieldsSeq(inner) {
-			n, _, ok := length(field)
-			gone = gone && ok && n <= 1
-		}
-		d.away = d.away || gone
+		gone = emptyRect(value)
 	case "clip-path":
-		d.away = d.away || strings.HasPrefix(value, "inset(50%") || strings.HasPrefix(value, "inset(100%") || strings.HasPrefix(value, "circle(0")
+		gone = strings.HasPrefix(value, "inset(50%") || strings.HasPrefix(value, "inset(100%") || strings.HasPrefix(value, "circle(0")
 	case "transform":
-		d.away = d.away || strings.Contains(value, "scale(0)") || strings.Contains(value, "scale(0,")
+		gone = strings.Contains(value, "scale(0)") || strings.Contains(value, "scale(0,")
 	}
+	d.away = d.away || gone
+}
+
+func isPixels(unit string) bool { return unit == "" || unit == "px" || unit == "pt" }
+
+// noSize holds for a height or width in which nothing can be seen.
+func noSize(value string) bool {
+	n, unit, ok := length(value)
+
+	return ok && (n == 0 || n <= 1 && isPixels(unit))
+}
+
+// isFar holds for an offset beyond the edge that nobody scrolls to.
+func isFar(value string) bool {
+	n, unit, ok := length(value)
+	if !ok {
+		return false
+	}
+
+	switch unit {
+	case "", "px", "pt":
+		return n <= -farAway
+	case "em", "rem":
+		return n <= -30
+	case "%", "vw", "vh":
+		return n <= -100
+	}
+
+	return false
+}
+
+// emptyRect holds for a rectangle of no more than a pixel: https://www.w3.org/TR/css-masking-1/#clip-property
+func emptyRect(value string) bool {
+	inner := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(value, "rect("), ")"), ",", " ")
+	if inner == value {
+		return false
+	}
+
+	for field := range strings.FieldsSeq(inner) {
+		if n, _, ok := length(field); !ok || n > 1 {
+			return false
+		}
+	}
+
+	return true
 }
 
 // size reads a font size. Up to a pixel nobody can read it.

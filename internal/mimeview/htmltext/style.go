@@ -176,38 +176,47 @@ func (r *reader) lookOf(name string) look {
 	if len(r.styles) == 0 && len(r.attrs) == 0 && name != "a" && name != "template" {
 		return r.look()
 	}
+
 	e := styled{outer: r.look(), name: name}
 	for _, a := range r.attrs {
-		switch a.key {
-		case "hidden":
-			e.hidden = true
-		case "style":
-			e.style = a.value
-		case "class":
-			e.class = a.value
-		case "id":
-			e.id = a.value
-		case "bgcolor":
-			e.bgcolor, e.colored, e.picture = a.value, true, false
-		case "background":
-			e.picture = true
-		case "color", "text":
-			if name == "font" || name == "body" {
-				e.ink, e.inked = a.value, true
-			}
-		}
+		e.attribute(a.key, a.value)
 	}
+
 	found, ok := r.looks[e]
-	if !ok {
-		found = r.styles.of(e)
-		if r.looks == nil {
-			r.looks = map[styled]look{}
-		}
-		if len(r.looks) < maxLooks && len(e.style)+len(e.class)+len(e.id) < 1000 {
-			r.looks[e] = found
+	if ok {
+		return found
+	}
+	found = r.styles.of(e)
+	if r.looks == nil {
+		r.looks = map[styled]look{}
+	}
+	if len(r.looks) < maxLooks && len(e.style)+len(e.class)+len(e.id) < 1000 {
+		r.looks[e] = found
+	}
+
+	return found
+}
+
+// attribute notes what an attribute says of the element's look.
+func (e *styled) attribute(key, value string) {
+	switch key {
+	case "hidden":
+		e.hidden = true
+	case "style":
+		e.style = value
+	case "class":
+		e.class = value
+	case "id":
+		e.id = value
+	case "bgcolor":
+		e.bgcolor, e.colored, e.picture = value, true, false
+	case "background":
+		e.picture = true
+	case "color", "text":
+		if e.name == "font" || e.name == "body" {
+			e.ink, e.inked = value, true
 		}
 	}
-	return found
 }
 
 // of is the look of an element.

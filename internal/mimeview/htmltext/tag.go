@@ -170,40 +170,26 @@ func nameEnd(raw []byte) int {
 	return end
 }
 
+// commonNames are the elements that most mail is made of.
+var commonNames = [...]string{"td", "tr", "a", "p", "br", "div", "span", "img", "table", "b", "i", "li", "font", "tbody", "strong"}
+
 // known gives the names of common elements without allocating, in lower case; of others the name itself.
 func known(raw []byte) string {
-	switch string(raw) {
-	case "a", "A":
-		return "a"
-	case "b", "B":
-		return "b"
-	case "br", "BR":
-		return "br"
-	case "div", "DIV":
-		return "div"
-	case "font", "FONT":
-		return "font"
-	case "i":
-		return "i"
-	case "img", "IMG":
-		return "img"
-	case "li":
-		return "li"
-	case "p", "P":
-		return "p"
-	case "span", "SPAN":
-		return "span"
-	case "strong":
-		return "strong"
-	case "table", "TABLE":
-		return "table"
-	case "tbody":
-		return "tbody"
-	case "td", "TD":
-		return "td"
-	case "tr", "TR":
-		return "tr"
+	if len(raw) <= len("strong") {
+		var lower [len("strong")]byte
+		for i, c := range raw {
+			lower[i] = c
+			if c >= 'A' && c <= 'Z' {
+				lower[i] = c | 0x20
+			}
+		}
+		for _, name := range commonNames {
+			if string(lower[:len(raw)]) == name {
+				return name
+			}
+		}
 	}
+
 	return asciiLower(string(raw[:min(len(raw), 32)]))
 }
 

@@ -1,6 +1,7 @@
 package links
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -9,42 +10,44 @@ import (
 // parseIPv4 reads an address in one to four numbers, each in decimal, octal or hexadecimal, as browsers do. Odd is any
 // form but four decimal numbers.
 func parseIPv4(host string) (ip netip.Addr, odd, ok bool) {
-	if host == "" || len(host) > 60 || (host[len(host)-1] < '0' || host[len(host)-1] > '9') && !strings.Contains(host, "0x") {
+	if host == "" || len(host) > 60 || !digits(host[len(host)-1:]) && !strings.Contains(host, "0x") {
 		return ip, false, false
 	}
 	fields := strings.Split(host, ".")
 	if len(fields) > 4 {
 		return ip, false, false
 	}
+
 	odd = len(fields) != 4
 	var value uint64
 	for i, field := range fields {
-		base, text := 10, field
-		switch {
-		case strings.HasPrefix(field, "0x"):
-			base, text = 16, field[2:]
-			if text == "" {
-				text = "0"
-			}
-		case len(field) > 1 && field[0] == '0':
-			base, text = 8, field[1:]
+		n, base, ok := parseNumber(field)
+		room := uint(8)
+		if i == len(fields)-1 {
+			room = 8 * uint(5-len(fields))
 		}
-		n, err := strconv.ParseUint(text, base, 40)
-		if err != nil {
+		if !ok || n >= 1<<room {
 			return ip, false, false
 		}
 		odd = odd || base != 10
-		last := i == len(fields)-1
-		room := uint(8)
-		if last {
-			room = 8 * uint(5-len(fields))
-		}
-		if n >= 1<<room {
-			return ip, false, false
-		}
 		value = value<<room | n
 	}
+
 	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)}), odd, true
+}
+
+// parseNumber reads a number as https://url.spec.whatwg.org/#ipv4-number-parser has it.
+func parseNumber(field string) (n uint64, base int, ok bool) {
+	base = 10
+	if hex, is := strings.CutPrefix(field, "0x"); is {
+		base, field = 16, cmp.Or(hex, "0")
+	} else if len(field) > 1 && field[0] == '0' {
+		base, field = 8, field[1:]
+	}
+
+	n, err := strconv.ParseUint(field, base, 40)
+
+	return n, base, err == nil
 }
 
 // unescape reads %XX (RFC 3986 section 2.1); what is no such thing stays.

@@ -134,6 +134,7 @@ func schemeAt(token string) int {
 		}
 		i += from
 		from = i + 1
+
 		begin := i
 		if begin > 0 && token[begin-1] == '[' { // hxxp[:]//
 			begin--
@@ -142,16 +143,23 @@ func schemeAt(token string) int {
 		for start > 0 && begin-start < 10 && (isLetter(token[start-1]) || token[start-1] == '*') {
 			start--
 		}
-		if start == begin || i+2 >= len(token) {
-			continue
-		}
-		after := strings.TrimPrefix(token[i+1:], "]")
-		known := isWeb(token[start:begin])
-		if strings.HasPrefix(after, "//") && begin-start >= 2 && (known || begin-start < 10) || known && (strings.HasPrefix(after, `\`) || strings.HasPrefix(after, "/")) {
+		if start < begin && i+2 < len(token) && leads(token[start:begin], strings.TrimPrefix(token[i+1:], "]")) {
 			return start + oldScheme(token[start:begin])
 		}
 	}
+
 	return -1
+}
+
+// leads says whether letters and what stands behind their colon begin an address: a scheme of the web also with one slash,
+// or backslashes, as browsers have it.
+func leads(letters, after string) bool {
+	known := isWeb(letters)
+	if strings.HasPrefix(after, "//") {
+		return known || len(letters) >= 2 && len(letters) < 10
+	}
+
+	return known && (strings.HasPrefix(after, `\`) || strings.HasPrefix(after, "/"))
 }
 
 // oldScheme is how much stands before the scheme in letters without a gap, as in "seehttp".
@@ -186,28 +194,46 @@ func bare(text string) bool {
 	if len(host) < 4 || len(host) > 300 || strings.IndexByte(host, '@') >= 0 {
 		return false
 	}
-	plain := refang(host)
-	plain = plainDots(plain)
+
+	plain := plainDots(refang(host))
 	odd := plain != host
-	if colon := strings.LastIndexByte(plain, ':'); colon > 0 && digits(plain[colon+1:]) && colon+1 < len(plain) {
-		plain = plain[:colon]
-	}
+	plain = withoutPort(plain)
 	if !path { // what stands behind a name at the end of a sentence
 		plain = strings.TrimRight(plain, trailing)
 	}
-	if len(plain) > 4 && strings.EqualFold(plain[:4], "www.") && strings.Trim(plain[4:], ".") != "" {
+	if www(plain) {
 		return odd || isASCII(plain) && plainName(strings.TrimRight(plain, "."))
 	}
-	if !path && !odd || strings.HasPrefix(plain, ".") || !strings.Contains(plain, ".") {
+
+	return (path || odd) && bareHost(plain, odd)
+}
+
+// bareHost holds for a host that an address is taken for; odd says that its dots were hidden.
+func bareHost(host string, odd bool) bool {
+	if strings.HasPrefix(host, ".") || !strings.Contains(host, ".") {
 		return false
 	}
-	if isASCII(plain) && !plainName(plain) {
+	if isASCII(host) && !plainName(host) {
 		return false
 	}
-	if _, _, ok := parseIPv4(plain); ok {
-		return odd || path && strings.Count(plain, ".") == 3
+	if _, _, ok := parseIPv4(host); ok {
+		return odd || strings.Count(host, ".") == 3
 	}
-	return hasKnownSuffix(plain)
+
+	return hasKnownSuffix(host)
+}
+
+func www(name string) bool {
+	return len(name) > 4 && strings.EqualFold(name[:4], "www.") && strings.Trim(name[4:], ".") != ""
+}
+
+func withoutPort(host string) string {
+	colon := strings.LastIndexByte(host, ':')
+	if colon > 0 && colon+1 < len(host) && digits(host[colon+1:]) {
+		return host[:colon]
+	}
+
+	return host
 }
 
 // hasKnownSuffix says whether a name lies below a suffix of the public list.

@@ -86,16 +86,7 @@ func (l *Link) Flag(f string) { l.flag(f) }
 // one, a fragment, a relative one without a base.
 func Parse(raw, base string) (Link, bool) {
 	l := Link{Part: -1}
-	if len(raw) > MaxURL {
-		raw = raw[:MaxURL]
-		l.flag(TooLong)
-	}
-	l.Raw = strings.ToValidUTF8(raw, "\uFFFD")
-	text := strings.TrimFunc(raw, func(r rune) bool { return r <= ' ' || r == '\u00A0' || confusable.Invisible(r) })
-	if clean := WithoutControls(text); clean != text {
-		text = clean
-		l.flag(ControlInURL)
-	}
+	text := l.clean(raw)
 	if text == "" || text[0] == '#' {
 		return l, false
 	}
@@ -103,6 +94,7 @@ func Parse(raw, base string) (Link, bool) {
 		text = plain
 		l.flag(Defanged)
 	}
+
 	scheme, rest, ok := cutScheme(text)
 	switch {
 	case ok && special(scheme):
@@ -126,7 +118,25 @@ func Parse(raw, base string) (Link, bool) {
 	default:
 		return l, false
 	}
+
 	return l, l.authority(rest)
+}
+
+// clean takes off an address what browsers don't see.
+func (l *Link) clean(raw string) string {
+	if len(raw) > MaxURL {
+		raw = raw[:MaxURL]
+		l.flag(TooLong)
+	}
+	l.Raw = strings.ToValidUTF8(raw, "\uFFFD")
+
+	text := strings.TrimFunc(raw, func(r rune) bool { return r <= ' ' || r == '\u00A0' || confusable.Invisible(r) })
+	clean := WithoutControls(text)
+	if clean != text {
+		l.flag(ControlInURL)
+	}
+
+	return clean
 }
 
 // WithoutControls takes out tabs and line ends, which browsers don't see, and other controls.

@@ -140,54 +140,95 @@ func fromBase64(text string) string {
 	return string(plain)
 }
 
+// redirector is a service whose addresses carry another one.
+type redirector struct {
+	host string // the name, or one below it; "=" in front: the name alone
+	path string // how the path begins
+	read func(*Link) string
+}
+
+// byParam reads the first of these parameters that holds an address.
+func byParam(names ...string) func(*Link) string {
+	return func(l *Link) string { return l.param(names...) }
+}
+
+// redirectors are the large services that do so, and how.
+var redirectors = [...]redirector{
+	{"cdn.ampproject.org", "", ampCache},
+	{"translate.goog", "", func(l *Link) string { return translated(strings.TrimPrefix(l.Host, "www."), l.Path) }},
+	{"=l.instagram.com", "", byParam("u")},
+	{"=l.messenger.com", "", byParam("u")},
+	{"=l.wl.co", "", byParam("u")},
+	{"facebook.com", "", func(l *Link) string {
+		if !strings.HasSuffix(l.Path, "/l.php") {
+			return ""
+		}
+		return l.param("u")
+	}},
+	{"safelinks.protection.outlook.com", "", byParam("url")},
+	{"safelinks.protection.outlook.us", "", byParam("url")},
+	{"urldefense.proofpoint.com", "", proofpoint},
+	{"urldefense.com", "", proofpoint},
+	{"urldefense.us", "", proofpoint},
+	{"linkprotect.cudasvc.com", "", byParam("a")},
+	{"linkedin.com", "/safety/go", byParam("url")},
+	{"linkedin.com", "/redir/", byParam("url")},
+	{"bing.com", "/ck/", func(l *Link) string { return bing(l.param("u")) }},
+	{"search.yahoo.com", "", func(l *Link) string { return yahoo(l.Path) }},
+	{"youtube.com", "/redirect", byParam("q")},
+	{"duckduckgo.com", "/l", byParam("uddg")},
+	{"umblr.com", "/redirect", byParam("z")},
+	{"slack-redir.net", "/link", byParam("url")},
+	{"steamcommunity.com", "/linkfilter", byParam("url", "u")},
+	{"=vk.com", "/away.php", byParam("to")},
+	{"web.archive.org", "", func(l *Link) string { return inPath(l.Path) }},
+}
+
 // byService knows how the redirectors of large services carry their target.
 func byService(l *Link) string {
-	host, path := strings.TrimPrefix(l.Host, "www."), l.Path
-	is := func(name string) bool {
-		before, ok := strings.CutSuffix(host, name)
-		return ok && (before == "" || strings.HasSuffix(before, "."))
+	host := strings.TrimPrefix(l.Host, "www.")
+	if strings.HasPrefix(host, "google.") || strings.Contains(host, ".google.") {
+		return google(l)
 	}
-	google := strings.HasPrefix(host, "google.") || strings.Contains(host, ".google.")
-	switch {
-	case google && strings.HasPrefix(path, "/url"):
+
+	for _, r := range &redirectors {
+		if r.has(host) && strings.HasPrefix(l.Path, r.path) {
+			return r.read(l)
+		}
+	}
+
+	return ""
+}
+
+func (r *redirector) has(host string) bool {
+	if name, exact := strings.CutPrefix(r.host, "="); exact {
+		return host == name
+	}
+	before, ok := strings.CutSuffix(host, r.host)
+
+	return ok && (before == "" || strings.HasSuffix(before, "."))
+}
+
+// google reads the addresses of Google's search, which stands under many names.
+func google(l *Link) string {
+	switch path := l.Path; {
+	case strings.HasPrefix(path, "/url"):
 		return l.param("q", "url")
-	case google && strings.HasPrefix(path, "/amp/"):
+	case strings.HasPrefix(path, "/amp/"):
 		return amp(path[len("/amp/"):])
-	case google && (path == "/imgres" || path == "/translate" || path == "/aclk"):
+	case path == "/imgres" || path == "/translate" || path == "/aclk":
 		return l.param("imgrefurl", "u", "adurl")
-	case is("cdn.ampproject.org") && len(path) > 3 && path[2] == '/':
-		return amp(path[3:])
-	case is("translate.goog"):
-		return translated(host, path)
-	case is("facebook.com") && strings.HasSuffix(path, "/l.php"), host == "l.instagram.com", host == "l.messenger.com", host == "l.wl.co":
-		return l.param("u")
-	case is("safelinks.protection.outlook.com"), is("safelinks.protection.outlook.us"):
-		return l.param("url")
-	case is("urldefense.proofpoint.com"), is("urldefense.com"), is("urldefense.us"):
-		return proofpoint(l)
-	case is("linkprotect.cudasvc.com"):
-		return l.param("a")
-	case is("linkedin.com") && (strings.HasPrefix(path, "/safety/go") || strings.HasPrefix(path, "/redir/")):
-		return l.param("url")
-	case is("bing.com") && strings.HasPrefix(path, "/ck/"):
-		return bing(l.param("u"))
-	case is("search.yahoo.com"):
-		return yahoo(path)
-	case is("youtube.com") && path == "/redirect":
-		return l.param("q")
-	case is("duckduckgo.com") && strings.HasPrefix(path, "/l"):
-		return l.param("uddg")
-	case is("umblr.com") && strings.HasPrefix(path, "/redirect"):
-		return l.param("z")
-	case is("slack-redir.net") && strings.HasPrefix(path, "/link"):
-		return l.param("url")
-	case is("steamcommunity.com") && strings.HasPrefix(path, "/linkfilter"):
-		return l.param("url", "u")
-	case host == "vk.com" && path == "/away.php":
-		return l.param("to")
-	case is("web.archive.org"):
-		return inPath(path)
 	}
+
+	return ""
+}
+
+// ampCache reads the path of AMP's cache, which begins with a kind of one letter.
+func ampCache(l *Link) string {
+	if len(l.Path) > 3 && l.Path[2] == '/' {
+		return amp(l.Path[3:])
+	}
+
 	return ""
 }
 

@@ -44,20 +44,7 @@ func cardFiles(content []byte) (files []olePart) {
 		if !ok {
 			continue
 		}
-		coded := false
-		var names []string
-		for _, p := range parameters(head) {
-			key, v, _ := bytes.Cut(p, []byte("="))
-			switch strings.ToLower(strings.TrimSpace(string(key))) {
-			case "encoding":
-				low := strings.ToLower(string(bytes.Trim(v, "\" ")))
-				coded = low == "base64" || low == "b"
-			case "base64": // vCard 2.1 may leave out ENCODING
-				coded = true
-			case "filename", "x-filename", "x-apple-filename", "x-label", "label", "x-ms-filename":
-				names = append(names, string(bytes.Trim(v, "\" ")))
-			}
-		}
+		names, coded := cardParameters(head)
 		if uri := bytes.TrimSpace(value); len(uri) > 5 && bytes.EqualFold(uri[:5], []byte("data:")) { // RFC 6350 6.2.4
 			kind, data, _ := bytes.Cut(uri[5:], []byte(","))
 			coded, value = bytes.HasSuffix(bytes.ToLower(kind), []byte(";base64")), data
@@ -65,6 +52,7 @@ func cardFiles(content []byte) (files []olePart) {
 		if !coded {
 			continue
 		}
+
 		// vCard 2.1: goes on until an empty line
 		text := bytes.Clone(value)
 		for i+1 < len(lines) && bytes.IndexAny(lines[i+1], ":;") < 0 && len(bytes.TrimSpace(lines[i+1])) > 0 {
@@ -77,7 +65,26 @@ func cardFiles(content []byte) (files []olePart) {
 		}
 		files = append(files, olePart{names: names, content: lenientBase64(text)})
 	}
+
 	return files
+}
+
+// cardParameters says which names a value has, and whether it is in base64.
+func cardParameters(head []byte) (names []string, coded bool) {
+	for _, p := range parameters(head) {
+		key, v, _ := bytes.Cut(p, []byte("="))
+		value := string(bytes.Trim(v, "\" "))
+		switch strings.ToLower(strings.TrimSpace(string(key))) {
+		case "encoding":
+			coded = strings.EqualFold(value, "base64") || strings.EqualFold(value, "b")
+		case "base64": // vCard 2.1 may leave out ENCODING
+			coded = true
+		case "filename", "x-filename", "x-apple-filename", "x-label", "label", "x-ms-filename":
+			names = append(names, value)
+		}
+	}
+
+	return names, coded
 }
 
 // parameters divides the head of a property at semicolons outside of quotes.

@@ -99,46 +99,60 @@ func listARJ(b []byte, each func(string) bool) error {
 // listLZH: headers of level 0, 1 and 2. A name may stand in an extension of the header (01), its folder in another (02).
 func listLZH(b []byte, each func(string) bool) error {
 	for len(b) > 21 && b[0] != 0 {
-		packed := int64(le32(b[7:]))
-		name, folder, end := "", "", 0
-		level := b[20]
-		next := 0 // where extensions begin
-		switch level {
-		case 0, 1:
-			end = int(b[0]) + 2
-			if size := int(b[21]); 22+size <= len(b) {
-				name = string(b[22 : 22+size])
-			}
-			if next = end - 2; level == 0 {
-				next = 0
-			}
-		case 2:
-			end, next = int(le16(b)), 24
-		default:
+		name, end, next, ok := lzhHead(b)
+		if !ok || end < 22 || end > len(b) {
 			return errListing
 		}
-		if end < 22 || end > len(b) {
-			return errListing
-		}
-		for at := next; at > 0 && at+2 <= len(b); {
-			size := int(le16(b[at:]))
-			if size < 3 || at+2+size > len(b) {
-				break
-			}
-			switch value := string(b[at+3 : at+size]); b[at+2] {
-			case 1:
-				name = value
-			case 2:
-				folder = strings.ReplaceAll(value, "\xff", "/")
-			}
-			at += size
-		}
-		if !each(folder + name) {
+		if !each(lzhName(b, name, next)) {
 			return nil
 		}
+		packed := int64(le32(b[7:]))
 		b = b[min(int64(len(b)), int64(end)+packed):]
 	}
+
 	return nil
+}
+
+// lzhHead reads the fixed part of a header: the name if it is there, where the header ends, and where its extensions begin,
+// 0 for none.
+func lzhHead(b []byte) (name string, end, next int, ok bool) {
+	level := b[20]
+	switch level {
+	case 0, 1:
+		end = int(b[0]) + 2
+		if size := int(b[21]); 22+size <= len(b) {
+			name = string(b[22 : 22+size])
+		}
+		if level == 1 {
+			next = end - 2
+		}
+	case 2:
+		end, next = int(le16(b)), 24
+	default:
+		return "", 0, 0, false
+	}
+
+	return name, end, next, true
+}
+
+// lzhName is the whole name by the extensions of a header.
+func lzhName(b []byte, name string, at int) string {
+	folder := ""
+	for at > 0 && at+2 <= len(b) {
+		size := int(le16(b[at:]))
+		if size < 3 || at+2+size > len(b) {
+			break
+		}
+		switch value := string(b[at+3 : at+size]); b[at+2] {
+		case 1:
+			name = value
+		case 2:
+			folder = strings.ReplaceAll(value, "\xff", "/")
+		}
+		at += size
+	}
+
+	return folder + name
 }
 
 // listACE: blocks of a sum, a size, a type and flags; the type 1 is a file.

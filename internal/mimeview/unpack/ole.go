@@ -127,31 +127,34 @@ type olePart struct {
 func retypeOLE(o *Object, streams []oleStream, class string) {
 	kind := Type{}
 	for _, s := range streams {
-		switch {
-		case s.name == "PowerPoint Document" && s.dir == "PP97_DUALSTORAGE", s.name == "PP40":
-			kind = Type{Name: "application/vnd.ms-powerpoint", Ext: ".ppt", Class: filetype.Office}
-		case s.dir != "": // a document inside the document does not make it one of that type
-		case s.name == "WordDocument":
-			kind = Type{Name: "application/msword", Ext: ".doc", Class: filetype.Office}
-		case s.name == "Workbook" || s.name == "Book":
-			kind = Type{Name: "application/vnd.ms-excel", Ext: ".xls", Class: filetype.Office}
-		case s.name == "PowerPoint Document":
-			kind = Type{Name: "application/vnd.ms-powerpoint", Ext: ".ppt", Class: filetype.Office}
-		case s.name == "VisioDocument":
-			kind = Type{Name: "application/vnd.visio", Ext: ".vsd", Class: filetype.Office}
-		case s.name == "__properties_version1.0":
-			kind = Type{Name: "application/vnd.ms-outlook", Ext: ".msg", Class: filetype.Mail}
-		case s.name == "EncryptedPackage":
-			kind = Type{Name: "application/encrypted-ooxml", Ext: ".docx", Class: filetype.Office}
+		// a document inside the document does not make it one of that type
+		if s.dir == "" || s.dir == "PP97_DUALSTORAGE" && s.name == "PowerPoint Document" || s.name == "PP40" {
+			if t, ok := oleTypes[s.name]; ok {
+				kind = t
+			}
 		}
 	}
+
 	// [MS-CFB] names the class of the root; these are Windows Installer's packages, patches and transforms
-	if c := strings.ToUpper(class); kind.Name == "" && (strings.Contains(c, "000C1084") || strings.Contains(c, "000C1086") || strings.Contains(c, "000C1082")) {
+	installer := func(part string) bool { return strings.Contains(strings.ToUpper(class), part) }
+	if kind.Name == "" && slices.ContainsFunc([]string{"000C1084", "000C1086", "000C1082"}, installer) {
 		kind = Type{Name: "application/x-msi", Ext: ".msi", Class: filetype.Executable}
 	}
 	if kind.Name != "" {
 		retype(o, "application/x-ole-storage", kind)
 	}
+}
+
+// oleTypes says what a file is by the name of its main stream.
+var oleTypes = map[string]Type{
+	"WordDocument":            {Name: "application/msword", Ext: ".doc", Class: filetype.Office},
+	"Workbook":                {Name: "application/vnd.ms-excel", Ext: ".xls", Class: filetype.Office},
+	"Book":                    {Name: "application/vnd.ms-excel", Ext: ".xls", Class: filetype.Office},
+	"PowerPoint Document":     {Name: "application/vnd.ms-powerpoint", Ext: ".ppt", Class: filetype.Office},
+	"PP40":                    {Name: "application/vnd.ms-powerpoint", Ext: ".ppt", Class: filetype.Office},
+	"VisioDocument":           {Name: "application/vnd.visio", Ext: ".vsd", Class: filetype.Office},
+	"__properties_version1.0": {Name: "application/vnd.ms-outlook", Ext: ".msg", Class: filetype.Mail},
+	"EncryptedPackage":        {Name: "application/encrypted-ooxml", Ext: ".docx", Class: filetype.Office},
 }
 
 // retype names a type more exactly.
@@ -168,40 +171,67 @@ var docDDE = regexp.MustCompile("\x13[ \x00]*(?:D\x00?D\x00?E\x00?(?:A\x00?U\x00
 
 func (ole *oleFile) look(s oleStream) {
 	o, lower := ole.o, strings.ToLower(s.name)
+	inside := olePart{names: []string{s.name}, content: s.content}
+
 	switch {
 	case lower == "_vba_project" || strings.EqualFold(path.Base(s.dir), "VBA"):
 		o.flag(Macro, "")
 		ole.code = append(ole.code, vba.Stream{Name: s.name, Content: s.content})
+	case ole.document(s):
 	case lower == "encryptedpackage":
 		ole.sealed = s.content
 	case lower == "encryptioninfo":
 		ole.info = s.content
 	case lower == "encryptedsummary" || lower == "encryption":
 		ole.locked("Office")
-	case s.name == "WordDocument":
-		// [MS-DOC] 2.5.2: fEncrypted is bit 8 of the flags at octet 10
-		if len(s.content) > 12 && s.content[11]&1 != 0 {
-			ole.locked("Word")
-		}
-		for _, m := range docDDE.FindAll(s.content, 20) {
-			o.flag(DDE, strings.ReplaceAll(string(m[1:]), "\x00", ""))
-		}
-	case s.name == "Workbook" || s.name == "Book":
-		ole.workbook(s.content, 0)
 	case lower == "ole10native": // the library drops the control character in front
 		ole.native(s)
 	case lower == "equation native":
 		o.flag(EmbeddedObject, "Equation.3")
-	case s.name == "PowerPoint Document":
-		flagSlides(o, s.content)
 	case lower == "package" || lower == "contents":
 		o.flag(EmbeddedObject, path.Base(s.dir))
-		ole.inside = append(ole.inside, olePart{names: []string{s.name}, content: s.content})
+		ole.inside = append(ole.inside, inside)
 	case strings.HasPrefix(lower, "__substg1.0_"): // parts of a mail, read below
+	case worthALook(s.content):
+		ole.inside = append(ole.inside, inside)
+	}
+}
+
+// document looks at the main stream of a document, if it is one.
+func (ole *oleFile) document(s oleStream) bool {
+	switch s.name {
+	case "WordDocument":
+		ole.word(s.content)
+	case "Workbook", "Book":
+		ole.workbook(s.content, 0)
+	case "PowerPoint Document":
+		flagSlides(ole.o, s.content)
 	default:
-		if t := filetype.Detect(s.content, nil)[0]; t.Class == filetype.Executable || t.Class == filetype.Archive || t.Class == filetype.PDF || t.Name == "application/x-ole-storage" {
-			ole.inside = append(ole.inside, olePart{names: []string{s.name}, content: s.content})
-		}
+		return false
+	}
+
+	return true
+}
+
+// worthALook holds for a stream of an unknown name that is a file by itself.
+func worthALook(content []byte) bool {
+	t := filetype.Detect(content, nil)[0]
+	switch t.Class {
+	case filetype.Executable, filetype.Archive, filetype.PDF:
+		return true
+	}
+
+	return t.Name == "application/x-ole-storage"
+}
+
+// word looks at the main stream of a Word document.
+func (ole *oleFile) word(content []byte) {
+	// [MS-DOC] 2.5.2: fEncrypted is bit 8 of the flags at octet 10
+	if len(content) > 12 && content[11]&1 != 0 {
+		ole.locked("Word")
+	}
+	for _, m := range docDDE.FindAll(content, 20) {
+		ole.o.flag(DDE, strings.ReplaceAll(string(m[1:]), "\x00", ""))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"postern/internal/mimeview/unpack/filetype"
@@ -13,47 +14,71 @@ import (
 
 // inspectPackage names what a ZIP file is by the files in it: Office documents, programs for Java and Android.
 func inspectPackage(o *Object, entries []zipdir.Entry) {
-	kind := Type{}
-	set := func(name, ext string, class filetype.Class) { kind = Type{Name: name, Ext: ext, Class: class} }
 	has := map[string]bool{}
 	for i := range entries {
 		for _, name := range entries[i].Names {
 			name = strings.ToLower(strings.ReplaceAll(name, `\`, "/"))
 			has[name] = true
-			switch {
-			case strings.HasSuffix(name, "vbaproject.bin"):
-				o.flag(Macro, name)
-			case strings.HasPrefix(name, "basic/") && strings.HasSuffix(name, ".xml") && !strings.HasSuffix(name, "-lc.xml") && !strings.HasSuffix(name, "-lb.xml"):
-				o.flag(Macro, name)
-			case strings.HasPrefix(name, "xl/macrosheets/") && (strings.HasSuffix(name, ".xml") || strings.HasSuffix(name, ".bin")):
-				o.flag(ExcelMacro4, name)
-			case strings.Contains(name, "/embeddings/") && !strings.HasSuffix(name, "/"):
-				o.flag(EmbeddedObject, name)
+			if kind, ok := packageFlag(name); ok {
+				o.flag(kind, name)
 			}
 		}
 	}
-	const ooxml = "application/vnd.openxmlformats-officedocument."
+
+	for _, p := range &packages {
+		if slices.ContainsFunc(p.files, func(all string) bool { return hasAll(has, all) }) {
+			retype(o, "application/zip", p.Type)
+			return
+		}
+	}
+}
+
+// packageFlag says what a file in a package means.
+func packageFlag(name string) (Kind, bool) {
+	ends := func(with ...string) bool {
+		return slices.ContainsFunc(with, func(end string) bool { return strings.HasSuffix(name, end) })
+	}
+
 	switch {
-	case has["word/document.xml"] || has["word/document2.xml"]:
-		set(ooxml+"wordprocessingml.document", ".docx", filetype.Office)
-	case has["xl/workbook.xml"] || has["xl/workbook.bin"]:
-		set(ooxml+"spreadsheetml.sheet", ".xlsx", filetype.Office)
-	case has["ppt/presentation.xml"]:
-		set(ooxml+"presentationml.presentation", ".pptx", filetype.Office)
-	case has["appxmanifest.xml"] || has["appxmetadata/appxbundlemanifest.xml"]:
-		set("application/msix", ".msix", filetype.Executable)
-	case has["[content_types].xml"]:
-		set("application/vnd.openxmlformats-package", "", filetype.Office)
-	case has["mimetype"] && has["content.xml"]:
-		set("application/vnd.oasis.opendocument", ".odt", filetype.Office)
-	case has["androidmanifest.xml"]:
-		set("application/vnd.android.package-archive", ".apk", filetype.Executable)
-	case has["meta-inf/manifest.mf"]:
-		set("application/java-archive", ".jar", filetype.Executable)
+	case ends("vbaproject.bin"):
+		return Macro, true
+	case strings.HasPrefix(name, "basic/"): // of OpenDocument; the libraries' lists of names are no code
+		return Macro, ends(".xml") && !ends("-lc.xml", "-lb.xml")
+	case strings.HasPrefix(name, "xl/macrosheets/") && ends(".xml", ".bin"):
+		return ExcelMacro4, true
+	case strings.Contains(name, "/embeddings/") && !ends("/"):
+		return EmbeddedObject, true
 	}
-	if kind.Name != "" {
-		retype(o, "application/zip", kind)
+
+	return "", false
+}
+
+const ooxml = "application/vnd.openxmlformats-officedocument."
+
+// packages are the formats within ZIP. A format has one of these files, or all of those that a space parts; the first that
+// fits is it.
+var packages = [...]struct {
+	files []string
+	Type
+}{
+	{[]string{"word/document.xml", "word/document2.xml"}, Type{Name: ooxml + "wordprocessingml.document", Ext: ".docx", Class: filetype.Office}},
+	{[]string{"xl/workbook.xml", "xl/workbook.bin"}, Type{Name: ooxml + "spreadsheetml.sheet", Ext: ".xlsx", Class: filetype.Office}},
+	{[]string{"ppt/presentation.xml"}, Type{Name: ooxml + "presentationml.presentation", Ext: ".pptx", Class: filetype.Office}},
+	{[]string{"appxmanifest.xml", "appxmetadata/appxbundlemanifest.xml"}, Type{Name: "application/msix", Ext: ".msix", Class: filetype.Executable}},
+	{[]string{"[content_types].xml"}, Type{Name: "application/vnd.openxmlformats-package", Class: filetype.Office}},
+	{[]string{"mimetype content.xml"}, Type{Name: "application/vnd.oasis.opendocument", Ext: ".odt", Class: filetype.Office}},
+	{[]string{"androidmanifest.xml"}, Type{Name: "application/vnd.android.package-archive", Ext: ".apk", Class: filetype.Executable}},
+	{[]string{"meta-inf/manifest.mf"}, Type{Name: "application/java-archive", Ext: ".jar", Class: filetype.Executable}},
+}
+
+func hasAll(has map[string]bool, files string) bool {
+	for name := range strings.FieldsSeq(files) {
+		if !has[name] {
+			return false
+		}
 	}
+
+	return true
 }
 
 var (

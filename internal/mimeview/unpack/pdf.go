@@ -14,37 +14,14 @@ func inspectPDF(w *walk, n *node, o *Object) func() {
 	if !o.is("application/pdf") {
 		return nil
 	}
+
 	start := max(bytes.Index(n.content, []byte("%PDF-")), 0)
 	found := pdf.Scan(n.content[start:], pdf.Limits{Streams: 10_000, Objects: min(w.o.Total-w.result.Decoded, 64<<20), Stop: w.late, Passwords: w.o.Passwords})
 	if found.Limit != "" {
 		o.flag(LimitHit, found.Limit)
 		w.limit(found.Limit)
 	}
-	for _, s := range found.Scripts {
-		o.flag(PDFJavaScript, s[:min(len(s), 200)])
-	}
-	for _, l := range found.Launches {
-		if slices.Contains(found.Actions, "Launch") {
-			o.flag(PDFLaunch, l)
-		}
-	}
-	for _, u := range found.URIs {
-		o.flag(URI, u)
-	}
-	for _, a := range found.Actions {
-		switch {
-		case a == "JavaScript" && !o.Has(PDFJavaScript):
-			o.flag(PDFJavaScript, "")
-		case a == "Launch" && !o.Has(PDFLaunch):
-			o.flag(PDFLaunch, "")
-		case a == "EmbeddedFiles":
-			o.flag(PDFEmbedded, strings.Join(found.Files[:min(len(found.Files), 10)], ", "))
-		}
-	}
-	// most files open at a page or with a zoom; what counts is an action that does something
-	if found.Opens && slices.ContainsFunc(found.Actions, func(a string) bool { return a != "EmbeddedFiles" && a != "GoToR" && a != "URI" }) {
-		o.flag(PDFOpenAction, strings.Join(found.Actions[:min(len(found.Actions), 10)], ", "))
-	}
+	flagPDF(o, found)
 	if found.Password != "" {
 		o.flag(Unlocked, "PDF")
 	}
@@ -52,7 +29,41 @@ func inspectPDF(w *walk, n *node, o *Object) func() {
 		o.flag(PDFEncrypted, "")
 		w.encrypted(n.path)
 	}
+
 	return func() { w.pdfStreams(n, found) }
+}
+
+// flagPDF says what a document does by itself.
+func flagPDF(o *Object, found pdf.Found) {
+	does := func(action string) bool { return slices.Contains(found.Actions, action) }
+	few := func(all []string) string { return strings.Join(all[:min(len(all), 10)], ", ") }
+
+	for _, s := range found.Scripts {
+		o.flag(PDFJavaScript, s[:min(len(s), 200)])
+	}
+	if does("Launch") {
+		for _, l := range found.Launches {
+			o.flag(PDFLaunch, l)
+		}
+	}
+	for _, u := range found.URIs {
+		o.flag(URI, u)
+	}
+
+	if does("JavaScript") && !o.Has(PDFJavaScript) {
+		o.flag(PDFJavaScript, "")
+	}
+	if does("Launch") && !o.Has(PDFLaunch) {
+		o.flag(PDFLaunch, "")
+	}
+	if does("EmbeddedFiles") {
+		o.flag(PDFEmbedded, few(found.Files))
+	}
+	// most files open at a page or with a zoom; what counts is an action that does something
+	harmless := func(a string) bool { return a == "EmbeddedFiles" || a == "GoToR" || a == "URI" }
+	if found.Opens && slices.ContainsFunc(found.Actions, func(a string) bool { return !harmless(a) }) {
+		o.flag(PDFOpenAction, few(found.Actions))
+	}
 }
 
 // pdfStreams visits the files inside, the scripts, and whatever else turns out to be more than a page's text.

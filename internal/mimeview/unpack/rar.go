@@ -70,43 +70,49 @@ func (w *walk) rar(n *node, b []byte, password string, last bool) (locked bool) 
 	if !last && w.rarLocked(b, options) {
 		return true
 	}
+
 	opened := password != "" && !w.rarLocked(b, options)
 	r, err := rardecode.NewReader(w.source(b), options...)
 	for err == nil && !w.stopped() {
 		var h *rardecode.FileHeader
-		if h, err = r.Next(); err != nil {
-			break
+		if h, err = r.Next(); err == nil && !h.IsDir {
+			err = w.rarEntry(n, r, h, opened, int64(len(b)))
 		}
-		if h.IsDir {
-			continue
-		}
-		names := []string{h.Name}
-		var flags []Flag
-		if h.LinkType != rardecode.LinkTypeNone {
-			flags = append(flags, Flag{SymlinkEntry, h.LinkTarget})
-		}
-		if h.Encrypted && !opened {
-			w.closed(n, names, append(flags, Flag{Encrypted, "RAR"})...)
-			continue
-		}
-		if h.Encrypted || h.HeaderEncrypted {
-			flags = append(flags, Flag{Unlocked, "RAR"})
-		}
-		e := entry{names: names, r: r, packed: max(h.PackedSize, 1), flags: flags}
-		if !h.UnKnownSize {
-			e.declared = []int64{h.UnPackedSize}
-		}
-		if h.Solid { // packed against what came before
-			e.packed = int64(len(b))
-		}
-		err = w.child(n, e)
 	}
+
 	if isRarPassword(err) {
 		w.encrypted(n.path)
 	} else if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errStopped) {
 		w.unscannable(n.path, brief(err))
 	}
+
 	return false
+}
+
+// rarEntry visits one entry of an archive of so many octets; opened says that the password fits.
+func (w *walk) rarEntry(n *node, r *rardecode.Reader, h *rardecode.FileHeader, opened bool, archive int64) error {
+	names := []string{h.Name}
+	var flags []Flag
+	if h.LinkType != rardecode.LinkTypeNone {
+		flags = append(flags, Flag{SymlinkEntry, h.LinkTarget})
+	}
+	if h.Encrypted && !opened {
+		w.closed(n, names, append(flags, Flag{Encrypted, "RAR"})...)
+		return nil
+	}
+	if h.Encrypted || h.HeaderEncrypted {
+		flags = append(flags, Flag{Unlocked, "RAR"})
+	}
+
+	e := entry{names: names, r: r, packed: max(h.PackedSize, 1), flags: flags}
+	if !h.UnKnownSize {
+		e.declared = []int64{h.UnPackedSize}
+	}
+	if h.Solid { // packed against what came before
+		e.packed = archive
+	}
+
+	return w.child(n, e)
 }
 
 func isRarPassword(err error) bool {

@@ -142,48 +142,70 @@ func (r *rtf) control(b []byte) int {
 		return 0
 	}
 	if c := b[0] | 0x20; c < 'a' || c > 'z' {
-		switch b[0] {
-		case '*':
-			r.top().star = true
-		case '\'':
-			return min(3, len(b)) // an escaped octet is no digit of an object
-		case '\\', '{', '}':
-			r.text(b[0])
-		}
-		return 1
+		return r.symbol(b)
 	}
-	end := 0
-	for end < len(b) && end < 64 && b[end]|0x20 >= 'a' && b[end]|0x20 <= 'z' {
-		end++
-	}
-	word := strings.ToLower(string(b[:end]))
-	number, digits := 0, end
-	for digits < len(b) && digits < end+10 && (b[digits] >= '0' && b[digits] <= '9' || digits == end && b[digits] == '-') {
-		if b[digits] != '-' {
-			number = number*10 + int(b[digits]-'0')
-		}
-		digits++
-	}
-	if digits < len(b) && b[digits] == ' ' {
-		digits++
-	}
+
+	word, number, size := controlWord(b)
 	if word == "bin" {
-		size := min(number, len(b)-digits)
-		if g := r.top(); g.object > 0 && (g.started || !g.star) { // octets of the object among its digits
-			for _, c := range b[digits : digits+size] {
-				r.objects[g.object-1] = append(r.objects[g.object-1], c>>4, c&0xf)
-			}
-			return digits + size
-		}
-		if len(r.binary) < maxObjects && filetype.Detect(b[digits:digits+size], nil)[0].Class != filetype.Image && size > 16 {
-			r.binary = append(r.binary, b[digits:digits+size])
-		} else if len(r.binary) == maxObjects {
-			r.more = true
-		}
-		return digits + size
+		inside := b[size:min(len(b), size+number)]
+		r.bin(inside)
+		return size + len(inside)
 	}
 	r.word(word)
-	return digits
+
+	return size
+}
+
+// symbol reads a control of one character.
+func (r *rtf) symbol(b []byte) int {
+	switch b[0] {
+	case '*':
+		r.top().star = true
+	case '\'':
+		return min(3, len(b)) // an escaped octet is no digit of an object
+	case '\\', '{', '}':
+		r.text(b[0])
+	}
+
+	return 1
+}
+
+// controlWord reads letters, a number, and the space that ends them.
+func controlWord(b []byte) (word string, number, size int) {
+	for size < len(b) && size < 64 && b[size]|0x20 >= 'a' && b[size]|0x20 <= 'z' {
+		size++
+	}
+	word = strings.ToLower(string(b[:size]))
+
+	if size < len(b) && b[size] == '-' {
+		size++
+	}
+	for n := 0; n < 10 && size < len(b) && b[size] >= '0' && b[size] <= '9'; n++ {
+		number = number*10 + int(b[size]-'0')
+		size++
+	}
+	if size < len(b) && b[size] == ' ' {
+		size++
+	}
+
+	return word, number, size
+}
+
+// bin takes octets that are written as they are.
+func (r *rtf) bin(octets []byte) {
+	if g := r.top(); g.object > 0 && (g.started || !g.star) { // octets of the object among its digits
+		for _, c := range octets {
+			r.objects[g.object-1] = append(r.objects[g.object-1], c>>4, c&0xf)
+		}
+		return
+	}
+
+	switch {
+	case len(r.binary) == maxObjects:
+		r.more = true
+	case len(octets) > 16 && filetype.Detect(octets, nil)[0].Class != filetype.Image:
+		r.binary = append(r.binary, octets)
+	}
 }
 
 func (r *rtf) word(word string) {

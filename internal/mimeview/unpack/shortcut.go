@@ -53,44 +53,63 @@ func lnkCommand(b []byte) string {
 	}
 	flags := le32(b[20:])
 	rest := b[76:]
-	skip := func(n int64) { rest = rest[min(max(n, 0), int64(len(rest))):] }
 	if flags&1 != 0 && len(rest) >= 2 {
-		skip(int64(le16(rest)) + 2)
+		rest = skip(rest, int64(le16(rest))+2)
 	}
+
 	var words []string
 	if flags&2 != 0 && len(rest) >= 28 {
 		size := int64(le32(rest))
-		info := rest[:min(size, int64(len(rest)))]
-		if at := int64(le32(rest[16:])); at > 0 && at < int64(len(info)) { // LocalBasePath
-			target, _, _ := bytes.Cut(info[at:], []byte{0})
-			words = append(words, string(target))
+		if target, ok := localBasePath(rest, size); ok {
+			words = append(words, target)
 		}
-		skip(size)
+		rest = skip(rest, size)
 	}
 	for bit := uint32(4); bit <= 0x40; bit <<= 1 { // name, relative path, working folder, arguments, icon
 		if flags&bit == 0 || len(rest) < 2 {
 			continue
 		}
-		size := int64(le16(rest))
-		if flags&0x80 != 0 {
-			size *= 2
-		}
-		rest = rest[2:]
-		text := rest[:min(size, int64(len(rest)))]
-		skip(size)
-		if bit != 8 && bit != 0x20 {
-			continue
-		}
-		if flags&0x80 != 0 {
-			words = append(words, utf16Text(text))
-		} else {
-			words = append(words, string(text))
+		var text string
+		text, rest = stringData(rest, flags&0x80 != 0)
+		if bit == 8 || bit == 0x20 {
+			words = append(words, text)
 		}
 	}
+
 	if i := bytes.Index(rest, []byte("\x01\x00\x00\xa0")); i >= 0 && i+4+260+520 <= len(rest) { // EnvironmentVariableDataBlock
 		words = append(words, strings.TrimRight(utf16Text(rest[i+4+260:i+4+260+520]), "\x00"))
 	}
+
 	return strings.Join(words, " ")
+}
+
+func skip(b []byte, n int64) []byte { return b[min(max(n, 0), int64(len(b))):] }
+
+// localBasePath finds the target in a LinkInfo of so many octets.
+func localBasePath(b []byte, size int64) (string, bool) {
+	info := b[:min(size, int64(len(b)))]
+	at := int64(le32(b[16:]))
+	if at <= 0 || at >= int64(len(info)) {
+		return "", false
+	}
+	target, _, _ := bytes.Cut(info[at:], []byte{0})
+
+	return string(target), true
+}
+
+// stringData cuts a text off that has the number of its characters in front.
+func stringData(b []byte, wide bool) (text string, rest []byte) {
+	size := int64(le16(b))
+	if wide {
+		size *= 2
+	}
+	b = b[2:]
+	raw := b[:min(size, int64(len(b)))]
+	if wide {
+		return utf16Text(raw), skip(b, size)
+	}
+
+	return string(raw), skip(b, size)
 }
 
 func le16(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }

@@ -40,46 +40,56 @@ func tnefFiles(b []byte) (files []olePart, err error) {
 	if len(b) < 6 {
 		return nil, errors.New("tnef: cut short")
 	}
-	current := -1
+
+	var t tnefReader
 	for b = b[6:]; len(b) > 0; {
 		if len(b) < 11 || int64(le32(b[5:])) > int64(len(b)-11) {
-			return files, errors.New("tnef: an attribute is cut short")
+			return t.files, errors.New("tnef: an attribute is cut short")
 		}
 		id, size := le32(b[1:]), int64(le32(b[5:]))
-		content := b[9 : 9+size]
+		t.attribute(id, b[9:9+size])
 		b = b[9+size+2:]
-		if id == tnefRendering {
-			files = append(files, olePart{})
-			current = len(files) - 1
-			continue
+	}
+
+	return t.files, nil
+}
+
+// tnefReader collects files: the mail's own texts, then the attachments.
+type tnefReader struct {
+	files  []olePart
+	bodies int
+}
+
+func (t *tnefReader) attribute(id uint32, content []byte) {
+	switch id {
+	case tnefRendering:
+		t.files = append(t.files, olePart{})
+		return
+	case tnefProperties:
+		for i, b := range mapiValues(content, 0x1009, 0x1013, 0x1000) { // each reader shows another one
+			t.files = slices.Insert(t.files, i, bodyPart(b))
+			t.bodies++
 		}
-		if id == tnefProperties {
-			body := mapiValues(content, 0x1009, 0x1013, 0x1000)
-			for i, b := range body { // each reader shows another one
-				files = slices.Insert(files, i, bodyPart(b))
-				current++
-			}
-			continue
+		return
+	}
+
+	if len(t.files) == t.bodies {
+		return // no attachment has begun
+	}
+	f := &t.files[len(t.files)-1]
+	switch id {
+	case tnefTitle:
+		f.names = append(f.names, strings.TrimRight(string(content), "\x00"))
+	case tnefContent:
+		f.content = content
+	case tnefAttachment:
+		for _, v := range mapiValues(content, 0x3707, 0x3704) {
+			f.names = append(f.names, v.text())
 		}
-		if current < 0 || current >= len(files) {
-			continue
-		}
-		f := &files[current]
-		switch id {
-		case tnefTitle:
-			f.names = append(f.names, strings.TrimRight(string(content), "\x00"))
-		case tnefContent:
-			f.content = content
-		case tnefAttachment:
-			for _, v := range mapiValues(content, 0x3707, 0x3704) {
-				f.names = append(f.names, v.text())
-			}
-			if v := mapiValues(content, 0x3701); len(v) > 0 && len(f.content) == 0 { // an embedded message, behind 16 octets of its interface
-				f.content = v[0].content[min(16, len(v[0].content)):]
-			}
+		if v := mapiValues(content, 0x3701); len(v) > 0 && len(f.content) == 0 { // an embedded message, behind 16 octets of its interface
+			f.content = v[0].content[min(16, len(v[0].content)):]
 		}
 	}
-	return files, nil
 }
 
 // bodyPart gives the mail's own text as an object.
@@ -112,49 +122,69 @@ func mapiValues(b []byte, wanted ...uint16) (found []mapiValue) {
 	if len(b) < 4 {
 		return nil
 	}
-	count := le32(b)
-	b = b[4:]
-	skip := func(n int64) bool {
-		if n < 0 || n > int64(len(b)) {
-			b = nil
+
+	r := mapiReader{b: b[4:], wanted: wanted}
+	for count := le32(b); count > 0 && len(r.b) >= 8; count-- {
+		if !r.property() {
+			break
+		}
+	}
+
+	return r.found
+}
+
+type mapiReader struct {
+	b      []byte
+	wanted []uint16
+	found  []mapiValue
+}
+
+// skip says false, and that nothing is left, if there are not so many octets.
+func (r *mapiReader) skip(n int64) bool {
+	if n < 0 || n > int64(len(r.b)) {
+		r.b = nil
+		return false
+	}
+	r.b = r.b[n:]
+
+	return true
+}
+
+// property reads the next one; false says that there is no other.
+func (r *mapiReader) property() bool {
+	kind, id := le16(r.b), le16(r.b[2:])
+	r.skip(4)
+	if id >= 0x8000 { // a named property: GUID, kind, number or name
+		if len(r.b) < 24 {
 			return false
 		}
-		b = b[n:]
+		isName, size := le32(r.b[16:]), int64(le32(r.b[20:]))
+		if !r.skip(24) || isName == 1 && !r.skip((size+3)/4*4) {
+			return false
+		}
+	}
+
+	fixed := map[uint16]int64{1: 0, 2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 10: 4, 11: 4, 0x14: 8, 0x40: 8, 0x48: 16}
+	if size, ok := fixed[kind]; ok {
+		r.skip(size)
 		return true
 	}
-	for ; count > 0 && len(b) >= 8; count-- {
-		kind, id := le16(b), le16(b[2:])
-		skip(4)
-		if id >= 0x8000 { // a named property: GUID, kind, number or name
-			if len(b) < 24 {
-				return found
-			}
-			isName, size := le32(b[16:]), int64(le32(b[20:]))
-			if !skip(24) || isName == 1 && !skip((size+3)/4*4) {
-				return found
-			}
-		}
-		fixed := map[uint16]int64{1: 0, 2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 10: 4, 11: 4, 0x14: 8, 0x40: 8, 0x48: 16}
-		if size, ok := fixed[kind]; ok {
-			skip(size)
-			continue
-		}
-		if len(b) < 4 {
-			return found
-		}
-		values := int64(le32(b))
-		for skip(4); values > 0 && len(b) >= 4; values-- {
-			size := int64(le32(b))
-			if !skip(4) || size > int64(len(b)) {
-				return found
-			}
-			if slices.Contains(wanted, id) && len(found) < 20 {
-				found = append(found, mapiValue{id, kind, b[:size]})
-			}
-			skip((size + 3) / 4 * 4)
-		}
+	if len(r.b) < 4 {
+		return false
 	}
-	return found
+	values := int64(le32(r.b))
+	for r.skip(4); values > 0 && len(r.b) >= 4; values-- {
+		size := int64(le32(r.b))
+		if !r.skip(4) || size > int64(len(r.b)) {
+			return false
+		}
+		if slices.Contains(r.wanted, id) && len(r.found) < 20 {
+			r.found = append(r.found, mapiValue{id, kind, r.b[:size]})
+		}
+		r.skip((size + 3) / 4 * 4)
+	}
+
+	return true
 }
 
 // The text that the packer's window begins with. [MS-OXRTFCP] 2.1.2.1

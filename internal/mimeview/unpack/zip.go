@@ -26,7 +26,9 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 	if !o.is("application/zip") {
 		return nil
 	}
-	carried := !bytes.HasPrefix(n.content, []byte("PK")) && o.carrier()
+
+	proper := bytes.HasPrefix(n.content, []byte("PK"))
+	carried := !proper && o.carrier()
 	if carried && o.readWhole() {
 		drop(o, "application/zip")
 		return nil
@@ -35,14 +37,31 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 	if carried {
 		return carriedZip(w, n, o, dir)
 	}
-	switch {
-	case len(dir.Entries) == 0 && !bytes.HasPrefix(n.content, []byte("PK")):
+	if len(dir.Entries) == 0 && !proper {
 		if len(o.Types) == 1 {
 			o.Types = []Type{{Name: "application/octet-stream", Class: filetype.Other}}
 		}
 		drop(o, "application/zip")
 		return nil
-	case dir.Broken != "":
+	}
+
+	w.flagZip(n, o, dir)
+	inspectPackage(o, dir.Entries)
+	z := &zipReader{w: w, n: n}
+
+	return func() {
+		for i := range dir.Entries {
+			if w.stopped() {
+				return
+			}
+			z.visit(&dir.Entries[i])
+		}
+	}
+}
+
+// flagZip says what is odd about an archive's directory.
+func (w *walk) flagZip(n *node, o *Object, dir zipdir.Directory) {
+	if dir.Broken != "" {
 		o.flag(Unscannable, dir.Broken)
 		w.unscannable(n.path, dir.Broken)
 	}
@@ -65,16 +84,6 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 	for i := range dir.Entries {
 		if dir.Entries[i].Renamed {
 			o.flag(NameMismatch, strings.Join(dir.Entries[i].Names, " / "))
-		}
-	}
-	inspectPackage(o, dir.Entries)
-	z := &zipReader{w: w, n: n}
-	return func() {
-		for i := range dir.Entries {
-			if w.stopped() {
-				return
-			}
-			z.visit(&dir.Entries[i])
 		}
 	}
 }

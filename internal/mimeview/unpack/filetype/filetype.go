@@ -85,45 +85,76 @@ func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 // further finds the formats whose readers don't insist on the first octet.
 func further(b []byte, first []Type) []Type {
 	var found []Type
-	add := func(t Type) { found = append(found, t) }
-	is := func(c Class) bool { return len(first) > 0 && first[0].Class == c }
+
 	// ISO 32000 Annex C, note 13: readers accept the header within the first 1,024 octets
 	if bytes.Contains(head(b, 1024), []byte("%PDF-")) {
-		add(typePDF)
+		found = append(found, typePDF)
 	}
 	if bytes.Contains(tail(b, tailBytes), []byte("PK\x05\x06")) {
-		add(typeZIP)
+		found = append(found, typeZIP)
 	}
-	if is(Executable) || is(Image) || is(PDF) { // self-extracting archives and pictures with a tail
-		if bytes.Contains(head(b, 4<<20), []byte("Rar!\x1a\x07")) {
-			add(typeRAR)
-		}
-		if bytes.Contains(head(b, 4<<20), []byte("7z\xbc\xaf\x27\x1c")) {
-			add(type7z)
-		}
-		if i := bytes.Index(head(b, 4<<20), []byte("MSCF\x00\x00\x00\x00")); i > 0 && isCAB(b[i:]) {
-			add(typeCAB)
+	if len(first) > 0 {
+		switch first[0].Class {
+		case Executable, Image, PDF:
+			found = append(found, carried(b)...)
 		}
 	}
-	if len(b) > 0x8806 && (string(b[0x8001:0x8006]) == "CD001" || string(b[0x8801:0x8806]) == "CD001") {
-		add(Type{"application/x-iso9660-image", ".iso", Disk})
+
+	for _, m := range &disks {
+		at := m.at
+		if at < 0 {
+			at += len(b)
+		}
+		if hasAt(b, at, m.text) && !slices.Contains(found, m.Type) {
+			found = append(found, m.Type)
+		}
 	}
-	if len(b) > 0x8006 && (string(b[0x8001:0x8006]) == "BEA01" || string(b[0x8001:0x8006]) == "NSR02") {
-		add(Type{"application/x-udf-image", ".iso", Disk})
+	if len(b) >= 512 && isTar(b) && hasAt(b, 257, "ustar") {
+		found = append(found, typeTar)
 	}
-	if len(b) >= 512 && string(b[len(b)-512:len(b)-504]) == "conectix" {
-		add(Type{"application/x-vhd", ".vhd", Disk})
+	if hasAt(b, 510, "\x55\xaa") && isBootSector(b) {
+		found = append(found, Type{"application/x-raw-disk-image", ".img", Disk})
 	}
-	if len(b) >= 512 && string(b[len(b)-512:len(b)-504]) == "koly\x00\x00\x00\x04" {
-		add(Type{"application/x-apple-diskimage", ".dmg", Disk})
-	}
-	if len(b) >= 262 && string(b[257:262]) == "ustar" && len(b) >= 512 && isTar(b) {
-		add(typeTar)
-	}
-	if len(b) >= 512 && b[510] == 0x55 && b[511] == 0xaa && isBootSector(b) {
-		add(Type{"application/x-raw-disk-image", ".img", Disk})
-	}
+
 	return found
+}
+
+// carried finds the archives in self-extracting programs, and in pictures with a tail.
+func carried(b []byte) (found []Type) {
+	b = head(b, 4<<20)
+	if bytes.Contains(b, []byte("Rar!\x1a\x07")) {
+		found = append(found, typeRAR)
+	}
+	if bytes.Contains(b, []byte("7z\xbc\xaf\x27\x1c")) {
+		found = append(found, type7z)
+	}
+	if i := bytes.Index(b, []byte("MSCF\x00\x00\x00\x00")); i > 0 && isCAB(b[i:]) {
+		found = append(found, typeCAB)
+	}
+
+	return found
+}
+
+// placed is a signature that stands at a certain place, counted from the end if it is negative.
+type placed struct {
+	at   int
+	text string
+	Type
+}
+
+// disks are the images that have their signature behind the first blocks (ECMA-119 section 8, ECMA-167 part 2; one may be
+// both), or in the last block.
+var disks = [...]placed{
+	{0x8001, "CD001", Type{"application/x-iso9660-image", ".iso", Disk}},
+	{0x8801, "CD001", Type{"application/x-iso9660-image", ".iso", Disk}},
+	{0x8001, "BEA01", Type{"application/x-udf-image", ".iso", Disk}},
+	{0x8001, "NSR02", Type{"application/x-udf-image", ".iso", Disk}},
+	{-512, "conectix", Type{"application/x-vhd", ".vhd", Disk}},
+	{-512, "koly\x00\x00\x00\x04", Type{"application/x-apple-diskimage", ".dmg", Disk}},
+}
+
+func hasAt(b []byte, at int, text string) bool {
+	return at >= 0 && len(b)-at >= len(text) && string(b[at:at+len(text)]) == text
 }
 
 // unknown asks the library of many formats about binary content that has none of our signatures.

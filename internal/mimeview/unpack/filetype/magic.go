@@ -16,13 +16,14 @@ func (m *magic) matches(b []byte) bool {
 }
 
 var (
-	typePDF = Type{"application/pdf", ".pdf", PDF}
-	typeZIP = Type{"application/zip", ".zip", Archive}
-	typeRAR = Type{"application/vnd.rar", ".rar", Archive}
-	type7z  = Type{"application/x-7z-compressed", ".7z", Archive}
-	typeCAB = Type{"application/vnd.ms-cab-compressed", ".cab", Archive}
-	typeTar = Type{"application/x-tar", ".tar", Archive}
-	typeOLE = Type{"application/x-ole-storage", ".ole", Office}
+	typePDF  = Type{"application/pdf", ".pdf", PDF}
+	typeHTML = Type{"text/html", ".html", HTML}
+	typeZIP  = Type{"application/zip", ".zip", Archive}
+	typeRAR  = Type{"application/vnd.rar", ".rar", Archive}
+	type7z   = Type{"application/x-7z-compressed", ".7z", Archive}
+	typeCAB  = Type{"application/vnd.ms-cab-compressed", ".cab", Archive}
+	typeTar  = Type{"application/x-tar", ".tar", Archive}
+	typeOLE  = Type{"application/x-ole-storage", ".ole", Office}
 )
 
 const typeOldLZH = "application/x-compress-lzh"

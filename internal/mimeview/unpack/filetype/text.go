@@ -117,51 +117,61 @@ func opensPage(start []byte) bool {
 	return bytes.HasPrefix(start, []byte("<!--"))
 }
 
+// textExt are the types of text that a file's name promises.
+var textExt = map[string]Type{
+	".htm": typeHTML, ".html": typeHTML, ".xhtml": typeHTML, ".shtml": typeHTML, ".mht": typeHTML, ".mhtml": typeHTML,
+	".ics": {"text/calendar", ".ics", Text}, ".ical": {"text/calendar", ".ics", Text}, ".ifb": {"text/calendar", ".ics", Text},
+	".vcf": {"text/vcard", ".vcf", Text}, ".vcard": {"text/vcard", ".vcf", Text},
+	".svg": {"image/svg+xml", ".svg", Image},
+}
+
 // textTypes gives what a text can be; plain text only if it is nothing else and orPlain says so.
 func textTypes(b []byte, exts []string, orPlain bool) []Type {
-	var found []Type
 	low := bytes.ToLower(narrow(head(b, 4096)))
-	start := bytes.TrimLeft(bytes.TrimPrefix(low, []byte("\xef\xbb\xbf")), " \t\r\n\f")
-	for i := range beginnings {
-		if bytes.HasPrefix(start, []byte(beginnings[i].text)) {
-			found = append(found, beginnings[i].Type)
-			break
+	found := append(beginningType(low), tagTypes(low)...)
+
+	// all phrases have one of these: most texts are done here
+	mark := func(text string) bool { return bytes.Contains(low, []byte(text)) }
+	if mark("object(") || mark("progid=") || mark("schemas.microsoft.com/office/") {
+		for i := range phrases {
+			if mark(phrases[i].text) {
+				found = append(found, phrases[i].Type)
+			}
 		}
 	}
-	if len(found) == 0 && opensPage(start) {
-		found = append(found, Type{"text/html", ".html", HTML})
-	}
-	found = append(found, tagTypes(low)...)
-	for i := range phrases {
-		if i == 0 && !bytes.Contains(low, []byte("object(")) && !bytes.Contains(low, []byte("progid=")) && !bytes.Contains(low, []byte("schemas.microsoft.com/office/")) {
-			break // all phrases have one of these: most texts are done here
-		}
-		if bytes.Contains(low, []byte(phrases[i].text)) {
-			found = append(found, phrases[i].Type)
-		}
-	}
+
 	for _, ext := range exts {
 		if t, ok := scriptExt[strings.ToLower(ext)]; ok {
 			found = append(found, t)
 		}
-		switch ext {
-		case ".htm", ".html", ".xhtml", ".shtml", ".mht", ".mhtml":
-			found = append(found, Type{"text/html", ".html", HTML})
-		case ".ics", ".ical", ".ifb":
-			found = append(found, Type{"text/calendar", ".ics", Text})
-		case ".vcf", ".vcard":
-			found = append(found, Type{"text/vcard", ".vcf", Text})
-		case ".svg":
-			found = append(found, Type{"image/svg+xml", ".svg", Image})
+		if t, ok := textExt[ext]; ok {
+			found = append(found, t)
 		}
 	}
+
 	if isMail(low, exts) {
 		found = append(found, Type{"message/rfc822", ".eml", Mail})
 	}
 	if len(found) == 0 && orPlain {
 		found = append(found, Type{"text/plain", ".txt", Text})
 	}
+
 	return found
+}
+
+// beginningType tells a text by how it starts.
+func beginningType(low []byte) []Type {
+	start := bytes.TrimLeft(bytes.TrimPrefix(low, []byte("\xef\xbb\xbf")), " \t\r\n\f")
+	for i := range beginnings {
+		if bytes.HasPrefix(start, []byte(beginnings[i].text)) {
+			return []Type{beginnings[i].Type}
+		}
+	}
+	if opensPage(start) {
+		return []Type{typeHTML}
+	}
+
+	return nil
 }
 
 func runsAsText(ext string) bool {
@@ -200,17 +210,11 @@ func narrow(b []byte) []byte {
 // Narrow reads UTF-16 as if it were ASCII, other characters as '?', and says whether it was UTF-16: by its mark or,
 // where an XML reader goes by it, because every other octet is zero at the front.
 func Narrow(b []byte) ([]byte, bool) {
-	at := 2
-	big := bytes.HasPrefix(b, []byte("\xfe\xff"))
-	switch {
-	case big || bytes.HasPrefix(b, []byte("\xff\xfe")):
-	case len(b) >= 8 && b[0]|b[2]|b[4]|b[6] == 0 && b[1] != 0 && b[3] != 0 && b[5] != 0:
-		big, at = true, 0
-	case len(b) >= 8 && b[1]|b[3]|b[5]|b[7] == 0 && b[0] != 0 && b[2] != 0 && b[4] != 0:
-		at = 0
-	default:
+	at, big, ok := wide(b)
+	if !ok {
 		return b, false
 	}
+
 	out := make([]byte, 0, len(b)/2)
 	for i := at; i+1 < len(b); i += 2 {
 		lo, hi := b[i], b[i+1]
@@ -222,5 +226,24 @@ func Narrow(b []byte) ([]byte, bool) {
 		}
 		out = append(out, lo)
 	}
+
 	return out, true
+}
+
+// wide says where UTF-16 begins, and in which order its octets stand.
+func wide(b []byte) (at int, big, ok bool) {
+	switch {
+	case bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return 2, true, true
+	case bytes.HasPrefix(b, []byte("\xff\xfe")):
+		return 2, false, true
+	case len(b) < 8:
+		return 0, false, false
+	}
+
+	none := func(at int) bool { return b[at]|b[at+2]|b[at+4]|b[at+6] == 0 }
+	all := func(at int) bool { return b[at] != 0 && b[at+2] != 0 && b[at+4] != 0 }
+	big = none(0) && all(1)
+
+	return 0, big, big || none(1) && all(0)
 }

@@ -265,61 +265,90 @@ func firstID(b []byte) string {
 
 // read takes the dictionary in. A filter of /CF has its method in /CFM.
 func (s *security) read(l *lexer) {
-	filters := map[string]method{"Identity": identity}
-	lengths := map[string]int{}
-	var streams, texts, key, filter string
-	depth := 0
+	d := cryptDictionary{security: s, filters: map[string]method{"Identity": identity}, lengths: map[string]int{}}
 	s.bits, s.plainMetadata = 40, false
+
 	for range 400 {
 		t := l.next()
-		switch t.kind {
-		case end:
+		if t.kind == end || d.token(t) {
 			return
-		case open:
-			if t.value != "<<" {
-				continue
-			}
-			if depth++; depth == 3 {
-				filter = key
-			}
-			key = ""
-		case shut:
-			if t.value != ">>" {
-				continue
-			}
-			if depth--; depth <= 0 {
-				s.settle(filters, lengths, streams, texts)
-				return
-			}
-			key = ""
-		case name:
-			switch {
-			case depth == 1 && key == "StmF":
-				streams, key = t.value, ""
-			case depth == 1 && key == "StrF":
-				texts, key = t.value, ""
-			case depth == 3 && key == "CFM":
-				filters[filter] = map[string]method{"V2": rc4Method, "AESV2": aesMethod, "AESV3": aes256}[t.value]
-				key = ""
-			default:
-				key = t.value
-			}
-		case text:
-			s.text(key, t.value)
-			key = ""
-		case number:
-			if depth == 1 {
-				s.number(key, t.value)
-			} else if key == "Length" {
-				lengths[filter] = integer(t.value)
-			}
-			key = ""
-		case word:
-			if key == "EncryptMetadata" {
-				s.plainMetadata = t.value == "false"
-			}
-			key = ""
 		}
+	}
+}
+
+// cryptDictionary is an encryption dictionary (ISO 32000 section 7.6.1) that is being read.
+type cryptDictionary struct {
+	*security
+	filters        map[string]method
+	lengths        map[string]int
+	streams, texts string
+	depth          int
+	key            string
+	filter         string // of /CF that is being read
+}
+
+// token takes the next one, and says whether the dictionary ends with it.
+func (d *cryptDictionary) token(t token) (done bool) {
+	if t.kind == name {
+		d.named(t.value)
+		return false
+	}
+
+	switch t.kind {
+	case open, shut:
+		if t.value != "<<" && t.value != ">>" { // a list
+			return false
+		}
+		if d.bracket(t.kind) {
+			return true
+		}
+	case text:
+		d.text(d.key, t.value)
+	case number:
+		if d.depth == 1 {
+			d.number(d.key, t.value)
+		} else if d.key == "Length" {
+			d.lengths[d.filter] = integer(t.value)
+		}
+	case word:
+		if d.key == "EncryptMetadata" {
+			d.plainMetadata = t.value == "false"
+		}
+	}
+	d.key = ""
+
+	return false
+}
+
+// bracket goes into a dictionary or out of one, and says whether that was the last.
+func (d *cryptDictionary) bracket(k kind) (done bool) {
+	if k == open {
+		if d.depth++; d.depth == 3 {
+			d.filter = d.key
+		}
+		return false
+	}
+	if d.depth--; d.depth > 0 {
+		return false
+	}
+	d.settle(d.filters, d.lengths, d.streams, d.texts)
+
+	return true
+}
+
+// named takes a name: a key, or the value of one.
+func (d *cryptDictionary) named(v string) {
+	key := d.key
+	d.key = ""
+	switch {
+	case d.depth == 1 && key == "StmF":
+		d.streams = v
+	case d.depth == 1 && key == "StrF":
+		d.texts = v
+	case d.depth == 3 && key == "CFM":
+		d.filters[d.filter] = map[string]method{"V2": rc4Method, "AESV2": aesMethod, "AESV3": aes256}[v]
+	default:
+		d.key = v
 	}
 }
 

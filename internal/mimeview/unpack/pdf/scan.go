@@ -100,68 +100,87 @@ const (
 
 // scan walks over the tokens of a file, or of an object stream.
 func (s *scanner) scan(b []byte) {
-	l := lexer{b: b}
-	stack := []dict{{}}
-	var closed dict // the last dictionary, which a stream belongs to
-	var numbers [2]int
-	deep := 0
+	p := parsing{scanner: s, l: lexer{b: b}, stack: []dict{{}}}
 	for count := 0; ; count++ {
 		if count%4096 == 0 && s.limits.Stop != nil && s.limits.Stop() {
 			s.found.Limit = "time"
 			return
 		}
-		t := l.next()
-		top := &stack[len(stack)-1]
-		switch t.kind {
-		case end:
+		t := p.l.next()
+		if t.kind == end {
 			return
-		case open:
-			s.opening(top, t.value)
-			switch {
-			case t.value != "<<":
-			case len(stack) == maxDepth:
-				deep++
-			default:
-				stack = append(stack, dict{})
-			}
-		case shut:
-			if t.value != ">>" {
-				if top.key == "Filter" {
-					top.key = ""
-				}
-				continue
-			}
-			if deep > 0 {
-				deep--
-			} else if len(stack) > 1 {
-				closed = *top
-				stack = stack[:len(stack)-1]
-				s.action(closed)
-				stack[len(stack)-1].key = ""
-			}
-		case number:
-			numbers[0], numbers[1] = numbers[1], integer(t.value)
-			top.number(numbers[1])
-		case name:
-			s.name(top, t.value)
-			if len(stack) == 1 {
-				s.alone(t.value)
-			}
-		case text:
-			s.text(top, s.string(t.value, len(stack) == 1))
-		case word:
-			switch {
-			case strings.HasPrefix(t.value, "obj"):
-				s.object, s.generation = numbers[0], numbers[1]
-				stack, deep = append(stack[:0], dict{}), 0
-			case t.value == "R":
-				s.reference(top, numbers[0])
-			case strings.HasPrefix(t.value, "stream"):
-				l.at = t.at - len(t.value) + len("stream")
-				s.stream(&l, closed)
-				closed = dict{}
-			}
 		}
+		p.token(t)
+	}
+}
+
+// parsing is a scan of one file or object stream.
+type parsing struct {
+	*scanner
+	l       lexer
+	stack   []dict
+	closed  dict // the last dictionary, which a stream belongs to
+	numbers [2]int
+	deep    int // dictionaries below maxDepth
+}
+
+func (p *parsing) token(t token) {
+	top := &p.stack[len(p.stack)-1]
+
+	switch t.kind {
+	case open:
+		p.opening(top, t.value)
+		switch {
+		case t.value != "<<":
+		case len(p.stack) == maxDepth:
+			p.deep++
+		default:
+			p.stack = append(p.stack, dict{})
+		}
+	case shut:
+		p.shut(top, t.value)
+	case number:
+		p.numbers[0], p.numbers[1] = p.numbers[1], integer(t.value)
+		top.number(p.numbers[1])
+	case name:
+		p.name(top, t.value)
+		if len(p.stack) == 1 {
+			p.alone(t.value)
+		}
+	case text:
+		p.text(top, p.string(t.value, len(p.stack) == 1))
+	case word:
+		p.word(top, t)
+	}
+}
+
+func (p *parsing) shut(top *dict, bracket string) {
+	switch {
+	case bracket != ">>":
+		if top.key == "Filter" {
+			top.key = ""
+		}
+	case p.deep > 0:
+		p.deep--
+	case len(p.stack) > 1:
+		p.closed = *top
+		p.stack = p.stack[:len(p.stack)-1]
+		p.action(p.closed)
+		p.stack[len(p.stack)-1].key = ""
+	}
+}
+
+func (p *parsing) word(top *dict, t token) {
+	switch {
+	case strings.HasPrefix(t.value, "obj"):
+		p.object, p.generation = p.numbers[0], p.numbers[1]
+		p.stack, p.deep = append(p.stack[:0], dict{}), 0
+	case t.value == "R":
+		p.reference(top, p.numbers[0])
+	case strings.HasPrefix(t.value, "stream"):
+		p.l.at = t.at - len(t.value) + len("stream")
+		p.stream(&p.l, p.closed)
+		p.closed = dict{}
 	}
 }
 
@@ -201,7 +220,7 @@ func (s *scanner) name(top *dict, v string) {
 		if top.kind == "" || v == "EmbeddedFile" {
 			top.kind = v
 		}
-		top.image = top.image || v == "Image" || v == "XRef" || strings.HasPrefix(v, "CIDFont") || v == "Type1C" || v == "OpenType"
+		top.image = top.image || noText(v)
 		top.key = ""
 		return
 	case "S":
@@ -209,6 +228,7 @@ func (s *scanner) name(top *dict, v string) {
 		top.key = ""
 		return
 	}
+
 	top.key = v
 	switch v {
 	case "JS", "JavaScript":
@@ -218,6 +238,16 @@ func (s *scanner) name(top *dict, v string) {
 	case "EmbeddedFile", "EmbeddedFiles":
 		s.act("EmbeddedFiles")
 	}
+}
+
+// noText holds for the kinds of streams that hold neither text nor files: pictures, fonts, tables of objects.
+func noText(kind string) bool {
+	switch kind {
+	case "Image", "XRef", "Type1C", "OpenType":
+		return true
+	}
+
+	return strings.HasPrefix(kind, "CIDFont")
 }
 
 // isFilter tells a filter from the next key of its dictionary: there may be one filter, or many in brackets.

@@ -123,44 +123,57 @@ func (r *reader) directory(end int) {
 		r.dir.Broken = "end record cut short"
 		return
 	}
-	count, size, offset := uint64(le16(rec[10:])), uint64(le32(rec[12:])), uint64(le32(rec[16:]))
-	base := int64(0)
-	// APPNOTE 4.3.14, 4.3.15: ZIP64 has its own end record, found by a locator before this one
-	if end >= 20 && string(r.b[end-20:end-16]) == "PK\x06\x07" {
-		at := le64(r.b[end-12:])
-		switch {
-		case at <= uint64(len(r.b))-56 && len(r.b) >= 56 && string(r.b[at:at+4]) == "PK\x06\x06":
-			count, size, offset = le64(r.b[at+32:]), le64(r.b[at+40:]), le64(r.b[at+48:])
-			end = int(at)
-		case end >= 76 && string(r.b[end-76:end-72]) == "PK\x06\x06": // right before, whatever the locator says
-			z := r.b[end-76:]
-			count, size, offset = le64(z[32:]), le64(z[40:]), le64(z[48:])
-			end -= 76
-		default:
-			r.dir.Broken = "broken ZIP64 locator"
-		}
-	}
-	start := int64(-1)
-	if size <= uint64(end) {
+	d := endRecord{end, uint64(le16(rec[10:])), uint64(le32(rec[12:])), uint64(le32(rec[16:]))}
+	r.zip64(&d)
+
+	start, base := int64(-1), int64(0)
+	if d.size <= uint64(d.end) {
 		// what stands before the archive moves all its offsets; the directory ends where its end record begins
-		if at := int64(end) - int64(size); r.isCentral(at) {
+		if at := int64(d.end) - int64(d.size); r.isCentral(at) {
 			start = at
-			base = at - int64(min(offset, 1<<62))
+			base = at - int64(min(d.offset, 1<<62))
 		}
 	}
-	if start < 0 && offset < uint64(len(r.b)) && r.isCentral(int64(offset)) {
-		start = int64(offset)
+	if start < 0 && d.offset < uint64(len(r.b)) && r.isCentral(int64(d.offset)) {
+		start = int64(d.offset)
 	}
 	if start < 0 {
-		if count > 0 {
+		if d.count > 0 {
 			r.dir.Broken = "no directory where the end record says"
 		}
 		return
 	}
+
 	if !r.read[start] {
 		r.read[start] = true
 		r.central(start, base)
 	}
+}
+
+// endRecord is what an end record says, and where it begins.
+type endRecord struct {
+	end                 int
+	count, size, offset uint64
+}
+
+// zip64 reads the larger end record, which is found by a locator before the usual one: APPNOTE 4.3.14, 4.3.15.
+func (r *reader) zip64(d *endRecord) {
+	if d.end < 20 || string(r.b[d.end-20:d.end-16]) != "PK\x06\x07" {
+		return
+	}
+
+	is := func(at uint64) bool {
+		return len(r.b) >= 56 && at <= uint64(len(r.b))-56 && string(r.b[at:at+4]) == "PK\x06\x06"
+	}
+	at := le64(r.b[d.end-12:])
+	if !is(at) && d.end >= 76 { // right before, whatever the locator says
+		at = uint64(d.end) - 76
+	}
+	if !is(at) {
+		r.dir.Broken = "broken ZIP64 locator"
+		return
+	}
+	*d = endRecord{int(at), le64(r.b[at+32:]), le64(r.b[at+40:]), le64(r.b[at+48:])}
 }
 
 func (r *reader) isCentral(at int64) bool {
