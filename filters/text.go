@@ -18,13 +18,23 @@ func Printable(text string) string {
 		}
 		text = text[:cut] + "..."
 	}
+
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r == 0x2028 || r == 0x2029:
-			return '?'
-		case r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2060 && r <= 0x2069 || r == 0xfeff:
+		if controls(r) {
 			return '?'
 		}
 		return r
 	}, text)
+}
+
+// controls holds for characters that don't show themselves but change how others are shown.
+func controls(r rune) bool {
+	switch {
+	case r < ' ', r >= 0x7f && r < 0xa0, r == utf8.RuneError, r == 0x2028, r == 0x2029, r == 0xfeff:
+		return true
+	case r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2060 && r <= 0x2069:
+		return true
+	}
+
+	return false
 }

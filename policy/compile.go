@@ -163,21 +163,10 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 	in := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.SymbolGroups)) {
 		g, path := c.cfg.SymbolGroups[name], config.JoinKey("group", name)
-		if g.Max != nil && (math.IsNaN(*g.Max) || *g.Max < 0 || *g.Max > 1e6) {
-			c.bad(path+".max", "is out of range; write a number from 0 to 1000000")
+		if !c.symbolGroup(path, g) {
 			continue
 		}
-		if g.Score != nil && (math.IsNaN(*g.Score) || math.Abs(*g.Score) > 1e6) {
-			c.bad(path+".score", "is out of range; a score is between -1000000 and 1000000")
-			continue
-		}
-		if err := new(symbol).act(g.Action); err != nil {
-			c.bad(path+".action", "%v", err)
-			continue
-		}
-		if len(g.Symbols) == 0 {
-			c.bad(path, "has no symbols; name them with symbols = [\"…\"]")
-		}
+
 		most := &groupCap{name: name}
 		if g.Max != nil {
 			most.max = thousandths(*g.Max)
@@ -200,7 +189,29 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 			}
 		}
 	}
+
 	return s
+}
+
+// symbolGroup checks what a group sets, and says whether it can be used.
+func (c *compiler) symbolGroup(path string, g SymbolGroup) bool {
+	if g.Max != nil && (math.IsNaN(*g.Max) || *g.Max < 0 || *g.Max > 1e6) {
+		c.bad(path+".max", "is out of range; write a number from 0 to 1000000")
+		return false
+	}
+	if g.Score != nil && (math.IsNaN(*g.Score) || math.Abs(*g.Score) > 1e6) {
+		c.bad(path+".score", "is out of range; a score is between -1000000 and 1000000")
+		return false
+	}
+	if err := new(symbol).act(g.Action); err != nil {
+		c.bad(path+".action", "%v", err)
+		return false
+	}
+	if len(g.Symbols) == 0 {
+		c.bad(path, "has no symbols; name them with symbols = [\"…\"]")
+	}
+
+	return true
 }
 
 type compiler struct {

@@ -335,26 +335,32 @@ func (t *tally) weigh(s *scope, allowed bool, acting *rule) (Disposition, cause)
 		ruled, accepted = acting.disposition, acting.disposition == Accept
 		why.name, why.rule = acting.Name, acting
 	}
+
+	held := t.forced == Quarantine && !allowed && !accepted
 	switch {
 	case ruled >= Defer:
 		return ruled, why
 	case t.forced >= Defer:
 		return t.forced, cause{kind: causeForced, name: t.byName}
+	case (ruled == Quarantine && !allowed || held) && byScore > Quarantine && t.failed == Accept:
+		return byScore, cause{kind: causeScore}
 	case ruled == Quarantine:
-		if byScore > Quarantine && t.failed == Accept && !allowed {
-			return byScore, cause{kind: causeScore}
-		}
 		return Quarantine, why
-	case t.forced == Quarantine && !allowed && !accepted:
-		if byScore > Quarantine && t.failed == Accept {
-			return byScore, cause{kind: causeScore}
-		}
+	case held:
 		return Quarantine, cause{kind: causeForced, name: t.byName}
 	case t.failed > Accept:
 		return t.failed, cause{kind: causeFailure, name: t.failedBy}
-	case ruled == Tag && (allowed || byScore <= Tag):
+	}
+
+	return t.deliver(byScore, allowed, accepted, ruled == Tag, why)
+}
+
+// deliver is weigh where nothing keeps the message from being delivered but its score.
+func (t *tally) deliver(byScore Disposition, allowed, accepted, tag bool, why cause) (Disposition, cause) {
+	switch {
+	case tag && (allowed || byScore <= Tag):
 		return Tag, why
-	case ruled == Tag:
+	case tag:
 		return byScore, cause{kind: causeScore}
 	case accepted:
 		return Accept, why
@@ -363,6 +369,7 @@ func (t *tally) weigh(s *scope, allowed bool, acting *rule) (Disposition, cause)
 	case t.forced == Tag && byScore <= Tag:
 		return Tag, cause{kind: causeForced, name: t.byName}
 	}
+
 	return byScore, cause{kind: causeScore}
 }
 

@@ -85,30 +85,34 @@ func (p *Policy) mayAccept(f *Facts, rcpt mail.Address, t *tally) []*rule {
 
 // mayFit is fits before there is a message: what can't be known yet may turn out either way.
 func (q *question) mayFit(r *rule) bool {
-	f := q.f
-	if r.when.constant < 0 || r.Direction == "in" && f.Outbound || r.Direction == "out" && !f.Outbound {
+	if !r.concerns(q.f) {
 		return false
 	}
-	recipient := func(w *who) bool {
-		ok, _ := w.fits(q.to, f.Client, f.Groups)
-		_, looked := f.Groups[q.to[0].key]
-		return ok || len(w.groups) > 0 && !looked
-	}
-	if !q.rcpt.IsNull() && len(r.to) > 0 && !slices.ContainsFunc(r.to, recipient) {
+	if !q.rcpt.IsNull() && len(r.to) > 0 && !slices.ContainsFunc(r.to, q.mayBeTo) {
 		return false
 	}
-	sender := func(w *who) bool {
-		ok, _ := w.fits(q.senders, f.Client, f.Groups)
-		return ok || len(w.groups) > 0
-	}
-	if f.Stage >= mail.StageMail && len(r.from) > 0 && !slices.ContainsFunc(r.from, sender) {
+	if q.f.Stage >= mail.StageMail && len(r.from) > 0 && !slices.ContainsFunc(r.from, q.mayBeFrom) {
 		return false
 	}
 	if q.rcpt.IsNull() || !r.when.early {
 		return true
 	}
 	holds, err := q.holds(&r.when)
+
 	return holds || err != nil
+}
+
+func (q *question) mayBeTo(w *who) bool {
+	ok, _ := w.fits(q.to, q.f.Client, q.f.Groups)
+	_, looked := q.f.Groups[q.to[0].key]
+
+	return ok || len(w.groups) > 0 && !looked
+}
+
+func (q *question) mayBeFrom(w *who) bool {
+	ok, _ := w.fits(q.senders, q.f.Client, q.f.Groups)
+
+	return ok || len(w.groups) > 0
 }
 
 // scoped says whether it is known which scope holds: not before the recipient is, nor before his groups are, if they

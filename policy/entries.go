@@ -66,12 +66,22 @@ func (c *compiler) entry(path string, list ListName, e Entry) {
 	if e.Recipient != "" && (pattern(e.Recipient) == "" || e.Recipient == "<>") {
 		c.bad(path+".recipient", "%q is no recipient; write \"user@example.com\", \"example.com\" or \".example.com\"", e.Recipient)
 	}
-	if list == Allow && e.Sender == "<>" && !e.Network.IsValid() && !e.Unauthenticated {
-		c.bad(path+".sender", "nothing can prove the null sender; add a network, or unauthenticated = true")
+
+	switch list {
+	case Allow:
+		if e.Sender == "<>" && !e.Network.IsValid() && !e.Unauthenticated {
+			c.bad(path+".sender", "nothing can prove the null sender; add a network, or unauthenticated = true")
+		}
+	case Block:
+		if e.Unauthenticated {
+			c.bad(path+".unauthenticated", "has no meaning for block; take it away")
+		}
 	}
-	if list == Block && e.Unauthenticated {
-		c.bad(path+".unauthenticated", "has no meaning for block; take it away")
-	}
+	c.entryNotes(path, e)
+}
+
+// entryNotes checks what an entry says of itself.
+func (c *compiler) entryNotes(path string, e Entry) {
 	if e.Expires != "" {
 		if _, err := moment.EndOfDay(e.Expires, moment.Zone{}); err != nil {
 			c.bad(path+".expires", "%v", err)

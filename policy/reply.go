@@ -42,11 +42,8 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 		}
 		return done(d) + ": " + c.name + " always leads to " + d.String() + about(t.by) + "."
 	case causeFailure:
-		name := c.name
-		switch name {
-		case "":
-			name = "a filter"
-		case ruleFailures:
+		name := cmp.Or(c.name, "a filter")
+		if name == ruleFailures {
 			name = "a rule"
 		}
 		return done(d) + ": " + name + " could not do its work, and the policy for that is " + d.String() + "."
@@ -55,16 +52,22 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 	case causeEarly:
 		return "Nothing so far refuses it."
 	}
-	score := decimal(t.score)
+
+	return done(d) + ": the score of " + decimal(t.score) + s.reaches(d)
+}
+
+// reaches says which threshold a score met.
+func (s *scope) reaches(d Disposition) string {
 	switch d {
 	case Accept:
-		return done(d) + ": the score of " + score + " is below " + decimal(s.limits[0]) + "."
+		return " is below " + decimal(s.limits[0]) + "."
 	case Tag:
-		return done(d) + ": the score of " + score + " reaches " + decimal(s.limits[0]) + "."
+		return " reaches " + decimal(s.limits[0]) + "."
 	case Quarantine:
-		return done(d) + ": the score of " + score + " reaches " + decimal(s.limits[1]) + "."
+		return " reaches " + decimal(s.limits[1]) + "."
 	}
-	return done(d) + ": the score of " + score + " reaches " + decimal(s.limits[2]) + "."
+
+	return " reaches " + decimal(s.limits[2]) + "."
 }
 
 func about(by *symbol) string {

@@ -153,8 +153,25 @@ func (c *compiler) action(at string, r *rule) {
 		}
 		r.disposition, r.acts = d, true
 	}
+
+	c.onlyWith(at, r)
+	for i, s := range r.Override {
+		c.symbolKey(fmt.Sprintf("%s.override[%d]", at, i), s)
+	}
+	for i, s := range r.Strip {
+		c.symbolKey(fmt.Sprintf("%s.strip[%d]", at, i), s)
+	}
+	r.symbol = symbol{forced: r.disposition, reply: ascii(r.Reply)}
+	if !r.acts && !r.Stop && !r.changes() {
+		c.bad(at, "does nothing; give it an action, headers, copy_to, redirect_to, strip, banner, disclaimer, notify or stop = true")
+	}
+}
+
+// onlyWith checks what goes with some actions only.
+func (c *compiler) onlyWith(at string, r *rule) {
 	refuses := r.acts && r.disposition >= Defer
 	accepts := r.acts && r.disposition == Accept
+
 	switch {
 	case r.Reply != "" && !refuses:
 		c.bad(at+".reply", "is never said; it goes with action = \"reject\" or \"defer\"")
@@ -165,31 +182,18 @@ func (c *compiler) action(at string, r *rule) {
 	case len(r.Override) > 0 && !accepts:
 		c.bad(at+".override", "has no meaning here; it goes with action = \"accept\"")
 	}
-	for i, s := range r.Override {
-		c.symbolKey(fmt.Sprintf("%s.override[%d]", at, i), s)
-	}
-	for i, s := range r.Strip {
-		c.symbolKey(fmt.Sprintf("%s.strip[%d]", at, i), s)
-	}
-	r.symbol = symbol{forced: r.disposition, reply: ascii(r.Reply)}
-	if !r.acts && !r.Stop && len(r.Headers)+len(r.CopyTo)+len(r.Strip)+len(r.Notify) == 0 && r.RedirectTo+r.Banner+r.Disclaimer == "" {
-		c.bad(at, "does nothing; give it an action, headers, copy_to, redirect_to, strip, banner, disclaimer, notify or stop = true")
-	}
+}
+
+// changes says whether the rule does something to the copies of those it fits.
+func (r *rule) changes() bool {
+	return len(r.Headers)+len(r.CopyTo)+len(r.Strip)+len(r.Notify) > 0 || r.RedirectTo+r.Banner+r.Disclaimer != ""
 }
 
 // effects checks what else a rule does.
 func (c *compiler) effects(at string, r *rule) {
 	for _, key := range slices.Sorted(maps.Keys(r.Headers)) {
-		value, path := r.Headers[key], config.JoinKey(at+".headers", key)
-		switch {
-		case !fieldName(key):
-			c.bad(path, "%.80q can't be the name of a field; write it as in \"X-Checked\"", key)
-		case reserved(key):
-			c.bad(path, "a message has this field from elsewhere, and readers trust it; choose a name that begins with X-")
-		case len(value) > maxHeader || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) || strings.TrimSpace(value) == "":
-			c.bad(path, "is not plain ASCII of 1 to %d characters; write the value on one line", maxHeader)
-		}
-		r.headers = append(r.headers, HeaderField{key, value})
+		c.header(config.JoinKey(at+".headers", key), key, r.Headers[key])
+		r.headers = append(r.headers, HeaderField{key, r.Headers[key]})
 	}
 	if r.RedirectTo != "" {
 		r.redirect = c.address(at+".redirect_to", r.RedirectTo)
@@ -200,6 +204,7 @@ func (c *compiler) effects(at string, r *rule) {
 	for i, a := range r.Notify {
 		r.notify = append(r.notify, c.address(fmt.Sprintf("%s.notify[%d]", at, i), a))
 	}
+
 	for _, list := range []struct {
 		key string
 		n   int
@@ -208,11 +213,29 @@ func (c *compiler) effects(at string, r *rule) {
 			c.bad(at+list.key, "names %d, %d are the limit; part the rule", list.n, maxPerRule)
 		}
 	}
-	for _, notice := range []struct{ key, text string }{{".banner", r.Banner}, {".disclaimer", r.Disclaimer}} {
-		control := func(c rune) bool { return c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f }
-		if len(notice.text) > maxNotice || strings.ContainsFunc(notice.text, control) {
-			c.bad(at+notice.key, "has control characters or more than %d octets; write plain text, in fewer words", maxNotice)
-		}
+	c.notice(at+".banner", r.Banner)
+	c.notice(at+".disclaimer", r.Disclaimer)
+}
+
+// header checks a field that a rule adds.
+func (c *compiler) header(path, key, value string) {
+	wide := func(c rune) bool { return c < ' ' || c > '~' }
+
+	switch {
+	case !fieldName(key):
+		c.bad(path, "%.80q can't be the name of a field; write it as in \"X-Checked\"", key)
+	case reserved(key):
+		c.bad(path, "a message has this field from elsewhere, and readers trust it; choose a name that begins with X-")
+	case len(value) > maxHeader || strings.ContainsFunc(value, wide) || strings.TrimSpace(value) == "":
+		c.bad(path, "is not plain ASCII of 1 to %d characters; write the value on one line", maxHeader)
+	}
+}
+
+// notice checks a text that is put into messages.
+func (c *compiler) notice(path, text string) {
+	control := func(c rune) bool { return c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f }
+	if len(text) > maxNotice || strings.ContainsFunc(text, control) {
+		c.bad(path, "has control characters or more than %d octets; write plain text, in fewer words", maxNotice)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
+	"postern/policy/moment"
 )
 
 // ruleFailures is the name of rules in [on_failure].
@@ -43,11 +44,8 @@ func (p *Policy) ask(f *Facts, rcpt mail.Address, t *tally, but *without) ruling
 		}
 		fits, proven, err := q.fits(r)
 		switch {
-		case err != nil && r.Monitor:
-			found.unwatched = append(found.unwatched, failedRule{rule: r, why: filters.Printable(err.Error())})
 		case err != nil:
-			moot := found.acting != nil && !r.does()
-			found.failed = append(found.failed, failedRule{r, filters.Printable(err.Error()), moot})
+			found.fail(r, filters.Printable(err.Error()))
 		case !fits:
 		case r.acts && r.disposition == Accept && !r.Unauthenticated && !proven:
 			found.unproven = append(found.unproven, r)
@@ -63,7 +61,18 @@ func (p *Policy) ask(f *Facts, rcpt mail.Address, t *tally, but *without) ruling
 			}
 		}
 	}
+
 	return found
+}
+
+// fail notes a rule that could not be asked.
+func (f *rulings) fail(r *rule, why string) {
+	if r.Monitor {
+		f.unwatched = append(f.unwatched, failedRule{rule: r, why: why})
+		return
+	}
+	moot := f.acting != nil && !r.does()
+	f.failed = append(f.failed, failedRule{r, why, moot})
 }
 
 // question is a message as rules see it. What costs something to know is found out when it is first asked for.
@@ -93,44 +102,75 @@ func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
 // fits says whether a rule fits, and whether the sender is then proven. What is cheap is asked first.
 func (q *question) fits(r *rule) (fits, proven bool, err error) {
 	f := q.f
-	if r.when.constant < 0 || r.Direction == "in" && f.Outbound || r.Direction == "out" && !f.Outbound {
+	if !r.concerns(f) || !r.at(f.Time) || !between(r.to, r.notTo, q.isTo) {
 		return false, false, nil
 	}
-	if f.Time == 0 && len(r.time)+len(r.notTime) > 0 {
-		return false, false, nil
-	}
-	window := func(w *window) bool { return w.fits(f.Time) }
-	if len(r.time) > 0 && !slices.ContainsFunc(r.time, window) || slices.ContainsFunc(r.notTime, window) {
-		return false, false, nil
-	}
-	recipient := func(w *who) bool { ok, _ := w.fits(q.to, f.Client, f.Groups); return ok }
-	if len(r.to) > 0 && !slices.ContainsFunc(r.to, recipient) || slices.ContainsFunc(r.notTo, recipient) {
-		return false, false, nil
-	}
+
 	byNetwork := false
 	sender := func(w *who) bool {
 		ok, network := w.fits(q.senders, f.Client, f.Groups)
 		byNetwork = byNetwork || network
 		return ok
 	}
-	if len(r.notFrom) > 0 && slices.ContainsFunc(r.notFrom, sender) {
+	if slices.ContainsFunc(r.notFrom, sender) {
 		return false, false, nil
 	}
 	byNetwork = false // a network that is excepted proves nothing
 	if len(r.from) > 0 && !slices.ContainsFunc(r.from, sender) {
 		return false, false, nil
 	}
+
 	if r.attachments && f.AttachmentsPartial {
 		return false, false, errPartial
 	}
-	content := func(w *what) bool { return w.fits(f) }
-	if len(r.what) > 0 && !slices.ContainsFunc(r.what, content) || slices.ContainsFunc(r.notWhat, content) {
+	if !between(r.what, r.notWhat, func(w *what) bool { return w.fits(f) }) {
 		return false, false, nil
 	}
 	if fits, err = q.holds(&r.when); !fits || err != nil {
 		return false, false, err
 	}
+
 	return true, byNetwork || q.proven(), nil
+}
+
+// concerns says whether a rule is about mail of this direction at all.
+func (r *rule) concerns(f *Facts) bool {
+	if r.when.constant < 0 {
+		return false
+	}
+
+	switch r.Direction {
+	case "in":
+		return !f.Outbound
+	case "out":
+		return f.Outbound
+	}
+
+	return true
+}
+
+// at says whether a rule holds at a time; where it is not known, no rule that has times does.
+func (r *rule) at(t moment.Minute) bool {
+	if t == 0 {
+		return len(r.time)+len(r.notTime) == 0
+	}
+
+	return between(r.time, r.notTime, func(w *window) bool { return w.fits(t) })
+}
+
+func (q *question) isTo(w *who) bool {
+	ok, _ := w.fits(q.to, q.f.Client, q.f.Groups)
+
+	return ok
+}
+
+// between says whether something fits one of a list, or the list is empty, and none of the exceptions.
+func between[T any](list, but []*T, fits func(*T) bool) bool {
+	if len(list) > 0 && !slices.ContainsFunc(list, fits) {
+		return false
+	}
+
+	return !slices.ContainsFunc(but, fits)
 }
 
 // holds asks the condition. One about the time holds for no message whose time is not known.

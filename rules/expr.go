@@ -90,35 +90,54 @@ func (p *exprParser) unary(depth int) (*expr, error) {
 	if depth > maxExprDepth {
 		return nil, errors.New("the expression is nested too deep")
 	}
+
 	text := p.skip()
-	switch {
-	case text == "":
+	if text == "" {
 		return nil, errors.New("the expression ends too early")
-	case text[0] == '!' || text[0] == '-':
-		p.rest = text[1:]
-		e, err := p.unary(depth + 1)
-		op := "!"
-		if text[0] == '-' {
-			op = "neg"
-		}
-		return &expr{op: op, left: e}, err
-	case text[0] == '(':
-		p.rest = text[1:]
-		e, err := p.binary(0, depth+1)
-		if err == nil && !strings.HasPrefix(p.skip(), ")") {
-			err = errors.New("a ) is missing")
-		}
-		if err == nil {
-			p.rest = p.rest[1:]
-		}
+	}
+	switch text[0] {
+	case '!':
+		return p.negated("!", depth)
+	case '-':
+		return p.negated("neg", depth)
+	case '(':
+		return p.group(depth)
+	}
+
+	return p.operand(text)
+}
+
+func (p *exprParser) negated(op string, depth int) (*expr, error) {
+	p.rest = p.rest[1:]
+	e, err := p.unary(depth + 1)
+
+	return &expr{op: op, left: e}, err
+}
+
+// group reads what stands in parentheses.
+func (p *exprParser) group(depth int) (*expr, error) {
+	p.rest = p.rest[1:]
+	e, err := p.binary(0, depth+1)
+	if err != nil {
 		return e, err
 	}
+	if !strings.HasPrefix(p.skip(), ")") {
+		return e, errors.New("a ) is missing")
+	}
+	p.rest = p.rest[1:]
+
+	return e, nil
+}
+
+// operand reads a number or the name of a rule.
+func (p *exprParser) operand(text string) (*expr, error) {
 	n := 0
 	for n < len(text) && (isWord(text[n]) || text[n] == '.') {
 		n++
 	}
 	word := text[:n]
 	p.rest = text[n:]
+
 	if word != "" && (word[0] >= '0' && word[0] <= '9' || word[0] == '.') {
 		f, err := strconv.ParseFloat(word, 64)
 		return &expr{op: "num", num: f}, err
@@ -126,6 +145,7 @@ func (p *exprParser) unary(depth int) (*expr, error) {
 	if !isRuleName(word) {
 		return nil, fmt.Errorf("can't read the expression from %q on", text)
 	}
+
 	return &expr{op: "name", name: word}, nil
 }
 

@@ -95,34 +95,39 @@ type translator struct {
 
 func (t *translator) translate() (string, error) {
 	for t.at < len(t.src) {
-		c := t.src[t.at]
-		var err error
-		switch {
-		case c == '\\':
-			err = t.escape()
-		case t.class:
-			t.inClass(c)
-		case c == '[':
-			t.openClass()
-		case c == '(':
-			err = t.group()
-		case c == '$' && !t.multiline:
-			// Perl: before a line end that ends the text, too
-			t.emit(`(?:\n?\z)`)
-		case c == '{' && strings.HasPrefix(t.src[t.at:], "{,"):
-			t.emit("{0")
-		case t.extended && (c == ' ' || c == '\t'):
-			t.at++
-		case t.extended && c == '#':
-			t.at = len(t.src)
-		default:
-			t.octet(c)
-		}
-		if err != nil {
+		if err := t.next(t.src[t.at]); err != nil {
 			return "", err
 		}
 	}
+
 	return t.out.String(), nil
+}
+
+// next translates what begins with an octet.
+func (t *translator) next(c byte) error {
+	switch {
+	case c == '\\':
+		return t.escape()
+	case t.class:
+		t.inClass(c)
+	case c == '[':
+		t.openClass()
+	case c == '(':
+		return t.group()
+	case c == '$' && !t.multiline:
+		// Perl: before a line end that ends the text, too
+		t.emit(`(?:\n?\z)`)
+	case c == '{' && strings.HasPrefix(t.src[t.at:], "{,"):
+		t.emit("{0")
+	case t.extended && (c == ' ' || c == '\t'):
+		t.at++
+	case t.extended && c == '#':
+		t.at = len(t.src)
+	default:
+		t.octet(c)
+	}
+
+	return nil
 }
 
 // emit writes the translation of one octet.

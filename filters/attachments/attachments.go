@@ -83,39 +83,47 @@ type filter struct {
 const crowd = 16 << 10
 
 func newFilter(s Settings) (filters.Filter, error) {
-	f := filter{places: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), outbound: s.Outbound, extensions: map[string]bool{}, types: map[string]bool{}, hashes: map[[32]byte]bool{}}
 	switch s.Outbound {
 	case "off", "executables", "all":
 	default:
 		return nil, fmt.Errorf(`[filters.attachments]: outbound = %q: say "off", "executables" or "all"`, s.Outbound)
 	}
-	if s.MaxDepth < 1 || s.MaxFiles < 1 || s.MaxTotal < 1 || s.MaxFile < 1 || s.MaxRatio < 1 {
+	if min(int64(s.MaxDepth), int64(s.MaxFiles), int64(s.MaxTotal), int64(s.MaxFile), int64(s.MaxRatio)) < 1 {
 		return nil, fmt.Errorf("[filters.attachments]: max_depth, max_files, max_total, max_file and max_ratio must be 1 or more")
 	}
 	if t := time.Duration(s.Timeout); t <= 0 || t > longest {
 		return nil, fmt.Errorf("[filters.attachments]: timeout = %s: set more than 0s and at most %s", t, longest)
 	}
+
+	f := filter{places: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), outbound: s.Outbound, extensions: map[string]bool{}, types: map[string]bool{}, hashes: map[[32]byte]bool{}}
 	f.limits = contents.Limits{Depth: s.MaxDepth, Entries: s.MaxFiles, Total: int64(s.MaxTotal), Entry: int64(s.MaxFile), Ratio: s.MaxRatio, Time: time.Duration(s.Timeout)}
+
+	return f, f.block(s)
+}
+
+// block takes the names, types and hashes that are refused whatever is in them.
+func (f filter) block(s Settings) error {
 	for _, e := range s.BlockExtensions {
 		if len(e) < 2 || e[0] != '.' {
-			return nil, fmt.Errorf("[filters.attachments]: block_extensions: %q: write it with its dot, as in \".exe\"", e)
+			return fmt.Errorf("[filters.attachments]: block_extensions: %q: write it with its dot, as in \".exe\"", e)
 		}
 		f.extensions[strings.ToLower(e)] = true
 	}
 	for _, t := range s.BlockTypes {
 		if !strings.Contains(t, "/") {
-			return nil, fmt.Errorf("[filters.attachments]: block_types: %q: write type and subtype, as in \"application/java-archive\"", t)
+			return fmt.Errorf("[filters.attachments]: block_types: %q: write type and subtype, as in \"application/java-archive\"", t)
 		}
 		f.types[strings.ToLower(t)] = true
 	}
 	for _, h := range s.HashBlock {
 		sum, err := hex.DecodeString(h)
 		if err != nil || len(sum) != 32 {
-			return nil, fmt.Errorf("[filters.attachments]: hash_block: %q: write the SHA-256 in 64 hexadecimal digits", h)
+			return fmt.Errorf("[filters.attachments]: hash_block: %q: write the SHA-256 in 64 hexadecimal digits", h)
 		}
 		f.hashes[[32]byte(sum)] = true
 	}
-	return f, nil
+
+	return nil
 }
 
 func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {

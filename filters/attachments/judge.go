@@ -30,27 +30,37 @@ func (f filter) one(r *report, i *contents.Item) {
 	for _, c := range class {
 		r.add(c.symbol, i, c.why)
 	}
+
 	for _, flag := range i.Flags {
-		symbol := byFlag[flag.Kind]
-		switch {
-		case symbol == "" || i.Body && (symbol == htmlScript || symbol == htmlSmuggling || symbol == svgScript):
-			continue // nobody's reader runs the script of a body: see HTML_ACTIVE
-		case r.missing(i, flag):
-			continue
-		case symbol == unscannable && len(class) > 0 && !strings.HasPrefix(flag.Detail, "broken"):
-			r.said[strings.Join(i.Path, "/")+": "+flag.Detail] = true
-			continue // a program or a disk image that nothing here reads is reported as such
-		}
-		detail := flag.Detail
-		if symbol == archiveOdd || symbol == archivePath {
-			detail = strings.TrimSpace(strings.ToLower(strings.ReplaceAll(string(flag.Kind), "_", " ")) + " " + detail)
-		}
-		r.add(symbol, i, detail)
+		r.flag(i, flag, len(class) > 0)
 	}
 	for _, flag := range i.Flags {
 		if flag.Kind == unpack.EmbeddedObject && packed(flag.Detail) {
 			r.add(olePackage, i, flag.Detail)
 		}
+	}
+}
+
+// flag reports what was seen in an item; classed says that its kind alone was reported.
+func (r *report) flag(i *contents.Item, flag unpack.Flag, classed bool) {
+	symbol, detail := byFlag[flag.Kind], flag.Detail
+	switch symbol {
+	case "":
+		return
+	case htmlScript, htmlSmuggling, svgScript:
+		if i.Body { // nobody's reader runs the script of a body: see HTML_ACTIVE
+			return
+		}
+	case archiveOdd, archivePath:
+		detail = strings.TrimSpace(strings.ToLower(strings.ReplaceAll(string(flag.Kind), "_", " ")) + " " + detail)
+	}
+
+	switch {
+	case r.missing(i, flag):
+	case symbol == unscannable && classed && !strings.HasPrefix(flag.Detail, "broken"):
+		r.said[strings.Join(i.Path, "/")+": "+flag.Detail] = true // a program or a disk image that nothing here reads is reported as such
+	default:
+		r.add(symbol, i, detail)
 	}
 }
 

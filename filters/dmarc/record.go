@@ -3,6 +3,7 @@ package dmarc
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"postern/filters"
@@ -70,34 +71,22 @@ func parseRecord(text string) (record, error) {
 // set takes one tag; unknown ones must be ignored (RFC 9989 section 4.7). It says whether the value can be read.
 func (r *record) set(name, value string) bool {
 	lower := strings.ToLower(value)
-	word := func(into *string, words ...string) bool {
-		for _, w := range words {
-			if lower == w {
-				*into = w
-				return true
-			}
-		}
-		return false
-	}
-	flag := func(into *bool, yes, no string) bool {
-		*into = lower == yes
-		return lower == yes || lower == no
-	}
+
 	switch name {
 	case "p":
-		return word(&r.policy, "none", "quarantine", "reject")
+		return oneOf(&r.policy, lower, "none", "quarantine", "reject")
 	case "sp":
-		return word(&r.subdomain, "none", "quarantine", "reject")
+		return oneOf(&r.subdomain, lower, "none", "quarantine", "reject")
 	case "np":
-		return word(&r.missing, "none", "quarantine", "reject")
+		return oneOf(&r.missing, lower, "none", "quarantine", "reject")
 	case "psd":
-		return word(&r.psd, "y", "n", "u")
+		return oneOf(&r.psd, lower, "y", "n", "u")
 	case "adkim":
-		return flag(&r.strictDKIM, "s", "r")
+		return yesOrNo(&r.strictDKIM, lower, "s", "r")
 	case "aspf":
-		return flag(&r.strictSPF, "s", "r")
+		return yesOrNo(&r.strictSPF, lower, "s", "r")
 	case "t":
-		return flag(&r.testing, "y", "n")
+		return yesOrNo(&r.testing, lower, "y", "n")
 	case "fo":
 		if len(lower) <= 7 && strings.Trim(lower, "01ds:") == "" && lower != "" {
 			r.failure = lower
@@ -105,7 +94,23 @@ func (r *record) set(name, value string) bool {
 	case "rua":
 		r.rua = reportAddresses(value)
 	}
+
 	return true
+}
+
+func oneOf(into *string, value string, words ...string) bool {
+	if !slices.Contains(words, value) {
+		return false
+	}
+	*into = value
+
+	return true
+}
+
+func yesOrNo(into *bool, value, yes, no string) bool {
+	*into = value == yes
+
+	return value == yes || value == no
 }
 
 // reportAddresses keeps the mailto: addresses of a list, as they stand there (RFC 9989 section 4.7: other schemes must be

@@ -1,6 +1,7 @@
 package dnslists
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -138,7 +139,8 @@ type list struct {
 func (d List) read() (*list, error) {
 	l := &list{
 		name: d.Name, allow: d.Allow, own: d.own, weight: d.Weight, md5: d.Hash == "md5", canonical: d.Canonical,
-		ipv4Only: d.IPv4Only, names: d.names, noProbe: d.NoProbe, testPoint: d.testPoint, codes: d.shippedCodes, muteAfter: d.MuteAfter,
+		ipv4Only: d.IPv4Only, names: d.names, noProbe: d.NoProbe, testPoint: d.testPoint, codes: d.shippedCodes,
+		muteAfter: cmp.Or(d.MuteAfter, 5),
 	}
 	if !validName(d.Name) {
 		return nil, errors.New("name: give it one of letters, digits and -, 40 at most")
@@ -150,29 +152,38 @@ func (d List) read() (*list, error) {
 	if !mail.ValidDomain(l.zone) || !strings.Contains(l.zone, ".") || len(l.zone) > 120 {
 		return nil, fmt.Errorf("zone = %q: set the domain that is asked, as in \"bl.example.org\"", d.Zone)
 	}
-	for _, name := range d.Kinds {
-		k, ok := kindNamed(name)
-		if !ok {
-			return nil, fmt.Errorf("kinds: %q is none of client, helo, sender, from, uri and hash", name)
-		}
-		l.kinds |= k
-	}
-	if l.kinds == 0 {
-		return nil, errors.New("kinds: say what it is asked about: client, helo, sender, from, uri or hash")
-	}
-	if l.kinds&kindHash != 0 && l.kinds != kindHash {
-		return nil, errors.New("kinds: a list of hashes knows nothing else: set kinds = [\"hash\"]")
+
+	if err := l.readKinds(d.Kinds); err != nil {
+		return nil, err
 	}
 	if d.Hash != "" && d.Hash != "sha1" && d.Hash != "md5" {
 		return nil, fmt.Errorf("hash = %q: set \"sha1\" or \"md5\"", d.Hash)
 	}
-	if l.muteAfter == 0 {
-		l.muteAfter = 5
-	}
 	if l.muteAfter < 1 || l.muteAfter > 1000 {
 		return nil, fmt.Errorf("mute_after = %d: set it between 1 and 1000", l.muteAfter)
 	}
+
 	return l, l.readCodes(d)
+}
+
+// readKinds takes what the list is asked about.
+func (l *list) readKinds(names []string) error {
+	for _, name := range names {
+		k, ok := kindNamed(name)
+		if !ok {
+			return fmt.Errorf("kinds: %q is none of client, helo, sender, from, uri and hash", name)
+		}
+		l.kinds |= k
+	}
+
+	if l.kinds == 0 {
+		return errors.New("kinds: say what it is asked about: client, helo, sender, from, uri or hash")
+	}
+	if l.kinds&kindHash != 0 && l.kinds != kindHash {
+		return errors.New("kinds: a list of hashes knows nothing else: set kinds = [\"hash\"]")
+	}
+
+	return nil
 }
 
 func (l *list) readCodes(d List) error {
@@ -182,7 +193,10 @@ func (l *list) readCodes(d List) error {
 	if l.own && d.Weight == 0 && len(d.Codes) == 0 {
 		return errors.New("weight: set the score of a hit, or codes")
 	}
-	weights := []float64{d.Weight}
+	if err := checkWeight(d.Weight); err != nil {
+		return err
+	}
+
 	for text, c := range d.Codes {
 		p, err := readPattern(text)
 		if err != nil {
@@ -191,22 +205,15 @@ func (l *list) readCodes(d List) error {
 		if c.Weight == 0 {
 			return fmt.Errorf("codes: %s: set its weight", text)
 		}
-		weights = append(weights, c.Weight)
+		if err := checkWeight(c.Weight); err != nil {
+			return err
+		}
 		l.codes = append(l.codes, code{pattern: p, label: filters.Printable(c.Label), weight: c.Weight, kinds: allKinds})
 	}
-	for _, w := range weights {
-		if w < 0 || w > ownScore || w != w {
-			return fmt.Errorf("weight = %g: set it between 0 and %d; allow = true makes it count the other way", w, int(ownScore))
-		}
+	if d.Codes != nil { // the order of a map is nobody's
+		slices.SortFunc(l.codes, exactFirst)
 	}
-	if d.Codes != nil { // the order of a map is nobody's: the most exact first
-		slices.SortFunc(l.codes, func(a, b code) int {
-			if c := bits.OnesCount32(b.mask) - bits.OnesCount32(a.mask); c != 0 && !a.bit && !b.bit {
-				return c
-			}
-			return strings.Compare(a.key(), b.key())
-		})
-	}
+
 	for _, text := range d.Refused {
 		p, err := readPattern(text)
 		if err != nil {
@@ -214,7 +221,25 @@ func (l *list) readCodes(d List) error {
 		}
 		l.refused = append(l.refused, p)
 	}
+
 	return nil
+}
+
+func checkWeight(w float64) error {
+	if w >= 0 && w <= ownScore {
+		return nil
+	}
+
+	return fmt.Errorf("weight = %g: set it between 0 and %d; allow = true makes it count the other way", w, int(ownScore))
+}
+
+// exactFirst puts the code that says more of an answer in front.
+func exactFirst(a, b code) int {
+	if c := bits.OnesCount32(b.mask) - bits.OnesCount32(a.mask); c != 0 && !a.bit && !b.bit {
+		return c
+	}
+
+	return strings.Compare(a.key(), b.key())
 }
 
 func (c code) key() string { return fmt.Sprintf("%v %08x %08x", c.bit, c.mask, c.value) }

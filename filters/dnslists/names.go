@@ -173,31 +173,21 @@ func (g *gathered) more(what string) {
 func (f *filter) contents(ctx context.Context, m *mail.Message) (about []subject, over string, err error) {
 	g := &gathered{seen: map[subject]bool{}}
 	wanted := f.uses()
-	for _, a := range addressesIn(m.Header(), "From") {
-		if wanted&kindFrom != 0 {
-			g.add(subject{kind: kindFrom, text: f.domain(a.Domain)})
-		}
-	}
-	if wanted&kindHash != 0 {
-		for _, name := range []string{"Reply-To", "From"} {
-			for _, a := range addressesIn(m.Header(), name) {
-				g.add(f.mailbox(a))
-			}
-		}
-	}
+	f.authors(m, wanted, g)
 	if wanted&(kindURI|kindHash) == 0 {
 		return g.about, g.over, nil
 	}
+
 	view := mimeview.Of(m)
 	if err := view.Err(); err != nil {
 		return nil, "", err
 	}
 	for _, link := range view.URLs() {
-		if rest, ok := cutScheme(link, "mailto"); ok {
-			if wanted&kindHash != 0 {
-				eachAddress(rest, func(a mail.Address) bool { g.add(f.mailbox(a)); return false })
-			}
-		} else if wanted&kindURI != 0 {
+		rest, mailto := cutScheme(link, "mailto")
+		switch {
+		case mailto && wanted&kindHash != 0:
+			eachAddress(rest, func(a mail.Address) bool { g.add(f.mailbox(a)); return false })
+		case !mailto && wanted&kindURI != 0:
 			g.add(f.site(link))
 		}
 	}
@@ -211,7 +201,25 @@ func (f *filter) contents(ctx context.Context, m *mail.Message) (about []subject
 			eachAddress(p.Text, func(a mail.Address) bool { g.add(f.mailbox(a)); return g.addresses < maxAddresses || g.over == "" })
 		}
 	}
+
 	return g.about, g.over, nil
+}
+
+// authors gathers what the header says of who wrote the message.
+func (f *filter) authors(m *mail.Message, wanted kind, g *gathered) {
+	if wanted&kindFrom != 0 {
+		for _, a := range addressesIn(m.Header(), "From") {
+			g.add(subject{kind: kindFrom, text: f.domain(a.Domain)})
+		}
+	}
+	if wanted&kindHash == 0 {
+		return
+	}
+	for _, name := range []string{"Reply-To", "From"} {
+		for _, a := range addressesIn(m.Header(), name) {
+			g.add(f.mailbox(a))
+		}
+	}
 }
 
 // elsewhere gathers the links in QR codes, if the message has little text, and in attachments, which the filter

@@ -154,6 +154,9 @@ func (f *filter) atMessage(ctx context.Context, tx *mail.Transaction) []filters.
 	if f.knownDomain(ctx, tx, domains) {
 		return nil
 	}
+
+	// the same sender from another address of its pool is known by what SPF proves
+	pool := f.settings.Mode == "all" && spf != "" && spf == registered(tx.From.ASCIIDomain())
 	var found []filters.Finding
 	for i, r := range tx.Recipients {
 		if i == mostRecipients || found != nil && len(domains) > 0 {
@@ -163,24 +166,34 @@ func (f *filter) atMessage(ctx context.Context, tx *mail.Transaction) []filters.
 			continue
 		}
 		k := f.keysOf(tx, r.Address)
-		switch {
-		case f.known(ctx, k):
-		case f.settings.Mode == "all" && spf != "" && spf == registered(tx.From.ASCIIDomain()) && f.waited(ctx, k.anywhere):
-			// the same sender from another address of his pool
-		case len(domains) > 0:
-			if left := f.waitDomain(ctx, domains, k); left > 0 {
-				found = f.finding(domains[0], left)
-			}
-		default:
-			if left := f.wait(ctx, k); left > 0 && found == nil {
-				found = f.finding(k.text(), left)
-			}
+		if f.known(ctx, k) || pool && f.waited(ctx, k.anywhere) {
+			continue
+		}
+		if waits := f.waits(ctx, domains, k); found == nil {
+			found = waits
 		}
 	}
+
 	if found == nil {
 		f.pass(ctx, domains)
 	}
+
 	return found
+}
+
+// waits gives the finding if a sender has to wait: once by its domain if it proves one, else for each recipient.
+func (f *filter) waits(ctx context.Context, domains []string, k *keys) []filters.Finding {
+	if len(domains) > 0 {
+		if left := f.waitDomain(ctx, domains, k); left > 0 {
+			return f.finding(domains[0], left)
+		}
+		return nil
+	}
+	if left := f.wait(ctx, k); left > 0 {
+		return f.finding(k.text(), left)
+	}
+
+	return nil
 }
 
 // proven are the registered domains that stand for the message, SPF's first, and that of SPF alone.

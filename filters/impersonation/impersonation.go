@@ -185,30 +185,35 @@ func (f filter) unproven(tx *mail.Transaction, domain string) bool {
 func authenticated(findings []mail.Finding, domain string, local func(string) bool) bool {
 	checked := false
 	for _, finding := range findings {
+		proven := false
 		switch v := finding.Value.(type) {
 		case filters.DMARC:
-			if v.Domain == domain && (v.Result == "pass" || v.Override.Type == filters.LocalPolicy) {
-				return true
-			}
+			proven = v.Domain == domain && (v.Result == "pass" || v.Override.Type == filters.LocalPolicy)
 		case filters.ARC:
-			if vouched(v, domain, local) {
-				return true
-			}
+			proven = vouched(v, domain, local)
 		case filters.SPF:
 			checked = true
-			if v.Result == "pass" && local(v.Domain) {
-				return true
-			}
+			proven = v.Result == "pass" && local(v.Domain)
 		case filters.DKIM:
 			checked = true
-			for _, s := range v {
-				if s.Result == "pass" && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
-					return true
-				}
-			}
+			proven = signedByUs(v, local)
+		}
+		if proven {
+			return true
 		}
 	}
+
 	return !checked // both filters are off: nobody looked
+}
+
+func signedByUs(signatures filters.DKIM, local func(string) bool) bool {
+	for _, s := range signatures {
+		if s.Result == "pass" && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
+			return true
+		}
+	}
+
+	return false
 }
 
 // vouched says whether a trusted sealer saw a proof before the mail was changed: so our own users' letters come back from a

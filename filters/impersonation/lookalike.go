@@ -79,40 +79,49 @@ func (l *lookalikes) compare(domain, own string) (kind, string) {
 	if domain == own || strings.HasSuffix(domain, "."+own) || strings.HasSuffix(own, "."+domain) {
 		return apart, ""
 	}
-	shown, ours := display(domain), display(own)
 	org, ownOrg := registered(domain), registered(own)
 	if org == ownOrg {
 		return apart, "" // another department
 	}
-	for _, d := range []string{shown, display(org)} {
-		if l.skeleton(d) == l.skeleton(ours) || l.skeleton(d) == l.skeleton(display(ownOrg)) {
+
+	ours, oursOrg := l.skeleton(display(own)), l.skeleton(display(ownOrg))
+	for _, d := range []string{domain, org} {
+		if s := l.skeleton(display(d)); s == ours || s == oursOrg {
 			return confusable, ""
 		}
 	}
+
 	// our whole name as labels of another's: corp.example.attack.test, but not the national branch corp.co.test of corp.co
 	if strings.Contains("."+strings.TrimSuffix(domain, org), "."+own+".") {
 		return near, "it stands within another domain"
 	}
-	label, suffix := split(org)
-	ownLabel, ownSuffix := split(ownOrg)
-	for _, part := range strings.Split(domain, ".") {
-		if part == strings.ReplaceAll(own, ".", "-") {
-			return near, "hyphens for dots"
-		}
+	if slices.Contains(strings.Split(domain, "."), strings.ReplaceAll(own, ".", "-")) {
+		return near, "hyphens for dots"
 	}
-	label, ownLabel = l.skeleton(display(label)), l.skeleton(display(ownLabel))
+
+	return l.compareLabels(org, ownOrg)
+}
+
+// compareLabels compares the labels in front of the public suffixes of two registered domains.
+func (l *lookalikes) compareLabels(org, ownOrg string) (kind, string) {
+	label, suffix := split(org)
+	own, ownSuffix := split(ownOrg)
+	label, own = l.skeleton(display(label)), l.skeleton(display(own))
+
 	switch {
-	case len(ownLabel) < minHyphened:
+	case len(own) < minHyphened:
 		return apart, ""
-	case strings.ReplaceAll(label, "-", "") == strings.ReplaceAll(ownLabel, "-", "") && label != ownLabel:
+	case label != own && strings.ReplaceAll(label, "-", "") == strings.ReplaceAll(own, "-", ""):
 		return near, "a hyphen more or less"
-	case strings.HasPrefix(label, ownLabel+"-") || strings.HasSuffix(label, "-"+ownLabel):
+	case strings.HasPrefix(label, own+"-") || strings.HasSuffix(label, "-"+own):
 		return near, "words joined by a hyphen"
 	}
-	n := len([]rune(ownLabel))
-	if (n >= minNear && suffix == ownSuffix || n >= minAnywhere) && oneEdit([]rune(label), []rune(ownLabel)) {
+
+	n := len([]rune(own))
+	if (n >= minNear && suffix == ownSuffix || n >= minAnywhere) && oneEdit([]rune(label), []rune(own)) {
 		return near, "one letter differs"
 	}
+
 	return apart, ""
 }
 

@@ -41,37 +41,55 @@ func (l *look) links(all []mimeview.Link) {
 }
 
 // mismatch judges a link whose text shows another domain. What it carries stands behind it. A domain that the sender has
-// proven to be his own may count clicks.
+// proven to be its own may count clicks.
 func (l *look) mismatch(link *mimeview.Link, behind []mimeview.Link) {
 	shown, own := links.Shown(link.Text), l.ownShown(link.Text)
 	if own != "" {
 		shown = own
 	}
-	if shown == "" || shown == link.Domain || link.Host == "" || link.Scheme == "mailto" || l.ours(link.Host) != "" {
+	if shown == "" || shown == link.Domain || link.Host == "" || link.Scheme == "mailto" {
 		return
 	}
-	for i := range behind {
-		if !behind[i].Has(links.Redirected) {
-			break
-		}
-		if behind[i].Domain == shown || own != "" && l.ours(behind[i].Host) == own {
-			return
-		}
+	if l.ours(link.Host) != "" || l.endsAt(behind, shown, own) {
+		return
 	}
+
 	evidence := shown + " leads to " + link.Host
 	switch {
 	case own != "":
-		for domain := range l.sender {
-			if l.local(domain) { // our own newsletter, sent by a service
-				return
-			}
+		if !l.oursSent() {
+			l.add("PHISHING_OWN_DOMAIN", evidence)
 		}
-		l.add("PHISHING_OWN_DOMAIN", evidence)
 	case link.Has(links.IPHost):
 		l.add("PHISHING_IP", evidence)
 	case link.Domain != "" && !l.sender[link.Domain]:
 		l.add("PHISHING", evidence)
 	}
+}
+
+// endsAt says whether what a link redirects to is what its text shows.
+func (l *look) endsAt(behind []mimeview.Link, shown, own string) bool {
+	for i := range behind {
+		if !behind[i].Has(links.Redirected) {
+			return false
+		}
+		if behind[i].Domain == shown || own != "" && l.ours(behind[i].Host) == own {
+			return true
+		}
+	}
+
+	return false
+}
+
+// oursSent says whether the message is proven to be our own: a newsletter, sent by a service.
+func (l *look) oursSent() bool {
+	for domain := range l.sender {
+		if l.local(domain) {
+			return true
+		}
+	}
+
+	return false
 }
 
 // ownShown is the domain of ours that the text of a link shows, also one below no public suffix, "" if it shows none.

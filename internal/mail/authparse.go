@@ -27,25 +27,13 @@ func ParseAuthResults(value string) (authservID string, results []AuthResult, er
 	if len(value) > maxAuthLength || !utf8.ValidString(value) {
 		return "", nil, ErrAuthResults
 	}
+
 	p := authParser{fromParser{text: strings.NewReplacer("\r\n", "").Replace(value)}}
-	authservID, err = p.value()
-	if authservID = strings.TrimSuffix(strings.ToLower(authservID), "."); err != nil || authservID == "" {
+	if authservID, err = p.server(); err != nil {
 		return "", nil, ErrAuthResults
-	}
-	if err := p.skip(); err != nil {
-		return "", nil, ErrAuthResults
-	}
-	if isDigit(p.peek()) { // authres-version
-		if version := p.keyword(); strings.Trim(version, "0123456789") != "" || p.skip() != nil {
-			return "", nil, ErrAuthResults
-		}
 	}
 	for p.at < len(p.text) {
-		if p.peek() != ';' || len(results) == maxAuthResults {
-			return "", nil, ErrAuthResults
-		}
-		p.at++
-		if err := p.skip(); err != nil {
+		if !p.sign(';') || len(results) == maxAuthResults {
 			return "", nil, ErrAuthResults
 		}
 		if p.at == len(p.text) {
@@ -59,7 +47,25 @@ func ParseAuthResults(value string) (authservID string, results []AuthResult, er
 			results = append(results, r)
 		}
 	}
+
 	return authservID, results, nil
+}
+
+// server reads the authserv-id, and the version behind it.
+func (p *authParser) server() (string, error) {
+	id, err := p.value()
+	id = strings.TrimSuffix(strings.ToLower(id), ".")
+	if err != nil || id == "" || p.skip() != nil {
+		return "", ErrAuthResults
+	}
+
+	if isDigit(p.peek()) { // authres-version
+		if version := p.keyword(); strings.Trim(version, "0123456789") != "" || p.skip() != nil {
+			return "", ErrAuthResults
+		}
+	}
+
+	return id, nil
 }
 
 type authParser struct{ fromParser }
@@ -108,20 +114,26 @@ func (p *authParser) result() (r AuthResult, none bool, err error) {
 	if r.Result = p.keyword(); r.Result == "" {
 		return r, false, ErrAuthResults
 	}
+
+	return r, false, p.properties(&r)
+}
+
+// properties reads a result's properties, to the end of it.
+func (p *authParser) properties(r *AuthResult) error {
 	for {
 		before := p.at
 		if err := p.skip(); err != nil {
-			return r, false, err
+			return err
 		}
 		if p.at == len(p.text) || p.peek() == ';' {
-			return r, false, nil
+			return nil
 		}
 		// what follows stands apart: "pass.x" is no result
 		if p.at == before || len(r.Props) == maxAuthProps {
-			return r, false, ErrAuthResults
+			return ErrAuthResults
 		}
-		if err := p.property(&r); err != nil {
-			return r, false, err
+		if err := p.property(r); err != nil {
+			return err
 		}
 	}
 }

@@ -211,18 +211,12 @@ func (p *fromParser) words() (words []string, quoted []bool, bare bool, err erro
 			}
 			words, quoted = append(words, w), append(quoted, true)
 		case isAtext(c) || c == '.':
-			start := p.at
-			for p.at < len(p.text) && (isAtext(p.text[p.at]) || p.text[p.at] == '.') {
-				p.at++
-			}
-			words, quoted = append(words, p.text[start:p.at]), append(quoted, false)
+			words, quoted = append(words, p.dotAtom()), append(quoted, false)
 		case c == ' ' || c == '\t' || c == '(':
 			if err := p.skip(); err != nil {
 				return nil, nil, false, err
 			}
-			if c := p.peek(); c == '@' {
-				bare = false
-			}
+			bare = bare && p.peek() != '@'
 		default:
 			return words, quoted, bare && len(words) == 1, nil
 		}
@@ -230,7 +224,18 @@ func (p *fromParser) words() (words []string, quoted []bool, bare bool, err erro
 			return nil, nil, false, ErrFromLimit
 		}
 	}
+
 	return words, quoted, bare, nil
+}
+
+// dotAtom reads characters of atoms and dots, wherever the dots stand.
+func (p *fromParser) dotAtom() string {
+	start := p.at
+	for p.at < len(p.text) && (isAtext(p.text[p.at]) || p.text[p.at] == '.') {
+		p.at++
+	}
+
+	return p.text[start:p.at]
 }
 
 // angle reads "<" addr-spec ">".

@@ -16,17 +16,14 @@ func (d *dialogue) backend(s step) {
 	if d.back == nil {
 		d.accept(s)
 	}
+
 	switch s.kind {
 	case "B:":
 		d.say(s, []byte(s.text+"\r\n"))
 	case "B!":
 		d.say(s, raw(d.t, s))
 	case "B>":
-		line, err := d.backIn.ReadString('\n')
-		d.tag, _, _ = strings.Cut(line, " ")
-		if err != nil || !strings.HasSuffix(line, "\r\n") || !fits(s.text, strings.TrimSuffix(line, "\r\n")) {
-			d.t.Fatalf("line %d: the server behind the door wants %q, it got %q (%v)", s.line, s.text, line, err)
-		}
+		d.backendLine(s)
 	case "B=":
 		want := raw(d.t, s)
 		got := make([]byte, len(want))
@@ -45,6 +42,16 @@ func (d *dialogue) backend(s step) {
 			d.t.Fatalf("line %d: handshake behind the door: %v", s.line, err)
 		}
 		d.back, d.backIn = t, bufio.NewReader(t)
+	}
+}
+
+// backendLine wants a line from the door.
+func (d *dialogue) backendLine(s step) {
+	d.t.Helper()
+	line, err := d.backIn.ReadString('\n')
+	d.tag, _, _ = strings.Cut(line, " ")
+	if err != nil || !strings.HasSuffix(line, "\r\n") || !fits(s.text, strings.TrimSuffix(line, "\r\n")) {
+		d.t.Fatalf("line %d: the server behind the door wants %q, it got %q (%v)", s.line, s.text, line, err)
 	}
 }
 

@@ -118,22 +118,11 @@ func (s *Signer) Sign(c Claim) (string, error) {
 
 // Open reads a token. Every error is ErrToken and looks the same to whoever asks; given to slog, it tells why.
 func (s *Signer) Open(token string, now time.Time) (Claim, error) {
-	if len(token) > maxToken {
-		return Claim{}, refusal{"too long"}
+	text, err := s.verified(token)
+	if err != nil {
+		return Claim{}, err
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(raw) < 1+4+8+1+3+sha256.Size || raw[0] != tokenVersion {
-		return Claim{}, refusal{"not a token"}
-	}
-	text, given := raw[:len(raw)-sha256.Size], raw[len(raw)-sha256.Size:]
-	genuine := false
-	for _, k := range s.keys {
-		// all of them, whatever the token says of its key: the time tells nothing
-		genuine = hmac.Equal(seal(k, text), given) && string(keyID(k)) == string(text[1:5]) || genuine
-	}
-	if !genuine {
-		return Claim{}, refusal{"forged, or signed with a key that is gone"}
-	}
+
 	c := Claim{Expires: time.Unix(int64(binary.BigEndian.Uint64(text[5:])), 0).UTC(), Action: Action(text[13])}
 	names, rest := [3]string{}, text[14:]
 	for i := range names {
@@ -155,5 +144,29 @@ func (s *Signer) Open(token string, now time.Time) (Claim, error) {
 	if !now.Before(c.Expires) {
 		return Claim{}, refusal{"expired " + c.Expires.Format(time.RFC3339)}
 	}
+
 	return c, nil
+}
+
+// verified gives what a token says if one of our keys has signed it.
+func (s *Signer) verified(token string) ([]byte, error) {
+	if len(token) > maxToken {
+		return nil, refusal{"too long"}
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(raw) < 1+4+8+1+3+sha256.Size || raw[0] != tokenVersion {
+		return nil, refusal{"not a token"}
+	}
+
+	text, given := raw[:len(raw)-sha256.Size], raw[len(raw)-sha256.Size:]
+	genuine := false
+	for _, k := range s.keys {
+		// all of them, whatever the token says of its key: the time tells nothing
+		genuine = hmac.Equal(seal(k, text), given) && string(keyID(k)) == string(text[1:5]) || genuine
+	}
+	if !genuine {
+		return nil, refusal{"forged, or signed with a key that is gone"}
+	}
+
+	return text, nil
 }

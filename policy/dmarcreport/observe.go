@@ -87,6 +87,20 @@ func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
 		}
 		return e
 	}
+
+	e.followed(d, done)
+	// RFC 9990 section 3.1.6: a policy that was not followed has a reason
+	if d.Tags.Testing {
+		e.Reasons = append(e.Reasons, Reason{Type: "policy_test_mode"})
+	} else if len(e.Reasons) == 0 && e.Disposition != d.Policy {
+		e.Reasons = append(e.Reasons, Reason{Type: "local_policy"})
+	}
+
+	return e
+}
+
+// followed says how far the policy of a domain was followed with a message that failed.
+func (e *Evaluated) followed(d filters.DMARC, done policy.Disposition) {
 	switch {
 	case d.Override.Type != "":
 		e.Reasons = append(e.Reasons, Reason{string(d.Override.Type), d.Override.Comment})
@@ -99,11 +113,4 @@ func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
 	case done == policy.Reject || done == policy.Quarantine:
 		e.Disposition = "quarantine"
 	}
-	// RFC 9990 section 3.1.6: a policy that was not followed has a reason
-	if d.Tags.Testing {
-		e.Reasons = append(e.Reasons, Reason{Type: "policy_test_mode"})
-	} else if len(e.Reasons) == 0 && e.Disposition != d.Policy {
-		e.Reasons = append(e.Reasons, Reason{Type: "local_policy"})
-	}
-	return e
 }

@@ -91,38 +91,16 @@ func rewrite[T any](record T, f func(string) string) T {
 	return rewritten(reflect.ValueOf(record), f).Interface().(T)
 }
 
+// rewritten gives a copy of a record in which f has been over every text and every number is one.
 func rewritten(v reflect.Value, f func(string) string) reflect.Value {
 	out := reflect.New(v.Type()).Elem()
 	out.Set(v)
+
 	switch v.Kind() {
 	case reflect.String:
 		out.SetString(f(v.String()))
 	case reflect.Float64:
-		switch n := v.Float(); {
-		case math.IsNaN(n):
-			out.SetFloat(0)
-		case math.IsInf(n, 0):
-			out.SetFloat(math.Copysign(math.MaxFloat64, n))
-		}
-	case reflect.Pointer:
-		if !v.IsNil() {
-			out.Set(reflect.New(v.Type().Elem()))
-			out.Elem().Set(rewritten(v.Elem(), f))
-		}
-	case reflect.Slice:
-		if !v.IsNil() {
-			out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
-			for i := range v.Len() {
-				out.Index(i).Set(rewritten(v.Index(i), f))
-			}
-		}
-	case reflect.Map:
-		if !v.IsNil() {
-			out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
-			for _, k := range v.MapKeys() {
-				out.SetMapIndex(rewritten(k, f), rewritten(v.MapIndex(k), f))
-			}
-		}
+		out.SetFloat(finite(v.Float()))
 	case reflect.Struct:
 		switch v.Interface().(type) {
 		case time.Time, netip.Addr, netip.AddrPort: // closed to us, and without text from outside
@@ -131,10 +109,44 @@ func rewritten(v reflect.Value, f func(string) string) reflect.Value {
 		for i := range v.NumField() {
 			out.Field(i).Set(rewritten(v.Field(i), f))
 		}
-	case reflect.Interface:
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
 		if !v.IsNil() {
-			out.Set(rewritten(v.Elem(), f))
+			rewriteInside(out, v, f)
 		}
 	}
+
 	return out
+}
+
+// rewriteInside sets out to a copy of what v, which is not nil, leads to.
+func rewriteInside(out, v reflect.Value, f func(string) string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		out.Set(reflect.New(v.Type().Elem()))
+		out.Elem().Set(rewritten(v.Elem(), f))
+	case reflect.Slice:
+		out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		for i := range v.Len() {
+			out.Index(i).Set(rewritten(v.Index(i), f))
+		}
+	case reflect.Map:
+		out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+		for _, k := range v.MapKeys() {
+			out.SetMapIndex(rewritten(k, f), rewritten(v.MapIndex(k), f))
+		}
+	case reflect.Interface:
+		out.Set(rewritten(v.Elem(), f))
+	}
+}
+
+// finite makes a number of what JSON has no word for.
+func finite(n float64) float64 {
+	switch {
+	case math.IsNaN(n):
+		return 0
+	case math.IsInf(n, 0):
+		return math.Copysign(math.MaxFloat64, n)
+	}
+
+	return n
 }

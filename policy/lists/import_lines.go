@@ -56,37 +56,47 @@ func (i *importer) spamAssassin(text string) {
 		base.Scope, base.ScopeOf = scope, of
 		fields = fields[1:]
 	}
+
 	name := strings.ToLower(fields[0])
-	values := fields[1:]
-	remove := strings.HasPrefix(name, "un")
-	name = strings.TrimPrefix(name, "un")
-	kind := ""
-	switch {
-	case strings.HasPrefix(name, "def_"):
+	setting, remove := strings.CutPrefix(name, "un")
+	list, kind, _ := strings.Cut(setting, "_")
+	switch list {
+	case "def":
 		i.refuse(text, "one of SpamAssassin's own defaults, which only lowers a score")
 		return
-	case strings.HasPrefix(name, "whitelist_"), strings.HasPrefix(name, "welcomelist_"):
-		base.List, kind = policy.Allow, name[strings.IndexByte(name, '_')+1:]
-	case strings.HasPrefix(name, "blacklist_"), strings.HasPrefix(name, "blocklist_"):
-		base.List, kind = policy.Block, name[strings.IndexByte(name, '_')+1:]
+	case "whitelist", "welcomelist":
+		base.List = policy.Allow
+	case "blacklist", "blocklist":
+		base.List = policy.Block
 	default:
 		i.refuse(text, "not an entry of a list")
 		return
 	}
+
+	values := fields[1:]
 	switch {
 	case len(values) == 0:
 		i.refuse(text, "names nobody")
 	case remove:
 		i.withdraw(text, base, values)
+	default:
+		i.spamAssassinEntry(text, kind, base, values)
+	}
+}
+
+// spamAssassinEntry takes an entry of one kind: whitelist_KIND.
+func (i *importer) spamAssassinEntry(text, kind string, base Entry, values []string) {
+	allow := base.List == policy.Allow
+	switch {
 	case kind == "from" || kind == "auth" || kind == "from_spf":
 		i.proven = kind != "from"
 		for _, v := range values {
 			i.one(v, v, base, "")
 		}
 		i.proven = false
-	case kind == "from_rcvd" && base.List == policy.Allow && len(values) == 2:
+	case kind == "from_rcvd" && allow && len(values) == 2:
 		i.received(text, base, values[0], values[1])
-	case kind == "from_dkim" && base.List == policy.Allow && len(values) <= 2:
+	case kind == "from_dkim" && allow && len(values) <= 2:
 		i.signed(text, base, values)
 	case strings.HasSuffix(kind, "to"):
 		i.refuse(text, "speaks of recipients: give them thresholds of their own in the policy")

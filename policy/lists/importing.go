@@ -93,23 +93,12 @@ const (
 
 // Import reads a list. The error says that the whole can't be read; what is wrong with a line stands in the report.
 func Import(format Format, r io.Reader, o ImportOptions) (*Report, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, MaxImport+1))
+	raw, err := readImport(r)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
-	if len(raw) > MaxImport {
-		return nil, fmt.Errorf("import: the text is over %d octets; part it", MaxImport)
-	}
-	// Windows writes UTF-16, and a mark before UTF-8
-	if len(raw) > 2 && (raw[0] == 0xff && raw[1] == 0xfe || raw[0] == 0xfe && raw[1] == 0xff || raw[0] == 0xef && raw[1] == 0xbb && raw[2] == 0xbf) {
-		if raw, _, err = transform.Bytes(unicode.BOMOverride(transform.Nop), raw); err != nil {
-			return nil, fmt.Errorf("import: %w", err)
-		}
-	}
-	if o.List == "" {
-		o.List = policy.Allow
-	}
-	o.Scope = cmp.Or(o.Scope, Admin)
+
+	o.List, o.Scope = cmp.Or(o.List, policy.Allow), cmp.Or(o.Scope, Admin)
 	i := &importer{ImportOptions: o, report: &Report{}, seen: map[string]bool{}}
 	switch format {
 	case PMG:
@@ -128,7 +117,28 @@ func Import(format Format, r io.Reader, o ImportOptions) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
+
 	return i.report, nil
+}
+
+// readImport reads a list's text. Windows writes UTF-16, and a mark before UTF-8.
+func readImport(r io.Reader) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, MaxImport+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > MaxImport {
+		return nil, fmt.Errorf("the text is over %d octets; part it", MaxImport)
+	}
+
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\xef\xbb\xbf"} {
+		if bytes.HasPrefix(raw, []byte(mark)) {
+			raw, _, err = transform.Bytes(unicode.BOMOverride(transform.Nop), raw)
+			return raw, err
+		}
+	}
+
+	return raw, nil
 }
 
 type importer struct {
@@ -265,37 +275,68 @@ func sender(text string) (e Entry, wider, why string) {
 	if n, ok := network(text); ok {
 		return Entry{Network: n}, "", ""
 	}
-	local, domain, hasAt := strings.Cut(text, "@")
-	switch {
-	case text == "":
-		return e, "", "nothing stands there"
-	case strings.HasPrefix(text, "/"), strings.ContainsAny(text, `^$\[](){}|+`) && !plain(text):
-		return e, "", "a regular expression: write the addresses or domains that it means"
-	case strings.Count(text, "@") > 1 && strings.ContainsAny(text, "*?%"):
-		return e, "", "not an address"
-	case strings.ContainsRune(domain, '?') || !hasAt && strings.ContainsRune(text, '?'):
-		return e, "", "a \"?\" in a domain can't be said here"
-	case !hasAt && strings.HasPrefix(text, "*."), hasAt && local == "*" && strings.HasPrefix(domain, "*."), hasAt && local == "" && strings.HasPrefix(domain, "*."):
-		e.Sender = text[strings.IndexByte(text, '.'):]
-		if hasAt {
-			e.Sender = domain[1:]
-		}
-	case hasAt && (local == "*" || local == "" || local == "%"):
-		e.Sender = domain
-	case !hasAt:
-		e.Sender = text
-	case strings.ContainsAny(local, "*?%") && !strings.Contains(domain, "*"):
-		e.Sender, wider = domain, "a part of the senders of "+domain+" can't be said here; it would hold for all of them"
-	default:
-		e.Sender = text
+	if why := noPattern(text); why != "" {
+		return e, "", why
 	}
-	if strings.ContainsAny(e.Sender, "*?%") && !strings.Contains(e.Sender, "@") || strings.Contains(e.Sender, "*") {
+
+	e.Sender, wider = plainSender(text)
+	if strings.Contains(e.Sender, "*") || strings.ContainsAny(e.Sender, "?%") && !strings.Contains(e.Sender, "@") {
 		return Entry{}, "", "a pattern that can't be said here: write the addresses or domains that it means"
 	}
 	if p, err := pattern(e.Sender); err != nil || p == "" {
 		return Entry{}, "", "neither an address nor a domain nor a network"
 	}
+
 	return e, wider, ""
+}
+
+// noPattern says why a text is no pattern that can be understood, "" if it may be one.
+func noPattern(text string) string {
+	_, domain, hasAt := strings.Cut(text, "@")
+	if !hasAt {
+		domain = text
+	}
+
+	switch {
+	case text == "":
+		return "nothing stands there"
+	case strings.HasPrefix(text, "/"), strings.ContainsAny(text, `^$\[](){}|+`) && !plain(text):
+		return "a regular expression: write the addresses or domains that it means"
+	case strings.Count(text, "@") > 1 && strings.ContainsAny(text, "*?%"):
+		return "not an address"
+	case strings.ContainsRune(domain, '?'):
+		return "a \"?\" in a domain can't be said here"
+	}
+
+	return ""
+}
+
+// plainSender writes a pattern as our lists have it. Wider says in what it then holds for more.
+func plainSender(text string) (plain, wider string) {
+	local, domain, hasAt := strings.Cut(text, "@")
+	if !hasAt {
+		return belowStar(text), ""
+	}
+
+	switch {
+	case local == "*" || local == "":
+		return belowStar(domain), ""
+	case local == "%":
+		return domain, ""
+	case strings.ContainsAny(local, "*?%") && !strings.Contains(domain, "*"):
+		return domain, "a part of the senders of " + domain + " can't be said here; it would hold for all of them"
+	}
+
+	return text, ""
+}
+
+// belowStar writes "*.example.com" as ".example.com".
+func belowStar(domain string) string {
+	if strings.HasPrefix(domain, "*.") {
+		return domain[1:]
+	}
+
+	return domain
 }
 
 // plain says whether a text is an address all the same: these may have a "+" and more before the "@".

@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,19 +84,9 @@ func (f Filter) where() (string, []any, error) {
 		text += " AND " + condition
 		args = append(args, values...)
 	}
-	if f.State == "" {
-		f.State = Held
-	}
-	if f.State != AnyState && f.Recipient == "" && len(f.Recipients) == 0 {
-		and("state = ?", string(f.State))
-	}
-	switch f.Category {
-	case "":
-		and("category <> ?", string(Rejected))
-	case AnyCategory:
-	default:
-		and("category = ?", string(f.Category))
-	}
+
+	f.State = cmp.Or(f.State, Held)
+	f.whereState(and)
 	if !f.Since.IsZero() {
 		and("time >= ?", f.Since.UnixMilli())
 	}
@@ -106,12 +97,7 @@ func (f Filter) where() (string, []any, error) {
 		return "", nil, err
 	}
 	if f.Sender != "" {
-		if a, err := mail.ParseAddress(f.Sender); err == nil {
-			and("(sender = ? OR author = ?)", a.Key(), a.Key())
-		} else {
-			domain := mail.ASCIIDomain(strings.TrimPrefix(f.Sender, "@"))
-			and("(sender_domain = ? OR author_domain = ?)", domain, domain)
-		}
+		f.whereSender(and)
 	}
 	if f.Text != "" {
 		and("instr(words, ?) > 0", strings.ToLower(f.Text))
@@ -127,7 +113,32 @@ func (f Filter) where() (string, []any, error) {
 		}
 		and("(time, id) < (?, ?)", at, id)
 	}
+
 	return text, args, nil
+}
+
+// whereState leaves out what was refused, where nothing else is said. Who asks by recipient asks for the state of its copies.
+func (f Filter) whereState(and func(condition string, values ...any)) {
+	if f.State != AnyState && f.Recipient == "" && len(f.Recipients) == 0 {
+		and("state = ?", string(f.State))
+	}
+
+	switch f.Category {
+	case "":
+		and("category <> ?", string(Rejected))
+	case AnyCategory:
+	default:
+		and("category = ?", string(f.Category))
+	}
+}
+
+func (f Filter) whereSender(and func(condition string, values ...any)) {
+	if a, err := mail.ParseAddress(f.Sender); err == nil {
+		and("(sender = ? OR author = ?)", a.Key(), a.Key())
+		return
+	}
+	domain := mail.ASCIIDomain(strings.TrimPrefix(f.Sender, "@"))
+	and("(sender_domain = ? OR author_domain = ?)", domain, domain)
 }
 
 // whereRecipient asks for copies, and for their own state: that of the item is the other recipients' too.

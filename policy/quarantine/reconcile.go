@@ -34,6 +34,25 @@ func (q *Quarantine) reconcile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
+
+	q.compareFiles(ctx, known, here, left)
+	there := func(id string) bool { return here.messages[id] || left.messages[id] }
+	for id := range known {
+		if !there(id) {
+			q.forget(ctx, id)
+		}
+	}
+	for id := range here.states {
+		if _, ok := known[id]; !ok && !there(id) {
+			q.removeStray(id)
+		}
+	}
+
+	return nil
+}
+
+// compareFiles takes up messages that the index does not know, and states that it has missed.
+func (q *Quarantine) compareFiles(ctx context.Context, known map[string]State, here, left found) {
 	for id := range here.messages {
 		switch _, ok := known[id]; {
 		case left.messages[id]:
@@ -51,17 +70,6 @@ func (q *Quarantine) reconcile(ctx context.Context) error {
 			q.catchUp(ctx, id)
 		}
 	}
-	for id := range known {
-		if !here.messages[id] && !left.messages[id] {
-			q.forget(ctx, id)
-		}
-	}
-	for id := range here.states {
-		if _, ok := known[id]; !ok && !here.messages[id] && !left.messages[id] {
-			q.removeStray(id)
-		}
-	}
-	return nil
 }
 
 // fillIn gives rows that an older version wrote what this one's have.

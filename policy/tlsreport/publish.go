@@ -41,11 +41,20 @@ func (p STS) Check() error {
 			return fmt.Errorf("mail host %q is not a name", mx)
 		}
 	}
-	if p.Reports != "" {
-		if a, err := mail.ParseAddress(p.Reports); err != nil || a.Domain == "" || a.NeedsUTF8() || strings.ContainsAny(p.Reports, ",!;") {
-			return fmt.Errorf("%q can't be an address for reports", p.Reports)
-		}
+
+	return checkReports(p.Reports)
+}
+
+// checkReports checks the address that reports go to: the record of RFC 8460 section 3 gives some characters a meaning.
+func checkReports(to string) error {
+	if to == "" {
+		return nil
 	}
+	a, err := mail.ParseAddress(to)
+	if err != nil || a.Domain == "" || a.NeedsUTF8() || strings.ContainsAny(to, ",!;") {
+		return fmt.Errorf("%q can't be an address for reports", to)
+	}
+
 	return nil
 }
 

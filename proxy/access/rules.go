@@ -42,12 +42,21 @@ func (r *Rule) refuses(protocol string, client netip.Addr, country string, now t
 		return "country"
 	case len(r.Days) > 0 && !slices.Contains(r.Days, now.Weekday()):
 		return "day"
-	case r.From == r.To:
-		return ""
-	}
-	minute := now.Hour()*60 + now.Minute()
-	if r.From < r.To && (minute < r.From || minute >= r.To) || r.From > r.To && minute < r.From && minute >= r.To {
+	case !r.inHours(now.Hour()*60 + now.Minute()):
 		return "hour"
 	}
+
 	return ""
+}
+
+// inHours says whether a minute of the day lies between From and To, which may go over midnight; without them it does.
+func (r *Rule) inHours(minute int) bool {
+	switch {
+	case r.From == r.To:
+		return true
+	case r.From < r.To:
+		return minute >= r.From && minute < r.To
+	}
+
+	return minute >= r.From || minute < r.To
 }

@@ -171,29 +171,40 @@ func (b *builder) quotedHead(l *leaf, text []byte) []byte {
 	b.heads += n
 	head := bytes.Clone(text[:n])
 	l.quoted(head, 0)
+
 	notice := b.plan.notice
 	solid := solidEnd(text) // what is behind it is white and stays so
 	for i := 0; i < n && notice != ""; i++ {
-		c := notice[0]
-		switch code := l.code(int64(i)); {
-		case head[i] == '\r' || head[i] == '\n' || code == codeDigit:
+		code := l.code(int64(i))
+		if fixed(l, head[i], code, int64(i)) || code == codeSpace && solid(i) {
 			continue
-		case code == codeEquals && l.code(int64(i+1)) != codeDigit: // a soft line break
-			continue
-		case code == codeEquals && i+2 >= n:
-			return head
-		case code == codeEquals:
-			head[i+1], head[i+2] = "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15]
-		case code == codeSpace && solid(i):
-			continue
-		case c == '=' || code == codeSolid && c == ' ':
-			head[i] = '_'
-		default:
-			head[i] = atStart(head, i, c, '_')
 		}
+		if code == codeEquals && i+2 >= n {
+			break
+		}
+		writeQuoted(head, i, notice[0], code)
 		notice = notice[1:]
 	}
+
 	return head
+}
+
+// fixed says whether an octet must stay as it is: a line end, hard or soft, and the digits of an escape, which are written with
+// its equals sign.
+func fixed(l *leaf, octet, code byte, at int64) bool {
+	return octet == '\r' || octet == '\n' || code == codeDigit || code == codeEquals && l.code(at+1) != codeDigit
+}
+
+// writeQuoted writes an octet of the notice where one of the text stood.
+func writeQuoted(head []byte, i int, c, code byte) {
+	switch {
+	case code == codeEquals:
+		head[i+1], head[i+2] = "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15]
+	case c == '=' || code == codeSolid && c == ' ':
+		head[i] = '_'
+	default:
+		head[i] = atStart(head, i, c, '_')
+	}
 }
 
 // solidEnd gives a function that says whether the octet at i is white space at the end of its line. It is asked in order.

@@ -1,5 +1,7 @@
 package mask
 
+import "strings"
+
 // Watch reads a header as it comes, in pieces of any length, and finds where one of its readers could see the body begin: a
 // line that is no field, or what stands behind the empty line. It is for messages that nobody has judged yet. Its zero
 // value begins at the top.
@@ -43,24 +45,41 @@ func (w *Watch) End(b []byte) int {
 func (w *Watch) take(c byte) {
 	crlf := w.cr && c == '\n'
 	w.cr = c == '\r'
+
 	switch {
 	case crlf: // the line ended before it
 	case w.in == atEnd:
 		w.over = true
 	case c == '\r' || c == '\n':
 		w.lineEnd()
-	case w.in == atLine && (c == ' ' || c == '\t'):
-		w.in, w.over = inFold, !w.begun
-	case w.in == atLine:
+	default:
+		w.inLine(c)
+	}
+}
+
+// inLine takes an octet that ends no line.
+func (w *Watch) inLine(c byte) {
+	noName := c <= ' ' || c >= 0x7f
+
+	switch w.in {
+	case atLine:
+		if c == ' ' || c == '\t' {
+			w.in, w.over = inFold, !w.begun
+			return
+		}
 		w.in, w.name = inName, 1
-		w.over = c <= ' ' || c >= 0x7f || c == ':'
-	case w.in == inName && c == ':':
-		w.in, w.begun = inText, true
-	case w.in == inName:
+		w.over = noName || c == ':'
+	case inName:
+		if c == ':' {
+			w.in, w.begun = inText, true
+			return
+		}
 		w.name++
-		w.over = c <= ' ' || c >= 0x7f || w.name > maxName
-	case w.in == inFold && c != ' ' && c != '\t' && c != 0 && c != '\v' && c != '\f':
-		w.in = inText
+		w.over = noName || w.name > maxName
+	case inFold:
+		if strings.IndexByte(" \t\x00\v\f", c) < 0 {
+			w.in = inText
+		}
 	}
 }
 

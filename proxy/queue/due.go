@@ -79,9 +79,8 @@ func (d *due) next(now time.Time, perRoute int, valid func(*entry) bool) (*entry
 			continue
 		}
 		// what route "" means is only known once a message's file was read
-		full := name != "" && l.running >= perRoute || l.failures > 0 && l.running > 0
-		resting := now.Before(l.rest) && !l.probe && now.Before(l.waiting[0].entry.expires)
-		if full || resting || l.waiting[0].at.After(now) {
+		full := name != "" && l.running >= perRoute
+		if full || !l.ready(now) {
 			continue
 		}
 		if best == nil || places([]place{l.waiting[0], best.waiting[0]}).Less(0, 1) {
@@ -94,6 +93,17 @@ func (d *due) next(now time.Time, perRoute int, valid func(*entry) bool) (*entry
 	}
 
 	return heap.Pop(&best.waiting).(place).entry, best
+}
+
+// ready says whether the first one's turn has come. A hop that was away is tried by one at a time, once its rest is over;
+// what expires is given up meanwhile.
+func (l *line) ready(now time.Time) bool {
+	if l.failures > 0 && l.running > 0 || l.waiting[0].at.After(now) {
+		return false
+	}
+	resting := now.Before(l.rest) && !l.probe
+
+	return !resting || !now.Before(l.waiting[0].entry.expires)
 }
 
 // drop takes void turns off the front.

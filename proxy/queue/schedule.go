@@ -73,33 +73,11 @@ func (q *Queue) scan() {
 			continue
 		}
 		here[id] = true
-		q.mu.Lock()
-		_, delivered := q.done[id]
-		known := q.entries[id] != nil || q.puts[id] != nil || delivered
-		q.mu.Unlock()
-		if known {
-			continue
+		if !q.knows(id) {
+			q.takeUp(id)
 		}
-		info, err := os.Lstat(q.path("", id))
-		if err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		e := &entry{id: id, next: time.Now(), expires: info.ModTime().Add(q.o.Expiry)}
-		if s, err := q.readState(id); err == nil {
-			e.attempts = s.Attempts
-			// After a jump of the clock a message must not wait for ever.
-			e.next = s.Next
-			if limit := time.Now().Add(q.o.MaxBackOff); e.next.After(limit) {
-				e.next = limit
-			}
-		}
-		q.mu.Lock()
-		if q.entries[id] == nil {
-			q.entries[id] = e
-			q.due.set(e, e.next)
-		}
-		q.mu.Unlock()
 	}
+
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for id, e := range q.entries {
@@ -111,6 +89,39 @@ func (q *Queue) scan() {
 		if time.Since(when) > time.Hour {
 			delete(q.done, id)
 		}
+	}
+}
+
+// knows says whether a message waits here, is being put here, or was delivered a short while ago.
+func (q *Queue) knows(id string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, delivered := q.done[id]
+
+	return q.entries[id] != nil || q.puts[id] != nil || delivered
+}
+
+// takeUp makes an entry of a file.
+func (q *Queue) takeUp(id string) {
+	info, err := os.Lstat(q.path("", id))
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	e := &entry{id: id, next: time.Now(), expires: info.ModTime().Add(q.o.Expiry)}
+	if s, err := q.readState(id); err == nil {
+		e.attempts = s.Attempts
+		// After a jump of the clock a message must not wait for ever.
+		e.next = s.Next
+		if limit := time.Now().Add(q.o.MaxBackOff); e.next.After(limit) {
+			e.next = limit
+		}
+	}
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.entries[id] == nil {
+		q.entries[id] = e
+		q.due.set(e, e.next)
 	}
 }
 

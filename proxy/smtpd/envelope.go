@@ -20,22 +20,9 @@ func (c *session) extensions() (Extensions, proxy.Extensions) {
 
 // mailFrom is MAIL: RFC 5321 section 4.1.1.2.
 func (c *session) mailFrom(args string) {
-	switch {
-	case c.mail.Helo == "":
-		c.fail(replyNeedHelo())
+	if r := c.notYet(); r != nil {
+		c.fail(*r)
 		return
-	case c.exchange != nil:
-		c.fail(replyNested())
-		return
-	case c.opt.Submission && c.mail.User == "":
-		if c.mail.TLS == nil && !c.opt.AuthInClear && !c.mail.Trusted {
-			c.fail(replyTLSFirst())
-			return
-		}
-		if !c.mail.Trusted {
-			c.fail(replyAuthFirst())
-			return
-		}
 	}
 	path, ok := afterColon(args, "FROM:")
 	if !ok {
@@ -61,15 +48,34 @@ func (c *session) mailFrom(args string) {
 		c.fail(replyAddress(true, mail.ErrNeedsSMTPUTF8))
 		return
 	}
+
 	x, r := c.visit.Begin(c.ctx, from, params, c.clientPort)
+	c.exchange = x
 	if !r.Positive() {
-		c.exchange = x // so that the reply carries the transaction's id
 		c.fail(r)
 		c.reset("refused at MAIL")
 		return
 	}
-	c.exchange = x
 	c.reply(r)
+}
+
+// notYet says why MAIL can't come now, nil if it can.
+func (c *session) notYet() *mail.Reply {
+	var r mail.Reply
+	switch {
+	case c.mail.Helo == "":
+		r = replyNeedHelo()
+	case c.exchange != nil:
+		r = replyNested()
+	case !c.opt.Submission || c.mail.User != "" || c.mail.Trusted:
+		return nil
+	case c.mail.TLS == nil && !c.opt.AuthInClear:
+		r = replyTLSFirst()
+	default:
+		r = replyAuthFirst()
+	}
+
+	return &r
 }
 
 // rcptTo is RCPT: RFC 5321 section 4.1.1.3.
@@ -163,52 +169,88 @@ func parameters(rest string, each func(name, value string, has bool) *mail.Reply
 }
 
 func (c *session) mailParams(rest string) (params mail.Params, bad *mail.Reply) {
-	on, hop := c.extensions()
-	no := func(r mail.Reply) *mail.Reply { return &r }
 	bad = parameters(rest, func(name, value string, has bool) *mail.Reply {
-		switch {
-		case name == "SIZE" && on.Size:
-			// RFC 1870 section 4: up to 20 digits.
-			n, err := strconv.ParseUint(value, 10, 64)
-			if err != nil && !isDigits(value) {
-				return no(replyParameter(name, "want a number of octets"))
-			}
-			if err != nil || n > uint64(c.maxSize()) {
-				return no(replyTooBig(c.maxSize()))
-			}
-			params.Size = int64(n)
-		case name == "BODY" && on.EightBitMIME && hop.EightBitMIME:
-			params.Body = strings.ToUpper(value)
-			// BINARYMIME is not offered: its octets could not go on by DATA (RFC 3030 section 3).
-			if params.Body != "7BIT" && params.Body != "8BITMIME" {
-				return no(replyParameter(name, "want 7BIT or 8BITMIME"))
-			}
-		case name == "SMTPUTF8" && on.SMTPUTF8 && hop.SMTPUTF8 && !has:
-			params.UTF8 = true
-		case name == "REQUIRETLS" && on.RequireTLS && hop.RequireTLS && c.mail.TLS != nil && !has:
-			params.RequireTLS = true
-		case name == "RET" && on.DSN && hop.DSN:
-			params.Ret = strings.ToUpper(value)
-			if params.Ret != "FULL" && params.Ret != "HDRS" {
-				return no(replyParameter(name, "want FULL or HDRS"))
-			}
-		case name == "ENVID" && on.DSN && hop.DSN:
-			id, ok := xtext(value)
-			if !ok || len(id) > 100 {
-				return no(replyParameter(name, "want xtext of up to 100 characters"))
-			}
-			params.EnvID = id
-		case name == "AUTH" && c.canTakeAuthParam():
-			// RFC 4954 section 5: what an untrusted client says of the sender is read and not passed on.
-			if _, ok := xtext(value); !ok {
-				return no(replyParameter(name, "want xtext"))
-			}
-		default:
+		if !c.takes(name, has) {
 			return no(replyUnknownParameter(printable([]byte(name))))
 		}
-		return nil
+		return c.mailParam(&params, name, value)
 	})
+
 	return params, bad
+}
+
+func no(r mail.Reply) *mail.Reply { return &r }
+
+// takes says whether a parameter of MAIL belongs to an extension that is on here and at the next hop; hasValue, whether it
+// came with a value.
+func (c *session) takes(name string, hasValue bool) bool {
+	on, hop := c.extensions()
+	switch name {
+	case "SIZE":
+		return on.Size
+	case "BODY":
+		return on.EightBitMIME && hop.EightBitMIME
+	case "SMTPUTF8":
+		return on.SMTPUTF8 && hop.SMTPUTF8 && !hasValue
+	case "REQUIRETLS":
+		return on.RequireTLS && hop.RequireTLS && c.mail.TLS != nil && !hasValue
+	case "RET", "ENVID":
+		return on.DSN && hop.DSN
+	case "AUTH":
+		return c.canTakeAuthParam()
+	}
+
+	return false
+}
+
+// mailParam takes one parameter.
+func (c *session) mailParam(params *mail.Params, name, value string) *mail.Reply {
+	switch name {
+	case "SIZE":
+		return c.size(params, value)
+	case "BODY":
+		params.Body = strings.ToUpper(value)
+		// BINARYMIME is not offered: its octets could not go on by DATA (RFC 3030 section 3).
+		if params.Body != "7BIT" && params.Body != "8BITMIME" {
+			return no(replyParameter(name, "want 7BIT or 8BITMIME"))
+		}
+	case "SMTPUTF8":
+		params.UTF8 = true
+	case "REQUIRETLS":
+		params.RequireTLS = true
+	case "RET":
+		params.Ret = strings.ToUpper(value)
+		if params.Ret != "FULL" && params.Ret != "HDRS" {
+			return no(replyParameter(name, "want FULL or HDRS"))
+		}
+	case "ENVID":
+		id, ok := xtext(value)
+		if !ok || len(id) > 100 {
+			return no(replyParameter(name, "want xtext of up to 100 characters"))
+		}
+		params.EnvID = id
+	case "AUTH":
+		// RFC 4954 section 5: what an untrusted client says of the sender is read and not passed on.
+		if _, ok := xtext(value); !ok {
+			return no(replyParameter(name, "want xtext"))
+		}
+	}
+
+	return nil
+}
+
+// size takes SIZE. RFC 1870 section 4: up to 20 digits.
+func (c *session) size(params *mail.Params, value string) *mail.Reply {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil && !isDigits(value) {
+		return no(replyParameter("SIZE", "want a number of octets"))
+	}
+	if err != nil || n > uint64(c.maxSize()) {
+		return no(replyTooBig(c.maxSize()))
+	}
+	params.Size = int64(n)
+
+	return nil
 }
 
 func (c *session) canTakeAuthParam() bool { return c.opt.Extensions.Auth && c.opt.Login != nil }

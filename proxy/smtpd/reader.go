@@ -105,6 +105,7 @@ func (r *reader) read(deadline time.Time) (int, error) {
 func (r *reader) line(limit int, strict bool) (string, error) {
 	total := r.cap
 	defer func() { r.cap = total }()
+
 	var long []byte
 	over := false
 	for read := 0; ; read += r.w - r.r {
@@ -114,19 +115,9 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 		if i := bytes.IndexByte(r.buf[r.r:r.w], '\n'); i >= 0 {
 			line := r.buf[r.r : r.r+i+1]
 			r.r += i + 1
-			if over || len(long)+len(line) > limit {
-				if !over {
-					r.tooLong = front(long, line)
-				}
-				return "", errLineTooLong
-			}
-			if long != nil {
-				line = append(long, line...)
-			}
-			text, bare, err := trimLineEnd(line, strict)
-			r.bareLF = r.bareLF || bare
-			return text, err
+			return r.endOfLine(long, line, limit, over, strict)
 		}
+
 		if !over {
 			long = append(long, r.buf[r.r:r.w]...)
 		}
@@ -135,14 +126,41 @@ func (r *reader) line(limit int, strict bool) (string, error) {
 			over, long = true, nil
 		}
 		r.r = r.w
-		if begun := len(long) > 0 || over; begun && r.lineTime > 0 && r.cap == total {
-			if end := r.now().Add(r.lineTime); total.IsZero() || end.Before(total) {
-				r.cap = end
-			}
+		if (len(long) > 0 || over) && r.cap == total {
+			r.startLineTime(total)
 		}
 		if err := r.fill(); err != nil {
 			return "", err
 		}
+	}
+}
+
+// endOfLine puts a line together of what was read before and its end. Over says that what was read before was too long.
+func (r *reader) endOfLine(before, end []byte, limit int, over, strict bool) (string, error) {
+	if over {
+		return "", errLineTooLong
+	}
+	if len(before)+len(end) > limit {
+		r.tooLong = front(before, end)
+		return "", errLineTooLong
+	}
+
+	if before != nil {
+		end = append(before, end...)
+	}
+	text, bare, err := trimLineEnd(end, strict)
+	r.bareLF = r.bareLF || bare
+
+	return text, err
+}
+
+// startLineTime bounds how long a line that has begun may take, within the total that bounds all.
+func (r *reader) startLineTime(total time.Time) {
+	if r.lineTime <= 0 {
+		return
+	}
+	if end := r.now().Add(r.lineTime); total.IsZero() || end.Before(total) {
+		r.cap = end
 	}
 }
 

@@ -185,20 +185,12 @@ func (c *session) verb(verb string) (func(args string), bool) {
 		return c.rcptTo, true
 	case "DATA":
 		return c.data, true
-	case "BDAT":
-		return c.bdat, c.opt.Extensions.Chunking
 	case "RSET":
 		return c.rset, true
 	case "NOOP":
 		return func(string) { c.idle(replyOK()) }, true
 	case "QUIT":
 		return c.quit, true
-	case "STARTTLS":
-		return c.startTLS, true
-	case "AUTH":
-		return c.auth, true
-	case "XCLIENT":
-		return c.xclient, len(c.opt.XClient) > 0
 	case "VRFY":
 		// RFC 5321 section 3.5.3: 252 tells nothing about who exists.
 		return func(string) { c.fail(reply(252, "2.5.0", "Cannot verify, send the message and see")) }, true
@@ -207,6 +199,23 @@ func (c *session) verb(verb string) (func(args string), bool) {
 	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML":
 		return func(string) { c.fail(replyNotDone()) }, true
 	}
+
+	return c.extension(verb)
+}
+
+// extension finds what a command of an extension does.
+func (c *session) extension(verb string) (func(args string), bool) {
+	switch verb {
+	case "BDAT":
+		return c.bdat, c.opt.Extensions.Chunking
+	case "STARTTLS":
+		return c.startTLS, true
+	case "AUTH":
+		return c.auth, true
+	case "XCLIENT":
+		return c.xclient, len(c.opt.XClient) > 0
+	}
+
 	return nil, false
 }
 

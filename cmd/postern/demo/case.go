@@ -73,39 +73,32 @@ func parseCase(name string, text []byte) (Case, error) {
 }
 
 func (c *Case) set(key, value string) (err error) {
+	texts := map[string]*string{
+		"title": &c.Title, "client": &c.Client, "helo": &c.Helo, "from": &c.From, "sign": &c.Sign, "login": &c.Login,
+		"via": &c.Via, "verdict": &c.WantVerdict,
+	}
+	numbers := map[string]*int{"repeat": &c.Repeat, "fill": &c.Fill, "want": &c.WantCode}
+	if into := texts[key]; into != nil {
+		*into = value
+		return nil
+	}
+	if into := numbers[key]; into != nil {
+		*into, err = strconv.Atoi(value)
+		return err
+	}
+
 	switch key {
-	case "title":
-		c.Title = value
-	case "client":
-		c.Client = value
-	case "helo":
-		c.Helo = value
-	case "from":
-		c.From = value
 	case "to":
 		c.To = append(c.To, value)
-	case "sign":
-		c.Sign = value
-	case "login":
-		c.Login = value
-	case "via":
-		c.Via = value
-	case "repeat":
-		c.Repeat, err = strconv.Atoi(value)
-	case "fill":
-		c.Fill, err = strconv.Atoi(value)
 	case "tamper":
 		c.Tamper = value == "yes"
 	case "smuggle":
 		c.Smuggle, err = strconv.Unquote(value)
-	case "want":
-		c.WantCode, err = strconv.Atoi(value)
-	case "verdict":
-		c.WantVerdict = value
 	case "symbols":
 		c.WantSymbols = strings.Fields(value)
 	default:
 		err = fmt.Errorf("unknown key")
 	}
+
 	return err
 }

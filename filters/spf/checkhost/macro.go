@@ -1,6 +1,7 @@
 package checkhost
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -69,46 +70,39 @@ func parseMacros(text string, explanation bool) (macroString, error) {
 	return m, nil
 }
 
-// parseMacro reads what stands between the braces: a letter, transformers, delimiters.
+// parseMacro reads what stands between the braces: a letter, transformers, delimiters (RFC 7208 section 7.1).
 func parseMacro(inner string, explanation bool) (part, error) {
 	p := part{delimiters: "."}
 	letters := "slodiphv"
 	if explanation {
 		letters += "crt"
 	}
-	if inner == "" {
+	if inner == "" || !isAlpha(inner[0]) || strings.IndexByte(letters, inner[0]|0x20) < 0 {
 		return p, errMacro
 	}
 	p.escape = inner[0] >= 'A' && inner[0] <= 'Z'
 	p.letter = inner[0] | 0x20
-	if !isAlpha(inner[0]) || strings.IndexByte(letters, p.letter) < 0 {
-		return p, errMacro
-	}
 	inner = inner[1:]
-	n := 0
-	for n < len(inner) && isDigit(inner[n]) {
-		n++
-	}
-	if n > 0 {
+
+	rest := strings.TrimLeft(inner, "0123456789")
+	if number := inner[:len(inner)-len(rest)]; number != "" {
 		// section 7.3: the number must not be zero; more parts than a name can have mean all of them
-		keep, err := strconv.Atoi(inner[:n])
+		keep, err := strconv.Atoi(number)
 		if err == nil && keep == 0 {
 			return p, errMacro
 		}
-		if p.keep = keep; err != nil {
-			p.keep = 0
+		if err == nil {
+			p.keep = keep
 		}
-		inner = inner[n:]
 	}
-	if inner != "" && inner[0]|0x20 == 'r' {
-		p.reverse, inner = true, inner[1:]
+	if rest != "" && rest[0]|0x20 == 'r' {
+		p.reverse, rest = true, rest[1:]
 	}
-	if strings.Trim(inner, ".-+,/_=") != "" {
+	if strings.Trim(rest, ".-+,/_=") != "" {
 		return p, errMacro
 	}
-	if inner != "" {
-		p.delimiters = inner
-	}
+	p.delimiters = cmp.Or(rest, p.delimiters)
+
 	return p, nil
 }
 

@@ -60,29 +60,14 @@ func ParseKey(text string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key record: %w", err)
 	}
-	// RFC 6376 section 3.6.1: if there is a v=, it is DKIM1
-	if v, ok := tags["v"]; ok && v != "DKIM1" {
-		return nil, errors.New("key record is of another version")
+	if err := usable(tags); err != nil {
+		return nil, err
 	}
-	p, ok := tags["p"]
-	switch {
-	case !ok:
-		return nil, errors.New("key record without p=")
-	case p == "":
-		return nil, errors.New("the key is revoked")
-	case len(p) > 16<<10:
-		return nil, errors.New("the key is too long")
-	}
-	if h, ok := tags["h"]; ok && !listHas(h, "sha256") {
-		return nil, errors.New("the key does not allow sha256")
-	}
-	if s, ok := tags["s"]; ok && !listHas(s, "*") && !listHas(s, "email") {
-		return nil, errors.New("the key is not for mail")
-	}
-	der, err := decodeBase64(p)
+	der, err := decodeBase64(tags["p"])
 	if err != nil {
 		return nil, errors.New("the key is not base64")
 	}
+
 	k := &Key{Testing: listHas(tags["t"], "y"), Strict: listHas(tags["t"], "s")}
 	switch kind, given := tags["k"]; {
 	case !given || strings.EqualFold(kind, "rsa"):
@@ -90,7 +75,35 @@ func ParseKey(text string) (*Key, error) {
 	case strings.EqualFold(kind, "ed25519"):
 		return k, k.setEd25519(der)
 	}
+
 	return nil, errors.New("unknown kind of key")
+}
+
+// usable says why a record's key is not for signatures of mail, if it isn't.
+func usable(tags map[string]string) error {
+	// RFC 6376 section 3.6.1: if there is a v=, it is DKIM1
+	if v, ok := tags["v"]; ok && v != "DKIM1" {
+		return errors.New("key record is of another version")
+	}
+
+	p, ok := tags["p"]
+	switch {
+	case !ok:
+		return errors.New("key record without p=")
+	case p == "":
+		return errors.New("the key is revoked")
+	case len(p) > 16<<10:
+		return errors.New("the key is too long")
+	}
+
+	if h, ok := tags["h"]; ok && !listHas(h, "sha256") {
+		return errors.New("the key does not allow sha256")
+	}
+	if s, ok := tags["s"]; ok && !listHas(s, "*") && !listHas(s, "email") {
+		return errors.New("the key is not for mail")
+	}
+
+	return nil
 }
 
 func listHas(list, word string) bool {

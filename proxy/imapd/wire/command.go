@@ -144,10 +144,11 @@ func (c *Command) add(line []byte) error {
 // end. It is strict about where a string may begin, so that no other reader finds other strings there. head is where the
 // text ends and the literal's head begins.
 func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
-	start := true // a string may begin here
-	if len(c.marks) > 0 && len(line) > 0 && line[0] != ' ' && line[0] != ')' && line[0] != ']' {
+	if len(c.marks) > 0 && !endsString(line) {
 		return nil, 0, "no space behind a literal"
 	}
+
+	start := true // a string may begin here
 	for i := 0; i < len(line); i++ {
 		switch ch := line[i]; {
 		case ch == '"':
@@ -155,33 +156,49 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 			if !start || n < 0 {
 				return nil, 0, "misplaced or unterminated quoted string"
 			}
-			if i += n - 1; i+1 < len(line) && line[i+1] != ' ' && line[i+1] != ')' && line[i+1] != ']' {
+			if i += n - 1; !endsString(line[i+1:]) {
 				return nil, 0, "no space behind a quoted string"
 			}
 			start = false
-		case ch == '{' || ch == '~' && i+1 < len(line) && line[i+1] == '{':
+		case ch == '{' || bytes.HasPrefix(line[i:], []byte("~{")):
 			lit, ok := ParseLiteral(line[i:])
 			if !start || !ok {
 				return nil, 0, "malformed literal"
 			}
 			return &lit, i, ""
-		case ch == '(':
-			if c.depth++; c.depth > c.limits.Depth {
-				return nil, 0, "parentheses nest too deep"
+		case ch == '(' || ch == ')':
+			if bad := c.nest(ch); bad != "" {
+				return nil, 0, bad
 			}
-			start = true
-		case ch == ')':
-			if c.depth--; c.depth < 0 {
-				return nil, 0, "unbalanced parentheses"
-			}
-			start = false
+			start = ch == '('
 		case ch < ' ' || ch == 0x7f:
 			return nil, 0, "control character"
 		default:
 			start = ch == ' ' || ch == '['
 		}
 	}
+
 	return nil, len(line), ""
+}
+
+// endsString says whether a string may end before this: at a space, a closing bracket, or the end of the line.
+func endsString(rest []byte) bool {
+	return len(rest) == 0 || rest[0] == ' ' || rest[0] == ')' || rest[0] == ']'
+}
+
+// nest takes a parenthesis.
+func (c *Command) nest(ch byte) (bad string) {
+	if ch == '(' {
+		if c.depth++; c.depth > c.limits.Depth {
+			return "parentheses nest too deep"
+		}
+		return ""
+	}
+	if c.depth--; c.depth < 0 {
+		return "unbalanced parentheses"
+	}
+
+	return ""
 }
 
 // quotedEnd is where the quoted string ends that line begins with, -1 if nowhere. RFC 9051 section 9: quoted.

@@ -115,8 +115,13 @@ func (f *Fetch) octet(ch byte) Event {
 			return EventBroken
 		}
 		f.depth, f.state = 1, inName
-	case inName, inNameQuote:
+	case inName:
 		return f.nameOctet(ch)
+	case inNameQuote:
+		if f.quotedOctet(ch) {
+			f.state = inName
+		}
+		return f.addName(ch)
 	case inSpace:
 		f.state = inValue
 		return f.valueOctet(ch)
@@ -126,12 +131,7 @@ func (f *Fetch) octet(ch byte) Event {
 		}
 		return f.valueOctet(ch)
 	case inQuote:
-		switch {
-		case f.escaped:
-			f.escaped = false
-		case ch == '\\':
-			f.escaped = true
-		case ch == '"':
+		if f.quotedOctet(ch) {
 			f.state = f.quoteIn
 		}
 	case inHead:
@@ -141,53 +141,88 @@ func (f *Fetch) octet(ch byte) Event {
 	case inEnd:
 		return EventBroken
 	}
+
 	return EventMore
 }
 
-func (f *Fetch) nameOctet(ch byte) Event {
+// quotedOctet takes an octet of a quoted string, and says whether the string ends with it.
+func (f *Fetch) quotedOctet(ch byte) bool {
 	switch {
-	case f.state == inNameQuote:
-		if f.escaped {
-			f.escaped = false
-		} else if ch == '\\' {
-			f.escaped = true
-		} else if ch == '"' {
-			f.state = inName
-		}
-	case f.bracket && ch == '"':
-		f.state = inNameQuote
-	case f.bracket && ch == '{':
-		f.state, f.quoteIn, f.value = inHead, inName, append(f.value[:0], ch)
-		return EventMore
-	case ch == '[':
+	case f.escaped:
+		f.escaped = false
+	case ch == '\\':
+		f.escaped = true
+	case ch == '"':
+		return true
+	}
+
+	return false
+}
+
+func (f *Fetch) nameOctet(ch byte) Event {
+	if f.bracket {
+		return f.sectionOctet(ch)
+	}
+
+	switch ch {
+	case '[':
 		f.bracket = true
-	case ch == ']':
-		f.bracket = false
-	case f.bracket:
-	case ch == ' ' && len(f.name) > 0:
-		f.Item = ParseItem(string(f.name))
-		if f.Item.Class == Whole {
-			f.Wholes++
-		} else if f.Item.Front() {
-			f.Fronts++
-		} else if f.Item.Name != "UID" {
-			f.Others++
+	case ']':
+	case ' ':
+		if len(f.name) > 0 {
+			f.named()
 		}
-		f.length = len(f.name) + 1
-		f.name, f.value, f.state = f.name[:0], f.value[:0], inSpace
-		f.content = f.Item.Class != Plain
 		return EventMore
-	case ch == ' ':
-		return EventMore
-	case ch == ')' && len(f.name) == 0:
+	case ')':
+		if len(f.name) > 0 {
+			return EventBroken
+		}
 		f.depth, f.state = 0, inEnd
 		return EventMore
-	case ch == '(' || ch == ')' || ch == '"' || ch == '{':
+	case '(', '"', '{':
 		return EventBroken
 	}
+
+	return f.addName(ch)
+}
+
+// sectionOctet takes an octet within the brackets of a section.
+func (f *Fetch) sectionOctet(ch byte) Event {
+	switch ch {
+	case '"':
+		f.state = inNameQuote
+	case '{':
+		f.state, f.quoteIn, f.value = inHead, inName, append(f.value[:0], ch)
+		return EventMore
+	case ']':
+		f.bracket = false
+	}
+
+	return f.addName(ch)
+}
+
+// named ends the name of an item.
+func (f *Fetch) named() {
+	f.Item = ParseItem(string(f.name))
+	switch {
+	case f.Item.Class == Whole:
+		f.Wholes++
+	case f.Item.Front():
+		f.Fronts++
+	case f.Item.Name != "UID":
+		f.Others++
+	}
+
+	f.length = len(f.name) + 1
+	f.name, f.value, f.state = f.name[:0], f.value[:0], inSpace
+	f.content = f.Item.Class != Plain
+}
+
+func (f *Fetch) addName(ch byte) Event {
 	if f.name = append(f.name, ch); len(f.name) > maxName {
 		return EventBroken
 	}
+
 	return EventMore
 }
 
@@ -285,26 +320,30 @@ func ParseResponse(line []byte) (r Response, ok bool) {
 		return Response{Tag: "+", Body: 1}, len(line) > 1 && (line[1] == ' ' || line[1] == '\r')
 	}
 	tag, n := field(line, 0)
-	if tag == "" || len(tag) > maxTag || n >= len(line) || line[n] != ' ' {
+	if tag == "" || len(tag) > maxTag || !spaceAt(line, n) {
 		return r, false
 	}
 	r.Tag = tag
+
 	name, n := field(line, n+1)
 	if tag == "*" && name != "" && name[0] >= '0' && name[0] <= '9' {
 		number, err := strconv.ParseUint(name, 10, 32)
-		if err != nil || n >= len(line) || line[n] != ' ' {
+		if err != nil || !spaceAt(line, n) {
 			return r, false
 		}
 		r.Number = uint32(number)
 		name, n = field(line, n+1)
 	}
 	r.Name = strings.ToUpper(name)
-	if n < len(line) && line[n] == ' ' {
+	if spaceAt(line, n) {
 		n++
 	}
 	r.Body = n
+
 	return r, name != "" && len(name) <= 64
 }
+
+func spaceAt(line []byte, n int) bool { return n < len(line) && line[n] == ' ' }
 
 func field(line []byte, from int) (text string, end int) {
 	end = from

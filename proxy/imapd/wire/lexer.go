@@ -88,35 +88,45 @@ func (l *Lexer) literal(rest []byte) Token {
 func (l *Lexer) atom(rest []byte) Token {
 	n, inside := 0, false
 	for n < len(rest) {
-		switch ch := rest[n]; {
+		ch := rest[n]
+		if !inside && (ch == ' ' || ch == '(' || ch == ')') {
+			break
+		}
+		switch {
 		case ch == '[':
 			inside = true
 		case ch == ']':
 			inside = false
-		case inside && ch == '"':
-			end := quotedEnd(rest[n:])
-			if end < 0 {
+		case inside && (ch == '"' || ch == '{'):
+			size := stringLength(rest[n:])
+			if size < 0 {
 				return l.bad()
 			}
-			n += end - 1
-		case inside && ch == '{':
-			i := bytes.Index(rest[n:], []byte("\r\n"))
-			if i < 0 {
-				return l.bad()
-			}
-			lit, ok := ParseLiteral(rest[n : n+i])
-			if !ok || lit.Size > int64(len(rest)-n-i-2) {
-				return l.bad()
-			}
-			n += i + 1 + int(lit.Size)
-		case !inside && (ch == ' ' || ch == '(' || ch == ')'):
-			l.at += n
-			return Token{Atom, string(rest[:n])}
+			n += size - 1
 		}
 		n++
 	}
 	l.at += n
+
 	return Token{Atom, string(rest[:n])}
+}
+
+// stringLength is how many octets a quoted string or a literal has, -1 if it is none.
+func stringLength(rest []byte) int {
+	if rest[0] == '"' {
+		return quotedEnd(rest)
+	}
+
+	i := bytes.Index(rest, []byte("\r\n"))
+	if i < 0 {
+		return -1
+	}
+	lit, ok := ParseLiteral(rest[:i])
+	if !ok || lit.Size > int64(len(rest)-i-2) {
+		return -1
+	}
+
+	return i + 2 + int(lit.Size)
 }
 
 // AString reads a token that is an atom or a string: RFC 9051 section 9, astring.
