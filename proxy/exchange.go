@@ -30,6 +30,8 @@ type Exchange struct {
 	answered *mail.Reply
 	// facts are what the verdicts were made from.
 	facts *policy.Facts
+	// groups are what the directory said of addresses so far.
+	groups map[string][]string
 	// done are the things that were done to copies, for the record.
 	done []string
 	// refusedFor are findings about recipients that were refused.

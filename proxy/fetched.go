@@ -31,7 +31,9 @@ func (g *Gateway) DecideFetched(ctx context.Context, tx *mail.Transaction, found
 
 func (g *Gateway) decideFetched(ctx context.Context, setup *Setup, tx *mail.Transaction, facts *policy.Facts) policy.Verdict {
 	facts.Time = moment.Of(g.Now())
-	setup.lookUp(ctx, facts, tx)
+	if setup.needsGroups() {
+		facts.Groups = setup.lookUp(ctx, map[string][]string{}, tx.Recipients, tx)
+	}
 	var to mail.Address
 	if len(tx.Recipients) > 0 {
 		to = tx.Recipients[0].Address

@@ -16,7 +16,8 @@ func (s *Setup) policyFor(to mail.Address) *policy.Policy {
 	return s.Policy
 }
 
-// gather brings together all that policy may ask for. Groups are looked up where the policy asks for them.
+// gather brings together all that policy may ask for: at RCPT, for the last recipient alone. Groups are looked up where the policy
+// asks for them.
 func (x *Exchange) gather(ctx context.Context) policy.Facts {
 	f := x.setup.Policy.FactsOf(x.tx)
 	if x.setup.Tried != nil { // whichever asks for more
@@ -25,30 +26,49 @@ func (x *Exchange) gather(ctx context.Context) policy.Facts {
 		}
 	}
 	f.Time = moment.Of(x.g.Now())
-	x.setup.lookUp(ctx, &f, x.tx)
+	if !x.setup.needsGroups() {
+		return f
+	}
+	if x.groups == nil {
+		x.groups = map[string][]string{}
+	}
+	recipients := x.tx.Recipients
+	if n := len(recipients); x.tx.Stage == mail.StageRcpt && n > 0 { // the others were asked about before
+		recipients = recipients[n-1:]
+	}
+	f.Groups = x.setup.lookUp(ctx, x.groups, recipients, x.tx)
+
 	return f
 }
 
-// lookUp adds the groups of all recipients, and of a sender of ours, if a policy asks for them.
-func (s *Setup) lookUp(ctx context.Context, f *policy.Facts, tx *mail.Transaction) {
-	if s.Groups == nil || !s.Policy.NeedsGroups() && (s.Tried == nil || !s.Tried.NeedsGroups()) {
-		return
-	}
-	f.Groups = map[string][]string{}
+// needsGroups says whether a policy asks for the directory's groups.
+func (s *Setup) needsGroups() bool {
+	return s.Groups != nil && (s.Policy.NeedsGroups() || s.Tried != nil && s.Tried.NeedsGroups())
+}
+
+// lookUp gives the groups of recipients, and of a sender of ours. The directory is asked only for those that are not known yet.
+func (s *Setup) lookUp(ctx context.Context, known map[string][]string, recipients []mail.Recipient, tx *mail.Transaction) map[string][]string {
+	found := map[string][]string{}
 	look := func(a mail.Address) {
-		if _, known := f.Groups[a.Key()]; known {
-			return
+		key := a.Key()
+		names, ok := known[key]
+		if !ok {
+			if names, ok = s.Groups(ctx, a); !ok {
+				return
+			}
+			known[key] = names
 		}
-		if names, ok := s.Groups(ctx, a); ok {
-			f.Groups[a.Key()] = names
-		}
+		found[key] = names
 	}
-	for _, r := range tx.Recipients {
+
+	for _, r := range recipients {
 		look(r.Address)
 	}
-	if f.Outbound {
+	if tx.Session.Outbound() {
 		look(tx.From)
 	}
+
+	return found
 }
 
 // refused says whether all recipients would refuse the message by what is found so far.
