@@ -13,7 +13,7 @@ import (
 
 // The directory is asked about each recipient once, however many there are.
 func TestGroupsAreLookedUpOnce(t *testing.T) {
-	settings, problems := policy.Parse("policy.toml", []byte("[recipient_group.sales]\nthresholds = { reject = 99 }\n"))
+	settings, problems := policy.Parse("policy.toml", []byte("[recipient_group.sales]\nreject = 99\n"))
 	if len(problems) > 0 {
 		t.Fatal(config.Problems(problems))
 	}
