@@ -118,7 +118,7 @@ func TestNoContentComesOfAHeader(t *testing.T) {
 	octets := make([]byte, 256)
 	magics := []string{"MZ", "PK\x03\x04", "\x1f\x9d", "%PDF-1.7", "\x7fELF", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Rar!\x1a\x07", "\x78\x9f\x3e\x22", "begin 644 x\n"}
 	var b bytes.Buffer
-	for n := range 100_000 {
+	for n := range generated {
 		for i := range octets {
 			octets[i] = byte(random.Uint32())
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"postern/internal/mail"
+	"postern/internal/testing/cputime"
 )
 
 const letter = "From: Bob <bob@sub.corp.example>\r\nTo: eve@example.org\r\nSubject: x\r\nX-Secret: y\r\n\r\nHello.\r\n\r\n\r\n"
@@ -117,11 +118,12 @@ func TestSigningIsLinear(t *testing.T) {
 	s, _ := signer(t, time.Now())
 	for _, filler := range []string{"\r\n", " \t", "a\t", "\t\r\n"} {
 		m := mail.NewMessage([]byte(letter + strings.Repeat(filler, 8<<20/len(filler)) + "x\r\n"))
-		start := time.Now()
-		if _, err := s.Sign(t.Context(), mail.Copy{Message: m}, "corp.example"); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(start); took > 30*time.Second {
+		took := cputime.Of(func() {
+			if _, err := s.Sign(t.Context(), mail.Copy{Message: m}, "corp.example"); err != nil {
+				t.Error(err)
+			}
+		})
+		if took > 30*time.Second {
 			t.Errorf("8 MiB of %q: %v", filler, took)
 		} else {
 			t.Logf("8 MiB of %q: %v", filler, took)

@@ -191,8 +191,8 @@ func byService(l *Link) string {
 		return google(l)
 	}
 
-	for _, r := range &redirectors {
-		if r.has(host) && strings.HasPrefix(l.Path, r.path) {
+	for i := range redirectors {
+		if r := redirectors[i]; r.has(host) && strings.HasPrefix(l.Path, r.path) {
 			return r.read(l)
 		}
 	}
@@ -200,7 +200,7 @@ func byService(l *Link) string {
 	return ""
 }
 
-func (r *redirector) has(host string) bool {
+func (r redirector) has(host string) bool {
 	if name, exact := strings.CutPrefix(r.host, "="); exact {
 		return host == name
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"postern/internal/testing/cputime"
 	"runtime"
 	"slices"
 	"strings"
@@ -217,10 +218,9 @@ func TestBombs(t *testing.T) {
 		"RTF, groups":                    {[]byte(`{\rtf1` + strings.Repeat("{", 4<<20)), ""},
 		"XML entities":                   {zipOf(t, "[Content_Types].xml", xmlBomb, "word/document.xml", xmlBomb), ""},
 	} {
-		start := time.Now()
 		var got walked
-		grown := peak(func() { got = walkWith(Options{}, c.content, "bomb") })
-		took := time.Since(start)
+		var grown uint64
+		took := cputime.Of(func() { grown = peak(func() { got = walkWith(Options{}, c.content, "bomb") }) })
 		t.Logf("%-32s %8d octets: %6d ms, %4d MiB, %v, %d objects, %d MiB decoded", name, len(c.content), took.Milliseconds(), grown>>20, got.Limits, got.Objects, got.Decoded>>20)
 		if took > bombTime || grown > 700<<20 {
 			t.Errorf("%s took %v and %d MiB", name, took, grown>>20)
@@ -300,9 +300,7 @@ func TestTimeIsLinear(t *testing.T) {
 		took := func(n int) time.Duration {
 			best := time.Hour
 			for range 3 {
-				start := time.Now()
-				walkWith(Options{}, make(n), "a")
-				best = min(best, time.Since(start))
+				best = min(best, cputime.Of(func() { walkWith(Options{}, make(n), "a") }))
 			}
 			return best
 		}
@@ -322,9 +320,8 @@ func TestTextsInTexts(t *testing.T) {
 		"a.ics": "BEGIN:VCALENDAR\nATTACH;ENCODING=BASE64:A\n", "a.xml": "<binData>A", "a.mso": "ActiveMime\x78\x9c",
 	} {
 		head := map[string]string{".pdf": "%PDF-1.7\n", ".rtf": "{\\rtf1", ".html": "<html><script>"}[name[1:]]
-		start := time.Now()
-		walkWith(Options{}, []byte(head+strings.Repeat(piece, textSize/len(piece))), name)
-		if took := time.Since(start); took > 10*time.Second {
+		took := cputime.Of(func() { walkWith(Options{}, []byte(head+strings.Repeat(piece, textSize/len(piece))), name) })
+		if took > 10*time.Second {
 			t.Errorf("%s took %v", name, took)
 		} else {
 			t.Logf("%s took %v", name, took)

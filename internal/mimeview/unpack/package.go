@@ -25,7 +25,8 @@ func inspectPackage(o *Object, entries []zipdir.Entry) {
 		}
 	}
 
-	for _, p := range &packages {
+	for i := range packages {
+		p := packages[i]
 		if slices.ContainsFunc(p.files, func(all string) bool { return hasAll(has, all) }) {
 			retype(o, "application/zip", p.Type)
 			return

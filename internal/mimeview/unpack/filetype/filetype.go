@@ -100,7 +100,7 @@ func further(b []byte, first []Type) []Type {
 		}
 	}
 
-	for _, m := range &disks {
+	for _, m := range disks {
 		at := m.at
 		if at < 0 {
 			at += len(b)
