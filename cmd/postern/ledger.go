@@ -29,6 +29,7 @@ type ledgerQuery struct {
 	Domain      string `help:"Of the sender or of a recipient."`
 	Client      string `placeholder:"ADDR|NETWORK"`
 	Disposition string `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
+	Fate        string `placeholder:"WORD" help:"What became of it after the reply: deferred, delivered, refused, expired, bounced, released, requeued, redirected, deleted, masked, recalled or restored."`
 	Symbol      string `placeholder:"NAME"`
 	SHA256      string `name:"sha256" placeholder:"HEX" help:"The message's hash."`
 	MessageID   string `name:"message-id" placeholder:"<ID>"`
@@ -51,6 +52,13 @@ func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
 			kind = ledger.Fetch
 		}
 		q.Kind = &kind
+	}
+	if c.Fate != "" {
+		word, err := ledger.ParseWord(c.Fate)
+		if err != nil {
+			return q, fmt.Errorf("--fate: %w", err)
+		}
+		q.Fate = word
 	}
 	if c.Disposition != "" {
 		d, err := policy.ParseDisposition(c.Disposition)
