@@ -16,7 +16,7 @@ import (
 type sweepCommand struct {
 	where
 	output
-	Backend string   `required:"" placeholder:"NAME" help:"The [mail_backend] whose mailboxes are swept. It needs a master_user."`
+	Backend string   `placeholder:"NAME" help:"The [mail_backend] whose mailboxes are swept. It needs a master_user."`
 	To      string   `default:"Quarantine" help:"The mailbox of each user that the messages are moved to."`
 	User    []string `placeholder:"LOGIN" help:"Only these users; without, all who logged in through the gateway."`
 	DryRun  bool     `help:"Only look."`
@@ -32,9 +32,12 @@ func (c *sweepCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
+	if c.Backend == "" {
+		return usageError{fmt.Errorf("say whose mailboxes are swept: --backend NAME. %s", backendNames(routes))}
+	}
 	i := slices.IndexFunc(routes, func(r access.Route) bool { return r.Name == c.Backend })
 	if i < 0 {
-		return usageError{fmt.Errorf("there is no [mail_backend.%q]", c.Backend)}
+		return usageError{fmt.Errorf("there is no [mail_backend.%q]. %s", c.Backend, backendNames(routes))}
 	}
 	recalls, err := allRecalls(w, c.where)
 	if err != nil {
@@ -74,6 +77,18 @@ func (c *sweepCommand) sweep(w world, o sweep.Options, users []string) error {
 		return errNo
 	}
 	return nil
+}
+
+// backendNames tells what --backend can name.
+func backendNames(routes []access.Route) string {
+	var names []string
+	for _, r := range routes {
+		names = append(names, fmt.Sprintf("%q", r.Name))
+	}
+	if names == nil {
+		return "The configuration has no [mail_backend]"
+	}
+	return "The configuration has " + strings.Join(names, ", ")
 }
 
 func sweepLine(r sweep.Report) string {
