@@ -115,6 +115,9 @@ func testFoundByFate(t *testing.T, g ground) {
 	check(Query{Fate: Delivered, Recipient: "eva@ours.test"})
 	check(Query{Fate: Recalled, Recipient: "ann@ours.test"}, b)
 	check(Query{Fate: Expired})
+	const d = "0123456789ABCDED"
+	l.Transaction(Transaction{ID: d, ConnID: d, Time: now.Add(-time.Second), Kind: Fetch, Recipients: []Recipient{{Address: "ann@ours.test", Fate: "masked"}}})
+	check(Query{Fate: Masked, Recipient: "ann@ours.test"}, d)
 	check(Query{Fate: Delivered, Text: "plan " + a}, a)
 	check(Query{Fate: Delivered, Until: now.Add(time.Second)}, a)
 	put(a, 0, "ann@ours.test", "eva@ours.test") // written again it is still found
