@@ -151,9 +151,11 @@ func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
 	}
 	if !x.eightBit() {
 		plain, err := recode.SevenBit(c)
-		if !errors.Is(err, recode.ErrUnfit) {
+		switch {
+		case errors.Is(err, recode.ErrUnfit): // the relay decides what becomes of it
+		case err != nil || plain.Message != c.Message:
 			return plain, err
-		} // else the relay decides what becomes of it
+		}
 	}
 	_, body, err := longest(c)
 	if err != nil || body <= recode.MaxLine {

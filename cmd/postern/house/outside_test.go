@@ -199,6 +199,10 @@ func TestEightBitTextGoesOutInSeven(t *testing.T) {
 	if a, b := shownTexts(was), shownTexts(is); a != b {
 		t.Errorf("a reader sees\n%q\nand saw\n%q", b, a)
 	}
+	code, said, got = g.sentOut(from + "\r\n" + strings.Repeat("word ", 300) + "\r\n")
+	if code != 250 || !signatureHolds(relayed(got), txt) {
+		t.Errorf("a long line: %d %s\n%s", code, said, got)
+	}
 
 	sealed := from + "Content-Type: multipart/signed; protocol=\"application/pgp-signature\"; micalg=pgp-sha256; boundary=b\r\n\r\n--b\r\n" +
 		"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"

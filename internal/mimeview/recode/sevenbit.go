@@ -51,7 +51,7 @@ func SevenBit(c mail.Copy) (mail.Copy, error) {
 	}
 	view := mimeview.Of(m)
 	root := view.Root()
-	if root == nil || len(view.Limits()) > 0 || slices.ContainsFunc(view.Ambiguities(), func(a mimeview.Ambiguity) bool { return !a.Idle }) {
+	if root == nil || len(view.Limits()) > 0 || slices.ContainsFunc(view.Ambiguities(), unclear) {
 		return c, ErrForm
 	}
 	w := writer{raw: raw.Bytes()}
@@ -68,6 +68,17 @@ func SevenBit(c mail.Copy) (mail.Copy, error) {
 		return c, ErrForm
 	}
 	return mail.Copy{Message: mail.NewMessage(out.Bytes())}, nil
+}
+
+// unclear says whether two readers may find the parts of a message in different places, or not call them the same. What is odd
+// within a leaf stays as odd as it was: its octets are the same once it is decoded.
+func unclear(a mimeview.Ambiguity) bool {
+	switch a.Kind {
+	case mimeview.EncodedNoHeader, mimeview.Base64Length, mimeview.Base64Trailer, mimeview.Base64Junk, mimeview.Base64Appended,
+		mimeview.QuotedIllegal, mimeview.QuotedBlank, mimeview.VersionMissing, mimeview.PGPBroken, mimeview.TNEFBroken, mimeview.DelimiterInLeaf:
+		return false
+	}
+	return !a.Idle
 }
 
 // isPlain says whether there is no octet above 127.
@@ -100,15 +111,18 @@ type writer struct {
 // message writes a message, the whole one or one that is attached. Its header is one of its own: with MIME fields it needs
 // the version (RFC 2045 section 4).
 func (w *writer) message(p *mimeview.Part, from int64) error {
+	before := len(w.spans)
 	missing, err := w.part(p, from)
-	if err != nil || missing == "" {
+	if err != nil || len(w.spans) == before {
 		return err
 	}
 	head := mail.ParseHeader(w.raw[from:p.Start])
 	if head.Count("MIME-Version") == 0 {
 		missing = "MIME-Version: 1.0\r\n" + missing
 	}
-	w.insert(from, head, missing)
+	if missing != "" {
+		w.insert(from, head, missing)
+	}
 	return nil
 }
 
@@ -183,12 +197,14 @@ func (w *writer) inside(p *mimeview.Part, from int64, head []byte, attached bool
 			return ErrForm
 		}
 	}
-	found := 0
+	found, gap := 0, p.Start
 	for _, inner := range p.Parts {
 		if inner.Reading != "" || inner.Within != "" {
 			continue
 		}
 		found++
+		w.between(gap, inner.Header)
+		gap = inner.End
 		if attached {
 			if inner.Header != p.Start || found > 1 {
 				return ErrForm
@@ -206,10 +222,26 @@ func (w *writer) inside(p *mimeview.Part, from int64, head []byte, attached bool
 			w.insert(inner.Header, mail.ParseHeader(w.raw[inner.Header:inner.Start]), missing)
 		}
 	}
+	w.between(gap, p.End)
 	if found == 0 {
 		return ErrForm
 	}
 	return nil
+}
+
+// between takes the 8-bit text out of what stands between parts. RFC 2046 section 5.1.1: nobody is to read it; it says in the
+// sender's language that this is a message in MIME format.
+func (w *writer) between(from, to int64) {
+	if from >= to || sevenBit(w.raw[from:to]) {
+		return
+	}
+	plain := bytes.Clone(w.raw[from:to])
+	for i, c := range plain {
+		if c >= 0x80 {
+			plain[i] = '?'
+		}
+	}
+	w.spans = append(w.spans, mail.Span{From: from, To: to, With: plain})
 }
 
 // bareBreaks says whether a CR or LF stands alone.
