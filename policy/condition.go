@@ -127,6 +127,7 @@ func (c *compiler) condition(env *cel.Env, i int, when string) condition {
 	}
 	found.early = knownEarly(found.names)
 	c.networks(key, i, when, checked)
+	c.conditionGroups(key, i, when, checked)
 	if root.Kind() == ast.LiteralKind {
 		found.constant = -1
 		if root.AsLiteral() == types.True {

@@ -247,12 +247,3 @@ func (w *window) fits(at moment.Minute) bool {
 	// over midnight: the small hours belong to the day before
 	return w.days[now.Day] && now.Minute >= w.from || w.days[(now.Day+6)%7] && now.Minute < w.to
 }
-
-// groupName refuses the whole DN of a group, which never fits: groups are known by their common name.
-func (c *compiler) groupName(path, group string) {
-	first, rest, _ := strings.Cut(group, ",")
-	kind, name, named := strings.Cut(first, "=")
-	if named && strings.Contains(rest, "=") {
-		c.bad(path, "%.80q is a DN, and never fits; write the group's name alone, %.80q", group, strings.TrimSpace(map[bool]string{true: name, false: group}[strings.EqualFold(strings.TrimSpace(kind), "cn")]))
-	}
-}

@@ -7,20 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime/quotedprintable"
 	"slices"
 	"strings"
 	"time"
 
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/recode"
 )
 
 // Our own users' mail goes out signed, so it must be complete: what a server behind us would add or break, such as a Date or
 // a line that is too long, would make the signature false.
-
-// maxLine is how long a line may be, in octets without CRLF: RFC 5322 section 2.1.1, RFC 5321 section 4.5.3.1.6.
-const maxLine = 998
 
 // foldAt is how long the lines of a field become that has to be folded.
 const foldAt = 78
@@ -62,12 +59,12 @@ func (x *Exchange) missing() []byte {
 // refold breaks the lines of a field that are too long where there is white space: RFC 5322 section 2.2.3. Unfolded it is what
 // it was. It says whether anything had to be done.
 func refold(raw []byte) ([]byte, bool) {
-	if !hasLong(raw) {
+	if !recode.HasLong(raw) {
 		return nil, false
 	}
 	var b []byte
 	for line := range bytes.SplitAfterSeq(raw, []byte("\r\n")) {
-		if len(bytes.TrimSuffix(line, []byte("\r\n"))) <= maxLine {
+		if len(bytes.TrimSuffix(line, []byte("\r\n"))) <= recode.MaxLine {
 			b = append(b, line...)
 			continue
 		}
@@ -115,15 +112,6 @@ func foldPlace(line []byte) int {
 	return last
 }
 
-func hasLong(text []byte) bool {
-	for line := range bytes.SplitSeq(text, []byte("\r\n")) {
-		if len(line) > maxLine {
-			return true
-		}
-	}
-	return false
-}
-
 // longest is the longest line of a copy, in octets, that of its header apart.
 func longest(c mail.Copy) (header, body int, err error) {
 	in := bufio.NewReaderSize(c.Open(), 64<<10)
@@ -155,13 +143,22 @@ func longest(c mail.Copy) (header, body int, err error) {
 	}
 }
 
-// wrap codes the parts of a copy anew whose lines are too long for other servers, where their content allows it.
+// wrap codes the parts of a copy anew that other servers would have to change, where their content allows it: those whose
+// lines are too long, and 8-bit text if the next server may not take it. RFC 6376 section 5.3: before it is signed.
 func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
 	if !x.tx.Session.Outbound() || x.g.Signer == nil {
 		return c, nil
 	}
+	if !x.eightBit() {
+		plain, err := recode.SevenBit(c)
+		switch {
+		case errors.Is(err, recode.ErrUnfit): // the relay decides what becomes of it
+		case err != nil || plain.Message != c.Message:
+			return plain, err
+		}
+	}
 	_, body, err := longest(c)
-	if err != nil || body <= maxLine {
+	if err != nil || body <= recode.MaxLine {
 		return c, err
 	}
 	view := mimeview.Of(x.tx.Message)
@@ -179,6 +176,16 @@ func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
 	}
 	sortSpans(c.Omit)
 	return c, nil
+}
+
+// eightBit says whether all hops that this message goes to are known to take 8-bit text.
+func (x *Exchange) eightBit() bool {
+	for i := range x.outcomes {
+		if l := x.outcomes[i].leg; l != nil && !x.g.Relay.TakesEightBit(l.route) {
+			return false
+		}
+	}
+	return true
 }
 
 // longParts are the leaves with lines that are too long and content that may be coded anew.
@@ -202,51 +209,36 @@ func longParts(p *mimeview.Part, m *mail.Message) (all []*mimeview.Part) {
 	if n, err := m.ReadAt(text, p.Start); n < len(text) && err != nil {
 		return all
 	}
-	if hasLong(text) {
+	if recode.HasLong(text) {
 		all = append(all, p)
 	}
 	return all
 }
 
-// recode writes a part in quoted-printable: RFC 2045 section 6.7. Its meaning is the same, to the octet.
+// recode writes a part in another transfer encoding. Its meaning is the same, to the octet.
 func (x *Exchange) recode(c *mail.Copy, p *mimeview.Part, root bool) error {
 	m := x.tx.Message
-	text := make([]byte, p.End-p.Start)
-	if _, err := m.ReadAt(text, p.Start); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	var coded bytes.Buffer
-	w := quotedprintable.NewWriter(&coded)
-	w.Binary = !strings.HasPrefix(p.Type, "text/")
-	_, _ = w.Write(text) // a buffer takes all
-	_ = w.Close()
-
-	head := make([]byte, p.Start-p.Header)
-	if root {
-		head = make([]byte, m.BodyOffset())
-	}
 	from := p.Header
 	if root {
 		from = 0
 	}
-	if _, err := m.ReadAt(head, from); err != nil && !errors.Is(err, io.EOF) {
-		return err
+	head, text := make([]byte, p.Start-from), make([]byte, p.End-p.Start)
+	for at, piece := range map[int64][]byte{from: head, p.Start: text} {
+		if _, err := m.ReadAt(piece, at); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
 	}
-	field := "Content-Transfer-Encoding: quoted-printable\r\n"
-	for _, f := range mail.ParseHeader(head).All("Content-Transfer-Encoding") {
-		span := mail.Span{From: from + int64(f.Offset), To: from + int64(f.Offset+len(f.Raw)), With: []byte(field)}
-		field = "" // the first takes its place, others go
-		c.Omit = append(c.Omit, span)
-	}
+
+	spans, missing := recode.Leaf(p, from, head, text)
+	c.Omit = append(c.Omit, spans...)
 	switch {
-	case field == "":
+	case missing == "":
 	case root:
-		c.Top = append(c.Top, field...)
+		c.Top = append(c.Top, missing...)
 		c.Top = append(c.Top, x.versioned()...)
 	default:
-		c.Omit = append(c.Omit, mail.Span{From: p.Header, To: p.Header, With: []byte(field)})
+		c.Omit = append(c.Omit, mail.Span{From: p.Header, To: p.Header, With: []byte(missing)})
 	}
-	c.Omit = append(c.Omit, mail.Span{From: p.Start, To: p.End, With: coded.Bytes()})
 	return nil
 }
 
@@ -272,14 +264,14 @@ func (x *Exchange) unfit(ctx context.Context) (mail.Reply, bool, error) {
 	switch {
 	case err != nil:
 		return mail.Reply{}, false, err
-	case header <= maxLine && body <= maxLine:
+	case header <= recode.MaxLine && body <= recode.MaxLine:
 		return mail.Reply{}, false, nil
 	}
 	field, err := x.sign(ctx, c)
 	switch {
 	case err != nil || len(field) == 0: // nothing is signed that could break
 		return mail.Reply{}, false, err
-	case header > maxLine:
+	case header > recode.MaxLine:
 		return replyTooLong(header, "header"), true, nil
 	}
 	return replyTooLong(body, "text"), true, nil

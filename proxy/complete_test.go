@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"postern/internal/mimeview/recode"
 )
 
 // A field that is folded anew says the same, and has no line of white space and none that is too long where it has spaces.
@@ -17,7 +19,7 @@ func TestRefold(t *testing.T) {
 		"folded":     "X-A: a\r\n " + strings.Repeat("word ", 300) + "\r\n\tend\r\n",
 	} {
 		folded, done := refold([]byte(raw))
-		if !done || hasLong(folded) {
+		if !done || recode.HasLong(folded) {
 			t.Errorf("%s: %v %q", name, done, folded)
 		}
 		checkFolded(t, []byte(raw), folded)

@@ -37,6 +37,8 @@ type Relay interface {
 	Open(route string, e Envelope) Delivery
 	// Offers says what we may offer our own clients because all inbound hops offer it.
 	Offers() Extensions
+	// TakesEightBit says whether every hop of a route is known to take 8-bit text (RFC 6152).
+	TakesEightBit(route string) bool
 }
 
 // Delivery is one transaction at one next hop. It is used by one goroutine at a time.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"postern/internal/mail"
+	"postern/internal/mimeview/recode"
 )
 
 // The gateway's own replies stand here; those about a verdict are made by policy, those of the next hop pass through.
@@ -31,7 +32,7 @@ func replyNoRouting() mail.Reply {
 // replyTooLong tells our own user why his mail can't go out.
 func replyTooLong(octets int, where string) mail.Reply {
 	return mail.Reply{Code: 554, Enhanced: "5.6.0", Text: fmt.Sprintf("The %s of your message has a line of %d octets, %d are the most that mail may have, and it can't be broken for you: it is signed, or has no space in it. "+
-		"Send it as an attachment, or let your mail program wrap its lines", where, octets, maxLine)}
+		"Send it as an attachment, or let your mail program wrap its lines", where, octets, recode.MaxLine)}
 }
 
 func replyNoSmartHost() mail.Reply {

@@ -32,6 +32,7 @@ func openAppPasswords(f where) (*access.AppPasswords, error) {
 
 type appPasswordAddCommand struct {
 	where
+	output
 	User      string   `arg:"" help:"The login."`
 	Name      string   `arg:"" help:"A name for the device, as in phone."`
 	Protocols []string `placeholder:"imap,pop3" enum:"imap,pop3" help:"Only for these."`
@@ -55,16 +56,26 @@ func (c *appPasswordAddCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	if _, err = fmt.Fprintln(w.stdout, password); err != nil {
+	if err = c.tell(w, appPasswordJSON{User: c.User, Name: c.Name, Protocols: c.Protocols, Password: password}, password+"\n"); err != nil {
 		return err
 	}
 	return noteAct(w, c.where, "app-password add", c.User+" "+c.Name, nil)
 }
 
+// appPasswordJSON is an app password as it is told to other programs. The password itself is told once.
+type appPasswordJSON struct {
+	User      string     `json:"user"`
+	Name      string     `json:"name,omitempty"`
+	Protocols []string   `json:"protocols,omitempty"`
+	Created   *time.Time `json:"created,omitempty"`
+	Password  string     `json:"password,omitempty"`
+	Done      string     `json:"done,omitempty"`
+}
+
 type appPasswordListCommand struct {
 	where
+	output
 	User string `arg:"" optional:""`
-	JSON bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run lists.
@@ -78,17 +89,8 @@ func (c *appPasswordListCommand) Run(w world) error {
 		return err
 	}
 	for _, p := range all {
-		if c.JSON {
-			err = printJSON(w, struct {
-				User      string    `json:"user"`
-				Name      string    `json:"name"`
-				Protocols []string  `json:"protocols,omitempty"`
-				Created   time.Time `json:"created"`
-			}{p.User, p.Name, p.Protocols, p.Created})
-		} else {
-			_, err = fmt.Fprintf(w.stdout, "%s  %s  %s  %s\n", p.Created.Local().Format("2006-01-02"), ledger.Printable(p.User), ledger.Printable(p.Name), strings.Join(p.Protocols, ","))
-		}
-		if err != nil {
+		text := fmt.Sprintf("%s  %s  %s  %s\n", p.Created.Local().Format("2006-01-02"), ledger.Printable(p.User), ledger.Printable(p.Name), strings.Join(p.Protocols, ","))
+		if err := c.tell(w, appPasswordJSON{User: p.User, Name: p.Name, Protocols: p.Protocols, Created: &p.Created}, text); err != nil {
 			return err
 		}
 	}
@@ -97,6 +99,7 @@ func (c *appPasswordListCommand) Run(w world) error {
 
 type appPasswordRemoveCommand struct {
 	where
+	output
 	User string `arg:""`
 	Name string `arg:"" optional:"" help:"All of the user's without a name."`
 }
@@ -113,7 +116,8 @@ func (c *appPasswordRemoveCommand) Run(w world) error {
 	} else if err != nil {
 		return err
 	}
-	if _, err = fmt.Fprintln(w.stdout, "removed: sessions that stand go on, the next login is refused"); err != nil {
+	done := appPasswordJSON{User: c.User, Name: c.Name, Done: "removed"}
+	if err = c.tell(w, done, "removed: sessions that stand go on, the next login is refused\n"); err != nil {
 		return err
 	}
 	return noteAct(w, c.where, "app-password remove", c.User+" "+c.Name, nil)

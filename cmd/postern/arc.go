@@ -16,6 +16,7 @@ type arcCommand struct {
 
 type arcVerifyCommand struct {
 	where
+	output
 	Paths []string `arg:"" name:"file" help:"Messages; - is standard input."`
 }
 
@@ -35,7 +36,7 @@ func (c *arcVerifyCommand) Run(w world) error {
 	}
 	all := true
 	err = eachMessage(w.in, c.Paths, func(s source) error {
-		var steps []string
+		steps := []string{}
 		v := arc.Validator{DNS: resolver, Now: time.Now, MaxLookups: settings.MaxLookups, Trace: func(step string) { steps = append(steps, step) }}
 		m := mail.NewMessage(s.raw)
 		o, err := v.Validate(w.ctx, m)
@@ -49,22 +50,39 @@ func (c *arcVerifyCommand) Run(w world) error {
 		if o.Why != "" {
 			line += ": " + o.Why
 		}
-		fmt.Fprintln(w.stdout, ledger.Printable(line))
+		report, text := arcReport{s.name, o.Result, o.OldestPass, o.Why, []arcSet{}, steps}, ledger.Printable(line)+"\n"
 		for _, step := range steps {
-			fmt.Fprintf(w.stdout, "    %s\n", ledger.Printable(step))
+			text += fmt.Sprintf("    %s\n", ledger.Printable(step))
 		}
 		for i, set := range o.Chain {
 			if set.Seal != nil {
-				fmt.Fprintf(w.stdout, "    instance %d, sealed by %s, says: %s\n", i+1, ledger.Printable(set.Seal.Domain), ledger.Printable(results(set.Results)))
+				report.Sets = append(report.Sets, arcSet{i + 1, set.Seal.Domain, results(set.Results)})
+				text += fmt.Sprintf("    instance %d, sealed by %s, says: %s\n", i+1, ledger.Printable(set.Seal.Domain), ledger.Printable(results(set.Results)))
 			}
 		}
 		all = all && o.Result == "pass"
-		return nil
+		return c.tell(w, report, text)
 	})
 	if err == nil && !all {
 		err = errNo
 	}
 	return err
+}
+
+// arcReport is what came of one message's chain, as JSON.
+type arcReport struct {
+	File       string   `json:"file"`
+	Result     string   `json:"result"`
+	OldestPass int      `json:"oldest_pass"`
+	Why        string   `json:"why,omitempty"`
+	Sets       []arcSet `json:"sets"`
+	Steps      []string `json:"steps"`
+}
+
+type arcSet struct {
+	Instance int    `json:"instance"`
+	Domain   string `json:"domain"`
+	Results  string `json:"results"`
 }
 
 // results is what a sealer says it found, as far as it can be read.

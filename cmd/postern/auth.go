@@ -50,6 +50,7 @@ type dkimCommand struct {
 
 type dkimVerifyCommand struct {
 	where
+	output
 	Explain bool     `default:"true" negatable:"" help:"Show each step: key, body hash, signature. On by default."`
 	Paths   []string `arg:"" name:"file" help:"Messages; - is standard input."`
 }
@@ -71,7 +72,8 @@ func (c *dkimVerifyCommand) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		passed := false
+		passed, text := false, ""
+		report := dkimReport{File: s.name, Result: "none", Signatures: []dkimSignature{}, Steps: []string{}}
 		for _, f := range found {
 			signatures, _ := f.Value.(filters.DKIM)
 			for _, g := range signatures {
@@ -83,17 +85,23 @@ func (c *dkimVerifyCommand) Run(w world) error {
 				if g.Why != "" {
 					line += ": " + g.Why
 				}
-				fmt.Fprintln(w.stdout, ledger.Printable(line))
+				text += ledger.Printable(line) + "\n"
+				report.add(g)
 			}
 			if len(signatures) == 0 {
-				fmt.Fprintln(w.stdout, ledger.Printable(s.name+": dkim=none "+f.Symbol+" "+f.Evidence))
+				text += ledger.Printable(s.name+": dkim=none "+f.Symbol+" "+f.Evidence) + "\n"
 			}
 		}
 		all = all && passed
-		if !c.Explain {
-			return nil
+		if c.Explain {
+			var steps strings.Builder
+			if err := explainDKIM(w.ctx, &steps, resolver, tx.Message); err != nil {
+				return err
+			}
+			text += steps.String()
+			report.explained(steps.String())
 		}
-		return explainDKIM(w.ctx, w.stdout, resolver, tx.Message)
+		return c.tell(w, report, text)
 	})
 	if err == nil && !all {
 		err = errNo
@@ -101,7 +109,38 @@ func (c *dkimVerifyCommand) Run(w world) error {
 	return err
 }
 
+// dkimReport is what came of one message's signatures, as JSON. Result is pass if one of them passes.
+type dkimReport struct {
+	File       string          `json:"file"`
+	Result     string          `json:"result"`
+	Signatures []dkimSignature `json:"signatures"`
+	Steps      []string        `json:"steps"`
+}
+
+type dkimSignature struct {
+	Result    string `json:"result"`
+	Domain    string `json:"domain"`
+	Selector  string `json:"selector"`
+	Algorithm string `json:"algorithm"`
+	KeyBits   int    `json:"key_bits,omitempty"`
+	Why       string `json:"why,omitempty"`
+}
+
+func (r *dkimReport) add(g filters.DKIMSignature) {
+	r.Signatures = append(r.Signatures, dkimSignature{g.Result, g.Domain, g.Selector, g.Algorithm, g.KeyBits, g.Why})
+	if r.Result != "pass" {
+		r.Result = g.Result
+	}
+}
+
+func (r *dkimReport) explained(steps string) {
+	for line := range strings.Lines(steps) {
+		r.Steps = append(r.Steps, strings.TrimSpace(line))
+	}
+}
+
 type dkimKeygenCommand struct {
+	output
 	Domain   string `required:""`
 	Selector string `required:"" help:"A name for the key, such as the year and month."`
 	Kind     string `enum:"rsa,ed25519" default:"rsa" help:"rsa (2048 bits, read everywhere) or ed25519."`
@@ -137,7 +176,7 @@ func (c *dkimKeygenCommand) Run(w world) error {
 		fmt.Fprintf(&quoted, " %q", rest[:n])
 		rest = rest[n:]
 	}
-	_, err = fmt.Fprintf(w.stdout, "%s._domainkey.%s. IN TXT (%s )\n\nPut this into DNS, then into postern.toml:\n\n[dkim.%q]\nkeys = { %q = %q }\n\n[outbound]\nsign = [%q]\n",
+	text := fmt.Sprintf("%s._domainkey.%s. IN TXT (%s )\n\nPut this into DNS, then into postern.toml:\n\n[dkim.%q]\nkeys = { %q = %q }\n\n[outbound]\nsign = [%q]\n",
 		c.Selector, c.Domain, strings.TrimRight(quoted.String(), " "), c.Domain, c.Selector, file, c.Domain)
-	return err
+	return c.tell(w, map[string]string{"name": c.Selector + "._domainkey." + c.Domain, "txt": record, "file": file}, text)
 }

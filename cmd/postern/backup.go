@@ -21,6 +21,7 @@ import (
 // backupCommand writes all that a gateway needs to be put up again elsewhere into one file, while it runs.
 type backupCommand struct {
 	where
+	output
 	File  string `arg:"" help:"File to write: a tar archive, compressed by gzip. It holds keys and held mail: keep it where nobody else reads."`
 	Force bool   `help:"Write over a file that is there."`
 }
@@ -57,6 +58,7 @@ func (c *backupCommand) Run(w world) (err error) {
 
 	packed := gzip.NewWriter(f)
 	b := &backup{ctx: w.ctx, out: tar.NewWriter(packed), bar: newProgress(w, "backup")}
+	b.total = octetsBelow(cfg.DataDir)
 	err = b.all(cfg)
 	b.bar.done()
 	err = errors.Join(err, b.out.Close(), packed.Close(), f.Sync(), f.Close())
@@ -67,12 +69,19 @@ func (c *backupCommand) Run(w world) (err error) {
 		return err
 	}
 
-	_, err = fmt.Fprintf(w.stdout, "%s: %d files, %d octets\n", c.File, b.files, b.octets)
+	err = c.tell(w, unpacked{c.File, b.files, b.octets}, fmt.Sprintf("%s: %d files, %d octets\n", c.File, b.files, b.octets))
 	if err == nil && cfg.SharedDatabase() {
 		fmt.Fprintln(w.stderr, "postern: what lies in PostgreSQL is not in it; back that up with pg_dump")
 	}
 
 	return err
+}
+
+// unpacked is what a backup holds, as JSON.
+type unpacked struct {
+	File   string `json:"file"`
+	Files  int    `json:"files"`
+	Octets int64  `json:"octets"`
 }
 
 type backup struct {
@@ -81,6 +90,7 @@ type backup struct {
 	bar    *progress
 	files  int
 	octets int64
+	total  int64 // octets as they were when it began, for the bar
 }
 
 func (b *backup) all(cfg *config.Config) error {
@@ -101,6 +111,27 @@ func (b *backup) all(cfg *config.Config) error {
 	}
 
 	return b.tree(cfg.DataDir, inData)
+}
+
+// octetsBelow counts what lies in a folder, as far as it can be seen.
+func octetsBelow(dir string) (octets int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // it is for a bar only
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			octets += info.Size()
+		}
+		return nil
+	})
+	return octets
+}
+
+func (b *backup) share() float64 {
+	if b.total == 0 {
+		return endless
+	}
+	return min(1, float64(b.octets)/float64(b.total))
 }
 
 // passing says what of data_dir is only good for the process that runs.
@@ -172,7 +203,7 @@ func (b *backup) file(path, name string) error {
 	// a file that grows meanwhile counts as it was when it was begun
 	n, err := io.CopyN(b.out, f, info.Size())
 	b.files, b.octets = b.files+1, b.octets+n
-	b.bar.show(0, b.files)
+	b.bar.show(b.share(), b.files)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

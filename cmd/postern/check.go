@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -18,7 +17,7 @@ import (
 
 type checkCommand struct {
 	where
-	JSON  bool     `name:"json" help:"One JSON object a line."`
+	output
 	IP    string   `name:"ip" placeholder:"ADDR" help:"The client's address. Without it SPF and DMARC are skipped."`
 	Helo  string   `help:"The client's name in EHLO."`
 	From  string   `placeholder:"ADDRESS" help:"The envelope sender (default: the address in the From field)."`
@@ -58,7 +57,11 @@ func (c *checkCommand) Run(w world) error {
 		close(queue)
 		close(ordered)
 	}()
+	bar, n := newProgress(w, "check").aside(), 0
+	defer bar.done()
 	for j := range ordered { // in the order of the files, whatever finishes first
+		n++
+		bar.show(endless, n)
 		if err := c.print(w, <-j.done); err != nil {
 			return err
 		}
@@ -242,12 +245,7 @@ func (v *verdictJSON) auth(found []mail.Finding) {
 
 func (c *checkCommand) print(w world, v verdictJSON) error {
 	if c.JSON {
-		line, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(w.stdout, "%s\n", line)
-		return err
+		return printJSON(w, v)
 	}
 	_, err := fmt.Fprintf(w.stdout, "%s: %s, score %.1f: %s\n", ledger.Printable(v.File), v.Disposition, v.Score, ledger.Printable(v.decisive))
 	for _, s := range v.Symbols {

@@ -11,8 +11,8 @@ import (
 )
 
 type demoCommand struct {
+	output
 	Once bool `help:"End after the script: exit 0 only if every message met its expected fate."`
-	JSON bool `name:"json" help:"One JSON object a message."`
 }
 
 // Run shows the gateway at work.

@@ -15,9 +15,9 @@ type digestCommand struct {
 
 type digestSendCommand struct {
 	where
+	output
 	User   string `placeholder:"ADDRESS" help:"Only this user."`
 	DryRun bool   `help:"Only tell who would get one."`
-	JSON   bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run sends: the messages go to the queue's folder, from which a running gateway delivers them.

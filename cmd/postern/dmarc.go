@@ -25,11 +25,11 @@ type dmarcCommand struct {
 
 type dmarcCheckCommand struct {
 	where
+	output
 	Domain string   `required:"" help:"The author's domain, as in From."`
 	SPF    []string `name:"spf" placeholder:"DOMAIN" help:"A domain for which SPF passed."`
 	DKIM   []string `name:"dkim" placeholder:"DOMAIN" help:"A domain whose signature is good (d=)."`
 	PSL    bool     `name:"psl" help:"Find the organizational domain by the public suffix list, as RFC 7489 did."`
-	JSON   bool     `name:"json" help:"The result as one JSON object."`
 }
 
 // Run explains. Anything but pass is the answer no, if it was asked whether something passes.
@@ -59,12 +59,9 @@ func (c *dmarcCheckCommand) Run(w world) error {
 		}
 	}
 	v := dmarc.Explain(dns.WithBudget(w.ctx, dns.Budget{Queries: dns.DefaultQueries, Time: time.Minute}), resolver, c.PSL, domain, findings, note)
-	if c.JSON {
-		err = printJSON(w, map[string]any{"domain": v.Domain, "result": v.Result, "policy": v.Policy, "record": v.Record, "policy_domain": v.PolicyDomain,
-			"organizational_domain": v.Org, "aligned": append([]string{}, v.Aligned...), "why": v.Why})
-	} else {
-		_, err = fmt.Fprintln(w.stdout, ledger.Printable(strings.TrimSuffix("dmarc="+v.Result+"  "+v.Why, "  ")))
-	}
+	err = c.tell(w, map[string]any{"domain": v.Domain, "result": v.Result, "policy": v.Policy, "record": v.Record, "policy_domain": v.PolicyDomain,
+		"organizational_domain": v.Org, "aligned": append([]string{}, v.Aligned...), "why": v.Why},
+		ledger.Printable(strings.TrimSuffix("dmarc="+v.Result+"  "+v.Why, "  "))+"\n")
 	if err == nil && len(findings) > 0 && v.Result != "pass" {
 		err = errNo
 	}
@@ -72,8 +69,8 @@ func (c *dmarcCheckCommand) Run(w world) error {
 }
 
 type dmarcParseCommand struct {
+	output
 	Files []string `arg:"" name:"file" help:"Reports; - is standard input."`
-	JSON  bool     `name:"json" help:"One JSON object a report."`
 }
 
 // Run shows reports.
@@ -134,8 +131,8 @@ type tlsReportCommand struct {
 }
 
 type tlsReportParseCommand struct {
+	output
 	Files []string `arg:"" name:"file" help:"Reports; - is standard input."`
-	JSON  bool     `name:"json" help:"One JSON object a report."`
 }
 
 // Run shows reports.
@@ -161,6 +158,7 @@ func (c *tlsReportParseCommand) Run(w world) error {
 }
 
 type mtaSTSCommand struct {
+	output
 	Domain  string   `required:""`
 	MX      []string `name:"mx" required:"" placeholder:"HOST" help:"The domain's mail hosts, as in its MX records; *.NAME for one label."`
 	Mode    string   `default:"testing" enum:"testing,enforce,none" help:"testing first: failures are reported, mail is not held up."`
@@ -179,7 +177,8 @@ func (c *mtaSTSCommand) Run(w world) error {
 	}
 	host := strings.TrimPrefix(p.URL(), "https://")
 	host, _, _ = strings.Cut(host, "/")
-	_, err := fmt.Fprintf(w.stdout, "Serve this at %s as text/plain, with a certificate for %s:\n\n%s\nPut this into DNS:\n\n%s\n", p.URL(), host,
-		strings.ReplaceAll(p.File(), "\r\n", "\n"), strings.Join(p.Records(time.Now()), "\n"))
-	return err
+	records := p.Records(time.Now())
+	text := fmt.Sprintf("Serve this at %s as text/plain, with a certificate for %s:\n\n%s\nPut this into DNS:\n\n%s\n", p.URL(), host,
+		strings.ReplaceAll(p.File(), "\r\n", "\n"), strings.Join(records, "\n"))
+	return c.tell(w, map[string]any{"url": p.URL(), "policy": p.File(), "records": records}, text)
 }

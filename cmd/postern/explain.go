@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,9 +54,9 @@ func flush(cfg *config.Config) bool {
 
 type explainCommand struct {
 	where
-	For  string `enum:"admin,user,sender" default:"admin" help:"Whom it is for: admin, user or sender."`
-	JSON bool   `name:"json" help:"The whole record as JSON."`
-	ID   string `arg:"" help:"The id in a reply, a header or the log; its front is enough."`
+	output
+	For string `enum:"admin,user,sender" default:"admin" help:"Whom it is for: admin, user or sender."`
+	ID  string `arg:"" help:"The id in a reply, a header or the log; its front is enough."`
 }
 
 // Run prints the record; an unknown id is the answer no.
@@ -118,14 +117,4 @@ func (c *explainCommand) flips(w world, record *ledger.Record) error {
 		}
 	}
 	return nil
-}
-
-// printJSON prints one value on one line.
-func printJSON(w world, v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w.stdout, "%s\n", line)
-	return err
 }

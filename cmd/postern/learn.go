@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"postern/cmd/postern/house"
@@ -31,7 +32,7 @@ func openLessons(f where) (*lessons.Journal, error) {
 
 type learnStatusCommand struct {
 	where
-	JSON bool `name:"json" help:"One JSON object."`
+	output
 }
 
 // Run counts.
@@ -67,10 +68,10 @@ func (c *learnStatusCommand) Run(w world) (err error) {
 
 type learnListCommand struct {
 	where
+	output
 	User  string `placeholder:"LOGIN" help:"Those of one user."`
 	Since string `placeholder:"DATE" help:"Those from this day on, as in 2026-11-23."`
 	Limit int    `default:"100" help:"How many at most."`
-	JSON  bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run lists.
@@ -88,11 +89,7 @@ func (c *learnListCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, j.Close()) }()
 	all, err := j.List(w.ctx, f)
 	for _, l := range all {
-		if c.JSON {
-			err = printJSON(w, l)
-		} else {
-			_, err = fmt.Fprintln(w.stdout, lessonLine(l))
-		}
+		err = c.tell(w, l, lessonLine(l)+"\n")
 		if err != nil {
 			return err
 		}
@@ -112,6 +109,7 @@ func lessonLine(l lessons.Lesson) string {
 
 type learnUndoCommand struct {
 	where
+	output
 	IDs []int64 `arg:"" name:"id" help:"Their ids, as learn list shows them."`
 }
 
@@ -129,7 +127,12 @@ func (c *learnUndoCommand) Run(w world) (err error) {
 		} else if err != nil {
 			return err
 		}
+		if err := c.tell(w, deed{strconv.FormatInt(id, 10), "undone"}, ""); err != nil {
+			return err
+		}
 	}
-	_, err = fmt.Fprintln(w.stdout, "taken back")
+	if !c.JSON {
+		_, err = fmt.Fprintln(w.stdout, "taken back")
+	}
 	return err
 }

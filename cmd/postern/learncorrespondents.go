@@ -17,6 +17,7 @@ import (
 // learnCorrespondentsCommand tells the running gateway whom its users wrote to before it was there.
 type learnCorrespondentsCommand struct {
 	where
+	output
 	Files []string `arg:"" name:"file" help:"Logs of the time before: Postfix's mail log, or lines that name a sender and behind him recipients, such as CSV of a message tracking log."`
 }
 
@@ -28,11 +29,14 @@ func (c *learnCorrespondentsCommand) Run(w world) error {
 	}
 
 	pairs := newPairs(cfg)
+	reading := newProgress(w, "read")
 	for _, name := range c.Files {
-		if err := pairs.read(name); err != nil {
+		if err := pairs.read(name, reading); err != nil {
 			return err
 		}
 	}
+
+	reading.done()
 
 	taken := 0
 	bar := newProgress(w, "learn correspondents")
@@ -48,7 +52,10 @@ func (c *learnCorrespondentsCommand) Run(w world) error {
 	}
 	bar.done()
 
-	fmt.Fprintf(w.stdout, "%d correspondents learned of %d lines; %d lines name no mail of ours to others\n", taken, pairs.lines, pairs.lines-pairs.used)
+	text := fmt.Sprintf("%d correspondents learned of %d lines; %d lines name no mail of ours to others\n", taken, pairs.lines, pairs.lines-pairs.used)
+	if err := c.tell(w, map[string]int{"learned": taken, "lines": pairs.lines, "of_others": pairs.lines - pairs.used}, text); err != nil {
+		return err
+	}
 	if taken == 0 {
 		return errNo
 	}
@@ -76,7 +83,7 @@ func newPairs(cfg *config.Config) *pairs {
 	return &pairs{cfg: cfg, seen: map[string]bool{}, senders: map[string]string{}}
 }
 
-func (p *pairs) read(name string) error {
+func (p *pairs) read(name string, bar *progress) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return usageError{err}
@@ -88,6 +95,7 @@ func (p *pairs) read(name string) error {
 	for lines.Scan() {
 		p.lines++
 		p.line(lines.Text())
+		bar.show(endless, p.lines)
 	}
 	if err := lines.Err(); err != nil {
 		return usageError{fmt.Errorf("%s, line %d: %w", name, p.lines+1, err)}

@@ -13,7 +13,7 @@ func TestPairsOfLogs(t *testing.T) {
 	cfg.Domains = []string{"corp.test"}
 	p := newPairs(cfg)
 	for _, name := range []string{"testdata/learn/mail.log", "testdata/learn/tracking.csv", "testdata/learn/tracking.csv"} {
-		if err := p.read(name); err != nil {
+		if err := p.read(name, newProgress(world{}, "")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -22,7 +22,7 @@ func TestPairsOfLogs(t *testing.T) {
 	if got := strings.Join(p.order, ", "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if err := p.read("testdata/learn/nosuch"); err == nil {
+	if err := p.read("testdata/learn/nosuch", newProgress(world{}, "")); err == nil {
 		t.Error("a file that is not there is read")
 	}
 }

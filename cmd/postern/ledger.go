@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -28,6 +29,7 @@ type ledgerQuery struct {
 	Domain      string `help:"Of the sender or of a recipient."`
 	Client      string `placeholder:"ADDR|NETWORK"`
 	Disposition string `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
+	Fate        string `placeholder:"WORD" help:"What became of it after the reply: deferred, delivered, refused, expired, bounced, released, requeued, redirected, deleted, masked, recalled or restored."`
 	Symbol      string `placeholder:"NAME"`
 	SHA256      string `name:"sha256" placeholder:"HEX" help:"The message's hash."`
 	MessageID   string `name:"message-id" placeholder:"<ID>"`
@@ -51,6 +53,13 @@ func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
 		}
 		q.Kind = &kind
 	}
+	if c.Fate != "" {
+		word, err := ledger.ParseWord(c.Fate)
+		if err != nil {
+			return q, fmt.Errorf("--fate: %w", err)
+		}
+		q.Fate = word
+	}
 	if c.Disposition != "" {
 		d, err := policy.ParseDisposition(c.Disposition)
 		if err != nil {
@@ -70,9 +79,9 @@ func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
 
 type ledgerSearchCommand struct {
 	where
+	output
 	ledgerQuery
-	Limit int  `default:"50" help:"How many, the newest first."`
-	JSON  bool `name:"json" help:"One JSON object a line."`
+	Limit int `default:"50" help:"How many, the newest first."`
 }
 
 // Run prints what was found; nothing is the answer no.
@@ -94,12 +103,7 @@ func (c *ledgerSearchCommand) Run(w world) (err error) {
 		return err
 	}
 	for _, t := range found {
-		if c.JSON {
-			err = printJSON(w, t)
-		} else {
-			err = printTransaction(w, t)
-		}
-		if err != nil {
+		if err := c.tell(w, t, transactionLine(t)); err != nil {
 			return err
 		}
 	}
@@ -112,6 +116,7 @@ func (c *ledgerSearchCommand) Run(w world) (err error) {
 
 type ledgerConnectionsCommand struct {
 	where
+	output
 	Client string `placeholder:"ADDR|NETWORK"`
 	Door   string `help:"The door's name."`
 	User   string `help:"The login."`
@@ -119,7 +124,6 @@ type ledgerConnectionsCommand struct {
 	Since  when   `placeholder:"2h" help:"Only what came since then: 2h or 3d ago, or a date."`
 	Until  when   `placeholder:"1h" help:"Only what came before then, written likewise."`
 	Limit  int    `default:"50"`
-	JSON   bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run lists; nothing is the answer no.
@@ -142,11 +146,7 @@ func (c *ledgerConnectionsCommand) Run(w world) (err error) {
 		return err
 	}
 	for _, f := range found {
-		if c.JSON {
-			err = printJSON(w, f)
-		} else {
-			_, err = fmt.Fprintf(w.stdout, "%s  %s  %-10s  %s  %s  %s\n", f.Started.Local().Format("2006-01-02 15:04:05"), f.ID, f.Door, f.Client, ledger.Printable(f.User), ledger.Printable(f.End))
-		}
+		err = c.tell(w, f, fmt.Sprintf("%s  %s  %-10s  %s  %s  %s\n", f.Started.Local().Format("2006-01-02 15:04:05"), f.ID, f.Door, f.Client, ledger.Printable(f.User), ledger.Printable(f.End)))
 		if err != nil {
 			return err
 		}
@@ -160,8 +160,8 @@ func (c *ledgerConnectionsCommand) Run(w world) (err error) {
 
 type ledgerFetchedCommand struct {
 	where
-	ID   string `arg:"" help:"The message's id in the ledger."`
-	JSON bool   `name:"json" help:"One JSON object a line."`
+	output
+	ID string `arg:"" help:"The message's id in the ledger."`
 }
 
 // Run looks for fetches of the message: by its hash, and by its Message-ID, as the server may have put fields on top. Nobody
@@ -195,11 +195,7 @@ func (c *ledgerFetchedCommand) Run(w world) (err error) {
 					continue
 				}
 				seen[f.ID] = true
-				if c.JSON {
-					err = printJSON(w, f)
-				} else {
-					_, err = fmt.Fprintf(w.stdout, "%s  %s  %s  %s  %s\n", f.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(f.User), f.Client, f.Door, ledger.Printable(f.Reply))
-				}
+				err = c.tell(w, f, fmt.Sprintf("%s  %s  %s  %s  %s\n", f.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(f.User), f.Client, f.Door, ledger.Printable(f.Reply)))
 				if err != nil {
 					return err
 				}
@@ -215,8 +211,9 @@ func (c *ledgerFetchedCommand) Run(w world) (err error) {
 
 type ledgerExportCommand struct {
 	where
+	output
 	ledgerQuery
-	Format string `enum:"csv,json" default:"csv" help:"csv, with a row of names first, or json, one object a line."`
+	Format string `enum:"csv,json" default:"csv" help:"csv, with a row of names first, or json, one object a line, which --json says, too."`
 	Output string `short:"o" placeholder:"FILE" help:"Where to (default: standard output)."`
 	Force  bool   `help:"Write over a file that is there."`
 }
@@ -248,15 +245,35 @@ func (c *ledgerExportCommand) Run(w world) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		out = f
 	}
-	if c.Format == "json" {
-		err = l.WriteJSONLines(w.ctx, out, query)
+	counted := &counter{to: out, bar: newProgress(w, "export").aside()}
+	if c.Output != "" {
+		counted.bar = newProgress(w, "export")
+	}
+	defer counted.bar.done()
+	if c.JSON || c.Format == "json" {
+		err = l.WriteJSONLines(w.ctx, counted, query)
 	} else {
-		err = l.WriteCSV(w.ctx, out, query)
+		err = l.WriteCSV(w.ctx, counted, query)
 	}
 	if errors.Is(err, ledger.ErrQuery) {
 		return usageError{err}
 	}
 	return err
+}
+
+// counter shows how many octets were written.
+type counter struct {
+	to  io.Writer
+	bar *progress
+	n   int
+}
+
+// Write hands on.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += n
+	c.bar.show(endless, c.n)
+	return n, err
 }
 
 func parseNetwork(text string) (netip.Prefix, error) {
@@ -268,15 +285,14 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return n.Prefix, err
 }
 
-// printTransaction prints one line a message, text from outside made safe for a terminal.
-func printTransaction(w world, t ledger.Transaction) error {
+// transactionLine is one line a message, text from outside made safe for a terminal.
+func transactionLine(t ledger.Transaction) string {
 	var to []string
 	fate := "refused"
 	for _, r := range t.Recipients {
 		to = append(to, r.Address)
 		fate = r.Last()
 	}
-	_, err := fmt.Fprintf(w.stdout, "%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), t.ID, fate,
+	return fmt.Sprintf("%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), t.ID, fate,
 		ledger.Printable(t.From), ledger.Printable(strings.Join(to, ", ")), ledger.Printable(t.PlainSubject()))
-	return err
 }

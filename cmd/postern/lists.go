@@ -25,7 +25,7 @@ type listsCommand struct {
 }
 
 // withLists opens the lists for one thing.
-func withLists(f where, do func(*lists.Store) error) error {
+func withLists(f where, o lists.Options, do func(*lists.Store) error) error {
 	cfg, err := f.read()
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func withLists(f where, do func(*lists.Store) error) error {
 	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
 		return err
 	}
-	s, err := lists.Open(house.ListsStore(cfg), lists.Options{})
+	s, err := lists.Open(house.ListsStore(cfg), o)
 	if err != nil {
 		return err
 	}
@@ -43,12 +43,12 @@ func withLists(f where, do func(*lists.Store) error) error {
 
 type listsListCommand struct {
 	where
+	output
 	Text   string          `arg:"" optional:"" help:"Only those with this text in sender, network, recipient, owner or reason."`
 	List   string          `name:"of" enum:"allow,block,both" default:"both" help:"allow, block or both."`
 	Scope  string          `enum:"admin,domain,user,all" default:"all" help:"admin, domain, user or all."`
 	Unused config.Duration `placeholder:"90d" help:"Only those without a hit for so long."`
 	Limit  int             `default:"100"`
-	JSON   bool            `name:"json" help:"One JSON object a line."`
 }
 
 // Run lists.
@@ -63,7 +63,7 @@ func (c *listsListCommand) Run(w world) error {
 	if c.Unused > 0 {
 		q.Unused = time.Now().Add(-c.Unused.Std())
 	}
-	return none(w, withLists(c.where, func(s *lists.Store) error {
+	return none(w, withLists(c.where, lists.Options{}, func(s *lists.Store) error {
 		for shown := 0; shown < c.Limit; {
 			q.Limit = min(c.Limit-shown, 1000)
 			found, next, err := s.Search(w.ctx, q)
@@ -84,9 +84,6 @@ func (c *listsListCommand) Run(w world) error {
 }
 
 func (c *listsListCommand) show(w world, e lists.Entry) error {
-	if c.JSON {
-		return printJSON(w, e)
-	}
 	parts := []string{e.ID, fmt.Sprintf("%-5s", e.List)}
 	for _, p := range []struct{ name, text string }{{"", e.Sender}, {"from ", network(e.Network)}, {"to ", e.Recipient}} {
 		if p.text != "" {
@@ -103,8 +100,7 @@ func (c *listsListCommand) show(w world, e lists.Entry) error {
 	if !e.Expires.IsZero() {
 		parts = append(parts, "until "+e.Expires.Local().Format(time.DateOnly))
 	}
-	_, err := fmt.Fprintln(w.stdout, strings.Join(append(parts, "by "+ledger.Printable(e.Owner), ledger.Printable(e.Reason)), "  "))
-	return err
+	return c.tell(w, e, strings.Join(append(parts, "by "+ledger.Printable(e.Owner), ledger.Printable(e.Reason)), "  ")+"\n")
 }
 
 func network(p netip.Prefix) string {
@@ -116,6 +112,7 @@ func network(p netip.Prefix) string {
 
 type listsAddCommand struct {
 	where
+	output
 	List            string          `arg:"" enum:"allow,block" help:"allow or block."`
 	Sender          string          `arg:"" optional:"" help:"An address, a domain, .domain for those below it, or <>."`
 	Network         string          `placeholder:"ADDRESS|NETWORK" help:"The client's."`
@@ -126,7 +123,6 @@ type listsAddCommand struct {
 	Monitored       bool            `help:"It decides nothing."`
 	Reason          string          `help:"For the record."`
 	Expires         config.Duration `placeholder:"90d" help:"How long it holds (default: until it is removed)."`
-	JSON            bool            `name:"json" help:"The entry as JSON."`
 }
 
 // Run adds.
@@ -152,18 +148,15 @@ func (c *listsAddCommand) Run(w world) error {
 	if c.Expires > 0 {
 		e.Expires = time.Now().Add(c.Expires.Std())
 	}
-	err := withLists(c.where, func(s *lists.Store) error {
+	err := withLists(c.where, lists.Options{}, func(s *lists.Store) error {
 		added, err := s.Add(w.ctx, e)
 		switch {
 		case errors.Is(err, lists.ErrInvalid):
 			return usageError{err}
 		case err != nil:
 			return err
-		case c.JSON:
-			return printJSON(w, added)
 		}
-		_, err = fmt.Fprintln(w.stdout, added.ID)
-		return err
+		return c.tell(w, added, added.ID+"\n")
 	})
 	if err != nil {
 		return err
@@ -173,13 +166,14 @@ func (c *listsAddCommand) Run(w world) error {
 
 type listsRemoveCommand struct {
 	where
+	output
 	IDs []string `arg:"" name:"id" help:"As lists list shows them."`
 }
 
 // Run takes out.
 func (c *listsRemoveCommand) Run(w world) error {
 	var no error
-	err := withLists(c.where, func(s *lists.Store) error {
+	err := withLists(c.where, lists.Options{}, func(s *lists.Store) error {
 		for _, id := range c.IDs {
 			switch err := s.Remove(w.ctx, id); {
 			case errors.Is(err, lists.ErrUnknown):
@@ -189,7 +183,7 @@ func (c *listsRemoveCommand) Run(w world) error {
 			case err != nil:
 				return err
 			}
-			if _, err := fmt.Fprintf(w.stdout, "%s: removed\n", id); err != nil {
+			if err := c.tell(w, deed{id, "removed"}, id+": removed\n"); err != nil {
 				return err
 			}
 			if err := noteAct(w, c.where, "lists remove", id, nil); err != nil {
@@ -203,6 +197,7 @@ func (c *listsRemoveCommand) Run(w world) error {
 
 type listsImportCommand struct {
 	where
+	output
 	Format string `arg:"" enum:"pmg,spamassassin,rspamd,assp,exchange" help:"pmg, spamassassin, rspamd, assp or exchange."`
 	File   string `arg:"" help:"Its list."`
 	List   string `name:"as" enum:"allow,block" default:"allow" help:"Where the file does not say: allow or block."`
@@ -211,7 +206,6 @@ type listsImportCommand struct {
 	Reason string `help:"For entries that bring none."`
 	Widen  bool   `help:"Take entries that hold for more mail here than there, too."`
 	DryRun bool   `help:"Only tell what would be taken."`
-	JSON   bool   `name:"json" help:"The whole report as JSON."`
 }
 
 // Run imports. What could not be taken is told line by line, and is the answer no.
@@ -234,7 +228,9 @@ func (c *listsImportCommand) Run(w world) error {
 	}
 	added := 0
 	if !c.DryRun {
-		if err := withLists(c.where, func(s *lists.Store) error {
+		bar := newProgress(w, "import")
+		if err := withLists(c.where, lists.Options{Progress: bar.show}, func(s *lists.Store) error {
+			defer bar.done()
 			added, err = s.AddAll(w.ctx, report.Entries)
 			return err
 		}); err != nil {
@@ -244,22 +240,20 @@ func (c *listsImportCommand) Run(w world) error {
 			return err
 		}
 	}
-	return c.tell(w, report, added)
+	return c.sumUp(w, report, added)
 }
 
-func (c *listsImportCommand) tell(w world, r *lists.Report, added int) error {
-	if c.JSON {
-		return printJSON(w, struct {
-			*lists.Report
-			New int `json:"new"`
-		}{r, added})
-	}
+func (c *listsImportCommand) sumUp(w world, r *lists.Report, added int) error {
 	for _, l := range r.Lines {
-		if l.Outcome != lists.Taken || l.Why != "" {
+		if !c.JSON && (l.Outcome != lists.Taken || l.Why != "") {
 			fmt.Fprintf(w.stderr, "%s:%d: %s: %s: %s\n", c.File, l.Number, l.Text, l.Outcome, l.Why)
 		}
 	}
-	if _, err := fmt.Fprintf(w.stdout, "%d taken, %d widened, %d refused; %d entries are new\n", r.Taken, r.Widened, r.Refused, added); err != nil {
+	all := struct {
+		*lists.Report
+		New int `json:"new"`
+	}{r, added}
+	if err := c.tell(w, all, fmt.Sprintf("%d taken, %d widened, %d refused; %d entries are new\n", r.Taken, r.Widened, r.Refused, added)); err != nil {
 		return err
 	}
 	if r.Refused > 0 {

@@ -149,13 +149,12 @@ func code(w world, err error) int {
 	return exitCant
 }
 
-type versionCommand struct{}
+type versionCommand struct{ output }
 
 // version is set by the release build.
 const version = "0.1.0"
 
 // Run prints the version.
-func (versionCommand) Run(w world) error {
-	_, err := fmt.Fprintln(w.stdout, "postern", version)
-	return err
+func (c versionCommand) Run(w world) error {
+	return c.tell(w, map[string]string{"version": version}, "postern "+version+"\n")
 }

@@ -63,7 +63,7 @@ func (p *policyWorld) draft(file string) (*policy.Policy, string, error) {
 
 type policyShowCommand struct {
 	where
-	JSON bool `name:"json" help:"One JSON object: version, thresholds, and each symbol with its score and action."`
+	output
 }
 
 // Run shows it.
@@ -100,6 +100,13 @@ type shownPolicy struct {
 	Symbols  []policy.Weight   `json:"symbols"`
 }
 
+// lintedPolicy is what policy lint found, as JSON: what can never decide.
+type lintedPolicy struct {
+	File    string        `json:"file"`
+	Version string        `json:"version"`
+	Idle    []problemJSON `json:"idle"`
+}
+
 // showWeights prints a table of symbols, as comments, so that the whole output is still a policy.
 func showWeights(w world, weights []policy.Weight) error {
 	var b strings.Builder
@@ -115,6 +122,7 @@ func showWeights(w world, weights []policy.Weight) error {
 
 type policyLintCommand struct {
 	where
+	output
 	File string `arg:"" optional:"" help:"A draft (default: the policy in force)."`
 }
 
@@ -139,22 +147,28 @@ func (c *policyLintCommand) Run(w world) error {
 		return usageError{err}
 	}
 	idle := policy.Shadowed(compiled)
+	found := ""
 	for _, p := range idle {
-		fmt.Fprintln(w.stdout, p.String())
+		found += p.String() + "\n"
+	}
+	if len(idle) == 0 {
+		found = fmt.Sprintf("%s: ok, version %s\n", file, compiled.Version())
+	}
+	if err := c.tell(w, lintedPolicy{file, compiled.Version(), problemsJSON(idle)}, found); err != nil {
+		return err
 	}
 	if len(idle) > 0 {
 		return errNo
 	}
-	_, err = fmt.Fprintf(w.stdout, "%s: ok, version %s\n", file, compiled.Version())
-	return err
+	return nil
 }
 
 type policyPlanCommand struct {
 	where
+	output
 	File  string          `arg:"" help:"The draft."`
 	Since config.Duration `default:"30d" help:"How far back."`
 	Limit int             `default:"50" help:"How many flips are listed; all are counted."`
-	JSON  bool            `name:"json" help:"The whole report as JSON."`
 }
 
 // Run replays. A plan that flips something is no failure.
@@ -168,7 +182,7 @@ func (c *policyPlanCommand) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	report, err := p.replay(w, c.File, text, time.Now().Add(-c.Since.Std()), c.Limit, c.JSON)
+	report, err := p.replay(w, c.File, text, time.Now().Add(-c.Since.Std()), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -176,7 +190,7 @@ func (c *policyPlanCommand) Run(w world) (err error) {
 }
 
 // replay judges the stored mail by a policy.
-func (p *policyWorld) replay(w world, name, text string, since time.Time, limit int, quietly bool) (_ replay.Report, err error) {
+func (p *policyWorld) replay(w world, name, text string, since time.Time, limit int) (_ replay.Report, err error) {
 	flush(p.cfg)
 	l, err := house.ReadLedger(p.cfg, quiet())
 	if err != nil {
@@ -184,10 +198,9 @@ func (p *policyWorld) replay(w world, name, text string, since time.Time, limit 
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	o := replay.Options{Since: since, Flips: limit}
-	if bar := newProgress(w, "replaying"); !quietly {
-		o.Progress = bar.show
-		defer bar.done()
-	}
+	bar := newProgress(w, "replaying")
+	o.Progress = bar.show
+	defer bar.done()
 	all := p.policies(w)
 	all.Ledger = l
 	if q, qerr := house.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else it is not known what was released
@@ -237,6 +250,7 @@ func tellReport(w world, r replay.Report, asJSON bool) error {
 
 type policyApplyCommand struct {
 	where
+	output
 	File string `arg:"" help:"The draft."`
 	Note string `help:"For the list of versions: why."`
 }
@@ -252,7 +266,7 @@ func (c *policyApplyCommand) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	return applied(w, c.where, "policy apply", draft.Version(), c.Note, p.policies(w).Apply(w.ctx, draft.Version(), text, whoami(), c.Note))
+	return applied(w, c.where, c.output, "policy apply", draft.Version(), c.Note, p.policies(w).Apply(w.ctx, draft.Version(), text, whoami(), c.Note))
 }
 
 // policies are those that the gateway has, too.
@@ -261,7 +275,7 @@ func (p *policyWorld) policies(w world) *house.Policies {
 }
 
 // applied tells how it went, and notes it.
-func applied(w world, f where, verb, version, note string, err error) error {
+func applied(w world, f where, o output, verb, version, note string, err error) error {
 	switch {
 	case errors.Is(err, house.ErrNoPolicyFile):
 		return usageError{err}
@@ -270,7 +284,8 @@ func applied(w world, f where, verb, version, note string, err error) error {
 	case err != nil:
 		return err
 	}
-	if _, err := fmt.Fprintf(w.stdout, "version %s is in force; postern policy rollback brings back what was before\n", version); err != nil {
+	text := fmt.Sprintf("version %s is in force; postern policy rollback brings back what was before\n", version)
+	if err := o.tell(w, deed{version, "applied"}, text); err != nil {
 		return err
 	}
 	return noteAct(w, f, verb, strings.TrimSpace(version+" "+note), nil)
@@ -278,6 +293,7 @@ func applied(w world, f where, verb, version, note string, err error) error {
 
 type policyRollbackCommand struct {
 	where
+	output
 	To string `help:"A version to bring back (default: the one before the last)."`
 }
 
@@ -296,12 +312,12 @@ func (c *policyRollbackCommand) Run(w world) (err error) {
 	if wrong := (config.Problems{}); errors.As(err, &wrong) {
 		return usageError{err}
 	}
-	return applied(w, c.where, "policy rollback", version, "", err)
+	return applied(w, c.where, c.output, "policy rollback", version, "", err)
 }
 
 type policyVersionsCommand struct {
 	where
-	JSON bool `name:"json" help:"One JSON object a line."`
+	output
 }
 
 // Run lists.
@@ -316,11 +332,7 @@ func (c *policyVersionsCommand) Run(w world) (err error) {
 		return err
 	}
 	for _, v := range all {
-		if c.JSON {
-			err = printJSON(w, v)
-		} else {
-			_, err = fmt.Fprintf(w.stdout, "%d  %s  %s  by %s  %s\n", v.N, v.Version, v.Applied.Local().Format("2006-01-02 15:04"), ledger.Printable(v.By), ledger.Printable(v.Note))
-		}
+		err = c.tell(w, v, fmt.Sprintf("%d  %s  %s  by %s  %s\n", v.N, v.Version, v.Applied.Local().Format("2006-01-02 15:04"), ledger.Printable(v.By), ledger.Printable(v.Note)))
 		if err != nil {
 			return err
 		}
@@ -330,6 +342,7 @@ func (c *policyVersionsCommand) Run(w world) (err error) {
 
 type policyDiffCommand struct {
 	where
+	output
 	From string `arg:"" optional:"" help:"A version or a file (default: the one before the last)."`
 	To   string `arg:"" optional:"" help:"A version or a file (default: the last)."`
 }
@@ -350,8 +363,12 @@ func (c *policyDiffCommand) Run(w world) (err error) {
 		return err
 	}
 	lines := replay.Diff(from, to)
+	text := ""
 	for _, l := range lines {
-		fmt.Fprintln(w.stdout, ledger.Printable(l))
+		text += ledger.Printable(l) + "\n"
+	}
+	if err := c.tell(w, map[string]any{"lines": append([]string{}, lines...)}, text); err != nil {
+		return err
 	}
 	if len(lines) == 0 {
 		return errNo

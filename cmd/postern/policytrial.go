@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
-	"time"
 
 	"postern/cmd/postern/house"
 	"postern/internal/admin"
@@ -17,9 +15,9 @@ import (
 
 type policyMonitorCommand struct {
 	where
+	output
 	File string `arg:"" optional:"" help:"The draft to watch from now on. Without: what the one that is watched would have done so far."`
 	Off  bool   `help:"Watch no more."`
-	JSON bool   `name:"json" help:"The report as JSON."`
 }
 
 // Run begins, ends or reports. What a watched draft would have done is judged from the facts of what came since.
@@ -31,19 +29,19 @@ func (c *policyMonitorCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	switch {
 	case c.Off:
-		return p.endTrial(w, c.where, "policy monitor")
+		return p.endTrial(w, c.where, c.output, "policy monitor")
 	case c.File != "":
-		return p.beginTrial(w, c.where, c.File, 0)
+		return p.beginTrial(w, c.where, c.output, c.File, 0)
 	}
 	return p.tellTrial(w, c.JSON)
 }
 
 type policyCanaryCommand struct {
 	where
+	output
 	File  string `arg:"" optional:"" help:"The draft to put in force for a share of the recipients. Without: how the one that is tried fares."`
 	Share int    `default:"10" help:"How many recipients of a hundred."`
 	Off   bool   `help:"End it: the policy holds for all again."`
-	JSON  bool   `name:"json" help:"The report as JSON."`
 }
 
 // Run begins, ends or reports.
@@ -55,17 +53,17 @@ func (c *policyCanaryCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	switch {
 	case c.Off:
-		return p.endTrial(w, c.where, "policy canary")
+		return p.endTrial(w, c.where, c.output, "policy canary")
 	case c.File != "":
 		if c.Share < 1 || c.Share > 100 {
 			return usageError{errors.New("--share is a percentage from 1 to 100")}
 		}
-		return p.beginTrial(w, c.where, c.File, c.Share)
+		return p.beginTrial(w, c.where, c.output, c.File, c.Share)
 	}
 	return p.tellTrial(w, c.JSON)
 }
 
-func (p *policyWorld) beginTrial(w world, f where, file string, share int) error {
+func (p *policyWorld) beginTrial(w world, f where, o output, file string, share int) error {
 	_, text, err := p.draft(file)
 	if err != nil {
 		return err
@@ -76,17 +74,23 @@ func (p *policyWorld) beginTrial(w world, f where, file string, share int) error
 	} else if err != nil {
 		return err
 	}
-	verb, told := "policy monitor", fmt.Sprintf("version %s is watched from now on; postern policy monitor tells what it would have done", version)
+	verb, word, told := "policy monitor", "watched", fmt.Sprintf("version %s is watched from now on; postern policy monitor tells what it would have done", version)
 	if share > 0 {
-		verb, told = "policy canary", fmt.Sprintf("version %s holds for %d of 100 recipients; postern policy canary tells how it fares, --off ends it", version, share)
+		verb, word, told = "policy canary", "tried", fmt.Sprintf("version %s holds for %d of 100 recipients; postern policy canary tells how it fares, --off ends it", version, share)
 	}
-	if _, err := fmt.Fprintln(w.stdout, told); err != nil {
+	if err := o.tell(w, trialBegun{deed{version, word}, share}, told+"\n"); err != nil {
 		return err
 	}
 	return noteAct(w, f, verb, version, nil)
 }
 
-func (p *policyWorld) endTrial(w world, f where, verb string) error {
+// trialBegun is a draft that is watched, or in force for a share of the recipients, as JSON.
+type trialBegun struct {
+	deed
+	Share int `json:"share"`
+}
+
+func (p *policyWorld) endTrial(w world, f where, o output, verb string) error {
 	err := p.policies(w).End(w.ctx)
 	switch {
 	case errors.Is(err, replay.ErrNoVersion):
@@ -95,6 +99,9 @@ func (p *policyWorld) endTrial(w world, f where, verb string) error {
 	case errors.Is(err, house.ErrNotTold):
 		fmt.Fprintf(w.stderr, "postern: ended, but %v\n", err)
 	case err != nil:
+		return err
+	}
+	if err := o.tell(w, deed{Done: "ended"}, ""); err != nil {
 		return err
 	}
 	return noteAct(w, f, verb, "off", nil)
@@ -123,7 +130,7 @@ func (p *policyWorld) tellTrial(w world, asJSON bool) error {
 		}
 		fmt.Fprintf(w.stdout, "version %s, by %s since %s, %s\n", draft.Version(), t.By, t.Since.Local().Format("2006-01-02 15:04"), state)
 	}
-	report, err := p.replay(w, "draft", t.Text, t.Since, 50, asJSON)
+	report, err := p.replay(w, "draft", t.Text, t.Since, 50)
 	if err != nil {
 		return err
 	}
@@ -146,36 +153,4 @@ func reload(w world, cfg *config.Config) error {
 		return errors.Join(errors.New(strings.TrimSpace(string(text))), err)
 	}
 	return nil
-}
-
-// progress is a bar on a terminal, and nothing elsewhere.
-type progress struct {
-	w     world
-	name  string
-	on    bool
-	begun time.Time
-}
-
-func newProgress(w world, name string) *progress {
-	f, ok := w.stderr.(*os.File)
-	if ok {
-		info, err := f.Stat()
-		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	return &progress{w, name, ok, time.Now()}
-}
-
-func (p *progress) show(share float64, n int) {
-	if !p.on {
-		return
-	}
-	const width = 30
-	full := int(share * width)
-	fmt.Fprintf(p.w.stderr, "\r%s [%s%s] %3.0f %%  %d, %s", p.name, strings.Repeat("=", full), strings.Repeat(" ", width-full), share*100, n, time.Since(p.begun).Round(time.Second))
-}
-
-func (p *progress) done() {
-	if p.on {
-		fmt.Fprint(p.w.stderr, "\r\x1b[K")
-	}
 }

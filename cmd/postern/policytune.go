@@ -16,10 +16,10 @@ import (
 
 type policyTuneCommand struct {
 	where
+	output
 	Wanted   []string        `placeholder:"ID" help:"Messages that should have been let in."`
 	Unwanted []string        `placeholder:"ID" help:"Messages that should have been held or refused."`
 	Since    config.Duration `default:"30d" help:"How far back a proposal is tried on other mail."`
-	JSON     bool            `name:"json" help:"One proposal a line, as JSON."`
 }
 
 // Run looks for the least change of scores that puts the messages right, and tells what else it would flip.
@@ -56,7 +56,9 @@ func (c *policyTuneCommand) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	found, err := replay.Tune(w.ctx, marks, compile, l, replay.Options{Since: time.Now().Add(-c.Since.Std())})
+	bar := newProgress(w, "tune")
+	found, err := replay.Tune(w.ctx, marks, compile, l, replay.Options{Since: time.Now().Add(-c.Since.Std()), Progress: bar.show})
+	bar.done()
 	if errors.Is(err, replay.ErrAllRight) || errors.Is(err, replay.ErrNoScores) {
 		fmt.Fprintln(w.stderr, "postern:", err)
 		return errNo

@@ -12,9 +12,9 @@ import (
 
 type probeCommand struct {
 	where
+	output
 	To   string `help:"The mailbox for the honest message (default: [probe] to)."`
 	Door string `placeholder:"HOST:PORT" help:"The SMTP door (default: the first of the configuration)."`
-	JSON bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run sends the test messages once; one that fares otherwise than it should is the answer no.

@@ -49,13 +49,13 @@ func openQuarantine(f where, told func(quarantine.Change)) (*quarantine.Quaranti
 
 type quarantineListCommand struct {
 	where
+	output
 	State     string `enum:"held,releasing,released,all" default:"held" help:"held, releasing, released or all."`
 	Category  string `enum:"spam,virus,attachment,policy,rejected,all,wanted" default:"wanted" help:"spam, virus, attachment, policy, rejected, all, or wanted: all but what was rejected."`
 	Recipient string `placeholder:"ADDRESS|DOMAIN"`
 	Text      string `help:"Only those with this text in subject, sender or author."`
 	Limit     int    `default:"100"`
 	IDs       bool   `name:"ids" help:"Only the ids, one a line."`
-	JSON      bool   `name:"json" help:"One JSON object a line."`
 }
 
 // Run lists.
@@ -121,9 +121,9 @@ func addresses(list []mail.Recipient) string {
 
 type quarantineShowCommand struct {
 	where
-	Raw  bool   `help:"The octets of the message, and nothing else."`
-	JSON bool   `name:"json" help:"What is known of it, as JSON."`
-	ID   string `arg:""`
+	output
+	Raw bool   `help:"The octets of the message, and nothing else."`
+	ID  string `arg:""`
 }
 
 // Run shows.
@@ -206,12 +206,12 @@ func unknown(w world, id string, err error) error {
 
 type quarantineReleaseCommand struct {
 	where
+	output
 	To    string   `placeholder:"ADDRESS" help:"Deliver it to another address instead, say for analysis."`
 	For   []string `placeholder:"ADDRESS" help:"Only these recipients' copies."`
 	Allow bool     `help:"Let the sender's mail in from now on, for those who get this message, if it is authentic."`
 	Learn bool     `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
 	Wait  bool     `default:"true" negatable:"" help:"Wait a few seconds for what the mail server answers."`
-	JSON  bool     `name:"json" help:"One JSON object a line."`
 	IDs   []string `arg:"" name:"id"`
 }
 
@@ -336,6 +336,7 @@ func whoami() string {
 
 type quarantineDeleteCommand struct {
 	where
+	output
 	IDs []string `arg:"" name:"id"`
 }
 
@@ -345,8 +346,7 @@ func (c *quarantineDeleteCommand) Run(w world) error {
 		if err := d.Quarantine.Delete(w.ctx, id, whoami()); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w.stdout, "%s: deleted\n", id)
-		return err
+		return c.tell(w, deed{id, "deleted"}, id+": deleted\n")
 	})
 }
 
@@ -392,95 +392,4 @@ func (c *quarantineExportCommand) Run(w world) (err error) {
 		return errNo
 	}
 	return unknown(w, c.ID, noteAct(w, c.where, "quarantine export", ids[0], q.Export(w.ctx, ids[0], w.stdout)))
-}
-
-type quarantineCampaignsCommand struct {
-	List    campaignListCommand    `cmd:"" default:"withargs" help:"Held mails that are alike, most of them first."`
-	Release campaignReleaseCommand `cmd:"" help:"Deliver all of a campaign that is held."`
-	Delete  campaignDeleteCommand  `cmd:"" help:"Throw all of a campaign away."`
-}
-
-type campaignListCommand struct {
-	where
-	Limit int  `default:"100"`
-	JSON  bool `name:"json" help:"One JSON object a line."`
-}
-
-// Run lists.
-func (c *campaignListCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where, nil)
-	if err != nil {
-		return none(w, err)
-	}
-	defer func() { err = errors.Join(err, q.Close()) }()
-	all, err := q.ListCampaigns(w.ctx, quarantine.Filter{Limit: c.Limit})
-	for _, one := range all {
-		if c.JSON {
-			err = printJSON(w, one)
-		} else {
-			_, err = fmt.Fprintf(w.stdout, "%s  %5d messages  %5d recipients  %s  %s\n", one.Key, one.Messages, one.Recipients,
-				one.Last.Local().Format("2006-01-02 15:04"), ledger.Printable(encodedword.Decode(one.Subject)))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return err
-}
-
-type campaignReleaseCommand struct {
-	where
-	Learn bool   `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
-	Key   string `arg:"" help:"As campaigns shows it."`
-}
-
-// Run releases.
-func (c *campaignReleaseCommand) Run(w world) error {
-	return wholeCampaign(w, c.where, "release", c.Key, func(d *releaseDesk, f quarantine.Filter) (int, error) {
-		claimed, err := d.Quarantine.ClaimAll(w.ctx, f, whoami())
-		if err != nil {
-			return 0, err
-		}
-		return d.ReleaseClaimed(w.ctx, claimed, c.Learn)
-	})
-}
-
-type campaignDeleteCommand struct {
-	where
-	Key string `arg:"" help:"As campaigns shows it."`
-}
-
-// Run deletes.
-func (c *campaignDeleteCommand) Run(w world) error {
-	return wholeCampaign(w, c.where, "delete", c.Key, func(d *releaseDesk, f quarantine.Filter) (int, error) {
-		return d.Quarantine.DeleteAll(w.ctx, f, whoami())
-	})
-}
-
-// wholeCampaign does something to a campaign, so many messages at a time, until none are left.
-func wholeCampaign(w world, f where, verb, key string, do func(*releaseDesk, quarantine.Filter) (int, error)) (err error) {
-	d, err := openReleases(f)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	total := 0
-	for {
-		n, err := do(d, quarantine.Filter{Campaign: key, Category: quarantine.AnyCategory, Limit: 500})
-		total += n
-		if err != nil {
-			return noteAct(w, f, "campaign "+verb, key, err)
-		}
-		if n == 0 {
-			break
-		}
-	}
-	if total == 0 {
-		fmt.Fprintln(w.stderr, "postern: nothing of such a campaign is held")
-		return errNo
-	}
-	if _, err := fmt.Fprintf(w.stdout, "%d messages\n", total); err != nil {
-		return err
-	}
-	return noteAct(w, f, "campaign "+verb, key, nil)
 }

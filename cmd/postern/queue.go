@@ -26,7 +26,7 @@ func queueDir(f where) (string, error) {
 
 type queueListCommand struct {
 	where
-	JSON bool `name:"json" help:"One JSON object a line."`
+	output
 }
 
 // Run lists.
@@ -43,50 +43,52 @@ func (c *queueListCommand) Run(w world) error {
 		fmt.Fprintln(w.stderr, "postern: no message")
 	}
 	for _, s := range all {
-		if c.JSON {
-			err = printJSON(w, s)
-		} else {
-			err = printStatus(w, s)
-		}
-		if err != nil {
+		if err := c.tell(w, s, queued(s)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func printStatus(w world, s queue.Status) error {
+// queued is a message of the queue, and who still waits for it, for people.
+func queued(s queue.Status) string {
 	next := "gave up"
 	if s.Folder == "queue" {
 		next = "next try " + s.Next.Local().Format("15:04:05")
 	}
-	_, err := fmt.Fprintf(w.stdout, "%s  %s  %s  <%s> by %s, %d tries, %s: %s\n", s.Queued.Local().Format("2006-01-02 15:04"), s.ID, s.Folder,
+	text := fmt.Sprintf("%s  %s  %s  <%s> by %s, %d tries, %s: %s\n", s.Queued.Local().Format("2006-01-02 15:04"), s.ID, s.Folder,
 		ledger.Printable(s.From), s.Route, s.Attempts, next, ledger.Printable(s.Why))
 	for _, r := range s.Recipients {
-		if err == nil && !r.Done {
-			_, err = fmt.Fprintf(w.stdout, "    %s  %s\n", ledger.Printable(r.Address), ledger.Printable(r.Reply))
+		if !r.Done {
+			text += fmt.Sprintf("    %s  %s\n", ledger.Printable(r.Address), ledger.Printable(r.Reply))
 		}
 	}
-	return err
+	return text
 }
 
 type queueRetryCommand struct {
 	where
+	output
 	IDs []string `arg:"" name:"id"`
 }
 
 // Run asks the running gateway to try now.
-func (c *queueRetryCommand) Run(w world) error { return ask(w, c.where, queue.VerbRetry, c.IDs) }
+func (c *queueRetryCommand) Run(w world) error {
+	return ask(w, c.where, c.output, queue.VerbRetry, c.IDs)
+}
 
 type queueDeleteCommand struct {
 	where
+	output
 	IDs []string `arg:"" name:"id"`
 }
 
 // Run asks the running gateway to delete.
-func (c *queueDeleteCommand) Run(w world) error { return ask(w, c.where, queue.VerbDelete, c.IDs) }
+func (c *queueDeleteCommand) Run(w world) error {
+	return ask(w, c.where, c.output, queue.VerbDelete, c.IDs)
+}
 
-func ask(w world, f where, verb queue.Verb, ids []string) error {
+func ask(w world, f where, o output, verb queue.Verb, ids []string) error {
 	dir, err := queueDir(f)
 	if err != nil {
 		return err
@@ -99,7 +101,7 @@ func ask(w world, f where, verb queue.Verb, ids []string) error {
 		if err != nil {
 			return unknown(w, id, err)
 		}
-		if _, err := fmt.Fprintf(w.stdout, "%s: asked the gateway to %s it\n", id, verb); err != nil {
+		if err := o.tell(w, deed{id, "asked to " + string(verb)}, fmt.Sprintf("%s: asked the gateway to %s it\n", id, verb)); err != nil {
 			return err
 		}
 	}

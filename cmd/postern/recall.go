@@ -47,6 +47,7 @@ func openRecalls(f where) (_ recalls, err error) {
 
 type recallAddCommand struct {
 	where
+	output
 	ID        string `arg:"" optional:"" help:"The id of the message, as the ledger knows it."`
 	SHA256    string `name:"sha256" placeholder:"HEX" help:"The hash of its octets."`
 	MessageID string `name:"message-id" placeholder:"<ID>" help:"Its Message-ID: for servers that write messages anew, such as Exchange."`
@@ -77,7 +78,7 @@ func (c *recallAddCommand) Run(w world) (err error) {
 			return err
 		}
 	}
-	if _, err = fmt.Fprintln(w.stdout, "recalled: it is masked at the next fetch"); err != nil {
+	if err = c.tell(w, deed{c.ID + c.SHA256 + c.MessageID, "recalled"}, "recalled: it is masked at the next fetch\n"); err != nil {
 		return err
 	}
 	return noteAct(w, c.where, "recall add", c.ID+c.SHA256+c.MessageID, nil)
@@ -116,7 +117,7 @@ func entriesOf(w world, f where, id string) (_ []recall.Entry, err error) {
 
 type recallListCommand struct {
 	where
-	JSON bool `name:"json" help:"One JSON object a line."`
+	output
 }
 
 // Run lists.
@@ -131,12 +132,8 @@ func (c *recallListCommand) Run(w world) (err error) {
 		return err
 	}
 	for _, e := range all {
-		if c.JSON {
-			err = printJSON(w, e)
-		} else {
-			_, err = fmt.Fprintf(w.stdout, "%s  %s  %s%s  by %s: %s\n", e.Time.Local().Format("2006-01-02 15:04"), ledger.Printable(e.ID), e.SHA256,
-				ledger.Printable(e.MessageID), ledger.Printable(e.By), ledger.Printable(e.Why))
-		}
+		err = c.tell(w, e, fmt.Sprintf("%s  %s  %s%s  by %s: %s\n", e.Time.Local().Format("2006-01-02 15:04"), ledger.Printable(e.ID), e.SHA256,
+			ledger.Printable(e.MessageID), ledger.Printable(e.By), ledger.Printable(e.Why)))
 		if err != nil {
 			return err
 		}
@@ -146,6 +143,7 @@ func (c *recallListCommand) Run(w world) (err error) {
 
 type recallUndoCommand struct {
 	where
+	output
 	Key string `arg:"" help:"The id, the hash or the Message-ID."`
 }
 
@@ -162,7 +160,7 @@ func (c *recallUndoCommand) Run(w world) (err error) {
 	} else if err != nil {
 		return err
 	}
-	if _, err = fmt.Fprintln(w.stdout, "taken back: it is shown again"); err != nil {
+	if err = c.tell(w, deed{c.Key, "restored"}, "taken back: it is shown again\n"); err != nil {
 		return err
 	}
 	return noteAct(w, c.where, "recall undo", c.Key, nil)

@@ -2,13 +2,15 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"postern/cmd/postern/house"
 )
 
 // reloadCommand does what SIGHUP does, and says how it went.
-type reloadCommand struct{ where }
+type reloadCommand struct {
+	where
+	output
+}
 
 // Run checks the files first: the gateway would only write to its log what is wrong.
 func (c *reloadCommand) Run(w world) error {
@@ -26,6 +28,5 @@ func (c *reloadCommand) Run(w world) error {
 		return err
 	}
 
-	_, err = fmt.Fprintln(w.stdout, "reloaded")
-	return err
+	return c.tell(w, deed{Done: "reloaded"}, "reloaded\n")
 }

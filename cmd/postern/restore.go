@@ -13,6 +13,7 @@ import (
 
 // restoreCommand unpacks what backup wrote, for a gateway that does not run.
 type restoreCommand struct {
+	output
 	File  string `arg:"" help:"What postern backup wrote."`
 	To    string `required:"" placeholder:"DIR" help:"Folder to unpack into: it gets config/, rules/ and data/. Point data_dir, policy and rules of the configuration there, or move the three where they were."`
 	Force bool   `help:"Unpack into a folder that is not empty, over what is there."`
@@ -34,8 +35,12 @@ func (c *restoreCommand) Run(w world) error {
 		return usageError{fmt.Errorf("%s is not empty: name another folder, or say --force", c.To)}
 	}
 
-	bar := newProgress(w, "restore")
-	files := 0
+	bar, size := newProgress(w, "restore"), int64(0)
+	if info, err := f.Stat(); err == nil {
+		size = info.Size()
+	}
+	defer bar.done()
+	files, octets := 0, int64(0)
 	for in := tar.NewReader(packed); ; files++ {
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -47,12 +52,16 @@ func (c *restoreCommand) Run(w world) error {
 		if err := c.unpack(header, in); err != nil {
 			return err
 		}
-		bar.show(0, files)
+		octets += header.Size
+		share := float64(endless)
+		if at, err := f.Seek(0, io.SeekCurrent); err == nil && size > 0 {
+			share = float64(at) / float64(size)
+		}
+		bar.show(share, files)
 	}
 	bar.done()
 
-	_, err = fmt.Fprintf(w.stdout, "%d files in %s\n", files, c.To)
-	return err
+	return c.tell(w, unpacked{c.To, files, octets}, fmt.Sprintf("%d files in %s\n", files, c.To))
 }
 
 func (c *restoreCommand) unpack(header *tar.Header, in io.Reader) error {

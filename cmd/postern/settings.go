@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2"
 
 	"postern/cmd/postern/house"
 	"postern/internal/config"
@@ -84,17 +87,43 @@ type configCommand struct {
 	Show  configShowCommand  `cmd:"" help:"Print the configuration in effect, secrets hidden."`
 }
 
-type configCheckCommand struct{ where }
+type configCheckCommand struct {
+	where
+	output
+}
 
 // Run checks; problems are the answer no with exit code 2, as scripts expect.
 func (c *configCheckCommand) Run(w world) error {
+	cfg, err := c.check()
+	report := checkedConfig{OK: err == nil, Problems: []problemJSON{}}
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		report.Problems = problemsJSON(problems)
+	case err != nil:
+		report.Problems = append(report.Problems, problemJSON{Text: err.Error()})
+	}
+	if cfg != nil {
+		report.File = cfg.File()
+	}
+	switch {
+	case c.JSON:
+		return errors.Join(printJSON(w, report), err)
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintf(w.stdout, "%s: ok\n", cfg.File())
+	return err
+}
+
+func (c *configCheckCommand) check() (*config.Config, error) {
 	cfg, err := c.load()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	judge, err := house.NewJudge(cfg, house.Outside{})
 	if err != nil {
-		return usageError{err}
+		return cfg, usageError{err}
 	}
 	var clashes []error
 	for _, p := range judge.Problems {
@@ -103,13 +132,39 @@ func (c *configCheckCommand) Run(w world) error {
 		}
 	}
 	if len(clashes) > 0 {
-		return usageError{errors.Join(clashes...)}
+		return cfg, usageError{errors.Join(clashes...)}
 	}
-	_, err = fmt.Fprintf(w.stdout, "%s: ok\n", cfg.File())
-	return err
+	return cfg, nil
 }
 
-type configShowCommand struct{ quick }
+// checkedConfig is what config check found, as JSON.
+type checkedConfig struct {
+	OK       bool          `json:"ok"`
+	File     string        `json:"file,omitempty"`
+	Problems []problemJSON `json:"problems"`
+}
+
+// problemJSON is something wrong in a file of settings. Line is 0 where something is missing.
+type problemJSON struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Key    string `json:"key,omitempty"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+func problemsJSON(list []config.Problem) []problemJSON {
+	all := []problemJSON{}
+	for _, p := range list {
+		all = append(all, problemJSON(p))
+	}
+	return all
+}
+
+type configShowCommand struct {
+	quick
+	output
+}
 
 // Run prints the configuration.
 func (c *configShowCommand) Run(w world) error {
@@ -122,5 +177,13 @@ func (c *configShowCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	return cfg.Show(w.stdout, house.KnownFilters())
+	var text bytes.Buffer
+	if err := cfg.Show(&text, house.KnownFilters()); err != nil {
+		return err
+	}
+	settings := map[string]any{}
+	if err := toml.Unmarshal(text.Bytes(), &settings); err != nil {
+		return err
+	}
+	return c.tell(w, settings, text.String())
 }

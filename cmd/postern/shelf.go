@@ -57,8 +57,8 @@ type memoryCommand struct {
 
 type shelfList struct {
 	where
-	JSON bool `name:"json" help:"One JSON object a line."`
-	Most int  `default:"1000" help:"How many rows at most."`
+	output
+	Most int `default:"1000" help:"How many rows at most."`
 }
 
 // shelfOf is what a command's name stands for at the gateway.
@@ -81,11 +81,7 @@ func (c *shelfList) Run(w world, k *kong.Context) error {
 	}
 	for _, row := range rows {
 		var err error
-		if c.JSON {
-			err = printJSON(w, row)
-		} else {
-			_, err = fmt.Fprintln(w.stdout, plainRow(row))
-		}
+		err = c.tell(w, row, plainRow(row)+"\n")
 		if err != nil {
 			return err
 		}
@@ -109,6 +105,7 @@ func plainRow(row filters.Kept) string {
 
 type shelfVerb struct {
 	where
+	output
 	Keys []string `arg:"" name:"key" help:"As the list shows it."`
 }
 
@@ -124,11 +121,24 @@ func (c *shelfVerb) Run(w world, k *kong.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w.stdout, "%s: done\n", ledger.Printable(key)); err != nil {
+		if err := c.tell(w, deed{key, past(words[1])}, ledger.Printable(key)+": done\n"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// past is what has become of a row, for other programs.
+func past(verb string) string {
+	switch verb {
+	case "forget":
+		return "forgotten"
+	case "forgive":
+		return "forgiven"
+	case "mute", "unmute":
+		return verb + "d"
+	}
+	return verb + "ed"
 }
 
 // maxControlAnswer bounds what is read from the gateway, in octets.

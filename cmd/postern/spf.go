@@ -16,6 +16,7 @@ import (
 
 type spfCommand struct {
 	where
+	output
 	IP      string `name:"ip" required:"" placeholder:"ADDR" help:"The client's address."`
 	Helo    string `placeholder:"NAME" help:"Its name in EHLO."`
 	From    string `required:"" placeholder:"ADDRESS" help:"The envelope sender, <> for none."`
@@ -56,10 +57,15 @@ func (c *spfCommand) Run(w world) error {
 	if sender == "" { // section 2.4
 		q.Domain, identity = helo, "HELO, because the sender is null"
 	}
-	a := c.check(w, resolver, q, identity)
+	a, err := c.check(w, resolver, q, identity)
+	if err != nil {
+		return err
+	}
 	if sender != "" && helo != "" && helo != q.Domain && settings.CheckHelo {
 		q.Domain, q.Local = helo, ""
-		c.check(w, resolver, q, "HELO")
+		if _, err := c.check(w, resolver, q, "HELO"); err != nil {
+			return err
+		}
 	}
 	if a.Result != "pass" {
 		return errNo
@@ -67,21 +73,32 @@ func (c *spfCommand) Run(w world) error {
 	return nil
 }
 
-func (c *spfCommand) check(w world, r *dns.Resolver, q checkhost.Query, identity string) checkhost.Answer {
-	var steps []string
+// spfJSON is one check, for other programs.
+type spfJSON struct {
+	Identity    string     `json:"identity"`
+	Domain      string     `json:"domain"`
+	Client      netip.Addr `json:"client"`
+	Result      string     `json:"result"`
+	Why         string     `json:"why"`
+	Explanation string     `json:"explanation,omitempty"`
+	Steps       []string   `json:"steps"`
+}
+
+func (c *spfCommand) check(w world, r *dns.Resolver, q checkhost.Query, identity string) (checkhost.Answer, error) {
+	steps := []string{}
 	if c.Explain {
 		q.Trace = func(depth int, step string) { steps = append(steps, strings.Repeat("  ", depth)+step) }
 	}
 	a := checkhost.Check(w.ctx, r, q)
-	fmt.Fprintf(w.stdout, "spf=%s  %s for %s from %s\n", a.Result, identity, ledger.Printable(q.Domain), q.Client)
+	text := fmt.Sprintf("spf=%s  %s for %s from %s\n", a.Result, identity, ledger.Printable(q.Domain), q.Client)
 	if a.Why != "" {
-		fmt.Fprintf(w.stdout, "  %s\n", ledger.Printable(a.Why))
+		text += fmt.Sprintf("  %s\n", ledger.Printable(a.Why))
 	}
 	if a.Explanation != "" {
-		fmt.Fprintf(w.stdout, "  the domain says: %s\n", ledger.Printable(a.Explanation))
+		text += fmt.Sprintf("  the domain says: %s\n", ledger.Printable(a.Explanation))
 	}
 	for _, s := range steps {
-		fmt.Fprintf(w.stdout, "    %s\n", ledger.Printable(s))
+		text += fmt.Sprintf("    %s\n", ledger.Printable(s))
 	}
-	return a
+	return a, c.tell(w, spfJSON{identity, q.Domain, q.Client, a.Result, a.Why, a.Explanation, steps}, text)
 }

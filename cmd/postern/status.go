@@ -17,7 +17,7 @@ import (
 // statusCommand says how the running gateway is: what /healthz says, for people.
 type statusCommand struct {
 	where
-	JSON bool `name:"json" help:"What /healthz answers, as it is."`
+	output
 }
 
 // status is what the gateway says of itself.

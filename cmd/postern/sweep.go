@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -17,11 +15,11 @@ import (
 
 type sweepCommand struct {
 	where
-	Backend string   `required:"" placeholder:"NAME" help:"The [mail_backend] whose mailboxes are swept. It needs a master_user."`
+	output
+	Backend string   `placeholder:"NAME" help:"The [mail_backend] whose mailboxes are swept. It needs a master_user."`
 	To      string   `default:"Quarantine" help:"The mailbox of each user that the messages are moved to."`
 	User    []string `placeholder:"LOGIN" help:"Only these users; without, all who logged in through the gateway."`
 	DryRun  bool     `help:"Only look."`
-	JSON    bool     `name:"json" help:"One JSON object a user."`
 }
 
 // Run moves what was called back out of sight.
@@ -34,9 +32,12 @@ func (c *sweepCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
+	if c.Backend == "" {
+		return usageError{fmt.Errorf("say whose mailboxes are swept: --backend NAME. %s", backendNames(routes))}
+	}
 	i := slices.IndexFunc(routes, func(r access.Route) bool { return r.Name == c.Backend })
 	if i < 0 {
-		return usageError{fmt.Errorf("there is no [mail_backend.%q]", c.Backend)}
+		return usageError{fmt.Errorf("there is no [mail_backend.%q]. %s", c.Backend, backendNames(routes))}
 	}
 	recalls, err := allRecalls(w, c.where)
 	if err != nil {
@@ -60,18 +61,14 @@ func (c *sweepCommand) Run(w world) error {
 }
 
 func (c *sweepCommand) sweep(w world, o sweep.Options, users []string) error {
-	failed := false
+	failed, bar := false, newProgress(w, "sweep")
 	for i, user := range users {
-		bar(w.stderr, i, len(users))
+		bar.show(float64(i)/float64(len(users)), i)
 		r := sweep.User(w.ctx, o, user)
-		bar(w.stderr, -1, 0)
+		bar.done()
 		failed = failed || r.Error != ""
 		var err error
-		if c.JSON {
-			err = printJSON(w, r)
-		} else {
-			_, err = fmt.Fprintln(w.stdout, sweepLine(r))
-		}
+		err = c.tell(w, r, sweepLine(r)+"\n")
 		if err = errors.Join(err, w.ctx.Err()); err != nil {
 			return err
 		}
@@ -80,6 +77,18 @@ func (c *sweepCommand) sweep(w world, o sweep.Options, users []string) error {
 		return errNo
 	}
 	return nil
+}
+
+// backendNames tells what --backend can name.
+func backendNames(routes []access.Route) string {
+	var names []string
+	for _, r := range routes {
+		names = append(names, fmt.Sprintf("%q", r.Name))
+	}
+	if names == nil {
+		return "The configuration has no [mail_backend]"
+	}
+	return "The configuration has " + strings.Join(names, ", ")
 }
 
 func sweepLine(r sweep.Report) string {
@@ -94,24 +103,6 @@ func sweepLine(r sweep.Report) string {
 		line += "  failed: " + ledger.Printable(r.Error)
 	}
 	return line
-}
-
-// bar shows how far it is, on a terminal; -1 wipes it.
-func bar(out io.Writer, done, of int) {
-	f, ok := out.(*os.File)
-	if !ok {
-		return
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return
-	}
-	if done < 0 {
-		fmt.Fprint(f, "\r\x1b[K")
-		return
-	}
-	const width = 40
-	full := width * done / max(of, 1)
-	fmt.Fprintf(f, "\r[%s%s] %d of %d users", strings.Repeat("#", full), strings.Repeat(" ", width-full), done, of)
 }
 
 func allRecalls(w world, f where) (_ []recall.Entry, err error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ func noteAct(w world, f where, verb, what string, done error) error {
 
 type tokenAddCommand struct {
 	where
+	output
 	Name    string          `arg:"" help:"For the log of acts: who or what it is for."`
 	Role    string          `required:"" enum:"admin,domain-admin,helpdesk,auditor,user" help:"admin, domain-admin, helpdesk, auditor or user."`
 	Domain  []string        `help:"Of a domain-admin."`
@@ -63,19 +65,25 @@ func (c *tokenAddCommand) Run(w world) (err error) {
 	if c.Expires > 0 {
 		t.Expires = t.Created.Add(c.Expires.Std())
 	}
-	_, secret, err := acts.Add(w.ctx, t)
+	made, secret, err := acts.Add(w.ctx, t)
 	if err != nil {
 		return usageError{err}
 	}
-	if _, err := fmt.Fprintln(w.stdout, secret); err != nil {
+	if err := c.tell(w, madeToken{made, secret}, secret+"\n"); err != nil {
 		return err
 	}
 	return noteAct(w, c.where, "token add", c.Role+" "+c.Name, nil)
 }
 
+// madeToken is a token with its secret, which is told once.
+type madeToken struct {
+	api.Token
+	Secret string `json:"secret"`
+}
+
 type tokenListCommand struct {
 	where
-	JSON bool `name:"json" help:"One JSON object a line."`
+	output
 }
 
 // Run lists.
@@ -90,16 +98,12 @@ func (c *tokenListCommand) Run(w world) (err error) {
 		return err
 	}
 	for _, t := range all {
-		if c.JSON {
-			err = printJSON(w, t)
-		} else {
-			ends := "no end"
-			if !t.Expires.IsZero() {
-				ends = "until " + t.Expires.Local().Format("2006-01-02 15:04")
-			}
-			_, err = fmt.Fprintf(w.stdout, "%s  %-12s  %s  %s  %s\n", t.ID, t.Role, ledger.Printable(t.Name), strings.Join(append(t.Domains, t.Addresses...), ","), ends)
+		ends := "no end"
+		if !t.Expires.IsZero() {
+			ends = "until " + t.Expires.Local().Format("2006-01-02 15:04")
 		}
-		if err != nil {
+		of := strings.Join(slices.Concat(t.Domains, t.Addresses), ",")
+		if err := c.tell(w, t, fmt.Sprintf("%s  %-12s  %s  %s  %s\n", t.ID, t.Role, ledger.Printable(t.Name), of, ends)); err != nil {
 			return err
 		}
 	}
@@ -108,6 +112,7 @@ func (c *tokenListCommand) Run(w world) (err error) {
 
 type tokenRemoveCommand struct {
 	where
+	output
 	ID string `arg:"" help:"As token list shows it."`
 }
 
@@ -124,13 +129,16 @@ func (c *tokenRemoveCommand) Run(w world) (err error) {
 	} else if err != nil {
 		return err
 	}
+	if err := c.tell(w, deed{c.ID, "removed"}, ""); err != nil {
+		return err
+	}
 	return noteAct(w, c.where, "token remove", c.ID, nil)
 }
 
 type auditCommand struct {
 	where
-	Limit int  `default:"100"`
-	JSON  bool `name:"json" help:"One JSON object a line."`
+	output
+	Limit int `default:"100"`
 }
 
 // Run prints who did what, the newest first.
@@ -145,12 +153,8 @@ func (c *auditCommand) Run(w world) (err error) {
 		return err
 	}
 	for _, a := range all {
-		if c.JSON {
-			err = printJSON(w, a)
-		} else {
-			_, err = fmt.Fprintf(w.stdout, "%s  %s (%s, %s)  %s  %s  %s\n", a.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(a.Who), a.Role,
-				ledger.Printable(a.Client), a.Verb, ledger.Printable(a.What), a.Outcome)
-		}
+		err = c.tell(w, a, fmt.Sprintf("%s  %s (%s, %s)  %s  %s  %s\n", a.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(a.Who), a.Role,
+			ledger.Printable(a.Client), a.Verb, ledger.Printable(a.What), a.Outcome))
 		if err != nil {
 			return err
 		}

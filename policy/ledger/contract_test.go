@@ -67,7 +67,7 @@ func contract(t *testing.T, on func(testing.TB) ground) {
 		"explain": explains, "search": searches, "pages": pages, "text": findsWords, "bad queries": refusesQueries, "who fetched": fetched,
 		"replace": replaces, "same moment": sameMoment, "expire": expires, "bounds": bounds, "hostile": hostile, "walk": walks,
 		"privacy": hidesSubjects, "masking": masks, "export": exports, "bad record": oneBadRecord, "all bad": allBad, "two gateways": twoGateways,
-		"put is found": putIsFound, "fates": testFates,
+		"put is found": putIsFound, "fates": testFates, "found by fate": testFoundByFate,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, on(t)) })
 	}

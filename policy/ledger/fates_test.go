@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,70 @@ func testFates(t *testing.T, g ground) {
 	if _, err := l.Explain(ctx, id); !errors.Is(err, ErrUnknown) {
 		t.Errorf("after its time: %v", err)
 	}
+}
+
+// A message is found by what became of it, whichever of the two comes first: by the word, and by the word and whose copy it
+// was. What became of it in between is found, too.
+func testFoundByFate(t *testing.T, g ground) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := g.open(t, Options{Now: func() time.Time { return now }, Privacy: Privacy{MaskAfter: 24 * time.Hour}})
+	put := func(id string, after time.Duration, to ...string) {
+		tx := Transaction{ID: id + ".1", ConnID: id, Time: now.Add(after), From: "ben@far.test", Subject: "plan " + id}
+		for _, a := range to {
+			tx.Recipients = append(tx.Recipients, Recipient{Address: a, Fate: "held"})
+		}
+		l.Transaction(tx)
+	}
+	fate := func(id, to string, w Word) {
+		l.Fate(Fate{Message: id + ".1", Time: now.Add(time.Minute), Recipient: to, Word: w})
+	}
+	const a, b, c = "0123456789ABCDEA", "0123456789ABCDEB", "0123456789ABCDEC"
+	fate(a, "ann@ours.test", Released)
+	put(a, 0, "ann@ours.test", "eva@ours.test")
+	put(b, time.Second, "ann@ours.test")
+	put(c, 2*time.Second, "eva@Other.test")
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fate(a, "ann@ours.test", Delivered)
+	fate(b, "", Recalled)
+	fate(c, "eva@other.test", Delivered)
+	check := func(q Query, want ...string) {
+		t.Helper()
+		found, err := l.Search(t.Context(), q)
+		var got []string
+		for _, one := range found {
+			got = append(got, one.ConnID)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s of %q: %v %v, want %v", q.Fate, q.Recipient, got, err, want)
+		}
+	}
+	check(Query{Fate: Released}, a)
+	check(Query{Fate: Delivered}, c, a)
+	check(Query{Fate: "DELIVERED", Recipient: "eva@other.test"}, c)
+	check(Query{Fate: Delivered, Recipient: "ours.test"}, a)
+	check(Query{Fate: Delivered, Recipient: "eva@ours.test"})
+	check(Query{Fate: Recalled, Recipient: "ann@ours.test"}, b)
+	check(Query{Fate: Expired})
+	const d = "0123456789ABCDED"
+	l.Transaction(Transaction{ID: d, ConnID: d, Time: now.Add(-time.Second), Kind: Fetch, Recipients: []Recipient{{Address: "ann@ours.test", Fate: "masked"}}})
+	check(Query{Fate: Masked, Recipient: "ann@ours.test"}, d)
+	check(Query{Fate: Delivered, Text: "plan " + a}, a)
+	check(Query{Fate: Delivered, Until: now.Add(time.Second)}, a)
+	put(a, 0, "ann@ours.test", "eva@ours.test") // written again it is still found
+	check(Query{Fate: Released}, a)
+	if _, err := l.Search(t.Context(), Query{Fate: "eaten"}); !errors.Is(err, ErrQuery) || !strings.Contains(err.Error(), "released") {
+		t.Errorf("%v", err)
+	}
+
+	// of an old one no address is left, and it is found by the word
+	now = now.Add(48 * time.Hour)
+	if _, err := l.Expire(t.Context(), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	check(Query{Fate: Released}, a)
+	check(Query{Fate: Released, Recipient: "ann@ours.test"})
 }
 
 // Of an old fate no full address is left, like of an old message.

@@ -96,6 +96,12 @@ func manyRecords(t *testing.T, g ground, count int) {
 			marked = tx
 		}
 		l.Transaction(tx)
+		if n%5 == 0 {
+			l.Fate(Fate{Message: tx.ID, Time: tx.Time.Add(time.Minute), Recipient: tx.Recipients[0].Address, Word: Delivered})
+		}
+		if n == count/2 {
+			l.Fate(Fate{Message: tx.ID, Time: tx.Time.Add(time.Hour), Word: Recalled})
+		}
 		if n%(waiting/2) == 0 {
 			eventually(t, l)
 		}
@@ -117,6 +123,8 @@ func manyRecords(t *testing.T, g ground, count int) {
 		{"id", Query{ID: marked.ID}}, {"front of an id", Query{ID: marked.ID[:8]}}, {"short front of an id", Query{ID: marked.ID[:4]}},
 		{"common symbol", Query{Symbol: "SYMBOL_0"}}, {"middling symbol", Query{Symbol: "SYMBOL_60"}}, {"rare symbol", Query{Symbol: "ONCE"}}, {"symbol, 1000 of them", Query{Symbol: "SYMBOL_3", Limit: 1000}},
 		{"symbol on an old day", Query{Symbol: "SYMBOL_9", Until: first.Add(24 * time.Hour)}}, {"disposition", Query{Disposition: &reject}}, {"common disposition", Query{Disposition: &accept}}, {"disposition and symbol", Query{Disposition: &reject, Symbol: "SYMBOL_100"}},
+		{"common fate", Query{Fate: Delivered}}, {"rare fate", Query{Fate: Recalled}}, {"no such fate", Query{Fate: Masked}}, {"fate of a recipient's copy", Query{Fate: Delivered, Recipient: "staff77@company.example"}},
+		{"common fate and symbol", Query{Fate: Delivered, Symbol: "SYMBOL_100"}}, {"two fates' recipient, none", Query{Fate: Recalled, Recipient: "staff77@company.example"}},
 		{"sha256", Query{SHA256: marked.SHA256}}, {"who fetched", Query{SHA256: marked.SHA256, Kind: &fetch}}, {"message-id", Query{MessageID: marked.MessageID}}, {"user, none", Query{User: "nobody"}}, {"door", Query{Door: "mx"}}, {"direction", Query{Direction: "in"}},
 		{"common, none in common", Query{Direction: "out", Door: "mx"}}, {"policy version", Query{PolicyVersion: "9f2c11aa"}}, {"several", Query{Text: "word1", Recipient: "company.example", Symbol: "SYMBOL_1", Direction: "in", Disposition: &reject}},
 	} {

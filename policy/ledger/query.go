@@ -35,6 +35,9 @@ type Query struct {
 	// found among hashed ones, too.
 	SHA256, MessageID, Subject string
 	User, Door, PolicyVersion  string
+	// Fate is what became of it after the transaction, once at least: of the copy of the recipient that Recipient names, if
+	// it does.
+	Fate Word
 	// Direction is "in" or "out".
 	Direction string
 	Kind      *Kind
@@ -98,7 +101,7 @@ func (l *Ledger) plan(q Query) (*search, error) {
 			return nil, bad("it ends at %s, before it begins", q.Until.UTC().Format(time.RFC3339))
 		}
 	}
-	for _, step := range []func() error{s.text, s.addresses, s.network, s.front, s.cursor} {
+	for _, step := range []func() error{s.text, s.addresses, s.became, s.network, s.front, s.cursor} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -108,6 +108,9 @@ func (l *Ledger) Expire(ctx context.Context, before time.Time) (int64, error) {
 			}
 		}
 	}
+	if err := l.tellOld(ctx); err != nil {
+		return total, fmt.Errorf("ledger: index what became of messages: %w", err)
+	}
 	if err := l.maskDue(ctx); err != nil {
 		return total, fmt.Errorf("ledger: mask addresses: %w", err)
 	}
@@ -193,15 +196,13 @@ func (l *Ledger) maskOne(ctx context.Context, tx *sql.Tx, t table, r row) error 
 	if err != nil {
 		return err
 	}
-	if l.db.Postgres() {
-		_, err := tx.ExecContext(ctx, "UPDATE "+string(t)+" SET record = $1, terms = array_to_tsvector(string_to_array($2::text, ' ')) WHERE n = $3", e.record, e.terms, r.n)
+	if _, err := tx.ExecContext(ctx, l.db.Bind("UPDATE "+string(t)+" SET record = ? WHERE n = ?"), e.record, r.n); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE "+string(t)+" SET record = ? WHERE n = ?", e.record, r.n); err != nil {
+	if err := l.index(ctx, tx, t, r.n, e.terms); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO "+string(t)+"_terms (rowid, terms) VALUES (?, ?)", r.n, e.terms)
-	return err
+	return l.tell(ctx, tx, []entry{e})
 }
 
 // maskedEntry makes an entry of a record without full addresses.

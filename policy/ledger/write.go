@@ -212,7 +212,7 @@ func (l *Ledger) commit(batch []entry) error {
 				return err
 			}
 		}
-		return nil
+		return l.tell(ctx, tx, batch)
 	})
 }
 

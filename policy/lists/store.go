@@ -21,6 +21,8 @@ type Options struct {
 	// MaxEntries is how many entries are kept in all, PerUser how many of one user: 200,000 and 1,000.
 	MaxEntries, PerUser int
 	Now                 func() time.Time
+	// Progress hears of how far the adding of many is, from 0 to 1; nil for nobody.
+	Progress func(share float64, entries int)
 }
 
 // Store keeps the entries, in a SQLite file or in a PostgreSQL database that several gateways share.
@@ -104,10 +106,13 @@ func (s *Store) add(ctx context.Context, all []Entry) (added int, err error) {
 			return err
 		}
 		users := map[string]bool{}
-		for _, e := range all {
+		for i, e := range all {
 			isNew, err := s.put(ctx, tx, e)
 			if err != nil {
 				return err
+			}
+			if s.opt.Progress != nil {
+				s.opt.Progress(float64(i+1)/float64(len(all)), i+1)
 			}
 			if isNew {
 				added++

@@ -81,7 +81,11 @@ func Tune(ctx context.Context, marks []Mark, compile Compile, source Source, o O
 	slices.SortStableFunc(found, func(a, b Proposal) int { return cmp.Compare(a.Change, b.Change) })
 	found = found[:min(len(found), 2*proposals)]
 	for i := range found {
-		if err := t.weigh(ctx, &found[i], source, o); err != nil {
+		each := o
+		if o.Progress != nil {
+			each.Progress = func(share float64, n int) { o.Progress((float64(i)+share)/float64(len(found)), n) }
+		}
+		if err := t.weigh(ctx, &found[i], source, each); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mimeview/recode"
 	"postern/proxy"
 )
 
@@ -178,6 +179,9 @@ func (d *delivery) try(ctx context.Context, to []mail.Recipient, c mail.Copy) (r
 	if len(d.open) == 0 || d.conn == nil {
 		return replies, false
 	}
+	if reply := d.narrow(&c); reply.Code != 0 {
+		return repeat(reply, len(to)), false
+	}
 	d.conn.party = d.conn.hop.places.becomes(d.conn.party)
 	sent := d.open
 	d.open, d.opened = nil, false
@@ -194,6 +198,25 @@ func (d *delivery) try(ctx context.Context, to []mail.Recipient, c mail.Copy) (r
 		d.drop()
 	}
 	return replies, again
+}
+
+// narrow writes the message in 7 bits for a hop that takes nothing else. A reply with a code means that it can't be done.
+// RFC 6152 section 3: 8-bit text goes to no server that did not offer to take it.
+func (d *delivery) narrow(c *mail.Copy) mail.Reply {
+	if !d.conn.narrows(d.envelope) {
+		return mail.Reply{}
+	}
+	plain, err := recode.SevenBit(*c)
+	switch {
+	case errors.Is(err, recode.ErrUnfit):
+		d.log.Info("8-bit text for a hop that takes none", "hop", d.conn.hop.Address, "error", err)
+		return d.conn.lacks(replyNo8Bit())
+	case err != nil:
+		d.log.Error("message can't be read", "error", err)
+		return mail.TryLater()
+	}
+	*c = plain
+	return mail.Reply{}
 }
 
 // Close gives the connection back. A transaction that is still open is forgotten before the next one.

@@ -31,6 +31,11 @@ func (c *conn) lacks(r mail.Reply) mail.Reply {
 	return mail.NewReply(451, "4"+r.Enhanced[1:], "The mail server behind us that takes this is away just now. Please try again later")
 }
 
+// narrows says whether 8-bit text has to be written in 7 bits for this hop.
+func (c *conn) narrows(e proxy.Envelope) bool {
+	return e.Params.Body == "8BITMIME" && !c.offer.eightBit
+}
+
 // mailLine writes MAIL with what the hop understands of the parameters. A reply with a code means that the hop can't have
 // this transaction at all.
 func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
@@ -43,15 +48,12 @@ func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 		return "", c.lacks(replyNoUTF8())
 	case p.RequireTLS && !(c.verified() && c.offer.requireTLS):
 		return "", c.lacks(replyNoRequireTLS())
-	// RFC 6152 section 3: 8-bit text goes to no server that did not offer to take it.
-	case p.Body == "8BITMIME" && !c.offer.eightBit:
-		return "", c.lacks(replyNo8Bit())
 	case p.Body == "BINARYMIME":
 		return "", replyBinary()
 	}
 	line := "MAIL FROM:" + from
 	// RFC 1870 section 5.
-	if c.offer.hasSize && size > 0 {
+	if c.offer.hasSize && size > 0 && !c.narrows(e) { // what is coded anew has another size
 		line += " SIZE=" + strconv.FormatInt(size, 10)
 	}
 	// RFC 6152 section 2.

@@ -181,6 +181,19 @@ func (r *Relay) Offers() proxy.Extensions {
 	return all
 }
 
+// TakesEightBit says whether every hop of a route that has answered yet takes 8-bit text. Of a route that none has answered
+// on nothing is known.
+func (r *Relay) TakesEightBit(name string) bool {
+	rt := r.routes[name]
+	if rt == nil || !rt.answered() {
+		return false
+	}
+	return !slices.ContainsFunc(rt.hops, func(h *hopState) bool {
+		one, known := h.extensions()
+		return known && !one.EightBitMIME
+	})
+}
+
 // answered says whether a hop of the route has answered since the start.
 func (rt *route) answered() bool {
 	return slices.ContainsFunc(rt.hops, func(h *hopState) bool { _, known := h.extensions(); return known })

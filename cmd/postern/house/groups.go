@@ -3,11 +3,11 @@ package house
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/policy"
 	"postern/proxy/relay/recipients"
 )
 
@@ -76,12 +76,8 @@ func (h *House) openTold(kind, attribute string, name func(string) string) (*tol
 	return &told{directory, attribute, kind, name, h}, nil
 }
 
-// groupName is the common name of a group that is given by its DN (RFC 4514), else what is given.
+// groupName is the name of a group that is given by its DN, else what is given.
 func groupName(value string) string {
-	first, rest, isDN := strings.Cut(value, ",")
-	kind, name, named := strings.Cut(first, "=")
-	if isDN && rest != "" && named && strings.EqualFold(strings.TrimSpace(kind), "cn") {
-		value = strings.ReplaceAll(name, `\`, "")
-	}
-	return value[:min(len(value), maxPerName)]
+	name, _ := policy.GroupName(value)
+	return name[:min(len(name), maxPerName)]
 }

@@ -178,3 +178,42 @@ func TestABannerIsMIME(t *testing.T) {
 		}
 	}
 }
+
+// A smart host that takes no 8-bit text gets what our users write in 7 bits, and signed so (RFC 6152 section 3, RFC 6376 section
+// 5.3). Mail that is signed by its author is refused to him, with the reason.
+func TestEightBitTextGoesOutInSeven(t *testing.T) {
+	t.Parallel()
+	g, txt := newSigningGate(t)
+	g.outside.Reply("EHLO", "250-outside.test\n250 PIPELINING")
+	g.outside.Hangup()
+	from := "From: Ben <ben@ours.test>\r\nTo: <u@far.test>\r\nSubject: minutes\r\nMIME-Version: 1.0\r\n"
+	if code, said, _ := g.sentOut(from + "\r\nHello.\r\n"); code != 250 {
+		t.Fatalf("%d %s", code, said)
+	}
+	text := from + "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe aus K\xc3\xb6ln, wo die Sonne scheint.\r\n"
+	code, said, got := g.sentOut(text)
+	if code != 250 || !signatureHolds(got, txt) || bytes.ContainsFunc(got, func(r rune) bool { return r > '~' }) {
+		t.Errorf("%d %s\n%s", code, said, got)
+	}
+	was, is := mimeview.Of(mail.NewMessage([]byte(text))), mimeview.Of(mail.NewMessage(got))
+	if a, b := shownTexts(was), shownTexts(is); a != b {
+		t.Errorf("a reader sees\n%q\nand saw\n%q", b, a)
+	}
+	code, said, got = g.sentOut(from + "\r\n" + strings.Repeat("word ", 300) + "\r\n")
+	if code != 250 || !signatureHolds(relayed(got), txt) {
+		t.Errorf("a long line: %d %s\n%s", code, said, got)
+	}
+
+	sealed := from + "Content-Type: multipart/signed; protocol=\"application/pgp-signature\"; micalg=pgp-sha256; boundary=b\r\n\r\n--b\r\n" +
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"
+	c := g.login("staff")
+	defer c.conn.Close()
+	for _, line := range []string{"MAIL FROM:<ben@ours.test> BODY=8BITMIME", "RCPT TO:<u@far.test>", "DATA"} {
+		c.send(line + "\r\n")
+		c.reply()
+	}
+	c.send(sealed + ".\r\n")
+	if code, said := c.reply(); code != 554 || !strings.Contains(said, "5.6.3") {
+		t.Errorf("%d %s", code, said)
+	}
+}

@@ -99,11 +99,23 @@ func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
 	return list, nil
 }
 
-// Messages implements admin.House: the text is a sender's or a recipient's address or domain.
+// Messages implements admin.House: the text is a sender's or a recipient's address or domain, "fate:" and a word, or both.
 func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]admin.Message, error) {
-	found, err := h.Ledger.Search(ctx, ledger.Filter{Sender: text, Limit: limit})
-	if err == nil && text != "" && len(found) == 0 {
-		found, err = h.Ledger.Search(ctx, ledger.Filter{Recipient: text, Limit: limit})
+	q := ledger.Query{Limit: limit}
+	for _, word := range strings.Fields(text) {
+		if fate, ok := strings.CutPrefix(word, "fate:"); ok {
+			q.Fate = ledger.Word(fate)
+		} else {
+			q.Sender = word
+		}
+	}
+	found, err := h.Ledger.Search(ctx, q)
+	if err == nil && q.Sender != "" && len(found) == 0 {
+		q.Sender, q.Recipient = "", q.Sender
+		found, err = h.Ledger.Search(ctx, q)
+	}
+	if errors.Is(err, ledger.ErrQuery) { // nothing is like that
+		err = nil
 	}
 	rows := make([]admin.Message, 0, len(found))
 	for _, t := range found {

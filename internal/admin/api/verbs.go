@@ -56,8 +56,12 @@ func (a *API) mail() []verb {
 
 func searchParams() []param {
 	list := []param{{"q", "string", "words of subject, sender, recipients, Message-ID, client name, HELO, login"}}
-	for _, name := range strings.Fields("sender recipient domain client id symbol disposition sha256 message_id user door direction kind policy since until limit after") {
-		list = append(list, param{name, "string", ""})
+	for _, name := range strings.Fields("sender recipient domain client id symbol disposition fate sha256 message_id user door direction kind policy since until limit after") {
+		help := ""
+		if name == "fate" {
+			help = "what became of it after the reply: delivered, refused, expired, released, deleted, redirected, recalled, masked and others"
+		}
+		list = append(list, param{name, "string", help})
 	}
 	return list
 }
@@ -98,6 +102,13 @@ func (c *call) query() (ledger.Query, error) {
 			return q, badRequest("disposition: %v", err)
 		}
 		q.Disposition = &d
+	}
+	if text := v.Get("fate"); text != "" {
+		w, err := ledger.ParseWord(text)
+		if err != nil {
+			return q, badRequest("fate: %v", err)
+		}
+		q.Fate = w
 	}
 	switch kind := v.Get("kind"); kind {
 	case "":
