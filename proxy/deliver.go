@@ -12,6 +12,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/ledger"
 	"postern/policy/quarantine"
 )
 
@@ -239,7 +240,7 @@ func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
 		return err
 	}
 	for _, m := range b.members {
-		x.outcomes[m].fate, x.outcomes[m].heldID = "held", b.heldID
+		x.outcomes[m].fate, x.outcomes[m].heldID = ledger.Held, b.heldID
 		x.outcomes[m].reply = replyTaken(x.tx.ID)
 	}
 	return nil
@@ -269,7 +270,7 @@ func (x *Exchange) unhold(ctx context.Context, list []*batch) {
 			continue // it stays held: a copy too many, none too few
 		}
 		for _, m := range b.members {
-			x.outcomes[m].fate, x.outcomes[m].heldID = "accepted", "" // until the answer
+			x.outcomes[m].fate, x.outcomes[m].heldID = undecided, "" // until the answer
 		}
 	}
 }
@@ -329,11 +330,11 @@ func (x *Exchange) send(ctx context.Context, b *batch, mayQueue bool) *mail.Repl
 		o.reply = replies[min(i, len(replies)-1)]
 		switch {
 		case o.reply.Positive():
-			o.fate = "delivered"
+			o.fate = ledger.Delivered
 		case o.reply.Permanent():
-			o.fate = "refused"
+			o.fate = ledger.Refused
 		default:
-			o.fate = "deferred"
+			o.fate = ledger.Deferred
 			r := o.reply
 			late = &r
 		}
@@ -365,7 +366,7 @@ func (x *Exchange) settle(ctx context.Context, list []*batch, taken bool) error 
 func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
 	var members []int
 	for _, m := range b.members {
-		if x.outcomes[m].fate == "deferred" {
+		if x.outcomes[m].fate == ledger.Deferred {
 			members = append(members, m)
 		}
 	}
@@ -378,7 +379,7 @@ func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
 		return fmt.Errorf("queue: %w", err)
 	}
 	for _, m := range members {
-		x.outcomes[m].fate, x.outcomes[m].queued = "queued", item.ID
+		x.outcomes[m].fate, x.outcomes[m].queued = ledger.Queued, item.ID
 		x.outcomes[m].reply = replyTaken(x.tx.ID)
 	}
 	return nil
@@ -389,7 +390,7 @@ func (x *Exchange) holdRefused(ctx context.Context, b *batch) error {
 	part := *b
 	part.members, part.heldID = nil, b.heldID+"-refused"
 	for _, m := range b.members {
-		if x.outcomes[m].fate == "refused" {
+		if x.outcomes[m].fate == ledger.Refused {
 			part.members = append(part.members, m)
 		}
 	}

@@ -52,10 +52,13 @@ type outcome struct {
 	leg       *leg // nil for a recipient that was refused at RCPT
 	verdict   policy.Verdict
 	reply     mail.Reply
-	// fate is the word for the record: delivered, queued, held, refused, deferred.
-	fate           string
+	// fate is the word for the record.
+	fate           ledger.Word
 	heldID, queued string
 }
+
+// undecided is the fate of a recipient that was accepted until its message has an answer.
+const undecided ledger.Word = ""
 
 // Begin starts a transaction at MAIL. With a refusal the Exchange is still there, to be closed for its record.
 func (v *Visit) Begin(ctx context.Context, from mail.Address, params mail.Params, clientPort uint16) (*Exchange, mail.Reply) {
@@ -101,11 +104,11 @@ func (x *Exchange) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 	}
 	l, reply := x.rcpt(ctx, r)
 	x.v.counts.Recipients++
-	o := outcome{recipient: r, leg: l, reply: reply, fate: "accepted"}
+	o := outcome{recipient: r, leg: l, reply: reply, fate: undecided}
 	if l == nil {
-		o.fate = "refused"
+		o.fate = ledger.Refused
 		if reply.Temporary() {
-			o.fate = "deferred"
+			o.fate = ledger.Deferred
 		}
 		x.v.counts.Refused++
 	}
@@ -282,15 +285,15 @@ func (x *Exchange) answer(r mail.Reply) mail.Reply {
 	x.answered = &r
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
-		if o.leg == nil || o.fate != "accepted" {
+		if o.leg == nil || o.fate != undecided {
 			continue
 		}
 		o.reply = r
 		switch {
 		case r.Permanent():
-			o.fate = "refused"
+			o.fate = ledger.Refused
 		case r.Temporary():
-			o.fate = "deferred"
+			o.fate = ledger.Deferred
 		}
 	}
 	return r
@@ -320,7 +323,7 @@ func (x *Exchange) learn() {
 			continue
 		}
 		judged = append(judged, filters.Judgement{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
-		taken = taken || o.fate == "delivered" || o.fate == "queued"
+		taken = taken || o.fate == ledger.Delivered || o.fate == ledger.Queued
 		junk = junk && (o.verdict.Disposition == policy.Reject || o.verdict.Disposition == policy.Quarantine)
 	}
 	switch {
@@ -417,9 +420,6 @@ func (o *outcome) record() ledger.Recipient {
 }
 
 // word says what became of the recipient.
-func (o *outcome) word() string {
-	if o.fate == "accepted" {
-		return "abandoned" // the client went away, or reset the transaction
-	}
-	return o.fate
+func (o *outcome) word() ledger.Word {
+	return cmp.Or(o.fate, ledger.Abandoned)
 }

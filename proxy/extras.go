@@ -108,7 +108,7 @@ func (x *Exchange) redirect(ctx context.Context, list []*batch) error {
 		}
 		for _, m := range b.members {
 			o := &x.outcomes[m]
-			o.fate, o.queued, o.reply = "redirected", b.heldID, replyTaken(x.tx.ID)
+			o.fate, o.queued, o.reply = ledger.Redirected, b.heldID, replyTaken(x.tx.ID)
 		}
 		x.did(b, "sent on to <"+to.String()+"> as "+b.heldID)
 	}
@@ -174,7 +174,7 @@ func (x *Exchange) recordCopy(item QueueItem) {
 		rec.Size, rec.Subject, rec.MessageID, rec.HeaderFrom = x.tx.Message.Size(), h.Get("Subject"), h.Get("Message-ID"), h.Get("From")
 	}
 	for _, to := range item.Recipients {
-		rec.Recipients = append(rec.Recipients, ledger.Recipient{Address: to.Address.String(), Fate: "queued", Route: item.Route})
+		rec.Recipients = append(rec.Recipients, ledger.Recipient{Address: to.Address.String(), Fate: ledger.Queued, Route: item.Route})
 	}
 	x.g.Ledger.Transaction(rec)
 }

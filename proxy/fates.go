@@ -1,32 +1,25 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
 
-// fates counts recipients by what became of them since the start.
-type fates struct {
-	delivered, queued, held, refused, deferred, abandoned atomic.Int64
-}
+	"postern/policy/ledger"
+)
+
+// fates counts recipients by what became of them since the start, in the order of ledger.Answered.
+type fates [7]atomic.Int64
 
 // Verdicts are the counters by fate, for the metrics and the console.
-func (g *Gateway) Verdicts() map[string]*atomic.Int64 {
-	c := &g.counts
-	return map[string]*atomic.Int64{"delivered": &c.delivered, "queued": &c.queued, "held": &c.held, "refused": &c.refused,
-		"deferred": &c.deferred, "abandoned": &c.abandoned}
+func (g *Gateway) Verdicts() map[ledger.Word]*atomic.Int64 {
+	all := map[ledger.Word]*atomic.Int64{}
+	for i, word := range ledger.Answered() {
+		all[word] = &g.counts[i]
+	}
+
+	return all
 }
 
-func (c *fates) count(fate string) {
-	switch fate {
-	case "delivered":
-		c.delivered.Add(1)
-	case "queued":
-		c.queued.Add(1)
-	case "held":
-		c.held.Add(1)
-	case "refused":
-		c.refused.Add(1)
-	case "deferred":
-		c.deferred.Add(1)
-	default:
-		c.abandoned.Add(1)
-	}
+func (c *fates) count(fate ledger.Word) {
+	c[slices.Index(ledger.Answered(), fate)].Add(1)
 }

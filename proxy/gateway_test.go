@@ -274,7 +274,7 @@ func (s *store) Transaction(tx ledger.Transaction) { s.transaction = tx }
 func (s *store) fate(address string) string {
 	for _, r := range s.transaction.Recipients {
 		if r.Address == address {
-			return r.Fate
+			return string(r.Fate)
 		}
 	}
 	return "none"

@@ -23,12 +23,12 @@ func (x *Exchange) logMessage(rec *ledger.Transaction) {
 		if i == 0 || r.Score > score {
 			score = r.Score
 		}
-		if !slices.Contains(fates, r.Fate) {
-			fates = append(fates, r.Fate)
+		if !slices.Contains(fates, string(r.Fate)) {
+			fates = append(fates, string(r.Fate))
 		}
 	}
 	if len(fates) == 0 {
-		fates = []string{x.withoutRecipients()}
+		fates = []string{string(x.withoutRecipients())}
 	}
 
 	x.g.Log.Info("message", "id", rec.ID, "client", s.Client.String(), "helo", s.Helo, "from", rec.From, "to", len(rec.Recipients), "size", rec.Size,
@@ -37,14 +37,14 @@ func (x *Exchange) logMessage(rec *ledger.Transaction) {
 }
 
 // withoutRecipients is the fate of a transaction that never had one.
-func (x *Exchange) withoutRecipients() string {
+func (x *Exchange) withoutRecipients() ledger.Word {
 	switch {
 	case x.answered == nil || x.answered.Positive():
-		return "abandoned"
+		return ledger.Abandoned
 	case x.answered.Permanent():
-		return "refused"
+		return ledger.Refused
 	}
-	return "deferred"
+	return ledger.Deferred
 }
 
 // heaviest names the symbols that weighed most.

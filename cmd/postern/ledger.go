@@ -288,7 +288,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 // transactionLine is one line a message, text from outside made safe for a terminal.
 func transactionLine(t ledger.Transaction) string {
 	var to []string
-	fate := "refused"
+	fate := ledger.Refused
 	for _, r := range t.Recipients {
 		to = append(to, r.Address)
 		fate = r.Last()

@@ -121,7 +121,7 @@ func (d *describer) transaction(t *Transaction) {
 			what += ", route " + r.Route
 		}
 		if last := r.Last(); last != "" {
-			what += "; " + last
+			what += "; " + string(last)
 		}
 		d.field("to", what)
 		if r.Decisive != t.Decisive {

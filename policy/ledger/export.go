@@ -79,7 +79,7 @@ func (t *Transaction) cells() []string {
 	var to, how, fates, symbols []string
 	score := 0.0
 	for i, r := range t.Recipients {
-		to, how, fates = append(to, r.Address), append(how, r.Disposition.String()), append(fates, r.Last())
+		to, how, fates = append(to, r.Address), append(how, r.Disposition.String()), append(fates, string(r.Last()))
 		if i == 0 || r.Score > score {
 			score = r.Score
 		}

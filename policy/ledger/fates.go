@@ -36,8 +36,11 @@ type Word string
 // The words. Deferred is no end: the copy waits, for another reason than before.
 const (
 	Delivered  Word = "delivered"
+	Queued     Word = "queued"
+	Held       Word = "held"
 	Refused    Word = "refused"
-	Expired    Word = "expired" // not delivered in time, or not fetched out of quarantine
+	Abandoned  Word = "abandoned" // the client went away, or took the transaction back
+	Expired    Word = "expired"   // not delivered in time, or not fetched out of quarantine
 	Deferred   Word = "deferred"
 	Bounced    Word = "bounced"  // the sender was told; the copy's own end stands before it
 	Released   Word = "released" // out of quarantine, on its way
@@ -48,6 +51,11 @@ const (
 	Restored   Word = "restored" // the recall was taken back
 	Masked     Word = "masked"   // a notice was shown to its reader instead
 )
+
+// Answered are the words that may stand in a record as soon as the sender has its answer.
+func Answered() []Word {
+	return []Word{Delivered, Queued, Held, Redirected, Refused, Deferred, Abandoned}
+}
 
 // end says whether a word tells what became of a copy: a bounce is about the sender.
 func (w Word) end() bool { return w != Bounced }
@@ -189,12 +197,7 @@ func (t *Transaction) become() {
 }
 
 // Last is what became of the copy, as far as is known.
-func (r Recipient) Last() string {
-	if r.Became != "" {
-		return string(r.Became)
-	}
-	return r.Fate
-}
+func (r Recipient) Last() Word { return cmp.Or(r.Became, r.Fate) }
 
 // only gives the fates of some recipients: what the others' copies met is nobody's business.
 func only(list []Fate, to []Recipient) []Fate {

@@ -147,7 +147,7 @@ func exports(t *testing.T, g ground) {
 	keep(t, l, len(evil), func(n int, _ *Connection, tx *Transaction) {
 		e := evil[n]
 		tx.From, tx.Subject, tx.HeaderFrom, tx.MessageID, tx.SHA256, tx.User, tx.Reply, tx.Decisive, tx.PolicyVersion, tx.Door = e, e, e, e, e, e, e, e, e, e
-		tx.Recipients[0].Address, tx.Recipients[0].Fate, tx.Findings[0].Symbol = e, e, e
+		tx.Recipients[0].Address, tx.Recipients[0].Fate, tx.Findings[0].Symbol = e, Word(e), e
 	})
 	keep(t, l, 1200, func(n int, c *Connection, tx *Transaction) { // several pages
 		c.ID = fmt.Sprintf("01J9FILLER%06d", n)

@@ -98,8 +98,8 @@ const (
 type Recipient struct {
 	Address     string             `json:"address"`
 	Disposition policy.Disposition `json:"disposition"`
-	// Fate is what became of it: delivered, queued, held, refused, deferred, abandoned.
-	Fate     string            `json:"fate,omitempty"`
+	// Fate is what became of it as the sender had its answer: one of Answered.
+	Fate     Word              `json:"fate,omitempty"`
 	Score    float64           `json:"score"`
 	Required policy.Thresholds `json:"required"`
 	Decisive string            `json:"decisive,omitempty"`
@@ -141,7 +141,7 @@ func (t Transaction) bounded() Transaction {
 	recipients := make([]Recipient, 0, len(t.Recipients))
 	for _, r := range t.Recipients[:min(len(t.Recipients), maxRecipients)] {
 		r.Address, r.Reply, r.Decisive = cut(r.Address, maxText), cut(r.Reply, maxText), cut(r.Decisive, maxText)
-		r.Fate, r.Route, r.Became = cut(r.Fate, maxText), cut(r.Route, maxText), ""
+		r.Fate, r.Route, r.Became = Word(cut(string(r.Fate), maxText)), cut(r.Route, maxText), ""
 		r.Disposition = min(max(r.Disposition, policy.Accept), policy.Reject)
 		recipients = append(recipients, r)
 	}

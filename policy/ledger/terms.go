@@ -101,7 +101,7 @@ func (t *Transaction) terms() string {
 		all.exact(fieldRecipient, address)
 		all.exact(fieldRecipientDomain, domain)
 		all.exact(fieldDisposition, r.Disposition.String())
-		if strings.HasSuffix(r.Fate, string(Masked)) { // the record of a fetch: that it was masked is its only fate
+		if strings.HasSuffix(string(r.Fate), string(Masked)) { // the record of a fetch: that it was masked is its only fate
 			all.exact(fieldFate, string(Masked))
 			all.exact(fieldFate, Masked.of(address))
 			all.exact(fieldFate, Masked.of("@"+domain))

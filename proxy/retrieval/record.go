@@ -36,7 +36,7 @@ func (c *consultation) record(tx *mail.Transaction, facts *policy.Facts, v polic
 		Took: map[string]float64{"judge": float64(d.opt.Now().Sub(c.started).Microseconds()) / 1000},
 	}
 	rec.Recipients = []ledger.Recipient{{Address: s.User, Disposition: v.Disposition, Score: v.Score, Required: v.Required,
-		Decisive: v.Decisive, Fate: word(r)}}
+		Decisive: v.Decisive, Fate: ledger.Word(word(r))}}
 	d.opt.Ledger.Transaction(rec)
 	return tx.ID
 }
@@ -47,7 +47,7 @@ func word(r Ruling) string {
 	case r.Later:
 		return "not judged, to be asked for again"
 	case r.Masked:
-		return "masked"
+		return string(ledger.Masked)
 	}
 	return "passed"
 }
@@ -66,7 +66,7 @@ func (d *Desk) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
 		// the same fetch again has the same id, and so leaves one record
 		ID: s.ID + ".F" + hex.EncodeToString(r.SHA256[:6]), ConnID: s.ID, Kind: ledger.Fetch, Time: d.opt.Now(), Door: s.Door, Client: s.Client, User: s.User,
 		SHA256: hex.EncodeToString(r.SHA256[:]), MessageID: r.MessageID, Decisive: r.Why, Reply: "fetched, " + word(r) + ", judged as " + r.ID,
-		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: "fetched, " + word(r), Route: p.Backend}},
+		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: ledger.Word("fetched, " + word(r)), Route: p.Backend}},
 	})
 }
 

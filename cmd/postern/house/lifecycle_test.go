@@ -106,7 +106,7 @@ func (l *life) ended(id, to string, word ledger.Word, reply string) {
 		}
 		seen = r.Transactions[0]
 		for _, one := range seen.Recipients {
-			if one.Address == to && one.Last() == string(word) {
+			if one.Address == to && one.Last() == word {
 				return true
 			}
 		}

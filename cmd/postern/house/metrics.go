@@ -64,7 +64,7 @@ func (h *House) measure() []metric {
 	add("state_degraded", "gauge", "Whether Redis is away and this gateway goes on from its own memory.", degraded)
 	add("state_keys", "gauge", "Keys that are remembered on this machine.", float64(remembered.Keys))
 	for fate, count := range h.Gateway.Verdicts() {
-		add("recipients_total", "counter", "Recipients by what became of the message for them.", float64(count.Load()), "fate", fate)
+		add("recipients_total", "counter", "Recipients by what became of the message for them.", float64(count.Load()), "fate", string(fate))
 	}
 	away := 0.0
 	book := h.Ledger.Health()

@@ -88,10 +88,10 @@ func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
 		return nil, err
 	}
 	counts := h.Gateway.Verdicts()
-	number := func(name, fate string) admin.Number {
-		return admin.Number{Name: name, Value: strconv.FormatInt(counts[fate].Load(), 10)}
+	number := func(fate ledger.Word) admin.Number {
+		return admin.Number{Name: string(fate), Value: strconv.FormatInt(counts[fate].Load(), 10)}
 	}
-	list := []admin.Number{number("delivered", "delivered"), number("refused", "refused"), number("deferred", "deferred"),
+	list := []admin.Number{number(ledger.Delivered), number(ledger.Refused), number(ledger.Deferred),
 		{Name: "held now", Value: strconv.Itoa(len(held))}, {Name: "in the queue", Value: strconv.Itoa(h.Queue.Len())}}
 	for _, t := range h.Troubles() {
 		list = append(list, admin.Number{Name: t.Text, Value: t.Kind, Bad: true})
@@ -132,16 +132,16 @@ func row(t ledger.Transaction) admin.Message {
 	var to []string
 	for _, r := range t.Recipients {
 		to = append(to, r.Address)
-		m.Fate, m.Verdict, m.Score = r.Last(), r.Disposition.String(), r.Score
+		m.Fate, m.Verdict, m.Score = string(r.Last()), r.Disposition.String(), r.Score
 		switch {
-		case r.Fate == "abandoned":
+		case r.Fate == ledger.Abandoned:
 			m.Why = t.Reply
-		case m.Why == "" || r.Fate != "delivered" && m.Verdict == "accept":
+		case m.Why == "" || r.Fate != ledger.Delivered && m.Verdict == "accept":
 			m.Why = r.Reply
 		}
 	}
 	if len(to) == 0 {
-		m.Verdict, m.Fate, m.Why = "defer", "refused", t.Reply
+		m.Verdict, m.Fate, m.Why = "defer", string(ledger.Refused), t.Reply
 		if strings.HasPrefix(t.Reply, "5") {
 			m.Verdict = "reject"
 		}
