@@ -124,7 +124,7 @@ func (l *life) ended(id, to string, word ledger.Word, reply string) {
 		l.t.Errorf("explain does not tell %q, %q:\n%s", word, reply, text.String())
 	}
 	found, err := l.house.Ledger.Search(context.Background(), ledger.Query{ID: id})
-	if err != nil || len(found) != 1 || !strings.Contains(found[0].Recipients[len(found[0].Recipients)-1].Last()+found[0].Recipients[0].Last(), string(word)) {
+	if err != nil || len(found) != 1 || !strings.Contains(string(found[0].Recipients[len(found[0].Recipients)-1].Last()+found[0].Recipients[0].Last()), string(word)) {
 		l.t.Errorf("search: %+v %v", found, err)
 	}
 	l.api(id, string(word))
