@@ -157,15 +157,23 @@ func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
 			return plain, err
 		}
 	}
+
 	_, body, err := longest(c)
 	if err != nil || body <= recode.MaxLine {
 		return c, err
 	}
+
+	return x.wrapLines(c)
+}
+
+// wrapLines codes the parts anew whose lines are too long.
+func (x *Exchange) wrapLines(c mail.Copy) (mail.Copy, error) {
 	view := mimeview.Of(x.tx.Message)
 	root := view.Root()
 	if root == nil || len(view.Limits()) > 0 || sealed(root) {
 		return c, nil
 	}
+
 	for _, p := range longParts(root, x.tx.Message) {
 		if slices.ContainsFunc(c.Omit, func(s mail.Span) bool { return s.From < p.End && s.To > p.Start }) {
 			continue // it is another content now
@@ -175,6 +183,7 @@ func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
 		}
 	}
 	sortSpans(c.Omit)
+
 	return c, nil
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"postern/cmd/postern/house"
+	"postern/internal/config"
 	"postern/policy/ledger"
 )
 
@@ -23,15 +25,7 @@ func (c *probeCommand) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	to, door := c.To, c.Door
-	if to == "" {
-		to = cfg.Probe.To
-	}
-	for _, d := range cfg.Doors {
-		if door == "" && d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent {
-			door = house.Reachable(string(d.Listen))
-		}
-	}
+	to, door := cmp.Or(c.To, cfg.Probe.To), cmp.Or(c.Door, plainDoor(cfg))
 	if to == "" || door == "" {
 		return usageError{errors.New("say where to: --to probe@example.com, and --door HOST:PORT where the configuration has no plain SMTP door")}
 	}
@@ -44,24 +38,33 @@ func (c *probeCommand) Run(w world) (err error) {
 		time.Sleep(200 * time.Millisecond) // the gateway writes its records a moment later
 		return house.Held(ctx, l, id)
 	}
+
 	bad := false
 	for _, r := range house.Probe(w.ctx, door, cfg.Hostname, "postmaster@"+cfg.Hostname, to, time.Now(), held) {
 		bad = bad || !r.Good
-		if c.JSON {
-			err = printJSON(w, r)
-		} else {
-			mark := "ok "
-			if !r.Good {
-				mark = "BAD"
-			}
-			_, err = fmt.Fprintf(w.stdout, "%s  %-6s wanted %-15s got %s (%.0f ms)\n", mark, r.Name, r.Want, ledger.Printable(r.Reply), r.Took)
+		mark := "ok "
+		if !r.Good {
+			mark = "BAD"
 		}
-		if err != nil {
+		line := fmt.Sprintf("%s  %-6s wanted %-15s got %s (%.0f ms)\n", mark, r.Name, r.Want, ledger.Printable(r.Reply), r.Took)
+		if err := c.tell(w, r, line); err != nil {
 			return err
 		}
 	}
 	if bad {
 		return errNo
 	}
+
 	return nil
+}
+
+// plainDoor is the first door where anybody can be a client, as HOST:PORT.
+func plainDoor(cfg *config.Config) string {
+	for _, d := range cfg.Doors {
+		if d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent {
+			return house.Reachable(string(d.Listen))
+		}
+	}
+
+	return ""
 }

@@ -43,25 +43,16 @@ func (c *spfCommand) Run(w world) error {
 	}
 	q := checkhost.Query{Client: ip, Helo: c.Helo, Receiver: cfg.Hostname, Now: time.Now(),
 		Limits: checkhost.Limits{Lookups: int(settings.MaxLookups), Voids: int(settings.MaxVoidLookups)}}
-	// What is no address is checked all the same: RFC 7208 section 4.3 has a result for it.
-	sender := strings.TrimSuffix(strings.TrimPrefix(c.From, "<"), ">")
-	at := strings.LastIndexByte(sender, '@')
-	if at < 0 && sender != "" {
-		return usageError{fmt.Errorf("--from %s: want an address, or <> for the null sender", c.From)}
+	identity, err := c.identify(&q)
+	if err != nil {
+		return err
 	}
-	if q.Domain = mail.ASCIIDomain(sender[at+1:]); at > 0 {
-		q.Local = sender[:at]
-	}
-	helo := mail.ASCIIDomain(c.Helo)
-	identity := "the sender"
-	if sender == "" { // section 2.4
-		q.Domain, identity = helo, "HELO, because the sender is null"
-	}
+
 	a, err := c.check(w, resolver, q, identity)
 	if err != nil {
 		return err
 	}
-	if sender != "" && helo != "" && helo != q.Domain && settings.CheckHelo {
+	if helo := mail.ASCIIDomain(c.Helo); identity == theSender && helo != "" && helo != q.Domain && settings.CheckHelo {
 		q.Domain, q.Local = helo, ""
 		if _, err := c.check(w, resolver, q, "HELO"); err != nil {
 			return err
@@ -70,7 +61,28 @@ func (c *spfCommand) Run(w world) error {
 	if a.Result != "pass" {
 		return errNo
 	}
+
 	return nil
+}
+
+const theSender = "the sender"
+
+// identify says whose domain is asked about first: the sender's, or, if it is null, that of HELO (RFC 7208 section 2.4).
+func (c *spfCommand) identify(q *checkhost.Query) (identity string, err error) {
+	// What is no address is checked all the same: RFC 7208 section 4.3 has a result for it.
+	sender := strings.TrimSuffix(strings.TrimPrefix(c.From, "<"), ">")
+	if sender == "" {
+		q.Domain = mail.ASCIIDomain(c.Helo)
+		return "HELO, because the sender is null", nil
+	}
+
+	at := strings.LastIndexByte(sender, '@')
+	if at < 0 {
+		return "", usageError{fmt.Errorf("--from %s: want an address, or <> for the null sender", c.From)}
+	}
+	q.Domain, q.Local = mail.ASCIIDomain(sender[at+1:]), sender[:at]
+
+	return theSender, nil
 }
 
 // spfJSON is one check, for other programs.

@@ -167,14 +167,7 @@ func (k *checker) access() {
 	if a.FailDelay > Duration(30*time.Second) {
 		k.bad("mail_access.fail_delay", "is more than half a minute; clients give up before that")
 	}
-	if len(a.Opaque) > 0 {
-		if _, ok := k.c.MailBackends[a.OpaqueBackend]; !ok {
-			k.bad("mail_access.opaque_backend", "there is no [mail_backend.%q]; name the one that takes these mechanisms", a.OpaqueBackend)
-		}
-	}
-	for i, m := range a.Opaque {
-		k.oneOf(fmt.Sprintf("mail_access.opaque[%d]", i), m, "NTLM", "GSSAPI", "GSS-SPNEGO")
-	}
+	k.opaque(a)
 	if a.LDAP.Attribute != "" && k.c.Recipients.LDAP.URL == "" {
 		k.bad("mail_access.ldap.attribute", "has no effect without a directory; name it with [recipients.ldap] url")
 	}
@@ -182,6 +175,25 @@ func (k *checker) access() {
 	for i := range a.Rules {
 		k.accessRule("mail_access.rule["+strconv.Itoa(i)+"]", &a.Rules[i])
 	}
+	k.backends()
+}
+
+// opaque checks the mechanisms whose words are handed on as they are.
+func (k *checker) opaque(a *MailAccess) {
+	if len(a.Opaque) == 0 {
+		return
+	}
+
+	if _, ok := k.c.MailBackends[a.OpaqueBackend]; !ok {
+		k.bad("mail_access.opaque_backend", "there is no [mail_backend.%q]; name the one that takes these mechanisms", a.OpaqueBackend)
+	}
+	for i, m := range a.Opaque {
+		k.oneOf(fmt.Sprintf("mail_access.opaque[%d]", i), m, "NTLM", "GSSAPI", "GSS-SPNEGO")
+	}
+}
+
+// backends checks [mail_backend].
+func (k *checker) backends() {
 	all := 0
 	for _, name := range slices.Sorted(maps.Keys(k.c.MailBackends)) {
 		b := k.c.MailBackends[name]
@@ -190,6 +202,7 @@ func (k *checker) access() {
 			all++
 		}
 	}
+
 	if all > 1 {
 		k.bad("mail_backend", "%d of them serve everybody; give all but one its users, domains or pattern", all)
 	}

@@ -193,6 +193,20 @@ func (k *checker) rest() {
 			k.bad("rules.dir", "%q is not a folder; make it, or take this key away", c.Rules.Dir)
 		}
 	}
+	k.kept()
+	k.digest()
+	k.knocking()
+	k.alerts()
+	if c.Scan.Listen != "" {
+		k.bad("scan.listen", "the scanning service is not built into this version; take the key away")
+	}
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+}
+
+// kept checks what is kept of mail, and where: [quarantine], [ledger] and [database].
+func (k *checker) kept() {
+	c := k.c
 	if c.Quarantine.Keep < 24*3600e9 {
 		k.bad("quarantine.keep", "is less than a day; nobody could look at held mail in time")
 	}
@@ -212,12 +226,4 @@ func (k *checker) rest() {
 	if !c.SharedDatabase() && c.Database.URL != "" && !strings.HasPrefix(c.Database.URL, "sqlite:") {
 		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\" or \"postgres://user:password@host/name\"")
 	}
-	k.digest()
-	k.knocking()
-	k.alerts()
-	if c.Scan.Listen != "" {
-		k.bad("scan.listen", "the scanning service is not built into this version; take the key away")
-	}
-	k.oneOf("log.format", c.Log.Format, "text", "json")
-	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 }

@@ -67,20 +67,33 @@ func (k *checker) digest() {
 			k.address(fmt.Sprintf("%s[%d]", key, i), a)
 		}
 	}
-	if !d.Enabled {
-		return
+	if d.Enabled {
+		k.digestSent(d)
 	}
+}
+
+// digestSent checks what a digest needs to be sent.
+func (k *checker) digestSent(d *Digest) {
 	if len(d.Hours) == 0 {
 		k.bad("digest.hours", "is empty, so that no digest is ever sent; write for example [8]")
 	}
 	k.address("digest.from", d.From)
-	site, err := url.Parse(d.LinkBase)
-	if err != nil || site.Host == "" || site.Scheme != "https" && site.Scheme != "http" || site.RawQuery != "" || site.Fragment != "" || site.User != nil {
+	if !isSite(d.LinkBase) {
 		k.bad("digest.link_base", "%.100q is no address of a site; write where users reach the console, as in \"https://quarantine.example.com\"", d.LinkBase)
 	}
 	if k.c.Console.Listen == "" {
 		k.bad("digest.enabled", "the links in digests lead to the console, which is off; set listen in [console]")
 	}
+}
+
+// isSite holds for the address of a site, or of a folder of it.
+func isSite(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil {
+		return false
+	}
+
+	return (u.Scheme == "https" || u.Scheme == "http") && u.RawQuery+u.Fragment == ""
 }
 
 func (k *checker) address(key, text string) {

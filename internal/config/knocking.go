@@ -77,7 +77,29 @@ func (c *Config) defaultKnocking() {
 
 // knocking checks the sections above.
 func (k *checker) knocking() {
-	s := &k.c.State
+	k.redis(&k.c.State)
+	if k.c.State.MaxKeys < 10_000 {
+		k.bad("state.max_keys", "is %d; below 10000 even a small site forgets its friends", k.c.State.MaxKeys)
+	}
+	b := &k.c.Bans
+	k.positive("bans.per_user", b.PerUser)
+	k.positive("bans.per_client", b.PerClient)
+	k.positive("bans.per_network", b.PerNetwork)
+	if b.Longest < b.First {
+		k.bad("bans.longest", "is shorter than first; make it longer, as in \"1d\"")
+	}
+	k.readable("recipients.list", k.c.Recipients.List)
+	k.ldap(&k.c.Recipients.LDAP)
+	k.readable("geo.asn", k.c.Geo.ASN)
+	k.readable("geo.country", k.c.Geo.Country)
+	k.readable("console.password_file", k.c.Console.PasswordFile)
+	if listen := k.c.Console.Listen; listen != "" && !HostPort(listen).onThisMachine() && k.c.Console.PasswordFile == "" {
+		k.bad("console.password_file", "is missing: at %s everybody who reaches it could read about all mail; name a file with a password in its first line, or listen = \"127.0.0.1:8025\"", listen)
+	}
+}
+
+// redis checks the servers that several gateways share, and what goes with which kind of them.
+func (k *checker) redis(s *State) {
 	switch {
 	case len(s.Redis) == 0:
 		for _, key := range []struct {
@@ -98,24 +120,6 @@ func (k *checker) knocking() {
 	k.readable("state.password_file", s.PasswordFile)
 	k.readable("state.sentinel_password_file", s.SentinelPasswordFile)
 	k.readable("state.ca_file", s.CAFile)
-	if s.MaxKeys < 10_000 {
-		k.bad("state.max_keys", "is %d; below 10000 even a small site forgets its friends", s.MaxKeys)
-	}
-	b := &k.c.Bans
-	k.positive("bans.per_user", b.PerUser)
-	k.positive("bans.per_client", b.PerClient)
-	k.positive("bans.per_network", b.PerNetwork)
-	if b.Longest < b.First {
-		k.bad("bans.longest", "is shorter than first; make it longer, as in \"1d\"")
-	}
-	k.readable("recipients.list", k.c.Recipients.List)
-	k.ldap(&k.c.Recipients.LDAP)
-	k.readable("geo.asn", k.c.Geo.ASN)
-	k.readable("geo.country", k.c.Geo.Country)
-	k.readable("console.password_file", k.c.Console.PasswordFile)
-	if listen := k.c.Console.Listen; listen != "" && !HostPort(listen).onThisMachine() && k.c.Console.PasswordFile == "" {
-		k.bad("console.password_file", "is missing: at %s everybody who reaches it could read about all mail; name a file with a password in its first line, or listen = \"127.0.0.1:8025\"", listen)
-	}
 }
 
 func (k *checker) ldap(l *LDAP) {

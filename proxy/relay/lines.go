@@ -51,6 +51,7 @@ func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 	case p.Body == "BINARYMIME":
 		return "", replyBinary()
 	}
+
 	line := "MAIL FROM:" + from
 	// RFC 1870 section 5.
 	if c.offer.hasSize && size > 0 && !c.narrows(e) { // what is coded anew has another size
@@ -67,16 +68,23 @@ func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 	if p.RequireTLS {
 		line += " REQUIRETLS"
 	}
-	// RFC 3461 sections 4.3 and 4.4.
 	if c.offer.dsn {
-		if p.Ret == "FULL" || p.Ret == "HDRS" {
-			line += " RET=" + p.Ret
-		}
-		if p.EnvID != "" && len(p.EnvID) <= 100 {
-			line += " ENVID=" + xtext(p.EnvID)
-		}
+		line += dsnParams(p)
 	}
+
 	return line, mail.Reply{}
+}
+
+// dsnParams are those of RFC 3461 sections 4.3 and 4.4.
+func dsnParams(p mail.Params) (text string) {
+	if p.Ret == "FULL" || p.Ret == "HDRS" {
+		text += " RET=" + p.Ret
+	}
+	if p.EnvID != "" && len(p.EnvID) <= 100 {
+		text += " ENVID=" + xtext(p.EnvID)
+	}
+
+	return text
 }
 
 // rcptLine writes RCPT. A reply with a code means that the hop can't be asked for this recipient.

@@ -163,12 +163,19 @@ func (w *writer) part(p *mimeview.Part, from int64) (missing string, err error) 
 	case strings.HasPrefix(p.Type, "message/"): // RFC 2046 section 5.2: none of them may be coded
 		return "", ErrForm
 	}
+
+	return w.leaf(p, from, head, text), nil
+}
+
+// leaf codes a part that has no others in it.
+func (w *writer) leaf(p *mimeview.Part, from int64, head, text []byte) (missing string) {
 	spans, missing := Leaf(p, from, head, text)
 	if last := &spans[len(spans)-1]; p.End == int64(len(w.raw)) && !bytes.HasSuffix(last.With, []byte("\r\n")) {
 		last.With = append(last.With, closing(last.With)...)
 	}
 	w.spans = append(w.spans, spans...)
-	return missing, nil
+
+	return missing
 }
 
 // closing ends the last line of a message without adding to what it holds.

@@ -166,15 +166,13 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 				return nil, 0, "malformed literal"
 			}
 			return &lit, i, ""
-		case ch == '(' || ch == ')':
-			if bad := c.nest(ch); bad != "" {
-				return nil, 0, bad
-			}
-			start = ch == '('
 		case ch < ' ' || ch == 0x7f:
 			return nil, 0, "control character"
 		default:
-			start = ch == ' ' || ch == '['
+			if bad := c.nest(ch); bad != "" {
+				return nil, 0, bad
+			}
+			start = ch == ' ' || ch == '[' || ch == '('
 		}
 	}
 
@@ -186,16 +184,17 @@ func endsString(rest []byte) bool {
 	return len(rest) == 0 || rest[0] == ' ' || rest[0] == ')' || rest[0] == ']'
 }
 
-// nest takes a parenthesis.
+// nest counts parentheses.
 func (c *Command) nest(ch byte) (bad string) {
-	if ch == '(' {
+	switch ch {
+	case '(':
 		if c.depth++; c.depth > c.limits.Depth {
 			return "parentheses nest too deep"
 		}
-		return ""
-	}
-	if c.depth--; c.depth < 0 {
-		return "unbalanced parentheses"
+	case ')':
+		if c.depth--; c.depth < 0 {
+			return "unbalanced parentheses"
+		}
 	}
 
 	return ""

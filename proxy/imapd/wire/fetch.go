@@ -122,13 +122,9 @@ func (f *Fetch) octet(ch byte) Event {
 			f.state = inName
 		}
 		return f.addName(ch)
-	case inSpace:
+	case inSpace, inValue:
+		f.keepFlag(ch)
 		f.state = inValue
-		return f.valueOctet(ch)
-	case inValue:
-		if f.KeepFlags && len(f.Flags) < 4<<10 && f.Item.Name == "FLAGS" {
-			f.Flags = append(f.Flags, ch)
-		}
 		return f.valueOctet(ch)
 	case inQuote:
 		if f.quotedOctet(ch) {
@@ -143,6 +139,13 @@ func (f *Fetch) octet(ch byte) Event {
 	}
 
 	return EventMore
+}
+
+// keepFlag keeps what stands between the parentheses of FLAGS.
+func (f *Fetch) keepFlag(ch byte) {
+	if f.state == inValue && f.KeepFlags && f.Item.Name == "FLAGS" && len(f.Flags) < 4<<10 {
+		f.Flags = append(f.Flags, ch)
+	}
 }
 
 // quotedOctet takes an octet of a quoted string, and says whether the string ends with it.
