@@ -267,10 +267,11 @@ func verdict(line string, ok bool, err error) error {
 		return misconduct("a line that is no status")
 	}
 	upper := strings.ToUpper(line)
-	for _, code := range []string{"[SYS/", "[IN-USE]", "[LOGIN-DELAY]"} {
-		if strings.Contains(upper, code) {
-			return errors.New("the server can't let the user in just now")
-		}
+	switch {
+	case strings.Contains(upper, "[SYS/"):
+		return errors.New("the server can't let the user in just now")
+	case strings.Contains(upper, "[IN-USE]"), strings.Contains(upper, "[LOGIN-DELAY]"): // it lives, and another one would be no help
+		return fmt.Errorf("%w: the server can't let the user in just now", access.ErrUnavailable)
 	}
 	return access.ErrPassword
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/mail"
 	"postern/proxy/smtpd"
 )
 
