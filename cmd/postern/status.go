@@ -82,7 +82,7 @@ func (s status) print(w world) error {
 			if !d.Since.IsZero() {
 				line += ", since " + d.Since.Local().Format(time.DateTime)
 			}
-			if !d.Up {
+			if !d.Up || d.Late {
 				line += ". " + d.Without
 			}
 		}

@@ -39,16 +39,18 @@ type Dependency struct {
 	// Since is when it came to be so; Why is what is wrong.
 	Since time.Time `json:"since,omitzero"`
 	Why   string    `json:"why,omitempty"`
+	// Late is set for what is slow if its answers come later than they are waited for: then it is done without.
+	Late bool `json:"late,omitempty"`
 	// Took is how long the last answer took, in milliseconds.
 	Took int64 `json:"answer_ms,omitempty"`
-	// Without says what happens to mail as long as it is away.
+	// Without says what happens to mail as long as it is away, or late.
 	Without string `json:"without"`
 	// Required is set where no mail passes without it.
 	Required bool `json:"required,omitempty"`
 }
 
 func (d *Dependency) set(state Standing, since time.Time, why string) {
-	d.Up, d.State, d.Since, d.Why = state != StandingAway, state, since, why
+	d.Up, d.State, d.Since, d.Why, d.Late = state != StandingAway, state, since, why, false
 }
 
 // How often is asked, and how long one waits for an answer. What is silent for that long is away at once; what refuses, or
@@ -223,6 +225,7 @@ func (p *pinger) note(a answer) {
 		p.row.Why = why
 	case p.slow >= 2:
 		p.row.set(StandingSlow, p.begun, why)
+		p.row.Late = a.late != ""
 	case p.quick >= 2 && p.row.State != StandingUp:
 		p.row.set(StandingUp, a.came, "")
 	}
@@ -237,7 +240,7 @@ func (p *pinger) failed(a answer) {
 	why := ledger.Printable(a.err.Error())
 	if a.silent {
 		p.bad++
-		why = fmt.Sprintf("no answer within %s", p.wait)
+		why = fmt.Sprintf("no answer within %.1f s", a.took.Seconds())
 	}
 	switch {
 	case !p.row.Up:

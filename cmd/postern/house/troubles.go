@@ -108,7 +108,7 @@ func (d Dependency) text() string {
 	if d.Why != "" {
 		what += ": " + d.Why
 	}
-	if d.State == StandingSlow && d.Kind != "redis" { // whose questions wait for no answer that is late
+	if d.State == StandingSlow && !d.Late {
 		return what + ": what needs it waits that long"
 	}
 	return what + ": " + d.Without

@@ -174,9 +174,9 @@ func (l *LDAP) connect() error {
 
 // Ping asks, over a connection of its own, whether the server is there and lets us in.
 func (l *LDAP) Ping(ctx context.Context) error {
-	one := &LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: l.TLS, BindDN: l.BindDN, Password: l.Password, Timeout: pingTime}
-	if end, ok := ctx.Deadline(); ok {
-		one.Timeout = time.Until(end)
+	one := &LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: l.TLS, BindDN: l.BindDN, Password: l.Password, Timeout: l.Timeout}
+	if end, ok := ctx.Deadline(); ok { // what is later than a question waits is of no use
+		one.Timeout = min(l.Timeout, time.Until(end))
 	}
 	done := make(chan error, 1)
 	go func() { done <- one.hello() }() // the library knows no contexts; it ends with the timeout at the latest
@@ -197,9 +197,6 @@ func (l *LDAP) hello() error {
 	_, err := l.conn.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false, "(objectClass=*)", []string{"1.1"}, nil))
 	return err
 }
-
-// pingTime bounds a Ping without a deadline.
-const pingTime = 3 * time.Second
 
 func (l *LDAP) drop() {
 	if l.conn != nil {
