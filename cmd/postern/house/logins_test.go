@@ -32,6 +32,7 @@ func submitter(auth, backend string) string {
 // A Dovecot makes those wait who gave wrong passwords. It is told who the client is: four wrong passwords from one address
 // delay no right one from another.
 func TestWrongPasswordsDelayNobodyElse(t *testing.T) {
+	t.Parallel()
 	v := dovecottest.Start(t, dovecottest.Options{Penalty: true, Extra: "auth_verbose = yes\n"})
 	backend := func(address, tls, more string) string {
 		return fmt.Sprintf("[mail_backend.\"default\"]\nimap = [%q]\ntls = %q\nca_file = %q\n%s\n", address, tls, filepath.Join(v.Dir, "cert.pem"), more)
@@ -41,6 +42,7 @@ func TestWrongPasswordsDelayNobodyElse(t *testing.T) {
 		told               bool
 	}{{"TLS at once at an odd port", v.IMAPS, "implicit", true}, {"STARTTLS", v.IMAP, "starttls", true}, {"not told", v.IMAPS, "implicit", false}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGate(t, submitter("", backend(c.address, c.tls, fmt.Sprint("forward_client = ", c.told))))
 			guesser, owner := fmt.Sprintf("127.0.1.%d", 10+i), fmt.Sprintf("127.0.2.%d", 10+i)
 			for n := range 4 {
@@ -66,6 +68,7 @@ func TestWrongPasswordsDelayNobodyElse(t *testing.T) {
 // A submission door asks the server of [mail_backend] that its settings name, or the one that serves the user, with all of its
 // options.
 func TestLoginsByTheOptionsOfABackend(t *testing.T) {
+	t.Parallel()
 	v := dovecottest.Start(t, dovecottest.Options{Extra: "auth_username_format = %Lu\n"})
 	t.Run("logins", func(t *testing.T) { loginsByOptions(t, v) })
 	if !strings.Contains(v.Text(), "user=<ben>") {
