@@ -72,17 +72,19 @@ func (s status) print(w world) error {
 	fmt.Fprintf(&b, "%s\n", s.Status)
 
 	for _, d := range s.Dependencies {
-		state := "up"
+		state := string(d.State)
 		if !d.Up {
 			state = "AWAY"
 		}
-		line := fmt.Sprintf("  %-5s %-9s %-20s %s", state, d.Kind, d.Name, d.Address)
-		if !d.Up {
+		line := fmt.Sprintf("  %-5s %-12s %-20s %s", state, d.Kind, d.Name, d.Address)
+		if d.State != house.StandingUp {
 			line += ": " + d.Why
 			if !d.Since.IsZero() {
 				line += ", since " + d.Since.Local().Format(time.DateTime)
 			}
-			line += ". " + d.Without
+			if !d.Up || d.Late {
+				line += ". " + d.Without
+			}
 		}
 		fmt.Fprintln(&b, strings.TrimRight(ledger.Printable(line), " "))
 	}

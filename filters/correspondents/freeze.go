@@ -53,6 +53,9 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 	if _, first := f.env.State.PutNew(ctx, key, packFrozen(f.env.Now(), account, why), f.settings.Freeze.Std()); first {
 		f.forgetHour(ctx, account) // what a thief does is not what the user usually does
 		f.env.Log.Warn("user frozen: his password may be stolen", "id", tx.ID, "why", why, "until", f.env.Now().Add(f.settings.Freeze.Std()))
+		if f.env.Shelved != nil {
+			f.env.Shelved("correspondents")
+		}
 	}
 	return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
 }

@@ -123,7 +123,7 @@ func (k *checker) accessDoor(path string, d *Door) {
 	for _, key := range []struct {
 		name string
 		set  bool
-	}{{"auth", d.Auth != ""}, {"auth_route", d.AuthRoute != ""}, {"auth_address", d.AuthAddress != ""}, {"xclient_networks", len(d.XClientNetworks) > 0}} {
+	}{{"auth", d.Auth != ""}, {"auth_route", d.AuthRoute != ""}, {"auth_backend", d.AuthBackend != ""}, {"auth_address", d.AuthAddress != ""}, {"xclient_networks", len(d.XClientNetworks) > 0}} {
 		if key.set {
 			k.bad(path+"."+key.name, "has no effect at a door for %s; the servers in [mail_backend] check logins", d.Protocol)
 		}

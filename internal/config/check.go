@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -170,9 +171,9 @@ func (k *checker) auth(path string, d *Door) {
 	k.oneOf(path+".auth", d.Auth, "", "smtp", "imap")
 	switch {
 	case d.Auth == "" && d.Protocol == "submission":
-		k.bad(path+".auth", "is missing; say who checks logins: \"smtp\" (the next hop of auth_route) or \"imap\" (the server at auth_address)")
-	case d.Auth == "imap" && d.AuthAddress == "":
-		k.bad(path+".auth_address", "is missing; name the IMAP server that checks logins, as in \"dovecot.internal:993\"")
+		k.bad(path+".auth", "is missing; say who checks logins: \"smtp\" (the next hop of auth_route) or \"imap\" (the server in [mail_backend], or at auth_address)")
+	case d.Auth == "imap":
+		k.authIMAP(path, d)
 	case d.Auth == "smtp":
 		hop, ok := k.c.NextHops[d.AuthRoute]
 		switch {
@@ -183,6 +184,9 @@ func (k *checker) auth(path string, d *Door) {
 			k.bad(path+".auth", "would send users' passwords to [next_hop.%q] over tls = %q, which proves nothing; set tls = \"required\" or \"implicit\" there, and ca_file for a certificate of your own", d.AuthRoute, hop.TLS)
 		}
 	}
+	if d.AuthBackend != "" && d.Auth != "imap" {
+		k.bad(path+".auth_backend", "has no effect without auth = \"imap\"; set that, or take it away")
+	}
 	if d.AuthAddress != "" {
 		var h HostPort
 		if err := h.UnmarshalText([]byte(d.AuthAddress)); err != nil {
@@ -191,6 +195,22 @@ func (k *checker) auth(path string, d *Door) {
 	}
 	if d.Auth != "" && d.TLS == "none" && d.RequireTLSForAuth.On() {
 		k.bad(path+".auth", "nobody can log in without TLS; set tls = \"starttls\", or require_tls_for_auth = false in a lab")
+	}
+}
+
+// authIMAP checks which server is asked for logins.
+func (k *checker) authIMAP(path string, d *Door) {
+	backend, ok := k.c.MailBackends[d.AuthBackend]
+	switch {
+	case d.AuthAddress != "" && d.AuthBackend != "":
+		k.bad(path+".auth_address", "and auth_backend name two servers; take one of the two away: auth_backend has all options, auth_address is the short form")
+	case d.AuthAddress != "":
+	case d.AuthBackend != "" && !ok:
+		k.bad(path+".auth_backend", "there is no [mail_backend.%q]; name one that there is, or add it with imap = [\"dovecot.internal:993\"]", d.AuthBackend)
+	case d.AuthBackend != "" && len(backend.IMAP) == 0:
+		k.bad(path+".auth_backend", "[mail_backend.%q] has no IMAP server; add imap = [\"dovecot.internal:993\"] there", d.AuthBackend)
+	case d.AuthBackend == "" && !slices.ContainsFunc(slices.Collect(maps.Values(k.c.MailBackends)), func(b MailBackend) bool { return len(b.IMAP) > 0 }):
+		k.bad(path+".auth_address", "is missing; name the IMAP server that checks logins, as in \"dovecot.internal:993\", or one with all its options: [mail_backend.\"default\"] with imap = [\"dovecot.internal:993\"]")
 	}
 }
 

@@ -67,9 +67,11 @@ type Door struct {
 	ProxyNetworks Networks `toml:"proxy_networks"`
 	// XClientNetworks may claim another client's address with XCLIENT.
 	XClientNetworks Networks `toml:"xclient_networks"`
-	// Auth says who checks logins: "" nobody, "smtp" the next hop AuthRoute, "imap" the server at AuthAddress.
+	// Auth says who checks logins: "" nobody, "smtp" the next hop AuthRoute, "imap" the [mail_backend] named AuthBackend, the
+	// server at AuthAddress or, where both are "", the [mail_backend] that serves the user.
 	Auth              string `toml:"auth"`
 	AuthRoute         string `toml:"auth_route"`
+	AuthBackend       string `toml:"auth_backend"`
 	AuthAddress       string `toml:"auth_address"`
 	RequireTLSForAuth Switch `toml:"require_tls_for_auth"`
 	MaxConnections    int    `toml:"max_connections"`

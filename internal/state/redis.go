@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type RedisOptions struct {
 // shared is state in Redis, with a shadow in memory that is kept warm with all that Redis answers.
 type shared struct {
 	client    redis.UniversalClient
+	patient   redis.UniversalClient // the same servers, with time to answer: for ping
 	scripts   scripts
 	local     *memory
 	prefix    string
@@ -84,12 +86,16 @@ func NewRedis(o RedisOptions) (*State, error) {
 		client: redis.NewUniversalClient(o.client()), scripts: newScripts(), local: local,
 		prefix: o.Prefix, timeout: o.Timeout, log: o.Log, alarm: o.Alarm,
 	}
+	o.Timeout = patientTimeout
+	patient := o.client()
+	patient.PoolSize = 2
+	r.patient = redis.NewUniversalClient(patient)
 	r.outage.news, r.outage.since = make(chan struct{}, 1), local.clock()
 	r.stopped, r.stop = context.WithCancel(context.Background())
 	r.look()
 	r.tell()
 	r.watching.Go(r.watch)
-	return &State{local: local, shared: &remote{rates: r, tallies: r, sets: r, values: r, all: r, outage: &r.outage}}, nil
+	return &State{local: local, shared: &remote{rates: r, tallies: r, sets: r, values: r, all: r, outage: r}}, nil
 }
 
 // client are the options of go-redis: it asks once and quickly, for a second try is ours to decide.
@@ -114,6 +120,30 @@ func (r *shared) close() {
 		_ = r.settle(ctx) // what can't be told now is lost: the shadow goes with it
 	}
 	_ = r.client.Close()
+	_ = r.patient.Close()
+}
+
+// patientTimeout is how long ping waits at most.
+const patientTimeout = 10 * time.Second
+
+// now says how the outage is, if there is one.
+func (r *shared) now() (degraded bool, since time.Time, why string) { return r.outage.now() }
+
+// ping tells a server that is slow from one that is silent.
+func (r *shared) ping(ctx context.Context) error {
+	begun := time.Now()
+	if err := r.patient.Ping(ctx).Err(); err != nil {
+		return err
+	}
+	took := time.Since(begun)
+	away, _, why := r.outage.now()
+	switch {
+	case away && took > r.timeout:
+		return fmt.Errorf("%w: after %s, and a question has %s", ErrSlow, took.Round(time.Millisecond), r.timeout)
+	case away:
+		return errors.New(why)
+	}
+	return nil
 }
 
 // name is a key's name in Redis. What is kept under one key has a name for each sort.

@@ -5,6 +5,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -68,6 +69,7 @@ type remote struct {
 	}
 	outage interface {
 		now() (degraded bool, since time.Time, why string)
+		ping(context.Context) error
 	}
 }
 
@@ -200,6 +202,17 @@ func (s *State) Health() Health {
 		h.Degraded, h.Since, h.Why = s.shared.outage.now()
 	}
 	return h
+}
+
+// ErrSlow says that Redis answers, but later than a question waits: this node answers from its own memory meanwhile.
+var ErrSlow = errors.New("it answers too late")
+
+// Ping asks Redis for a sign of life, past the time that a question has. Without Redis there is nothing to ask.
+func (s *State) Ping(ctx context.Context) error {
+	if s.shared == nil {
+		return nil
+	}
+	return s.shared.outage.ping(ctx)
 }
 
 // Close ends the work in the background and writes the last snapshot, if there is one.

@@ -56,14 +56,30 @@ func (l *Ledger) idle() {
 	}
 }
 
-// probe asks whether the database is there.
-func (l *Ledger) probe() {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
+// Ping asks the database for a sign of life. While records can't be written, that is the answer.
+func (l *Ledger) Ping(ctx context.Context) error {
+	if err := l.asks(ctx); err != nil {
+		return err
+	}
+	if h := l.Health(); !h.Since.IsZero() {
+		return l.away(h.Why)
+	}
+	return nil
+}
+
+func (l *Ledger) asks(ctx context.Context) error {
 	rows, err := l.db.Query(ctx, "SELECT 1")
 	if err == nil {
 		err = rows.Close()
 	}
+	return err
+}
+
+// probe asks whether the database is there.
+func (l *Ledger) probe() {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	err := l.asks(ctx)
 	if sqldb.IsAway(err) {
 		l.begin(err)
 	} else {

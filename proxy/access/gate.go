@@ -78,6 +78,8 @@ type Options struct {
 	FailDelay time.Duration
 	// Notify hears of logins from new networks, nil for nobody.
 	Notify func(context.Context, Notice)
+	// Away hears of a server at which a login failed for another reason than the password.
+	Away func(*Backend)
 	// Transparent are the doors whose clients think they speak with the backend itself: where they wanted to go is where
 	// they are taken. FromClient are the doors that connect from the client's own address.
 	Transparent map[string]Backend
@@ -98,6 +100,11 @@ type Gate struct {
 
 // New makes a gate.
 func New(o Options) *Gate {
+	o.fill()
+	return &Gate{o: o, sessions: map[string]int{}}
+}
+
+func (o *Options) fill() {
 	o.MaxSessions, o.FailDelay = cmp.Or(o.MaxSessions, 32), cmp.Or(o.FailDelay, 2*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
@@ -111,7 +118,9 @@ func New(o Options) *Gate {
 	if o.Trusted == nil {
 		o.Trusted = func(netip.Addr) bool { return false }
 	}
-	return &Gate{o: o, sessions: map[string]int{}}
+	if o.Away == nil {
+		o.Away = func(*Backend) {}
+	}
 }
 
 // take gives a user one more session, if he may have it.

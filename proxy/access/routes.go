@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -77,19 +78,19 @@ type way struct {
 }
 
 // choose finds the servers of a user: as the answer of the authorizer says, as the directory says, else by the routes.
-func (g *Gate) choose(ctx context.Context, user, protocol string) (way, error) {
-	if g.o.Directory != nil && g.o.HostAttribute != "" {
+func (o *Options) choose(ctx context.Context, user, protocol string) (way, error) {
+	if o.Directory != nil && o.HostAttribute != "" {
 		if address, err := mail.ParseAddress(user); err == nil {
-			hosts, err := g.o.Directory.Attribute(ctx, address, g.o.HostAttribute)
+			hosts, err := o.Directory.Attribute(ctx, address, o.HostAttribute)
 			if err != nil {
 				return way{}, fmt.Errorf("directory: %w", err)
 			}
-			if w, ok := g.byHost(hostsOf(hosts), protocol); ok {
+			if w, ok := o.byHost(hostsOf(hosts), protocol); ok {
 				return w, nil
 			}
 		}
 	}
-	r := serving(g.o.Routes, user)
+	r := serving(o.Routes, user)
 	if r == nil {
 		return way{}, nil
 	}
@@ -120,10 +121,10 @@ func Serving(routes []Route, user string) string {
 
 // byHost takes the server that a directory or an authorizer names, which must be one of the routes: no answer from there
 // sends a password to a server that the admin did not name.
-func (g *Gate) byHost(hosts []string, protocol string) (way, bool) {
+func (o *Options) byHost(hosts []string, protocol string) (way, bool) {
 	for _, host := range hosts {
-		for i := range g.o.Routes {
-			r := &g.o.Routes[i]
+		for i := range o.Routes {
+			r := &o.Routes[i]
 			for _, b := range r.addresses(protocol) {
 				if name, _, err := net.SplitHostPort(b.Address); err == nil && strings.EqualFold(name, host) || strings.EqualFold(b.Address, host) {
 					return way{route: r, backends: []Backend{b}}, true
@@ -171,6 +172,26 @@ func (r *resting) order(all []Backend, now time.Time) []*Backend {
 		}
 	}
 	return append(first, late...)
+}
+
+// tryAll asks one server after the other until one answers.
+func (r *resting) tryAll(ctx context.Context, o *Options, all []Backend, as Attempt, enter Enter) error {
+	var errs []error
+	for _, b := range r.order(all, o.Now()) {
+		err := enter(ctx, b, as)
+		if err == nil || errors.Is(err, ErrPassword) || errors.Is(err, ErrUnavailable) { // the server lives
+			r.answered(b.Address)
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		r.failed(b.Address, o.Now())
+		o.Away(b)
+		o.Log.Warn("backend can't be used", "backend", b.Name, "address", b.Address, "error", err)
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
 }
 
 // sourced gives a copy that connects from the client's own address.

@@ -122,7 +122,7 @@ func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) 
 	}
 	as, err := v.credentials(ctx, user, a, w)
 	if err == nil {
-		err = v.tryAll(ctx, w.backends, as, enter)
+		err = v.g.resting.tryAll(ctx, &v.g.o, w.backends, as, enter)
 	}
 	if errors.Is(err, ErrPassword) {
 		g.o.Bans.Failed(ctx, v.s.Client, user, a.Password+a.Token)
@@ -187,12 +187,12 @@ func (v *Visit) way(ctx context.Context, user string, answer Answer) (way, error
 		b.Address = v.s.Local.String()
 		return way{route: &Route{}, backends: v.source([]Backend{b})}, nil
 	}
-	w, err := g.choose(ctx, user, v.protocol)
+	w, err := g.o.choose(ctx, user, v.protocol)
 	if err != nil {
 		return way{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if answer.Host != "" {
-		named, ok := g.byHost([]string{answer.Host}, v.protocol)
+		named, ok := g.o.byHost([]string{answer.Host}, v.protocol)
 		if !ok {
 			return way{}, fmt.Errorf("%w: the authorizer names %q, which is no address of a mail_backend", ErrUnavailable, filters.Printable(answer.Host))
 		}
@@ -280,25 +280,6 @@ func (r *Route) master(as Attempt) (Attempt, error) {
 	return as, nil
 }
 
-// tryAll asks one server after the other until one answers.
-func (v *Visit) tryAll(ctx context.Context, all []Backend, as Attempt, enter Enter) error {
-	var errs []error
-	for _, b := range v.g.resting.order(all, v.g.o.Now()) {
-		err := enter(ctx, b, as)
-		if err == nil || errors.Is(err, ErrPassword) {
-			v.g.resting.answered(b.Address)
-			return err
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		v.g.resting.failed(b.Address, v.g.o.Now())
-		v.g.o.Log.Warn("backend can't be used", "backend", b.Name, "address", b.Address, "error", err)
-		errs = append(errs, err)
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
-}
-
 // Opaque lets a mechanism pass whose octets mean something to the one fixed backend only. Who logs in is known when relay
 // says it, if at all.
 func (v *Visit) Opaque(ctx context.Context, mechanism string, relay func(ctx context.Context, b *Backend) (user string, err error)) error {
@@ -310,7 +291,7 @@ func (v *Visit) Opaque(ctx context.Context, mechanism string, relay func(ctx con
 	user := ""
 	err := error(refusal{"banned"})
 	if g.o.Bans.Admit(ctx, v.s.Client, "") {
-		err = v.tryAll(ctx, v.source(g.o.Routes[i].addresses(v.protocol)), Attempt{}, func(ctx context.Context, b *Backend, _ Attempt) (err error) {
+		err = g.resting.tryAll(ctx, &g.o, v.source(g.o.Routes[i].addresses(v.protocol)), Attempt{}, func(ctx context.Context, b *Backend, _ Attempt) (err error) {
 			user, err = relay(ctx, b)
 			return err
 		})

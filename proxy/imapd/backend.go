@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -39,6 +40,19 @@ type backend struct {
 	known        atomic.Pointer[features]
 	buffers      *wire.Buffers
 	tags         int
+	code         string // that of the last tagged answer
+}
+
+// origin is the client for whom a backend is asked; its zero value is nobody, for a look at whether the server is there.
+type origin struct {
+	client netip.Addr
+	port   uint16
+	local  netip.AddrPort
+	id     string
+}
+
+func (s *session) origin() origin {
+	return origin{s.mail.Client, s.clientPort, s.mail.Local, s.mail.ID}
 }
 
 // openBackend connects and logs in: access.Enter.
@@ -52,9 +66,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 		return err
 	}
 	if err := back.login(as); err != nil {
-		if m, ok := errors.AsType[misconduct](err); ok {
-			s.observe("BACKEND_MISCONDUCT", string(m))
-		}
+		s.misbehaved(err)
 		back.close()
 		return err
 	}
@@ -64,17 +76,30 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 
 // connect opens a connection up to the point where a login may be sent.
 func (s *session) connect(ctx context.Context, b *access.Backend) (*backend, error) {
+	back, err := connect(ctx, b, s.origin(), s.opt.Now().Add(loginTime), &s.server.buffers)
+	if err != nil {
+		s.misbehaved(err)
+	}
+	return back, err
+}
+
+// misbehaved notes what a server must not say.
+func (s *session) misbehaved(err error) {
+	if m, ok := errors.AsType[misconduct](err); ok {
+		s.observe("BACKEND_MISCONDUCT", string(m))
+	}
+}
+
+// connect opens a connection up to the point where a login may be sent.
+func connect(ctx context.Context, b *access.Backend, from origin, until time.Time, buffers *wire.Buffers) (*backend, error) {
 	c, err := b.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// behind a transparent door one name may stand for many servers, each with UIDs of its own
-	back := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
-	back.attach(c, s.opt.Now().Add(loginTime))
-	if err := back.prepare(ctx, b, s); err != nil {
-		if m, ok := errors.AsType[misconduct](err); ok {
-			s.observe("BACKEND_MISCONDUCT", string(m))
-		}
+	back := &backend{name: b.Name + "@" + b.Address, buffers: buffers}
+	back.attach(c, until)
+	if err := back.prepare(ctx, b, from); err != nil {
 		back.close()
 		return nil, err
 	}
@@ -92,7 +117,7 @@ func (k *backend) close() {
 }
 
 // prepare is all before the login: greeting, STARTTLS, capabilities, and who the client is.
-func (k *backend) prepare(ctx context.Context, b *access.Backend, s *session) error {
+func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) error {
 	line, err := k.in.Line(maxBackendLine, nil)
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
@@ -117,8 +142,8 @@ func (k *backend) prepare(ctx context.Context, b *access.Backend, s *session) er
 			return err
 		}
 	}
-	if b.Forward && k.has("ID") {
-		if _, err := k.command("ID " + s.originID()); err != nil {
+	if b.Forward && from.client.IsValid() && k.has("ID") {
+		if _, err := k.command("ID " + from.words()); err != nil {
 			return err
 		}
 	}
@@ -196,6 +221,7 @@ func (k *backend) answer(tag string) (status, text string, err error) {
 			return "+", strings.TrimPrefix(string(rest), " "), nil
 		case r.Tag == tag && (r.Name == "OK" || r.Name == "NO" || r.Name == "BAD"):
 			k.learn(rest)
+			k.code, _, _ = wire.Code(rest)
 			return r.Name, string(rest), nil
 		case r.Tag != "*":
 			return "", "", misconduct("a tag that is not ours")
@@ -241,13 +267,25 @@ func (k *backend) login(as access.Attempt) error {
 // let ends the login, one way or the other.
 func (k *backend) let(status string) error {
 	if status != "OK" {
-		return access.ErrPassword
+		return k.refused()
 	}
 	if k.capabilities != nil {
 		k.feature(k.capabilities)
 	}
 	k.in.Cap = time.Time{}
 	return nil
+}
+
+// refused says what a login that failed failed of. RFC 5530 section 3: UNAVAILABLE and SERVERBUG say nothing of the password;
+// with INUSE and LIMIT the server lives, and another one would be no help.
+func (k *backend) refused() error {
+	switch k.code {
+	case "UNAVAILABLE", "SERVERBUG":
+		return fmt.Errorf("the server can't check logins just now: %s", k.code)
+	case "INUSE", "LIMIT":
+		return fmt.Errorf("%w: the server can't let the user in just now: %s", access.ErrUnavailable, k.code)
+	}
+	return access.ErrPassword
 }
 
 // sasl sends one response: at once if the server takes it so (RFC 4959), else when it is asked.
@@ -389,12 +427,12 @@ func (s *session) features() (features, error) {
 	return features{}, nil
 }
 
-// originID tells the backend who the client is, in the words that Dovecot knows.
-func (s *session) originID() string {
+// words tell the backend who the client is, as Dovecot knows them.
+func (o origin) words() string {
 	pairs := []string{
-		"x-originating-ip", s.mail.Client.String(), "x-originating-port", strconv.Itoa(int(s.clientPort)),
-		"x-connected-ip", s.mail.Local.Addr().Unmap().String(), "x-connected-port", strconv.Itoa(int(s.mail.Local.Port())),
-		"x-session-id", s.mail.ID, "x-proxy-ttl", "5",
+		"x-originating-ip", o.client.String(), "x-originating-port", strconv.Itoa(int(o.port)),
+		"x-connected-ip", o.local.Addr().Unmap().String(), "x-connected-port", strconv.Itoa(int(o.local.Port())),
+		"x-session-id", o.id, "x-proxy-ttl", "5",
 	}
 	var b bytes.Buffer
 	for i, p := range pairs {

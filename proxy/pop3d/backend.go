@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mail"
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
 )
@@ -44,8 +45,8 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	// behind a transparent door one name may stand for many servers, each with ids of its own
 	k := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
 	k.attach(c, s.opt.Now().Add(loginTime))
-	if err = k.prepare(ctx, b, s); err == nil {
-		err = k.login(as)
+	if err = k.prepare(ctx, b, s.mail); err == nil {
+		err = k.enter(s.utf8, as)
 	}
 	if err != nil {
 		s.misbehaved(err)
@@ -92,7 +93,7 @@ func (k *backend) has(name string) bool {
 }
 
 // prepare is all before the login: greeting, STLS, capabilities, and who the client is.
-func (k *backend) prepare(ctx context.Context, b *access.Backend, s *session) error {
+func (k *backend) prepare(ctx context.Context, b *access.Backend, client *mail.Session) error {
 	line, good, err := k.status()
 	switch {
 	case err != nil:
@@ -105,18 +106,42 @@ func (k *backend) prepare(ctx context.Context, b *access.Backend, s *session) er
 			return err
 		}
 	}
-	if b.Forward && strings.Contains(line, "[XCLIENT]") { // Dovecot's greeting to those whose word it takes
-		if _, err := k.command(fmt.Sprintf("XCLIENT ADDR=%s PORT=%d SESSION=%s TTL=5", s.mail.Client, s.mail.Peer.Port(), s.mail.ID)); err != nil {
+	if b.Forward && client != nil && strings.Contains(line, "[XCLIENT]") { // Dovecot's greeting to those whose word it takes
+		if _, err := k.command(fmt.Sprintf("XCLIENT ADDR=%s PORT=%d SESSION=%s TTL=5", client.Client, client.Peer.Port(), client.ID)); err != nil {
 			return err
 		}
 	}
-	if err := k.learn(); err != nil {
+	return k.learn()
+}
+
+// enter logs in, in UTF-8 if the client speaks it.
+func (k *backend) enter(utf8 bool, as access.Attempt) error {
+	if utf8 && k.has("UTF8") { // RFC 6856 section 2.1: before the login, and a server that has no such mail needs none
+		if _, err := k.command("UTF8"); err != nil {
+			return err
+		}
+	}
+	return k.login(as)
+}
+
+// Probe looks whether a backend is there: greeting, TLS with its certificate, capabilities. Nobody logs in.
+func Probe(ctx context.Context, b *access.Backend) error {
+	c, err := b.Dial(ctx)
+	if err != nil {
 		return err
 	}
-	if s.utf8 && k.has("UTF8") { // RFC 6856 section 2.1: before the login, and a server that has no such mail needs none
-		_, err = k.command("UTF8")
+	k := &backend{name: b.Name, buffers: &wire.Buffers{}}
+	until := time.Now().Add(loginTime)
+	if end, ok := ctx.Deadline(); ok && end.Before(until) {
+		until = end
 	}
-	return err
+	k.attach(c, until)
+	defer k.close()
+	if err := k.prepare(ctx, b, nil); err != nil {
+		return err
+	}
+	k.out.say("QUIT\r\n") // for its log
+	return nil
 }
 
 // startTLS secures the connection, or there is none.
@@ -242,10 +267,11 @@ func verdict(line string, ok bool, err error) error {
 		return misconduct("a line that is no status")
 	}
 	upper := strings.ToUpper(line)
-	for _, code := range []string{"[SYS/", "[IN-USE]", "[LOGIN-DELAY]"} {
-		if strings.Contains(upper, code) {
-			return errors.New("the server can't let the user in just now")
-		}
+	switch {
+	case strings.Contains(upper, "[SYS/"):
+		return errors.New("the server can't let the user in just now")
+	case strings.Contains(upper, "[IN-USE]"), strings.Contains(upper, "[LOGIN-DELAY]"): // it lives, and another one would be no help
+		return fmt.Errorf("%w: the server can't let the user in just now", access.ErrUnavailable)
 	}
 	return access.ErrPassword
 }

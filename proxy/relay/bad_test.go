@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/proxy"
 	"postern/proxy/relay"
 	"postern/proxy/relay/hoptest"
 )
@@ -192,7 +193,7 @@ func TestLogin(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			ok, err := r.Login(t.Context(), "in", "ann", c.password)
+			ok, err := r.Login(t.Context(), "in", proxy.Client{}, "ann", c.password)
 			if ok != c.ok || (err == nil) != c.asks {
 				t.Errorf("%v %v, want %v", ok, err, c.ok)
 			}

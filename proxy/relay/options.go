@@ -22,11 +22,10 @@ import (
 // Protocol is what the hops of a route speak.
 type Protocol string
 
-// The protocols. IMAP is only for Login.
+// The protocols.
 const (
 	SMTP Protocol = "smtp"
 	LMTP Protocol = "lmtp"
-	IMAP Protocol = "imap"
 )
 
 // TLSPolicy says how a connection to a hop is protected.

@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -9,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
-	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 	"github.com/emersion/go-smtp"
 
 	"postern/proxy/relay"
@@ -88,43 +84,5 @@ func TestWithGoSMTP(t *testing.T) {
 			t.Errorf("%s: got %q", c.protocol, box.text)
 		}
 		box.mu.Unlock()
-	}
-}
-
-func TestLoginByIMAP(t *testing.T) {
-	config, ca := hoptest.Certificate(t, time.Hour, "127.0.0.1")
-	memory := imapmemserver.New()
-	user := imapmemserver.NewUser("ann", `s3"cret\`)
-	memory.AddUser(user)
-	newServer := func(c *tls.Config) string {
-		s := imapserver.New(&imapserver.Options{
-			NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-				return memory.NewSession(), nil, nil
-			},
-			TLSConfig: c, InsecureAuth: true, Caps: imap.CapSet{imap.CapIMAP4rev1: {}},
-		})
-		return serve(t, s.Serve, s.Close)
-	}
-	secure, clear := newServer(config), newServer(nil)
-	preauth := hoptest.NewScript(t, "S: * PREAUTH welcome\nC: *\nS: T1 OK what you like\nHANG")
-	for _, c := range []struct {
-		name, address, password string
-		policy                  relay.TLSPolicy
-		ok, asked               bool
-	}{
-		{"right", secure, `s3"cret\`, relay.TLSRequired, true, true},
-		{"wrong", secure, "x", relay.TLSRequired, false, true},
-		{"opportunistic is required", secure, `s3"cret\`, relay.TLSOpportunistic, true, true},
-		{"no TLS there", clear, `s3"cret\`, relay.TLSOpportunistic, false, false},
-		{"in clear", clear, `s3"cret\`, relay.TLSNone, false, false},
-		{"PREAUTH", preauth.Addr(), `s3"cret\`, relay.TLSRequired, false, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRelay(t, quick, relay.Route{Protocol: relay.IMAP, Hops: []relay.Hop{{Address: c.address, TLS: c.policy, CAFile: ca}}})
-			ok, err := r.Login(t.Context(), "in", "ann", c.password)
-			if ok != c.ok || (err == nil) != c.asked {
-				t.Errorf("%v %v, want %v", ok, err, c.ok)
-			}
-		})
 	}
 }

@@ -60,7 +60,7 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 		return nil, errors.New("no server is named")
 	}
 	switch set.Protocol {
-	case SMTP, LMTP, IMAP:
+	case SMTP, LMTP:
 	default:
 		return nil, fmt.Errorf("protocol %q: want smtp or lmtp", set.Protocol)
 	}
@@ -84,8 +84,7 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 // Open begins a transaction; nothing is sent before the first Rcpt.
 func (r *Relay) Open(name string, e proxy.Envelope) proxy.Delivery {
 	d := &delivery{relay: r, route: r.route(name), envelope: e, log: r.log.With("id", e.ID, "route", name)}
-	if d.route == nil || d.route.Protocol == IMAP {
-		d.route = nil
+	if d.route == nil {
 		d.log.Error("no such route for mail")
 	}
 	return d
@@ -157,7 +156,7 @@ func (r *Relay) Offers() proxy.Extensions {
 	first := true
 	for _, name := range r.names {
 		rt := r.routes[name]
-		if !rt.Inbound || rt.Protocol == IMAP {
+		if !rt.Inbound {
 			continue
 		}
 		for _, h := range rt.hops {
@@ -219,9 +218,6 @@ func (h *hopState) extensions() (offers proxy.Extensions, known bool) {
 func (r *Relay) Probe(ctx context.Context) {
 	var wait sync.WaitGroup
 	for _, name := range r.names {
-		if r.routes[name].Protocol == IMAP {
-			continue
-		}
 		for _, h := range r.routes[name].hops {
 			wait.Go(func() {
 				c, err := h.acquire(ctx, party{purpose: handover}, true)

@@ -337,6 +337,23 @@ func TestXClientAndXForward(t *testing.T) {
 	wantReply(t, asked[0], "451")
 }
 
+// A hop that takes XCLIENT is told for whom a login is checked, before it is.
+func TestLoginTellsTheClient(t *testing.T) {
+	hop := hoptest.New(t, hoptest.Options{Extensions: []string{"XCLIENT ADDR PORT", "AUTH PLAIN"}, Users: map[string]string{"ann": "s3cret"}})
+	route := hops(hop.Addr())
+	route.Hops[0].XClient, route.Hops[0].ClearAuth = true, true
+	r := newRelay(t, relay.Timeouts{}, route)
+	ok, err := r.Login(t.Context(), "in", proxy.Client{Addr: netip.MustParseAddr("192.0.2.9"), Port: 99}, "ann", "s3cret")
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	told := slices.Index(hop.Commands(), "XCLIENT ADDR=192.0.2.9 PORT=99")
+	asked := slices.IndexFunc(hop.Commands(), func(c string) bool { return strings.HasPrefix(c, "AUTH") })
+	if told < 0 || asked < told {
+		t.Errorf("commands %q", hop.Commands())
+	}
+}
+
 func TestOffers(t *testing.T) {
 	a := hoptest.New(t, hoptest.Options{Extensions: []string{"8BITMIME", "SMTPUTF8", "DSN", "SIZE 5000", "REQUIRETLS"}})
 	b := hoptest.New(t, hoptest.Options{Extensions: []string{"8BITMIME", "SMTPUTF8", "SIZE 4000"}})

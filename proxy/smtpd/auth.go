@@ -61,7 +61,7 @@ func (c *session) login(user, password string) {
 	ok, err := false, error(nil)
 	admitted := guard == nil || guard.Admit(ctx, client, user)
 	if admitted { // who is not hears the same, after the same time
-		ok, err = c.opt.Login(ctx, user, password)
+		ok, err = c.opt.Login(ctx, c.mail, user, password)
 	}
 	if guard != nil && admitted && err == nil {
 		if ok {

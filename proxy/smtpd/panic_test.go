@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/mail"
 	"postern/proxy/smtpd"
 )
 
@@ -13,7 +14,7 @@ func TestAPanicEndsOneSession(t *testing.T) {
 	b := newBench(t, nil)
 	o := options(t, map[string]string{"door": "submission"})
 	o.AuthInClear = true
-	o.Login = func(context.Context, string, string) (bool, error) { panic("a bug") }
+	o.Login = func(context.Context, *mail.Session, string, string) (bool, error) { panic("a bug") }
 	b.server = smtpd.New(o, b.gateway, b.gateway.Log)
 	said := visit(t, b, "203.0.113.9:99", "EHLO a.example\nAUTH PLAIN AHVzZXIAc2VjcmV0\n")
 	if !strings.Contains(said, "421 4.3.0 ") {

@@ -35,8 +35,8 @@ type Options struct {
 	Implicit bool
 	// Submission asks for a login before MAIL (RFC 6409 section 4.3).
 	Submission bool
-	// Login verifies a password; nil if the door has no AUTH. An error means that nobody could be asked.
-	Login func(ctx context.Context, user, password string) (bool, error)
+	// Login verifies the password of a session's client; nil if the door has no AUTH. An error means that nobody could be asked.
+	Login func(ctx context.Context, s *mail.Session, user, password string) (bool, error)
 	// Guard keeps out who guesses passwords, nil for nobody.
 	Guard Guard
 	// AuthInClear allows AUTH without TLS.

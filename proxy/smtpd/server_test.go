@@ -93,7 +93,7 @@ func options(t testing.TB, settings map[string]string) smtpd.Options {
 		switch key {
 		case "door":
 			o.Submission = value == "submission"
-			o.Login = func(_ context.Context, user, password string) (bool, error) {
+			o.Login = func(_ context.Context, _ *mail.Session, user, password string) (bool, error) {
 				return user == "user" && password == "secret", nil
 			}
 		case "tls":

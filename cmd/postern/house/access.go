@@ -1,7 +1,6 @@
 package house
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -63,15 +62,10 @@ func (h *House) newGate() (*access.Gate, error) {
 		}
 		o.Country = db.Country
 	}
-	if a.LDAP.Attribute != "" {
-		directory, err := openLDAP(h.cfg)
-		if err != nil {
-			return nil, err
-		}
-		directory.Filter = cmp.Or(a.LDAP.Filter, directory.Filter)
-		h.directory = directory
-		o.Directory, o.HostAttribute = directory, a.LDAP.Attribute
+	if h.directory != nil {
+		o.Directory, o.HostAttribute = h.directory, a.LDAP.Attribute
 	}
+	o.Away = h.mailboxesAway
 	if a.HTTP.URL != "" {
 		if o.Authorizer, err = newAuthorizer(a.HTTP); err != nil {
 			return nil, err
@@ -252,6 +246,9 @@ func (h *House) openAccess() (err error) {
 		return err
 	}
 	h.Recalls.Tell(RecallTold(h.Ledger, h.fate))
+	if err = h.openCheckers(); err != nil {
+		return err
+	}
 	if !h.fetches() {
 		return nil
 	}

@@ -47,4 +47,14 @@ func TestAlarm(t *testing.T) {
 	step(time.Second, nil, disk)
 	step(time.Minute, []string{"hoptrue"}, disk)
 	step(time.Hour, nil, disk)
+
+	// what lasts for longer than it takes to be told is told at once; what was slow and is away now is told anew
+	lasts := Trouble{Kind: "ldap", Since: now.Add(-time.Minute), State: StandingSlow}
+	step(0, []string{"ldapfalse"}, lasts)
+	step(time.Hour, []string{"disktrue"}, lasts)
+	lasts.State, lasts.Since = StandingAway, now
+	step(0, nil, lasts)
+	step(time.Minute, []string{"ldapfalse"}, lasts)
+	step(time.Minute, nil)
+	step(time.Minute, []string{"ldaptrue"})
 }

@@ -37,15 +37,20 @@ func (a *alarm) look(ctx context.Context, troubles []Trouble) error {
 	now, seen := a.now(), map[string]bool{}
 	var errs []error
 	for _, t := range troubles {
-		key := t.Kind + " " + t.Subject
+		key := t.key()
 		seen[key] = true
 		delete(a.gone, key)
-		if _, ok := a.told[key]; ok {
+		if told, ok := a.told[key]; ok && told.State == t.State {
+			delete(a.pending, key)
 			continue
 		}
 		first, ok := a.pending[key]
 		if !ok {
-			a.pending[key], first = now, now
+			first = now
+			if t.Since.Before(now) && !t.Since.IsZero() { // it lasts since then
+				first = t.Since
+			}
+			a.pending[key] = first
 		}
 		if now.Sub(first) < a.hold {
 			continue
@@ -172,6 +177,7 @@ func printable(r rune) rune {
 
 // watch looks for trouble.
 func (h *House) watch(ctx context.Context) {
+	h.lookAtFrozen(ctx)
 	if err := h.alarm.look(ctx, h.Troubles()); err != nil {
 		h.out.Log.Error("alert", "error", err)
 	}

@@ -14,17 +14,16 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/dns"
+	"postern/internal/mail"
+	"postern/proxy"
 	"postern/proxy/listen"
 	"postern/proxy/outbound"
 	"postern/proxy/relay"
 	"postern/proxy/smtpd"
 )
 
-// outboundRoute and loginRoute name routes that no domain can have.
-const (
-	outboundRoute = "(outbound)"
-	loginRoute    = "(login)"
-)
+// outboundRoute names the route that no domain can have.
+const outboundRoute = "(outbound)"
 
 // doorOptions translates the settings of a door.
 func (h *House) doorOptions(d config.Door) smtpd.Options {
@@ -50,7 +49,7 @@ func (h *House) doorOptions(d config.Door) smtpd.Options {
 	case "smtp":
 		o.Login = h.login(d.AuthRoute)
 	case "imap":
-		o.Login = h.login(loginRoute + d.Name)
+		o.Login = h.checkers[d.Name].Login
 	}
 	return o
 }
@@ -88,9 +87,14 @@ func compatibleCiphers() []uint16 {
 		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA256)
 }
 
-func (h *House) login(route string) func(context.Context, string, string) (bool, error) {
-	return func(ctx context.Context, user, password string) (bool, error) {
-		return h.Relay.Login(ctx, route, user, password)
+// login has a next hop check logins.
+func (h *House) login(route string) func(context.Context, *mail.Session, string, string) (bool, error) {
+	return func(ctx context.Context, s *mail.Session, user, password string) (bool, error) {
+		client := proxy.Client{Addr: s.Client, Name: s.ClientName, Helo: s.Helo, Proto: "ESMTP"}
+		if s.Peer.Addr().Unmap() == s.Client.Unmap() {
+			client.Port = s.Peer.Port()
+		}
+		return h.Relay.Login(ctx, route, client, user, password)
 	}
 }
 
@@ -113,7 +117,7 @@ func (h *House) certify(ctx context.Context) (err error) {
 	return err
 }
 
-// newRelay makes the client towards all next hops, the smart host and the servers that check logins.
+// newRelay makes the client towards all next hops and the smart host.
 func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
 	routes := map[string]relay.Route{}
 	for name, hop := range cfg.NextHops {
@@ -130,16 +134,6 @@ func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
 			return nil, err
 		}
 		routes[outboundRoute] = r
-	}
-	for _, d := range cfg.Doors {
-		if d.Auth == "imap" {
-			name := loginRoute + d.Name
-			policy := relay.TLSRequired
-			if strings.HasSuffix(d.AuthAddress, ":993") {
-				policy = relay.TLSImplicit
-			}
-			routes[name] = relay.Route{Name: name, Protocol: relay.IMAP, Hops: []relay.Hop{{Address: d.AuthAddress, TLS: policy}}}
-		}
 	}
 	names, err := dns.Names(serverNames(cfg))
 	if err != nil {

@@ -121,7 +121,13 @@ func openWatchedGate(t testing.TB, out house.Outside, more ...string) *gate {
 	g.inside = hoptest.New(t, hoptest.Options{Users: users, Replies: map[string]string{"RCPT TO:<nosuch@": "550 5.1.1 no such user"}})
 	g.outside = hoptest.New(t, hoptest.Options{})
 	base := settings
-	for i, one := range more { // what begins so belongs into a section that is there already
+	for i, one := range more { // what begins so replaces a section, or
+		if strings.HasPrefix(one, "[dns]") {
+			before, after, _ := strings.Cut(base, "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n")
+			base, more[i] = before+one+after, ""
+			continue
+		}
+		// what begins so belongs into a section that is there already
 		if in, ok := strings.CutPrefix(one, "[outbound]"); ok {
 			base, more[i] = strings.Replace(base, "[outbound]", "[outbound]"+in, 1), ""
 		}

@@ -3,12 +3,14 @@ package house_test
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,10 +23,11 @@ import (
 type mode string
 
 const (
-	well   mode = "well"
-	killed mode = "killed" // nobody listens
-	hung   mode = "hung"   // it takes connections and says nothing
-	wrong  mode = "wrong"  // it says what makes no sense
+	well     mode = "well"
+	killed   mode = "killed" // nobody listens
+	hung     mode = "hung"   // it takes connections and says nothing
+	dragging mode = "slow"   // it answers late
+	wrong    mode = "wrong"  // it says what makes no sense
 )
 
 // world is a server whose ways can be changed while it runs. It keeps its address.
@@ -32,6 +35,10 @@ type world struct {
 	t       *testing.T
 	address string
 	talk    func(net.Conn, *bufio.Reader)
+	// upstream, if set, is a real server that this one stands before.
+	upstream string
+	// late is by how much it is late when it is slow.
+	late time.Duration
 
 	mu       sync.Mutex
 	mode     mode
@@ -41,7 +48,7 @@ type world struct {
 
 func newWorld(t *testing.T, talk func(net.Conn, *bufio.Reader)) *world {
 	t.Helper()
-	w := &world{t: t, address: "127.0.0.1:0", talk: talk}
+	w := &world{t: t, address: "127.0.0.1:0", talk: talk, late: 1500 * time.Millisecond}
 	w.set(well)
 	t.Cleanup(func() { w.set(killed) })
 	return w
@@ -52,10 +59,12 @@ func (w *world) set(m mode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mode = m
-	for _, c := range w.conns {
-		_ = c.Close()
+	if m == well || m == killed || m == wrong { // else those that stand become slow, or hang
+		for _, c := range w.conns {
+			_ = c.Close()
+		}
+		w.conns = nil
 	}
-	w.conns = nil
 	if m == killed {
 		_ = w.listener.Close()
 		w.listener = nil
@@ -83,18 +92,66 @@ func (w *world) serve(l net.Listener) {
 		m := w.mode
 		w.conns = append(w.conns, c)
 		w.mu.Unlock()
-		switch m {
-		case well:
+		switch {
+		case m != wrong && w.upstream != "":
+			go w.forward(c)
+		case m == well || m == dragging:
 			go func() {
 				defer c.Close()
+				if m == dragging {
+					time.Sleep(w.late)
+				}
 				w.talk(c, bufio.NewReader(c))
 			}()
-		case wrong:
+		case m == wrong:
 			go func() {
 				defer c.Close()
 				_, _ = io.WriteString(c, "what do you want\x00\r\n\r\n")
 				_, _ = io.Copy(io.Discard, c)
 			}()
+		}
+	}
+}
+
+// newStand stands before a real server.
+func newStand(t *testing.T, upstream string) *world {
+	t.Helper()
+	w := &world{t: t, address: "127.0.0.1:0", upstream: upstream, late: 1500 * time.Millisecond}
+	w.set(well)
+	t.Cleanup(func() { w.set(killed) })
+	return w
+}
+
+func (w *world) current() mode {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mode
+}
+
+// forward lets octets through, the server's as late as the mode says.
+func (w *world) forward(c net.Conn) {
+	up, err := net.Dial("tcp", w.upstream)
+	if err != nil {
+		_ = c.Close()
+		return
+	}
+	go func() {
+		_, _ = io.Copy(up, c)
+		_ = up.Close()
+	}()
+	defer c.Close()
+	defer up.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := up.Read(buf)
+		for w.current() == hung {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if w.current() == dragging {
+			time.Sleep(w.late)
+		}
+		if _, failed := c.Write(buf[:n]); failed != nil || err != nil {
+			return
 		}
 	}
 }
@@ -181,11 +238,16 @@ type watched struct {
 
 func newWatched(t *testing.T, more string) *watched {
 	t.Helper()
+	return newWatchedWith(t, house.Outside{}, more)
+}
+
+func newWatchedWith(t *testing.T, out house.Outside, more ...string) *watched {
+	t.Helper()
 	told := &hooks{}
 	chat := httptest.NewServer(told)
 	t.Cleanup(chat.Close)
 	metrics := freeAddress(t)
-	g := openWatchedGate(t, house.Outside{}, "[alerts]\nwebhook = \""+chat.URL+"\"\n[metrics]\nlisten = \""+metrics+"\"\n[filters.greylist]\nenabled = false\n"+more)
+	g := openWatchedGate(t, out, append(more, "[alerts]\nwebhook = \""+chat.URL+"\"\n[metrics]\nlisten = \""+metrics+"\"\n[filters.greylist]\nenabled = false\n")...)
 	return &watched{g, told, metrics}
 }
 
@@ -209,22 +271,59 @@ func (w *watched) metric(line string) bool {
 	return strings.Contains(get(w.t, "http://"+w.metrics+"/metrics"), line+"\n")
 }
 
-// goesWrong wants that trouble is seen everywhere, and that it is seen to be over.
-func (w *watched) goesWrong(server *world, m mode, kind, name string, meanwhile func(m mode)) {
+// outage is something whose ways can be changed.
+type outage interface{ set(mode) }
+
+// row reads the health table's row, and whether there is trouble, at /healthz and /readyz.
+func (w *watched) row(kind, name string) (found house.Dependency, degraded bool) {
 	w.t.Helper()
+	for _, path := range []string{"/healthz", "/readyz"} {
+		var all struct {
+			Status       string
+			Dependencies []house.Dependency
+		}
+		if err := json.Unmarshal([]byte(get(w.t, "http://"+w.metrics+path)), &all); err != nil {
+			w.t.Fatal(err)
+		}
+		i := slices.IndexFunc(all.Dependencies, func(d house.Dependency) bool { return d.Kind == kind && d.Name == name })
+		if i < 0 {
+			w.t.Fatalf("%s has no row for %s %s: %+v", path, kind, name, all.Dependencies)
+		}
+		found, degraded = all.Dependencies[i], all.Status == "degraded"
+	}
+	return found, degraded
+}
+
+// goesWrong wants that trouble is seen everywhere, and that it is seen to be over.
+func (w *watched) goesWrong(server outage, m mode, kind, name string, meanwhile func(m mode)) {
+	w.t.Helper()
+	trouble := map[string]string{"redis": "state", "database": "ledger"}[kind]
+	if trouble == "" {
+		trouble = kind
+	}
+	want := map[mode]house.Standing{dragging: house.StandingSlow}[m]
+	if want == "" {
+		want = house.StandingAway
+	}
 	w.told.forget()
 	server.set(m)
-	w.soon(kind+" "+name+" is "+string(m)+": the webhook hears of it", func() bool { return w.told.told(kind, false) })
-	if text := get(w.t, "http://"+w.metrics+"/healthz"); !strings.Contains(text, `"degraded"`) || !strings.Contains(text, `"name":"`+name) {
-		w.t.Errorf("healthz: %s", text)
+	w.soon(kind+" "+name+" is "+string(m)+": the webhook hears of it", func() bool { return w.told.toldAs(trouble, string(want)) })
+	if d, degraded := w.row(kind, name); !degraded || d.State != want || d.Up != (want == house.StandingSlow) || d.Why == "" || d.Since.IsZero() {
+		w.t.Errorf("%s: %+v, degraded %v", m, d, degraded)
 	}
-	if !w.metric(`postern_dependency_up{kind="`+kind+`",name="`+name+`"} 0`) || !w.metric(`postern_troubles{kind="`+kind+`"} 1`) {
-		w.t.Errorf("%s is %s: no metric:\n%s", name, m, get(w.t, "http://"+w.metrics+"/metrics"))
+	label := `{kind="` + kind + `",name="` + name + `"} `
+	up := map[house.Standing]string{house.StandingSlow: "1", house.StandingAway: "0"}[want]
+	late := map[house.Standing]string{house.StandingSlow: "1", house.StandingAway: "0"}[want]
+	if !w.metric("postern_dependency_up"+label+up) || !w.metric("postern_dependency_slow"+label+late) || w.metric(`postern_troubles{kind="`+trouble+`"} 0`) {
+		w.t.Errorf("%s is %s, and the metrics do not show it", name, m)
 	}
 	meanwhile(m)
 	server.set(well)
-	w.soon(name+" is back: the webhook hears of it", func() bool { return w.told.told(kind, true) })
-	if !w.metric(`postern_dependency_up{kind="` + kind + `",name="` + name + `"} 1`) {
+	w.soon(name+" is back: the webhook hears of it", func() bool { return w.told.told(trouble, true) })
+	if d, _ := w.row(kind, name); d.State != house.StandingUp {
+		w.t.Errorf("it is back: %+v", d)
+	}
+	if !w.metric("postern_dependency_up"+label+"1") || !w.metric("postern_dependency_slow"+label+"0") {
 		w.t.Errorf("%s is back, and the metric does not show it", name)
 	}
 	if code, text := w.send(); kind == "filter" && code != 250 {
@@ -256,14 +355,14 @@ func TestScannersGoAway(t *testing.T) {
 				if code, text := w.send(); code != 250 {
 					t.Fatalf("%d %s", code, text)
 				}
-				for _, m := range []mode{killed, hung, wrong} {
+				for _, m := range []mode{killed, hung, dragging, wrong} {
 					w.goesWrong(server, m, "filter", name, func(m mode) {
 						begun := time.Now()
 						code, text := w.send()
-						if want := map[bool]int{false: 250, true: 451}[required]; code != want || time.Since(begun) > 5*time.Second {
+						if want := map[bool]int{false: 250, true: 451}[required && m != dragging]; code != want || time.Since(begun) > 5*time.Second {
 							t.Errorf("%s: %d %s after %s, want %d", m, code, text, time.Since(begun), want)
 						}
-						if required {
+						if required || m == dragging {
 							return
 						}
 						all := w.inside.Messages()
@@ -277,7 +376,7 @@ func TestScannersGoAway(t *testing.T) {
 	}
 }
 
-// A program of the admin's that is gone, and DNS, and a next hop.
+// A program of the admin's that is gone, and a next hop.
 func TestOthersGoAway(t *testing.T) {
 	t.Parallel()
 	t.Run("hop", func(t *testing.T) {
@@ -297,7 +396,7 @@ func TestOthersGoAway(t *testing.T) {
 			}
 		})
 		w := newWatched(t, "[next_hop.\"ours.test\"]\naddresses = [\""+server.address+"\"]\ntls = \"none\"\n")
-		for _, m := range []mode{killed, hung, wrong} {
+		for _, m := range []mode{killed, hung, dragging, wrong} {
 			w.goesWrong(server, m, "hop", "ours.test "+server.address, func(mode) {})
 		}
 	})
@@ -320,10 +419,5 @@ func TestOthersGoAway(t *testing.T) {
 		}
 		write()
 		w.soon("the webhook hears that it is back", func() bool { return w.told.told("filter", true) })
-	})
-	t.Run("dns", func(t *testing.T) {
-		t.Parallel()
-		w := newWatched(t, "")
-		w.soon("the webhook hears of DNS", func() bool { return w.told.told("dns", false) })
 	})
 }

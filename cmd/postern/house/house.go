@@ -67,6 +67,7 @@ type House struct {
 	control      *web // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
+	checkers     map[string]*access.Checker                    // of submission doors with auth = "imap", by name
 	gate         *access.Gate                                  // nil without a POP3 or IMAP door
 	desk         *retrieval.Desk                               // the same
 	letIn        func(id string, sum [sha256.Size]byte) []byte // the same
@@ -81,6 +82,7 @@ type House struct {
 	probe        probe
 	lost         givenUp
 	table        table
+	frozen       frozenUsers
 	asked        *recipients.LDAP // who knows recipients, nil for none
 	masking      *masking         // nil without a POP3 or IMAP door
 	ready        atomic.Bool      // all doors listen
@@ -94,6 +96,7 @@ type House struct {
 func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	h := &House{cfg: cfg, out: out.withDefaults(), stop: func() {}}
 	h.started = h.out.Now()
+	h.out.Shelved = h.frozen.changed
 	h.table.now, h.table.changed = h.out.Now, h.dependencyChanged
 	h.alarm = newAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
 	defer func() {
@@ -151,7 +154,6 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.recipients, h.asked, err = newRecipients(cfg, h.out); err != nil {
 		return nil, err
 	}
-	h.watchDependencies(judge)
 	h.Gateway.Use(h.setup(cfg, judge))
 	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
 		return nil, err
@@ -160,6 +162,9 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 		return nil, err
 	}
 	if err = h.openQuarantineDesk(); err != nil {
+		return nil, err
+	}
+	if err = h.watchDependencies(judge); err != nil { // behind all that opens one
 		return nil, err
 	}
 	return h, h.finishReleases()
@@ -243,8 +248,10 @@ func (h *House) Reload(cfg *config.Config) error {
 	if err := h.certificates.Reload(); err != nil {
 		return err
 	}
+	if err := h.watchDependencies(j); err != nil {
+		return err
+	}
 	h.judge.Store(j)
-	h.watchDependencies(j)
 	h.Gateway.Use(h.setup(cfg, j))
 	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
 		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))

@@ -44,8 +44,12 @@ type Outside struct {
 	ASN func(netip.Addr) (number uint32, name string)
 	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell; nil without a directory.
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
+	// Shelved hears of what a filter put on its shelf, see filters.Env.
+	Shelved func(filter string)
 	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
 	QueueExpiry time.Duration
+	// DiskLeft says how much room a folder's disk has, in octets; nil asks the system.
+	DiskLeft func(dir string) (int64, error)
 	// Unwatched asks nothing whether it is there, for servers that record all that they hear.
 	Unwatched bool
 }
@@ -56,6 +60,9 @@ func (o Outside) withDefaults() Outside {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.DiskLeft == nil {
+		o.DiskLeft = diskLeft
 	}
 	return o
 }
@@ -103,7 +110,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	}
 	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
 	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory, ASN: out.ASN,
-		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins}
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {
 		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {

@@ -159,6 +159,9 @@ func (h *House) shelves() map[string]filters.Shelf {
 	all["bans"] = banShelf{h.bans}
 	all["memory"] = memoryShelf{h.out.State}
 	all["muted"] = mutedShelf{h}
+	if s := all[freezer]; s != nil {
+		all[freezer] = thawing{s, &h.frozen}
+	}
 	return all
 }
 

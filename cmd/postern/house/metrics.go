@@ -78,7 +78,7 @@ func (h *House) measure() []metric {
 	for _, t := range h.Troubles() {
 		kinds[t.Kind]++
 	}
-	for _, kind := range []string{"filter", "dns", "ldap", "hop", "state", "ledger", "disk", "records", "queue", "given_up", "certificate", "probe", "muted"} {
+	for _, kind := range troubleKinds() {
 		add("troubles", "gauge", "What an admin should look at now, by kind.", kinds[kind], "kind", kind)
 	}
 	for _, hop := range h.Relay.Health() {
@@ -95,10 +95,15 @@ func (h *House) measure() []metric {
 	runtime.ReadMemStats(&memory)
 	add("queue_messages", "gauge", "Messages that wait for a next hop.", float64(h.Queue.Len()))
 	for _, d := range h.Dependencies() {
-		up := 0.0
+		up, slow := 0.0, 0.0
 		if d.Up {
 			up = 1
 		}
+		if d.State == StandingSlow {
+			slow = 1
+		}
+		add("dependency_slow", "gauge", "Whether something that the gateway needs answers, but late.", slow, "kind", d.Kind, "name", d.Name)
+		add("dependency_answer_seconds", "gauge", "How long its last answer took.", float64(d.Took)/float64(time.Second/time.Millisecond), "kind", d.Kind, "name", d.Name)
 		add("dependency_up", "gauge", "Whether something that the gateway needs was there when it was last asked.", up, "kind", d.Kind, "name", d.Name)
 	}
 	add("queue_given_up", "gauge", "Messages that were given up and wait for somebody to decide.", float64(h.Queue.GivenUp()))

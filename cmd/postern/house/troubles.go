@@ -12,12 +12,22 @@ import (
 // Trouble is something that an admin should know of now. What it is about stands in Kind and Subject, which do not change
 // while it lasts.
 type Trouble struct {
-	// Kind is one of a few words, for metrics: filter, dns, ldap, hop, state, ledger, disk, records, queue, given_up, certificate, muted, probe.
+	// Kind is one of a few words, for metrics: those of troubleKinds.
 	Kind    string `json:"kind"`
 	Subject string `json:"subject,omitempty"`
+	// State tells what is slow from what is away; trouble that changes from one to the other is told anew.
+	State Standing `json:"state,omitempty"`
 	// Text says what is wrong, and what still works.
 	Text  string    `json:"text"`
 	Since time.Time `json:"since,omitzero"`
+}
+
+func (t Trouble) key() string { return t.Kind + " " + t.Subject }
+
+// troubleKinds are the words of Trouble.Kind.
+func troubleKinds() []string {
+	return []string{"filter", "dns", "ldap", "hop", "mail_backend", "state", "ledger", "disk", "records", "queue", "given_up", "certificate",
+		"probe", "muted", "frozen"}
 }
 
 // Bounds beyond which there is trouble.
@@ -34,11 +44,12 @@ const (
 func (h *House) Troubles() []Trouble {
 	var all []Trouble
 	add := func(kind, subject string, since time.Time, format string, args ...any) {
-		all = append(all, Trouble{kind, subject, fmt.Sprintf(format, args...), since})
+		all = append(all, Trouble{Kind: kind, Subject: subject, Text: fmt.Sprintf(format, args...), Since: since})
 	}
 	for _, d := range h.Dependencies() {
-		if !d.Up {
+		if d.State != StandingUp {
 			add(d.trouble(), d.Name, d.Since, "%s", d.text())
+			all[len(all)-1].State = d.State
 		}
 	}
 	if n := h.Ledger.Dropped(); n > 0 {
@@ -65,6 +76,7 @@ func (h *House) Troubles() []Trouble {
 	for _, m := range h.Breaker.Muted() {
 		add("muted", m.Symbol, m.Since, "%s weighs nothing until %s: %s", m.Symbol, m.Until.Local().Format(hoursAndMinutes), m.Why)
 	}
+	all = append(all, h.frozen.troubles(h.out.Now())...)
 	if failed := h.probe.failed(); failed != "" {
 		add("probe", "probe", time.Time{}, "the last test messages did not fare as they should: %s", failed)
 	}
@@ -82,17 +94,22 @@ func (d Dependency) trouble() string {
 	return d.Kind
 }
 
-// text says that a dependency is away, and what that means.
+// text says that a dependency is slow or away, and what that means.
 func (d Dependency) text() string {
-	what := strings.TrimSpace(map[string]string{"filter": "the scanner of filter", "dns": "DNS:", "ldap": "the directory for", "hop": "next hop", "redis": "", "database": "the database of the", "disk": "the disk of"}[d.Kind] + " " + d.Name)
+	what := strings.TrimSpace(map[string]string{"filter": "the scanner of filter", "dns": "DNS:", "ldap": "the directory for", "hop": "next hop",
+		"mail_backend": "mail_backend", "redis": "", "database": "the database of the", "disk": "the disk of"}[d.Kind] + " " + d.Name)
+	what += " is " + string(d.State)
 	if !d.Since.IsZero() {
-		what += " is away since " + d.Since.Local().Format(hoursAndMinutes)
+		what += " since " + d.Since.Local().Format(hoursAndMinutes)
 	}
 	if d.Address != "" {
 		what += " (" + d.Address + ")"
 	}
 	if d.Why != "" {
 		what += ": " + d.Why
+	}
+	if d.State == StandingSlow && !d.Late {
+		return what + ": what needs it waits that long"
 	}
 	return what + ": " + d.Without
 }

@@ -46,6 +46,18 @@ func (h *hooks) told(kind string, over bool) bool {
 	return false
 }
 
+// toldAs says whether trouble of a kind was told to begin, as slow or away.
+func (h *hooks) toldAs(kind, state string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.all {
+		if t["kind"] == kind && t["over"] == false && t["state"] == state {
+			return true
+		}
+	}
+	return false
+}
+
 func until(t testing.TB, what string, yes func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !yes(); time.Sleep(100 * time.Millisecond) {

@@ -32,6 +32,8 @@ type Options struct {
 	Format string
 	// Extra is put behind the configuration.
 	Extra string
+	// Penalty makes clients wait who gave wrong passwords before, as Dovecot does where nobody says otherwise.
+	Penalty bool
 	// Performance serves many logins by one process.
 	Performance bool
 }
@@ -102,7 +104,11 @@ func (s *Server) settings(o Options) string {
 	if o.Performance {
 		login = "service_count = 0\n  process_min_avail = 1\n  client_limit = 5000"
 	}
-	return strings.NewReplacer("DIR", s.Dir, "FORMAT", format, "LOGIN", login,
+	penalty := "0"
+	if o.Penalty {
+		penalty = "0600"
+	}
+	return strings.NewReplacer("PENALTY", penalty, "DIR", s.Dir, "FORMAT", format, "LOGIN", login,
 		"IMAPPORT", port(s.IMAP), "IMAPSPORT", port(s.IMAPS), "POP3PORT", port(s.POP3), "POP3SPORT", port(s.POP3S)).Replace(settings) + o.Extra
 }
 
@@ -179,7 +185,7 @@ service stats {
 service anvil {
   client_limit = 20000
   unix_listener anvil-auth-penalty {
-    mode = 0
+    mode = PENALTY
   }
 }
 service auth {

@@ -173,19 +173,30 @@ func (l *LDAP) connect() error {
 }
 
 // Ping asks, over a connection of its own, whether the server is there and lets us in.
-func (l *LDAP) Ping(context.Context) error {
-	one := &LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: l.TLS, BindDN: l.BindDN, Password: l.Password, Timeout: min(l.Timeout, pingTime)}
-	if err := one.connect(); err != nil {
-		return err
+func (l *LDAP) Ping(ctx context.Context) error {
+	one := &LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: l.TLS, BindDN: l.BindDN, Password: l.Password, Timeout: l.Timeout}
+	if end, ok := ctx.Deadline(); ok { // what is later than a question waits is of no use
+		one.Timeout = min(l.Timeout, time.Until(end))
 	}
-	defer one.drop()
-	// RFC 4512 section 5.1: every server has a root entry, and shows it to whoever asks
-	_, err := one.conn.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 2, false, "(objectClass=*)", []string{"1.1"}, nil))
-	return err
+	done := make(chan error, 1)
+	go func() { done <- one.hello() }() // the library knows no contexts; it ends with the timeout at the latest
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-// pingTime bounds a Ping.
-const pingTime = 3 * time.Second
+// hello asks for the root entry. RFC 4512 section 5.1: every server has one, and shows it to whoever asks.
+func (l *LDAP) hello() error {
+	defer l.drop()
+	if err := l.connect(); err != nil {
+		return err
+	}
+	_, err := l.conn.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false, "(objectClass=*)", []string{"1.1"}, nil))
+	return err
+}
 
 func (l *LDAP) drop() {
 	if l.conn != nil {

@@ -1,0 +1,51 @@
+package imapd
+
+import (
+	"context"
+	"time"
+
+	"postern/internal/mail"
+	"postern/proxy/access"
+	"postern/proxy/imapd/wire"
+)
+
+// Prove logs in at a backend for a client of a door that reads no mail, as one of this package's doors would, and leaves. Its
+// errors are those of access.Enter.
+func Prove(ctx context.Context, s *mail.Session, b *access.Backend, as access.Attempt) error {
+	from := origin{client: s.Client.Unmap(), local: s.Local, id: s.ID}
+	if s.Peer.Addr().Unmap() == from.client {
+		from.port = s.Peer.Port()
+	}
+	back, err := connect(ctx, b, from, deadline(ctx), &wire.Buffers{})
+	if err != nil {
+		return err
+	}
+	defer back.close()
+	if err := back.login(as); err != nil {
+		return err
+	}
+	back.leave()
+	return nil
+}
+
+// Probe looks whether a backend is there: greeting, TLS with its certificate, capabilities. Nobody logs in.
+func Probe(ctx context.Context, b *access.Backend) error {
+	back, err := connect(ctx, b, origin{}, deadline(ctx), &wire.Buffers{})
+	if err != nil {
+		return err
+	}
+	defer back.close()
+	back.leave()
+	return nil
+}
+
+// leave says good-bye, for the server's log. Nothing waits for the answer.
+func (k *backend) leave() { _ = k.out.send([]byte(k.tag() + " LOGOUT\r\n")) }
+
+func deadline(ctx context.Context) time.Time {
+	latest := time.Now().Add(loginTime)
+	if end, ok := ctx.Deadline(); ok && end.Before(latest) {
+		return end
+	}
+	return latest
+}
