@@ -90,12 +90,14 @@ func (b *selected) along(uid bool, from uint32, step, most int) []uint32 {
 	defer b.mu.Unlock()
 	all := []uint32{from}
 	at, known := b.position(from)
-	for i := 1; i < most; i++ {
-		next := int64(from) + int64(step*i)
-		if uid && known {
-			if at += step; at < 0 || at >= len(b.uids) || b.uids[at] == 0 {
-				break
-			}
+	next := int64(from)
+	for len(all) < most {
+		next += int64(step)
+		at += step
+		if uid && known && at < 0 {
+			break // it was the first
+		}
+		if uid && known && at < len(b.uids) && b.uids[at] != 0 {
 			next = int64(b.uids[at])
 		}
 		if next < 1 || next > 1<<32-1 {
