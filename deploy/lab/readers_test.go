@@ -147,7 +147,7 @@ func TestReadersOfOneMailboxHaveTheirOwnVerdicts(t *testing.T) {
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true, Extra: "\nnamespace public {\n  type = public\n  separator = .\n  prefix = Public.\n  location = maildir:%h/../public\n  subscriptions = no\n}\n"})
 	dir := lab.Dir(t)
 	file := filepath.Join(dir, "policy.toml")
-	policy := "[recipient.\"ann@corp.test\"]\nquarantine = 4\nreject = 20\n[[rule]]\nname = \"BETWEEN\"\nwhen = 'subject.contains(\"between\")'\nscore = 5\n"
+	policy := "[[rule]]\nname = \"BETWEEN\"\nto = [\"ann\"]\nwhen = 'subject.contains(\"between\")'\naction = \"quarantine\"\n[who.\"ann\"]\naddresses = [\"ann@corp.test\"]\n"
 	if err := os.WriteFile(file, []byte(policy), 0o644); err != nil { //nolint:gosec // nothing secret
 		t.Fatal(err)
 	}
