@@ -11,7 +11,8 @@ import (
 // reading is how a client goes through its mailbox that fetches one message after the other.
 type reading struct {
 	last int64
-	run  int // how many messages in a row were not known
+	run  int   // how many messages in a row it fetched
+	upTo int64 // the last one that was looked into before its turn: what was found stands in no place where isKnown looks
 }
 
 // steady is how many messages in a row make a reading that is foreseen.
@@ -29,14 +30,15 @@ func (s *session) foresee(c command) error {
 	if c.message == s.reading.last+1 {
 		s.reading.run++
 	} else {
-		s.reading.run = 0
+		s.reading = reading{}
 	}
 	s.reading.last = c.message
-	if s.reading.run < steady || !s.back.has("TOP") || !s.back.has("PIPELINING") || s.isKnown(c.message) {
+	if s.reading.run < steady || c.message <= s.reading.upTo || !s.back.has("TOP") || !s.back.has("PIPELINING") || s.isKnown(c.message) {
 		return nil
 	}
 	var wanted []int64
 	for n := c.message; n < c.message+ahead.Window && s.ids.byNumber[n] != "" && s.sized(n); n++ {
+		s.reading.upTo = n
 		if !s.isKnown(n) {
 			wanted = append(wanted, n)
 			s.back.out.say(fmt.Sprintf("TOP %d %d\r\n", n, int64(wholeTop)))
