@@ -117,6 +117,65 @@ func originals(t *testing.T, user string, dirs ...string) map[int]bool {
 	return found
 }
 
+// losses is a gateway in front of which mail programs fetch and delete.
+type losses struct {
+	t               *testing.T
+	server          *dovecottest.Server
+	p               *lab.Postern
+	dir, imap, pop3 string
+}
+
+// held is where originals are kept.
+func (l *losses) held() string { return filepath.Join(l.p.DataDir, "quarantine") }
+
+// run lets all mail programs fetch and delete, each for a user of its own, whose mailbox gets three messages unless they
+// wait there already.
+func (l *losses) run(mode string, wait bool) map[string]*visit {
+	visits := map[string]*visit{}
+	var all sync.WaitGroup
+	room := make(chan struct{}, 6)
+	for _, c := range deleters() {
+		v := &visit{t: l.t, cert: filepath.Join(l.dir, "cert.pem"), user: fmt.Sprintf("del-%s-%s", c.name, mode), host: "localhost"}
+		v.dir = filepath.Join(l.dir, v.user)
+		v.out = filepath.Join(v.dir, "out")
+		_, v.port, _ = strings.Cut(map[bool]string{false: l.imap, true: l.pop3}[c.pop], ":")
+		if err := os.MkdirAll(v.out, 0o755); err != nil { //nolint:gosec // other users' programs write there
+			l.t.Fatal(err)
+		}
+		visits[c.name] = v
+		if !wait {
+			v.fillThree(l.server)
+		}
+		all.Go(func() {
+			room <- struct{}{}
+			defer func() { <-room }()
+			v.once(c)
+		})
+	}
+	all.Wait()
+	return visits
+}
+
+// stands wants that every original stands somewhere: with want "later" all in the mailbox, with "masked" the bad one not
+// with the program.
+func (l *losses) stands(mode string, visits map[string]*visit, want string) {
+	t := l.t
+	t.Helper()
+	for name, v := range visits {
+		everywhere := originals(t, v.user, v.dir, filepath.Join(l.server.Dir, "mail", v.user), l.held(), filepath.Join(l.p.DataDir, "queue"))
+		if len(everywhere) != 3 {
+			t.Errorf("%s, %s: of three originals %v are left", mode, name, everywhere)
+		}
+		with, there := originals(t, v.user, v.dir), originals(t, v.user, filepath.Join(l.server.Dir, "mail", v.user))
+		bad := with[2]
+		// mbsync never asks again for a message that it heard NO for: it stays in the mailbox
+		t.Logf("%s, %s: with the program %v, in the mailbox %v", mode, name, with, there)
+		if want == "later" && (!there[1] || !there[2] || !there[3]) || want == "masked" && (bad || !with[1] || !with[3]) && (name != "mbsync" || !there[1] || !there[3]) {
+			t.Errorf("%s, %s: with the program %v, in the mailbox %v", mode, name, with, there)
+		}
+	}
+}
+
 // Mail programs that fetch and delete, while the scanner is away, while nothing can be kept, with a bad message there, and
 // once it was released: every original stands somewhere afterwards, in the mailbox, with the program, in the quarantine or
 // on its way back.
@@ -134,48 +193,8 @@ func TestNoOriginalIsLost(t *testing.T) {
 	for _, c := range deleters() {
 		lab.Need(t, c.program, c.program)
 	}
-	held := filepath.Join(p.DataDir, "quarantine")
-	run := func(mode string, wait bool) map[string]*visit {
-		visits := map[string]*visit{}
-		var all sync.WaitGroup
-		room := make(chan struct{}, 6)
-		for _, c := range deleters() {
-			v := &visit{t: t, cert: filepath.Join(dir, "cert.pem"), user: fmt.Sprintf("del-%s-%s", c.name, mode), host: "localhost"}
-			v.dir = filepath.Join(dir, v.user)
-			v.out = filepath.Join(v.dir, "out")
-			_, v.port, _ = strings.Cut(map[bool]string{false: imap, true: pop3}[c.pop], ":")
-			if err := os.MkdirAll(v.out, 0o755); err != nil { //nolint:gosec // other users' programs write there
-				t.Fatal(err)
-			}
-			visits[c.name] = v
-			if !wait {
-				v.fillThree(server)
-			}
-			all.Go(func() {
-				room <- struct{}{}
-				defer func() { <-room }()
-				v.once(c)
-			})
-		}
-		all.Wait()
-		return visits
-	}
-	stands := func(mode string, visits map[string]*visit, want string) {
-		t.Helper()
-		for name, v := range visits {
-			everywhere := originals(t, v.user, v.dir, filepath.Join(server.Dir, "mail", v.user), held, filepath.Join(p.DataDir, "queue"))
-			if len(everywhere) != 3 {
-				t.Errorf("%s, %s: of three originals %v are left", mode, name, everywhere)
-			}
-			with, there := originals(t, v.user, v.dir), originals(t, v.user, filepath.Join(server.Dir, "mail", v.user))
-			bad := with[2]
-			// mbsync never asks again for a message that it heard NO for: it stays in the mailbox
-			t.Logf("%s, %s: with the program %v, in the mailbox %v", mode, name, with, there)
-			if want == "later" && (!there[1] || !there[2] || !there[3]) || want == "masked" && (bad || !with[1] || !with[3]) && (name != "mbsync" || !there[1] || !there[3]) {
-				t.Errorf("%s, %s: with the program %v, in the mailbox %v", mode, name, with, there)
-			}
-		}
-	}
+	l := &losses{t, server, p, dir, imap, pop3}
+	held, run, stands := l.held(), l.run, l.stands
 	mark := func(file string, on bool) {
 		t.Helper()
 		_ = os.Remove(file) // it may not be there

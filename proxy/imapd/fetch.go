@@ -29,6 +29,11 @@ func (s *session) fetch(c *wire.Command, p *pending) error {
 	parts = parts && !(c.UID && s.allRuled(set))
 	sliced := slices.ContainsFunc(items, wire.Item.Slice)
 	if !parts && !sliced {
+		if p.whole = wholes(items); p.whole {
+			if err := s.foresee(c, set); err != nil {
+				return err
+			}
+		}
 		return s.forward(c, p)
 	}
 	if err := s.drain(); err != nil {
@@ -88,10 +93,11 @@ func (s *session) messages(c *wire.Command, set wire.Set) ([]found, error) {
 	return all.found, err
 }
 
-// examine looks at all messages of a set, one at a time, before the client's command is sent.
-func (s *session) examine(c *wire.Command, p *pending, all []found) error {
+// lookInto has those messages judged that are not known: while one is judged the next one is fetched.
+func (s *session) lookInto(c *wire.Command, all []found) error {
+	defer s.line.Wait()
 	for _, f := range all {
-		if s.ready(f.uid) {
+		if s.ready(f.uid) || s.line.Find(int64(f.uid)) != nil {
 			continue
 		}
 		if err := s.ask(fetchCommand(c.UID, fmt.Sprint(f.of(c.UID)), "(UID BODY.PEEK[])"), &own{bodies: true}); err != nil {
@@ -100,6 +106,14 @@ func (s *session) examine(c *wire.Command, p *pending, all []found) error {
 		if s.out.failed() {
 			return errEnded
 		}
+	}
+	return nil
+}
+
+// examine looks at all messages of a set before the client's command is sent.
+func (s *session) examine(c *wire.Command, p *pending, all []found) error {
+	if err := s.lookInto(c, all); err != nil {
+		return err
 	}
 	left := 0
 	for _, f := range all {
@@ -176,6 +190,12 @@ func fetchCommand(uid bool, set, items string) string {
 // o; all else that the backend says meanwhile is passed on.
 func (s *session) ask(command string, o *own) error {
 	verb, _, _ := strings.Cut(strings.TrimPrefix(command, "UID "), " ")
+	timer := time.AfterFunc(s.opt.Stall, func() {
+		s.observe("BACKEND_MISCONDUCT", "no answer")
+		s.bye(byeSilent, "backend does not answer")
+	})
+	defer timer.Stop()
+	o.moved = func() { timer.Reset(s.opt.Stall) }
 	p := &pending{tag: s.tag(), verb: verb, own: o}
 	if err := s.announce(p, leaveNone); err != nil {
 		return err
@@ -186,11 +206,6 @@ func (s *session) ask(command string, o *own) error {
 	if err := s.back.out.flush(); err != nil {
 		return errEnded
 	}
-	timer := time.AfterFunc(s.opt.Stall, func() {
-		s.observe("BACKEND_MISCONDUCT", "no answer")
-		s.bye(byeSilent, "backend does not answer")
-	})
-	defer timer.Stop()
 	return s.flow.wait(p)
 }
 

@@ -31,18 +31,43 @@ type message struct {
 }
 
 // fetched passes a FETCH response on: text as it is, content as the ruling on its message says. RFC 9051 section 7.5.2.
-func (s *session) fetched(r wire.Response, piece []byte, end bool) error {
+func (s *session) fetched(r wire.Response, piece []byte) error {
 	m := &message{s: s, number: r.Number, own: s.flow.ownUnderWay()}
 	if r.Name == "UIDFETCH" {
 		m.named = r.Number
 	}
 	m.scan.KeepFlags = m.own != nil && m.own.keep
-	s.out.begin()
-	s.out.hold(true) // what is not sent can be left out
-	if err := s.out.send(piece[:r.Body]); err != nil {
+	taken := false
+	if m.own == nil && s.flow.first(func(p *pending) bool { return p.whole }) != nil {
+		rest, err := []byte(nil), error(nil)
+		if taken, rest, err = m.inAdvance(piece, r.Body); err != nil || taken && rest == nil {
+			return err
+		}
+		if taken {
+			piece = rest
+		}
+	}
+	if !taken {
+		if err := m.open(piece[:r.Body]); err != nil {
+			return err
+		}
+		piece = piece[r.Body:]
+	}
+	return m.takeAll(piece)
+}
+
+// open begins a response, once all before it were sent.
+func (m *message) open(head []byte) error {
+	if err := m.s.turns.settle(); err != nil {
 		return err
 	}
-	piece = piece[r.Body:]
+	m.s.out.begin()
+	m.s.out.hold(true) // what is not sent can be left out
+	return m.s.out.send(head)
+}
+
+// takeAll reads a response to its end.
+func (m *message) takeAll(piece []byte) error {
 	for {
 		done, err := m.take(piece)
 		if err != nil {
@@ -51,10 +76,9 @@ func (s *session) fetched(r wire.Response, piece []byte, end bool) error {
 		if done {
 			return m.finish()
 		}
-		if piece, end, err = s.back.in.Segment(); err != nil {
+		if piece, _, err = m.s.back.in.Segment(); err != nil { // the scanner finds the end by itself
 			return err
 		}
-		_ = end // the scanner finds the end by itself
 	}
 }
 
@@ -201,6 +225,14 @@ func (m *message) examine(size int64, uid uint32) error {
 		return err
 	}
 	defer func() { _ = msg.Close() }() // nothing to keep
+	stop()
+	return m.show(msg, uid)
+}
+
+// show has a message judged, and sends it on.
+func (m *message) show(msg *mail.Message, uid uint32) error {
+	s := m.s
+	stop := s.progress()
 	r, plan := s.judge(msg, uid)
 	stop()
 	if r.Later {
@@ -224,15 +256,19 @@ func (m *message) putOff() error {
 		return fault{errors.New("a message can't be judged, and a part of the response was sent")}
 	}
 	m.off = true
-	uid := m.uid()
-	p := m.s.flow.first(func(p *pending) bool { return p.wants(m.number, uid) })
+	m.s.leaveOut(m.number, m.uid())
+	return nil
+}
+
+// leaveOut notes for the completion of a command that a message of it was left out.
+func (s *session) leaveOut(number, uid uint32) {
+	p := s.flow.first(func(p *pending) bool { return p.wants(number, uid) })
 	if p == nil {
-		p = m.s.flow.first(func(p *pending) bool { return p.asks != nil })
+		p = s.flow.first(func(p *pending) bool { return p.asks != nil })
 	}
 	if p != nil {
 		p.putOff = later
 	}
-	return nil
 }
 
 // ownBody reads a message that we asked for ourselves, and has it judged.
@@ -244,7 +280,16 @@ func (m *message) ownBody(lit wire.Literal) error {
 	}
 	m.dropped = !s.out.cutSpace()
 	uid := m.uid()
+	m.own.moved()
+	job := s.line.Take(lit.Size)
+	if job == nil && m.own.foresight {
+		return s.skip(lit.Size) // it is judged in its turn
+	}
 	msg, err := s.spool(lit.Size)
+	if job != nil && (err != nil || uid == 0) {
+		job.Leave()
+		job = nil
+	}
 	if errors.As(err, new(fault)) {
 		s.rulings.set(uid, retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: err.Error()})
 		return nil
@@ -252,12 +297,29 @@ func (m *message) ownBody(lit wire.Literal) error {
 	if err != nil {
 		return err
 	}
-	r, _ := s.judge(msg, uid)
+	if job == nil {
+		s.found(msg, uid, m.own)
+		return nil
+	}
+	o := m.own
+	job.Start(int64(uid), func() {
+		defer job.Leave()
+		s.found(msg, uid, o)
+	})
+	return nil
+}
+
+// found has a message judged that we asked for ourselves.
+func (s *session) found(msg *mail.Message, uid uint32, o *own) {
+	defer func() { _ = msg.Close() }() // nothing to keep
+	r, _ := s.safely(msg, uid)
+	if o.foresight {
+		return // what is to be remembered the desk remembers
+	}
 	if r.Later {
 		s.observe("NOT_JUDGED", r.Why)
 	}
 	s.rulings.set(uid, r)
-	return msg.Close()
 }
 
 // seeHeader reads a header that we asked for ourselves, and finds where some reader could see the body begin.

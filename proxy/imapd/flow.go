@@ -23,6 +23,9 @@ type pending struct {
 	// asks is what a FETCH asks for, nil for none. putOff says that a message of it was left out: the client is told so.
 	asks   *asked
 	putOff string
+	// whole says that it asks for whole messages and no other content; answered, that its completion came and waits for its
+	// turn.
+	whole, answered bool
 	// completed is called when the tagged answer comes, before the client hears it. It may be nil.
 	completed func(status, code, args string)
 }
@@ -55,6 +58,10 @@ type own struct {
 	// header asks for a header, to see in end where one of its readers could see the body begin.
 	header, headers bool
 	end             int64
+	// foresight says that nobody asked for the bodies yet.
+	foresight bool
+	// moved is called with each message that comes.
+	moved func()
 }
 
 // found is one message: its sequence number and its UID.
@@ -163,11 +170,18 @@ func (f *flow) find(tag string) *pending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.pending {
-		if p.tag == tag {
+		if p.tag == tag && !p.answered {
 			return p
 		}
 	}
 	return nil
+}
+
+// answered notes that the completion of a command came.
+func (f *flow) answered(p *pending) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.answered = true
 }
 
 // first gives the first command under way that fits, nil if there is none.

@@ -32,6 +32,8 @@ func (s *session) proxy() {
 	s.box = newSelected("")
 	s.rulings.share = s.server.room.share(strings.ToLower(s.mail.User))
 	defer s.rulings.share.close()
+	s.line, s.turns = s.server.ahead.Enter(strings.ToLower(s.mail.User)), newTurns()
+	defer s.line.Wait()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -343,6 +345,9 @@ func (s *session) listen() {
 		}
 	}()
 	err := s.responses()
+	if failed := s.turns.settle(); err == nil {
+		err = failed
+	}
 	s.out.cease()
 	s.broken(err)
 	_ = s.out.flush() // the client may be gone

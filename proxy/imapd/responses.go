@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -33,14 +34,18 @@ func (s *session) responses() error {
 // response is the way of a response.
 func (s *session) response(r wire.Response, piece []byte, end bool) error {
 	switch {
-	case r.Tag == "+":
-		return s.continuation(piece, end)
-	case r.Tag != "*":
+	case r.Tag == "*" && (r.Name == "FETCH" || r.Name == "UIDFETCH"): // RFC 9586: we do not let it be enabled; if it comes it is no way past us
+		return s.fetched(r, piece)
+	case r.Tag != "+" && r.Tag != "*":
 		return s.tagged(r, piece, end)
 	}
+	if err := s.turns.settle(); err != nil {
+		return err
+	}
+	if r.Tag == "+" {
+		return s.continuation(piece, end)
+	}
 	switch r.Name {
-	case "FETCH", "UIDFETCH": // RFC 9586: we do not let it be enabled; if it comes it is no way past us
-		return s.fetched(r, piece, end)
 	case "CAPABILITY":
 		if !end {
 			return misconduct("an endless list of capabilities")
@@ -88,6 +93,15 @@ func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 		return misconduct("the completion of a command that is not under way")
 	}
 	name, args, _ := wire.Code(piece[r.Body:])
+	if end && p.whole && s.turns.busy() && !told(name) {
+		// the next command's messages are judged meanwhile
+		s.flow.answered(p)
+		line := bytes.Clone(piece)
+		return s.turns.push(&parcel{s: s, completion: func() error { return s.complete(p, r, line, true) }})
+	}
+	if err := s.turns.settle(); err != nil {
+		return err
+	}
 	if p.completed != nil {
 		p.completed(r.Name, name, args)
 	}
@@ -98,7 +112,20 @@ func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 		s.flow.complete(p, r.Name)
 		return nil
 	}
-	var err error
+	return s.complete(p, r, piece, end)
+}
+
+// told says whether a response code changes what is known of the server or of its mailbox.
+func told(code string) bool {
+	switch code {
+	case "CAPABILITY", "UIDVALIDITY", "CLOSED", "COPYUID":
+		return true
+	}
+	return false
+}
+
+// complete passes the completion of a client's command on.
+func (s *session) complete(p *pending, r wire.Response, piece []byte, end bool) (err error) {
 	if p.putOff != "" && r.Name == "OK" {
 		err = s.instead(no(p.tag, p.putOff), end)
 	} else {

@@ -14,6 +14,7 @@ import (
 	"postern/proxy/imapd/wire"
 	"postern/proxy/listen"
 	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/ahead"
 )
 
 // Desk judges messages as they are fetched. It is called by many sessions at once.
@@ -114,6 +115,7 @@ type Server struct {
 	opt     Options
 	buffers wire.Buffers
 	room    room
+	ahead   ahead.Room
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}

@@ -22,6 +22,7 @@ import (
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/listen"
+	"postern/proxy/retrieval/ahead"
 )
 
 // session is one client's visit. Up to the login one goroutine has it; after it a second one reads what the backend says.
@@ -44,6 +45,9 @@ type session struct {
 	flow        *flow    // the commands under way
 
 	rulings rulings
+	line    *ahead.Line // what is judged before its turn
+	turns   *turns
+	reading reading
 
 	folders   folders
 	teachings sync.WaitGroup // lessons that are being given

@@ -10,6 +10,7 @@ import (
 	"postern/internal/mail"
 	"postern/proxy/mask"
 	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/ahead"
 )
 
 // place is where a message lies; it is none if nobody knows whose mailbox it is.
@@ -30,12 +31,6 @@ func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
 		return retrieval.Ruling{}, false
 	}
 	return s.opt.Desk.Known(s.ctx, p)
-}
-
-// retrieved passes on a message that the backend begins to send. What is known to be clean goes straight through; all
-// else is held until it is judged, and overwritten if need be.
-func (s *session) retrieved(c command, status string) error {
-	return s.delivery(status+"\r\n").fetch(s.place(c.message), -1)
 }
 
 // top is TOP with lines of the body: some clients never use RETR but ask for more lines than there are. A message that is
@@ -92,13 +87,23 @@ func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) 
 
 // delivery is one message on its way through.
 type delivery struct {
-	s      *session
-	stream stuffer
-	lines  response
-	spool  mail.Spool
-	ended  bool  // all of it came
-	fault  error // it can't be spooled
-	first  []byte
+	s *session
+	// message is its number, 0 if nothing of it can be under way.
+	message int64
+	// what is known of it once all of it came; answer is nil if the ruling was known
+	place   retrieval.Place
+	known   bool
+	ruling  retrieval.Ruling
+	content *mail.Message
+	answer  chan judged
+	waited  bool // others were before it
+	job     *ahead.Job
+	stream  stuffer
+	lines   response
+	spool   mail.Spool
+	ended   bool  // all of it came
+	fault   error // it can't be spooled
+	first   []byte
 	// status is said as late as possible: as long as it is not, the client can be told to come again.
 	status string
 	begun  bool
@@ -108,6 +113,12 @@ type delivery struct {
 	sent    int64
 	next    time.Time
 	tooLong bool
+}
+
+// judged is a ruling, and when it was given.
+type judged struct {
+	retrieval.Ruling
+	at time.Time
 }
 
 const (
@@ -137,7 +148,7 @@ func (d *delivery) front(p retrieval.Place) (retrieval.Place, retrieval.Ruling, 
 	for !d.ended && len(d.first) < retrieval.FrontSize && !bytes.Contains(d.first, []byte("\r\n\r\n")) {
 		text, more, err := d.lines.text()
 		if err != nil {
-			d.begin() // what came of it, as a cut message
+			d.broken()
 			return p, retrieval.Ruling{}, false, err
 		}
 		if d.ended = !more; d.ended {
@@ -154,35 +165,60 @@ func (d *delivery) front(p retrieval.Place) (retrieval.Place, retrieval.Ruling, 
 
 // fetch takes the message in, has it judged, and sends it, or with lines from 0 on so many lines of its body.
 func (d *delivery) fetch(p retrieval.Place, lines int64) error {
-	defer d.spool.Discard()
-	s := d.s
-	p, r, known, err := d.front(p)
-	if err != nil {
+	if done, err := d.takeAll(p, lines); done || err != nil {
 		return err
 	}
-	if known && !r.Masked && lines < 0 {
-		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
-		return d.through(nil)
+	return d.show(lines)
+}
+
+// takeAll takes the message in and begins to have it judged. It is done with one that is known to be clean, which it passes
+// on as it comes, and with one that can't be stored.
+func (d *delivery) takeAll(p retrieval.Place, lines int64) (done bool, err error) {
+	s := d.s
+	if d.place, d.ruling, d.known, err = d.front(p); err != nil {
+		d.spool.Discard()
+		return true, err
+	}
+	if d.known && !d.ruling.Masked && lines < 0 {
+		defer d.spool.Discard()
+		if err := s.showLate(); err != nil {
+			return true, err
+		}
+		s.opt.Desk.Fetched(s.ctx, s.mail, d.place, d.ruling)
+		return true, d.through(nil)
 	}
 	if err := d.takeIn(); err != nil {
+		d.spool.Discard()
+		d.broken()
+		return true, err
+	}
+	if d.content, err = d.finish(); err != nil {
+		defer d.spool.Discard()
+		if failed := s.showLate(); failed != nil {
+			return true, failed
+		}
+		return true, d.later(err.Error())
+	}
+	d.ask()
+	return false, nil
+}
+
+// broken sends what came of a message whose rest will not come, as a cut one, behind all before it.
+func (d *delivery) broken() {
+	if d.s.showLate() == nil {
 		d.begin()
-		return err
 	}
-	m, err := d.finish()
-	if err != nil {
-		return d.later(err.Error())
-	}
+}
+
+// show sends the message once it is judged.
+func (d *delivery) show(lines int64) (err error) {
+	s, m := d.s, d.content
 	defer func() { _ = m.Close() }() // a spool without a name: nothing to lose
-	switch {
-	case d.tooLong:
-		r = d.tooLarge(p, m)
-	case !known:
-		r = d.judge(p, m)
-	}
+	r := d.judgement()
 	if r.Later {
 		return d.later(r.Why)
 	}
-	s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
+	s.opt.Desk.Fetched(s.ctx, s.mail, d.place, r)
 	var plan *mask.Plan
 	if r.Masked {
 		plan = mask.New(m, s.notice(r))
@@ -272,7 +308,7 @@ func (d *delivery) takeIn() error {
 		if d.ended = !more; more {
 			d.take(p)
 		}
-		if !d.s.opt.Now().Before(d.next) {
+		if len(d.s.late) == 0 && !d.s.opt.Now().Before(d.next) {
 			d.trickle()
 		}
 	}
@@ -344,33 +380,65 @@ func (d *delivery) trickle() {
 	_ = d.s.out.flush() // the next write tells of an error
 }
 
-// judge asks the desk, and sends signs of life meanwhile.
-func (d *delivery) judge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
-	s := d.s
-	_ = s.out.flush() // what was said before; the next write tells of an error
-	answer := make(chan retrieval.Ruling, 1)
+// ask begins to have the message judged, unless it is known. What was begun of it before its turn is waited for.
+func (d *delivery) ask() {
+	s, p, m := d.s, d.place, d.content
+	if d.known && !d.tooLong {
+		return
+	}
+	d.answer = make(chan judged, 1)
+	if d.tooLong {
+		d.answer <- judged{d.tooLarge(p, m), s.opt.Now()}
+		return
+	}
+	earlier := s.early.Find(d.message)
 	go func() {
-		r := retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: "it could not be judged"}
-		defer func() {
-			if x := recover(); x != nil {
-				s.opt.Log.Error("panic while a message was judged", "id", s.mail.ID, "panic", x)
-			}
-			answer <- r
-		}()
-		r = s.opt.Desk.Judge(s.ctx, s.mail, p, m)
+		if earlier != nil {
+			<-earlier.Done() // the desk knows its octets then
+		}
+		r := s.safely(p, m)
+		d.answer <- judged{r, s.opt.Now()}
 	}()
+}
+
+// judgement waits for the answer, and sends signs of life meanwhile.
+func (d *delivery) judgement() retrieval.Ruling {
+	s := d.s
+	if d.answer == nil {
+		return d.ruling
+	}
+	if len(d.answer) == 0 {
+		_ = s.out.flush() // what was said before; the next write tells of an error
+	}
 	tick := time.NewTicker(s.opt.Progress)
 	defer tick.Stop()
 	for {
 		select {
-		case r := <-answer:
-			return r
+		case r := <-d.answer:
+			return d.current(r.Ruling, r.at)
 		case <-tick.C:
 			if !s.opt.Now().Before(d.next) {
 				d.trickle()
 			}
 		}
 	}
+}
+
+// stale is how old a judgement may be when its message is sent, unless the desk remembers it by its place.
+const stale = time.Second
+
+// current is a judgement as it stands when the message's turn comes: it may have been called back meanwhile.
+func (d *delivery) current(r retrieval.Ruling, at time.Time) retrieval.Ruling {
+	if d.tooLong || r.Later {
+		return r
+	}
+	if now, known := d.s.known(d.place); known {
+		return now
+	}
+	if d.s.opt.Now().Sub(at) > stale {
+		return d.s.safely(d.place, d.content)
+	}
+	return r
 }
 
 const sendBlock = 32 << 10

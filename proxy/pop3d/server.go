@@ -15,6 +15,7 @@ import (
 	"postern/proxy/imapd/wire"
 	"postern/proxy/listen"
 	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/ahead"
 )
 
 // Desk judges messages as they are fetched. It is called by many sessions at once.
@@ -91,6 +92,7 @@ func (o Options) withDefaults() Options {
 type Server struct {
 	opt     Options
 	buffers wire.Buffers
+	ahead   ahead.Room
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}

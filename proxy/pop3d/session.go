@@ -19,6 +19,7 @@ import (
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/listen"
+	"postern/proxy/retrieval/ahead"
 )
 
 // session is one client's visit. One goroutine has it; only hurry and stop may be called by another.
@@ -37,6 +38,9 @@ type session struct {
 	bad, logins int
 	back        *backend // after the login
 	ids         uidls
+	early       *ahead.Line // what is judged before its turn
+	reading     reading
+	late        []*delivery // messages that wait for their judgement
 
 	hurried, waiting atomic.Bool
 
@@ -83,6 +87,9 @@ func (s *session) run() {
 	for s.back == nil && !s.over() {
 		s.authorization()
 	}
+	s.early = s.server.ahead.Enter(strings.ToLower(s.mail.User))
+	defer s.early.Wait()
+	defer s.forgetLate()
 	for s.back != nil && !s.isEnded() {
 		s.transaction()
 	}

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// ahead is how many commands are sent to the backend before its first answer is read (RFC 2449 section 6.6). With their
+	// pipelined is how many commands are sent to the backend before its first answer is read (RFC 2449 section 6.6). With their
 	// lengths they fit into what the network holds, so that neither side ever waits for the other to read.
-	ahead = 16
+	pipelined = 16
 	// maxListing is the longest listing of a backend, maxContent the longest message that passes, in octets.
 	maxListing = 64 << 20
 	maxContent = 1 << 40
@@ -39,7 +39,7 @@ func (s *session) transaction() {
 		return
 	}
 	batch := []command{s.parse(line)}
-	for s.back.has("PIPELINING") && s.in.HasLine() && len(batch) < ahead && batch[len(batch)-1].verb != "QUIT" {
+	for s.back.has("PIPELINING") && s.in.HasLine() && len(batch) < pipelined && batch[len(batch)-1].verb != "QUIT" {
 		if line, ok = s.line(maxLine); !ok {
 			return
 		}
@@ -52,6 +52,11 @@ func (s *session) transaction() {
 
 // serve sends commands on and answers them, the content of messages apart: that may take another command first.
 func (s *session) serve(batch []command) error {
+	if len(batch) == 1 && batch[0].verb == "RETR" && batch[0].line != "" {
+		if err := s.foresee(batch[0]); err != nil {
+			return err
+		}
+	}
 	for len(batch) > 0 && !s.isEnded() {
 		if s.holds(batch[0]) {
 			if err := s.top(batch[0]); err != nil {
@@ -79,6 +84,9 @@ func (s *session) serve(batch []command) error {
 			if err := s.answer(c); err != nil || s.isEnded() {
 				return err
 			}
+		}
+		if err := s.showLate(); err != nil || s.isEnded() {
+			return err
 		}
 	}
 	return nil
@@ -172,16 +180,24 @@ func isLanguage(tag string) bool {
 // answer reads what the backend says to a command, and says it to the client.
 func (s *session) answer(c command) error {
 	if c.line == "" {
+		if err := s.showLate(); err != nil {
+			return err
+		}
 		s.refuse(c.reply)
 		return nil
 	}
 	line, good, err := s.back.status()
-	switch {
-	case err != nil:
+	if c.verb == "RETR" && good && err == nil {
+		return s.retrieved(c, line)
+	}
+	if !c.own || err != nil { // the client hears something
+		if failed := s.showLate(); failed != nil {
+			return failed
+		}
+	}
+	if err != nil {
 		s.out.say(replyLoggedOut)
 		return err
-	case c.verb == "RETR" && good:
-		return s.retrieved(c, line)
 	}
 	if !c.own {
 		s.out.say(line + "\r\n")

@@ -76,14 +76,25 @@ func (d *delivery) wake() {
 }
 
 func (d *delivery) rest() {
-	defer d.mu.Unlock()
-	switch {
-	case d.conn == nil:
-	case !d.conn.hop.places.rest(d):
-		d.drop()
-	default:
-		d.hold = time.AfterFunc(d.conn.times.Hold, d.yield)
+	// who found it at rest before it could be taken away left empty-handed, and waits
+	if p := d.layDown(); p != nil && !p.rests(d) {
+		d.yield()
 	}
+}
+
+// layDown ends the work on the connection. It gives the places among which the connection rests, nil for none.
+func (d *delivery) layDown() *places {
+	defer d.mu.Unlock()
+	if d.conn == nil {
+		return nil
+	}
+	p := d.conn.hop.places
+	if !p.rest(d) {
+		d.drop()
+		return nil
+	}
+	d.hold = time.AfterFunc(d.conn.times.Hold, d.yield)
+	return p
 }
 
 // yield gives the connection of a transaction that rests to others.

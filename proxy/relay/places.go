@@ -195,6 +195,14 @@ func (p *places) rest(d *delivery) bool {
 	return true
 }
 
+// rests says whether a transaction still rests: nobody has asked for its connection.
+func (p *places) rests(d *delivery) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	return slices.Contains(p.resting, d)
+}
+
 // wake ends the rest of a transaction.
 func (p *places) wake(d *delivery) {
 	p.mu.Lock()

@@ -1,0 +1,46 @@
+package lab_test
+
+import (
+	"fmt"
+	"testing"
+
+	"postern/deploy/lab"
+	"postern/internal/sqldb/pgtest"
+	"postern/proxy/imapd/dovecottest"
+)
+
+// Mail programs that fetch and delete while the database is away, and once it is back: every original stands somewhere, and
+// the bad one is with no program.
+func TestNoOriginalIsLostWithoutTheDatabase(t *testing.T) {
+	for _, c := range deleters() {
+		lab.Need(t, c.program, c.program)
+	}
+	for name, c := range map[string]struct{ lose, find func(*pgtest.Server) }{
+		"stopped": {(*pgtest.Server).Stop, (*pgtest.Server).Restart},
+		"stalled": {(*pgtest.Server).Freeze, (*pgtest.Server).Continue},
+	} {
+		t.Run(name, func(t *testing.T) {
+			database := pgtest.Start(t)
+			server := dovecottest.Start(t, dovecottest.Options{Performance: true})
+			dir := lab.Dir(t)
+			imap, imaps, pop3, pop3s := lab.FreePort(t), lab.FreePort(t), lab.FreePort(t), lab.FreePort(t)
+			p := lab.NewPostern(t, program, accessSettings(t, server, dir, [4]string{imap, imaps, pop3, pop3s}, fmt.Sprintf("[database]\nurl = %q\n", database.URL)))
+			p.Start(t)
+			l := &losses{t, server, p, dir, imap, pop3}
+			c.lose(database)
+			visits := l.run("away", false)
+			l.stands("the database is "+name, visits, "")
+			for program, v := range visits {
+				if with := originals(t, v.user, v.dir); with[2] {
+					t.Errorf("%s: the bad one is with the program", program)
+				}
+			}
+			c.find(database)
+			l.stands("the database is back", l.run("away", true), "masked")
+			l.stands("all is well", l.run("back", false), "masked")
+			if t.Failed() {
+				t.Log(p.Log())
+			}
+		})
+	}
+}
