@@ -100,17 +100,8 @@ func (v *Visit) note(symbol, user string, err error) {
 // login asks everybody who has a say, in the order of what it costs.
 func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) error {
 	g := v.g
-	if !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid) {
-		return refusal{"the name can't be one"}
-	}
-	if a.Authzid != "" && key(a.Authzid) != user && !g.o.Authzid {
-		return refusal{"another authorization id"}
-	}
-	if !g.o.Bans.Admit(ctx, v.s.Client, user) {
-		return refusal{"banned"}
-	}
-	if why := v.ruledOut(user); why != "" {
-		return refusal{"a rule on the " + why}
+	if why := v.forbidden(ctx, user, a); why != "" {
+		return refusal{why}
 	}
 	answer, err := v.authorize(ctx, a)
 	if err != nil {
@@ -124,10 +115,12 @@ func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) 
 	if err == nil {
 		err = v.g.resting.tryAll(ctx, &v.g.o, w.backends, as, enter)
 	}
-	if errors.Is(err, ErrPassword) {
+
+	wrong := errors.Is(err, ErrPassword)
+	if wrong {
 		g.o.Bans.Failed(ctx, v.s.Client, user, a.Password+a.Token)
 	}
-	if g.o.Authorizer != nil && (err == nil || errors.Is(err, ErrPassword)) {
+	if g.o.Authorizer != nil && (err == nil || wrong) {
 		g.o.Authorizer.Report(ctx, v.s, v.protocol, a, err == nil)
 	}
 	if err != nil {
@@ -137,7 +130,26 @@ func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) 
 		return fmt.Errorf("%w: the user has %d sessions already", ErrUnavailable, g.o.MaxSessions)
 	}
 	v.user = user
+
 	return nil
+}
+
+// forbidden says why no server is asked about a login at all, "" if one is.
+func (v *Visit) forbidden(ctx context.Context, user string, a Attempt) string {
+	g := v.g
+	switch {
+	case !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid):
+		return "the name can't be one"
+	case a.Authzid != "" && key(a.Authzid) != user && !g.o.Authzid:
+		return "another authorization id"
+	case !g.o.Bans.Admit(ctx, v.s.Client, user):
+		return "banned"
+	}
+	if why := v.ruledOut(user); why != "" {
+		return "a rule on the " + why
+	}
+
+	return ""
 }
 
 // ruledOut says which kind of rule keeps the user out, "" for none.

@@ -52,27 +52,32 @@ func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 		return "", replyBinary()
 	}
 
-	line := "MAIL FROM:" + from
+	return "MAIL FROM:" + from + c.mailParams(e, size), mail.Reply{}
+}
+
+// mailParams are the parameters of MAIL that the hop knows.
+func (c *conn) mailParams(e proxy.Envelope, size int64) (text string) {
+	p := e.Params
 	// RFC 1870 section 5.
 	if c.offer.hasSize && size > 0 && !c.narrows(e) { // what is coded anew has another size
-		line += " SIZE=" + strconv.FormatInt(size, 10)
+		text += " SIZE=" + strconv.FormatInt(size, 10)
 	}
 	// RFC 6152 section 2.
 	if c.offer.eightBit && p.Body == "8BITMIME" {
-		line += " BODY=8BITMIME"
+		text += " BODY=8BITMIME"
 	}
 	// RFC 6531 section 3.4.
 	if p.UTF8 {
-		line += " SMTPUTF8"
+		text += " SMTPUTF8"
 	}
 	if p.RequireTLS {
-		line += " REQUIRETLS"
+		text += " REQUIRETLS"
 	}
 	if c.offer.dsn {
-		line += dsnParams(p)
+		text += dsnParams(p)
 	}
 
-	return line, mail.Reply{}
+	return text
 }
 
 // dsnParams are those of RFC 3461 sections 4.3 and 4.4.

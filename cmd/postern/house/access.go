@@ -245,6 +245,7 @@ func (h *House) openAccess() (err error) {
 	if h.Recalls, err = recall.Open(RecallStore(h.cfg), h.out.Now); err != nil {
 		return err
 	}
+	h.laterPlain(h.Recalls.Close)
 	h.Recalls.Tell(RecallTold(h.Ledger, h.fate))
 	if err = h.openCheckers(); err != nil {
 		return err

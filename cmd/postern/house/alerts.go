@@ -37,55 +37,69 @@ func (a *alarm) look(ctx context.Context, troubles []Trouble) error {
 	now, seen := a.now(), map[string]bool{}
 	var errs []error
 	for _, t := range troubles {
-		key := t.key()
-		seen[key] = true
-		delete(a.gone, key)
-		if told, ok := a.told[key]; ok && told.State == t.State {
-			delete(a.pending, key)
-			continue
-		}
-		first, ok := a.pending[key]
-		if !ok {
-			first = now
-			if t.Since.Before(now) && !t.Since.IsZero() { // it lasts since then
-				first = t.Since
-			}
-			a.pending[key] = first
-		}
-		if now.Sub(first) < a.hold {
-			continue
-		}
-		if err := a.tell(ctx, t, false); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		a.told[key] = t
-		delete(a.pending, key)
+		seen[t.key()] = true
+		errs = append(errs, a.begin(ctx, now, t))
 	}
+
 	for key := range a.pending {
 		if !seen[key] {
 			delete(a.pending, key)
 		}
 	}
 	for key, t := range a.told {
-		if seen[key] {
-			continue
+		if !seen[key] {
+			errs = append(errs, a.end(ctx, now, key, t))
 		}
-		since, ok := a.gone[key]
-		if !ok {
-			a.gone[key], since = now, now
-		}
-		if now.Sub(since) < a.hold {
-			continue
-		}
-		if err := a.tell(ctx, t, true); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		delete(a.told, key)
-		delete(a.gone, key)
 	}
+
 	return errors.Join(errs...)
+}
+
+// begin tells of a trouble that lasts for long enough and was not told yet in this state.
+func (a *alarm) begin(ctx context.Context, now time.Time, t Trouble) error {
+	key := t.key()
+	delete(a.gone, key)
+	if told, ok := a.told[key]; ok && told.State == t.State {
+		delete(a.pending, key)
+		return nil
+	}
+
+	first, ok := a.pending[key]
+	if !ok {
+		first = now
+		if t.Since.Before(now) && !t.Since.IsZero() { // it lasts since then
+			first = t.Since
+		}
+		a.pending[key] = first
+	}
+	if now.Sub(first) < a.hold {
+		return nil
+	}
+	if err := a.tell(ctx, t, false); err != nil {
+		return err
+	}
+	a.told[key] = t
+	delete(a.pending, key)
+
+	return nil
+}
+
+// end tells that a trouble is over, once it is for long enough.
+func (a *alarm) end(ctx context.Context, now time.Time, key string, t Trouble) error {
+	since, ok := a.gone[key]
+	if !ok {
+		a.gone[key], since = now, now
+	}
+	if now.Sub(since) < a.hold {
+		return nil
+	}
+	if err := a.tell(ctx, t, true); err != nil {
+		return err
+	}
+	delete(a.told, key)
+	delete(a.gone, key)
+
+	return nil
 }
 
 // alertTimeout bounds one webhook.

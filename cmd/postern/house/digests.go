@@ -114,10 +114,15 @@ func (h *House) openQuarantineDesk() (err error) {
 			return err
 		}
 	}
-	if h.cfg.Digest.Enabled {
-		h.digests, err = openDigests(h.cfg, h.Quarantine, h.Queue.Put, h.out.Now, h.out.Log)
+	if !h.cfg.Digest.Enabled {
+		return nil
 	}
-	return err
+	if h.digests, err = openDigests(h.cfg, h.Quarantine, h.Queue.Put, h.out.Now, h.out.Log); err != nil {
+		return err
+	}
+	h.laterPlain(h.digests.store.Close)
+
+	return nil
 }
 
 // runDigests sends digests when they are due.

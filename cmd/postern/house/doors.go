@@ -100,16 +100,17 @@ func (h *House) login(route string) func(context.Context, *mail.Session, string,
 
 // certify loads the certificates of all doors, or makes one.
 func (h *House) certify(ctx context.Context) (err error) {
-	a := h.cfg.TLS.ACME
-	if len(a.Names) > 0 {
-		h.acme, err = listen.NewACME(ctx, listen.ACMEOptions{
+	var acme *listen.ACME
+	if a := h.cfg.TLS.ACME; len(a.Names) > 0 {
+		acme, err = listen.NewACME(ctx, listen.ACMEOptions{
 			Names: a.Names, Email: a.Email, CA: a.Directory, Dir: h.dir("tls"), HTTP: string(a.Listen), Log: h.out.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("[tls.acme]: %w", err)
 		}
+		h.laterPlain(func() error { acme.Close(); return nil })
 	}
-	o := listen.CertificateOptions{Dir: h.dir("tls"), HostName: h.cfg.Hostname, ACME: h.acme, Log: h.out.Log}
+	o := listen.CertificateOptions{Dir: h.dir("tls"), HostName: h.cfg.Hostname, ACME: acme, Log: h.out.Log}
 	for _, c := range h.cfg.TLS.Certificates {
 		o.Pairs = append(o.Pairs, listen.Pair{Cert: c.Cert, Key: c.Key})
 	}

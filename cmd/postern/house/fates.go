@@ -28,15 +28,19 @@ func (h *House) openStores() (err error) {
 	if h.Ledger, err = openLedger(h.cfg, h.out); err != nil {
 		return err
 	}
+	h.laterPlain(h.Ledger.Close)
 	if h.Quarantine, err = OpenQuarantine(h.cfg, h.out.Log, h.out.Now, HeldTold(h.fate)); err != nil {
 		return err
 	}
+	h.laterPlain(h.Quarantine.Close)
 	if h.Relay, err = newRelay(h.cfg, h.out.Log); err != nil {
 		return err
 	}
+	h.laterPlain(func() error { h.Relay.Close(); return nil })
 	if h.Queue, err = queue.New(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Expiry: h.out.QueueExpiry, Report: h.queueReport, Told: h.queueTold, Log: h.out.Log}); err != nil {
 		return err
 	}
+	h.later(h.Queue.Close)
 	h.givenUpBefore()
 	return nil
 }

@@ -72,6 +72,7 @@ func (h *House) openTold(kind, attribute string, name func(string) string) (*tol
 	if err != nil {
 		return nil, err
 	}
+	h.laterPlain(directory.Close)
 
 	return &told{directory, attribute, kind, name, h}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,7 +62,6 @@ type House struct {
 	cfg          *config.Config
 	out          Outside
 	certificates *listen.Certificates
-	acme         *listen.ACME
 	doors        []*door
 	webs         []*web
 	control      *web // nil before Listen
@@ -87,6 +87,7 @@ type House struct {
 	masking      *masking         // nil without a POP3 or IMAP door
 	ready        atomic.Bool      // all doors listen
 	started      time.Time
+	closers      []func(context.Context) error // of what is open, the first opened first
 	closing      sync.Once
 	stop         context.CancelFunc
 	running      sync.WaitGroup
@@ -104,45 +105,83 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 			h.Close()
 		}
 	}()
-	if err = h.makeFolders(); err != nil {
-		return nil, err
+	for _, step := range []func() error{
+		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openJudge, h.openStores, h.openReports,
+		h.openGateway, h.openActs, h.openAccess, h.openQuarantineDesk,
+		func() error { return h.watchDependencies(h.judge.Load()) }, // behind all that opens one
+		h.finishReleases,
+	} {
+		if err = step(); err != nil {
+			return nil, err
+		}
 	}
-	if h.out.State, err = openState(cfg, h.out); err != nil {
-		return nil, err
+
+	return h, nil
+}
+
+// later has something closed at the end, before what was opened before it.
+func (h *House) later(closing func(context.Context) error) { h.closers = append(h.closers, closing) }
+
+// laterPlain is later for what closes at once.
+func (h *House) laterPlain(closing func() error) {
+	h.later(func(context.Context) error { return closing() })
+}
+
+func (h *House) openMemory() (err error) {
+	if h.out.State, err = openState(h.cfg, h.out); err != nil {
+		return err
 	}
-	h.bans = newBans(cfg, h.out)
-	h.Breaker = breaker.New(breaker.Options{Never: cfg.PolicyBreaker.Never, Proof: h.proofToMute, Convictions: cfg.PolicyBreaker.Convictions, For: time.Duration(cfg.PolicyBreaker.Mute), Now: h.out.Now})
-	if h.Versions, err = replay.OpenVersions(PolicyStore(cfg)); err != nil {
-		return nil, err
+	h.laterPlain(h.out.State.Close)
+	h.bans = newBans(h.cfg, h.out)
+	c := h.cfg.PolicyBreaker
+	h.Breaker = breaker.New(breaker.Options{Never: c.Never, Proof: h.proofToMute, Convictions: c.Convictions, For: time.Duration(c.Mute), Now: h.out.Now})
+
+	return nil
+}
+
+func (h *House) openVersions() (err error) {
+	if h.Versions, err = replay.OpenVersions(PolicyStore(h.cfg)); err != nil {
+		return err
 	}
-	if err = h.openLists(); err != nil {
-		return nil, err
-	}
-	if err = h.openDirectory(); err != nil {
-		return nil, err
-	}
-	judge, err := NewJudge(cfg, h.out)
+	h.laterPlain(h.Versions.Close)
+
+	return nil
+}
+
+func (h *House) openJudge() error {
+	judge, err := NewJudge(h.cfg, h.out)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h.judge.Store(judge)
 	for _, p := range judge.Problems {
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
-	if err = h.openStores(); err != nil {
-		return nil, err
+
+	return nil
+}
+
+func (h *House) openReports() (err error) {
+	if h.reports, err = openReports(h.cfg, h.out, h.judge.Load().DNS, h.Queue); err != nil || h.reports == nil {
+		return err
 	}
+	h.later(h.reports.reporter.Store.Close)
+
+	return nil
+}
+
+// openGateway makes what messages go through.
+func (h *House) openGateway() error {
+	cfg := h.cfg
 	signer, err := newSigner(cfg, h.out)
 	if err != nil {
-		return nil, err
-	}
-	if h.reports, err = openReports(cfg, h.out, judge.DNS, h.Queue); err != nil {
-		return nil, err
+		return err
 	}
 	h.Gateway = &proxy.Gateway{
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
 		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
-		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout, KeepRejected: time.Duration(cfg.Quarantine.HoldRejected), SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
+		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout,
+		KeepRejected: time.Duration(cfg.Quarantine.HoldRejected), SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
 	h.hearVerdicts()
 	if signer != nil {
@@ -151,23 +190,24 @@ func Open(cfg *config.Config, out Outside) (_ *House, err error) {
 	if h.reports != nil {
 		h.Gateway.Witness = h.reports
 	}
+
 	if h.recipients, h.asked, err = newRecipients(cfg, h.out); err != nil {
-		return nil, err
+		return err
 	}
-	h.Gateway.Use(h.setup(cfg, judge))
-	if h.acts, err = api.OpenStore(AdminStore(cfg), h.out.Log); err != nil {
-		return nil, err
+	h.laterPlain(h.recipients.Close)
+	h.Gateway.Use(h.setup(cfg, h.judge.Load()))
+
+	return nil
+}
+
+// openActs opens the tokens and the log of what admins do.
+func (h *House) openActs() (err error) {
+	if h.acts, err = api.OpenStore(AdminStore(h.cfg), h.out.Log); err != nil {
+		return err
 	}
-	if err = h.openAccess(); err != nil {
-		return nil, err
-	}
-	if err = h.openQuarantineDesk(); err != nil {
-		return nil, err
-	}
-	if err = h.watchDependencies(judge); err != nil { // behind all that opens one
-		return nil, err
-	}
-	return h, h.finishReleases()
+	h.laterPlain(h.acts.Close)
+
+	return nil
 }
 
 func (h *House) makeFolders() error {
@@ -385,52 +425,10 @@ func (h *House) close() {
 	}
 	h.stop()
 	h.running.Wait()
-	if h.acme != nil {
-		h.acme.Close()
-	}
+
 	var err error
-	if h.reports != nil {
-		err = errors.Join(err, h.reports.reporter.Store.Close(ctx))
-	}
-	if h.Queue != nil {
-		err = errors.Join(err, h.Queue.Close(ctx))
-	}
-	if h.Relay != nil {
-		h.Relay.Close()
-	}
-	if h.recipients != nil {
-		err = errors.Join(err, h.recipients.Close())
-	}
-	if h.Versions != nil {
-		err = errors.Join(err, h.Versions.Close())
-	}
-	err = errors.Join(err, h.closeLists(ctx))
-	if h.acts != nil {
-		err = errors.Join(err, h.acts.Close())
-	}
-	if h.Recalls != nil {
-		err = errors.Join(err, h.Recalls.Close())
-	}
-	if h.Lessons != nil {
-		err = errors.Join(err, h.Lessons.Close())
-	}
-	if h.logins != nil {
-		err = errors.Join(err, h.logins.directory.Close())
-	}
-	if h.groups != nil {
-		err = errors.Join(err, h.groups.directory.Close())
-	}
-	if h.directory != nil {
-		err = errors.Join(err, h.directory.Close())
-	}
-	if h.Quarantine != nil {
-		err = errors.Join(err, h.Quarantine.Close())
-	}
-	if h.Ledger != nil {
-		err = errors.Join(err, h.Ledger.Close())
-	}
-	if h.out.State != nil {
-		err = errors.Join(err, h.out.State.Close())
+	for _, closing := range slices.Backward(h.closers) {
+		err = errors.Join(err, closing(ctx))
 	}
 	if err != nil {
 		h.out.Log.Error("close", "error", err)

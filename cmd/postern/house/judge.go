@@ -89,46 +89,12 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 	if err != nil {
 		return nil, err
 	}
-	resolver := out.Resolver
-	if resolver == nil {
-		if resolver, err = NewResolver(cfg); err != nil {
-			return nil, err
-		}
-	}
-	memory := out.State
-	if memory == nil {
-		if memory, err = state.NewMemory(state.MemoryOptions{Now: out.Now, Log: out.Log}); err != nil {
-			return nil, err
-		}
-	}
-	if out.ASN == nil && cfg.Geo.ASN != "" {
-		db, err := asn.Open(cfg.Geo.ASN) // for as long as the program runs
-		if err != nil {
-			return nil, fmt.Errorf("geo.asn: %w", err)
-		}
-		out.ASN = db.Lookup
-	}
-	j := &Judge{DNS: resolver, Specs: all.Specs(set), Problems: problems}
-	env := filters.Env{DNS: resolver, Log: out.Log, Now: out.Now, State: memory, ASN: out.ASN,
-		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved}
-	var links, content []filters.Link
-	for _, spec := range j.Specs {
-		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
-			continue
-		}
-		f, err := spec.New(cfg.Filter(spec.Name), env)
-		if err != nil {
-			return nil, fmt.Errorf("filter %s: %w", spec.Name, err)
-		}
-		links = append(links, filters.Link{Spec: spec, Filter: f})
-		if spec.Content {
-			content = append(content, filters.Link{Spec: spec, Filter: f})
-		}
-	}
-	if j.Chain, err = filters.NewChain(links, out.Log); err != nil {
+	if err := out.complete(cfg); err != nil {
 		return nil, err
 	}
-	if j.Fetched, err = filters.NewChain(content, out.Log); err != nil {
+
+	j := &Judge{DNS: out.Resolver, Specs: all.Specs(set), Problems: problems}
+	if err := j.link(cfg, out, without); err != nil {
 		return nil, err
 	}
 	text, err := PolicyText(cfg)
@@ -139,7 +105,58 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 		return nil, err
 	}
 	j.Epoch, err = epoch(cfg, j.Policy)
+
 	return j, err
+}
+
+// complete opens what filters need and nobody has given.
+func (o *Outside) complete(cfg *config.Config) (err error) {
+	if o.Resolver == nil {
+		if o.Resolver, err = NewResolver(cfg); err != nil {
+			return err
+		}
+	}
+	if o.State == nil {
+		if o.State, err = state.NewMemory(state.MemoryOptions{Now: o.Now, Log: o.Log}); err != nil {
+			return err
+		}
+	}
+	if o.ASN == nil && cfg.Geo.ASN != "" {
+		db, err := asn.Open(cfg.Geo.ASN) // for as long as the program runs
+		if err != nil {
+			return fmt.Errorf("geo.asn: %w", err)
+		}
+		o.ASN = db.Lookup
+	}
+
+	return nil
+}
+
+// link makes the filters that are switched on, and chains them.
+func (j *Judge) link(cfg *config.Config, out Outside, without []string) (err error) {
+	env := filters.Env{DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved}
+	var links, content []filters.Link
+	for _, spec := range j.Specs {
+		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
+			continue
+		}
+		f, err := spec.New(cfg.Filter(spec.Name), env)
+		if err != nil {
+			return fmt.Errorf("filter %s: %w", spec.Name, err)
+		}
+		links = append(links, filters.Link{Spec: spec, Filter: f})
+		if spec.Content {
+			content = append(content, filters.Link{Spec: spec, Filter: f})
+		}
+	}
+
+	if j.Chain, err = filters.NewChain(links, out.Log); err != nil {
+		return err
+	}
+	j.Fetched, err = filters.NewChain(content, out.Log)
+
+	return err
 }
 
 // epoch is a short name for policy, content rules and filter settings together.

@@ -28,6 +28,7 @@ func (h *House) openLessons() (err error) {
 	if h.Lessons, err = lessons.Open(LessonsFile(h.cfg), lessons.Options{Now: h.out.Now}); err != nil {
 		return err
 	}
+	h.laterPlain(h.Lessons.Close)
 	h.teacher = &retrieval.Teacher{Journal: h.Lessons, SealKey: key, Log: h.out.Log}
 	return nil
 }

@@ -2,7 +2,6 @@ package house
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"time"
 
@@ -27,6 +26,7 @@ func (h *House) openLists() (err error) {
 	if h.Lists, err = lists.Open(ListsStore(h.cfg), lists.Options{Now: h.out.Now}); err != nil {
 		return err
 	}
+	h.later(h.Lists.Close)
 	ctx, cancel := context.WithTimeout(context.Background(), listsLook)
 	defer cancel()
 	version, entries, err := h.listEntries(ctx)
@@ -93,13 +93,3 @@ func (h *House) hearVerdicts() {
 
 // listed counts a hit of an entry: in memory, it is written later.
 func (h *House) listed(entry string) { h.Lists.Hit(entry, h.out.Now()) }
-
-func (h *House) closeLists(ctx context.Context) (err error) {
-	if h.Lists != nil {
-		err = h.Lists.Close(ctx)
-	}
-	if h.digests != nil {
-		err = errors.Join(err, h.digests.store.Close())
-	}
-	return err
-}

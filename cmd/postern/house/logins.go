@@ -50,6 +50,7 @@ func (h *House) openMailboxDirectory() error {
 	}
 	directory.Filter = cmp.Or(l.Filter, directory.Filter)
 	h.directory = directory
+	h.laterPlain(directory.Close)
 	return nil
 }
 

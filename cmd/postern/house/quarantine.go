@@ -80,21 +80,14 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 	if item.Fetched != nil && item.State == quarantine.Released && o.To.IsNull() { // released, and called back since
 		return api.Released{ID: o.ID, Recipients: []string{item.Fetched.Mailbox}}, r.show(ctx, item, o.By)
 	}
-	var claimed quarantine.Release
-	if o.To.IsNull() {
-		claimed, err = r.Quarantine.Claim(ctx, o.ID, o.By, o.Recipients...)
-	} else {
-		if _, ok := r.Route(o.To.ASCIIDomain()); !ok {
-			return api.Released{}, api.ErrNoWayOut
-		}
-		claimed, err = r.Quarantine.ClaimTo(ctx, o.ID, o.By, o.To)
-	}
+	claimed, err := r.claim(ctx, o)
 	if err != nil {
 		return api.Released{}, err
 	}
 	if err := r.deliver(ctx, claimed); err != nil {
 		return api.Released{}, err
 	}
+
 	done := api.Released{ID: o.ID}
 	for _, to := range claimed.Recipients {
 		done.Recipients = append(done.Recipients, to.Address.String())
@@ -110,7 +103,20 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 			done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
 		}
 	}
+
 	return done, nil
+}
+
+// claim takes what is to be released out of quarantine: for its recipients, or for somebody else.
+func (r *Releaser) claim(ctx context.Context, o api.ReleaseOrder) (quarantine.Release, error) {
+	if o.To.IsNull() {
+		return r.Quarantine.Claim(ctx, o.ID, o.By, o.Recipients...)
+	}
+	if _, ok := r.Route(o.To.ASCIIDomain()); !ok {
+		return quarantine.Release{}, api.ErrNoWayOut
+	}
+
+	return r.Quarantine.ClaimTo(ctx, o.ID, o.By, o.To)
 }
 
 // ReleaseClaimed delivers what ClaimAll took, and says for each whether it went.
