@@ -88,23 +88,36 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 		return api.Released{}, err
 	}
 
-	done := api.Released{ID: o.ID}
-	for _, to := range claimed.Recipients {
-		done.Recipients = append(done.Recipients, to.Address.String())
-	}
+	done := api.Released{ID: o.ID, Recipients: written(claimed.Recipients)}
 	if o.Learn && !claimed.Forward && item.Category != quarantine.Virus { // who lets a virus go does not say that it is good
 		done.Learned = r.teach(ctx, item, o.By)
 	}
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
 	}
-	if r.Ledger != nil && !o.NoWait && !r.Unattended {
-		for _, a := range Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients) {
-			done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
-		}
+	if !o.NoWait && !r.Unattended {
+		r.answers(ctx, claimed, &done)
 	}
 
 	return done, nil
+}
+
+func written(list []mail.Recipient) (all []string) {
+	for _, r := range list {
+		all = append(all, r.Address.String())
+	}
+
+	return all
+}
+
+// answers adds what the next hop said, as far as it did within a while.
+func (r *Releaser) answers(ctx context.Context, claimed quarantine.Release, done *api.Released) {
+	if r.Ledger == nil {
+		return
+	}
+	for _, a := range Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients) {
+		done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
+	}
 }
 
 // claim takes what is to be released out of quarantine: for its recipients, or for somebody else.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -48,61 +49,63 @@ func (s *session) say(text string) bool { return say(s.nc, text) }
 // command answers one line; false ends the connection.
 func (s *session) command(line string) bool {
 	verb, rest, _ := strings.Cut(line, " ")
-	reply := func(usual string) (string, bool) {
-		text := s.hop.answer(line, usual)
-		ok := s.say(text)
-		return text, ok
-	}
-	switch strings.ToUpper(verb) {
+	verb = strings.ToUpper(verb)
+	switch verb {
 	case "EHLO", "LHLO", "HELO":
 		s.helo, s.begun = rest, false
-		_, ok := reply(s.greeting(strings.ToUpper(verb)))
-		return ok
+		return s.reply(line, s.greeting(verb))
 	case "STARTTLS":
-		text, ok := reply("220 2.0.0 Go ahead")
-		return ok && (!strings.HasPrefix(text, "220") || s.startTLS())
+		text := s.hop.answer(line, "220 2.0.0 Go ahead")
+		return s.say(text) && (!strings.HasPrefix(text, "220") || s.startTLS())
 	case "AUTH":
 		return s.auth(line, rest)
 	case "XCLIENT":
 		s.xc = append(s.xc, line)
-		_, ok := reply("220 hop.test ESMTP")
-		return ok
+		return s.reply(line, "220 hop.test ESMTP")
 	case "XFORWARD":
 		s.xf = append(s.xf, line)
-		_, ok := reply("250 2.0.0 Ok")
-		return ok
+		return s.reply(line, "250 2.0.0 Ok")
 	case "MAIL":
-		text, ok := reply("250 2.1.0 Ok")
-		if strings.HasPrefix(text, "250") {
-			s.m = Message{MailLine: line, From: path(rest), Helo: s.helo, TLS: s.tls, User: s.user, XClient: s.xc, XForward: s.xf}
-			s.begun, s.xf = true, nil
-		}
-		return ok
+		return s.mail(line, rest)
 	case "RCPT":
-		if !s.begun {
-			_, ok := reply("503 5.5.1 MAIL first")
-			return ok
-		}
-		text, ok := reply("250 2.1.5 Ok")
-		if strings.HasPrefix(text, "25") {
-			s.m.To, s.m.RcptLines = append(s.m.To, path(rest)), append(s.m.RcptLines, line)
-		}
-		return ok
+		return s.rcpt(line, rest)
 	case "DATA":
 		return s.data()
 	case "RSET":
 		s.begun = false
-		_, ok := reply("250 2.0.0 Ok")
-		return ok
+		return s.reply(line, "250 2.0.0 Ok")
 	case "NOOP":
-		_, ok := reply("250 2.0.0 Ok")
-		return ok
+		return s.reply(line, "250 2.0.0 Ok")
 	case "QUIT":
-		reply("221 2.0.0 Bye")
+		s.reply(line, "221 2.0.0 Bye")
 		return false
 	}
-	_, ok := reply("500 5.5.2 What?")
-	return ok
+
+	return s.reply(line, "500 5.5.2 What?")
+}
+
+func (s *session) reply(line, usual string) bool { return s.say(s.hop.answer(line, usual)) }
+
+func (s *session) mail(line, rest string) bool {
+	text := s.hop.answer(line, "250 2.1.0 Ok")
+	if strings.HasPrefix(text, "250") {
+		s.m = Message{MailLine: line, From: path(rest), Helo: s.helo, TLS: s.tls, User: s.user, XClient: s.xc, XForward: s.xf}
+		s.begun, s.xf = true, nil
+	}
+
+	return s.say(text)
+}
+
+func (s *session) rcpt(line, rest string) bool {
+	if !s.begun {
+		return s.reply(line, "503 5.5.1 MAIL first")
+	}
+	text := s.hop.answer(line, "250 2.1.5 Ok")
+	if strings.HasPrefix(text, "25") {
+		s.m.To, s.m.RcptLines = append(s.m.To, path(rest)), append(s.m.RcptLines, line)
+	}
+
+	return s.say(text)
 }
 
 func (s *session) greeting(verb string) string {
@@ -231,34 +234,33 @@ func (s *session) finish(m Message) bool {
 
 // inspect unstuffs the dots and names what must not be there.
 func inspect(raw []byte) (data []byte, defects []string) {
-	data = make([]byte, 0, len(raw))
-	seen := map[string]bool{}
 	flaw := func(name string) {
-		if !seen[name] {
-			seen[name] = true
+		if !slices.Contains(defects, name) {
 			defects = append(defects, name)
 		}
 	}
-	lineStart := true
-	for i, c := range raw {
-		switch {
-		case c == 0:
-			flaw("NUL")
-		case c == '\r' && (i+1 == len(raw) || raw[i+1] != '\n'):
-			flaw("bare CR")
-		case c == '\n' && (i == 0 || raw[i-1] != '\r'):
-			flaw("bare LF")
-		case c == '.' && lineStart:
-			lineStart = false
-			if i+1 < len(raw) && raw[i+1] == '.' {
-				continue
+
+	data = make([]byte, 0, len(raw))
+	for line := range bytes.Lines(raw) {
+		if line[0] == '.' {
+			if len(line) < 2 || line[1] != '.' {
+				flaw("unstuffed dot")
 			}
-			flaw("unstuffed dot")
-			continue
+			line = line[1:]
 		}
-		data = append(data, c)
-		lineStart = c == '\n' && i > 0 && raw[i-1] == '\r'
+		text, ended := bytes.CutSuffix(line, []byte("\r\n"))
+		if !ended && bytes.HasSuffix(line, []byte("\n")) {
+			flaw("bare LF")
+		}
+		if bytes.IndexByte(text, '\r') >= 0 {
+			flaw("bare CR")
+		}
+		if bytes.IndexByte(text, 0) >= 0 {
+			flaw("NUL")
+		}
+		data = append(data, line...)
 	}
+
 	return data, defects
 }
 
