@@ -238,5 +238,3 @@ func hasUTF7(raw []byte) bool {
 		}
 	}
 }
-
-func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

@@ -4,7 +4,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"postern/internal/mimeview/unpack/filetype"
 )
@@ -122,52 +121,6 @@ func percentDecoded(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
-}
-
-// SafeName makes a name that can be offered for download and used on any system: no path, no control, direction or
-// shell characters, no device name of DOS, never empty, never hidden, at most 120 octets with its extension kept.
-func SafeName(name string) string {
-	if len(name) > maxName {
-		name = name[len(name)-maxName:]
-	}
-	name, _, _ = strings.Cut(percentDecoded(name), "\x00")
-	name = strings.ReplaceAll(strings.ToValidUTF8(name, "_"), `\`, "/")
-	name = path.Base(name)
-	name = strings.Map(func(r rune) rune {
-		switch {
-		case invisible(r):
-			return -1
-		case r < ' ' || r >= 0x7f && r < 0xa0 || strings.ContainsRune("/\\:*?\"<>|;&$`'(){}[]!#%~^=,", r) || r == utf8.RuneError:
-			return '_'
-		}
-		return r
-	}, name)
-	name = strings.TrimRight(strings.TrimLeft(name, ".- "), "._ ")
-	if len(name) > 120 {
-		ext := path.Ext(name)
-		if len(ext) > 16 {
-			ext = ""
-		}
-		name = strings.TrimRight(strings.ToValidUTF8(name[:120-len(ext)], ""), "._ ") + ext
-	}
-	stem, _, _ := strings.Cut(name, ".")
-	if name == "" || isDevice(strings.TrimRight(stem, " ")) {
-		name = "attachment_" + name
-	}
-	if name = strings.TrimRight(name, "_ ."); name == "" {
-		return "attachment"
-	}
-	return name
-}
-
-// isDevice: names that Windows keeps for devices, with any extension.
-func isDevice(stem string) bool {
-	stem = strings.ToLower(stem)
-	switch stem {
-	case "con", "prn", "aux", "nul", "conin$", "conout$", "clock$":
-		return true
-	}
-	return (strings.HasPrefix(stem, "com") || strings.HasPrefix(stem, "lpt")) && utf8.RuneCountInString(stem) == 4
 }
 
 // escapes says whether an entry of this name would land outside of the folder that it is unpacked to.
