@@ -62,6 +62,7 @@ func TestServersGoAway(t *testing.T) {
 					w.flows(m)
 				}
 			})
+			w.soon("what waited is written", func() bool { return w.metric("postern_ledger_waiting 0") })
 		}
 	})
 	t.Run("ldap", func(t *testing.T) {

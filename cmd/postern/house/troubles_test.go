@@ -60,7 +60,7 @@ func (h *hooks) toldAs(kind, state string) bool {
 
 func until(t testing.TB, what string, yes func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !yes(); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !yes(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
