@@ -3,9 +3,8 @@ package retrieval_test
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"

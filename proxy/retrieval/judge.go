@@ -102,7 +102,7 @@ func (c *consultation) unreadable(err error) Ruling {
 // unlisted is the ruling while nobody can say what was called back.
 func (c *consultation) unlisted(err error, r Ruling) Ruling {
 	c.desk.opt.Log.Error("a fetched message has to wait", "id", c.session.ID, "error", err)
-	r.Masked, r.Later, r.ID, r.Why = true, true, c.session.ID, "it can't be judged now: " + err.Error()
+	r.Masked, r.Later, r.ID, r.Why = true, true, c.session.ID, "it can't be judged now: "+err.Error()
 	return r
 }
 
