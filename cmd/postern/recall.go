@@ -131,6 +131,9 @@ func (c *recallListCommand) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		fmt.Fprintln(w.stderr, "postern: nothing was called back")
+	}
 	for _, e := range all {
 		err = c.tell(w, e, fmt.Sprintf("%s  %s  %s%s  by %s: %s\n", e.Time.Local().Format("2006-01-02 15:04"), ledger.Printable(e.ID), e.SHA256,
 			ledger.Printable(e.MessageID), ledger.Printable(e.By), ledger.Printable(e.Why)))

@@ -124,7 +124,7 @@ func (c *tokenRemoveCommand) Run(w world) (err error) {
 	}
 	defer func() { err = errors.Join(err, acts.Close()) }()
 	if err := acts.Remove(w.ctx, c.ID); errors.Is(err, api.ErrUnknownToken) {
-		fmt.Fprintln(w.stderr, "postern: there is no such token")
+		fmt.Fprintln(w.stderr, "postern: there is no such token; it goes by its id: postern token list")
 		return errNo
 	} else if err != nil {
 		return err

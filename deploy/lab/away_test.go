@@ -31,8 +31,12 @@ func TestNoOriginalIsLostWithoutTheDatabase(t *testing.T) {
 			visits := l.run("away", false)
 			l.stands("the database is "+name, visits, "")
 			for program, v := range visits {
-				if with := originals(t, v.user, v.dir); with[2] {
+				with := originals(t, v.user, v.dir)
+				if with[2] {
 					t.Errorf("%s: the bad one is with the program", program)
+				}
+				if lib := program == "imaplib" || program == "poplib"; lib && (!with[1] || !with[3]) {
+					t.Errorf("%s: reading waits for the database: it has %v", program, with)
 				}
 			}
 			c.find(database)

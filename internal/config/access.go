@@ -134,9 +134,12 @@ func (k *checker) accessDoor(path string, d *Door) {
 		}
 		return
 	}
+	port := map[string]string{"imap": "993", "pop3": "995"}[d.Protocol]
+	if port == "" { // no such protocol: that has been said
+		return
+	}
 	if !slices.ContainsFunc(slices.Collect(maps.Values(k.c.MailBackends)), func(b MailBackend) bool { return len(b.addresses(d.Protocol)) > 0 }) {
-		k.bad("mail_backend", "no server is named for door %q; add [mail_backend.\"default\"] with %s = [\"exchange.internal:%s\"]", d.Name, d.Protocol,
-			map[string]string{"imap": "993", "pop3": "995"}[d.Protocol])
+		k.bad("mail_backend", "no server is named for door %q; add [mail_backend.\"default\"] with %s = [\"exchange.internal:%s\"]", d.Name, d.Protocol, port)
 	}
 	if d.TLS == "none" && d.RequireTLSForAuth.On() {
 		k.bad(path+".tls", "nobody can log in without TLS; set tls = \"implicit\" or \"starttls\", or require_tls_for_auth = false in a lab")

@@ -37,9 +37,7 @@ func (g Grant) key() grantKey {
 // Granted says whether a message was released to a user, and not called back since: by its hash, or by one of the ids,
 // which are its Message-ID and the ledger's.
 func (l *List) Granted(ctx context.Context, sha256, user string, ids ...string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.look(ctx)
+	defer l.look(ctx).Unlock()
 	at, ok := l.grants[Grant{SHA256: sha256, User: user}.key()]
 	if !ok {
 		return false

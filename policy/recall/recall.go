@@ -46,7 +46,12 @@ type List struct {
 
 	mu     sync.Mutex
 	looked time.Time
-	stamp  [5]int64
+	// changed says that we wrote after the list was read last; late that the database did not answer then.
+	changed, late bool
+	// reading is closed at the end of the reading under way, nil for none.
+	reading chan struct{}
+	stamp   [5]int64
+	// hashes is nil as long as the list was never read.
 	hashes map[string]recalled
 	ids    map[string]recalled    // by Message-IDs and the ledger's ids
 	grants map[grantKey]time.Time // the newest
@@ -167,14 +172,30 @@ func (l *List) All(ctx context.Context) ([]Entry, error) {
 	return all, wrap(rows.Err())
 }
 
-// fresh is how long the list is taken from memory before it is asked whether it has changed.
-const fresh = time.Second
+// fresh is how long the list is taken from memory before it is asked whether it has changed. A reader waits for the database
+// for as long as patience, and not at all while it is known to be late; it may take as long as answer to read the list.
+const (
+	fresh    = time.Second
+	patience = time.Second
+	answer   = 5 * time.Second
+)
 
-// Recalled says whether a message was called back, and why. In the place of a Message-ID may stand its id in the ledger. If the database can't be asked, what is remembered holds.
+// errUnread says that the list was never read.
+var errUnread = errors.New("the list of recalls can't be read: its database does not answer")
+
+// Ready says whether the list was read since the start. Before that nobody can say whether a message was called back.
+func (l *List) Ready(ctx context.Context) error {
+	defer l.look(ctx).Unlock()
+	if l.hashes == nil {
+		return errUnread
+	}
+	return nil
+}
+
+// Recalled says whether a message was called back, and why. In the place of a Message-ID may stand its id in the ledger. If
+// the database can't be asked, what was read before holds.
 func (l *List) Recalled(ctx context.Context, sha256, messageID string) (why string, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.look(ctx)
+	defer l.look(ctx).Unlock()
 	r, ok := l.find(sha256, messageID)
 	return r.why, ok
 }
@@ -199,55 +220,108 @@ func (l *List) find(sha256 string, ids ...string) (newest recalled, ok bool) {
 	return newest, ok
 }
 
-// look reads the list if it may have changed. The lock is held.
-func (l *List) look(ctx context.Context) {
-	if now := l.now(); l.hashes == nil || now.Sub(l.looked) > fresh {
-		l.looked = now
-		l.refresh(ctx)
+// look reads the list if it may have changed, and locks it. The lock is never held while the database is asked.
+func (l *List) look(ctx context.Context) *sync.Mutex {
+	l.mu.Lock()
+	for range 2 { // what is being read may be older than what we wrote
+		if now := l.now(); l.reading == nil && (l.hashes == nil || l.changed || now.Sub(l.looked) > fresh) {
+			l.looked, l.changed, l.reading = now, false, make(chan struct{})
+			go l.read(context.WithoutCancel(ctx), l.reading)
+		}
+		if l.reading == nil || l.late {
+			break
+		}
+		l.wait(ctx, l.reading)
+		if !l.changed {
+			break
+		}
 	}
+	return &l.mu
 }
 
-// refresh reads the list if it has changed.
-func (l *List) refresh(ctx context.Context) {
+// wait waits for the end of a reading. The lock is held, but not meanwhile.
+func (l *List) wait(ctx context.Context, reading chan struct{}) {
+	l.mu.Unlock()
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	late := false
+	select {
+	case <-reading:
+	case <-ctx.Done():
+	case <-enough.C:
+		late = true
+	}
+	l.mu.Lock()
+	l.late = l.late || late && l.reading == reading
+}
+
+// read reads the list if it has changed.
+func (l *List) read(ctx context.Context, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	l.mu.Lock()
+	stamp, known := l.stamp, l.hashes != nil
+	l.mu.Unlock()
+	found, err := l.contents(ctx, stamp, known)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found != nil {
+		l.stamp, l.hashes, l.ids, l.grants = found.stamp, found.hashes, found.ids, found.grants
+	}
+	l.late, l.reading = err != nil, nil
+	close(done)
+}
+
+// contents is what a list has at one time.
+type contents struct {
+	stamp       [5]int64
+	hashes, ids map[string]recalled
+	grants      map[grantKey]time.Time
+}
+
+// contents reads the list, nil if it is as it was known at a stamp.
+func (l *List) contents(ctx context.Context, before [5]int64, known bool) (*contents, error) {
 	stamp := [5]int64{-1, -1, -1, -1, -1}
 	rows, err := l.db.Query(ctx, `SELECT COUNT(*), COALESCE(MAX(n), 0), COALESCE(MAX(time), 0), (SELECT COUNT(*) FROM recall_grant),
 		(SELECT COALESCE(MAX(n), 0) FROM recall_grant) FROM recall`)
 	if err != nil {
-		return
+		return nil, err
 	}
 	if rows.Next() {
 		err = rows.Scan(&stamp[0], &stamp[1], &stamp[2], &stamp[3], &stamp[4])
 	}
-	if errors.Join(err, rows.Err(), rows.Close()) != nil || stamp == l.stamp && l.hashes != nil {
-		return
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || known && stamp == before {
+		return nil, err
 	}
 	all, err := l.All(ctx)
 	if err != nil {
-		return
+		return nil, err
 	}
 	grants, err := l.allGrants(ctx)
 	if err != nil {
-		return
+		return nil, err
 	}
-	l.stamp, l.hashes, l.ids, l.grants = stamp, map[string]recalled{}, map[string]recalled{}, grants
+	c := &contents{stamp, map[string]recalled{}, map[string]recalled{}, grants}
 	for _, e := range slices.Backward(all) { // the newest last
 		r := recalled{e.Why, e.Time}
 		if e.SHA256 != "" {
-			l.hashes[e.SHA256] = r
+			c.hashes[e.SHA256] = r
 		}
 		if e.MessageID != "" {
-			l.ids[e.MessageID] = r
+			c.ids[e.MessageID] = r
 		}
 		if e.ID != "" {
-			l.ids[e.ID] = r
+			c.ids[e.ID] = r
 		}
 	}
+	return c, nil
 }
 
+// forget has the list read again before it is asked next. Until that succeeds what is known holds.
 func (l *List) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hashes, l.ids, l.grants = nil, nil, nil
+	l.changed = true
 }
 
 func clean(messageID string) string {

@@ -52,6 +52,8 @@ type Recalls interface {
 	// and why. In the place of a Message-ID may stand the id under which the SMTP door took the message, which its seal
 	// tells. It is asked for each fetch: it must be quick.
 	Recalled(ctx context.Context, sha256, messageID string) (why string, ok bool)
+	// Ready is nil once there is something to say, however old it is. Before that no message is shown.
+	Ready(ctx context.Context) error
 }
 
 // Originals keeps what readers get masked only: a client may delete what it has fetched.
@@ -127,7 +129,7 @@ func (d *Desk) Known(ctx context.Context, p Place) (Ruling, bool) {
 		return Ruling{}, false
 	}
 	e, ok := d.recall(ctx, key)
-	if !ok || !e.fits(p) {
+	if !ok || !e.fits(p) || d.recallsReady(ctx) != nil {
 		return Ruling{}, false
 	}
 	r := e.ruling
@@ -186,6 +188,9 @@ func (d *Desk) Keep(ctx context.Context, s *mail.Session, p Place, m *mail.Messa
 		return c.unreadable(err)
 	}
 	r.SHA256, r.MessageID = sum, bounded(m.Header().Get("Message-ID"))
+	if err := d.recallsReady(ctx); err != nil {
+		return c.unlisted(err, r)
+	}
 	if d.granted(ctx, p, sum, r.MessageID, "") {
 		r.Masked, r.Why = false, whyReleased
 		return r

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -29,6 +30,7 @@ type office struct {
 	epoch  string
 	now    time.Time
 	back   map[string]string // hash or Message-ID to why
+	unread error             // of Ready
 
 	mu      sync.Mutex
 	records []ledger.Transaction
@@ -42,6 +44,8 @@ func (o *office) Recalled(_ context.Context, sum, messageID string) (string, boo
 	}
 	return "", false
 }
+
+func (o *office) Ready(context.Context) error { return o.unread }
 
 func (o *office) Transaction(t ledger.Transaction) {
 	o.mu.Lock()
@@ -214,6 +218,25 @@ func TestCalledBack(t *testing.T) {
 
 // What came in is not what lies in the mailbox, octet by octet, and it may have no Message-ID: its seal says which it was,
 // however old it is.
+// As long as nobody can say what was called back, nothing is shown, and nothing masked: not even what was judged before.
+func TestWhatWasCalledBackIsNotKnown(t *testing.T) {
+	o := open(t, nil)
+	o.ask(place(1), good)
+	o.unread = errors.New("the database does not answer")
+	if _, ok := o.desk.Known(context.Background(), place(1)); ok {
+		t.Error("it is known to be shown")
+	}
+	for _, raw := range []string{good, bad} {
+		if r, asked := o.ask(place(2), raw); !r.Later || !r.Masked || asked != 0 {
+			t.Errorf("%+v, asked %d", r, asked)
+		}
+	}
+	o.unread = nil
+	if r, _ := o.ask(place(2), good); r.Later || r.Masked {
+		t.Errorf("it is back: %+v", r)
+	}
+}
+
 func TestCalledBackByItsSeal(t *testing.T) {
 	const nameless = "Subject: x\r\n\r\nhello\r\n"
 	for name, age := range map[string]time.Duration{"fresh": time.Hour, "old": 1000 * time.Hour} {

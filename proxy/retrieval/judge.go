@@ -53,6 +53,9 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 		return c.unreadable(err), 0
 	}
 	r.SHA256 = sum
+	if err := d.recallsReady(ctx); err != nil {
+		return c.unlisted(err, r), 0
+	}
 	before, known := d.recall(ctx, c.contentKey(sum))
 	known = known && before.ruling.SHA256 == sum
 	s, sealed := seal.Open(d.opt.SealKey, c.message)
@@ -94,6 +97,13 @@ func (c *consultation) calledBack(ctx context.Context, r Ruling, before entry, k
 func (c *consultation) unreadable(err error) Ruling {
 	c.desk.opt.Log.Error("a fetched message can't be read", "id", c.session.ID, "error", err)
 	return Ruling{Masked: true, Later: true, ID: c.session.ID, Why: "the gateway could not read the message"}
+}
+
+// unlisted is the ruling while nobody can say what was called back.
+func (c *consultation) unlisted(err error, r Ruling) Ruling {
+	c.desk.opt.Log.Error("a fetched message has to wait", "id", c.session.ID, "error", err)
+	r.Masked, r.Later, r.ID, r.Why = true, true, c.session.ID, "it can't be judged now: "+err.Error()
+	return r
 }
 
 // reader is by whose policy is judged.

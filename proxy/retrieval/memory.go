@@ -112,6 +112,14 @@ func (d *Desk) fresh(at time.Time) bool {
 	return age < d.opt.Trust && age > -5*time.Minute
 }
 
+// recallsReady is nil if it is known what was called back.
+func (d *Desk) recallsReady(ctx context.Context) error {
+	if d.opt.Recalls == nil {
+		return nil
+	}
+	return d.opt.Recalls.Ready(ctx)
+}
+
 // recalled asks whether an admin called the message back: by what lies in the mailbox, or by the seal's transaction, since
 // what came in had other octets and perhaps no Message-ID.
 func (d *Desk) recalled(ctx context.Context, sum [sha256.Size]byte, messageID, sealID string) (string, bool) {

@@ -253,6 +253,9 @@ func (h *House) openAccess() (err error) {
 	if !h.fetches() {
 		return nil
 	}
+	if err := h.Recalls.Ready(context.Background()); err != nil {
+		h.out.Log.Error("nobody reads mail before it is known what was called back", "error", err)
+	}
 	h.masking = h.newMasking()
 	if h.desk, err = h.newDesk(); err != nil {
 		return err

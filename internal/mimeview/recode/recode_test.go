@@ -138,3 +138,14 @@ func FuzzSevenBit(f *testing.F) {
 		}
 	})
 }
+
+// How much text there is to look through has no part in where the parts are: the largest message that is taken can be written.
+func TestMoreTextThanIsLookedThrough(t *testing.T) {
+	raw := []byte("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" +
+		strings.Repeat("Gr\xc3\xbc\xc3\x9fe aus K\xc3\xb6ln, jeden Tag frisch auf den Tisch.\r\n", 34<<20/50) + "--b--\r\n")
+	c, err := SevenBit(mail.Copy{Message: mail.NewMessage(raw)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, raw, octets(t, c))
+}

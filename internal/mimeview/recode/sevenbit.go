@@ -51,7 +51,7 @@ func SevenBit(c mail.Copy) (mail.Copy, error) {
 	}
 	view := mimeview.Of(m)
 	root := view.Root()
-	if root == nil || len(view.Limits()) > 0 || slices.ContainsFunc(view.Ambiguities(), unclear) {
+	if root == nil || slices.ContainsFunc(view.Limits(), hidesParts) || slices.ContainsFunc(view.Ambiguities(), unclear) {
 		return c, ErrForm
 	}
 	w := writer{raw: raw.Bytes()}
@@ -68,6 +68,12 @@ func SevenBit(c mail.Copy) (mail.Copy, error) {
 		return c, ErrForm
 	}
 	return mail.Copy{Message: mail.NewMessage(out.Bytes())}, nil
+}
+
+// hidesParts says whether a limit that was reached may keep parts from being found. How much text is looked through for words
+// and links has no part in that.
+func hidesParts(limit string) bool {
+	return limit != mimeview.LimitText && limit != mimeview.LimitURLs
 }
 
 // unclear says whether two readers may find the parts of a message in different places, or not call them the same. What is odd
