@@ -105,27 +105,13 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
 	}
+	done.Unattended = r.Unattended
 	if r.Ledger != nil && !o.NoWait && !r.Unattended {
 		for _, a := range Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients) {
 			done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
 		}
 	}
 	return done, nil
-}
-
-// ReleaseClaimed delivers what ClaimAll took, and says for each whether it went.
-func (r *Releaser) ReleaseClaimed(ctx context.Context, claimed []quarantine.Release, learn bool) (gone int, err error) {
-	for _, c := range claimed {
-		if failed := r.deliver(ctx, c); failed != nil {
-			err = errors.Join(err, failed)
-			continue
-		}
-		gone++
-		if item, failed := r.Quarantine.Find(ctx, c.Item); failed == nil && learn {
-			r.teach(ctx, item, c.By)
-		}
-	}
-	return gone, err
 }
 
 // deliver puts claimed copies on the queue. If that fails they are held again; once they are there they never are.
@@ -309,9 +295,9 @@ func senderOf(item quarantine.Item) (string, error) {
 	return a.Key(), nil
 }
 
-// LetIn makes the field that lets released mail through the POP3 and IMAP doors, for the command line: nil where there is
-// no such door.
-func LetIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
+// letIn makes the field that lets released mail through the POP3 and IMAP doors, where no gateway runs: nil where there is no
+// such door.
+func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
 	if !slices.ContainsFunc(cfg.Doors, func(d config.Door) bool { return !d.Receives() }) {
 		return nil, nil
 	}
@@ -324,8 +310,8 @@ func LetIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, e
 	}, nil
 }
 
-// OpenTeacher opens what releases teach, for the command line: nil if nobody learns, or nothing was ever learned.
-func OpenTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
+// openTeacher opens what releases teach, where no gateway runs: nil if nobody learns, or nothing was ever learned.
+func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
 	nothing := func() error { return nil }
 	if !cfg.MailAccess.Learn.On() {
 		return nil, nothing, nil
