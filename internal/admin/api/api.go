@@ -228,18 +228,13 @@ func (c Caller) maxBody() int64 {
 	return 16 << 20
 }
 
+// outcome is how an act went, for the log of acts.
 func outcome(err error) string {
 	if err == nil {
 		return "done"
 	}
-	if p, ok := errors.AsType[Problem](err); ok {
-		return p.Title
-	}
 	if p, ok := told(err); ok {
 		return p.Title
-	}
-	if isMissing(err) {
-		return "not found"
 	}
 	return "failed"
 }
@@ -247,54 +242,70 @@ func outcome(err error) string {
 // fail answers an error. Those that are ours are told to the log only, and to who can read the log. That something isn't there
 // is told in its own words to who would see it if it were.
 func (a *API) fail(w http.ResponseWriter, err error, to Caller) {
-	var tooLarge *http.MaxBytesError
-	words := err.Error()
-	if p, ok := told(err); ok {
-		err = p
-	}
-	missing := notYours
-	if to.all() {
-		missing = words
-	}
+	p, ok := told(err)
 	switch {
-	case errors.As(err, &Problem{}):
-		refuse(w, err)
-	case errors.As(err, &tooLarge):
-		refuse(w, Problem{Status: http.StatusRequestEntityTooLarge, Title: "too large", Detail: fmt.Sprintf("the body has more than %d MiB", tooLarge.Limit>>20)})
-	case errors.Is(err, ledger.ErrQuery):
-		refuse(w, BadRequest("%v", err))
-	case errors.Is(err, ledger.ErrUnknown), errors.Is(err, recall.ErrUnknown), errors.Is(err, filters.ErrNotKept), errors.Is(err, filters.ErrUnknownVerb), isMissing(err):
-		refuse(w, NotFound(missing))
-	case errors.Is(err, recall.ErrHash), errors.Is(err, recall.ErrNothing), errors.Is(err, ledger.ErrAmbiguous):
-		refuse(w, BadRequest("%v", err))
-	case errors.Is(err, ledger.ErrAway):
-		refuse(w, Problem{Status: http.StatusServiceUnavailable, Title: "database away", Detail: "try again later"})
-	default:
+	case !ok:
 		a.o.Log.Error("api", "error", err)
-		cause := "the log has the cause"
+		p = Problem{Status: http.StatusInternalServerError, Title: "internal error", Detail: "the log has the cause"}
 		if to.From == CLI {
-			cause = words
+			p.Detail = err.Error()
 		}
-		refuse(w, Problem{Status: http.StatusInternalServerError, Title: "internal error", Detail: cause})
+	case p.Status == http.StatusNotFound && !to.all() && isMissing(err):
+		p.Detail = notYours
 	}
+	refuse(w, p)
 }
 
-// isMissing says whether an error of held mail, lists, lessons or policies is that something isn't there.
+// isMissing says whether an error of what the table works on is that something isn't there.
 func isMissing(err error) bool {
-	return errors.Is(err, quarantine.ErrUnknown) || errors.Is(err, lists.ErrUnknown) || errors.Is(err, lessons.ErrUnknown) || errors.Is(err, replay.ErrNoVersion)
+	for _, missing := range []error{ledger.ErrUnknown, recall.ErrUnknown, filters.ErrNotKept, filters.ErrUnknownVerb, quarantine.ErrUnknown, lists.ErrUnknown, lessons.ErrUnknown, replay.ErrNoVersion} {
+		if errors.Is(err, missing) {
+			return true
+		}
+	}
+	return false
 }
 
-// told gives the problem for errors of held mail, lists, policies and lessons that the caller is told.
-func told(err error) (Problem, bool) {
-	as := func(status int, title string) (Problem, bool) {
-		return Problem{Status: status, Title: title, Detail: err.Error()}, true
+// isWrong says whether an error is that something else must be asked for.
+func isWrong(err error) bool {
+	if _, ok := errors.AsType[config.Problems](err); ok {
+		return true
 	}
-	var wrong config.Problems
+	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients} {
+		if errors.Is(err, wrong) {
+			return true
+		}
+	}
+	return false
+}
+
+// isTooLate says whether an error is that things are not so, or not any more.
+func isTooLate(err error) bool {
+	for _, late := range []error{quarantine.ErrTaken, quarantine.ErrDeleted, lists.ErrFull, ErrNotNow} {
+		if errors.Is(err, late) {
+			return true
+		}
+	}
+	return false
+}
+
+// told gives the problem for an error that the caller is told.
+func told(err error) (Problem, bool) {
+	if p, ok := errors.AsType[Problem](err); ok {
+		return p, true
+	}
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return Problem{Status: http.StatusRequestEntityTooLarge, Title: "too large", Detail: fmt.Sprintf("the body has more than %d MiB", large.Limit>>20)}, true
+	}
 	switch {
-	case errors.As(err, &wrong), errors.Is(err, lists.ErrInvalid), errors.Is(err, lists.ErrCursor), errors.Is(err, quarantine.ErrCursor), errors.Is(err, quarantine.ErrRecipients):
-		return as(http.StatusBadRequest, "bad request")
-	case errors.Is(err, quarantine.ErrTaken), errors.Is(err, quarantine.ErrDeleted), errors.Is(err, lists.ErrFull), errors.Is(err, ErrNotNow):
-		return as(http.StatusConflict, "conflict")
+	case isMissing(err):
+		return Problem{Status: http.StatusNotFound, Title: "not found", Detail: err.Error()}, true
+	case isWrong(err):
+		return Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error()}, true
+	case isTooLate(err):
+		return Problem{Status: http.StatusConflict, Title: "conflict", Detail: err.Error()}, true
+	case errors.Is(err, ledger.ErrAway):
+		return Problem{Status: http.StatusServiceUnavailable, Title: "database away", Detail: "try again later"}, true
 	}
 	return Problem{}, false
 }
