@@ -226,7 +226,7 @@ func (h *House) newDesk() (*retrieval.Desk, error) {
 		o.Mask = policy.Reject
 	}
 	if a.KeepMasked.On() {
-		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: ReleaseRoute(h.cfg), protocol: h.protocol}
+		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: releaseRoute(h.cfg), protocol: h.protocol}
 	}
 	return retrieval.New(o), nil
 }
@@ -251,7 +251,7 @@ func (h *House) openAccess() (err error) {
 	if h.Recalls, err = recall.Open(RecallStore(h.cfg), h.out.Now); err != nil {
 		return err
 	}
-	h.Recalls.Tell(RecallTold(h.Ledger, h.fate))
+	h.Recalls.Tell(recallTold(h.Ledger, h.fate))
 	if !h.fetches() {
 		return nil
 	}

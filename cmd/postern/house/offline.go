@@ -107,7 +107,7 @@ func (f *Offline) openRecalls() (err error) {
 		return err
 	}
 	f.close = append(f.close, f.o.Recalls.Close)
-	f.o.Recalls.Tell(RecallTold(f.o.Ledger, f.o.Ledger.Fate))
+	f.o.Recalls.Tell(recallTold(f.o.Ledger, f.o.Ledger.Fate))
 	f.o.Sweep = func(ctx context.Context, o api.SweepOrder) (any, error) { return sweepUser(ctx, f.cfg, f.o.Recalls, o) }
 	return nil
 }
@@ -142,12 +142,12 @@ func (f *Offline) openReleases() (err error) {
 	if err := f.openLists(); err != nil {
 		return err
 	}
-	f.o.Quarantine, err = OpenQuarantine(f.cfg, f.log, time.Now, HeldTold(f.o.Ledger.Fate))
+	f.o.Quarantine, err = OpenQuarantine(f.cfg, f.log, time.Now, heldTold(f.o.Ledger.Fate))
 	if err != nil {
 		return err
 	}
 	f.close = append(f.close, f.o.Quarantine.Close)
-	r := &Releaser{Quarantine: f.o.Quarantine, Route: ReleaseRoute(f.cfg), Put: f.put, Grants: f.o.Recalls, Lists: f.o.Lists, Log: f.log, Ledger: f.o.Ledger, Unattended: true}
+	r := &Releaser{Quarantine: f.o.Quarantine, Route: releaseRoute(f.cfg), Put: f.put, Grants: f.o.Recalls, Lists: f.o.Lists, Log: f.log, Ledger: f.o.Ledger, Unattended: true}
 	if r.LetIn, err = letIn(f.cfg); err != nil {
 		return err
 	}

@@ -51,11 +51,11 @@ type Releaser struct {
 
 // Releaser is the one of a running gateway.
 func (h *House) Releaser() *Releaser {
-	return &Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
+	return &Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: releaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
 }
 
-// ReleaseRoute gives the next hop for mail that is released to an address that it was not for.
-func ReleaseRoute(cfg *config.Config) func(string) (string, bool) {
+// releaseRoute gives the next hop for mail that is released to an address that it was not for.
+func releaseRoute(cfg *config.Config) func(string) (string, bool) {
 	return func(domain string) (string, bool) {
 		if cfg.Local(domain) {
 			return cfg.Route(domain), true

@@ -139,8 +139,8 @@ type call struct {
 	caller Caller
 	// what is the object of the act, for the log of acts.
 	what string
-	// silent says that the answer is written already, tried that nothing was changed.
-	silent, tried bool
+	// silent says that the answer is written already, begun that a part of it is, tried that nothing was changed.
+	silent, begun, tried bool
 }
 
 // problem is an error that the caller is told, in the form of RFC 9457.
@@ -202,6 +202,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, v Verb) {
 		a.o.Store.note(r.Context(), Act{Time: a.o.Now(), Who: caller.Name, Role: caller.Role, From: caller.From, Client: c.client(), Verb: v.Method + " " + v.Path, What: c.what, Outcome: outcome(err)})
 	}
 	switch {
+	case err != nil && c.begun: // the client went away, or hears of it by the length
+		a.o.Log.Warn("api", "error", err)
 	case err != nil:
 		a.fail(w, err, caller)
 	case c.silent:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -92,7 +93,10 @@ func Ask(ctx context.Context, by http.RoundTripper, method, path string, body, a
 		return problemIn(got)
 	}
 	if into, ok := answer.(io.Writer); ok {
-		_, err = io.Copy(into, got.Body)
+		n, err := io.Copy(into, got.Body)
+		if length := got.Header.Get("Content-Length"); err == nil && length != "" && length != strconv.FormatInt(n, 10) {
+			err = io.ErrUnexpectedEOF
+		}
 		return err
 	}
 	text, err := io.ReadAll(io.LimitReader(got.Body, maxAnswer))

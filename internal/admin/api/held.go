@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -252,8 +253,9 @@ func (c *call) raw() (any, error) {
 	h.Set("Content-Disposition", `attachment; filename="`+item.ID+`.eml"`) // an id has no other characters than letters, digits, dot and hyphen
 	h.Set("Content-Length", strconv.FormatInt(item.Size, 10))
 	c.silent = true
+	c.begun = true
 	if _, err := io.Copy(c.w, m.Open()); err != nil {
-		c.o.Log.Warn("held message cut off", "id", item.ID, "error", err) // the client went away; it is told by the length
+		return nil, fmt.Errorf("held message %s cut off: %w", item.ID, err)
 	}
 	return nil, nil
 }
@@ -418,6 +420,7 @@ func (c *call) deleteCampaign() (any, error) {
 // eachOfCampaign does something with the caller's copies of a campaign's messages.
 func (c *call) eachOfCampaign(do func(quarantine.Item, []mail.Address) error) (any, error) {
 	key := c.r.PathValue("id")
+	c.takeTime()
 	f := quarantine.Filter{Campaign: key, Category: quarantine.AnyCategory, Recipients: c.caller.mailboxes(), Limit: 100}
 	var done campaignDone
 	for looked := 0; ; {

@@ -20,6 +20,7 @@ func (c *call) sendDigests() (any, error) {
 		return nil, err
 	}
 	c.what, c.tried = body.User, body.DryRun
+	c.takeTime()
 	all, err := c.o.SendDigests(c.ctx, body.User, body.DryRun)
 	if all == nil {
 		all = []DigestReport{}
