@@ -293,7 +293,7 @@ func TestDrawnFromTheTable(t *testing.T) {
 	for _, v := range Verbs() {
 		roles += v.Method + " " + v.Path + ": " + roleNames(v.Roles, " ") + "\n"
 	}
-	for file, text := range map[string]string{"../../../docs/openapi.json": string(description) + "\n", "../../../docs/verbs.md": Markdown(Verbs()), "testdata/roles.txt": roles} {
+	for file, text := range map[string]string{"../../../docs/openapi.json": string(description) + "\n", "../../../docs/verbs.md": markdown(Verbs()), "testdata/roles.txt": roles} {
 		if os.Getenv("POSTERN_WRITE") != "" {
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // a document
 				t.Fatal(err)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Markdown is the page of the verbs, drawn from the table that serves them.
-func Markdown(verbs []Verb) string {
+// markdown is the page of the verbs, drawn from the table that serves them.
+func markdown(verbs []Verb) string {
 	var b strings.Builder
 	b.WriteString(`# What can be done, by whom, and how
 
