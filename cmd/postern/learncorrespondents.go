@@ -67,7 +67,7 @@ const (
 	maxPairs    = 2_000_000
 	maxQueueIDs = 200_000
 	maxLogLine  = 1 << 20
-	pairsAtOnce = 1000 // in one act of the log
+	pairsAtOnce = 20_000 // in one act of the log
 )
 
 // pairs are who of ours wrote to whom, each once, in the order of the log.
