@@ -60,13 +60,18 @@ func (p *plane) close() (err error) {
 	return err
 }
 
+// longestAct is longer than the gateway itself takes for any act.
+const longestAct = 20 * time.Minute
+
 // errNoGateway says that what only a running gateway knows can't be asked.
 var errNoGateway = errors.New("no gateway is running with this configuration")
 
 func (p *plane) act(method, path string, body, answer any) error {
+	ctx, cancel := context.WithTimeout(p.w.ctx, longestAct)
+	defer cancel()
 	family := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '?' })[0]
 	if p.offline[family] == nil {
-		err := api.Ask(p.w.ctx, p.gateway, method, path, body, answer)
+		err := api.Ask(ctx, p.gateway, method, path, body, answer)
 		var refused *net.OpError
 		switch {
 		case !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist):
@@ -81,7 +86,7 @@ func (p *plane) act(method, path string, body, answer any) error {
 			return err
 		}
 	}
-	return api.Ask(p.w.ctx, api.Direct{Handler: p.offline[family].As(api.Operator(whoami()))}, method, path, body, answer)
+	return api.Ask(ctx, api.Direct{Handler: p.offline[family].As(api.Operator(whoami()))}, method, path, body, answer)
 }
 
 // needsGateway says of what only a running gateway knows.

@@ -197,19 +197,26 @@ func (c *listsImportCommand) Run(w world) error {
 	if err != nil {
 		return usageError{err}
 	}
-	defer func() { _ = f.Close() }()                              // opened for reading only
+	defer func() { _ = f.Close() }() // opened for reading only
+	o := lists.ImportOptions{List: policy.ListName(c.List), Owner: whoami(), Reason: c.Reason, Widen: c.Widen}
+	switch {
+	case c.Domain != "":
+		o.Scope, o.ScopeOf = lists.Domain, c.Domain
+	case c.User != "":
+		o.Scope, o.ScopeOf = lists.User, c.User
+	}
+	var done imported
+	if c.DryRun { // it needs no gateway's data
+		if done.Report, err = lists.Import(lists.Format(c.Format), f, o); err != nil {
+			return usageError{err}
+		}
+		return c.sumUp(w, done)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, lists.MaxImport+1)) // the reader of the list says that it is too long
 	if err != nil {
 		return usageError{err}
 	}
-	body := map[string]any{"format": c.Format, "text": string(text), "list": c.List, "reason": c.Reason, "widen": c.Widen, "dry_run": c.DryRun}
-	switch {
-	case c.Domain != "":
-		body["scope"], body["scope_of"] = lists.Domain, c.Domain
-	case c.User != "":
-		body["scope"], body["scope_of"] = lists.User, c.User
-	}
-	var done imported
+	body := map[string]any{"format": c.Format, "text": string(text), "list": o.List, "scope": o.Scope, "scope_of": o.ScopeOf, "reason": o.Reason, "widen": o.Widen}
 	if err := act(w, c.where, http.MethodPost, "/lists/import", body, &done); err != nil {
 		return refused(w, "", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/recall"
 )
@@ -32,7 +33,7 @@ func (c *recallAddCommand) Run(w world) error {
 	}
 	what := c.ID + c.SHA256 + c.MessageID
 	err := act(w, c.where, http.MethodPost, "/recalls", map[string]string{"id": c.ID, "sha256": c.SHA256, "message_id": c.MessageID, "why": c.Why}, nil)
-	if isStatus(err, http.StatusNotFound) && c.ID != "" {
+	if p, ok := errors.AsType[api.Problem](err); ok && p.Detail == ledger.ErrUnknown.Error() {
 		fmt.Fprintf(w.stderr, "postern: %s: the ledger has no such message\n", ledger.Printable(c.ID))
 		return errNo
 	}

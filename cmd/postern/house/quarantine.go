@@ -251,6 +251,9 @@ func (r *Releaser) unproven(ctx context.Context, sender string, item quarantine.
 	if r.Ledger == nil {
 		return ""
 	}
+	wait, cancel := context.WithTimeout(ctx, lookBack)
+	_ = r.Ledger.Flush(wait) // it may have come in just now; if not, nobody knows
+	cancel()
 	record, err := r.Ledger.Explain(ctx, ledger.MessageOf(item.ID))
 	if err != nil || len(record.Transactions) != 1 || record.Transactions[0].Facts == nil {
 		return "" // nobody knows

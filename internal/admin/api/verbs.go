@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -247,6 +248,7 @@ func (c *call) recall() (any, error) {
 	c.what = strings.TrimSpace(body.ID + " " + body.SHA256 + " " + body.MessageID)
 	entries := []recall.Entry{{SHA256: body.SHA256, MessageID: body.MessageID}}
 	if body.ID != "" {
+		c.waitForRecords()
 		record, err := c.o.Ledger.Explain(c.ctx, body.ID)
 		if err != nil {
 			return nil, err
@@ -394,6 +396,15 @@ func (c *call) audit() (any, error) {
 		}
 	}
 	return acts, err
+}
+
+// waitForRecords lets an id be found that was just told to somebody. If the database is away the look for it says so.
+func (c *call) waitForRecords() {
+	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
+	defer cancel()
+	if err := c.o.Written(ctx); err != nil {
+		c.o.Log.Warn("records are not written yet", "error", err)
+	}
 }
 
 func (c *call) written() (any, error) { return nil, c.o.Written(c.ctx) }
