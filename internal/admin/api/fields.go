@@ -20,6 +20,8 @@ const (
 	recordHeld     = "held message"
 	recordEntry    = "list entry"
 	recordCampaign = "campaign"
+	recordReleased = "release"
+	recordPassword = "app password"
 )
 
 // fields is the table of what those may see who do not see everything.
@@ -34,6 +36,7 @@ func fields() []seen {
 			reasons.symbol reasons.score reasons.help `
 		entry    = "id list scope scope_of sender network recipient unauthenticated owner reason created expires hits last_hit monitored"
 		campaign = "key messages recipients first last subject"
+		released = "id recipients learned allowed answers.recipient answers.fate answers.reply answers.text note"
 	)
 	return []seen{
 		{recordMessage, DomainAdmin, message + "client_name helo took queue_ids findings.evidence"},
@@ -42,6 +45,8 @@ func fields() []seen {
 		{recordHeld, User, held},
 		{recordEntry, DomainAdmin, entry}, {recordEntry, User, entry},
 		{recordCampaign, DomainAdmin, campaign}, {recordCampaign, User, campaign},
+		{recordReleased, DomainAdmin, released}, {recordReleased, User, released},
+		{recordPassword, User, "user name protocols created"},
 	}
 }
 

@@ -44,7 +44,7 @@ func TestAFieldThatIsAddedIsNotShown(t *testing.T) {
 
 // Every name in the table is that of a field, and of a field that is filled it is what is shown.
 func TestFieldsAreThere(t *testing.T) {
-	records := map[string]any{recordMessage: ledger.Transaction{}, recordHeld: held{}, recordEntry: lists.Entry{}, recordCampaign: quarantine.Campaign{}}
+	records := map[string]any{recordMessage: ledger.Transaction{}, recordHeld: held{}, recordEntry: lists.Entry{}, recordCampaign: quarantine.Campaign{}, recordReleased: Released{}, recordPassword: AppPassword{}}
 	for _, f := range fields() {
 		there := map[string]bool{}
 		namesOf(reflect.TypeOf(records[f.record]), "", there)

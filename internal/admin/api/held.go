@@ -281,7 +281,8 @@ func (c *call) release() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.o.Release(c.ctx, order)
+	done, err := c.o.Release(c.ctx, order)
+	return sees(c.caller, recordReleased, done), err
 }
 
 // order makes an order of what the caller wants, and of what he may.

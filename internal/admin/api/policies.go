@@ -237,10 +237,11 @@ func (c *call) appPasswords() (any, error) {
 		return nil, err
 	}
 	all, err := c.o.AppPasswords.List(user)
-	if all == nil {
-		all = []AppPassword{}
+	told := []AppPassword{}
+	for _, one := range all {
+		told = append(told, sees(c.caller, recordPassword, one))
 	}
-	return all, err
+	return told, err
 }
 
 func (c *call) addAppPassword() (any, error) {
