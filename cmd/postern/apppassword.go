@@ -5,29 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/internal/admin/api"
 	"postern/policy/ledger"
-	"postern/proxy/access"
 )
 
 type appPasswordCommand struct {
-	Add    appPasswordAddCommand    `cmd:"" help:"Make a password for one device of a user. It is shown once."`
+	Add    appPasswordAddCommand    `cmd:"" help:"${app_password_add}"`
 	List   appPasswordListCommand   `cmd:"" help:"Who has which."`
-	Remove appPasswordRemoveCommand `cmd:"" help:"Take one away, or all of a user's."`
-}
-
-func openAppPasswords(f where) (*access.AppPasswords, error) {
-	cfg, err := f.read()
-	if err != nil {
-		return nil, err
-	}
-	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
-		return nil, err
-	}
-	return access.OpenAppPasswords(house.AppPasswordsFile(cfg), false), nil
+	Remove appPasswordRemoveCommand `cmd:"" help:"${app_password_remove}"`
 }
 
 type appPasswordAddCommand struct {
@@ -41,10 +31,6 @@ type appPasswordAddCommand struct {
 
 // Run makes one.
 func (c *appPasswordAddCommand) Run(w world) error {
-	store, err := openAppPasswords(c.where)
-	if err != nil {
-		return err
-	}
 	real := ""
 	if c.Real {
 		line, err := bufio.NewReader(io.LimitReader(w.in, 4096)).ReadString('\n')
@@ -52,14 +38,14 @@ func (c *appPasswordAddCommand) Run(w world) error {
 			return usageError{errors.Join(errors.New("no password came on standard input"), err)}
 		}
 	}
-	password, err := store.Add(c.User, c.Name, real, c.Protocols, time.Now())
-	if err != nil {
-		return err
+	var made struct {
+		Password string `json:"password"`
 	}
-	if err = c.tell(w, appPasswordJSON{User: c.User, Name: c.Name, Protocols: c.Protocols, Password: password}, password+"\n"); err != nil {
-		return err
+	body := map[string]any{"user": c.User, "name": c.Name, "protocols": c.Protocols, "real": real}
+	if err := act(w, c.where, http.MethodPost, "/app-passwords", body, &made); err != nil {
+		return refused(w, "", err)
 	}
-	return noteAct(w, c.where, "app-password add", c.User+" "+c.Name, nil)
+	return c.tell(w, appPasswordJSON{User: c.User, Name: c.Name, Protocols: c.Protocols, Password: made.Password}, made.Password+"\n")
 }
 
 // appPasswordJSON is an app password as it is told to other programs. The password itself is told once.
@@ -80,13 +66,9 @@ type appPasswordListCommand struct {
 
 // Run lists.
 func (c *appPasswordListCommand) Run(w world) error {
-	store, err := openAppPasswords(c.where)
-	if err != nil {
-		return none(w, err)
-	}
-	all, err := store.List(c.User)
-	if err != nil {
-		return err
+	var all []api.AppPassword
+	if err := act(w, c.where, http.MethodGet, "/app-passwords?"+url.Values{"user": {c.User}}.Encode(), nil, &all); err != nil {
+		return none(w, plainly(err))
 	}
 	for _, p := range all {
 		text := fmt.Sprintf("%s  %s  %s  %s\n", p.Created.Local().Format("2006-01-02"), ledger.Printable(p.User), ledger.Printable(p.Name), strings.Join(p.Protocols, ","))
@@ -106,19 +88,10 @@ type appPasswordRemoveCommand struct {
 
 // Run takes away.
 func (c *appPasswordRemoveCommand) Run(w world) error {
-	store, err := openAppPasswords(c.where)
-	if err != nil {
-		return err
-	}
-	if err := store.Remove(c.User, c.Name); errors.Is(err, access.ErrNoAppPassword) {
-		fmt.Fprintln(w.stderr, "postern: there is no such app password")
-		return errNo
-	} else if err != nil {
-		return err
+	path := "/app-passwords?" + url.Values{"user": {c.User}, "name": {c.Name}}.Encode()
+	if err := act(w, c.where, http.MethodDelete, path, nil, nil); err != nil {
+		return refused(w, "", err)
 	}
 	done := appPasswordJSON{User: c.User, Name: c.Name, Done: "removed"}
-	if err = c.tell(w, done, "removed: sessions that stand go on, the next login is refused\n"); err != nil {
-		return err
-	}
-	return noteAct(w, c.where, "app-password remove", c.User+" "+c.Name, nil)
+	return c.tell(w, done, "removed: sessions that stand go on, the next login is refused\n")
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 
 	"postern/internal/mail/encodedword"
 	"postern/policy/ledger"
@@ -11,8 +13,8 @@ import (
 
 type quarantineCampaignsCommand struct {
 	List    campaignListCommand    `cmd:"" default:"withargs" help:"Held mails that are alike, most of them first."`
-	Release campaignReleaseCommand `cmd:"" help:"Deliver all of a campaign that is held."`
-	Delete  campaignDeleteCommand  `cmd:"" help:"Throw all of a campaign away."`
+	Release campaignReleaseCommand `cmd:"" help:"${quarantine_campaigns_release}"`
+	Delete  campaignDeleteCommand  `cmd:"" help:"${quarantine_campaigns_delete}"`
 }
 
 type campaignListCommand struct {
@@ -23,7 +25,7 @@ type campaignListCommand struct {
 
 // Run lists.
 func (c *campaignListCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where, nil)
+	q, err := openQuarantine(c.where)
 	if err != nil {
 		return none(w, err)
 	}
@@ -48,12 +50,9 @@ type campaignReleaseCommand struct {
 
 // Run releases.
 func (c *campaignReleaseCommand) Run(w world) error {
-	return wholeCampaign(w, c.where, c.output, "release", c.Key, func(d *releaseDesk, f quarantine.Filter) (int, error) {
-		claimed, err := d.Quarantine.ClaimAll(w.ctx, f, whoami())
-		if err != nil {
-			return 0, err
-		}
-		return d.ReleaseClaimed(w.ctx, claimed, c.Learn)
+	body := map[string]any{"learn": c.Learn}
+	return wholeCampaign(w, c.where, c.output, "released", c.Key, func(p *plane, path string, done *campaignActs) error {
+		return p.act(http.MethodPost, path+"/release", body, done)
 	})
 }
 
@@ -65,9 +64,15 @@ type campaignDeleteCommand struct {
 
 // Run deletes.
 func (c *campaignDeleteCommand) Run(w world) error {
-	return wholeCampaign(w, c.where, c.output, "delete", c.Key, func(d *releaseDesk, f quarantine.Filter) (int, error) {
-		return d.Quarantine.DeleteAll(w.ctx, f, whoami())
+	return wholeCampaign(w, c.where, c.output, "deleted", c.Key, func(p *plane, path string, done *campaignActs) error {
+		return p.act(http.MethodDelete, path, nil, done)
 	})
+}
+
+// campaignActs is what became of some messages of a campaign. More says that there may be others.
+type campaignActs struct {
+	Messages, Refused, Failed int
+	More                      bool
 }
 
 // campaignDone is what became of a campaign, as JSON.
@@ -77,29 +82,33 @@ type campaignDone struct {
 }
 
 // wholeCampaign does something to a campaign, so many messages at a time, until none are left.
-func wholeCampaign(w world, f where, o output, verb, key string, do func(*releaseDesk, quarantine.Filter) (int, error)) (err error) {
-	d, err := openReleases(f)
+func wholeCampaign(w world, f where, o output, word, key string, do func(*plane, string, *campaignActs) error) (err error) {
+	if _, err := heldIDs(w, f, nil); err != nil { // nothing was ever held
+		return err
+	}
+	p, err := openPlane(w, f, "/campaigns")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	total := 0
-	for {
-		n, err := do(d, quarantine.Filter{Campaign: key, Category: quarantine.AnyCategory, Limit: 500})
-		total += n
-		if err != nil {
-			return noteAct(w, f, "campaign "+verb, key, err)
-		}
-		if n == 0 {
+	for more := true; more; {
+		var done campaignActs
+		err := do(p, "/campaigns/"+url.PathEscape(key), &done)
+		if isStatus(err, http.StatusNotFound) {
 			break
+		}
+		if err != nil {
+			return refused(w, key, err)
+		}
+		total, more = total+done.Messages, done.More && done.Messages > 0
+		if done.Failed+done.Refused > 0 {
+			return fmt.Errorf("%d messages %s, %d could not be", total, word, done.Failed+done.Refused)
 		}
 	}
 	if total == 0 {
 		fmt.Fprintln(w.stderr, "postern: nothing of such a campaign is held")
 		return errNo
 	}
-	if err := o.tell(w, campaignDone{deed{key, verb + "d"}, total}, fmt.Sprintf("%d messages\n", total)); err != nil {
-		return err
-	}
-	return noteAct(w, f, "campaign "+verb, key, nil)
+	return o.tell(w, campaignDone{deed{key, word}, total}, fmt.Sprintf("%d messages\n", total))
 }

@@ -1,16 +1,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"net/http"
 
-	"postern/cmd/postern/house"
+	"postern/internal/admin/api"
 	"postern/internal/mail"
 	"postern/policy/ledger"
 )
 
 type digestCommand struct {
-	Send digestSendCommand `cmd:"" help:"Tell users by mail what is held for them, now, whatever the schedule says."`
+	Send digestSendCommand `cmd:"" help:"${digest_send}"`
 }
 
 type digestSendCommand struct {
@@ -20,44 +20,32 @@ type digestSendCommand struct {
 	DryRun bool   `help:"Only tell who would get one."`
 }
 
-// Run sends: the messages go to the queue's folder, from which a running gateway delivers them.
-func (c *digestSendCommand) Run(w world) (err error) {
-	var user mail.Address
+// Run sends.
+func (c *digestSendCommand) Run(w world) error {
 	if c.User != "" {
-		if user, err = mail.ParseAddress(c.User); err != nil || user.Domain == "" {
+		if user, err := mail.ParseAddress(c.User); err != nil || user.Domain == "" {
 			return usageError{fmt.Errorf("--user: %q is not an address", c.User)}
 		}
 	}
-	cfg, err := c.read()
-	if err != nil {
-		return err
-	}
-	d, err := openReleases(c.where)
-	if err != nil {
+	if _, err := heldIDs(w, c.where, nil); err != nil { // nothing was ever held
 		return none(w, err)
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	all, err := house.SendDigests(w.ctx, cfg, d.Quarantine, d.Put, user, c.DryRun)
-	if errors.Is(err, house.ErrNoDigest) {
-		return usageError{err}
+	var all []api.DigestReport
+	if err := act(w, c.where, http.MethodPost, "/digests", map[string]any{"user": c.User, "dry_run": c.DryRun}, &all); err != nil {
+		return refused(w, "", err)
 	}
 	for _, one := range all {
-		if c.JSON {
-			err = errors.Join(err, printJSON(w, one))
-			continue
-		}
 		done := "sent to"
 		if !one.Sent {
 			done = "would go to"
 		}
-		_, werr := fmt.Fprintf(w.stdout, "%s %s: %d messages for %s\n", done, ledger.Printable(one.To), one.Messages, ledger.Printable(one.Mailbox))
-		err = errors.Join(err, werr)
+		text := fmt.Sprintf("%s %s: %d messages for %s\n", done, ledger.Printable(one.To), one.Messages, ledger.Printable(one.Mailbox))
+		if err := c.tell(w, one, text); err != nil {
+			return err
+		}
 	}
-	if len(all) == 0 && err == nil {
+	if len(all) == 0 {
 		fmt.Fprintln(w.stderr, "postern: nothing is held that anybody would be told of")
 	}
-	if c.DryRun {
-		return err
-	}
-	return noteAct(w, c.where, "digest send", c.User, err)
+	return nil
 }

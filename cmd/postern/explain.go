@@ -1,16 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin"
-	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/ledger"
@@ -33,23 +28,6 @@ func openLedger(f where) (*ledger.Ledger, error) {
 	}
 	flush(cfg)
 	return house.ReadLedger(cfg, quiet())
-}
-
-// flush asks a running gateway to write the records that wait, so that an id that was just told is found.
-// It says whether one runs.
-func flush(cfg *config.Config) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://postern/v1/flush", nil)
-	if err != nil {
-		return false
-	}
-	answer, err := admin.Client(house.ControlSocket(cfg)).Do(r)
-	if err != nil {
-		return false // none runs
-	}
-	_ = answer.Body.Close()
-	return true
 }
 
 type explainCommand struct {

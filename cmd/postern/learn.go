@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -14,9 +15,9 @@ import (
 type learnCommand struct {
 	Status learnStatusCommand `cmd:"" help:"How many lessons there are."`
 	List   learnListCommand   `cmd:"" help:"The lessons, the newest first."`
-	Undo   learnUndoCommand   `cmd:"" help:"Take lessons back."`
+	Undo   learnUndoCommand   `cmd:"" help:"${learn_undo}"`
 
-	Correspondents learnCorrespondentsCommand `cmd:"" help:"Tell the running gateway whom your users wrote to before it was there, from logs."`
+	Correspondents learnCorrespondentsCommand `cmd:"" help:"${learn_correspondents}"`
 }
 
 func openLessons(f where) (*lessons.Journal, error) {
@@ -115,19 +116,17 @@ type learnUndoCommand struct {
 
 // Run takes back.
 func (c *learnUndoCommand) Run(w world) (err error) {
-	j, err := openLessons(c.where)
-	if err != nil {
+	if cfg, err := c.read(); err != nil {
+		return err
+	} else if err := enter(cfg.DataDir, house.LessonsFile(cfg)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, j.Close()) }()
 	for _, id := range c.IDs {
-		if err := j.Undo(w.ctx, id, whoami()); errors.Is(err, lessons.ErrUnknown) {
-			fmt.Fprintf(w.stderr, "postern: %d: %v\n", id, err)
-			return errNo
-		} else if err != nil {
-			return err
+		text := strconv.FormatInt(id, 10)
+		if err := act(w, c.where, http.MethodPost, "/lessons/"+text+"/undo", nil, nil); err != nil {
+			return refused(w, text, err)
 		}
-		if err := c.tell(w, deed{strconv.FormatInt(id, 10), "undone"}, ""); err != nil {
+		if err := c.tell(w, deed{text, "undone"}, ""); err != nil {
 			return err
 		}
 	}

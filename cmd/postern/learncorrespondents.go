@@ -2,14 +2,12 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
+	"slices"
 	"strings"
 
-	"postern/filters"
 	"postern/internal/config"
 	"postern/internal/mail"
 )
@@ -40,15 +38,16 @@ func (c *learnCorrespondentsCommand) Run(w world) error {
 
 	taken := 0
 	bar := newProgress(w, "learn correspondents")
-	for i, pair := range pairs.order {
-		err := askGateway(w, c.where, http.MethodPost, "correspondents/know", url.Values{"key": {pair}}, nil)
-		switch {
-		case err == nil:
-			taken++
-		case !errors.Is(err, filters.ErrNotKept):
-			return err
+	handed := 0
+	for some := range slices.Chunk(pairs.order, pairsAtOnce) {
+		var done struct {
+			Learned int `json:"learned"`
 		}
-		bar.show(float64(i+1)/float64(len(pairs.order)), i+1)
+		if err := act(w, c.where, http.MethodPost, "/correspondents", map[string]any{"pairs": some}, &done); err != nil {
+			return plainly(err)
+		}
+		taken, handed = taken+done.Learned, handed+len(some)
+		bar.show(float64(handed)/float64(len(pairs.order)), handed)
 	}
 	bar.done()
 
@@ -68,6 +67,7 @@ const (
 	maxPairs    = 2_000_000
 	maxQueueIDs = 200_000
 	maxLogLine  = 1 << 20
+	pairsAtOnce = 20_000 // in one act of the log
 )
 
 // pairs are who of ours wrote to whom, each once, in the order of the log.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -19,9 +22,9 @@ import (
 type listsCommand struct {
 	List   listsListCommand   `cmd:"" help:"Entries, the newest first, with their owners, ends and hits."`
 	Search listsListCommand   `cmd:"" help:"The same as list."`
-	Add    listsAddCommand    `cmd:"" help:"Allow or block a sender or a network. It holds within seconds."`
-	Remove listsRemoveCommand `cmd:"" help:"Take entries out."`
-	Import listsImportCommand `cmd:"" help:"Read the lists of another program."`
+	Add    listsAddCommand    `cmd:"" help:"${lists_add}"`
+	Remove listsRemoveCommand `cmd:"" help:"${lists_remove}"`
+	Import listsImportCommand `cmd:"" help:"${lists_import}"`
 }
 
 // withLists opens the lists for one thing.
@@ -127,41 +130,22 @@ type listsAddCommand struct {
 
 // Run adds.
 func (c *listsAddCommand) Run(w world) error {
-	e := lists.Entry{List: policy.ListName(c.List), Scope: lists.Admin, Sender: c.Sender, Recipient: c.Recipient, Unauthenticated: c.Unauthenticated, Monitored: c.Monitored,
-		Reason: c.Reason, Owner: whoami()}
+	body := map[string]any{"list": c.List, "scope": lists.Admin, "sender": c.Sender, "network": c.Network, "recipient": c.Recipient,
+		"unauthenticated": c.Unauthenticated, "monitored": c.Monitored, "reason": c.Reason}
 	switch {
 	case c.Domain != "":
-		e.Scope, e.ScopeOf = lists.Domain, c.Domain
+		body["scope"], body["scope_of"] = lists.Domain, c.Domain
 	case c.User != "":
-		e.Scope, e.ScopeOf = lists.User, c.User
-	}
-	if c.Network != "" {
-		p, err := netip.ParsePrefix(c.Network)
-		if a, aerr := netip.ParseAddr(c.Network); aerr == nil {
-			p, err = a.Prefix(a.BitLen())
-		}
-		if err != nil {
-			return usageError{fmt.Errorf("--network: %q is neither an address nor a network", c.Network)}
-		}
-		e.Network = p
+		body["scope"], body["scope_of"] = lists.User, c.User
 	}
 	if c.Expires > 0 {
-		e.Expires = time.Now().Add(c.Expires.Std())
+		body["expires"] = time.Now().Add(c.Expires.Std())
 	}
-	err := withLists(c.where, lists.Options{}, func(s *lists.Store) error {
-		added, err := s.Add(w.ctx, e)
-		switch {
-		case errors.Is(err, lists.ErrInvalid):
-			return usageError{err}
-		case err != nil:
-			return err
-		}
-		return c.tell(w, added, added.ID+"\n")
-	})
-	if err != nil {
-		return err
+	var added lists.Entry
+	if err := act(w, c.where, http.MethodPost, "/lists", body, &added); err != nil {
+		return refused(w, "", err)
 	}
-	return noteAct(w, c.where, "lists add", strings.TrimSpace(c.List+" "+c.Sender+" "+c.Network), nil)
+	return c.tell(w, added, added.ID+"\n")
 }
 
 type listsRemoveCommand struct {
@@ -171,28 +155,27 @@ type listsRemoveCommand struct {
 }
 
 // Run takes out.
-func (c *listsRemoveCommand) Run(w world) error {
+func (c *listsRemoveCommand) Run(w world) (err error) {
+	p, err := openPlane(w, c.where, "/lists")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
 	var no error
-	err := withLists(c.where, lists.Options{}, func(s *lists.Store) error {
-		for _, id := range c.IDs {
-			switch err := s.Remove(w.ctx, id); {
-			case errors.Is(err, lists.ErrUnknown):
-				fmt.Fprintf(w.stderr, "postern: %s: %v\n", ledger.Printable(id), err)
-				no = errNo
-				continue
-			case err != nil:
-				return err
-			}
-			if err := c.tell(w, deed{id, "removed"}, id+": removed\n"); err != nil {
-				return err
-			}
-			if err := noteAct(w, c.where, "lists remove", id, nil); err != nil {
-				return err
-			}
+	for _, id := range c.IDs {
+		err := refused(w, id, p.act(http.MethodDelete, "/lists/"+url.PathEscape(id), nil, nil))
+		if errors.Is(err, errNo) {
+			no = errNo
+			continue
 		}
-		return nil
-	})
-	return errors.Join(err, no)
+		if err != nil {
+			return err
+		}
+		if err := c.tell(w, deed{id, "removed"}, id+": removed\n"); err != nil {
+			return err
+		}
+	}
+	return no
 }
 
 type listsImportCommand struct {
@@ -222,38 +205,37 @@ func (c *listsImportCommand) Run(w world) error {
 	case c.User != "":
 		o.Scope, o.ScopeOf = lists.User, c.User
 	}
-	report, err := lists.Import(lists.Format(c.Format), f, o)
+	var done imported
+	if c.DryRun { // it needs no gateway's data
+		if done.Report, err = lists.Import(lists.Format(c.Format), f, o); err != nil {
+			return usageError{err}
+		}
+		return c.sumUp(w, done)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, lists.MaxImport+1)) // the reader of the list says that it is too long
 	if err != nil {
 		return usageError{err}
 	}
-	added := 0
-	if !c.DryRun {
-		bar := newProgress(w, "import")
-		if err := withLists(c.where, lists.Options{Progress: bar.show}, func(s *lists.Store) error {
-			defer bar.done()
-			added, err = s.AddAll(w.ctx, report.Entries)
-			return err
-		}); err != nil {
-			return err
-		}
-		if err := noteAct(w, c.where, "lists import", c.Format+" "+c.File, nil); err != nil {
-			return err
-		}
+	body := map[string]any{"format": c.Format, "text": string(text), "list": o.List, "scope": o.Scope, "scope_of": o.ScopeOf, "reason": o.Reason, "widen": o.Widen}
+	if err := act(w, c.where, http.MethodPost, "/lists/import", body, &done); err != nil {
+		return refused(w, "", err)
 	}
-	return c.sumUp(w, report, added)
+	return c.sumUp(w, done)
 }
 
-func (c *listsImportCommand) sumUp(w world, r *lists.Report, added int) error {
+// imported is what became of another program's list.
+type imported struct {
+	*lists.Report
+	New int `json:"new"`
+}
+
+func (c *listsImportCommand) sumUp(w world, r imported) error {
 	for _, l := range r.Lines {
 		if !c.JSON && (l.Outcome != lists.Taken || l.Why != "") {
 			fmt.Fprintf(w.stderr, "%s:%d: %s: %s: %s\n", c.File, l.Number, l.Text, l.Outcome, l.Why)
 		}
 	}
-	all := struct {
-		*lists.Report
-		New int `json:"new"`
-	}{r, added}
-	if err := c.tell(w, all, fmt.Sprintf("%d taken, %d widened, %d refused; %d entries are new\n", r.Taken, r.Widened, r.Refused, added)); err != nil {
+	if err := c.tell(w, r, fmt.Sprintf("%d taken, %d widened, %d refused; %d entries are new\n", r.Taken, r.Widened, r.Refused, r.New)); err != nil {
 		return err
 	}
 	if r.Refused > 0 {

@@ -51,15 +51,16 @@ type cli struct {
 	Harvest     harvestCommand     `cmd:"" help:"Who guesses addresses: list, forgive."`
 	Frozen      frozenCommand      `cmd:"" help:"Users whose sending was stopped: list, thaw."`
 	DNSLists    dnslistsCommand    `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
+	Muted       mutedCommand       `cmd:"" help:"Symbols that weigh nothing for a while: list, lift."`
 	Memory      memoryCommand      `cmd:"" help:"Where the gateway remembers clients."`
 	Recall      recallCommand      `cmd:"" help:"Messages that turned out bad after delivery: call back, list, undo."`
 	Probe       probeCommand       `cmd:"" help:"Send test messages through the gateway: an honest one, GTUBE, EICAR."`
-	Sweep       sweepCommand       `cmd:"" help:"Move what was called back out of users' mailboxes, by IMAP."`
+	Sweep       sweepCommand       `cmd:"" help:"${sweep}"`
 	Learn       learnCommand       `cmd:"" help:"What users teach by moving mail into Junk and out of it: status, list, undo."`
 	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
 	Policy      policyCommand      `cmd:"" help:"The policy: show, lint, plan, apply, rollback, diff, monitor, canary."`
 	Token       tokenCommand       `cmd:"" help:"Tokens for the JSON interface: add, list, remove."`
-	Audit       auditCommand       `cmd:"" help:"Who did what."`
+	Audit       auditCommand       `cmd:"" help:"${audit}"`
 	Config      configCommand      `cmd:"" help:"Check the configuration, or show the one in effect."`
 	Rules       rulesCommand       `cmd:"" help:"The content rules: lint, test."`
 	SPF         spfCommand         `cmd:"" name:"spf" help:"One SPF check by itself."`
@@ -69,7 +70,7 @@ type cli struct {
 	MTASTS      mtaSTSCommand      `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
 	TLSReport   tlsReportCommand   `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`
 	Status      statusCommand      `cmd:"" help:"How the running gateway is, and all that it depends on."`
-	Reload      reloadCommand      `cmd:"" help:"Let the running gateway read its configuration again."`
+	Reload      reloadCommand      `cmd:"" help:"${reload}"`
 	Backup      backupCommand      `cmd:"" help:"Write all that the gateway needs to be put up again into one file, while it runs."`
 	Restore     restoreCommand     `cmd:"" help:"Unpack a backup."`
 	Completion  completionCommand  `cmd:"" help:"Write the completion of commands for bash, zsh or fish."`
@@ -93,7 +94,7 @@ func run(w world, args []string) int {
 	parser, err := kong.New(&c, kong.Name("postern"), kong.UsageOnError(), kong.Writers(w.stdout, w.stderr),
 		kong.Description("A spam firewall: SMTP in at the edge, judged, out to your mail server. Users and servers change nothing.\n\n"+
 			"Start with: postern serve --domain example.com --next-hop exchange.internal:25"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exited = code }))
+		kong.Vars(helps()), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exited = code }))
 	if err != nil {
 		fmt.Fprintln(w.stderr, "postern:", err)
 		return exitCant

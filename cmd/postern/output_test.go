@@ -20,7 +20,7 @@ func withoutJSON() map[string]string {
 
 // Every command that prints something prints JSON where that is wanted.
 func TestEveryCommandSpeaksJSON(t *testing.T) {
-	parser, err := kong.New(&cli{}, kong.Name("postern"), kong.Writers(io.Discard, io.Discard))
+	parser, err := kong.New(&cli{}, kong.Name("postern"), kong.Vars(helps()), kong.Writers(io.Discard, io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

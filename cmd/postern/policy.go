@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
+	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy"
 	"postern/policy/ledger"
@@ -22,8 +24,8 @@ type policyCommand struct {
 	Lint     policyLintCommand     `cmd:"" help:"What is wrong with a policy, and which rules and entries can never decide."`
 	Plan     policyPlanCommand     `cmd:"" help:"Judge the mail of the past by a draft and list each verdict that would flip."`
 	Tune     policyTuneCommand     `cmd:"" help:"Find the least change of scores that puts marked messages right, and what else it would flip."`
-	Apply    policyApplyCommand    `cmd:"" help:"Put a draft in force. The version before it can be brought back."`
-	Rollback policyRollbackCommand `cmd:"" help:"Bring back the version before the last."`
+	Apply    policyApplyCommand    `cmd:"" help:"${policy_apply}"`
+	Rollback policyRollbackCommand `cmd:"" help:"${policy_rollback}"`
 	Versions policyVersionsCommand `cmd:"" help:"What was in force, the newest first."`
 	Diff     policyDiffCommand     `cmd:"" help:"How two versions differ, line by line."`
 	Monitor  policyMonitorCommand  `cmd:"" help:"Watch what a draft would do to mail that comes in from now on."`
@@ -49,12 +51,12 @@ func openPolicies(f where) (*policyWorld, error) {
 }
 
 // draft reads and compiles a draft.
-func (p *policyWorld) draft(file string) (*policy.Policy, string, error) {
+func draft(cfg *config.Config, file string) (*policy.Policy, string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, "", usageError{err}
 	}
-	compiled, err := house.CompilePolicy(p.cfg, file, text)
+	compiled, err := house.CompilePolicy(cfg, file, text)
 	if err != nil {
 		return nil, "", usageError{err}
 	}
@@ -178,7 +180,7 @@ func (c *policyPlanCommand) Run(w world) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	_, text, err := p.draft(c.File)
+	_, text, err := draft(p.cfg, c.File)
 	if err != nil {
 		return err
 	}
@@ -201,8 +203,7 @@ func (p *policyWorld) replay(w world, name, text string, since time.Time, limit 
 	bar := newProgress(w, "replaying")
 	o.Progress = bar.show
 	defer bar.done()
-	all := p.policies(w)
-	all.Ledger = l
+	all := &house.Policies{Config: p.cfg, Versions: p.versions, Now: time.Now, Ledger: l}
 	if q, qerr := house.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else it is not known what was released
 		all.Quarantine = q
 		defer func() { err = errors.Join(err, q.Close()) }()
@@ -256,39 +257,49 @@ type policyApplyCommand struct {
 }
 
 // Run puts it in force.
-func (c *policyApplyCommand) Run(w world) (err error) {
-	p, err := openPolicies(c.where)
+func (c *policyApplyCommand) Run(w world) error {
+	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	draft, text, err := p.draft(c.File)
+	_, text, err := draft(cfg, c.File)
 	if err != nil {
 		return err
 	}
-	return applied(w, c.where, c.output, "policy apply", draft.Version(), c.Note, p.policies(w).Apply(w.ctx, draft.Version(), text, whoami(), c.Note))
+	if cfg.PolicyFile() == "" {
+		return usageError{house.ErrNoPolicyFile}
+	}
+	return refused(w, "", applied(w, c.where, c.output, "/policy/apply", map[string]string{"text": text, "note": c.Note}))
 }
 
-// policies are those that the gateway has, too.
-func (p *policyWorld) policies(w world) *house.Policies {
-	return &house.Policies{Config: p.cfg, Versions: p.versions, Now: time.Now, Reload: func() error { return reload(w, p.cfg) }}
+// policyDone is the answer to what changed the policy.
+type policyDone struct {
+	Version string `json:"version"`
 }
 
-// applied tells how it went, and notes it.
-func applied(w world, f where, o output, verb, version, note string, err error) error {
+// applied has it done, and tells how it went.
+func applied(w world, f where, o output, path string, body map[string]string) error {
+	done, err := changePolicy(w, f, http.MethodPost, path, body, "written")
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("version %s is in force; postern policy rollback brings back what was before\n", done.Version)
+	return o.tell(w, deed{done.Version, "applied"}, text)
+}
+
+// changePolicy has the policy changed. That the running gateway could not be told, or that none runs, does not undo what was
+// done: the word says what.
+func changePolicy(w world, f where, method, path string, body any, word string) (done policyDone, err error) {
+	err = act(w, f, method, path, body, &done)
+	p, ok := errors.AsType[api.Problem](err)
 	switch {
-	case errors.Is(err, house.ErrNoPolicyFile):
-		return usageError{err}
-	case errors.Is(err, house.ErrNotTold):
-		fmt.Fprintf(w.stderr, "postern: written, but %v\n", err)
-	case err != nil:
-		return err
+	case ok && p.Version != "":
+		fmt.Fprintf(w.stderr, "postern: %s, but %s\n", word, p.Detail)
+		return policyDone{p.Version}, nil
+	case ok && p.Status == http.StatusConflict:
+		err = plainly(err)
 	}
-	text := fmt.Sprintf("version %s is in force; postern policy rollback brings back what was before\n", version)
-	if err := o.tell(w, deed{version, "applied"}, text); err != nil {
-		return err
-	}
-	return noteAct(w, f, verb, strings.TrimSpace(version+" "+note), nil)
+	return done, err
 }
 
 type policyRollbackCommand struct {
@@ -298,21 +309,20 @@ type policyRollbackCommand struct {
 }
 
 // Run brings back.
-func (c *policyRollbackCommand) Run(w world) (err error) {
-	p, err := openPolicies(c.where)
+func (c *policyRollbackCommand) Run(w world) error {
+	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	version, err := p.policies(w).Rollback(w.ctx, whoami(), c.To)
-	if errors.Is(err, replay.ErrNoVersion) {
+	err = applied(w, c.where, c.output, "/policy/rollback", map[string]string{"to": c.To})
+	switch {
+	case isStatus(err, http.StatusNotFound):
 		fmt.Fprintln(w.stderr, "postern: there is no such version; postern policy versions lists them")
 		return errNo
+	case err != nil && cfg.PolicyFile() == "":
+		return usageError{house.ErrNoPolicyFile}
 	}
-	if wrong := (config.Problems{}); errors.As(err, &wrong) {
-		return usageError{err}
-	}
-	return applied(w, c.where, c.output, "policy rollback", version, "", err)
+	return refused(w, "", err)
 }
 
 type policyVersionsCommand struct {

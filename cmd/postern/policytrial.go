@@ -3,14 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin"
-	"postern/internal/config"
-	"postern/policy/replay"
 )
 
 type policyMonitorCommand struct {
@@ -29,7 +24,7 @@ func (c *policyMonitorCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	switch {
 	case c.Off:
-		return p.endTrial(w, c.where, c.output, "policy monitor")
+		return endTrial(w, c.where, c.output)
 	case c.File != "":
 		return p.beginTrial(w, c.where, c.output, c.File, 0)
 	}
@@ -53,7 +48,7 @@ func (c *policyCanaryCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	switch {
 	case c.Off:
-		return p.endTrial(w, c.where, c.output, "policy canary")
+		return endTrial(w, c.where, c.output)
 	case c.File != "":
 		if c.Share < 1 || c.Share > 100 {
 			return usageError{errors.New("--share is a percentage from 1 to 100")}
@@ -64,24 +59,19 @@ func (c *policyCanaryCommand) Run(w world) (err error) {
 }
 
 func (p *policyWorld) beginTrial(w world, f where, o output, file string, share int) error {
-	_, text, err := p.draft(file)
+	_, text, err := draft(p.cfg, file)
 	if err != nil {
 		return err
 	}
-	version, err := p.policies(w).Try(w.ctx, whoami(), text, share)
-	if errors.Is(err, house.ErrNotTold) {
-		fmt.Fprintf(w.stderr, "postern: kept, but %v\n", err)
-	} else if err != nil {
-		return err
+	done, err := changePolicy(w, f, http.MethodPost, "/policy/trial", map[string]any{"text": text, "share": share}, "kept")
+	if err != nil {
+		return refused(w, "", err)
 	}
-	verb, word, told := "policy monitor", "watched", fmt.Sprintf("version %s is watched from now on; postern policy monitor tells what it would have done", version)
+	word, told := "watched", fmt.Sprintf("version %s is watched from now on; postern policy monitor tells what it would have done", done.Version)
 	if share > 0 {
-		verb, word, told = "policy canary", "tried", fmt.Sprintf("version %s holds for %d of 100 recipients; postern policy canary tells how it fares, --off ends it", version, share)
+		word, told = "tried", fmt.Sprintf("version %s holds for %d of 100 recipients; postern policy canary tells how it fares, --off ends it", done.Version, share)
 	}
-	if err := o.tell(w, trialBegun{deed{version, word}, share}, told+"\n"); err != nil {
-		return err
-	}
-	return noteAct(w, f, verb, version, nil)
+	return o.tell(w, trialBegun{deed{done.Version, word}, share}, told+"\n")
 }
 
 // trialBegun is a draft that is watched, or in force for a share of the recipients, as JSON.
@@ -90,21 +80,16 @@ type trialBegun struct {
 	Share int `json:"share"`
 }
 
-func (p *policyWorld) endTrial(w world, f where, o output, verb string) error {
-	err := p.policies(w).End(w.ctx)
-	switch {
-	case errors.Is(err, replay.ErrNoVersion):
+func endTrial(w world, f where, o output) error {
+	_, err := changePolicy(w, f, http.MethodDelete, "/policy/trial", nil, "ended")
+	if isStatus(err, http.StatusNotFound) {
 		fmt.Fprintln(w.stderr, "postern: no draft is being tried")
 		return errNo
-	case errors.Is(err, house.ErrNotTold):
-		fmt.Fprintf(w.stderr, "postern: ended, but %v\n", err)
-	case err != nil:
-		return err
 	}
-	if err := o.tell(w, deed{Done: "ended"}, ""); err != nil {
-		return err
+	if err != nil {
+		return refused(w, "", err)
 	}
-	return noteAct(w, f, verb, "off", nil)
+	return o.tell(w, deed{Done: "ended"}, "")
 }
 
 func (p *policyWorld) tellTrial(w world, asJSON bool) error {
@@ -135,22 +120,4 @@ func (p *policyWorld) tellTrial(w world, asJSON bool) error {
 		return err
 	}
 	return tellReport(w, report, asJSON)
-}
-
-// reload asks the running gateway to read its files again.
-func reload(w world, cfg *config.Config) error {
-	r, err := http.NewRequestWithContext(w.ctx, http.MethodPost, "http://postern/v1/reload", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := admin.Client(house.ControlSocket(cfg)).Do(r)
-	if err != nil {
-		return errors.New("no gateway runs with this configuration")
-	}
-	defer func() { _ = answer.Body.Close() }() // it was read
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	if answer.StatusCode != http.StatusNoContent {
-		return errors.Join(errors.New(strings.TrimSpace(string(text))), err)
-	}
-	return nil
 }

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/user"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,35 +15,30 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
 	"postern/policy/ledger"
-	"postern/policy/lists"
 	"postern/policy/quarantine"
-	"postern/policy/recall"
-	"postern/proxy"
-	"postern/proxy/queue"
 )
 
 type quarantineCommand struct {
 	List    quarantineListCommand    `cmd:"" help:"What is held, the newest first."`
 	Show    quarantineShowCommand    `cmd:"" help:"One held message: why, and its octets."`
-	Release quarantineReleaseCommand `cmd:"" help:"Deliver held messages, once, as they came. They are not judged again."`
-	Delete  quarantineDeleteCommand  `cmd:"" help:"Throw held messages away for good."`
-	Export  quarantineExportCommand  `cmd:"" help:"The octets of one held message, for analysis elsewhere."`
+	Release quarantineReleaseCommand `cmd:"" help:"${quarantine_release}"`
+	Delete  quarantineDeleteCommand  `cmd:"" help:"${quarantine_delete}"`
+	Export  quarantineExportCommand  `cmd:"" help:"${quarantine_export}"`
 
 	Campaigns quarantineCampaignsCommand `cmd:"" help:"Held mails that are alike: list, release, delete."`
 }
 
-// openQuarantine opens the held mail. told hears what becomes of it, nil for nobody.
-func openQuarantine(f where, told func(quarantine.Change)) (*quarantine.Quarantine, string, error) {
+// openQuarantine opens the held mail, for looking.
+func openQuarantine(f where) (*quarantine.Quarantine, error) {
 	cfg, err := f.read()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	dir := filepath.Join(cfg.DataDir, "quarantine")
 	if err := enter(cfg.DataDir, dir); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	q, err := house.OpenQuarantine(cfg, quiet(), time.Now, told)
-	return q, filepath.Join(cfg.DataDir, "queue"), err
+	return house.OpenQuarantine(cfg, quiet(), time.Now, nil)
 }
 
 type quarantineListCommand struct {
@@ -60,7 +54,7 @@ type quarantineListCommand struct {
 
 // Run lists.
 func (c *quarantineListCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where, nil)
+	q, err := openQuarantine(c.where)
 	if err != nil {
 		return none(w, err)
 	}
@@ -128,7 +122,7 @@ type quarantineShowCommand struct {
 
 // Run shows.
 func (c *quarantineShowCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where, nil)
+	q, err := openQuarantine(c.where)
 	if err != nil {
 		return err
 	}
@@ -189,19 +183,15 @@ func copies(w world, q *quarantine.Quarantine, id string) []string {
 }
 
 func unknown(w world, id string, err error) error {
-	if errors.Is(err, quarantine.ErrUnknown) || errors.Is(err, quarantine.ErrTaken) || errors.Is(err, quarantine.ErrDeleted) || errors.Is(err, queue.ErrNotFound) {
-		why := err.Error()
-		if !strings.HasPrefix(why, id+":") {
-			why = id + ": " + why
-		}
-		fmt.Fprintln(w.stderr, "postern:", ledger.Printable(why))
-		return errNo
+	if !errors.Is(err, quarantine.ErrUnknown) {
+		return err
 	}
-	if errors.Is(err, api.ErrNoWayOut) || errors.Is(err, api.ErrNoSender) {
-		fmt.Fprintf(w.stderr, "postern: %s: %s\n", ledger.Printable(id), strings.TrimPrefix(err.Error(), "bad request: "))
-		return errNo
+	why := err.Error()
+	if !strings.HasPrefix(why, id+":") {
+		why = id + ": " + why
 	}
-	return err
+	fmt.Fprintln(w.stderr, "postern:", ledger.Printable(why))
+	return errNo
 }
 
 type quarantineReleaseCommand struct {
@@ -215,25 +205,25 @@ type quarantineReleaseCommand struct {
 	IDs   []string `arg:"" name:"id"`
 }
 
-// Run releases: the message goes to the queue's folder, from which a running gateway delivers it.
+// Run releases.
 func (c *quarantineReleaseCommand) Run(w world) (err error) {
-	o := api.ReleaseOrder{By: whoami(), Allow: c.Allow, Learn: c.Learn, NoWait: !c.Wait}
+	body := map[string]any{"to": c.To, "allow": c.Allow, "learn": c.Learn, "wait": c.Wait}
 	if c.To != "" {
-		if o.To, err = mail.ParseAddress(c.To); err != nil || o.To.Domain == "" {
+		if to, err := mail.ParseAddress(c.To); err != nil || to.Domain == "" {
 			return usageError{fmt.Errorf("--to: %q is not an address", c.To)}
 		}
 	}
 	for _, text := range c.For {
-		a, err := mail.ParseAddress(text)
-		if err != nil {
+		if _, err := mail.ParseAddress(text); err != nil {
 			return usageError{fmt.Errorf("--for: %q is not an address", text)}
 		}
-		o.Recipients = append(o.Recipients, a)
 	}
-	return eachID(w, c.where, c.IDs, "release", func(d *releaseDesk, id string) error {
-		o.ID = id
-		done, err := d.Release(w.ctx, o)
-		if err != nil {
+	if len(c.For) > 0 {
+		body["recipients"] = c.For
+	}
+	return eachID(w, c.where, c.IDs, func(p *plane, id string) error {
+		var done api.Released
+		if err := p.act(http.MethodPost, "/quarantine/"+url.PathEscape(id)+"/release", body, &done); err != nil {
 			return err
 		}
 		if c.JSON {
@@ -242,15 +232,15 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 		if done.Note != "" {
 			fmt.Fprintln(w.stderr, "postern:", done.Note)
 		}
-		return printReleased(w, d, done)
+		return printReleased(w, done)
 	})
 }
 
 // printReleased says what the mail server answered, or why that is not known. Mail that it refused was not released: the
 // answer is no.
-func printReleased(w world, d *releaseDesk, done api.Released) error {
+func printReleased(w world, done api.Released) error {
 	said := "on its way to " + strings.Join(done.Recipients, ", ")
-	if d.Unattended {
+	if done.Unattended {
 		said = "on the queue for " + strings.Join(done.Recipients, ", ") + ": no gateway is running, it is delivered once one does"
 	}
 	if len(done.Answers) == 0 {
@@ -269,71 +259,6 @@ func printReleased(w world, d *releaseDesk, done api.Released) error {
 	return no
 }
 
-// releaseDesk lets held mail go beside a running gateway, or without one.
-type releaseDesk struct {
-	*house.Releaser
-	close []func() error
-}
-
-func openReleases(f where) (_ *releaseDesk, err error) {
-	cfg, err := f.read()
-	if err != nil {
-		return nil, err
-	}
-	records, err := openLedger(f)
-	if err != nil {
-		return nil, err
-	}
-	d := &releaseDesk{Releaser: &house.Releaser{Route: house.ReleaseRoute(cfg), Log: quiet()}, close: []func() error{records.Close}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.Close())
-		}
-	}()
-	q, queueDir, err := openQuarantine(f, house.HeldTold(records.Fate))
-	if err != nil {
-		return d, err
-	}
-	d.Quarantine, d.close = q, append([]func() error{q.Close}, d.close...)
-	d.Ledger, d.Unattended = records, !flush(cfg)
-	d.Put = func(_ context.Context, item proxy.QueueItem, c mail.Copy) error {
-		if err := os.MkdirAll(queueDir, 0o700); err != nil {
-			return err
-		}
-		return queue.WriteItem(queueDir, item, c)
-	}
-	if d.Lists, err = lists.Open(house.ListsStore(cfg), lists.Options{}); err != nil {
-		return d, err
-	}
-	d.close = append(d.close, func() error { return d.Lists.Close(context.Background()) })
-	if d.Grants, err = recall.Open(house.RecallStore(cfg), time.Now); err != nil {
-		return d, err
-	}
-	d.close = append(d.close, d.Grants.Close)
-	if d.LetIn, err = house.LetIn(cfg); err != nil {
-		return d, err
-	}
-	teacher, done, err := house.OpenTeacher(cfg, quiet())
-	d.Teacher, d.close = teacher, append(d.close, done)
-	return d, err
-}
-
-// Close closes all that it opened.
-func (d *releaseDesk) Close() (err error) {
-	for _, one := range d.close {
-		err = errors.Join(err, one())
-	}
-	return err
-}
-
-func whoami() string {
-	u, err := user.Current()
-	if err != nil {
-		return "admin"
-	}
-	return u.Username
-}
-
 type quarantineDeleteCommand struct {
 	where
 	output
@@ -342,29 +267,33 @@ type quarantineDeleteCommand struct {
 
 // Run deletes.
 func (c *quarantineDeleteCommand) Run(w world) error {
-	return eachID(w, c.where, c.IDs, "delete", func(d *releaseDesk, id string) error {
-		if err := d.Quarantine.Delete(w.ctx, id, whoami()); err != nil {
+	return eachID(w, c.where, c.IDs, func(p *plane, id string) error {
+		if err := p.act(http.MethodDelete, "/quarantine/"+url.PathEscape(id), nil, nil); err != nil {
 			return err
 		}
 		return c.tell(w, deed{id, "deleted"}, id+": deleted\n")
 	})
 }
 
-// eachID does one thing to each id, and the answer is no if one of them could not have it done. Each is noted.
-func eachID(w world, f where, ids []string, verb string, do func(d *releaseDesk, id string) error) (err error) {
-	d, err := openReleases(f)
+// eachID does one thing to each id, and the answer is no if one of them could not have it done.
+func eachID(w world, f where, ids []string, do func(p *plane, id string) error) (err error) {
+	each, err := heldIDs(w, f, ids)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	var no error
-	var each []string
-	for _, id := range ids {
-		each = append(each, copies(w, d.Quarantine, id)...)
+	p, err := openPlane(w, f, "/quarantine")
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	var no error
 	for _, id := range each {
-		err := unknown(w, id, noteAct(w, f, "quarantine "+verb, id, do(d, id)))
-		switch {
+		err := do(p, id)
+		if wrong, ok := errors.AsType[api.Problem](err); ok && wrong.Status == http.StatusBadRequest { // it can't be had for this one
+			wrong.Status = http.StatusConflict
+			err = wrong
+		}
+		switch err = refused(w, id, err); {
 		case errors.Is(err, errNo):
 			no = errNo
 		case err != nil:
@@ -374,22 +303,32 @@ func eachID(w world, f where, ids []string, verb string, do func(d *releaseDesk,
 	return no
 }
 
+// heldIDs gives the ids under which messages are held.
+func heldIDs(w world, f where, ids []string) (each []string, err error) {
+	q, err := openQuarantine(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		each = append(each, copies(w, q, id)...)
+	}
+	return each, q.Close()
+}
+
 type quarantineExportCommand struct {
 	where
 	ID string `arg:""`
 }
 
 // Run writes the octets of a message to standard output.
-func (c *quarantineExportCommand) Run(w world) (err error) {
-	q, _, err := openQuarantine(c.where, nil)
+func (c *quarantineExportCommand) Run(w world) error {
+	ids, err := heldIDs(w, c.where, []string{c.ID})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, q.Close()) }()
-	ids := copies(w, q, c.ID)
 	if len(ids) > 1 {
 		fmt.Fprintf(w.stderr, "postern: %s is held as %s\n", c.ID, strings.Join(ids, ", "))
 		return errNo
 	}
-	return unknown(w, c.ID, noteAct(w, c.where, "quarantine export", ids[0], q.Export(w.ctx, ids[0], w.stdout)))
+	return refused(w, c.ID, act(w, c.where, http.MethodGet, "/quarantine/"+url.PathEscape(ids[0])+"/raw", nil, w.stdout))
 }

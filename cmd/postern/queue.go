@@ -2,17 +2,18 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/url"
 	"path/filepath"
 
-	"postern/internal/mail"
 	"postern/policy/ledger"
 	"postern/proxy/queue"
 )
 
 type queueCommand struct {
 	List   queueListCommand   `cmd:"" help:"What waits, and what was given up."`
-	Retry  queueRetryCommand  `cmd:"" help:"Try now; what was given up is tried again."`
-	Delete queueDeleteCommand `cmd:"" help:"Throw messages away for good."`
+	Retry  queueRetryCommand  `cmd:"" help:"${queue_retry}"`
+	Delete queueDeleteCommand `cmd:"" help:"${queue_delete}"`
 }
 
 func queueDir(f where) (string, error) {
@@ -74,7 +75,7 @@ type queueRetryCommand struct {
 
 // Run asks the running gateway to try now.
 func (c *queueRetryCommand) Run(w world) error {
-	return ask(w, c.where, c.output, queue.VerbRetry, c.IDs)
+	return ask(w, c.where, c.output, http.MethodPost, "retry", c.IDs)
 }
 
 type queueDeleteCommand struct {
@@ -85,23 +86,22 @@ type queueDeleteCommand struct {
 
 // Run asks the running gateway to delete.
 func (c *queueDeleteCommand) Run(w world) error {
-	return ask(w, c.where, c.output, queue.VerbDelete, c.IDs)
+	return ask(w, c.where, c.output, http.MethodDelete, "delete", c.IDs)
 }
 
-func ask(w world, f where, o output, verb queue.Verb, ids []string) error {
-	dir, err := queueDir(f)
-	if err != nil {
+func ask(w world, f where, o output, method, verb string, ids []string) error {
+	if _, err := queueDir(f); err != nil {
 		return err
 	}
 	for _, id := range ids {
-		err := error(queue.ErrNotFound)
-		if mail.ValidID(id) {
-			err = queue.Request(dir, verb, id, whoami())
+		path := "/queue/" + url.PathEscape(id)
+		if method == http.MethodPost {
+			path += "/" + verb
 		}
-		if err != nil {
-			return unknown(w, id, err)
+		if err := act(w, f, method, path, nil, nil); err != nil {
+			return refused(w, id, err)
 		}
-		if err := o.tell(w, deed{id, "asked to " + string(verb)}, fmt.Sprintf("%s: asked the gateway to %s it\n", id, verb)); err != nil {
+		if err := o.tell(w, deed{id, "asked to " + verb}, fmt.Sprintf("%s: asked the gateway to %s it\n", id, verb)); err != nil {
 			return err
 		}
 	}

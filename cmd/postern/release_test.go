@@ -50,14 +50,18 @@ const mildPolicy, strictPolicy = "[thresholds]\ntag = 2\nquarantine = 6\n", "[th
 
 const site = "https://quarantine.corp.test"
 
-func openDesk(t *testing.T) *desk {
+func openDesk(t *testing.T) *desk { return openDeskWith(t, "") }
+
+// openDeskWith takes more settings, first those of [console]. A password for it is in the file "password".
+func openDeskWith(t *testing.T, more string) *desk {
 	t.Helper()
 	d := &desk{t: t, hop: hoptest.New(t, hoptest.Options{})}
 	dir := t.TempDir()
 	d.file = filepath.Join(dir, "postern.toml")
 	text := "hostname = \"mx.corp.test\"\ndata_dir = \"data\"\ndomains = [\"corp.test\"]\n[[door]]\nlisten = \"127.0.0.1:0\"\n[next_hop.\"default\"]\naddresses = [\"" + d.hop.Addr() +
-		"\"]\ntls = \"none\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n[console]\nlisten = \"127.0.0.1:0\"\n[digest]\nenabled = true\nfrom = \"q@corp.test\"\nlink_base = \"" + site + "\"\nhours = [3]\n[policy]\nfile = \"policy.toml\"\n"
+		"\"]\ntls = \"none\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n[console]\nlisten = \"127.0.0.1:0\"\n" + more + "[digest]\nenabled = true\nfrom = \"q@corp.test\"\nlink_base = \"" + site + "\"\nhours = [3]\n[policy]\nfile = \"policy.toml\"\n"
 	d.check(os.WriteFile(filepath.Join(dir, "policy.toml"), []byte(mildPolicy), 0o600))
+	d.check(os.WriteFile(filepath.Join(dir, "password"), []byte("secret\n"), 0o600))
 	d.check(os.WriteFile(d.file, []byte(text), 0o600))
 	cfg, err := config.Load(d.file)
 	d.check(err)
@@ -67,6 +71,13 @@ func openDesk(t *testing.T) *desk {
 	d.house, err = house.Open(cfg, house.Outside{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	d.check(err)
 	t.Cleanup(d.house.Close)
+	d.house.Reloader(func() (*config.Config, error) {
+		again, err := config.Load(d.file)
+		if err == nil && len(again.Check(house.KnownFilters())) > 0 {
+			t.Error("the settings are not as they were")
+		}
+		return again, err
+	})
 	d.check(d.house.Listen(t.Context()))
 	d.token = strings.TrimSpace(d.run("token", "add", "storm", "--role", "admin"))
 	d.send()

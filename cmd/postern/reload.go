@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"net/http"
 
 	"postern/cmd/postern/house"
 )
@@ -21,11 +21,8 @@ func (c *reloadCommand) Run(w world) error {
 	if _, err := house.NewJudge(cfg, house.Outside{}); err != nil {
 		return usageError{err}
 	}
-	if err := enter(cfg.DataDir, house.ControlSocket(cfg)); err != nil {
-		return errors.New("no gateway is running with this configuration")
-	}
-	if err := reload(w, cfg); err != nil {
-		return err
+	if err := act(w, c.where, http.MethodPost, "/reload", nil, nil); err != nil {
+		return plainly(err)
 	}
 
 	return c.tell(w, deed{Done: "reloaded"}, "reloaded\n")

@@ -1,24 +1,17 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 
-	"postern/cmd/postern/house"
 	"postern/filters"
-	"postern/internal/admin"
+	"postern/internal/admin/api"
 	"postern/policy/ledger"
 )
 
@@ -51,6 +44,11 @@ type dnslistsCommand struct {
 	Unmute shelfVerb `cmd:"" help:"Ask a list again."`
 }
 
+type mutedCommand struct {
+	List shelfList `cmd:"" default:"withargs" help:"Symbols that suddenly convicted mail all by themselves, and weigh nothing for a while."`
+	Lift shelfVerb `cmd:"" help:"Let a symbol weigh again."`
+}
+
 type memoryCommand struct {
 	List shelfList `cmd:"" default:"withargs" help:"Where the gateway remembers clients, and how that fares."`
 }
@@ -73,15 +71,15 @@ func shelfOf(command string) string {
 func (c *shelfList) Run(w world, k *kong.Context) error {
 	command, _, _ := strings.Cut(k.Command(), " ")
 	var rows []filters.Kept
-	if err := askGateway(w, c.where, http.MethodGet, shelfOf(command), url.Values{"most": {strconv.Itoa(c.Most)}}, &rows); err != nil {
-		return err
+	limit := min(max(c.Most, 1), 10_000)
+	if err := act(w, c.where, http.MethodGet, "/shelves/"+shelfOf(command)+"?limit="+strconv.Itoa(limit), nil, &rows); err != nil {
+		return plainly(err)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w.stderr, "postern: nothing")
 	}
 	for _, row := range rows {
-		var err error
-		err = c.tell(w, row, plainRow(row)+"\n")
+		err := c.tell(w, row, plainRow(row)+"\n")
 		if err != nil {
 			return err
 		}
@@ -113,19 +111,26 @@ type shelfVerb struct {
 func (c *shelfVerb) Run(w world, k *kong.Context) error {
 	words := strings.Fields(k.Command()) // "bans lift <key>"
 	for _, key := range c.Keys {
-		err := askGateway(w, c.where, http.MethodPost, shelfOf(words[0])+"/"+words[1], url.Values{"key": {key}}, nil)
-		if errors.Is(err, filters.ErrNotKept) {
-			fmt.Fprintf(w.stderr, "postern: %s: %v\n", ledger.Printable(key), err)
-			return errNo
+		err := act(w, c.where, http.MethodPost, "/shelves/"+shelfOf(words[0])+"/"+words[1], map[string]string{"key": key}, nil)
+		if p, ok := errors.AsType[api.Problem](err); ok && p.Detail == filters.ErrNotKept.Error() {
+			return refused(w, key, err)
 		}
 		if err != nil {
-			return err
+			return plainly(err)
 		}
 		if err := c.tell(w, deed{key, past(words[1])}, ledger.Printable(key)+": done\n"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// plainly is what the gateway says, without the kind of the problem.
+func plainly(err error) error {
+	if p, ok := errors.AsType[api.Problem](err); ok {
+		return errors.New(p.Detail)
+	}
+	return err
 }
 
 // past is what has become of a row, for other programs.
@@ -139,50 +144,4 @@ func past(verb string) string {
 		return verb + "d"
 	}
 	return verb + "ed"
-}
-
-// maxControlAnswer bounds what is read from the gateway, in octets.
-const maxControlAnswer = 64 << 20
-
-// askGateway puts a question to the running gateway.
-func askGateway(w world, f where, method, path string, query url.Values, answer any) error {
-	cfg, err := f.read()
-	if err != nil {
-		return err
-	}
-	socket := house.ControlSocket(cfg)
-	if err := enter(cfg.DataDir, socket); err != nil {
-		var missing notYet
-		if errors.As(err, &missing) {
-			return fmt.Errorf("no gateway is running with this configuration (%s is not there)", missing.path)
-		}
-		return err
-	}
-	r, err := http.NewRequestWithContext(w.ctx, method, "http://gateway/v1/shelf/"+path+"?"+query.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := admin.Client(socket).Do(r)
-	var refused *net.OpError
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("no gateway is running with this configuration")
-	case errors.As(err, &refused) && errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("only root and the gateway's own user may ask it: %w", err)
-	case err != nil:
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxControlAnswer))
-	switch said := strings.TrimSpace(string(text)); {
-	case err != nil:
-		return err
-	case said == filters.ErrNotKept.Error():
-		return filters.ErrNotKept
-	case resp.StatusCode >= 400:
-		return errors.New(said)
-	case answer == nil:
-		return nil
-	}
-	return json.Unmarshal(text, answer)
 }

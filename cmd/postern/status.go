@@ -95,3 +95,6 @@ func (s status) print(w world) error {
 	_, err := fmt.Fprint(w.stdout, b.String())
 	return err
 }
+
+// maxControlAnswer bounds what is read from the gateway, in octets.
+const maxControlAnswer = 64 << 20

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	"postern/cmd/postern/house"
+	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/recall"
 	"postern/proxy/access"
@@ -39,13 +41,11 @@ func (c *sweepCommand) Run(w world) error {
 	if i < 0 {
 		return usageError{fmt.Errorf("there is no [mail_backend.%q]. %s", c.Backend, backendNames(routes))}
 	}
-	recalls, err := allRecalls(w, c.where)
-	if err != nil {
-		return err
+	var recalls []recall.Entry
+	if err := act(w, c.where, http.MethodGet, "/recalls", nil, &recalls); err != nil {
+		return refused(w, "", err)
 	}
-	o := sweep.Options{Route: routes[i], To: c.To, DryRun: c.DryRun}
-	others := 0
-	if o.Recalls, others = sweep.Searchable(recalls); others > 0 {
+	if _, others := sweep.Searchable(recalls); others > 0 {
 		fmt.Fprintf(w.stderr, "postern: %d recalls have only a hash and can't be looked for: name their Message-ID\n", others)
 	}
 	users := c.User
@@ -54,20 +54,25 @@ func (c *sweepCommand) Run(w world) error {
 			return err
 		}
 	}
-	if o.SealKey, err = house.SealKey(cfg); err != nil {
-		return err
-	}
-	return c.sweep(w, o, users)
+	return c.sweep(w, users)
 }
 
-func (c *sweepCommand) sweep(w world, o sweep.Options, users []string) error {
+func (c *sweepCommand) sweep(w world, users []string) (err error) {
+	p, err := openPlane(w, c.where, "/sweeps")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
 	failed, bar := false, newProgress(w, "sweep")
 	for i, user := range users {
 		bar.show(float64(i)/float64(len(users)), i)
-		r := sweep.User(w.ctx, o, user)
+		var r sweep.Report
+		err := p.act(http.MethodPost, "/sweeps", api.SweepOrder{Backend: c.Backend, User: user, To: c.To, DryRun: c.DryRun}, &r)
 		bar.done()
+		if err != nil {
+			return refused(w, user, err)
+		}
 		failed = failed || r.Error != ""
-		var err error
 		err = c.tell(w, r, sweepLine(r)+"\n")
 		if err = errors.Join(err, w.ctx.Err()); err != nil {
 			return err
@@ -103,15 +108,6 @@ func sweepLine(r sweep.Report) string {
 		line += "  failed: " + ledger.Printable(r.Error)
 	}
 	return line
-}
-
-func allRecalls(w world, f where) (_ []recall.Entry, err error) {
-	list, err := openRecalls(f)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, list.Close()) }()
-	return list.All(w.ctx)
 }
 
 // knownUsers are those who logged in at the doors, as the ledger knows them, and whom the backend serves.

@@ -1,47 +1,24 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
 	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy/ledger"
 )
 
 type tokenCommand struct {
-	Add    tokenAddCommand    `cmd:"" help:"Make a token for the JSON interface. It is shown once."`
+	Add    tokenAddCommand    `cmd:"" help:"${token_add}"`
 	List   tokenListCommand   `cmd:"" help:"All tokens, without what is secret."`
-	Remove tokenRemoveCommand `cmd:"" help:"Take a token away."`
-}
-
-func openActs(f where) (*api.Store, error) {
-	cfg, err := f.read()
-	if err != nil {
-		return nil, err
-	}
-	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
-		return nil, err
-	}
-	return api.OpenStore(house.AdminStore(cfg), quiet())
-}
-
-// noteAct writes down what an admin did on the command line.
-func noteAct(w world, f where, verb, what string, done error) error {
-	acts, err := openActs(f)
-	if err != nil {
-		return errors.Join(done, err)
-	}
-	outcome := "done"
-	if done != nil {
-		outcome = "failed"
-	}
-	err = acts.Note(w.ctx, api.Act{Time: time.Now(), Who: whoami(), Role: api.Admin, Client: "command line", Verb: verb, What: what, Outcome: outcome})
-	return errors.Join(done, err, acts.Close())
+	Remove tokenRemoveCommand `cmd:"" help:"${token_remove}"`
 }
 
 type tokenAddCommand struct {
@@ -55,24 +32,19 @@ type tokenAddCommand struct {
 }
 
 // Run makes one.
-func (c *tokenAddCommand) Run(w world) (err error) {
-	acts, err := openActs(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, acts.Close()) }()
-	t := api.Token{Name: c.Name, Role: api.Role(c.Role), Domains: c.Domain, Addresses: c.Address, Created: time.Now()}
+func (c *tokenAddCommand) Run(w world) error {
+	body := map[string]any{"name": c.Name, "role": c.Role, "domains": c.Domain, "addresses": c.Address}
 	if c.Expires > 0 {
-		t.Expires = t.Created.Add(c.Expires.Std())
+		body["expires"] = time.Now().Add(c.Expires.Std())
 	}
-	made, secret, err := acts.Add(w.ctx, t)
-	if err != nil {
-		return usageError{err}
+	var made struct {
+		api.Token
+		Secret string `json:"token"`
 	}
-	if err := c.tell(w, madeToken{made, secret}, secret+"\n"); err != nil {
-		return err
+	if err := act(w, c.where, http.MethodPost, "/tokens", body, &made); err != nil {
+		return refused(w, "", err)
 	}
-	return noteAct(w, c.where, "token add", c.Role+" "+c.Name, nil)
+	return c.tell(w, madeToken(made), made.Secret+"\n")
 }
 
 // madeToken is a token with its secret, which is told once.
@@ -87,15 +59,10 @@ type tokenListCommand struct {
 }
 
 // Run lists.
-func (c *tokenListCommand) Run(w world) (err error) {
-	acts, err := openActs(c.where)
-	if err != nil {
-		return none(w, err)
-	}
-	defer func() { err = errors.Join(err, acts.Close()) }()
-	all, err := acts.Tokens(w.ctx)
-	if err != nil {
-		return err
+func (c *tokenListCommand) Run(w world) error {
+	var all []api.Token
+	if err := act(w, c.where, http.MethodGet, "/tokens", nil, &all); err != nil {
+		return none(w, plainly(err))
 	}
 	for _, t := range all {
 		ends := "no end"
@@ -117,22 +84,11 @@ type tokenRemoveCommand struct {
 }
 
 // Run takes it away.
-func (c *tokenRemoveCommand) Run(w world) (err error) {
-	acts, err := openActs(c.where)
-	if err != nil {
-		return err
+func (c *tokenRemoveCommand) Run(w world) error {
+	if err := act(w, c.where, http.MethodDelete, "/tokens/"+url.PathEscape(c.ID), nil, nil); err != nil {
+		return refused(w, "", err)
 	}
-	defer func() { err = errors.Join(err, acts.Close()) }()
-	if err := acts.Remove(w.ctx, c.ID); errors.Is(err, api.ErrUnknownToken) {
-		fmt.Fprintln(w.stderr, "postern: there is no such token; it goes by its id: postern token list")
-		return errNo
-	} else if err != nil {
-		return err
-	}
-	if err := c.tell(w, deed{c.ID, "removed"}, ""); err != nil {
-		return err
-	}
-	return noteAct(w, c.where, "token remove", c.ID, nil)
+	return c.tell(w, deed{c.ID, "removed"}, "")
 }
 
 type auditCommand struct {
@@ -142,22 +98,39 @@ type auditCommand struct {
 }
 
 // Run prints who did what, the newest first.
-func (c *auditCommand) Run(w world) (err error) {
-	acts, err := openActs(c.where)
-	if err != nil {
-		return none(w, err)
-	}
-	defer func() { err = errors.Join(err, acts.Close()) }()
-	all, err := acts.Acts(w.ctx, c.Limit)
-	if err != nil {
-		return err
+func (c *auditCommand) Run(w world) error {
+	var all []api.Act
+	if err := act(w, c.where, http.MethodGet, "/audit?limit="+strconv.Itoa(c.Limit), nil, &all); err != nil {
+		return none(w, refused(w, "", err))
 	}
 	for _, a := range all {
-		err = c.tell(w, a, fmt.Sprintf("%s  %s (%s, %s)  %s  %s  %s\n", a.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(a.Who), a.Role,
-			ledger.Printable(a.Client), a.Verb, ledger.Printable(a.What), a.Outcome))
-		if err != nil {
+		if err := c.tell(w, a, actLine(a)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// actLine is one act for people: when, who, from where, what, and how it went.
+func actLine(a api.Act) string {
+	from := string(a.Role)
+	for _, more := range []string{string(a.From), a.Client} {
+		if more != "" && !(a.From == api.CLI && more == a.Client) {
+			from += ", " + more
+		}
+	}
+	name := cmp.Or(a.Name, a.Verb)
+	if a.Verb == shelfVerbOf {
+		name = "" // it stands in what was done: bans lift and the row
+	}
+	parts := []string{a.Time.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s (%s)", ledger.Printable(a.Who), from)}
+	for _, part := range []string{name, ledger.Printable(a.What), a.Outcome} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "  ") + "\n"
+}
+
+// shelfVerbOf is the verb that corrects a row.
+const shelfVerbOf = "POST /shelves/{name}/{verb}"

@@ -1,5 +1,5 @@
-// Package admin is the console, and the interface by which the CLI asks the running gateway. It knows nothing of the
-// house but what it is given.
+// Package admin is the console, and the way by which the CLI reaches the running gateway. It knows nothing of the house but
+// what it is given.
 package admin
 
 import (
@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"postern/filters"
@@ -62,6 +63,8 @@ type Options struct {
 	Host    string
 	House   House
 	Shelves Shelves
+	// Correct does what a button says: by the table of verbs, so that it is written down.
+	Correct func(ctx context.Context, client netip.Addr, shelf, verb, key string) error
 	// Password is that of the user "admin". Without one everybody may look, and nobody can change anything.
 	Password string
 	// Guard keeps out who guesses it, nil for nobody.

@@ -15,6 +15,10 @@ import (
 	"postern/filters"
 )
 
+// Shelves are what the running gateway remembers and an admin may correct, by name. They are asked for with each request, as a
+// reload replaces them.
+type Shelves func() map[string]filters.Shelf
+
 // Guard keeps out who guesses the password, as at all doors.
 type Guard interface {
 	Admit(ctx context.Context, client netip.Addr, user string) bool
@@ -91,12 +95,11 @@ func (c *console) correct(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	key := r.PostFormValue("key")
-	err := shelf.Correct(r.Context(), verb, key)
+	err := c.Correct(r.Context(), clientOf(r), name, verb, key)
 	if err != nil && !errors.Is(err, filters.ErrNotKept) { // what is gone meanwhile is as the admin wants it
 		c.show(w, page{}, err)
 		return
 	}
-	c.Log.Info("corrected by hand", "shelf", name, "verb", verb, "key", filters.Printable(key))
 	http.Redirect(w, r, "/shelf/"+name, http.StatusSeeOther)
 }
 
@@ -110,8 +113,8 @@ func ours(r *http.Request) bool {
 	return origin != "" && host == r.Host
 }
 
-// consoleUser is the one login there is so far.
-const consoleUser = "admin"
+// User is the one login of the console there is so far.
+const User = "admin"
 
 // failedDelay is the wait before a failed login is answered.
 const failedDelay = 2 * time.Second
@@ -127,7 +130,7 @@ func (c *console) login(next http.Handler) http.Handler {
 		client := clientOf(r)
 		if given && (c.Guard == nil || c.Guard.Admit(r.Context(), client, user)) {
 			got := sha256.Sum256([]byte(password))
-			if subtle.ConstantTimeCompare(got[:], want[:]) == 1 && user == consoleUser {
+			if subtle.ConstantTimeCompare(got[:], want[:]) == 1 && user == User {
 				if c.Guard != nil {
 					c.Guard.Passed(r.Context(), client, user)
 				}

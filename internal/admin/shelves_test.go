@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -36,7 +37,10 @@ func bansConsole(t *testing.T, password string) (http.Handler, *bool) {
 	t.Helper()
 	gone := new(bool)
 	shelves := func() map[string]filters.Shelf { return map[string]filters.Shelf{"bans": shelf{gone}} }
-	h, err := Handler(Options{Host: "gw.test", House: house{}, Shelves: shelves, Password: password, Log: slog.New(slog.DiscardHandler)})
+	h, err := Handler(Options{Host: "gw.test", House: house{}, Shelves: shelves, Password: password,
+		Correct: func(ctx context.Context, _ netip.Addr, name, verb, key string) error {
+			return shelves()[name].Correct(ctx, verb, key)
+		}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

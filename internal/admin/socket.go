@@ -26,8 +26,13 @@ func SocketPath(path string) (short string, done func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), func() { _ = dir.Close() }, nil
 }
 
-// Client talks to the Control of a running gateway.
+// Client talks to a running gateway over its control socket.
 func Client(socket string) *http.Client {
+	return &http.Client{Timeout: time.Minute, Transport: Transport(socket)}
+}
+
+// Transport carries requests to a running gateway over its control socket, however long the answer takes.
+func Transport(socket string) http.RoundTripper {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		path, done, err := SocketPath(socket)
 		if err != nil {
@@ -37,5 +42,5 @@ func Client(socket string) *http.Client {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: dial}}
+	return &http.Transport{DialContext: dial}
 }

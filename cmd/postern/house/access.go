@@ -220,7 +220,7 @@ func (h *House) newDesk() (*retrieval.Desk, error) {
 		o.Mask = policy.Reject
 	}
 	if a.KeepMasked.On() {
-		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: ReleaseRoute(h.cfg), protocol: h.protocol}
+		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: releaseRoute(h.cfg), protocol: h.protocol}
 	}
 	return retrieval.New(o), nil
 }
@@ -246,7 +246,7 @@ func (h *House) openAccess() (err error) {
 		return err
 	}
 	h.laterPlain(h.Recalls.Close)
-	h.Recalls.Tell(RecallTold(h.Ledger, h.fate))
+	h.Recalls.Tell(recallTold(h.Ledger, h.fate))
 	if err = h.openCheckers(); err != nil {
 		return err
 	}

@@ -306,7 +306,7 @@ func (l links) Do(ctx context.Context, token, client string) (admin.Link, error)
 		outcome = "failed"
 		err = errors.Join(err, l.digests.store.Unspend(context.WithoutCancel(ctx), claim))
 	}
-	act := api.Act{Time: l.out.Now(), Who: claim.User.String(), Role: api.User, Client: client, Verb: "digest " + claim.Action.String(), What: claim.Item, Outcome: outcome}
+	act := api.Act{Time: l.out.Now(), Who: claim.User.String(), Role: api.User, From: api.Link, Client: client, Verb: "digest " + claim.Action.String(), What: claim.Item, Outcome: outcome}
 	return page, errors.Join(err, l.acts.Note(context.WithoutCancel(ctx), act))
 }
 
@@ -345,22 +345,17 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 	return "", admin.ErrLink
 }
 
-// DigestReport is a digest that was sent, or would be.
-type DigestReport struct {
-	To       string `json:"to"`
-	Mailbox  string `json:"mailbox"`
-	Messages int    `json:"messages"`
-	Sent     bool   `json:"sent"`
-}
-
-// ErrNoDigest says that digests are off.
-var ErrNoDigest = errors.New("digests are off: set enabled = true in [digest]")
-
-// SendDigests sends digests now, whatever the schedule says, for the command line: of one user, or of all for whom something
+// sendDigestsNow sends digests, whatever the schedule says: of one user, or of all for whom something
 // is held. A digest that is only tried is not sent.
-func SendDigests(ctx context.Context, cfg *config.Config, q *quarantine.Quarantine, onQueue put, user mail.Address, try bool) (told []DigestReport, err error) {
+func sendDigestsNow(ctx context.Context, cfg *config.Config, q *quarantine.Quarantine, onQueue put, whose string, try bool) (told []api.DigestReport, err error) {
+	var user mail.Address
+	if whose != "" {
+		if user, err = mail.ParseAddress(whose); err != nil || user.Domain == "" {
+			return nil, api.BadRequest("user: %.80q is not an address", whose)
+		}
+	}
 	if !cfg.Digest.Enabled {
-		return nil, ErrNoDigest
+		return nil, api.ErrNoDigest
 	}
 	d, err := openDigests(cfg, q, onQueue, time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -394,7 +389,7 @@ func SendDigests(ctx context.Context, cfg *config.Config, q *quarantine.Quaranti
 			if err != nil {
 				return told, err
 			}
-			told = append(told, DigestReport{To: to.String(), Mailbox: box.String(), Messages: len(items), Sent: !try})
+			told = append(told, api.DigestReport{To: to.String(), Mailbox: box.String(), Messages: len(items), Sent: !try})
 		}
 	}
 	return told, nil

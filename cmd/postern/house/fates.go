@@ -29,7 +29,7 @@ func (h *House) openStores() (err error) {
 		return err
 	}
 	h.laterPlain(h.Ledger.Close)
-	if h.Quarantine, err = OpenQuarantine(h.cfg, h.out.Log, h.out.Now, HeldTold(h.fate)); err != nil {
+	if h.Quarantine, err = OpenQuarantine(h.cfg, h.out.Log, h.out.Now, heldTold(h.fate)); err != nil {
 		return err
 	}
 	h.laterPlain(h.Quarantine.Close)
@@ -77,8 +77,8 @@ func (h *House) fate(f ledger.Fate) {
 	h.out.Log.Info("fate", "id", f.Message, "item", f.Item, "to", f.Recipient, "fate", string(f.Word), "reply", f.Reply, "by", f.By, "note", f.Note)
 }
 
-// HeldTold writes what became of held mail into its record.
-func HeldTold(tell func(ledger.Fate)) func(quarantine.Change) {
+// heldTold writes what became of held mail into its record.
+func heldTold(tell func(ledger.Fate)) func(quarantine.Change) {
 	return func(c quarantine.Change) {
 		f := ledger.Fate{Message: ledger.MessageOf(c.Item), Item: c.Item, Time: c.At, Recipient: c.Address.String(), By: c.By}
 		switch c.State {

@@ -54,6 +54,7 @@ type House struct {
 	Lessons    *lessons.Journal // nil if nobody learns
 	Lists      *lists.Store
 	acts       *api.Store
+	verbs      *api.API // nil before Listen
 
 	judge        atomic.Pointer[Judge]
 	judging      sync.Mutex // over wasMuted, and one change of the policy at a time
@@ -333,6 +334,7 @@ func (h *House) Listen(ctx context.Context) error {
 		}
 		h.doors = append(h.doors, opened)
 	}
+	h.verbs = h.newAPI()
 	if err := h.openWeb(); err != nil {
 		return err
 	}

@@ -41,8 +41,3 @@ func (h *House) expireLessons(ctx context.Context, now time.Time) {
 		h.out.Log.Error("lessons expiry", "error", err)
 	}
 }
-
-// SealKey is the key by which the doors know what the SMTP door judged.
-func SealKey(cfg *config.Config) ([]byte, error) {
-	return keyFile(filepath.Join(cfg.DataDir, "judged.key"))
-}

@@ -19,7 +19,6 @@ import (
 	"postern/filters"
 	"postern/filters/reputation"
 	"postern/internal/admin"
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/state"
 	"postern/proxy/listen"
@@ -187,10 +186,8 @@ func (h *House) openControl() error {
 		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	both := http.NewServeMux()
-	both.Handle("/", admin.Control(h.shelves, h.reloadAgain, h.Ledger.Flush, h.out.Log))
 	both.HandleFunc("GET /healthz", h.health)
-	// only our own user can open the socket
-	both.Handle("/api/v1/", h.newAPI().As(api.Caller{Name: "control socket", Role: api.Admin}))
+	both.Handle("/api/v1/", h.verbs.Local()) // only our own user can open the socket
 	server := &http.Server{Handler: both, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
 	h.control = &web{path, server}
 	h.running.Go(func() {

@@ -81,8 +81,6 @@ func PolicyText(cfg *config.Config) ([]byte, error) {
 var (
 	ErrNoPolicyFile = fmt.Errorf("%w: no policy file is named: add [policy] with file = \"policy.toml\" to postern.toml first", api.ErrNotNow)
 	ErrPolicyFile   = fmt.Errorf("%w: the policy's file can't be written", api.ErrNotNow)
-	// ErrNotTold says that it is written, but the running gateway does not know yet.
-	ErrNotTold = fmt.Errorf("%w: the gateway was not told; it holds from its next start or SIGHUP on", api.ErrNotNow)
 )
 
 // Policies are the life of the policy, for the command line and the JSON interface.
@@ -162,7 +160,7 @@ func (p *Policies) released(ctx context.Context) func(string) bool {
 	return func(id string) bool { return known[id] }
 }
 
-// Apply writes the policy's file and keeps both versions. The error is ErrNotTold if all but the telling was done.
+// Apply writes the policy's file and keeps both versions. The error is api.ErrNotTold if all but the telling was done.
 func (p *Policies) Apply(ctx context.Context, version, text, by, note string) error {
 	file := p.Config.PolicyFile()
 	if file == "" {
@@ -190,7 +188,7 @@ func (p *Policies) Apply(ctx context.Context, version, text, by, note string) er
 
 func (p *Policies) tell() error {
 	if err := p.Reload(); err != nil {
-		return fmt.Errorf("%w (%w)", ErrNotTold, err)
+		return fmt.Errorf("%w (%w)", api.ErrNotTold, err)
 	}
 	return nil
 }

@@ -51,11 +51,11 @@ type Releaser struct {
 
 // Releaser is the one of a running gateway.
 func (h *House) Releaser() *Releaser {
-	return &Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: ReleaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
+	return &Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: releaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
 }
 
-// ReleaseRoute gives the next hop for mail that is released to an address that it was not for.
-func ReleaseRoute(cfg *config.Config) func(string) (string, bool) {
+// releaseRoute gives the next hop for mail that is released to an address that it was not for.
+func releaseRoute(cfg *config.Config) func(string) (string, bool) {
 	return func(domain string) (string, bool) {
 		if cfg.Local(domain) {
 			return cfg.Route(domain), true
@@ -95,6 +95,7 @@ func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Release
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
 	}
+	done.Unattended = r.Unattended
 	if !o.NoWait && !r.Unattended {
 		r.answers(ctx, claimed, &done)
 	}
@@ -130,21 +131,6 @@ func (r *Releaser) claim(ctx context.Context, o api.ReleaseOrder) (quarantine.Re
 	}
 
 	return r.Quarantine.ClaimTo(ctx, o.ID, o.By, o.To)
-}
-
-// ReleaseClaimed delivers what ClaimAll took, and says for each whether it went.
-func (r *Releaser) ReleaseClaimed(ctx context.Context, claimed []quarantine.Release, learn bool) (gone int, err error) {
-	for _, c := range claimed {
-		if failed := r.deliver(ctx, c); failed != nil {
-			err = errors.Join(err, failed)
-			continue
-		}
-		gone++
-		if item, failed := r.Quarantine.Find(ctx, c.Item); failed == nil && learn {
-			r.teach(ctx, item, c.By)
-		}
-	}
-	return gone, err
 }
 
 // deliver puts claimed copies on the queue. If that fails they are held again; once they are there they never are.
@@ -284,6 +270,9 @@ func (r *Releaser) unproven(ctx context.Context, sender string, item quarantine.
 	if r.Ledger == nil {
 		return ""
 	}
+	wait, cancel := context.WithTimeout(ctx, lookBack)
+	_ = r.Ledger.Flush(wait) // it may have come in just now; if not, nobody knows
+	cancel()
 	record, err := r.Ledger.Explain(ctx, ledger.MessageOf(item.ID))
 	if err != nil || len(record.Transactions) != 1 || record.Transactions[0].Facts == nil {
 		return "" // nobody knows
@@ -328,9 +317,9 @@ func senderOf(item quarantine.Item) (string, error) {
 	return a.Key(), nil
 }
 
-// LetIn makes the field that lets released mail through the POP3 and IMAP doors, for the command line: nil where there is
-// no such door.
-func LetIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
+// letIn makes the field that lets released mail through the POP3 and IMAP doors, where no gateway runs: nil where there is no
+// such door.
+func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
 	if !slices.ContainsFunc(cfg.Doors, func(d config.Door) bool { return !d.Receives() }) {
 		return nil, nil
 	}
@@ -343,8 +332,8 @@ func LetIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, e
 	}, nil
 }
 
-// OpenTeacher opens what releases teach, for the command line: nil if nobody learns, or nothing was ever learned.
-func OpenTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
+// openTeacher opens what releases teach, where no gateway runs: nil if nobody learns, or nothing was ever learned.
+func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
 	nothing := func() error { return nil }
 	if !cfg.MailAccess.Learn.On() {
 		return nil, nothing, nil

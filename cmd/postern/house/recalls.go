@@ -14,8 +14,8 @@ import (
 // lookBack bounds a look into the ledger for the record that something later is about.
 const lookBack = 5 * time.Second
 
-// RecallTold writes recalls, and what takes them back, into the records of the messages that they are about.
-func RecallTold(l *ledger.Ledger, tell func(ledger.Fate)) func(recall.Entry, bool) {
+// recallTold writes recalls, and what takes them back, into the records of the messages that they are about.
+func recallTold(l *ledger.Ledger, tell func(ledger.Fate)) func(recall.Entry, bool) {
 	return func(e recall.Entry, undone bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), lookBack)
 		defer cancel()

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"postern/filters"
 	"postern/internal/admin"
+	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 )
@@ -26,14 +30,14 @@ func (h *House) openWeb() error {
 	if err != nil {
 		return err
 	}
-	console, err := admin.Handler(admin.Options{Host: h.cfg.Hostname, House: consoleHouse{h}, Shelves: h.shelves, Password: password,
+	console, err := admin.Handler(admin.Options{Host: h.cfg.Hostname, House: consoleHouse{h}, Shelves: h.shelves, Correct: h.correctByConsole, Password: password,
 		Guard: h.bans, Log: h.out.Log})
 	if err != nil {
 		return err
 	}
 	both := http.NewServeMux()
 	both.Handle("/", console)
-	both.Handle("/api/v1/", h.newAPI())
+	both.Handle("/api/v1/", h.verbs)
 	if h.digests != nil {
 		pages, err := admin.LinkPages(links{h}, h.out.Log)
 		if err != nil {
@@ -76,6 +80,16 @@ func (h *House) ConsoleAddress() string {
 		return ""
 	}
 	return h.webs[0].address
+}
+
+// correctByConsole corrects a row as the console's admin.
+func (h *House) correctByConsole(ctx context.Context, client netip.Addr, shelf, verb, key string) error {
+	by := api.Direct{Handler: h.verbs.As(api.Caller{Name: admin.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
+	err := api.Ask(ctx, by, http.MethodPost, "/shelves/"+url.PathEscape(shelf)+"/"+url.PathEscape(verb), map[string]string{"key": key}, nil)
+	if p, ok := errors.AsType[api.Problem](err); ok && p.Status == http.StatusNotFound {
+		return filters.ErrNotKept
+	}
+	return err
 }
 
 // consoleHouse shows the house to the console.

@@ -1,8 +1,10 @@
-// Package api is the JSON interface for admins and their programs: everything that the command line can do to a running
-// gateway, with tokens, roles and a log of every act. It knows nothing of the house but what it is given.
+// Package api is the table of all that admins, their programs and users can do: each verb with its roles, its arguments and
+// its record in the log of acts. The JSON interface, the console and the command line are three ways to it. It knows nothing
+// of the house but what it is given.
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,11 +51,17 @@ type Options struct {
 	Policies     Policies
 	Lessons      *lessons.Journal // nil if nobody learns
 	AppPasswords AppPasswords
+	// SendDigests tells users now what is held for them: user "" is all of them. One that is only tried is not sent.
+	SendDigests func(ctx context.Context, user string, try bool) ([]DigestReport, error)
+	// Sweep moves what was called back out of a user's mailboxes.
+	Sweep func(context.Context, SweepOrder) (sweep any, err error)
 	// Reload reads the configuration again.
 	Reload func() error
-	Guard  Guard
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Written waits until all records of the ledger that are known are written.
+	Written func(context.Context) error
+	Guard   Guard
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Queue is the mail that waits.
@@ -67,7 +75,7 @@ type Queue interface {
 // API serves /api/v1/.
 type API struct {
 	o     Options
-	verbs []verb
+	verbs []Verb
 	mux   *http.ServeMux
 }
 
@@ -80,12 +88,12 @@ func New(o Options) *API {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &API{o: o, mux: http.NewServeMux()}
-	a.verbs = a.all()
+	a.verbs = Verbs()
 	for _, v := range a.verbs {
 		a.mux.HandleFunc(v.Method+" "+prefix+v.Path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, v) })
 	}
 	a.mux.HandleFunc("GET "+prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, OpenAPI(a.verbs)) })
-	a.mux.HandleFunc(prefix+"/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, notFound("there is no such resource")) })
+	a.mux.HandleFunc(prefix+"/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, NotFound("there is no such resource")) })
 	return a
 }
 
@@ -102,15 +110,22 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// verb is one thing that can be done: a row of the table of verbs and roles.
-type verb struct {
+// Verb is one thing that can be done: a row of the table of verbs and roles.
+type Verb struct {
 	Method, Path, Help string
+	// Name is the command that does it, and what the log of acts calls it. Verbs that change nothing need none.
+	Name string
 	// Roles may do it; what they see of it is bounded by their scope.
 	Roles []Role
 	// Query are the parameters of the query, Body those of a JSON object.
 	Query, Body []param
-	do          func(*call) (any, error)
+	// Looks says of a verb that it changes nothing although its method is not GET, Noted of one that is written down although it is.
+	Looks, Noted bool
+	do           func(*call) (any, error)
 }
+
+// Acts says whether each use of the verb is written down.
+func (v Verb) Acts() bool { return v.Noted || v.Method != http.MethodGet && !v.Looks }
 
 // param is one parameter.
 type param struct{ Name, Type, Help string }
@@ -124,42 +139,58 @@ type call struct {
 	caller Caller
 	// what is the object of the act, for the log of acts.
 	what string
-	// silent says that the answer is written already.
-	silent bool
+	// silent says that the answer is written already, begun that a part of it is, tried that nothing was changed.
+	silent, begun, tried bool
 }
 
 // problem is an error that the caller is told, in the form of RFC 9457.
-type problem struct {
+type Problem struct {
 	Status int    `json:"status"`
 	Title  string `json:"title"`
 	Detail string `json:"detail,omitempty"`
+	// Version is that of a policy which is written although it is not in force yet.
+	Version string `json:"version,omitempty"`
 }
 
-func (p problem) Error() string { return p.Title + ": " + p.Detail }
+func (p Problem) Error() string {
+	if p.Detail == "" {
+		return p.Title
+	}
+	return p.Title + ": " + p.Detail
+}
 
 // ErrNotNow says that it is refused as things are; wrapped in a sentence that says why.
 var ErrNotNow = errors.New("not now")
 
-// ErrNotFound is what a Queue says of an id that it does not have.
-var ErrNotFound = notFound("there is no such thing, or it is not yours")
+// notYours is all that those hear of what isn't there who do not see everything.
+const notYours = "there is no such thing, or it is not yours"
 
-func badRequest(format string, args ...any) error {
-	return problem{http.StatusBadRequest, "bad request", fmt.Sprintf(format, args...)}
+// ErrNotFound is what a Queue says of an id that it does not have.
+var ErrNotFound = NotFound(notYours)
+
+// BadRequest says what is wrong with what was asked for.
+func BadRequest(format string, args ...any) error {
+	return Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: fmt.Sprintf(format, args...)}
 }
 
-func notFound(detail string) error { return problem{http.StatusNotFound, "not found", detail} }
+// NotFound says of something that it isn't there.
+func NotFound(detail string) error {
+	return Problem{Status: http.StatusNotFound, Title: "not found", Detail: detail}
+}
 
-func forbidden(detail string) error { return problem{http.StatusForbidden, "forbidden", detail} }
+func forbidden(detail string) error {
+	return Problem{Status: http.StatusForbidden, Title: "forbidden", Detail: detail}
+}
 
 // serve is the way of one request: who asks, may he, do it, write it down, answer.
-func (a *API) serve(w http.ResponseWriter, r *http.Request, v verb) {
+func (a *API) serve(w http.ResponseWriter, r *http.Request, v Verb) {
 	caller, err := a.authenticate(r)
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		refuse(w, err)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, 16<<20)
+	r.Body = http.MaxBytesReader(w, r.Body, caller.maxBody())
 	c := &call{API: a, ctx: r.Context(), r: r, w: w, caller: caller, what: r.PathValue("id")}
 	result, err := any(nil), error(nil)
 	if !caller.Role.in(v.Roles) {
@@ -167,12 +198,14 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, v verb) {
 	} else {
 		result, err = v.do(c)
 	}
-	if v.Method != http.MethodGet {
-		a.o.Store.note(r.Context(), Act{Time: a.o.Now(), Who: caller.Name, Role: caller.Role, Client: clientOf(r).String(), Verb: v.Method + " " + v.Path, What: c.what, Outcome: outcome(err)})
+	if v.Acts() && !c.tried {
+		a.o.Store.note(r.Context(), Act{Time: a.o.Now(), Who: caller.Name, Role: caller.Role, From: caller.From, Client: c.client(), Verb: v.Method + " " + v.Path, What: c.what, Outcome: outcome(err)})
 	}
 	switch {
+	case err != nil && c.begun: // the client went away, or hears of it by the length
+		a.o.Log.Warn("api", "error", err)
 	case err != nil:
-		a.fail(w, err)
+		a.fail(w, err, caller)
 	case c.silent:
 	case result == nil:
 		w.WriteHeader(http.StatusNoContent)
@@ -181,12 +214,26 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, v verb) {
 	}
 }
 
+// client is where the caller is, for the log of acts.
+func (c *call) client() string {
+	if c.caller.From == CLI {
+		return "command line"
+	}
+	return clientOf(c.r).String()
+}
+
+// maxBody bounds what a caller may send, in octets. On the command line a file of ours is longer in JSON than it was.
+func (c Caller) maxBody() int64 {
+	if c.From == CLI {
+		return 64 << 20
+	}
+	return 16 << 20
+}
+
+// outcome is how an act went, for the log of acts.
 func outcome(err error) string {
 	if err == nil {
 		return "done"
-	}
-	if p, ok := errors.AsType[problem](err); ok {
-		return p.Title
 	}
 	if p, ok := told(err); ok {
 		return p.Title
@@ -194,48 +241,79 @@ func outcome(err error) string {
 	return "failed"
 }
 
-// fail answers an error. Those that are ours are told to the log only.
-func (a *API) fail(w http.ResponseWriter, err error) {
-	var tooLarge *http.MaxBytesError
-	if p, ok := told(err); ok {
-		err = p
-	}
+// fail answers an error. Those that are ours are told to the log only, and to who can read the log. That something isn't there
+// is told in its own words to who would see it if it were.
+func (a *API) fail(w http.ResponseWriter, err error, to Caller) {
+	p, ok := told(err)
 	switch {
-	case errors.As(err, &problem{}):
-		refuse(w, err)
-	case errors.As(err, &tooLarge):
-		refuse(w, problem{http.StatusRequestEntityTooLarge, "too large", "the body has more than 16 MiB"})
-	case errors.Is(err, ledger.ErrQuery):
-		refuse(w, badRequest("%v", err))
-	case errors.Is(err, ledger.ErrUnknown), errors.Is(err, recall.ErrUnknown), errors.Is(err, filters.ErrNotKept), errors.Is(err, filters.ErrUnknownVerb):
-		refuse(w, notFound("there is no such thing, or it is not yours"))
-	case errors.Is(err, recall.ErrHash), errors.Is(err, recall.ErrNothing), errors.Is(err, ledger.ErrAmbiguous):
-		refuse(w, badRequest("%v", err))
-	case errors.Is(err, ledger.ErrAway):
-		refuse(w, problem{http.StatusServiceUnavailable, "database away", "try again later"})
-	default:
+	case !ok:
 		a.o.Log.Error("api", "error", err)
-		refuse(w, problem{http.StatusInternalServerError, "internal error", "the log has the cause"})
+		p = Problem{Status: http.StatusInternalServerError, Title: "internal error", Detail: "the log has the cause"}
+		if to.From == CLI {
+			p.Detail = err.Error()
+		}
+	case p.Status == http.StatusNotFound && !to.all() && isMissing(err):
+		p.Detail = notYours
 	}
+	refuse(w, p)
 }
 
-// told gives the problem for errors of held mail, lists, policies and lessons that the caller is told.
-func told(err error) (problem, bool) {
-	as := func(status int, title string) (problem, bool) { return problem{status, title, err.Error()}, true }
-	var wrong config.Problems
-	switch {
-	case errors.As(err, &wrong), errors.Is(err, lists.ErrInvalid), errors.Is(err, lists.ErrCursor), errors.Is(err, quarantine.ErrCursor), errors.Is(err, quarantine.ErrRecipients):
-		return as(http.StatusBadRequest, "bad request")
-	case errors.Is(err, quarantine.ErrTaken), errors.Is(err, quarantine.ErrDeleted), errors.Is(err, lists.ErrFull), errors.Is(err, ErrNotNow):
-		return as(http.StatusConflict, "conflict")
-	case errors.Is(err, quarantine.ErrUnknown), errors.Is(err, lists.ErrUnknown), errors.Is(err, lessons.ErrUnknown), errors.Is(err, replay.ErrNoVersion):
-		return problem{http.StatusNotFound, "not found", "there is no such thing, or it is not yours"}, true
+// isMissing says whether an error of what the table works on is that something isn't there.
+func isMissing(err error) bool {
+	for _, missing := range []error{ledger.ErrUnknown, recall.ErrUnknown, filters.ErrNotKept, filters.ErrUnknownVerb, quarantine.ErrUnknown, lists.ErrUnknown, lessons.ErrUnknown, replay.ErrNoVersion} {
+		if errors.Is(err, missing) {
+			return true
+		}
 	}
-	return problem{}, false
+	return false
+}
+
+// isWrong says whether an error is that something else must be asked for.
+func isWrong(err error) bool {
+	if _, ok := errors.AsType[config.Problems](err); ok {
+		return true
+	}
+	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients} {
+		if errors.Is(err, wrong) {
+			return true
+		}
+	}
+	return false
+}
+
+// isTooLate says whether an error is that things are not so, or not any more.
+func isTooLate(err error) bool {
+	for _, late := range []error{quarantine.ErrTaken, quarantine.ErrDeleted, lists.ErrFull, ErrNotNow} {
+		if errors.Is(err, late) {
+			return true
+		}
+	}
+	return false
+}
+
+// told gives the problem for an error that the caller is told.
+func told(err error) (Problem, bool) {
+	if p, ok := errors.AsType[Problem](err); ok {
+		return p, true
+	}
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return Problem{Status: http.StatusRequestEntityTooLarge, Title: "too large", Detail: fmt.Sprintf("the body has more than %d MiB", large.Limit>>20)}, true
+	}
+	switch {
+	case isMissing(err):
+		return Problem{Status: http.StatusNotFound, Title: "not found", Detail: err.Error()}, true
+	case isWrong(err):
+		return Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error()}, true
+	case isTooLate(err):
+		return Problem{Status: http.StatusConflict, Title: "conflict", Detail: err.Error()}, true
+	case errors.Is(err, ledger.ErrAway):
+		return Problem{Status: http.StatusServiceUnavailable, Title: "database away", Detail: "try again later"}, true
+	}
+	return Problem{}, false
 }
 
 func refuse(w http.ResponseWriter, err error) {
-	p := problem{http.StatusInternalServerError, "internal error", ""}
+	p := Problem{Status: http.StatusInternalServerError, Title: "internal error"}
 	_ = errors.As(err, &p) // else it is that
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
@@ -257,10 +335,10 @@ func (c *call) read(into any) error {
 		if errors.As(err, &tooLarge) {
 			return err
 		}
-		return badRequest("the body is not the JSON object that is wanted: %v", err)
+		return BadRequest("the body is not the JSON object that is wanted: %v", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return badRequest("there is something behind the JSON object")
+		return BadRequest("there is something behind the JSON object")
 	}
 	return nil
 }
@@ -282,7 +360,7 @@ func (a *API) authenticate(r *http.Request) (Caller, error) {
 		return c, nil
 	}
 	word, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	unauthorized := problem{http.StatusUnauthorized, "unauthorized", "send a token: Authorization: Bearer TOKEN; postern token add makes one"}
+	unauthorized := Problem{Status: http.StatusUnauthorized, Title: "unauthorized", Detail: "send a token: Authorization: Bearer TOKEN; postern token add makes one"}
 	if !strings.EqualFold(word, "Bearer") || token == "" {
 		return Caller{}, unauthorized
 	}
@@ -301,15 +379,31 @@ func (a *API) authenticate(r *http.Request) (Caller, error) {
 	if err == nil && a.o.Guard != nil {
 		a.o.Guard.Passed(r.Context(), client, "api "+id)
 	}
+	caller.From = Network
 	return caller, err
 }
 
 // callerKey marks a caller in a request's context.
 type callerKey struct{}
 
-// As serves requests as those of one caller: for a socket that only the machine's own admin can open.
+// As serves requests as those of one caller: of whom the console let in, or of the command line where no gateway runs.
 func (a *API) As(c Caller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
+}
+
+// LoginField names who sits at the command line. Only the control socket takes its word.
+const LoginField = "Postern-Login"
+
+// Local serves requests of the machine's own admin, for a socket that nobody else can open.
+func (a *API) Local() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.As(Operator(r.Header.Get(LoginField))).ServeHTTP(w, r)
+	})
+}
+
+// Operator is the caller at the command line, by the name of the login.
+func Operator(login string) Caller {
+	return Caller{Name: cmp.Or(cut(filters.Printable(login)), "admin"), Role: Admin, From: CLI}
 }

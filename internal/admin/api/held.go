@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -39,6 +40,8 @@ type Released struct {
 	Answers []ReleaseAnswer `json:"answers,omitempty"`
 	// Note says what could not be done beside the release.
 	Note string `json:"note,omitempty"`
+	// Unattended says that no gateway runs: it is delivered once one does.
+	Unattended bool `json:"unattended,omitempty"`
 }
 
 // ReleaseAnswer is what became of one recipient's copy so far.
@@ -53,8 +56,8 @@ type ReleaseAnswer struct {
 
 // Errors of a release.
 var (
-	ErrNoWayOut = badRequest("there is no next hop for this address: its domain is not one of ours, and [outbound] names no server")
-	ErrNoSender = badRequest("the message names no sender that could be allowed")
+	ErrNoWayOut = BadRequest("there is no next hop for this address: its domain is not one of ours, and [outbound] names no server")
+	ErrNoSender = BadRequest("the message names no sender that could be allowed")
 )
 
 // Refusal says why a role may not have such a message released or fetched, "" if it may. What is dangerous is for the
@@ -111,14 +114,7 @@ func (c *call) held(item quarantine.Item) (told held, copies []mail.Address, ok 
 			told.Recipients = append(told.Recipients, r.Address.String())
 		}
 	}
-	if c.caller.Role == User { // his own mail, not how the gateway works
-		told.Params = mail.Params{}
-		told.Reasons = slices.Clone(item.Reasons)
-		for i := range told.Reasons {
-			told.Reasons[i].Evidence = nil
-		}
-	}
-	return told, copies, ok
+	return sees(c.caller, recordHeld, told), copies, ok
 }
 
 // find gives an item of the caller's.
@@ -149,10 +145,10 @@ func (c *call) heldFilter() (quarantine.Filter, error) {
 	f := quarantine.Filter{State: quarantine.State(v.Get("state")), Category: quarantine.Category(v.Get("category")), Recipient: v.Get("recipient"), Sender: v.Get("sender"),
 		Text: v.Get("text"), Campaign: v.Get("campaign"), After: v.Get("after")}
 	if !slices.Contains([]quarantine.State{"", quarantine.Held, quarantine.Releasing, quarantine.Released, quarantine.AnyState}, f.State) {
-		return f, badRequest("state: write held, releasing, released or all")
+		return f, BadRequest("state: write held, releasing, released or all")
 	}
 	if !slices.Contains([]quarantine.Category{"", quarantine.Spam, quarantine.Virus, quarantine.Attachment, quarantine.Policy, quarantine.Rejected, quarantine.AnyCategory}, f.Category) {
-		return f, badRequest("category: write spam, virus, attachment, policy, rejected or all")
+		return f, BadRequest("category: write spam, virus, attachment, policy, rejected or all")
 	}
 	err := errors.Join(c.times(&f.Since, &f.Until), c.limit(&f.Limit, maxRows))
 	f.Recipients = c.caller.mailboxes()
@@ -184,7 +180,7 @@ func (c *call) times(since, until *time.Time) error {
 		if text := c.r.URL.Query().Get(p.name); text != "" && p.into != nil {
 			at, err := time.Parse(time.RFC3339, text)
 			if err != nil {
-				return badRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", p.name, text)
+				return BadRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", p.name, text)
 			}
 			*p.into = at
 		}
@@ -196,7 +192,7 @@ func (c *call) limit(into *int, most int) error {
 	if text := c.r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > most {
-			return badRequest("limit: write a number from 1 to %d", most)
+			return BadRequest("limit: write a number from 1 to %d", most)
 		}
 		*into = n
 	}
@@ -251,14 +247,15 @@ func (c *call) raw() (any, error) {
 		return nil, err
 	}
 	defer func() { _ = m.Close() }() // opened for reading only
-	c.o.Store.note(c.ctx, Act{Time: c.o.Now(), Who: c.caller.Name, Role: c.caller.Role, Client: clientOf(c.r).String(), Verb: "GET /quarantine/{id}/raw", What: item.ID, Outcome: "done"})
+	c.what = item.ID
 	h := c.w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", `attachment; filename="`+item.ID+`.eml"`) // an id has no other characters than letters, digits, dot and hyphen
 	h.Set("Content-Length", strconv.FormatInt(item.Size, 10))
 	c.silent = true
+	c.begun = true
 	if _, err := io.Copy(c.w, m.Open()); err != nil {
-		c.o.Log.Warn("held message cut off", "id", item.ID, "error", err) // the client went away; it is told by the length
+		return nil, fmt.Errorf("held message %s cut off: %w", item.ID, err)
 	}
 	return nil, nil
 }
@@ -268,6 +265,7 @@ type releaseBody struct {
 	To         string   `json:"to"`
 	Allow      bool     `json:"allow"`
 	Learn      *bool    `json:"learn"`
+	Wait       *bool    `json:"wait"`
 }
 
 func (c *call) release() (any, error) {
@@ -283,25 +281,27 @@ func (c *call) release() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.o.Release(c.ctx, order)
+	done, err := c.o.Release(c.ctx, order)
+	return sees(c.caller, recordReleased, done), err
 }
 
 // order makes an order of what the caller wants, and of what he may.
 func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Address) (ReleaseOrder, error) {
-	o := ReleaseOrder{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: body.Learn == nil && item.Category == quarantine.Spam || body.Learn != nil && *body.Learn, Recipients: copies}
+	o := ReleaseOrder{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: body.Learn == nil && item.Category == quarantine.Spam || body.Learn != nil && *body.Learn, Recipients: copies,
+		NoWait: body.Wait != nil && !*body.Wait}
 	if why := Refusal(c.caller.Role, item); why != "" {
 		return o, forbidden(why)
 	}
 	if body.To != "" {
 		var err error
 		if o.To, err = mail.ParseAddress(body.To); err != nil || o.To.IsNull() || o.To.Domain == "" {
-			return o, badRequest("to: %.80q is not an address", body.To)
+			return o, BadRequest("to: %.80q is not an address", body.To)
 		}
 		if c.caller.Role != Admin && (c.caller.all() || !c.caller.owns(o.To.String())) {
 			return o, forbidden("you may not send held mail to this address")
 		}
 		if len(body.Recipients) > 0 {
-			return o, badRequest("to is an address instead of recipients: name one of both")
+			return o, BadRequest("to is an address instead of recipients: name one of both")
 		}
 		return o, nil
 	}
@@ -309,7 +309,7 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 	for _, text := range body.Recipients {
 		a, err := mail.ParseAddress(text)
 		if err != nil {
-			return o, badRequest("recipients: %.80q is not an address", text)
+			return o, BadRequest("recipients: %.80q is not an address", text)
 		}
 		if !c.caller.owns(a.String()) {
 			return o, quarantine.ErrUnknown
@@ -319,7 +319,7 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 	switch {
 	case named != nil:
 		o.Recipients = named
-	case len(copies) == 0:
+	case len(copies) == 0 && (item.Fetched == nil || item.State != quarantine.Released): // what was masked in a mailbox may have been called back since
 		return o, quarantine.ErrTaken
 	case c.caller.all(): // all that are held when it is done
 		o.Recipients = nil
@@ -339,6 +339,9 @@ func (c *call) unhold() (any, error) {
 	_, _, copies, err := c.find(c.r.PathValue("id"))
 	if err != nil {
 		return nil, err
+	}
+	if c.caller.From == CLI { // whose machine it is throws away what was released, too
+		return nil, c.o.Quarantine.Delete(c.ctx, c.r.PathValue("id"), c.who())
 	}
 	if len(copies) == 0 {
 		return nil, quarantine.ErrDeleted
@@ -370,7 +373,7 @@ func (c *call) campaigns() (any, error) {
 		for _, one := range found { // mail to two domains of one admin is one campaign
 			i := slices.IndexFunc(all, func(k quarantine.Campaign) bool { return k.Key == one.Key })
 			if i < 0 {
-				all = append(all, one)
+				all = append(all, sees(c.caller, recordCampaign, one))
 				continue
 			}
 			all[i].Messages, all[i].Recipients = max(all[i].Messages, one.Messages), all[i].Recipients+one.Recipients
@@ -396,13 +399,14 @@ func (c *call) releaseCampaign() (any, error) {
 		return nil, err
 	}
 	if body.To != "" || body.Recipients != nil {
-		return nil, badRequest("a campaign is released to its recipients")
+		return nil, BadRequest("a campaign is released to its recipients")
 	}
 	return c.eachOfCampaign(func(item quarantine.Item, copies []mail.Address) error {
 		order, err := c.order(body, item, copies)
 		if err != nil {
 			return err
 		}
+		order.NoWait = true
 		_, err = c.o.Release(c.ctx, order)
 		return err
 	})
@@ -417,6 +421,7 @@ func (c *call) deleteCampaign() (any, error) {
 // eachOfCampaign does something with the caller's copies of a campaign's messages.
 func (c *call) eachOfCampaign(do func(quarantine.Item, []mail.Address) error) (any, error) {
 	key := c.r.PathValue("id")
+	c.takeTime()
 	f := quarantine.Filter{Campaign: key, Category: quarantine.AnyCategory, Recipients: c.caller.mailboxes(), Limit: 100}
 	var done campaignDone
 	for looked := 0; ; {
@@ -445,7 +450,7 @@ func (c *call) eachOfCampaign(do func(quarantine.Item, []mail.Address) error) (a
 }
 
 func (d *campaignDone) count(err error) {
-	var p problem
+	var p Problem
 	switch {
 	case err == nil:
 		d.Messages++

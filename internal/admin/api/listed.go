@@ -2,10 +2,13 @@ package api
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
+	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/lists"
@@ -33,7 +36,7 @@ func (c *call) lists() (any, error) {
 	if text := v.Get("unused"); text != "" {
 		at, err := time.Parse(time.RFC3339, text)
 		if err != nil {
-			return nil, badRequest("unused: %q is no time: write it as in 2026-11-23T12:00:00Z", text)
+			return nil, BadRequest("unused: %q is no time: write it as in 2026-11-23T12:00:00Z", text)
 		}
 		q.Unused = at
 	}
@@ -55,7 +58,7 @@ func (c *call) lists() (any, error) {
 		}
 		for _, e := range found {
 			if c.caller.answersFor(e) {
-				page.Entries = append(page.Entries, e)
+				page.Entries = append(page.Entries, sees(c.caller, recordEntry, e))
 			}
 		}
 		looked += len(found)
@@ -75,7 +78,10 @@ func (c *call) entry() (lists.Entry, error) {
 	return e, err
 }
 
-func (c *call) listEntry() (any, error) { return c.entry() }
+func (c *call) listEntry() (any, error) {
+	e, err := c.entry()
+	return sees(c.caller, recordEntry, e), err
+}
 
 func (c *call) unlist() (any, error) {
 	e, err := c.entry()
@@ -115,7 +121,7 @@ func (c *call) addEntry() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return added, nil
+	return sees(c.caller, recordEntry, added), nil
 }
 
 // entryOf makes an entry whose scope is the caller's own where he says none.
@@ -144,7 +150,7 @@ func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 			p, err = a.Prefix(a.BitLen())
 		}
 		if err != nil {
-			return e, badRequest("network: %.80q is neither an address nor a network", body.Network)
+			return e, BadRequest("network: %.80q is neither an address nor a network", body.Network)
 		}
 		e.Network = p
 	}
@@ -179,21 +185,54 @@ func (c *call) importList() (any, error) {
 	if err := c.read(&body); err != nil {
 		return nil, err
 	}
-	c.what = string(body.Format)
+	c.what, c.tried = string(body.Format), body.DryRun
+	c.takeTime()
 	report, err := lists.Import(body.Format, strings.NewReader(body.Text), lists.ImportOptions{List: body.List, Scope: body.Scope, ScopeOf: body.ScopeOf, Owner: c.who(), Reason: body.Reason, Widen: body.Widen})
 	if err != nil {
-		return nil, badRequest("%v", err)
+		return nil, BadRequest("%v", err)
 	}
 	answer := struct {
 		*lists.Report
 		New int `json:"new"`
 	}{report, 0}
 	if body.DryRun {
-		c.what += ", tried only"
 		return answer, nil
 	}
 	if answer.New, err = c.o.Lists.AddAll(c.ctx, report.Entries); err != nil {
 		return nil, err
 	}
 	return answer, nil
+}
+
+// ErrNoGateway says of what only a running gateway knows that none runs.
+var ErrNoGateway = fmt.Errorf("%w: no gateway is running with this configuration", ErrNotNow)
+
+// correspondentsShelf is where pairs of correspondents are told, by this verb.
+const correspondentsShelf, correspondentsVerb = "correspondents", "know"
+
+// correspondents takes pairs of who wrote to whom. Those that can't be are left out.
+func (c *call) correspondents() (any, error) {
+	var body struct {
+		Pairs []string `json:"pairs"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	c.what = fmt.Sprintf("%d pairs", len(body.Pairs))
+	s, err := c.named(correspondentsShelf)
+	if err != nil {
+		return nil, err
+	}
+	c.takeTime()
+	learned := 0
+	for _, pair := range body.Pairs {
+		err := s.Correct(c.ctx, correspondentsVerb, pair)
+		if err != nil && !errors.Is(err, filters.ErrNotKept) {
+			return nil, err
+		}
+		if err == nil {
+			learned++
+		}
+	}
+	return map[string]int{"learned": learned}, nil
 }

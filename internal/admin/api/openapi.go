@@ -6,7 +6,7 @@ import (
 )
 
 // OpenAPI describes the verbs in the form of OpenAPI 3.1, drawn from the table that serves them.
-func OpenAPI(verbs []verb) map[string]any {
+func OpenAPI(verbs []Verb) map[string]any {
 	paths := map[string]map[string]any{}
 	inPath := regexp.MustCompile(`\{([a-z]+)\}`)
 	for _, v := range verbs {

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -68,7 +70,7 @@ func (c *call) planPolicy() (any, error) {
 		return nil, err
 	}
 	if body.Text == "" {
-		return nil, badRequest("text: the draft is missing")
+		return nil, BadRequest("text: the draft is missing")
 	}
 	if body.Since.IsZero() {
 		body.Since = c.o.Now().AddDate(0, 0, -30)
@@ -89,11 +91,11 @@ func (c *call) applyPolicy() (any, error) {
 		return nil, err
 	}
 	if body.Text == "" {
-		return nil, badRequest("text: the policy is missing")
+		return nil, BadRequest("text: the policy is missing")
 	}
 	version, err := c.o.Policies.Apply(c.ctx, c.who(), body.Text, body.Note)
 	c.what = strings.TrimSpace(version + " " + body.Note)
-	return policyText{Version: version}, err
+	return policyText{Version: version}, notTold(err, version)
 }
 
 func (c *call) rollbackPolicy() (any, error) {
@@ -105,7 +107,7 @@ func (c *call) rollbackPolicy() (any, error) {
 	}
 	version, err := c.o.Policies.Rollback(c.ctx, c.who(), body.To)
 	c.what = version
-	return policyText{Version: version}, err
+	return policyText{Version: version}, notTold(err, version)
 }
 
 func (c *call) policyVersions() (any, error) {
@@ -133,11 +135,14 @@ func (c *call) tryPolicy() (any, error) {
 		return nil, err
 	}
 	if body.Text == "" || body.Share < 0 || body.Share > 100 {
-		return nil, badRequest("write text, and a share from 0 (only watched) to 100 percent")
+		return nil, BadRequest("write text, and a share from 0 (only watched) to 100 percent")
 	}
 	version, err := c.o.Policies.Try(c.ctx, c.who(), body.Text, body.Share)
-	c.what = version + " " + strconv.Itoa(body.Share)
-	return policyText{Version: version}, err
+	c.what = version + " only watched"
+	if body.Share > 0 {
+		c.what = fmt.Sprintf("%s %d of 100", version, body.Share)
+	}
+	return policyText{Version: version}, notTold(err, version)
 }
 
 // longest is how long an answer may take that judges the mail of weeks.
@@ -145,23 +150,39 @@ const longest = 15 * time.Minute
 
 // takeTime lets the answer come later than others must.
 func (c *call) takeTime() {
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(longest)) // where it can't be set the server's own time holds
+	w, end := http.NewResponseController(c.w), time.Now().Add(longest)
+	_ = w.SetReadDeadline(end) // or the request would end with the time for reading it; where it can't be set the server's own holds
+	_ = w.SetWriteDeadline(end)
 }
 
 func (c *call) policyTrial() (any, error) {
 	c.takeTime()
 	t, err := c.o.Policies.Trial(c.ctx)
 	if err == nil && t == nil {
-		err = notFound("no policy is being tried")
+		err = NotFound("no policy is being tried")
 	}
 	return t, err
 }
 
-func (c *call) endTrial() (any, error) { return nil, c.o.Policies.End(c.ctx) }
+func (c *call) endTrial() (any, error) {
+	c.what = "off"
+	return nil, notTold(c.o.Policies.End(c.ctx), "the policy in force")
+}
+
+// ErrNotTold says that a policy is written, but the running gateway does not know yet.
+var ErrNotTold = fmt.Errorf("%w: the gateway was not told; it holds from its next start or SIGHUP on", ErrNotNow)
+
+// notTold makes a problem of ErrNotTold that says what is done all the same.
+func notTold(err error, version string) error {
+	if !errors.Is(err, ErrNotTold) {
+		return err
+	}
+	return Problem{Status: http.StatusConflict, Title: "done, the gateway was not told", Detail: err.Error(), Version: version}
+}
 
 func (c *call) reload() (any, error) {
 	if err := c.o.Reload(); err != nil {
-		return nil, problem{http.StatusConflict, "the old settings stay in force", err.Error()}
+		return nil, Problem{Status: http.StatusConflict, Title: "the old settings stay in force", Detail: err.Error()}
 	}
 	return nil, nil
 }
@@ -202,7 +223,7 @@ func (c *call) undoLesson() (any, error) {
 // ownLogin bounds a user to his own logins, which are his addresses.
 func (c *call) ownLogin(user string) error {
 	if c.caller.Role == User && !c.caller.owns(user) {
-		return notFound("there is no such thing, or it is not yours")
+		return NotFound(notYours)
 	}
 	return nil
 }
@@ -216,10 +237,11 @@ func (c *call) appPasswords() (any, error) {
 		return nil, err
 	}
 	all, err := c.o.AppPasswords.List(user)
-	if all == nil {
-		all = []AppPassword{}
+	told := []AppPassword{}
+	for _, one := range all {
+		told = append(told, sees(c.caller, recordPassword, one))
 	}
-	return all, err
+	return told, err
 }
 
 func (c *call) addAppPassword() (any, error) {
@@ -234,14 +256,14 @@ func (c *call) addAppPassword() (any, error) {
 	}
 	c.what = strings.TrimSpace(body.User + " " + body.Name)
 	if body.User == "" || body.Name == "" {
-		return nil, badRequest("user and name are wanted: the login, and a name for the device")
+		return nil, BadRequest("user and name are wanted: the login, and a name for the device")
 	}
 	if err := c.ownLogin(body.User); err != nil {
 		return nil, err
 	}
 	for _, p := range body.Protocols {
 		if p != "imap" && p != "pop3" {
-			return nil, badRequest("protocols: write imap or pop3")
+			return nil, BadRequest("protocols: write imap or pop3")
 		}
 	}
 	password, err := c.o.AppPasswords.Add(body.User, body.Name, body.Real, body.Protocols)
@@ -254,7 +276,7 @@ func (c *call) removeAppPassword() (any, error) {
 	user, name := c.r.URL.Query().Get("user"), c.r.URL.Query().Get("name")
 	c.what = strings.TrimSpace(user + " " + name)
 	if user == "" {
-		return nil, badRequest("user is wanted; without a name all of the user's are taken away")
+		return nil, BadRequest("user is wanted; without a name all of the user's are taken away")
 	}
 	if err := c.ownLogin(user); err != nil {
 		return nil, err

@@ -25,11 +25,24 @@ func Roles() []Role { return []Role{Admin, DomainAdmin, Helpdesk, Auditor, User}
 
 func (r Role) in(list []Role) bool { return slices.Contains(list, r) }
 
+// Origin is a way to the table of verbs.
+type Origin string
+
+// The origins. Link is a link in a digest: it is no way to the table, but what users do by it stands in the log of acts, too.
+const (
+	Network Origin = "api"
+	CLI     Origin = "cli"
+	Console Origin = "console"
+	Link    Origin = "link"
+)
+
 // Caller is who asks.
 type Caller struct {
 	// Name is the token's, for the log of acts.
 	Name string
 	Role Role
+	// From is the way on which he asks.
+	From Origin
 	// Domains are those of a DomainAdmin, Addresses the mailboxes of a User: his own, and those he stands in for.
 	Domains, Addresses []string
 }
@@ -58,7 +71,7 @@ func (c Caller) ours(t ledger.Transaction) (ledger.Transaction, bool) {
 		return t, true
 	}
 	if t.Outbound && c.owns(t.From) {
-		return t, true
+		return sees(c, recordMessage, t), true
 	}
 	var own []ledger.Recipient
 	for _, r := range t.Recipients {
@@ -70,16 +83,8 @@ func (c Caller) ours(t ledger.Transaction) (ledger.Transaction, bool) {
 		return t, false
 	}
 	t = t.For(own)
-	t.Facts = nil // they name the others
 	if len(own) == 1 {
 		t.Decisive, t.Reply = own[0].Decisive, own[0].Reply
 	}
-	if c.Role == User { // his own mail, not how the gateway works
-		t.ClientName, t.Helo, t.Took, t.QueueIDs = "", "", nil, nil
-		t.Findings = slices.Clone(t.Findings)
-		for i := range t.Findings {
-			t.Findings[i].Evidence = nil
-		}
-	}
-	return t, true
+	return sees(c, recordMessage, t), true
 }

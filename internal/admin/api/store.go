@@ -23,7 +23,7 @@ import (
 // Errors of a Store.
 var (
 	ErrToken        = errors.New("the token is none of ours, or has expired")
-	ErrUnknownToken = errors.New("there is no such token")
+	ErrUnknownToken = errors.New("there is no such token: one goes by its id, which the list of tokens shows")
 )
 
 // Token is what is known of a token: all but itself.
@@ -39,13 +39,17 @@ type Token struct {
 
 // Act is one thing that somebody did.
 type Act struct {
-	Time    time.Time `json:"time"`
-	Who     string    `json:"who"`
-	Role    Role      `json:"role"`
-	Client  string    `json:"client,omitempty"`
-	Verb    string    `json:"verb"`
-	What    string    `json:"what,omitempty"`
-	Outcome string    `json:"outcome"`
+	Time time.Time `json:"time"`
+	Who  string    `json:"who"`
+	Role Role      `json:"role"`
+	// From is the way on which it was asked for, "" in records from before that was kept.
+	From   Origin `json:"from,omitempty"`
+	Client string `json:"client,omitempty"`
+	// Verb is that of the table, Name the command that does the same.
+	Verb    string `json:"verb"`
+	Name    string `json:"name,omitempty"`
+	What    string `json:"what,omitempty"`
+	Outcome string `json:"outcome"`
 }
 
 // Store keeps tokens and the log of acts.
@@ -62,7 +66,8 @@ CREATE TABLE act (
 	n INTEGER PRIMARY KEY%s, time BIGINT NOT NULL, who TEXT NOT NULL, role TEXT NOT NULL, client TEXT NOT NULL,
 	verb TEXT NOT NULL, what TEXT NOT NULL, outcome TEXT NOT NULL);
 CREATE INDEX act_time ON act (time)`
-	return sqldb.Schema{Name: "admin", SQLite: []string{fmt.Sprintf(text, " AUTOINCREMENT")}, Postgres: []string{fmt.Sprintf(text, " GENERATED ALWAYS AS IDENTITY")}}
+	const origin = "ALTER TABLE act ADD COLUMN origin TEXT NOT NULL DEFAULT ''"
+	return sqldb.Schema{Name: "admin", SQLite: []string{fmt.Sprintf(text, " AUTOINCREMENT"), origin}, Postgres: []string{fmt.Sprintf(text, " GENERATED ALWAYS AS IDENTITY"), origin}}
 }
 
 // OpenStore opens the store in the database that a URL or path names.
@@ -95,24 +100,24 @@ func hashOf(token string) string {
 // Add makes a token. It is given once and kept as a hash.
 func (s *Store) Add(ctx context.Context, t Token) (Token, string, error) {
 	if !slices.Contains(Roles(), t.Role) {
-		return t, "", badRequest("%q is no role: write admin, domain-admin, helpdesk, auditor or user", t.Role)
+		return t, "", BadRequest("%q is no role: write admin, domain-admin, helpdesk, auditor or user", t.Role)
 	}
 	if t.Name == "" || len(t.Name) > 100 || strings.ContainsFunc(t.Name, unicode.IsControl) {
-		return t, "", badRequest("name the token, in up to 100 characters")
+		return t, "", BadRequest("name the token, in up to 100 characters")
 	}
 	if (t.Role == DomainAdmin) != (len(t.Domains) > 0) || (t.Role == User) != (len(t.Addresses) > 0) {
-		return t, "", badRequest("a domain-admin has domains, a user has addresses, others have neither")
+		return t, "", BadRequest("a domain-admin has domains, a user has addresses, others have neither")
 	}
 	for i, d := range t.Domains {
 		if !mail.ValidDomain(d) {
-			return t, "", badRequest("%q is no domain", d)
+			return t, "", BadRequest("%q is no domain", d)
 		}
 		t.Domains[i] = mail.ASCIIDomain(d)
 	}
 	for i, a := range t.Addresses {
 		address, err := mail.ParseAddress(a)
 		if err != nil {
-			return t, "", badRequest("%q is no address", a)
+			return t, "", BadRequest("%q is no address", a)
 		}
 		t.Addresses[i] = address.Key()
 	}
@@ -205,7 +210,7 @@ const maxWhat = 500
 
 // note writes an act down. It never keeps anybody waiting for long; what can't be written stands in the log.
 func (s *Store) note(ctx context.Context, a Act) {
-	s.log.Info("act", "who", a.Who, "role", string(a.Role), "verb", a.Verb, "what", cut(a.What), "outcome", a.Outcome)
+	s.log.Info("act", "who", a.Who, "role", string(a.Role), "from", string(a.From), "verb", a.Verb, "what", cut(a.What), "outcome", a.Outcome)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := s.Note(ctx, a); err != nil {
@@ -213,11 +218,11 @@ func (s *Store) note(ctx context.Context, a Act) {
 	}
 }
 
-// Note writes an act down: of the command line's, too.
+// Note writes an act down that did not come through the table: what users do by links in digests.
 func (s *Store) Note(ctx context.Context, a Act) error {
 	return s.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.db.Bind("INSERT INTO act (time, who, role, client, verb, what, outcome) VALUES (?, ?, ?, ?, ?, ?, ?)"),
-			a.Time.UnixMilli(), cut(a.Who), string(a.Role), a.Client, cut(a.Verb), cut(a.What), cut(a.Outcome))
+		_, err := tx.ExecContext(ctx, s.db.Bind("INSERT INTO act (time, who, role, origin, client, verb, what, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+			a.Time.UnixMilli(), cut(a.Who), string(a.Role), string(a.From), a.Client, cut(a.Verb), cut(a.What), cut(a.Outcome))
 		return err
 	})
 }
@@ -229,7 +234,7 @@ func cut(text string) string {
 
 // Acts are what was done, the newest first.
 func (s *Store) Acts(ctx context.Context, most int) ([]Act, error) {
-	rows, err := s.db.Query(ctx, "SELECT time, who, role, client, verb, what, outcome FROM act ORDER BY n DESC LIMIT ?", most)
+	rows, err := s.db.Query(ctx, "SELECT time, who, role, origin, client, verb, what, outcome FROM act ORDER BY n DESC LIMIT ?", most)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +243,7 @@ func (s *Store) Acts(ctx context.Context, most int) ([]Act, error) {
 	for rows.Next() {
 		var a Act
 		var at int64
-		if err := rows.Scan(&at, &a.Who, &a.Role, &a.Client, &a.Verb, &a.What, &a.Outcome); err != nil {
+		if err := rows.Scan(&at, &a.Who, &a.Role, &a.From, &a.Client, &a.Verb, &a.What, &a.Outcome); err != nil {
 			return nil, err
 		}
 		a.Time = time.UnixMilli(at).UTC()

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -19,15 +20,15 @@ func everybody() []Role { return Roles() }
 func readers() []Role   { return []Role{Admin, Helpdesk, Auditor} }
 func admins() []Role    { return []Role{Admin} }
 
-// all is the table of verbs and roles.
-func (a *API) all() []verb {
-	return slices.Concat(a.mail(), heldVerbs(), listVerbs(), policyVerbs())
+// Verbs is the table of verbs and roles.
+func Verbs() []Verb {
+	return slices.Concat(mailVerbs(), heldVerbs(), listVerbs(), policyVerbs())
 }
 
-// mail are the verbs on what came in, and on the gateway itself.
-func (a *API) mail() []verb {
+// mailVerbs are the verbs on what came in, and on the gateway itself.
+func mailVerbs() []Verb {
 	id := func(help string) param { return param{"id", "string", help} }
-	return []verb{
+	return []Verb{
 		{Method: "GET", Path: "/whoami", Help: "Who the token stands for.", Roles: everybody(), do: (*call).whoami},
 		{Method: "GET", Path: "/status", Help: "What an admin should know of now.", Roles: readers(), do: (*call).status},
 		{Method: "GET", Path: "/messages", Help: "Messages, the newest first, by words and exact values.", Roles: everybody(), Query: searchParams(), do: (*call).messages},
@@ -35,22 +36,23 @@ func (a *API) mail() []verb {
 			Query: []param{{"for", "string", "admin, user or sender: plain words for one of them instead of the record"}}},
 		{Method: "GET", Path: "/export", Help: "All that is found, as CSV or JSON lines.", Roles: []Role{Admin, Auditor},
 			Query: append(searchParams(), param{"format", "string", "csv or json"}), do: (*call).export},
+		{Method: "GET", Path: "/ledger/written", Help: "Wait until every record that is known can be found.", Roles: readers(), do: (*call).written},
 		{Method: "GET", Path: "/recalls", Help: "Messages that were called back after delivery.", Roles: readers(), do: (*call).recalls},
-		{Method: "POST", Path: "/recalls", Help: "Call a message back.", Roles: admins(), do: (*call).recall,
+		{Method: "POST", Path: "/recalls", Name: "recall add", Help: "Call a message back: whoever fetches it from now on by POP3 or IMAP gets it masked.", Roles: admins(), do: (*call).recall,
 			Body: []param{id("its id in the ledger"), {"sha256", "string", "its hash"}, {"message_id", "string", "its Message-ID"}, {"why", "string", "for the record"}}},
-		{Method: "DELETE", Path: "/recalls/{id}", Help: "Take a recall back, by id, hash or Message-ID.", Roles: admins(), do: (*call).undoRecall},
+		{Method: "DELETE", Path: "/recalls/{id}", Name: "recall undo", Help: "Take a recall back, by id, hash or Message-ID.", Roles: admins(), do: (*call).undoRecall},
 		{Method: "GET", Path: "/shelves", Help: "The names of what the running gateway remembers.", Roles: readers(), do: (*call).shelfNames},
-		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists.", Roles: readers(), do: (*call).shelf},
-		{Method: "POST", Path: "/shelves/{name}/{verb}", Help: "Correct a row.", Roles: []Role{Admin, Helpdesk}, Body: []param{{"key", "string", "the row's key"}}, do: (*call).correct},
+		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists.", Roles: readers(), Query: []param{{"limit", "integer", "how many"}}, do: (*call).shelf},
+		{Method: "POST", Path: "/shelves/{name}/{verb}", Name: ShelfVerb, Help: "Correct a row.", Roles: []Role{Admin, Helpdesk}, Body: []param{{"key", "string", "the row's key"}}, do: (*call).correct},
 		{Method: "GET", Path: "/queue", Help: "Mail that waits for a next hop.", Roles: readers(), do: (*call).queue},
-		{Method: "POST", Path: "/queue/{id}/retry", Help: "Try now.", Roles: []Role{Admin, Helpdesk}, do: (*call).retry},
-		{Method: "DELETE", Path: "/queue/{id}", Help: "Throw a waiting message away.", Roles: admins(), do: (*call).unqueue},
+		{Method: "POST", Path: "/queue/{id}/retry", Name: "queue retry", Help: "Try now; what was given up is tried again.", Roles: []Role{Admin, Helpdesk}, do: (*call).retry},
+		{Method: "DELETE", Path: "/queue/{id}", Name: "queue delete", Help: "Throw a waiting message away for good.", Roles: admins(), do: (*call).unqueue},
 		{Method: "GET", Path: "/tokens", Help: "All tokens, without what is secret.", Roles: []Role{Admin, Auditor}, do: (*call).tokens},
-		{Method: "POST", Path: "/tokens", Help: "Make a token. It is shown once.", Roles: admins(), do: (*call).addToken,
+		{Method: "POST", Path: "/tokens", Name: "token add", Help: "Make a token for the JSON interface. It is shown once.", Roles: admins(), do: (*call).addToken,
 			Body: []param{{"name", "string", "for the log of acts"}, {"role", "string", "admin, domain-admin, helpdesk, auditor or user"}, {"domains", "array", "of a domain-admin"},
 				{"addresses", "array", "of a user"}, {"expires", "string", "RFC 3339, never if left out"}}},
-		{Method: "DELETE", Path: "/tokens/{id}", Help: "Take a token away.", Roles: admins(), do: (*call).removeToken},
-		{Method: "GET", Path: "/audit", Help: "Who did what, the newest first.", Roles: []Role{Admin, Auditor}, Query: []param{{"limit", "integer", "how many"}}, do: (*call).audit},
+		{Method: "DELETE", Path: "/tokens/{id}", Name: "token remove", Help: "Take a token away.", Roles: admins(), do: (*call).removeToken},
+		{Method: "GET", Path: "/audit", Name: "audit", Help: "Who did what, the newest first: whoever asked, and by whichever way.", Roles: []Role{Admin, Auditor}, Query: []param{{"limit", "integer", "how many"}}, do: (*call).audit},
 	}
 }
 
@@ -92,21 +94,21 @@ func (c *call) query() (ledger.Query, error) {
 			p, err = a.Prefix(a.BitLen())
 		}
 		if err != nil {
-			return q, badRequest("client: %q is neither an address nor a network", text)
+			return q, BadRequest("client: %q is neither an address nor a network", text)
 		}
 		q.Client = p
 	}
 	if text := v.Get("disposition"); text != "" {
 		d, err := policy.ParseDisposition(text)
 		if err != nil {
-			return q, badRequest("disposition: %v", err)
+			return q, BadRequest("disposition: %v", err)
 		}
 		q.Disposition = &d
 	}
 	if text := v.Get("fate"); text != "" {
 		w, err := ledger.ParseWord(text)
 		if err != nil {
-			return q, badRequest("fate: %v", err)
+			return q, BadRequest("fate: %v", err)
 		}
 		q.Fate = w
 	}
@@ -119,13 +121,13 @@ func (c *call) query() (ledger.Query, error) {
 		}
 		q.Kind = &k
 	default:
-		return q, badRequest("kind: write smtp or fetch")
+		return q, BadRequest("kind: write smtp or fetch")
 	}
 	for name, into := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
 		if text := v.Get(name); text != "" {
 			at, err := time.Parse(time.RFC3339, text)
 			if err != nil {
-				return q, badRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", name, text)
+				return q, BadRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", name, text)
 			}
 			*into = at
 		}
@@ -133,7 +135,7 @@ func (c *call) query() (ledger.Query, error) {
 	if text := v.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > ledger.MaxLimit {
-			return q, badRequest("limit: write a number from 1 to %d", ledger.MaxLimit)
+			return q, BadRequest("limit: write a number from 1 to %d", ledger.MaxLimit)
 		}
 		q.Limit = n
 	}
@@ -203,7 +205,7 @@ func (c *call) explain() (any, error) {
 		c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		return nil, ledger.Describe(c.w, &own, voice)
 	}
-	return nil, badRequest("for: write admin, user or sender")
+	return nil, BadRequest("for: write admin, user or sender")
 }
 
 func (c *call) export() (any, error) {
@@ -220,7 +222,7 @@ func (c *call) export() (any, error) {
 		c.w.Header().Set("Content-Type", "application/jsonl")
 		c.silent, err = true, c.o.Ledger.WriteJSONLines(c.ctx, c.w, q)
 	default:
-		return nil, badRequest("format: write csv or json")
+		return nil, BadRequest("format: write csv or json")
 	}
 	return nil, err
 }
@@ -246,6 +248,7 @@ func (c *call) recall() (any, error) {
 	c.what = strings.TrimSpace(body.ID + " " + body.SHA256 + " " + body.MessageID)
 	entries := []recall.Entry{{SHA256: body.SHA256, MessageID: body.MessageID}}
 	if body.ID != "" {
+		c.waitForRecords()
 		record, err := c.o.Ledger.Explain(c.ctx, body.ID)
 		if err != nil {
 			return nil, err
@@ -268,7 +271,7 @@ func (c *call) recall() (any, error) {
 		added++
 	}
 	if added == 0 {
-		return nil, badRequest("this brought no message")
+		return nil, NotFound(body.ID + " brought no message")
 	}
 	return nil, nil
 }
@@ -278,6 +281,9 @@ func (c *call) undoRecall() (any, error) {
 }
 
 func (c *call) shelfNames() (any, error) {
+	if c.o.Shelves == nil {
+		return nil, ErrNoGateway
+	}
 	names := map[string][]string{}
 	for name, s := range c.o.Shelves() {
 		names[name] = s.Verbs()
@@ -288,12 +294,31 @@ func (c *call) shelfNames() (any, error) {
 // maxRows bounds the rows of a shelf in one answer.
 const maxRows = 10_000
 
-func (c *call) shelf() (any, error) {
-	s, ok := c.o.Shelves()[c.r.PathValue("name")]
-	if !ok {
-		return nil, notFound("the gateway has no such thing: the filter may be switched off")
+// ShelfVerb is the name of the verb that corrects a row. The log of acts has the command itself: bans lift.
+const ShelfVerb = "shelf"
+
+// named gives a shelf by its name.
+func (c *call) named(name string) (filters.Shelf, error) {
+	if c.o.Shelves == nil {
+		return nil, ErrNoGateway
 	}
-	rows, err := s.Kept(c.ctx, maxRows)
+	s, ok := c.o.Shelves()[name]
+	if !ok {
+		return nil, NotFound("the gateway has no such thing: the filter may be switched off")
+	}
+	return s, nil
+}
+
+func (c *call) shelf() (any, error) {
+	s, err := c.named(c.r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	limit := maxRows
+	if err := c.limit(&limit, maxRows); err != nil {
+		return nil, err
+	}
+	rows, err := s.Kept(c.ctx, limit)
 	if rows == nil {
 		rows = []filters.Kept{}
 	}
@@ -301,9 +326,10 @@ func (c *call) shelf() (any, error) {
 }
 
 func (c *call) correct() (any, error) {
-	s, ok := c.o.Shelves()[c.r.PathValue("name")]
-	if !ok {
-		return nil, notFound("the gateway has no such thing: the filter may be switched off")
+	c.what = c.r.PathValue("name") + " " + c.r.PathValue("verb")
+	s, err := c.named(c.r.PathValue("name"))
+	if err != nil {
+		return nil, err
 	}
 	var body struct {
 		Key string `json:"key"`
@@ -311,7 +337,7 @@ func (c *call) correct() (any, error) {
 	if err := c.read(&body); err != nil {
 		return nil, err
 	}
-	c.what = c.r.PathValue("name") + " " + c.r.PathValue("verb") + " " + body.Key
+	c.what += " " + body.Key
 	return nil, s.Correct(c.ctx, c.r.PathValue("verb"), body.Key)
 }
 
@@ -348,19 +374,37 @@ func (c *call) addToken() (any, error) {
 func (c *call) removeToken() (any, error) {
 	err := c.o.Store.Remove(c.ctx, c.r.PathValue("id"))
 	if errors.Is(err, ErrUnknownToken) {
-		return nil, notFound(err.Error())
+		return nil, NotFound(err.Error())
 	}
 	return nil, err
 }
 
 func (c *call) audit() (any, error) {
 	most := 100
-	if text := c.r.URL.Query().Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxRows {
-			return nil, badRequest("limit: write a number from 1 to %d", maxRows)
-		}
-		most = n
+	if err := c.limit(&most, maxRows); err != nil {
+		return nil, err
 	}
-	return c.o.Store.Acts(c.ctx, most)
+	acts, err := c.o.Store.Acts(c.ctx, most)
+	names := map[string]string{}
+	for _, v := range c.verbs {
+		names[v.Method+" "+v.Path] = v.Name
+	}
+	for i, a := range acts {
+		acts[i].Name = names[a.Verb]
+		if acts[i].Name == ShelfVerb { // what is bans lift and the row
+			acts[i].Name = ""
+		}
+	}
+	return acts, err
 }
+
+// waitForRecords lets an id be found that was just told to somebody. If the database is away the look for it says so.
+func (c *call) waitForRecords() {
+	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
+	defer cancel()
+	if err := c.o.Written(ctx); err != nil {
+		c.o.Log.Warn("records are not written yet", "error", err)
+	}
+}
+
+func (c *call) written() (any, error) { return nil, c.o.Written(c.ctx) }

@@ -1,0 +1,51 @@
+package api
+
+// DigestReport is a digest that was sent, or would be.
+type DigestReport struct {
+	To       string `json:"to"`
+	Mailbox  string `json:"mailbox"`
+	Messages int    `json:"messages"`
+	Sent     bool   `json:"sent"`
+}
+
+// ErrNoDigest says that digests are off.
+var ErrNoDigest = BadRequest("digests are off: set enabled = true in [digest]")
+
+func (c *call) sendDigests() (any, error) {
+	var body struct {
+		User   string `json:"user"`
+		DryRun bool   `json:"dry_run"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	c.what, c.tried = body.User, body.DryRun
+	c.takeTime()
+	all, err := c.o.SendDigests(c.ctx, body.User, body.DryRun)
+	if all == nil {
+		all = []DigestReport{}
+	}
+	return all, err
+}
+
+// SweepOrder says whose mailboxes are swept.
+type SweepOrder struct {
+	Backend string `json:"backend"`
+	User    string `json:"user"`
+	// To is the mailbox of the user that the messages are moved to.
+	To     string `json:"to"`
+	DryRun bool   `json:"dry_run"`
+}
+
+func (c *call) sweep() (any, error) {
+	var order SweepOrder
+	if err := c.read(&order); err != nil {
+		return nil, err
+	}
+	c.what, c.tried = order.User+" at "+order.Backend, order.DryRun
+	if order.User == "" || order.To == "" {
+		return nil, BadRequest("user and to are wanted: whose mailboxes, and where the messages go")
+	}
+	c.takeTime()
+	return c.o.Sweep(c.ctx, order)
+}
