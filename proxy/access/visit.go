@@ -13,6 +13,7 @@ import (
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/ledger"
+	"postern/proxy/sasl"
 )
 
 // Visit is one session of a POP3 or IMAP door as the gate sees it. It is used by one goroutine at a time.
@@ -44,8 +45,14 @@ func (v *Visit) Observe(f mail.Finding) {
 	}
 }
 
-// Tokens says whether XOAUTH2 and OAUTHBEARER are offered.
-func (v *Visit) Tokens() bool { return v.g.o.Tokens }
+// Mechanisms are the SASL mechanisms that are offered.
+func (v *Visit) Mechanisms() []string {
+	all := []string{sasl.Plain, sasl.Login}
+	if v.g.o.Tokens {
+		all = append(all, sasl.XOAuth2, sasl.OAuthBearer)
+	}
+	return all
+}
 
 // OpaqueMechanisms are those offered besides, whose octets mean something to the backend only.
 func (v *Visit) OpaqueMechanisms() []string { return v.g.o.OpaqueMechanisms }

@@ -15,6 +15,7 @@ import (
 
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/sasl"
 )
 
 const (
@@ -348,18 +349,18 @@ func (k *backend) loginCommand(as access.Attempt, plus bool) (string, error) {
 }
 
 // relay lets an exchange pass. next gives the client's line to a challenge.
-func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challenge string) (string, error)) error {
+func (k *backend) relay(x *sasl.Exchange, next func(challenge string) (string, error)) error {
 	before := k.capabilities
 	k.capabilities = nil
 	tag := k.tag()
-	line := tag + " AUTHENTICATE " + mechanism
+	line := tag + " AUTHENTICATE " + x.Mechanism
 	ir := before.has("SASL-IR")
-	if hasFirst {
-		if _, err := decode(strings.TrimPrefix(first, "=")); err != nil {
+	if x.HasInitial {
+		if _, err := sasl.Decode(x.Initial); err != nil && x.Initial != "=" {
 			return err
 		}
 		if ir {
-			line += " " + first
+			line += " " + x.Initial
 		}
 	}
 	for range 20 { // no mechanism takes more
@@ -372,11 +373,11 @@ func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challe
 			return err
 		case status != "+":
 			return k.let(status)
-		case hasFirst && !ir:
-			line, ir = first, true
+		case x.HasInitial && !ir:
+			line, ir = x.Initial, true
 			continue
 		}
-		if _, err := decode(challenge); err != nil {
+		if _, err := sasl.Decode(challenge); err != nil {
 			return misconduct("a challenge that is not base64")
 		}
 		if line, err = next(challenge); err != nil {

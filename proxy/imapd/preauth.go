@@ -15,6 +15,7 @@ const (
 	maxIDLine         = 30*(2*30+2*1024+6) + 64
 	maxSASLLine       = 64 << 10
 	maxPreAuthLiteral = 1 << 10
+	maxCredential     = maxPreAuthLiteral
 )
 
 func preAuthLimits() wire.Limits {
@@ -157,7 +158,7 @@ func (s *session) login(c *wire.Command) {
 
 // credential says whether a text can be a name or a password at all: no protocol behind us takes these octets.
 func credential(text string) bool {
-	return len(text) <= maxPreAuthLiteral && !strings.ContainsAny(text, "\x00\r\n")
+	return len(text) <= maxCredential && !strings.ContainsAny(text, "\x00\r\n")
 }
 
 // enter lets the user in, or refuses him.

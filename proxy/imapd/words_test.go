@@ -125,22 +125,6 @@ func FuzzNTLM(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, blob []byte) { ntlmUser(blob, "") })
 }
 
-// The tables of tokens, read once by hand: who the user is that a token names.
-func TestTokenUser(t *testing.T) {
-	for in, want := range map[string]string{
-		"XOAUTH2 user=bob@x.test\x01auth=Bearer t\x01\x01": "bob@x.test",
-		"XOAUTH2 bob": "",
-		"OAUTHBEARER n,a=b=2Cob=3D,\x01auth=Bearer t\x01\x01": "b,ob=",
-		"OAUTHBEARER n,,\x01auth=Bearer t\x01\x01":            "",
-		"OAUTHBEARER n\x01":                                   "",
-	} {
-		mechanism, response, _ := strings.Cut(in, " ")
-		if got := tokenUser(mechanism, response); got != want {
-			t.Errorf("%q names %q, want %q", in, got, want)
-		}
-	}
-}
-
 // A SELECT that fails, an EXPUNGE too many: what is not known for sure is not known.
 func TestNumbersToUIDs(t *testing.T) {
 	b := newSelected("INBOX")

@@ -1,12 +1,12 @@
 package pop3d
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
 
 	"postern/proxy/access"
+	"postern/proxy/sasl"
 )
 
 // Limits of lines, in octets without CRLF: RFC 2449 section 4 asks for 253 or more, and the tokens of OAuth are long.
@@ -65,20 +65,12 @@ func (s *session) offers() []string {
 		all = append(all, "STLS")
 	}
 	if s.mayLogIn() {
-		all = append(all, "USER", "SASL "+strings.Join(s.mechanisms(), " "))
+		all = append(all, "USER", "SASL "+strings.Join(s.visit.Mechanisms(), " "))
 	}
 	return all
 }
 
 func (s *session) mayLogIn() bool { return s.mail.TLS != nil || s.opt.AuthInClear }
-
-func (s *session) mechanisms() []string {
-	all := []string{"PLAIN", "LOGIN"}
-	if s.visit.Tokens() {
-		all = append(all, "XOAUTH2", "OAUTHBEARER")
-	}
-	return all
-}
 
 // startTLS is STLS: RFC 2595 section 4.
 //
@@ -146,118 +138,46 @@ func (s *session) enter(a access.Attempt) {
 	}
 }
 
-var (
-	errCancelled = errors.New("the client cancelled the exchange")
-	errGarbage   = errors.New("credentials that can't be read")
-	errOver      = errors.New("the session ended")
-)
-
 // auth is AUTH: RFC 5034.
 func (s *session) auth(rest string) {
-	name, first, hasFirst := strings.Cut(rest, " ")
-	name = strings.ToUpper(name)
+	x := sasl.Begin(rest)
 	switch {
-	case name == "" && s.mayLogIn(): // RFC 1734 as it was before CAPA: the list of mechanisms
-		s.out.say(capabilities(s.mechanisms()))
+	case x.Mechanism == "" && s.mayLogIn(): // RFC 1734 as it was before CAPA: the list of mechanisms
+		s.out.say(capabilities(s.visit.Mechanisms()))
 		return
 	case !s.mayLogIn():
 		s.refuse(replyTLSFirst)
 		return
-	case !slices.Contains(s.mechanisms(), name):
+	case !slices.Contains(s.visit.Mechanisms(), x.Mechanism):
 		s.refuse(replyNoMechanism)
 		return
 	}
-	a, err := s.credentials(name, first, hasFirst)
+	x.Challenge, x.MaxOctets = s.challenge, maxCredential
+	found, err := x.Credentials()
 	switch {
 	case err == nil:
-		s.enter(a)
-	case errors.Is(err, errCancelled):
+		s.enter(access.SASL(x.Mechanism, found))
+	case errors.Is(err, sasl.ErrCancelled):
 		s.refuse(replyCancelled)
-	case errors.Is(err, errGarbage):
-		s.observe("SASL_GARBAGE", name)
+	case sasl.Unreadable(err):
+		s.observe("SASL_GARBAGE", x.Mechanism)
 		s.refuse(replyGarbage)
 	}
 }
 
-// credentials asks for what the mechanism needs.
-func (s *session) credentials(name, first string, hasFirst bool) (access.Attempt, error) {
-	a := access.Attempt{Mechanism: "SASL " + name}
-	prompt := ""
-	if name == "LOGIN" {
-		prompt = "Username:"
+var errOver = errors.New("the session ended")
+
+// challenge sends a challenge and reads the client's line.
+func (s *session) challenge(text string) (string, error) {
+	s.out.say("+ " + text + "\r\n")
+	line, ok := s.line(maxSASLLine)
+	if !ok {
+		return "", errOver
 	}
-	response, err := decode(strings.TrimPrefix(first, "=")) // RFC 5034 section 4: "=" is an empty one
-	if !hasFirst {
-		response, err = s.ask(prompt)
-	}
-	if err != nil {
-		return a, err
-	}
-	switch name {
-	case "PLAIN":
-		// RFC 4616 section 2: [authzid] NUL authcid NUL passwd
-		fields := strings.Split(response, "\x00")
-		if len(fields) != 3 {
-			return a, errGarbage
-		}
-		a.Authzid, a.User, a.Password = fields[0], fields[1], fields[2]
-	case "LOGIN":
-		a.User = response
-		if a.Password, err = s.ask("Password:"); err != nil {
-			return a, err
-		}
-	default:
-		a.Token, a.User = response, tokenUser(name, response)
-	}
-	if !credential(a.User) || !credential(a.Authzid) || !credential(a.Password) || a.User == "" {
-		return a, errGarbage
-	}
-	return a, nil
+	return line, nil
 }
 
 // credential says whether a text can be a name or a password at all: no protocol behind us takes these octets.
 func credential(text string) bool {
 	return len(text) <= maxCredential && !strings.ContainsAny(text, "\x00\r\n")
-}
-
-// tokenUser finds the user in a response of XOAUTH2, user=NAME^A…, or of OAUTHBEARER (RFC 7628 section 3.1), n,a=NAME,^A….
-func tokenUser(mechanism, response string) string {
-	header, _, _ := strings.Cut(response, "\x01")
-	if mechanism == "XOAUTH2" {
-		user, ok := strings.CutPrefix(header, "user=")
-		if !ok {
-			return ""
-		}
-		return user
-	}
-	fields := strings.Split(header, ",")
-	if len(fields) != 3 {
-		return ""
-	}
-	user, ok := strings.CutPrefix(fields[1], "a=")
-	if !ok {
-		return ""
-	}
-	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(user) // RFC 5801 section 4: saslname
-}
-
-// ask sends a challenge and reads the response. "*" ends the exchange: RFC 5034 section 4.
-func (s *session) ask(challenge string) (string, error) {
-	s.out.say("+ " + base64.StdEncoding.EncodeToString([]byte(challenge)) + "\r\n")
-	line, ok := s.line(maxSASLLine)
-	switch {
-	case !ok:
-		return "", errOver
-	case line == "*":
-		return "", errCancelled
-	}
-	return decode(line)
-}
-
-func decode(text string) (string, error) {
-	b, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil {
-		return "", errGarbage
-	}
-	return string(b), nil
 }

@@ -84,16 +84,3 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
-
-// FuzzTokenUser finds the user in a token's wrapping.
-func FuzzTokenUser(f *testing.F) {
-	f.Add("user=c@d.example\x01auth=Bearer x\x01\x01")
-	f.Add("n,a=c=2C@d.example,\x01host=x\x01auth=Bearer x\x01\x01")
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, mechanism := range []string{"XOAUTH2", "OAUTHBEARER"} {
-			if user := tokenUser(mechanism, text); strings.Contains(user, "\x01") || len(user) > len(text) {
-				t.Fatalf("%q: %q", text, user)
-			}
-		}
-	})
-}

@@ -2,11 +2,12 @@ package smtpd
 
 import (
 	"context"
-	"encoding/base64"
-	"strings"
+	"errors"
+	"net"
 	"time"
 
 	"postern/internal/mail"
+	"postern/proxy/sasl"
 )
 
 // maxLogins is how many failed logins end a connection.
@@ -17,7 +18,7 @@ const failedLoginDelay = 2 * time.Second
 
 // auth is AUTH: RFC 4954, with PLAIN (RFC 4616) and LOGIN. The password goes to Login and nowhere else.
 func (c *session) auth(args string) {
-	mechanism, initial, hasInitial := strings.Cut(args, " ")
+	x := sasl.Begin(args)
 	switch {
 	case c.opt.Login == nil || !c.opt.Extensions.Auth:
 		c.fail(replyNotDone())
@@ -36,19 +37,22 @@ func (c *session) auth(args string) {
 	if !c.onlyAfterReply("behind AUTH") {
 		return
 	}
-	var user, password string
-	var ok bool
-	switch strings.ToUpper(mechanism) {
-	case "PLAIN":
-		user, password, ok = c.authPlain(initial, hasInitial)
-	case "LOGIN":
-		user, password, ok = c.authLogin(initial, hasInitial)
-	default:
+	if x.Mechanism != sasl.Plain && x.Mechanism != sasl.Login {
 		c.fail(reply(504, "5.5.4", "Mechanism not supported, use PLAIN or LOGIN"))
 		return
 	}
-	if ok {
-		c.login(user, password)
+	x.Challenge = c.challenge
+	found, err := x.Credentials()
+	switch {
+	case errors.Is(err, sasl.ErrCancelled):
+		c.fail(reply(501, "5.7.0", "Authentication cancelled"))
+	case errors.Is(err, sasl.ErrBase64):
+		c.fail(reply(501, "5.5.2", "Bad base64"))
+	// nobody sends for somebody else
+	case errors.Is(err, sasl.ErrCredentials), err == nil && (found.Password == "" || found.Authzid != "" && found.Authzid != found.User):
+		c.fail(reply(501, "5.5.2", "Bad "+x.Mechanism+" response"))
+	case err == nil:
+		c.login(found.User, found.Password)
 	}
 }
 
@@ -91,74 +95,11 @@ func (c *session) login(user, password string) {
 	}
 }
 
-// authPlain reads authzid NUL authcid NUL password. An authzid other than the authcid is refused: nobody sends for
-// somebody else.
-func (c *session) authPlain(initial string, has bool) (user, password string, ok bool) {
-	if !has {
-		if initial, ok = c.challenge(""); !ok {
-			return "", "", false
-		}
-	}
-	text, ok := c.decode(initial)
-	if !ok {
-		return "", "", false
-	}
-	parts := strings.Split(text, "\x00")
-	if len(parts) != 3 || parts[1] == "" || parts[2] == "" || parts[0] != "" && parts[0] != parts[1] {
-		c.fail(reply(501, "5.5.2", "Bad PLAIN response"))
-		return "", "", false
-	}
-	return parts[1], parts[2], true
-}
-
-func (c *session) authLogin(initial string, has bool) (user, password string, ok bool) {
-	if !has {
-		if initial, ok = c.challenge("Username:"); !ok {
-			return "", "", false
-		}
-	}
-	if user, ok = c.decode(initial); !ok {
-		return "", "", false
-	}
-	answer, ok := c.challenge("Password:")
-	if !ok {
-		return "", "", false
-	}
-	if password, ok = c.decode(answer); !ok {
-		return "", "", false
-	}
-	if user == "" || password == "" || strings.ContainsRune(user+password, 0) {
-		c.fail(reply(501, "5.5.2", "Bad LOGIN response"))
-		return "", "", false
-	}
-	return user, password, true
-}
-
-func (c *session) challenge(text string) (string, bool) {
-	c.reply(reply(334, "", base64.StdEncoding.EncodeToString([]byte(text))))
+// challenge sends a challenge and reads the client's line. What is wrong with the line was answered.
+func (c *session) challenge(text string) (string, error) {
+	c.reply(reply(334, "", text))
 	if !c.flush() {
-		return "", false
+		return "", net.ErrClosed
 	}
-	line, err := c.readLine(maxAuth)
-	if err != nil {
-		return "", false
-	}
-	// RFC 4954 section 4: "*" cancels.
-	if line == "*" {
-		c.fail(reply(501, "5.7.0", "Authentication cancelled"))
-		return "", false
-	}
-	return line, true
-}
-
-func (c *session) decode(text string) (string, bool) {
-	if text == "=" { // RFC 4954 section 4: an empty initial response
-		return "", true
-	}
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		c.fail(reply(501, "5.5.2", "Bad base64"))
-		return "", false
-	}
-	return string(raw), true
+	return c.readLine(maxAuth)
 }
