@@ -15,6 +15,7 @@ import (
 
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 	"postern/proxy/sasl"
 )
 
@@ -34,12 +35,12 @@ func (m misconduct) Error() string { return string(m) }
 // backend is the connection to the server that holds the mail.
 type backend struct {
 	conn         net.Conn
-	in           *wire.Reader
+	in           *line.Reader
 	out          *outlet
 	name         string
 	capabilities capabilities // nil if not known, and after the login
 	known        atomic.Pointer[features]
-	buffers      *wire.Buffers
+	buffers      *line.Buffers
 	tags         int
 	code         string // that of the last tagged answer
 }
@@ -92,7 +93,7 @@ func (s *session) misbehaved(err error) {
 }
 
 // connect opens a connection up to the point where a login may be sent.
-func connect(ctx context.Context, b *access.Backend, from origin, until time.Time, buffers *wire.Buffers) (*backend, error) {
+func connect(ctx context.Context, b *access.Backend, from origin, until time.Time, buffers *line.Buffers) (*backend, error) {
 	c, err := b.Dial(ctx)
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func connect(ctx context.Context, b *access.Backend, from origin, until time.Tim
 }
 
 func (k *backend) attach(c net.Conn, until time.Time) {
-	k.conn, k.in, k.out = c, wire.NewReader(c, k.buffers), newOutlet(c, k.buffers)
+	k.conn, k.in, k.out = c, line.NewReader(c, k.buffers), newOutlet(c, k.buffers)
 	k.in.Cap, k.in.Before = until, k.out.flush
 }
 
@@ -119,7 +120,7 @@ func (k *backend) close() {
 
 // prepare is all before the login: greeting, STARTTLS, capabilities, and who the client is.
 func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) error {
-	line, err := k.in.Line(maxBackendLine, nil)
+	line, err := k.in.Line(line.Rules{Limit: maxBackendLine})
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
@@ -208,7 +209,7 @@ func (k *backend) tag() string {
 // answer reads up to the tagged answer, or up to a continuation: status is "+" then, and text what it says.
 func (k *backend) answer(tag string) (status, text string, err error) {
 	for range maxUntagged {
-		line, err := k.in.Line(maxBackendLine, nil)
+		line, err := k.in.Line(line.Rules{Limit: maxBackendLine})
 		if err != nil {
 			return "", "", err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 // Limits of commands after the login, in octets. Exchange takes 10,240 by default, Dovecot 65,536.
@@ -291,7 +292,7 @@ func (s *session) idle(c *wire.Command, p *pending) error {
 	s.in.Rest()
 	s.idling.Store(true)
 	s.waiting.Store(true)
-	line, err := s.in.Line(maxPreAuthLine, nil)
+	line, err := s.in.Line(line.Rules{Limit: maxPreAuthLine})
 	s.waiting.Store(false)
 	s.idling.Store(false)
 	if err != nil {

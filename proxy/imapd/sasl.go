@@ -11,6 +11,7 @@ import (
 
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 	"postern/proxy/sasl"
 )
 
@@ -65,7 +66,7 @@ func (s *session) countBad() {
 // challenge sends a challenge and reads the client's line.
 func (s *session) challenge(text string) (string, error) {
 	s.say("+ " + text + "\r\n")
-	line, err := s.in.Line(maxSASLLine, nil)
+	line, err := s.in.Line(line.Rules{Limit: maxSASLLine})
 	return string(line), err
 }
 

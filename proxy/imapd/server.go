@@ -11,7 +11,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy/access"
-	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 	"postern/proxy/listen"
 	"postern/proxy/retrieval"
 	"postern/proxy/retrieval/ahead"
@@ -113,7 +113,7 @@ func (o Options) withDefaults() Options {
 // Server is one door. It is safe for use by many goroutines.
 type Server struct {
 	opt     Options
-	buffers wire.Buffers
+	buffers line.Buffers
 	room    room
 	ahead   ahead.Room
 

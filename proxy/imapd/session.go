@@ -21,6 +21,7 @@ import (
 	"postern/internal/mail"
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 	"postern/proxy/listen"
 	"postern/proxy/retrieval/ahead"
 )
@@ -33,7 +34,7 @@ type session struct {
 	cancel context.CancelFunc
 	raw    net.Conn // to the client: TCP
 	conn   net.Conn // raw, or TLS over it
-	in     *wire.Reader
+	in     *line.Reader
 	out    *outlet
 	mail   *mail.Session
 	visit  *access.Visit
@@ -70,18 +71,17 @@ func (s *Server) newSession(ctx context.Context, c *listen.Conn) *session {
 	ctx, cancel := context.WithCancel(ctx)
 	n := &session{server: s, opt: &s.opt, ctx: ctx, cancel: cancel, raw: bare(c.Conn), mail: s.newMail(c), clientPort: c.Client.Port()}
 	n.visit = s.opt.Gate.Visit(n.mail, "imap")
-	n.attach(c.Conn)
+	n.conn, n.in, n.out = c.Conn, line.NewReader(c.Conn, &s.buffers), newOutlet(c.Conn, &s.buffers)
+	n.in.Now, n.in.Over, n.in.Before = s.opt.Now, n.over, n.out.flush
+	n.in.Cap = n.mail.Started.Add(s.opt.PreAuth)
 	return n
 }
 
 // attach makes the session speak over a connection. What was read ahead off the one before is gone.
 func (s *session) attach(c net.Conn) {
 	s.conn = c
-	s.in = wire.NewReader(c, &s.server.buffers)
-	s.in.Now, s.in.Over = s.opt.Now, s.over
-	s.in.Cap = s.mail.Started.Add(s.opt.PreAuth)
-	s.out = newOutlet(c, &s.server.buffers)
-	s.in.Before = s.out.flush
+	s.in.Attach(c)
+	s.out.attach(c)
 }
 
 // run is the way of a session.
@@ -240,10 +240,10 @@ func (s *session) readFailed(err error) {
 			s.observe("TOO_MANY_BAD_COMMANDS", strconv.Itoa(s.bad))
 			s.bye(byeBadCommands, "too many bad commands")
 		}
-	case errors.Is(err, wire.ErrLineLimit):
+	case errors.Is(err, line.ErrLimit):
 		s.observe("LINE_LIMIT", "")
 		s.bye(byeLineLimit, "line too long")
-	case errors.Is(err, wire.ErrBareLine):
+	case errors.Is(err, line.ErrBare):
 		s.observe("TOO_MANY_BAD_COMMANDS", "bare CR, LF or NUL")
 		s.bye(byeBareLine, "bare CR, LF or NUL in a line")
 	case s.ended():

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 // said is a connection that says one thing.
@@ -20,7 +21,7 @@ func (s said) SetReadDeadline(time.Time) error { return nil }
 
 // command reads the command that a text begins with; literals must be non-synchronising.
 func command(text string) *wire.Command {
-	r := wire.NewReader(said{Reader: strings.NewReader(text)}, &wire.Buffers{})
+	r := line.NewReader(said{Reader: strings.NewReader(text)}, &line.Buffers{})
 	c, err := wire.ReadCommand(r, wire.Limits{Text: 10000, Literal: 10000, Literals: 70, Depth: 10})
 	for err == nil && c.Literal != nil && c.Fits() {
 		err = c.TakeLiteral(r)

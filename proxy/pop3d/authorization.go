@@ -30,14 +30,14 @@ func (s *session) authorization() {
 		s.observe("LINE_LIMIT", "")
 		s.bye(replyLongLine, "line too long")
 	case verb == "CAPA" && rest == "":
-		s.out.say(capabilities(s.offers()))
+		s.out.Say(capabilities(s.offers()))
 	case verb == "QUIT" && rest == "":
 		s.bye(replyBye, "quit")
 	case verb == "STLS" && rest == "":
 		s.startTLS()
 	case verb == "UTF8" && rest == "": // RFC 6856 section 2.1
 		s.utf8 = true
-		s.out.say(replyUTF8)
+		s.out.Say(replyUTF8)
 	case verb == "USER":
 		s.userCommand(rest)
 	case verb == "PASS":
@@ -85,8 +85,8 @@ func (s *session) startTLS() {
 		s.finish("input between STLS and the handshake")
 		return
 	}
-	s.out.say(replyBeginTLS)
-	if err := s.out.flush(); err != nil {
+	s.out.Say(replyBeginTLS)
+	if err := s.out.Flush(); err != nil {
 		s.finish("connection lost")
 		return
 	}
@@ -104,7 +104,7 @@ func (s *session) userCommand(name string) {
 		s.refuse(replyTLSFirst)
 	default:
 		s.user = name
-		s.out.say(replyUser)
+		s.out.Say(replyUser)
 	}
 }
 
@@ -120,17 +120,17 @@ func (s *session) passCommand(password string) {
 
 // enter lets the user in, or refuses him.
 func (s *session) enter(a access.Attempt) {
-	_ = s.out.flush() // what was said before; the next read tells of an error
+	_ = s.out.Flush() // what was said before; the next read tells of an error
 	err := s.visit.Login(s.ctx, a, s.openBackend)
 	switch {
 	case err == nil && s.back != nil:
 		s.in.Cap, s.in.Idle, s.bad = noCap(), s.opt.Idle, 0
-		s.out.say(replyLoggedIn)
+		s.out.Say(replyLoggedIn)
 		return
 	case errors.Is(err, access.ErrUnavailable) || err == nil:
-		s.out.say(replyAuthAway)
+		s.out.Say(replyAuthAway)
 	default:
-		s.out.say(replyAuthFailed)
+		s.out.Say(replyAuthFailed)
 	}
 	s.leaveBackend() // it may have let him in, and somebody else did not
 	if s.logins++; s.logins >= s.opt.MaxLogins {
@@ -143,7 +143,7 @@ func (s *session) auth(rest string) {
 	x := sasl.Begin(rest)
 	switch {
 	case x.Mechanism == "" && s.mayLogIn(): // RFC 1734 as it was before CAPA: the list of mechanisms
-		s.out.say(capabilities(s.visit.Mechanisms()))
+		s.out.Say(capabilities(s.visit.Mechanisms()))
 		return
 	case !s.mayLogIn():
 		s.refuse(replyTLSFirst)
@@ -169,7 +169,7 @@ var errOver = errors.New("the session ended")
 
 // challenge sends a challenge and reads the client's line.
 func (s *session) challenge(text string) (string, error) {
-	s.out.say("+ " + text + "\r\n")
+	s.out.Say("+ " + text + "\r\n")
 	line, ok := s.line(maxSASLLine)
 	if !ok {
 		return "", errOver

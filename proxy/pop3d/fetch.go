@@ -49,11 +49,11 @@ func (s *session) top(c command) error {
 	s.send(command{line: "RETR " + strconv.FormatInt(c.message, 10)})
 	status, good, err := s.back.status()
 	if err != nil {
-		s.out.say(replyLoggedOut)
+		s.out.Say(replyLoggedOut)
 		return err
 	}
 	if !good {
-		s.out.say(status + "\r\n")
+		s.out.Say(status + "\r\n")
 		return nil
 	}
 	return s.delivery(replyFetched).fetch(p, c.lines)
@@ -65,11 +65,11 @@ func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) 
 	s.send(c)
 	status, good, err := s.back.status()
 	if err != nil {
-		s.out.say(replyLoggedOut)
+		s.out.Say(replyLoggedOut)
 		return true, err
 	}
 	if !good {
-		s.out.say(status + "\r\n")
+		s.out.Say(status + "\r\n")
 		return true, nil
 	}
 	d := s.delivery(status + "\r\n")
@@ -139,7 +139,7 @@ func (s *session) delivery(status string) *delivery {
 func (d *delivery) begin() {
 	if !d.begun {
 		d.begun = true
-		d.s.out.say(d.status)
+		d.s.out.Say(d.status)
 	}
 }
 
@@ -234,7 +234,7 @@ func (d *delivery) show(lines int64) (err error) {
 		return err
 	}
 	d.stream.end()
-	return s.out.flush()
+	return s.out.Flush()
 }
 
 // through passes the message on as it comes, behind what was taken in of it. show may overwrite what passes.
@@ -252,7 +252,7 @@ func (d *delivery) through(show func([]byte)) error {
 		d.stream.write(p)
 	}
 	write(bytes.Clone(m.Memory()))
-	for !d.ended && d.s.out.err == nil {
+	for !d.ended && d.s.out.Err() == nil {
 		p, more, err := d.lines.text()
 		if err != nil {
 			return err
@@ -261,8 +261,8 @@ func (d *delivery) through(show func([]byte)) error {
 			write(p)
 		}
 	}
-	if d.s.out.err != nil {
-		return d.s.out.err
+	if d.s.out.Err() != nil {
+		return d.s.out.Err()
 	}
 	d.stream.end()
 	return nil
@@ -278,11 +278,11 @@ func (d *delivery) later(why string) error {
 	}
 	d.s.observe("NOT_JUDGED", why)
 	if d.begun {
-		_ = d.s.out.flush() // it is broken off in any case
+		_ = d.s.out.Flush() // it is broken off in any case
 		d.s.finish("a message could not be judged, and its beginning was sent")
 		return nil
 	}
-	d.s.out.say(replyLater)
+	d.s.out.Say(replyLater)
 	return nil
 }
 
@@ -377,7 +377,7 @@ func (d *delivery) trickle() {
 	n := bytes.IndexByte(rest, '\n') + 1
 	d.stream.write(rest[:n])
 	d.sent += int64(n)
-	_ = d.s.out.flush() // the next write tells of an error
+	_ = d.s.out.Flush() // the next write tells of an error
 }
 
 // ask begins to have the message judged, unless it is known. What was begun of it before its turn is waited for.
@@ -408,7 +408,7 @@ func (d *delivery) judgement() retrieval.Ruling {
 		return d.ruling
 	}
 	if len(d.answer) == 0 {
-		_ = s.out.flush() // what was said before; the next write tells of an error
+		_ = s.out.Flush() // what was said before; the next write tells of an error
 	}
 	tick := time.NewTicker(s.opt.Progress)
 	defer tick.Stop()
@@ -447,7 +447,7 @@ const sendBlock = 32 << 10
 func (d *delivery) send(m *mail.Message, plan *mask.Plan, end int64) error {
 	buf := d.s.server.buffers.Take()
 	defer func() { d.s.server.buffers.Give(buf) }()
-	for at := d.sent; at < end && d.s.out.err == nil; {
+	for at := d.sent; at < end && d.s.out.Err() == nil; {
 		b := buf[:min(int64(sendBlock), end-at)]
 		if n, err := m.ReadAt(b, at); err != nil && n < len(b) {
 			return err
@@ -458,8 +458,8 @@ func (d *delivery) send(m *mail.Message, plan *mask.Plan, end int64) error {
 		d.stream.write(b)
 		at += int64(len(b))
 	}
-	if d.s.out.err != nil {
-		return d.s.out.err
+	if d.s.out.Err() != nil {
+		return d.s.out.Err()
 	}
 	return nil
 }

@@ -41,13 +41,13 @@ func (s *session) foresee(c command) error {
 		s.reading.upTo = n
 		if !s.isKnown(n) {
 			wanted = append(wanted, n)
-			s.back.out.say(fmt.Sprintf("TOP %d %d\r\n", n, int64(wholeTop)))
+			s.back.out.Say(fmt.Sprintf("TOP %d %d\r\n", n, int64(wholeTop)))
 		}
 	}
 	for _, n := range wanted {
 		_, good, err := s.back.status()
 		if err != nil {
-			s.out.say(replyLoggedOut)
+			s.out.Say(replyLoggedOut)
 			return err
 		}
 		if good {

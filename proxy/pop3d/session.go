@@ -17,7 +17,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/proxy/access"
-	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 	"postern/proxy/listen"
 	"postern/proxy/retrieval/ahead"
 )
@@ -28,8 +28,8 @@ type session struct {
 	opt    *Options
 	ctx    context.Context
 	cancel context.CancelFunc
-	in     *wire.Reader
-	out    *outlet
+	in     *line.Reader
+	out    *line.Writer
 	mail   *mail.Session
 	visit  *access.Visit
 
@@ -55,7 +55,9 @@ func (s *Server) newSession(ctx context.Context, c *listen.Conn) *session {
 	ctx, cancel := context.WithCancel(ctx)
 	n := &session{server: s, opt: &s.opt, ctx: ctx, cancel: cancel, mail: s.newMail(c)}
 	n.visit = s.opt.Gate.Visit(n.mail, "pop3")
-	n.attach(c.Conn)
+	n.conn, n.in, n.out = c.Conn, line.NewReader(c.Conn, &s.buffers), line.NewWriter(c.Conn, &s.buffers)
+	n.in.Now, n.in.Over, n.in.Before = s.opt.Now, n.over, n.out.Flush
+	n.in.Cap = n.mail.Started.Add(s.opt.PreAuth)
 	return n
 }
 
@@ -64,11 +66,8 @@ func (s *session) attach(c net.Conn) {
 	s.mu.Lock()
 	s.conn = c
 	s.mu.Unlock()
-	s.in = wire.NewReader(c, &s.server.buffers)
-	s.in.Now, s.in.Over = s.opt.Now, s.over
-	s.in.Cap = s.mail.Started.Add(s.opt.PreAuth)
-	s.out = newOutlet(c, &s.server.buffers)
-	s.in.Before = s.out.flush
+	s.in.Attach(c)
+	s.out.Attach(c)
 }
 
 // run is the way of a session.
@@ -83,7 +82,7 @@ func (s *session) run() {
 	if s.opt.Implicit && s.mail.TLS == nil && !s.handshake() {
 		return
 	}
-	s.out.say(greeting(s.opt.Hostname))
+	s.out.Say(greeting(s.opt.Hostname))
 	for s.back == nil && !s.over() {
 		s.authorization()
 	}
@@ -98,14 +97,14 @@ func (s *session) run() {
 // end closes both sides and leaves the record.
 func (s *session) end() {
 	s.cancel()
-	_ = s.out.flush() // the client may be gone
+	_ = s.out.Flush() // the client may be gone
 	if s.back != nil {
 		s.back.close()
 	}
 	s.in.Close()
 	_ = s.conn.Close() // it may be closed already
 	s.finish("broken off")
-	s.visit.End(s.how, s.out.octets)
+	s.visit.End(s.how, s.out.Octets())
 }
 
 // finish notes how the session ended; the first word counts.
@@ -126,7 +125,7 @@ func (s *session) isEnded() bool {
 // bye says goodbye and ends the session.
 func (s *session) bye(line, how string) {
 	if !s.isEnded() {
-		s.out.say(line)
+		s.out.Say(line)
 		s.finish(how)
 	}
 }
@@ -182,9 +181,7 @@ func (s *session) handshake() bool {
 		return false
 	}
 	_ = s.conn.SetDeadline(time.Time{}) // the reader and the outlet set theirs
-	octets := s.out.octets
 	s.attach(t)
-	s.out.octets = octets
 	state := t.ConnectionState()
 	s.mail.TLS = &state
 	return true
@@ -194,7 +191,7 @@ func (s *session) handshake() bool {
 func (s *session) line(limit int) (string, bool) {
 	s.in.Rest()
 	s.waiting.Store(true)
-	line, err := s.in.Line(limit, nil)
+	line, err := s.in.Line(line.Rules{Limit: limit})
 	s.waiting.Store(false)
 	if err != nil {
 		s.readFailed(err)
@@ -205,10 +202,10 @@ func (s *session) line(limit int) (string, bool) {
 
 func (s *session) readFailed(err error) {
 	switch {
-	case errors.Is(err, wire.ErrLineLimit):
+	case errors.Is(err, line.ErrLimit):
 		s.observe("LINE_LIMIT", "")
 		s.bye(replyLongLine, "line too long")
-	case errors.Is(err, wire.ErrBareLine):
+	case errors.Is(err, line.ErrBare):
 		s.observe("TOO_MANY_BAD_COMMANDS", "bare CR, LF or NUL")
 		s.bye(replyBareLine, "bare CR, LF or NUL in a line")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.hurried.Load():
@@ -225,7 +222,7 @@ func (s *session) readFailed(err error) {
 // refuse answers a command that is none. A few of them end the session: after the login clients that test what a server
 // can do are borne.
 func (s *session) refuse(reply string) {
-	s.out.say(reply)
+	s.out.Say(reply)
 	limit := s.opt.MaxBadCommands
 	if s.back != nil {
 		limit *= 20

@@ -104,7 +104,7 @@ func (s *session) holds(c command) bool {
 
 func (s *session) send(c command) command {
 	if c.line != "" {
-		s.back.out.say(c.line + "\r\n")
+		s.back.out.Say(c.line + "\r\n")
 	}
 	return c
 }
@@ -196,11 +196,11 @@ func (s *session) answer(c command) error {
 		}
 	}
 	if err != nil {
-		s.out.say(replyLoggedOut)
+		s.out.Say(replyLoggedOut)
 		return err
 	}
 	if !c.own {
-		s.out.say(line + "\r\n")
+		s.out.Say(line + "\r\n")
 	}
 	switch {
 	case c.verb == "QUIT":
@@ -246,19 +246,19 @@ func (s *session) topped(c command) error {
 // them.
 func (s *session) pass(limit int64, show func(line []byte) bool) error {
 	lines := response{in: s.back.in, limit: limit}
-	for s.out.err == nil {
+	for s.out.Err() == nil {
 		p, _, more, err := lines.piece()
 		if err != nil {
 			return err
 		}
 		if !more || show == nil || show(p) {
-			s.out.write(p)
+			s.out.Put(p)
 		}
 		if !more {
 			return nil
 		}
 	}
-	return s.out.err
+	return s.out.Err()
 }
 
 // shown says whether a capability of the backend's is the client's, too: those that we understand, and that are not about
@@ -277,7 +277,7 @@ func shown(line string) bool {
 func (s *session) backendFailed(err error) {
 	s.misbehaved(err)
 	s.opt.Log.Warn("backend failed", "id", s.mail.ID, "backend", s.back.name, "error", err)
-	if s.out.err != nil {
+	if s.out.Err() != nil {
 		s.finish("connection lost")
 		return
 	}

@@ -111,7 +111,7 @@ func (c *session) startTLS(args string) {
 		c.refuseAndEnd(replyBareLine(), "STARTTLS ended by a bare LF")
 		return
 	}
-	if c.in.buffered() > 0 {
+	if c.in.Buffered() > 0 {
 		// RFC 3207 section 4.2: knowledge from before the handshake is void, and such input is an attack.
 		c.visit.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: c.early()})
 		c.refuseAndEnd(replyEarlyInput(), "input pipelined behind STARTTLS")

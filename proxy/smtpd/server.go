@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy"
+	"postern/proxy/line"
 )
 
 // Extensions are the service extensions of a door; each can be switched off. 8BITMIME, SMTPUTF8, DSN and REQUIRETLS are
@@ -118,14 +119,12 @@ type Server struct {
 	sessions map[*session]struct{}
 	closing  bool
 	done     sync.WaitGroup
-	bulk     sync.Pool // buffers of bulkSize for messages on their way in
+	buffers  line.Buffers
 }
 
 // New makes a door in front of a gateway.
 func New(opt Options, gateway *proxy.Gateway, log *slog.Logger) *Server {
-	s := &Server{opt: opt.withDefaults(), gateway: gateway, log: log, sessions: map[*session]struct{}{}}
-	s.bulk.New = func() any { b := make([]byte, bulkSize); return &b }
-	return s
+	return &Server{opt: opt.withDefaults(), gateway: gateway, log: log, sessions: map[*session]struct{}{}}
 }
 
 // Peer says who is at the other end of a connection.
@@ -195,8 +194,12 @@ func (s *Server) Shutdown(ctx context.Context) {
 }
 
 func (s *Server) newSession(ctx context.Context, conn net.Conn, peer Peer) *session {
-	return &session{server: s, opt: &s.opt, ctx: ctx, conn: conn, raw: conn, mail: s.newMail(peer),
-		caller: peer.Client.Addr(), clientPort: peer.Client.Port(), in: s.newReader(conn)}
+	c := &session{server: s, opt: &s.opt, ctx: ctx, raw: conn, mail: s.newMail(peer),
+		caller: peer.Client.Addr(), clientPort: peer.Client.Port(), in: line.NewReader(conn, &s.buffers), out: line.NewWriter(conn, nil)}
+	c.in.Idle, c.in.Cap, c.in.Over = s.opt.Idle, c.mail.Started.Add(s.opt.Total), c.over
+	c.in.Pressed, c.in.Hurry = s.opt.Pressed, s.opt.Hurry
+	c.out.Timeout = s.opt.Idle
+	return c
 }
 
 func (s *Server) newMail(peer Peer) *mail.Session {
@@ -207,16 +210,6 @@ func (s *Server) newMail(peer Peer) *mail.Session {
 	}
 	m.Trusted = contains(s.opt.Trusted, m.Client)
 	return m
-}
-
-// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
-// commands: nobody types for that long.
-const lineTime = time.Minute
-
-func (s *Server) newReader(conn net.Conn) *reader {
-	r := newReader(conn, s.opt.Idle)
-	r.pressed, r.hurry, r.lineTime = s.opt.Pressed, s.opt.Hurry, min(s.opt.Idle, lineTime)
-	return r
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

@@ -17,6 +17,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy"
+	"postern/proxy/line"
 )
 
 // maxCommand is the longest command line, RFC 5321 section 4.5.3.1.4 with room for the parameters that extensions add;
@@ -32,10 +33,9 @@ type session struct {
 	opt    *Options
 	ctx    context.Context
 	raw    net.Conn // the TCP connection
-	conn   net.Conn // raw, or TLS over it
-	in     *reader
-	out    []byte    // replies that wait to be sent in one write
-	oldest time.Time // since when the first of them does
+	in     *line.Reader
+	out    *line.Writer // replies wait in it to be sent in one write
+	oldest time.Time    // since when the first of them does
 	mail   *mail.Session
 	visit  *proxy.Visit
 
@@ -67,7 +67,6 @@ func (c *session) hurry() {
 func (c *session) over() bool { return c.hurried.Load() && c.waiting.Load() }
 
 func (c *session) run() {
-	c.in.cap, c.in.over = c.mail.Started.Add(c.opt.Total), c.over
 	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
 	defer func() {
 		if p := recover(); p != nil {
@@ -96,12 +95,12 @@ func (c *session) crashed(p any) {
 
 // greet waits for clients that talk first, then sends the greeting of RFC 5321 section 4.2.
 func (c *session) greet() bool {
-	c.in.idle = max(c.opt.GreetDelay, time.Millisecond)
+	c.in.Idle = max(c.opt.GreetDelay, time.Millisecond)
 	early := false
 	if c.opt.GreetDelay > 0 {
-		early = c.in.fill() == nil
+		early = c.in.Fill() == nil
 	}
-	c.in.idle = c.opt.Idle
+	c.in.Idle = c.opt.Idle
 	if early {
 		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: c.early()})
 		if !c.opt.ReportEarlyInput {
@@ -121,7 +120,8 @@ func (c *session) greet() bool {
 
 // command reads and answers one command.
 func (c *session) command() {
-	if c.in.buffered() == 0 && !c.flush() {
+	c.in.Rest()
+	if c.in.Buffered() == 0 && !c.flush() {
 		return
 	}
 	limit := maxCommand
@@ -244,37 +244,61 @@ func (c *session) normalises() bool {
 	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.mail.Client)
 }
 
-// readLine reads one line and answers what is wrong with it. After any error but a long line the connection is over.
+// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
+// commands: nobody types for that long.
+const lineTime = time.Minute
+
+// maxJunk is how much of an endless line is read before the connection is given up, in octets.
+const maxJunk = 256 << 10
+
+// errAnswered says that a line is no command, and that the client was told so.
+var errAnswered = errors.New("the line was answered")
+
+// readLine reads one line of up to limit octets, its end included, and answers what is wrong with it. After any error but
+// a long line the connection is over.
 func (c *session) readLine(limit int) (string, error) {
-	line, err := c.in.line(limit, !c.normalises())
+	rules := line.Rules{Limit: limit - 2, Ends: line.CRLF, Skip: maxJunk, Time: min(c.opt.Idle, lineTime)}
+	if c.normalises() {
+		rules.Ends = line.Lenient
+	}
+	octets, err := c.in.Line(rules)
+	text := string(octets)
 	switch {
-	case err == nil && isChunk(line) && strings.IndexByte(line, 0) >= 0, errors.Is(err, errLineTooLong) && isChunk(c.in.tooLong):
-		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
-		return "", errFlood
-	case err == nil && strings.IndexByte(line, 0) >= 0:
-		c.fail(replyUnknown())
-		return "", errBareLF
 	case err == nil:
-		c.bareLine = c.in.bareLF
-		if c.in.bareLF {
-			c.in.bareLF = false
-			if !c.suspect("BARE_LF_COMMAND", "") {
-				return "", errBareLF
-			}
-		}
-		return line, nil
-	case errors.Is(err, errLineTooLong):
+		return text, c.fit(text)
+	case errors.Is(err, line.ErrLimit) && isChunk(c.in.Front()):
+		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
+	case errors.Is(err, line.ErrLimit):
 		c.fail(replyLineLong())
-	case errors.Is(err, errBareLF):
+	case errors.Is(err, line.ErrBare):
 		// what a lone LF parts is read as one line by some and as two by others
 		c.visit.Observe(mail.Finding{Symbol: "BARE_LF_COMMAND"})
 		c.refuseAndEnd(replyBareLine(), "bare LF in a command")
-	case errors.Is(err, errFlood):
+	case errors.Is(err, line.ErrEndless):
 		c.refuseAndEnd(replyLineLong(), "endless line")
 	default:
 		c.lost(err)
 	}
 	return "", err
+}
+
+// fit says whether a line can be a command at all, and answers it if not.
+func (c *session) fit(text string) error {
+	if strings.IndexByte(text, 0) >= 0 {
+		if isChunk(text) {
+			c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
+		} else {
+			c.fail(replyUnknown())
+		}
+		return errAnswered
+	}
+
+	c.bareLine = c.in.Bare()
+	if c.bareLine && !c.suspect("BARE_LF_COMMAND", "") {
+		return errAnswered
+	}
+
+	return nil
 }
 
 // lost ends the session after a read error.
@@ -298,17 +322,20 @@ func (c *session) reply(r mail.Reply) {
 	if c.exchange != nil {
 		id = c.exchange.ID()
 	}
-	if len(c.out) == 0 {
+	if c.out.Buffered() == 0 {
 		c.oldest = time.Now()
 	}
-	c.out = r.WithID(id).AppendWire(c.out)
+	c.out.Put(r.WithID(id).AppendWire(nil))
 	if r.Code == 421 && c.clientEnds == "" { // RFC 5321 section 3.8: it says that the connection ends
 		c.clientEnds = "dropped: " + r.Text
 	}
-	if len(c.out) > 32<<10 || time.Since(c.oldest) > maxHeldBack {
+	if c.out.Buffered() > maxWaiting || time.Since(c.oldest) > maxHeldBack {
 		c.flush()
 	}
 }
+
+// maxWaiting is how many octets of replies wait.
+const maxWaiting = 24 << 10
 
 // maxHeldBack is how long a reply may wait for those behind it. Where the next hop is slow to answer for a recipient, a
 // client that pipelined hundreds must not think that nobody answers: RFC 5321 section 4.5.3.2.3 lets it wait 5 minutes.
@@ -329,19 +356,11 @@ func (c *session) refuseAndEnd(r mail.Reply, how string) {
 
 // flush sends the replies that wait. It says whether the connection still stands.
 func (c *session) flush() bool {
-	if len(c.out) == 0 {
+	if c.out.Buffered() == 0 {
 		return c.clientEnds == ""
 	}
 	c.tarpit()
-	err := c.conn.SetWriteDeadline(time.Now().Add(c.opt.Idle))
-	if err == nil {
-		_, err = c.conn.Write(c.out)
-	}
-	if cap(c.out) > 4<<10 {
-		c.out = nil
-	}
-	c.out = c.out[:0]
-	if err != nil && c.clientEnds == "" {
+	if err := c.out.Flush(); err != nil && c.clientEnds == "" {
 		c.clientEnds = "client does not read"
 	}
 	return c.clientEnds == ""
@@ -371,7 +390,7 @@ const tarpitLook = 500 * time.Millisecond
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.
 func (c *session) onlyAfterReply(evidence string) bool {
-	if c.in.buffered() == 0 {
+	if c.in.Buffered() == 0 {
 		return true
 	}
 	if c.opt.ReportEarlyInput {
@@ -425,16 +444,14 @@ func (c *session) handshake() bool {
 	}
 	state := t.ConnectionState()
 	c.mail.TLS = &state
-	c.conn = t
-	limit := c.in.cap
-	c.in = c.server.newReader(t)
-	c.in.cap, c.in.over = limit, c.over
+	c.in.Attach(t)
+	c.out.Attach(t)
 	return true
 }
 
 // early is what came before its time, fit for evidence: without what stands behind AUTH, which may be a password.
 func (c *session) early() string {
-	b := c.in.buf[c.in.r:c.in.w]
+	b := c.in.Arrived()
 	for i := 0; i+4 <= len(b); i++ {
 		if bytes.EqualFold(b[i:i+4], []byte("AUTH")) {
 			return printable(b[:min(i, 70)]) + "AUTH ..."
