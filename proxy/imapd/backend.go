@@ -54,7 +54,7 @@ type origin struct {
 }
 
 func (s *session) origin() origin {
-	return origin{s.mail.Client, s.clientPort, s.mail.Local, s.mail.ID}
+	return origin{s.Mail.Client, s.clientPort, s.Mail.Local, s.Mail.ID}
 }
 
 // openBackend connects and logs in: access.Enter.

@@ -71,7 +71,7 @@ func (s *session) carry(mailbox, args string) {
 		}
 		there := retrieval.Place{Backend: here.Backend, User: here.User, Reader: here.Reader, Mailbox: mailbox, UIDValidity: uint32(validity), UID: fresh[i],
 			Own: s.folders.isOwn(mailbox)}
-		carrier.Carry(s.ctx, here, there)
+		carrier.Carry(s.Ctx, here, there)
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 			err = s.discard(c)
 		}
 		if err == nil {
-			err = c.More(s.in)
+			err = c.More(s.In)
 		}
 		if err == nil {
 			t.parted(c.Args())
@@ -147,7 +147,7 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 // uploadFailed turns what can't be understood in the middle of a command into the end of the session: the backend holds
 // the half of it.
 func (s *session) uploadFailed(err error) error {
-	if err == nil || s.ended() {
+	if err == nil || s.Ended() {
 		return nil
 	}
 	if _, isRefusal := err.(*wire.Syntax); isRefusal {
@@ -211,7 +211,7 @@ func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken boo
 func (s *session) stream(size int64, t *teaching) error {
 	sp := mail.Spool{Dir: s.opt.SpoolDir}
 	for left := size; left > 0; {
-		b, err := s.in.Next(left)
+		b, err := s.In.Next(left)
 		if err != nil {
 			sp.Discard()
 			return err
@@ -237,7 +237,7 @@ func (s *session) stream(size int64, t *teaching) error {
 // discard reads a literal that nobody takes.
 func (s *session) discard(c *wire.Command) error {
 	for left := c.Literal.Size; left > 0; {
-		b, err := s.in.Next(left)
+		b, err := s.In.Next(left)
 		if err != nil {
 			return err
 		}

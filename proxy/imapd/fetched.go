@@ -199,14 +199,14 @@ func (m *message) clean(uid uint32) bool {
 // notice is what stands where content of a message was overwritten: {id} names the judgement, or this session if nothing
 // judged it.
 func (s *session) notice(r retrieval.Ruling) string {
-	return strings.ReplaceAll(s.opt.Notice, "{id}", cmp.Or(r.ID, s.mail.ID))
+	return strings.ReplaceAll(s.opt.Notice, "{id}", cmp.Or(r.ID, s.Mail.ID))
 }
 
 // tell tells the desk that the user got the message.
 func (m *message) tell(uid uint32, r retrieval.Ruling) {
 	if !m.told {
 		m.told = true
-		m.s.opt.Desk.Fetched(m.s.ctx, m.s.mail, m.s.place(uid), r)
+		m.s.opt.Desk.Fetched(m.s.Ctx, m.s.Mail, m.s.place(uid), r)
 	}
 }
 
@@ -291,7 +291,7 @@ func (m *message) ownBody(lit wire.Literal) error {
 		job = nil
 	}
 	if errors.As(err, new(fault)) {
-		s.rulings.set(uid, retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: err.Error()})
+		s.rulings.set(uid, retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: err.Error()})
 		return nil
 	}
 	if err != nil {
@@ -365,7 +365,7 @@ func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.
 	}
 	r, known := s.ruling(uid)
 	if !known || r.Later {
-		r = s.opt.Desk.Judge(s.ctx, s.mail, s.place(uid), msg)
+		r = s.opt.Desk.Judge(s.Ctx, s.Mail, s.place(uid), msg)
 	}
 	if !r.Masked || r.Later {
 		return r, nil
@@ -380,7 +380,7 @@ func (s *session) tooLarge(msg *mail.Message, uid uint32) retrieval.Ruling {
 	s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(msg.Size(), 10)+" octets")
 	r := retrieval.Ruling{Masked: true, Why: "larger than the limit"}
 	if keeper, can := s.opt.Desk.(Keeper); can {
-		return keeper.Keep(s.ctx, s.mail, s.place(uid), msg, r)
+		return keeper.Keep(s.Ctx, s.Mail, s.place(uid), msg, r)
 	}
 	return r
 }

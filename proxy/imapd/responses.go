@@ -135,8 +135,8 @@ func (s *session) complete(p *pending, r wire.Response, piece []byte, end bool) 
 		s.left.Store(true)
 	}
 	s.flow.complete(p, r.Name)
-	if s.hurried.Load() {
-		s.wake()
+	if s.Hurried() {
+		s.Wake()
 	}
 	return err
 }

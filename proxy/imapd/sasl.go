@@ -66,14 +66,14 @@ func (s *session) countBad() {
 // challenge sends a challenge and reads the client's line.
 func (s *session) challenge(text string) (string, error) {
 	s.say("+ " + text + "\r\n")
-	line, err := s.in.Line(line.Rules{Limit: maxSASLLine})
+	line, err := s.In.Line(line.Rules{Limit: maxSASLLine})
 	return string(line), err
 }
 
 // authenticateOpaque lets the lines of a mechanism pass whose meaning only the backend knows.
 func (s *session) authenticateOpaque(tag string, x *sasl.Exchange) {
 	cancelled := false
-	err := s.visit.Opaque(s.ctx, x.Mechanism, func(ctx context.Context, b *access.Backend) (string, error) {
+	err := s.visit.Opaque(s.Ctx, x.Mechanism, func(ctx context.Context, b *access.Backend) (string, error) {
 		back, err := s.connect(ctx, b)
 		if err != nil {
 			return "", err

@@ -172,8 +172,8 @@ func (p *parcel) judge() {
 func (s *session) safely(m *mail.Message, uid uint32) (r retrieval.Ruling, plan *mask.Plan) {
 	defer func() {
 		if x := recover(); x != nil {
-			s.opt.Log.Error("panic while a fetched message was judged", "id", s.mail.ID, "panic", fmt.Sprint(x), "stack", string(debug.Stack()))
-			r, plan = retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: "it could not be judged"}, nil
+			s.opt.Log.Error("panic while a fetched message was judged", "id", s.Mail.ID, "panic", fmt.Sprint(x), "stack", string(debug.Stack()))
+			r, plan = retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: "it could not be judged"}, nil
 		}
 	}()
 	return s.judge(m, uid)
@@ -208,7 +208,7 @@ func (p *parcel) send() error {
 	} else if r.Masked {
 		over = planCover(nil, p.item, s.notice(r))
 	}
-	s.opt.Desk.Fetched(s.ctx, s.mail, s.place(p.uid), r)
+	s.opt.Desk.Fetched(s.Ctx, s.Mail, s.place(p.uid), r)
 	s.out.begin()
 	err := s.out.send(p.front)
 	if err == nil {
@@ -259,7 +259,7 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 	p := &parcel{s: s, front: bytes.Clone(piece), item: probe.Item, number: m.number, job: job}
 	p.message, err = s.spool(size)
 	if f, isFault := errors.AsType[fault](err); isFault {
-		p.ruling = retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: f.Error()}
+		p.ruling = retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: f.Error()}
 	} else if err != nil {
 		job.Leave()
 		return true, nil, err

@@ -48,7 +48,7 @@ func (s *session) authorization() {
 		s.refuse(replyNoAPOP)
 	case isHTTP(word): // a browser was led here (ALPACA)
 		s.observe("HTTP_COMMAND", word)
-		s.finish("spoke HTTP")
+		s.Finish("spoke HTTP")
 	default:
 		s.refuse(replyUnknown)
 	}
@@ -61,7 +61,7 @@ func isHTTP(word string) bool {
 // offers are our capabilities before the login: RFC 2449 section 6.
 func (s *session) offers() []string {
 	all := []string{"TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "UTF8"}
-	if s.opt.TLS != nil && s.mail.TLS == nil {
+	if s.opt.TLS != nil && s.Mail.TLS == nil {
 		all = append(all, "STLS")
 	}
 	if s.mayLogIn() {
@@ -70,27 +70,27 @@ func (s *session) offers() []string {
 	return all
 }
 
-func (s *session) mayLogIn() bool { return s.mail.TLS != nil || s.opt.AuthInClear }
+func (s *session) mayLogIn() bool { return s.Mail.TLS != nil || s.opt.AuthInClear }
 
 // startTLS is STLS: RFC 2595 section 4.
 //
 // Nothing that came in the clear may count behind it. Who sends more before the handshake is either attacked or attacks.
 func (s *session) startTLS() {
 	switch {
-	case s.opt.TLS == nil || s.mail.TLS != nil:
+	case s.opt.TLS == nil || s.Mail.TLS != nil:
 		s.refuse(replyNoTLS)
 		return
-	case s.in.Buffered() > 0:
+	case s.In.Buffered() > 0:
 		s.observe("STARTTLS_INJECTION", "")
-		s.finish("input between STLS and the handshake")
+		s.Finish("input between STLS and the handshake")
 		return
 	}
 	s.out.Say(replyBeginTLS)
 	if err := s.out.Flush(); err != nil {
-		s.finish("connection lost")
+		s.Finish("connection lost")
 		return
 	}
-	s.in.Close()
+	s.In.Close()
 	s.user, s.utf8 = "", false
 	s.handshake()
 }
@@ -121,10 +121,10 @@ func (s *session) passCommand(password string) {
 // enter lets the user in, or refuses him.
 func (s *session) enter(a access.Attempt) {
 	_ = s.out.Flush() // what was said before; the next read tells of an error
-	err := s.visit.Login(s.ctx, a, s.openBackend)
+	err := s.visit.Login(s.Ctx, a, s.openBackend)
 	switch {
 	case err == nil && s.back != nil:
-		s.in.Cap, s.in.Idle, s.bad = noCap(), s.opt.Idle, 0
+		s.In.Cap, s.In.Idle, s.bad = noCap(), s.opt.Idle, 0
 		s.out.Say(replyLoggedIn)
 		return
 	case errors.Is(err, access.ErrUnavailable) || err == nil:

@@ -45,7 +45,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	// behind a transparent door one name may stand for many servers, each with ids of its own
 	k := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
 	k.attach(c, s.opt.Now().Add(loginTime))
-	if err = k.prepare(ctx, b, s.mail); err == nil {
+	if err = k.prepare(ctx, b, s.Mail); err == nil {
 		err = k.enter(s.utf8, as)
 	}
 	if err != nil {
@@ -56,9 +56,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	k.in.Cap, k.in.Idle, k.in.Now = noCap(), s.opt.Stall, s.opt.Now
 	k.in.Before = func() error { return errors.Join(k.out.Flush(), s.out.Flush()) }
 	s.back = k
-	s.mu.Lock()
-	s.far = k.conn
-	s.mu.Unlock()
+	s.Behind(k.conn)
 	return nil
 }
 

@@ -20,8 +20,8 @@ func (s *session) place(message int64) retrieval.Place {
 		return retrieval.Place{}
 	}
 	p := retrieval.Place{Backend: s.back.name, User: owner, UIDL: s.ids.byNumber[message], Size: s.ids.sizes[message]}
-	if s.mail.User != owner {
-		p.Reader = s.mail.User
+	if s.Mail.User != owner {
+		p.Reader = s.Mail.User
 	}
 	return p
 }
@@ -30,7 +30,7 @@ func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
 	if p.UIDL == "" {
 		return retrieval.Ruling{}, false
 	}
-	return s.opt.Desk.Known(s.ctx, p)
+	return s.opt.Desk.Known(s.Ctx, p)
 }
 
 // top is TOP with lines of the body: some clients never use RETR but ask for more lines than there are. A message that is
@@ -79,7 +79,7 @@ func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) 
 	case err != nil:
 		return true, err
 	case known && !r.Masked:
-		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
+		s.opt.Desk.Fetched(s.Ctx, s.Mail, p, r)
 		return true, d.through(nil)
 	}
 	return false, d.skip()
@@ -184,7 +184,7 @@ func (d *delivery) takeAll(p retrieval.Place, lines int64) (done bool, err error
 		if err := s.showLate(); err != nil {
 			return true, err
 		}
-		s.opt.Desk.Fetched(s.ctx, s.mail, d.place, d.ruling)
+		s.opt.Desk.Fetched(s.Ctx, s.Mail, d.place, d.ruling)
 		return true, d.through(nil)
 	}
 	if err := d.takeIn(); err != nil {
@@ -218,7 +218,7 @@ func (d *delivery) show(lines int64) (err error) {
 	if r.Later {
 		return d.later(r.Why)
 	}
-	s.opt.Desk.Fetched(s.ctx, s.mail, d.place, r)
+	s.opt.Desk.Fetched(s.Ctx, s.Mail, d.place, r)
 	var plan *mask.Plan
 	if r.Masked {
 		plan = mask.New(m, s.notice(r))
@@ -279,7 +279,7 @@ func (d *delivery) later(why string) error {
 	d.s.observe("NOT_JUDGED", why)
 	if d.begun {
 		_ = d.s.out.Flush() // it is broken off in any case
-		d.s.finish("a message could not be judged, and its beginning was sent")
+		d.s.Finish("a message could not be judged, and its beginning was sent")
 		return nil
 	}
 	d.s.out.Say(replyLater)
@@ -343,16 +343,16 @@ func (d *delivery) finish() (*mail.Message, error) {
 		m, err = d.spool.Finish()
 	}
 	if err != nil {
-		d.s.opt.Log.Error("a message can't be spooled", "id", d.s.mail.ID, "error", err)
+		d.s.opt.Log.Error("a message can't be spooled", "id", d.s.Mail.ID, "error", err)
 	}
 	return m, err
 }
 
 // tooLarge is the ruling on a message over the limit of what is judged.
 func (d *delivery) tooLarge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
-	r := retrieval.Ruling{Masked: true, ID: d.s.mail.ID, Why: "too large to be judged"}
+	r := retrieval.Ruling{Masked: true, ID: d.s.Mail.ID, Why: "too large to be judged"}
 	if keeper, can := d.s.opt.Desk.(Keeper); can {
-		return keeper.Keep(d.s.ctx, d.s.mail, p, m, r)
+		return keeper.Keep(d.s.Ctx, d.s.Mail, p, m, r)
 	}
 	return r
 }

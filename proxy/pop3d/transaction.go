@@ -39,7 +39,7 @@ func (s *session) transaction() {
 		return
 	}
 	batch := []command{s.parse(line)}
-	for s.back.has("PIPELINING") && s.in.HasLine() && len(batch) < pipelined && batch[len(batch)-1].verb != "QUIT" {
+	for s.back.has("PIPELINING") && s.In.HasLine() && len(batch) < pipelined && batch[len(batch)-1].verb != "QUIT" {
 		if line, ok = s.line(maxLine); !ok {
 			return
 		}
@@ -57,7 +57,7 @@ func (s *session) serve(batch []command) error {
 			return err
 		}
 	}
-	for len(batch) > 0 && !s.isEnded() {
+	for len(batch) > 0 && !s.Ended() {
 		if s.holds(batch[0]) {
 			if err := s.top(batch[0]); err != nil {
 				return err
@@ -81,11 +81,11 @@ func (s *session) serve(batch []command) error {
 			sent = append(sent, s.send(c))
 		}
 		for _, c := range sent {
-			if err := s.answer(c); err != nil || s.isEnded() {
+			if err := s.answer(c); err != nil || s.Ended() {
 				return err
 			}
 		}
-		if err := s.showLate(); err != nil || s.isEnded() {
+		if err := s.showLate(); err != nil || s.Ended() {
 			return err
 		}
 	}
@@ -204,7 +204,7 @@ func (s *session) answer(c command) error {
 	}
 	switch {
 	case c.verb == "QUIT":
-		s.finish("quit")
+		s.Finish("quit")
 	case !good && c.own: // asked once is enough
 		s.ids.learn(c.message, "")
 	case !good:
@@ -276,16 +276,16 @@ func shown(line string) bool {
 // nothing to say to the client but within one.
 func (s *session) backendFailed(err error) {
 	s.misbehaved(err)
-	s.opt.Log.Warn("backend failed", "id", s.mail.ID, "backend", s.back.name, "error", err)
+	s.opt.Log.Warn("backend failed", "id", s.Mail.ID, "backend", s.back.name, "error", err)
 	if s.out.Err() != nil {
-		s.finish("connection lost")
+		s.Finish("connection lost")
 		return
 	}
 	how := "backend failed"
 	if errors.Is(err, io.EOF) {
 		how = "backend closed the connection"
 	}
-	s.finish(how)
+	s.Finish(how)
 }
 
 // uidls are the unique-ids of the messages of a session: RFC 1939 section 7.

@@ -23,10 +23,10 @@ func (c *session) auth(args string) {
 	case c.opt.Login == nil || !c.opt.Extensions.Auth:
 		c.fail(replyNotDone())
 		return
-	case c.mail.Helo == "":
+	case c.Mail.Helo == "":
 		c.fail(replyNeedHelo())
 		return
-	case c.mail.User != "" || c.exchange != nil:
+	case c.Mail.User != "" || c.exchange != nil:
 		c.fail(reply(503, "5.5.1", "No AUTH now"))
 		return
 	case !c.canAuth():
@@ -57,15 +57,15 @@ func (c *session) auth(args string) {
 }
 
 func (c *session) login(user, password string) {
-	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.Ctx, 30*time.Second)
 	defer cancel()
 	answer := time.NewTimer(failedLoginDelay) // from here on: who is not admitted must not be told by a quicker answer
 	defer answer.Stop()
-	guard, client := c.opt.Guard, c.mail.Client
+	guard, client := c.opt.Guard, c.Mail.Client
 	ok, err := false, error(nil)
 	admitted := guard == nil || guard.Admit(ctx, client, user)
 	if admitted { // who is not hears the same, after the same time
-		ok, err = c.opt.Login(ctx, c.mail, user, password)
+		ok, err = c.opt.Login(ctx, c.Mail, user, password)
 	}
 	if guard != nil && admitted && err == nil {
 		if ok {
@@ -76,17 +76,17 @@ func (c *session) login(user, password string) {
 	}
 	switch {
 	case err != nil:
-		c.server.log.Error("login could not be checked", "id", c.mail.ID, "error", err)
+		c.server.log.Error("login could not be checked", "id", c.Mail.ID, "error", err)
 		c.reply(replyAuthAway())
 	case ok:
-		c.mail.User = user
+		c.Mail.User = user
 		c.commands = 0
 		c.reply(reply(235, "2.7.0", "Authentication succeeded"))
 	default:
 		c.visit.Observe(mail.Finding{Symbol: "AUTH_FAILED", Evidence: printable([]byte(user))})
 		select {
 		case <-answer.C:
-		case <-c.ctx.Done():
+		case <-c.Ctx.Done():
 		}
 		c.fail(replyAuthFailed())
 		if c.logins++; c.logins >= maxLogins {

@@ -2,21 +2,16 @@ package smtpd
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"postern/internal/mail"
 	"postern/proxy"
+	"postern/proxy/frame"
 	"postern/proxy/line"
 )
 
@@ -29,19 +24,15 @@ const (
 
 // session is one client's visit at the door.
 type session struct {
+	*frame.Session
 	server *Server
 	opt    *Options
-	ctx    context.Context
-	raw    net.Conn // the TCP connection
-	in     *line.Reader
 	out    *line.Writer // replies wait in it to be sent in one write
 	oldest time.Time    // since when the first of them does
-	mail   *mail.Session
 	visit  *proxy.Visit
 
 	caller     netip.Addr // the client before any XCLIENT
 	clientPort uint16
-	clientEnds string // how it ended, "" while it goes on
 
 	exchange *proxy.Exchange // the transaction under way, nil for none
 	chunks   *chunked        // its BDAT chunks, nil for none
@@ -51,56 +42,41 @@ type session struct {
 	offered *proxy.Extensions // what the hops could do at EHLO, nil before
 
 	errors, commands, logins int
-	hurried, waiting         atomic.Bool
 }
 
-// hurry asks the session to end before its next transaction. It may be called by another goroutine.
-func (c *session) hurry() {
-	c.hurried.Store(true)
-	if c.waiting.Load() {
-		_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // it wakes up; if the connection is closed it does so anyway
-	}
+// Run implements frame.Dialogue.
+func (c *session) Run() {
+	defer c.Close()
+	c.visit = c.server.gateway.Visit(c.Ctx, c.Mail)
+	c.Guard(c.server.log, c.speak, c.sorry)
+	c.reset(c.End())
+	c.visit.End(c.End())
 }
 
-// over says whether a read must not wait any more. The reader asks after it has set its deadline: either it sees that
-// the session was hurried, or hurry moves the deadline afterwards.
-func (c *session) over() bool { return c.hurried.Load() && c.waiting.Load() }
-
-func (c *session) run() {
-	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
-	defer func() {
-		if p := recover(); p != nil {
-			c.crashed(p)
-		}
-		c.reset(c.clientEnds)
-		c.visit.End(c.clientEnds)
-	}()
-	if c.opt.Implicit && !c.handshake() {
+// speak is the dialogue from the greeting on.
+func (c *session) speak() {
+	if c.opt.Implicit && !c.handshake() || !c.greet() {
 		return
 	}
-	if !c.greet() {
-		return
-	}
-	for c.clientEnds == "" {
+	for !c.Ended() {
 		c.command()
 	}
 	c.flush()
 }
 
-// crashed ends a session in which we failed: the client keeps its message, and nobody else hears of it.
-func (c *session) crashed(p any) {
-	c.server.log.Error("session panicked", "id", c.mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+// sorry ends a session in which we failed: the client keeps its message, and nobody else hears of it.
+func (c *session) sorry() {
 	c.refuseAndEnd(replyOurFault(c.opt.Hostname), "internal error")
 }
 
 // greet waits for clients that talk first, then sends the greeting of RFC 5321 section 4.2.
 func (c *session) greet() bool {
-	c.in.Idle = max(c.opt.GreetDelay, time.Millisecond)
+	c.In.Idle = max(c.opt.GreetDelay, time.Millisecond)
 	early := false
 	if c.opt.GreetDelay > 0 {
-		early = c.in.Fill() == nil
+		early = c.In.Fill() == nil
 	}
-	c.in.Idle = c.opt.Idle
+	c.In.Idle = c.opt.Idle
 	if early {
 		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: c.early()})
 		if !c.opt.ReportEarlyInput {
@@ -108,36 +84,35 @@ func (c *session) greet() bool {
 			return false
 		}
 	}
-	r := c.visit.Connect(c.ctx)
-	c.reply(r)
+	r := c.visit.Connect(c.Ctx)
 	if r.Code != 220 {
-		c.flush()
-		c.clientEnds = "refused at connect"
+		c.refuseAndEnd(r, "refused at connect")
 		return false
 	}
+	c.reply(r)
 	return true
 }
 
 // command reads and answers one command.
 func (c *session) command() {
-	c.in.Rest()
-	if c.in.Buffered() == 0 && !c.flush() {
+	c.In.Rest()
+	if c.In.Buffered() == 0 && !c.flush() {
 		return
 	}
 	limit := maxCommand
 	if c.canAuth() {
 		limit = maxAuth
 	}
-	c.waiting.Store(c.exchange == nil)
+	c.Await(c.exchange == nil)
 	line, err := c.readLine(limit)
-	c.waiting.Store(false)
+	c.Await(false)
 	if err == nil {
 		c.obey(line)
 	}
 	if c.exchange == nil {
 		c.commands++
 	}
-	if c.clientEnds == "" && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
+	if !c.Ended() && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
 		c.refuseAndEnd(replyTooManyErrors(c.opt.Hostname), "too many errors")
 	}
 }
@@ -161,7 +136,7 @@ func (c *session) obey(line string) {
 // suspect reports what gives a robot away, the first of its kind in a session, and asks policy. It says whether the
 // session goes on.
 func (c *session) suspect(symbol, evidence string) bool {
-	if _, known := mail.Find(c.mail.Findings, symbol); known {
+	if _, known := mail.Find(c.Mail.Findings, symbol); known {
 		return true
 	}
 	c.visit.Observe(mail.Finding{Symbol: symbol, Evidence: evidence})
@@ -241,7 +216,7 @@ func isHTTP(verb string) bool {
 
 // normalises says whether bare line ends of this client are mended, not refused.
 func (c *session) normalises() bool {
-	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.mail.Client)
+	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.Mail.Client)
 }
 
 // lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
@@ -261,12 +236,12 @@ func (c *session) readLine(limit int) (string, error) {
 	if c.normalises() {
 		rules.Ends = line.Lenient
 	}
-	octets, err := c.in.Line(rules)
+	octets, err := c.In.Line(rules)
 	text := string(octets)
 	switch {
 	case err == nil:
 		return text, c.fit(text)
-	case errors.Is(err, line.ErrLimit) && isChunk(c.in.Front()):
+	case errors.Is(err, line.ErrLimit) && isChunk(c.In.Front()):
 		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
 	case errors.Is(err, line.ErrLimit):
 		c.fail(replyLineLong())
@@ -293,7 +268,7 @@ func (c *session) fit(text string) error {
 		return errAnswered
 	}
 
-	c.bareLine = c.in.Bare()
+	c.bareLine = c.In.Bare()
 	if c.bareLine && !c.suspect("BARE_LF_COMMAND", "") {
 		return errAnswered
 	}
@@ -304,12 +279,12 @@ func (c *session) fit(text string) error {
 // lost ends the session after a read error.
 func (c *session) lost(err error) {
 	switch {
-	case c.hurried.Load():
+	case c.Hurried():
 		c.refuseAndEnd(replyClosing(c.opt.Hostname), "shutdown")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.refuseAndEnd(replyTimeout(c.opt.Hostname), "timed out")
 	default:
-		c.clientEnds = "client closed the connection"
+		c.Finish("client closed the connection")
 	}
 }
 
@@ -318,7 +293,7 @@ func (c *session) reply(r mail.Reply) {
 	if !c.opt.Extensions.EnhancedStatusCodes {
 		r.Enhanced = ""
 	}
-	id := c.mail.ID
+	id := c.Mail.ID
 	if c.exchange != nil {
 		id = c.exchange.ID()
 	}
@@ -326,8 +301,8 @@ func (c *session) reply(r mail.Reply) {
 		c.oldest = time.Now()
 	}
 	c.out.Put(r.WithID(id).AppendWire(nil))
-	if r.Code == 421 && c.clientEnds == "" { // RFC 5321 section 3.8: it says that the connection ends
-		c.clientEnds = "dropped: " + r.Text
+	if r.Code == 421 && !c.Ended() { // RFC 5321 section 3.8: it says that the connection ends
+		c.Finish("dropped: " + r.Text)
 	}
 	if c.out.Buffered() > maxWaiting || time.Since(c.oldest) > maxHeldBack {
 		c.flush()
@@ -349,21 +324,21 @@ func (c *session) fail(r mail.Reply) {
 
 // refuseAndEnd replies and ends the connection: nothing that follows is read.
 func (c *session) refuseAndEnd(r mail.Reply, how string) {
+	c.Finish(how)
 	c.reply(r)
-	c.clientEnds = how
 	c.flush()
 }
 
 // flush sends the replies that wait. It says whether the connection still stands.
 func (c *session) flush() bool {
 	if c.out.Buffered() == 0 {
-		return c.clientEnds == ""
+		return !c.Ended()
 	}
 	c.tarpit()
-	if err := c.out.Flush(); err != nil && c.clientEnds == "" {
-		c.clientEnds = "client does not read"
+	if err := c.out.Flush(); err != nil && !c.Ended() {
+		c.Finish("client does not read")
 	}
-	return c.clientEnds == ""
+	return !c.Ended()
 }
 
 // tarpit lets a client wait that policy wants to wait: not while connections are scarce, as he holds one, nor when the
@@ -372,14 +347,14 @@ func (c *session) tarpit() {
 	if c.opt.Tarpit <= 0 || c.visit == nil || !c.visit.Tarpit() {
 		return
 	}
-	for end := time.Now().Add(c.opt.Tarpit); !c.hurried.Load() && (c.opt.Pressed == nil || !c.opt.Pressed()); {
+	for end := time.Now().Add(c.opt.Tarpit); !c.Hurried() && (c.opt.Pressed == nil || !c.opt.Pressed()); {
 		left := time.Until(end)
 		if left <= 0 {
 			return
 		}
 		select {
 		case <-time.After(min(left, tarpitLook)):
-		case <-c.ctx.Done():
+		case <-c.Ctx.Done():
 			return
 		}
 	}
@@ -390,7 +365,7 @@ const tarpitLook = 500 * time.Millisecond
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.
 func (c *session) onlyAfterReply(evidence string) bool {
-	if c.in.Buffered() == 0 {
+	if c.In.Buffered() == 0 {
 		return true
 	}
 	if c.opt.ReportEarlyInput {
@@ -418,7 +393,7 @@ func (c *session) quit(args string) {
 	}
 	c.reset("QUIT")
 	c.reply(replyBye())
-	c.clientEnds = "QUIT"
+	c.Finish("QUIT")
 }
 
 // reset drops the transaction under way.
@@ -433,25 +408,23 @@ func (c *session) reset(why string) {
 	}
 }
 
+// handshakeTime is how long a handshake may take.
+const handshakeTime = 30 * time.Second
+
 func (c *session) handshake() bool {
 	config, offered := hearing(c.opt.TLS)
-	t := tls.Server(c.raw, config)
-	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-	defer cancel()
-	if err := t.HandshakeContext(ctx); err != nil {
-		c.clientEnds = "TLS handshake failed: " + err.Error() + offered()
+	t, err := c.Handshake(config, time.Now().Add(handshakeTime))
+	if err != nil {
+		c.Finish("TLS handshake failed: " + err.Error() + offered())
 		return false
 	}
-	state := t.ConnectionState()
-	c.mail.TLS = &state
-	c.in.Attach(t)
 	c.out.Attach(t)
 	return true
 }
 
 // early is what came before its time, fit for evidence: without what stands behind AUTH, which may be a password.
 func (c *session) early() string {
-	b := c.in.Arrived()
+	b := c.In.Arrived()
 	for i := 0; i+4 <= len(b); i++ {
 		if bytes.EqualFold(b[i:i+4], []byte("AUTH")) {
 			return printable(b[:min(i, 70)]) + "AUTH ..."
