@@ -107,17 +107,8 @@ func (v *Visit) note(symbol, user string, err error) {
 // login asks everybody who has a say, in the order of what it costs.
 func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) error {
 	g := v.g
-	if !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid) {
-		return refusal{"the name can't be one"}
-	}
-	if a.Authzid != "" && key(a.Authzid) != user && !g.o.Authzid {
-		return refusal{"another authorization id"}
-	}
-	if !g.o.Bans.Admit(ctx, v.s.Client, user) {
-		return refusal{"banned"}
-	}
-	if why := v.ruledOut(user); why != "" {
-		return refusal{"a rule on the " + why}
+	if why := v.barred(ctx, user, a); why != "" {
+		return refusal{why}
 	}
 	answer, err := v.authorize(ctx, a)
 	if err != nil {
@@ -145,6 +136,22 @@ func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) 
 	}
 	v.user = user
 	return nil
+}
+
+// barred says why a login is not even looked at, "" if it is.
+func (v *Visit) barred(ctx context.Context, user string, a Attempt) string {
+	switch {
+	case !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid):
+		return "the name can't be one"
+	case a.Authzid != "" && key(a.Authzid) != user && !v.g.o.Authzid:
+		return "another authorization id"
+	case !v.g.o.Bans.Admit(ctx, v.s.Client, user):
+		return "banned"
+	}
+	if why := v.ruledOut(user); why != "" {
+		return "a rule on the " + why
+	}
+	return ""
 }
 
 // ruledOut says which kind of rule keeps the user out, "" for none.

@@ -120,19 +120,8 @@ func (k *backend) close() {
 
 // prepare is all before the login: greeting, STARTTLS, capabilities, and who the client is.
 func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) error {
-	line, err := k.in.Line(line.Rules{Limit: maxBackendLine})
-	if err != nil {
-		return fmt.Errorf("greeting: %w", err)
-	}
-	r, good := wire.ParseResponse(append(line, '\r', '\n'))
-	switch {
-	case good && r.Tag == "*" && r.Name == "OK":
-		k.learn(line[min(r.Body, len(line)):])
-	case good && r.Tag == "*" && r.Name == "BYE":
-		return errors.New("the server says BYE")
-	default:
-		// PREAUTH is the way to make a client skip TLS and the login: RFC 9051 section 11.3.
-		return misconduct("no greeting with OK")
+	if err := k.greeted(); err != nil {
+		return err
 	}
 	if b.TLS == access.TLSStartTLS {
 		if err := k.startTLS(ctx, b); err != nil {
@@ -149,7 +138,27 @@ func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) e
 			return err
 		}
 	}
+
 	return nil
+}
+
+// greeted reads the greeting.
+func (k *backend) greeted() error {
+	text, err := k.in.Line(line.Rules{Limit: maxBackendLine})
+	if err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	r, good := wire.ParseResponse(append(text, '\r', '\n'))
+	switch {
+	case good && r.Tag == "*" && r.Name == "OK":
+		k.learn(text[min(r.Body, len(text)):])
+		return nil
+	case good && r.Tag == "*" && r.Name == "BYE":
+		return errors.New("the server says BYE")
+	}
+
+	// PREAUTH is the way to make a client skip TLS and the login: RFC 9051 section 11.3.
+	return misconduct("no greeting with OK")
 }
 
 // startTLS secures the connection, or there is none.

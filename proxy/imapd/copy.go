@@ -99,10 +99,7 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 	}
 	name, good := args.AString()
 	if !good || c.UID && c.Verb == "APPEND" {
-		if c.Literal != nil {
-			return s.refuseUpload(c, badArguments(c.Tag))
-		}
-		return s.refuse(badArguments(c.Tag))
+		return s.refuseUpload(c, badArguments(c.Tag))
 	}
 	p.mailbox = mailboxName(name)
 	if c.Literal == nil {
@@ -111,6 +108,7 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 	if c.Literal.Size > s.opt.MaxAppend {
 		return s.refuseUpload(c, tooBig(c.Tag))
 	}
+
 	t, err := s.learnUpload(p.mailbox)
 	if err != nil {
 		return err
@@ -119,29 +117,40 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 		t.parted(c.Args())
 		p.completed = func(status, code, args string) { s.teach(t, status, code, args) }
 	}
+
 	taken, err := s.sendPieces(c, p)
 	for err == nil && c.Literal != nil {
-		if taken {
-			taken, err = s.uploadOne(c, p, t)
-		} else {
-			err = s.discard(c)
-		}
-		if err == nil {
-			err = c.More(s.In)
-		}
-		if err == nil {
-			t.parted(c.Args())
-		}
-		if err == nil && c.Literal != nil && c.Literal.Size > s.opt.MaxAppend {
-			s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
-			s.bye(byeLiteralLimit, "literal too large") // the backend holds half a command: it can't be taken back
-			return errRefusedLiteral
-		}
-		if err == nil && taken {
-			err = s.sendMore(c)
-		}
+		taken, err = s.uploadNext(c, p, t, taken)
 	}
+
 	return s.uploadFailed(err)
+}
+
+// uploadNext passes a literal on, or throws it away if the backend does not take it, and reads the text behind it.
+func (s *session) uploadNext(c *wire.Command, p *pending, t *teaching, taken bool) (goesOn bool, err error) {
+	if taken {
+		taken, err = s.uploadOne(c, p, t)
+	} else {
+		err = s.discard(c)
+	}
+	if err == nil {
+		err = c.More(s.In)
+	}
+	if err != nil {
+		return taken, err
+	}
+
+	t.parted(c.Args())
+	if c.Literal != nil && c.Literal.Size > s.opt.MaxAppend {
+		s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
+		s.bye(byeLiteralLimit, "literal too large") // the backend holds half a command: it can't be taken back
+		return taken, errRefusedLiteral
+	}
+	if taken {
+		err = s.sendMore(c)
+	}
+
+	return taken, err
 }
 
 // uploadFailed turns what can't be understood in the middle of a command into the end of the session: the backend holds
@@ -158,6 +167,9 @@ func (s *session) uploadFailed(err error) error {
 }
 
 func (s *session) refuseUpload(c *wire.Command, answer string) error {
+	if c.Literal == nil {
+		return s.refuse(answer)
+	}
 	s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
 	if c.Literal.Plus {
 		s.bye(byeLiteralLimit, "literal too large")

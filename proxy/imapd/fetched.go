@@ -131,36 +131,54 @@ func (m *message) literal() error {
 	if lit.Size > maxOctets {
 		return misconduct("a literal of " + strconv.FormatInt(lit.Size, 10) + " octets")
 	}
-	switch {
-	case m.scan.NameLiteral():
+	if m.scan.NameLiteral() {
 		return m.s.copyLiteral(lit.Size, nil)
-	case m.own != nil && m.own.bodies && it.Class == wire.Whole:
-		return m.ownBody(lit)
-	case m.own != nil && m.own.keep && it.Front():
-		return m.keepBody(lit)
-	case m.own != nil && m.own.header && it.Class == wire.Plain && it.Sectioned:
-		return m.seeHeader(lit)
-	case it.Class == wire.Plain:
+	}
+	if read := m.ownReader(it); read != nil {
+		return read(lit)
+	}
+	if it.Class == wire.Plain {
 		return m.s.copyLiteral(lit.Size, m.headerCover(it))
 	}
+
+	return m.content(lit.Size, it)
+}
+
+// ownReader gives what reads an item that we asked for ourselves, nil for one that the client gets.
+func (m *message) ownReader(it wire.Item) func(wire.Literal) error {
+	switch {
+	case m.own == nil:
+	case m.own.bodies && it.Class == wire.Whole:
+		return m.ownBody
+	case m.own.keep && it.Front():
+		return m.keepBody
+	case m.own.header && it.Class == wire.Plain && it.Sectioned:
+		return m.seeHeader
+	}
+
+	return nil
+}
+
+// content passes content on as the ruling on its message says.
+func (m *message) content(size int64, it wire.Item) error {
 	uid := m.uid()
 	r, known := m.s.ruling(uid)
-	plan := (*mask.Plan)(nil)
-	if known && r.Masked {
-		plan = m.s.rulings.plan(uid)
+	if known && !r.Masked {
+		m.tell(uid, r)
+		return m.s.copyLiteral(size, nil)
 	}
-	switch {
-	case known && !r.Masked:
-		m.tell(uid, r)
-		return m.s.copyLiteral(lit.Size, nil)
-	case plan != nil:
-		m.tell(uid, r)
-		return m.s.copyLiteral(lit.Size, planCover(plan, it, m.s.notice(r)))
-	case it.Class == wire.Whole:
-		return m.examine(lit.Size, uid)
+
+	if known {
+		if plan := m.s.rulings.plan(uid); plan != nil {
+			m.tell(uid, r)
+			return m.s.copyLiteral(size, planCover(plan, it, m.s.notice(r)))
+		}
+	}
+	if it.Class == wire.Whole {
+		return m.examine(size, uid)
 	}
 	// nobody asked for it, or nobody could look at it: nothing of it is let through
-	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.notice(r)))
+	return m.s.copyLiteral(size, planCover(nil, it, m.s.notice(r)))
 }
 
 // headerCover overwrites in a header what some reader could take for the body, unless the message is known to be clean. A
@@ -393,27 +411,40 @@ func (m *message) finish() error {
 	if m.own == nil || m.off {
 		return m.s.out.end()
 	}
-	if m.scan.UID != 0 && !m.own.bodies && !m.own.header {
-		if m.own.count++; m.own.most == 0 || len(m.own.found) < m.own.most {
-			m.own.found = append(m.own.found, found{m.number, m.scan.UID})
-		}
-	}
-	for _, k := range m.own.kept {
-		if k.number == m.number {
-			k.uid, k.flags = m.scan.UID, strings.Fields(strings.Trim(string(m.scan.Flags), "() "))
-		}
-	}
-	others := m.scan.Others
-	if m.own.headers {
-		others-- // the one that we asked for
-	}
-	if others == 0 && (m.own.bodies || m.scan.Wholes == 0) && (m.own.keep || m.scan.Fronts == 0) {
+
+	m.note()
+	if m.oursOnly() {
 		if !m.s.out.drop() {
 			return misconduct("a FETCH response that can't be parted")
 		}
 		return nil
 	}
+
 	return m.s.out.end()
+}
+
+// note takes in what the response says to a command of our own.
+func (m *message) note() {
+	o, uid := m.own, m.scan.UID
+	if uid != 0 && !o.bodies && !o.header {
+		if o.count++; o.most == 0 || len(o.found) < o.most {
+			o.found = append(o.found, found{m.number, uid})
+		}
+	}
+	for _, k := range o.kept {
+		if k.number == m.number {
+			k.uid, k.flags = uid, strings.Fields(strings.Trim(string(m.scan.Flags), "() "))
+		}
+	}
+}
+
+// oursOnly says whether the response held nothing but what we asked for.
+func (m *message) oursOnly() bool {
+	others := m.scan.Others
+	if m.own.headers {
+		others-- // the one that we asked for
+	}
+	return others == 0 && (m.own.bodies || m.scan.Wholes == 0) && (m.own.keep || m.scan.Fronts == 0)
 }
 
 // quoted reads a quoted string with content and writes it anew, overwritten if need be. What was read up to it ends with

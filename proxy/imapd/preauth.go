@@ -76,27 +76,41 @@ func (s *session) preAuth() {
 // obey does what a client may ask before the login: RFC 9051 sections 6.1 and 6.2.
 func (s *session) obey(c *wire.Command) {
 	rest, plain := c.Rest()
-	bare := plain && rest == ""
+	if !c.UID && plain && rest == "" && s.obeyBare(c) {
+		return
+	}
+
 	switch {
-	case c.UID:
-		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
-	case c.Verb == "CAPABILITY" && bare:
-		s.say(untaggedCapability(s.offers()) + ok(c.Tag, "Capability completed."))
-	case c.Verb == "NOOP" && bare:
-		s.say(ok(c.Tag, "NOOP completed."))
-	case c.Verb == "LOGOUT" && bare:
-		s.bye(byeLogout+ok(c.Tag, "Logout completed."), "logout")
-	case c.Verb == "ID":
+	case !c.UID && c.Verb == "ID":
 		s.preAuthID(c)
-	case c.Verb == "STARTTLS" && bare && s.opt.TLS != nil && s.Mail.TLS == nil:
-		s.startTLS(c.Tag)
-	case c.Verb == "LOGIN":
+	case !c.UID && c.Verb == "LOGIN":
 		s.login(c)
-	case c.Verb == "AUTHENTICATE":
+	case !c.UID && c.Verb == "AUTHENTICATE":
 		s.authenticate(c)
 	default:
 		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
 	}
+}
+
+// obeyBare does what a command without arguments asks. It says no if there is no such command.
+func (s *session) obeyBare(c *wire.Command) bool {
+	switch c.Verb {
+	case "CAPABILITY":
+		s.say(untaggedCapability(s.offers()) + ok(c.Tag, "Capability completed."))
+	case "NOOP":
+		s.say(ok(c.Tag, "NOOP completed."))
+	case "LOGOUT":
+		s.bye(byeLogout+ok(c.Tag, "Logout completed."), "logout")
+	case "STARTTLS":
+		if s.opt.TLS == nil || s.Mail.TLS != nil {
+			return false
+		}
+		s.startTLS(c.Tag)
+	default:
+		return false
+	}
+
+	return true
 }
 
 // RFC 2971 section 3.1. Who we are is nobody's business before the login.

@@ -238,9 +238,8 @@ const maxBack = 8 << 10
 // that more content stands in the response, rest is what is to be read of it in the usual way.
 func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, err error) {
 	s := m.s
-	var probe wire.Fetch
-	n, event := probe.Scan(piece[body:])
-	if event != wire.EventHead || n != len(piece)-body || probe.NameLiteral() || probe.Item.Class != wire.Whole {
+	probe, whole := wholeAhead(piece[body:])
+	if !whole {
 		return false, nil, nil
 	}
 	size := probe.Literal.Size
@@ -248,10 +247,7 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 	if r, known := s.ruling(uid); known && !r.Masked && !s.turns.busy() {
 		return false, nil, nil // it goes straight through
 	}
-	job := s.line.Take(size)
-	for job == nil && s.turns.next() {
-		job = s.line.Take(size)
-	}
+	job := s.roomFor(size)
 	if job == nil {
 		return false, nil, nil
 	}
@@ -264,7 +260,7 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 		job.Leave()
 		return true, nil, err
 	}
-	whole, err := m.behind(p)
+	whole, err = m.behind(p)
 	if err != nil {
 		p.abandon()
 		return true, nil, err
@@ -282,6 +278,22 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 		p.judge()
 	}
 	return true, nil, s.turns.push(p)
+}
+
+// wholeAhead says whether a response goes on with a whole message as its first content.
+func wholeAhead(text []byte) (probe wire.Fetch, whole bool) {
+	n, event := probe.Scan(text)
+	return probe, event == wire.EventHead && n == len(text) && !probe.NameLiteral() && probe.Item.Class == wire.Whole
+}
+
+// roomFor takes room for a message that is judged in advance, once enough of those before it were sent. It is nil if there
+// is none even then.
+func (s *session) roomFor(size int64) *ahead.Job {
+	job := s.line.Take(size)
+	for job == nil && s.turns.next() {
+		job = s.line.Take(size)
+	}
+	return job
 }
 
 // behind reads the text behind the message up to the end of the response. It says no if there is more than text.

@@ -109,20 +109,9 @@ func (r *Reader) Close() {
 // Widen has the next reads take the large buffer: much is about to come.
 func (r *Reader) Widen() { r.full = true }
 
-// Fill reads once more. It makes room first: by moving what is left, and by the large buffer if the small one was filled.
+// Fill reads once more. It makes room first, and has sent what waits for the other side.
 func (r *Reader) Fill() error {
-	if r.r == r.w {
-		r.r, r.w = 0, 0
-	}
-	if !r.bulk && (r.full || r.w == len(r.buf)) {
-		large := r.buffers.Take()
-		r.w = copy(large, r.buf[r.r:r.w])
-		r.buf, r.bulk, r.r = large, true, 0
-	}
-	if r.w == len(r.buf) {
-		r.w = copy(r.buf, r.buf[r.r:r.w])
-		r.r = 0
-	}
+	r.makeRoom()
 	if r.Before != nil {
 		if err := r.Before(); err != nil {
 			return err
@@ -139,9 +128,25 @@ func (r *Reader) Fill() error {
 		if n > 0 {
 			return nil
 		}
-		if r.Pressed == nil || look.Equal(until) || !errors.Is(err, os.ErrDeadlineExceeded) || r.Pressed() || r.over() {
+		if look.Equal(until) || !errors.Is(err, os.ErrDeadlineExceeded) || r.Pressed() || r.over() {
 			return err
 		}
+	}
+}
+
+// makeRoom moves what is left to the front, and takes the large buffer if the small one was filled.
+func (r *Reader) makeRoom() {
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+	}
+	if !r.bulk && (r.full || r.w == len(r.buf)) {
+		large := r.buffers.Take()
+		r.w = copy(large, r.buf[r.r:r.w])
+		r.buf, r.bulk, r.r = large, true, 0
+	}
+	if r.w == len(r.buf) {
+		r.w = copy(r.buf, r.buf[r.r:r.w])
+		r.r = 0
 	}
 }
 

@@ -25,33 +25,51 @@ func (s *session) authorization() {
 	}
 	word, rest, _ := strings.Cut(line, " ")
 	verb := strings.ToUpper(word)
-	switch {
-	case len(line) > maxLine && verb != "AUTH":
+	if len(line) > maxLine && verb != "AUTH" {
 		s.observe("LINE_LIMIT", "")
 		s.bye(replyLongLine, "line too long")
-	case verb == "CAPA" && rest == "":
-		s.out.Say(capabilities(s.offers()))
-	case verb == "QUIT" && rest == "":
-		s.bye(replyBye, "quit")
-	case verb == "STLS" && rest == "":
-		s.startTLS()
-	case verb == "UTF8" && rest == "": // RFC 6856 section 2.1
-		s.utf8 = true
-		s.out.Say(replyUTF8)
-	case verb == "USER":
+		return
+	}
+	if rest == "" && s.obeyBare(verb) {
+		return
+	}
+
+	switch verb {
+	case "USER":
 		s.userCommand(rest)
-	case verb == "PASS":
+	case "PASS":
 		s.passCommand(rest)
-	case verb == "AUTH":
+	case "AUTH":
 		s.auth(rest)
-	case verb == "APOP": // it takes the password's plain text on our side
+	case "APOP": // it takes the password's plain text on our side
 		s.refuse(replyNoAPOP)
-	case isHTTP(word): // a browser was led here (ALPACA)
-		s.observe("HTTP_COMMAND", word)
-		s.Finish("spoke HTTP")
 	default:
+		if isHTTP(word) { // a browser was led here (ALPACA)
+			s.observe("HTTP_COMMAND", word)
+			s.Finish("spoke HTTP")
+			return
+		}
 		s.refuse(replyUnknown)
 	}
+}
+
+// obeyBare does what a command without arguments says. It says no if there is no such command.
+func (s *session) obeyBare(verb string) bool {
+	switch verb {
+	case "CAPA":
+		s.out.Say(capabilities(s.offers()))
+	case "QUIT":
+		s.bye(replyBye, "quit")
+	case "STLS":
+		s.startTLS()
+	case "UTF8": // RFC 6856 section 2.1
+		s.utf8 = true
+		s.out.Say(replyUTF8)
+	default:
+		return false
+	}
+
+	return true
 }
 
 func isHTTP(word string) bool {

@@ -18,29 +18,19 @@ const failedLoginDelay = 2 * time.Second
 
 // auth is AUTH: RFC 4954, with PLAIN (RFC 4616) and LOGIN. The password goes to Login and nowhere else.
 func (c *session) auth(args string) {
-	x := sasl.Begin(args)
-	switch {
-	case c.opt.Login == nil || !c.opt.Extensions.Auth:
-		c.fail(replyNotDone())
-		return
-	case c.Mail.Helo == "":
-		c.fail(replyNeedHelo())
-		return
-	case c.Mail.User != "" || c.exchange != nil:
-		c.fail(reply(503, "5.5.1", "No AUTH now"))
-		return
-	case !c.canAuth():
-		// RFC 4954 section 4: 538 5.7.11 asks for encryption.
-		c.fail(reply(538, "5.7.11", "STARTTLS before AUTH"))
+	if r, ok := c.mayAuth(); !ok {
+		c.fail(r)
 		return
 	}
 	if !c.onlyAfterReply("behind AUTH") {
 		return
 	}
+	x := sasl.Begin(args)
 	if x.Mechanism != sasl.Plain && x.Mechanism != sasl.Login {
 		c.fail(reply(504, "5.5.4", "Mechanism not supported, use PLAIN or LOGIN"))
 		return
 	}
+
 	x.Challenge = c.challenge
 	found, err := x.Credentials()
 	switch {
@@ -48,12 +38,33 @@ func (c *session) auth(args string) {
 		c.fail(reply(501, "5.7.0", "Authentication cancelled"))
 	case errors.Is(err, sasl.ErrBase64):
 		c.fail(reply(501, "5.5.2", "Bad base64"))
-	// nobody sends for somebody else
-	case errors.Is(err, sasl.ErrCredentials), err == nil && (found.Password == "" || found.Authzid != "" && found.Authzid != found.User):
+	case errors.Is(err, sasl.ErrCredentials), err == nil && !complete(found):
 		c.fail(reply(501, "5.5.2", "Bad "+x.Mechanism+" response"))
 	case err == nil:
 		c.login(found.User, found.Password)
 	}
+}
+
+// complete says whether credentials can be checked: nobody sends for somebody else.
+func complete(c sasl.Credentials) bool {
+	return c.Password != "" && (c.Authzid == "" || c.Authzid == c.User)
+}
+
+// mayAuth says whether AUTH has its place now, and what to answer if not.
+func (c *session) mayAuth() (mail.Reply, bool) {
+	switch {
+	case c.opt.Login == nil || !c.opt.Extensions.Auth:
+		return replyNotDone(), false
+	case c.Mail.Helo == "":
+		return replyNeedHelo(), false
+	case c.Mail.User != "" || c.exchange != nil:
+		return reply(503, "5.5.1", "No AUTH now"), false
+	case !c.canAuth():
+		// RFC 4954 section 4: 538 5.7.11 asks for encryption.
+		return reply(538, "5.7.11", "STARTTLS before AUTH"), false
+	}
+
+	return mail.Reply{}, true
 }
 
 func (c *session) login(user, password string) {

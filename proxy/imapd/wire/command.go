@@ -157,13 +157,11 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 	for i := 0; i < len(line); i++ {
 		switch ch := line[i]; {
 		case ch == '"':
-			n := quotedEnd(line[i:])
-			if !start || n < 0 {
-				return nil, 0, "misplaced or unterminated quoted string"
+			n, bad := quotedString(line[i:], start)
+			if bad != "" {
+				return nil, 0, bad
 			}
-			if i += n - 1; !endsString(line[i+1:]) {
-				return nil, 0, "no space behind a quoted string"
-			}
+			i += n - 1
 			start = false
 		case ch == '{' || bytes.HasPrefix(line[i:], []byte("~{")):
 			lit, ok := ParseLiteral(line[i:])
@@ -182,6 +180,18 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 	}
 
 	return nil, len(line), ""
+}
+
+// quotedString gives the length of a quoted string. start says that a string may begin where it does.
+func quotedString(text []byte, start bool) (n int, bad string) {
+	n = quotedEnd(text)
+	switch {
+	case !start || n < 0:
+		return 0, "misplaced or unterminated quoted string"
+	case !endsString(text[n:]):
+		return 0, "no space behind a quoted string"
+	}
+	return n, ""
 }
 
 // endsString says whether a string may end before this: at a space, a closing bracket, or the end of the line.
