@@ -191,12 +191,18 @@ func (l *Listener) admit(nc net.Conn) {
 	}
 	go func() {
 		defer l.wait.Done()
-		defer l.leave(c)
-		l.serve(c)
+		why := l.serve(c)
+		l.leave(c)
+		if why != "" {
+			l.refuse(c, why)
+			return
+		}
+		_ = c.Close() // its session may have done so
 	}()
 }
 
-func (l *Listener) serve(c *Conn) {
+// serve has a connection until it ends, or says why it must be refused.
+func (l *Listener) serve(c *Conn) (refused Reason) {
 	if l.ProxyProtocol && l.trusts(c.Peer.Addr()) {
 		_ = c.SetDeadline(time.Now().Add(l.Timeout)) // if it fails so does the read
 		client, err := readProxyHeader(c.Conn)
@@ -205,7 +211,7 @@ func (l *Listener) serve(c *Conn) {
 			l.badHeader.Add(1)
 			l.Log.Warn("no valid PROXY header, connection closed", "door", l.Name, "peer", c.Peer, "error", err)
 			_ = l.protocol.Refuse(c, NoProxyHeader) // for the record: who speaks another protocol is told nothing
-			return
+			return ""
 		}
 		if client.IsValid() {
 			c.Client = client
@@ -216,13 +222,14 @@ func (l *Listener) serve(c *Conn) {
 		why = Astray
 	}
 	if why != "" {
-		l.refuse(c, why)
-		return
+		return why
 	}
+
 	_ = c.SetDeadline(time.Time{}) // the session sets its own
 	session := l.protocol.Open(l.ctx, c)
 	l.begun(c, session)
 	session.Run()
+	return ""
 }
 
 // begun notes the session of a connection. One that began while the door was being shut ends at its first command.
@@ -291,9 +298,8 @@ func (l *Listener) network(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// leave closes a connection and counts it out.
+// leave counts a connection out.
 func (l *Listener) leave(c *Conn) {
-	_ = c.Close() // the door may have done so
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)

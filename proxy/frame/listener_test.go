@@ -308,7 +308,7 @@ func TestImplicitTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := start(t, Options{MaxConnections: 1}, echo{implicit: certs.Config(), refuse: func(_ *Conn, why Reason) string { return "421 " + string(why) + "\r\n" }})
-	secured := func() (string, net.Conn) {
+	secured := func(l *Listener) (string, net.Conn) {
 		c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
@@ -317,12 +317,12 @@ func TestImplicitTLS(t *testing.T) {
 		said, _ := bufio.NewReader(c).ReadString('\n')
 		return said, c
 	}
-	said, c := secured()
+	said, c := secured(l)
 	if !strings.HasPrefix(said, "hello 127.0.0.1") {
 		t.Errorf("%q", said)
 	}
 	for range 2 * maxRefusals {
-		if said, _ := secured(); said != "421 too many connections\r\n" {
+		if said, _ := secured(l); said != "421 too many connections\r\n" {
 			t.Fatalf("one too many hears %q", said)
 		}
 	}
@@ -330,6 +330,15 @@ func TestImplicitTLS(t *testing.T) {
 		t.Errorf("one too many hears %q in the clear", got)
 	}
 	_ = c.Close()
+	for banned, o := range map[bool]Options{false: {MaxPerNetwork: 1}, true: {Banned: func(netip.Addr) bool { return true }}} {
+		strict := start(t, o, echo{implicit: certs.Config(), refuse: func(_ *Conn, why Reason) string { return "421 " + string(why) + "\r\n" }})
+		if !banned {
+			secured(strict)
+		}
+		if said, _ := secured(strict); said != map[bool]string{false: "421 too many connections from this network\r\n", true: "421 banned\r\n"}[banned] {
+			t.Errorf("%q", said)
+		}
+	}
 	for _, plain := range []string{"EHLO x\r\n", "GET / HTTP/1.1\r\n\r\n", ""} {
 		for l.Counts().Open > 0 {
 			time.Sleep(time.Millisecond)
