@@ -25,6 +25,8 @@ type Session struct {
 	// Mail is what is known of it, In reads what the client says.
 	Mail *mail.Session
 	In   *line.Reader
+	// Lean keeps the memory of TLS small, as is right for sessions that stand for hours; each record costs a read more.
+	Lean bool
 	// Quiet says whether a session that waits for the client may be ended; nil if it always may.
 	Quiet func() bool
 
@@ -135,7 +137,11 @@ func (s *Session) Close() {
 // the clear is forgotten.
 func (s *Session) Handshake(config *tls.Config, until time.Time) (net.Conn, error) {
 	s.In.Close()
-	t := tls.Server(listen.Records(s.raw), config)
+	under := s.raw
+	if s.Lean {
+		under = listen.Records(s.raw)
+	}
+	t := tls.Server(under, config)
 	_ = s.raw.SetDeadline(until) // if it fails so does the handshake
 	if err := t.HandshakeContext(s.Ctx); err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
 	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
 		out: line.NewWriter(c.Conn, &s.buffers)}
 	n.visit = s.opt.Gate.Visit(n.Mail, "pop3")
+	n.Lean = true
 	n.In.Now, n.In.Before = s.opt.Now, n.out.Flush
 	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)
 	return n
