@@ -53,9 +53,8 @@ const (
 type Options struct {
 	// Name is the door's name in the settings.
 	Name string
-	// Address is HOST:PORT; Listener is taken instead if it is set.
-	Address  string
-	Listener net.Listener
+	// Address is HOST:PORT.
+	Address string
 	// ProxyProtocol makes the header of a proxy mandatory for connections from Trusted; from elsewhere it is not read.
 	ProxyProtocol bool
 	Trusted       []netip.Prefix
@@ -107,19 +106,17 @@ func New(o Options, p Protocol) (*Listener, error) {
 		return nil, fmt.Errorf("door %s: proxy_protocol without a trusted network: anyone could claim any address", o.Name)
 	}
 	o.defaults()
-	l := &Listener{Options: o, protocol: p, socket: o.Listener, conns: map[*Conn]Dialogue{}, networks: map[netip.Prefix]int{},
-		refusals: make(chan struct{}, maxRefusals)}
-	if l.socket == nil {
-		var err error
-		// no keep-alive probes: every wait has a deadline of our own, and they cost four system calls a connection
-		without := net.ListenConfig{KeepAlive: -1}
-		if o.Transparent {
-			without.Control = listen.Transparent
-		}
-		if l.socket, err = without.Listen(context.Background(), "tcp", o.Address); err != nil {
-			return nil, fmt.Errorf("door %s: %w", o.Name, err)
-		}
+	// no keep-alive probes: every wait has a deadline of our own, and they cost four system calls a connection
+	config := net.ListenConfig{KeepAlive: -1}
+	if o.Transparent {
+		config.Control = listen.Transparent
 	}
+	socket, err := config.Listen(context.Background(), "tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("door %s: %w", o.Name, err)
+	}
+	l := &Listener{Options: o, protocol: p, socket: socket, conns: map[*Conn]Dialogue{}, networks: map[netip.Prefix]int{},
+		refusals: make(chan struct{}, maxRefusals)}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
 }
