@@ -119,6 +119,8 @@ func refusal(from, to string) string {
 	switch {
 	case layer(to) > layer(from):
 		return "imports point down: cmd, proxy/*, proxy, policy, filters, rules, internal"
+	case isDoor(doorOf(to)) && layer(from) < 6 && doorOf(from) != doorOf(to):
+		return "a door is known to cmd only: what doors share stands below them"
 	case isFilter && to == "filters/filtertest":
 		return "filtertest is for tests"
 	case isFilter && from != "filters/all" && layer(from) < 6 && filterOf(from) != filterOf(to):
@@ -127,6 +129,17 @@ func refusal(from, to string) string {
 		return "there is nothing in it"
 	}
 	return ""
+}
+
+// isDoor says whether a package speaks a protocol with clients.
+func isDoor(pkg string) bool {
+	return slices.Contains([]string{"proxy/smtpd", "proxy/imapd", "proxy/pop3d"}, pkg)
+}
+
+// doorOf names the door that a package is part of: "proxy/imapd" for proxy/imapd and proxy/imapd/wire.
+func doorOf(pkg string) string {
+	all := strings.SplitN(pkg, "/", 3)
+	return strings.Join(all[:min(len(all), 2)], "/")
 }
 
 // filterOf names the filter that a package is part of: "dkim" for filters/dkim and filters/dkim/signature.
@@ -144,7 +157,8 @@ func TestRefusals(t *testing.T) {
 		{"cmd/postern", "filters/spf"}: true, {"filters/all", "filters/spf"}: true, {"filters/dkim", "filters/dkim/signature"}: true,
 		{"proxy/smtpd", "proxy"}: true, {"proxy", "policy/ledger"}: true, {"policy", "filters"}: true, {"filters/spf", "internal/dns"}: true,
 		{"filters/spf", "filters/dkim"}: false, {"filters/spf", "policy"}: false, {"proxy", "proxy/smtpd"}: false, {"policy", "proxy"}: false,
-		{"internal/mail", "filters"}: false, {"proxy/smtpd", "filters/spf"}: false, {"policy", "filters/spf"}: false,
+		{"proxy/imapd", "proxy/imapd/wire"}: true, {"proxy/pop3d", "proxy/line"}: true, {"proxy/pop3d", "proxy/imapd/wire"}: false,
+		{"proxy/frame", "proxy/smtpd"}: false, {"internal/mail", "filters"}: false, {"proxy/smtpd", "filters/spf"}: false, {"policy", "filters/spf"}: false,
 	} {
 		if why := refusal(pair[0], pair[1]); (why == "") != allowed {
 			t.Errorf("%s imports %s: %q", pair[0], pair[1], why)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"postern/proxy/sasl"
 )
 
 // Attempt is one try to log in.
@@ -21,6 +23,11 @@ type Attempt struct {
 	// Password is that of the mechanisms that have one. Token is the client's whole first response, decoded, of XOAUTH2 and
 	// OAUTHBEARER (RFC 7628).
 	Password, Token string
+}
+
+// SASL is the attempt of a SASL exchange.
+func SASL(mechanism string, c sasl.Credentials) Attempt {
+	return Attempt{Mechanism: "SASL " + mechanism, User: c.User, Authzid: c.Authzid, Password: c.Password, Token: c.Token}
 }
 
 // LogValue keeps secrets out of every log.

@@ -13,6 +13,7 @@ import (
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/ledger"
+	"postern/proxy/sasl"
 )
 
 // Visit is one session of a POP3 or IMAP door as the gate sees it. It is used by one goroutine at a time.
@@ -44,8 +45,14 @@ func (v *Visit) Observe(f mail.Finding) {
 	}
 }
 
-// Tokens says whether XOAUTH2 and OAUTHBEARER are offered.
-func (v *Visit) Tokens() bool { return v.g.o.Tokens }
+// Mechanisms are the SASL mechanisms that are offered.
+func (v *Visit) Mechanisms() []string {
+	all := []string{sasl.Plain, sasl.Login}
+	if v.g.o.Tokens {
+		all = append(all, sasl.XOAuth2, sasl.OAuthBearer)
+	}
+	return all
+}
 
 // OpaqueMechanisms are those offered besides, whose octets mean something to the backend only.
 func (v *Visit) OpaqueMechanisms() []string { return v.g.o.OpaqueMechanisms }
@@ -100,7 +107,7 @@ func (v *Visit) note(symbol, user string, err error) {
 // login asks everybody who has a say, in the order of what it costs.
 func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) error {
 	g := v.g
-	if why := v.forbidden(ctx, user, a); why != "" {
+	if why := v.barred(ctx, user, a); why != "" {
 		return refusal{why}
 	}
 	answer, err := v.authorize(ctx, a)
@@ -134,21 +141,19 @@ func (v *Visit) login(ctx context.Context, user string, a Attempt, enter Enter) 
 	return nil
 }
 
-// forbidden says why no server is asked about a login at all, "" if one is.
-func (v *Visit) forbidden(ctx context.Context, user string, a Attempt) string {
-	g := v.g
+// barred says why a login is not even looked at, "" if it is.
+func (v *Visit) barred(ctx context.Context, user string, a Attempt) string {
 	switch {
 	case !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid):
 		return "the name can't be one"
-	case a.Authzid != "" && key(a.Authzid) != user && !g.o.Authzid:
+	case a.Authzid != "" && key(a.Authzid) != user && !v.g.o.Authzid:
 		return "another authorization id"
-	case !g.o.Bans.Admit(ctx, v.s.Client, user):
+	case !v.g.o.Bans.Admit(ctx, v.s.Client, user):
 		return "banned"
 	}
 	if why := v.ruledOut(user); why != "" {
 		return "a rule on the " + why
 	}
-
 	return ""
 }
 

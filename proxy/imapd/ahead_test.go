@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/listen"
 	"postern/proxy/retrieval"
 )
 
@@ -108,7 +108,7 @@ func TestJudgedAhead(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, access.Backend{Address: library(t, messages), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+			d := open(t, access.Backend{Address: library(t, messages), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 				o.Desk.(*desk).pause = pause
 			})
 			c := dial(t, d.address, nil)
@@ -152,7 +152,7 @@ func (r late) Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, b
 
 // A message that is called back between its judgement and its turn is masked.
 func TestCalledBackBeforeItsTurn(t *testing.T) {
-	d := open(t, access.Backend{Address: library(t, 6), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+	d := open(t, access.Backend{Address: library(t, 6), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		o.Desk = late{o.Desk.(*desk)}
 	})
 	c := dial(t, d.address, nil)

@@ -15,6 +15,8 @@ import (
 
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
+	"postern/proxy/sasl"
 )
 
 const (
@@ -33,12 +35,12 @@ func (m misconduct) Error() string { return string(m) }
 // backend is the connection to the server that holds the mail.
 type backend struct {
 	conn         net.Conn
-	in           *wire.Reader
+	in           *line.Reader
 	out          *outlet
 	name         string
 	capabilities capabilities // nil if not known, and after the login
 	known        atomic.Pointer[features]
-	buffers      *wire.Buffers
+	buffers      *line.Buffers
 	tags         int
 	code         string // that of the last tagged answer
 }
@@ -52,7 +54,7 @@ type origin struct {
 }
 
 func (s *session) origin() origin {
-	return origin{s.mail.Client, s.clientPort, s.mail.Local, s.mail.ID}
+	return origin{s.Mail.Client, s.clientPort, s.Mail.Local, s.Mail.ID}
 }
 
 // openBackend connects and logs in: access.Enter.
@@ -91,7 +93,7 @@ func (s *session) misbehaved(err error) {
 }
 
 // connect opens a connection up to the point where a login may be sent.
-func connect(ctx context.Context, b *access.Backend, from origin, until time.Time, buffers *wire.Buffers) (*backend, error) {
+func connect(ctx context.Context, b *access.Backend, from origin, until time.Time, buffers *line.Buffers) (*backend, error) {
 	c, err := b.Dial(ctx)
 	if err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func connect(ctx context.Context, b *access.Backend, from origin, until time.Tim
 }
 
 func (k *backend) attach(c net.Conn, until time.Time) {
-	k.conn, k.in, k.out = c, wire.NewReader(c, k.buffers), newOutlet(c, k.buffers)
+	k.conn, k.in, k.out = c, line.NewReader(c, k.buffers), newOutlet(c, k.buffers)
 	k.in.Cap, k.in.Before = until, k.out.flush
 }
 
@@ -118,19 +120,8 @@ func (k *backend) close() {
 
 // prepare is all before the login: greeting, STARTTLS, capabilities, and who the client is.
 func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) error {
-	line, err := k.in.Line(maxBackendLine, nil)
-	if err != nil {
-		return fmt.Errorf("greeting: %w", err)
-	}
-	r, good := wire.ParseResponse(append(line, '\r', '\n'))
-	switch {
-	case good && r.Tag == "*" && r.Name == "OK":
-		k.learn(line[min(r.Body, len(line)):])
-	case good && r.Tag == "*" && r.Name == "BYE":
-		return errors.New("the server says BYE")
-	default:
-		// PREAUTH is the way to make a client skip TLS and the login: RFC 9051 section 11.3.
-		return misconduct("no greeting with OK")
+	if err := k.greeted(); err != nil {
+		return err
 	}
 	if b.TLS == access.TLSStartTLS {
 		if err := k.startTLS(ctx, b); err != nil {
@@ -147,7 +138,27 @@ func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) e
 			return err
 		}
 	}
+
 	return nil
+}
+
+// greeted reads the greeting.
+func (k *backend) greeted() error {
+	text, err := k.in.Line(line.Rules{Limit: maxBackendLine})
+	if err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	r, good := wire.ParseResponse(append(text, '\r', '\n'))
+	switch {
+	case good && r.Tag == "*" && r.Name == "OK":
+		k.learn(text[min(r.Body, len(text)):])
+		return nil
+	case good && r.Tag == "*" && r.Name == "BYE":
+		return errors.New("the server says BYE")
+	}
+
+	// PREAUTH is the way to make a client skip TLS and the login: RFC 9051 section 11.3.
+	return misconduct("no greeting with OK")
 }
 
 // startTLS secures the connection, or there is none.
@@ -207,7 +218,7 @@ func (k *backend) tag() string {
 // answer reads up to the tagged answer, or up to a continuation: status is "+" then, and text what it says.
 func (k *backend) answer(tag string) (status, text string, err error) {
 	for range maxUntagged {
-		line, err := k.in.Line(maxBackendLine, nil)
+		line, err := k.in.Line(line.Rules{Limit: maxBackendLine})
 		if err != nil {
 			return "", "", err
 		}
@@ -348,18 +359,18 @@ func (k *backend) loginCommand(as access.Attempt, plus bool) (string, error) {
 }
 
 // relay lets an exchange pass. next gives the client's line to a challenge.
-func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challenge string) (string, error)) error {
+func (k *backend) relay(x *sasl.Exchange, next func(challenge string) (string, error)) error {
 	before := k.capabilities
 	k.capabilities = nil
 	tag := k.tag()
-	line := tag + " AUTHENTICATE " + mechanism
+	line := tag + " AUTHENTICATE " + x.Mechanism
 	ir := before.has("SASL-IR")
-	if hasFirst {
-		if _, err := decode(strings.TrimPrefix(first, "=")); err != nil {
+	if x.HasInitial {
+		if _, err := sasl.Decode(x.Initial); err != nil && x.Initial != "=" {
 			return err
 		}
 		if ir {
-			line += " " + first
+			line += " " + x.Initial
 		}
 	}
 	for range 20 { // no mechanism takes more
@@ -372,11 +383,11 @@ func (k *backend) relay(mechanism, first string, hasFirst bool, next func(challe
 			return err
 		case status != "+":
 			return k.let(status)
-		case hasFirst && !ir:
-			line, ir = first, true
+		case x.HasInitial && !ir:
+			line, ir = x.Initial, true
 			continue
 		}
-		if _, err := decode(challenge); err != nil {
+		if _, err := sasl.Decode(challenge); err != nil {
 			return misconduct("a challenge that is not base64")
 		}
 		if line, err = next(challenge); err != nil {

@@ -71,7 +71,7 @@ func (s *session) carry(mailbox, args string) {
 		}
 		there := retrieval.Place{Backend: here.Backend, User: here.User, Reader: here.Reader, Mailbox: mailbox, UIDValidity: uint32(validity), UID: fresh[i],
 			Own: s.folders.isOwn(mailbox)}
-		carrier.Carry(s.ctx, here, there)
+		carrier.Carry(s.Ctx, here, there)
 	}
 }
 
@@ -99,10 +99,7 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 	}
 	name, good := args.AString()
 	if !good || c.UID && c.Verb == "APPEND" {
-		if c.Literal != nil {
-			return s.refuseUpload(c, badArguments(c.Tag))
-		}
-		return s.refuse(badArguments(c.Tag))
+		return s.refuseUpload(c, badArguments(c.Tag))
 	}
 	p.mailbox = mailboxName(name)
 	if c.Literal == nil {
@@ -111,6 +108,7 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 	if c.Literal.Size > s.opt.MaxAppend {
 		return s.refuseUpload(c, tooBig(c.Tag))
 	}
+
 	t, err := s.learnUpload(p.mailbox)
 	if err != nil {
 		return err
@@ -119,35 +117,46 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 		t.parted(c.Args())
 		p.completed = func(status, code, args string) { s.teach(t, status, code, args) }
 	}
+
 	taken, err := s.sendPieces(c, p)
 	for err == nil && c.Literal != nil {
-		if taken {
-			taken, err = s.uploadOne(c, p, t)
-		} else {
-			err = s.discard(c)
-		}
-		if err == nil {
-			err = c.More(s.in)
-		}
-		if err == nil {
-			t.parted(c.Args())
-		}
-		if err == nil && c.Literal != nil && c.Literal.Size > s.opt.MaxAppend {
-			s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
-			s.bye(byeLiteralLimit, "literal too large") // the backend holds half a command: it can't be taken back
-			return errRefusedLiteral
-		}
-		if err == nil && taken {
-			err = s.sendMore(c)
-		}
+		taken, err = s.uploadNext(c, p, t, taken)
 	}
+
 	return s.uploadFailed(err)
+}
+
+// uploadNext passes a literal on, or throws it away if the backend does not take it, and reads the text behind it.
+func (s *session) uploadNext(c *wire.Command, p *pending, t *teaching, taken bool) (goesOn bool, err error) {
+	if taken {
+		taken, err = s.uploadOne(c, p, t)
+	} else {
+		err = s.discard(c)
+	}
+	if err == nil {
+		err = c.More(s.In)
+	}
+	if err != nil {
+		return taken, err
+	}
+
+	t.parted(c.Args())
+	if c.Literal != nil && c.Literal.Size > s.opt.MaxAppend {
+		s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
+		s.bye(byeLiteralLimit, "literal too large") // the backend holds half a command: it can't be taken back
+		return taken, errRefusedLiteral
+	}
+	if taken {
+		err = s.sendMore(c)
+	}
+
+	return taken, err
 }
 
 // uploadFailed turns what can't be understood in the middle of a command into the end of the session: the backend holds
 // the half of it.
 func (s *session) uploadFailed(err error) error {
-	if err == nil || s.ended() {
+	if err == nil || s.Ended() {
 		return nil
 	}
 	if _, isRefusal := err.(*wire.Syntax); isRefusal {
@@ -158,6 +167,9 @@ func (s *session) uploadFailed(err error) error {
 }
 
 func (s *session) refuseUpload(c *wire.Command, answer string) error {
+	if c.Literal == nil {
+		return s.refuse(answer)
+	}
 	s.observe("LITERAL_LIMIT", fmt.Sprint(c.Literal.Size))
 	if c.Literal.Plus {
 		s.bye(byeLiteralLimit, "literal too large")
@@ -211,7 +223,7 @@ func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken boo
 func (s *session) stream(size int64, t *teaching) error {
 	sp := mail.Spool{Dir: s.opt.SpoolDir}
 	for left := size; left > 0; {
-		b, err := s.in.Next(left)
+		b, err := s.In.Next(left)
 		if err != nil {
 			sp.Discard()
 			return err
@@ -237,7 +249,7 @@ func (s *session) stream(size int64, t *teaching) error {
 // discard reads a literal that nobody takes.
 func (s *session) discard(c *wire.Command) error {
 	for left := c.Literal.Size; left > 0; {
-		b, err := s.in.Next(left)
+		b, err := s.In.Next(left)
 		if err != nil {
 			return err
 		}

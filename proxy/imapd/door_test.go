@@ -17,8 +17,8 @@ import (
 	"postern/internal/mail"
 	"postern/policy/ledger"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/listen"
 	"postern/proxy/retrieval"
 )
 
@@ -119,9 +119,8 @@ type door struct {
 	address  string
 	desk     *desk
 	records  *records
-	server   *imapd.Server
 	log      *syncBuffer
-	listener *listen.Listener
+	listener *frame.Listener
 }
 
 type syncBuffer struct {
@@ -142,7 +141,7 @@ func (s *syncBuffer) String() string {
 }
 
 // open makes a door. change may set more of the options.
-func open(t testing.TB, b access.Backend, change func(*imapd.Options, *access.Options, *listen.Options)) *door {
+func open(t testing.TB, b access.Backend, change func(*imapd.Options, *access.Options, *frame.Options)) *door {
 	t.Helper()
 	d := &door{desk: &desk{known: map[retrieval.Place]retrieval.Ruling{}}, records: &records{}, log: &syncBuffer{}}
 	logger := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -152,27 +151,20 @@ func open(t testing.TB, b access.Backend, change func(*imapd.Options, *access.Op
 	gate := access.Options{Routes: []access.Route{{Name: "default", IMAP: []access.Backend{b}}}, Bans: bans{}, Ledger: d.records,
 		MaxSessions: 100000, FailDelay: 50 * time.Millisecond, Log: logger}
 	o := imapd.Options{Name: "imap", Hostname: "gw.test", AuthInClear: true, Desk: d.desk, Notice: notice, SpoolDir: t.TempDir(), Log: logger}
-	var server *imapd.Server
-	l := listen.Options{Name: "imap", Address: "127.0.0.1:0", MaxConnections: 100000, MaxPerNetwork: 100000, Log: logger,
-		Serve: func(ctx context.Context, c *listen.Conn) { server.Serve(ctx, c) },
-		Refuse: func(c *listen.Conn, why listen.Reason) string {
-			return server.Refusal(context.Background(), c, string(why))
-		}}
+	l := frame.Options{Name: "imap", Address: "127.0.0.1:0", MaxConnections: 100000, MaxPerNetwork: 100000, Log: logger}
 	if change != nil {
 		change(&o, &gate, &l)
 	}
 	o.Gate = access.New(gate)
-	server = imapd.New(o)
 	var err error
-	if d.listener, err = listen.New(l); err != nil {
+	if d.listener, err = frame.New(l, imapd.New(o)); err != nil {
 		t.Fatal(err)
 	}
-	d.server, d.address = server, d.listener.Addr().String()
+	d.address = d.listener.Addr().String()
 	go d.listener.Run()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		server.Shutdown(ctx)
 		if err := d.listener.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}

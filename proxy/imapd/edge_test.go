@@ -12,9 +12,9 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
-	"postern/proxy/listen"
 	"postern/proxy/retrieval"
 )
 
@@ -103,7 +103,7 @@ func TestNoRoomToSpool(t *testing.T) {
 			fmt.Fprint(c, "* 1 FETCH (UID 5)\r\n")
 		}
 		fmt.Fprint(c, tag+" OK done\r\n")
-	}), func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+	}), func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		o.SpoolDir = filepath.Join(t.TempDir(), "gone")
 	})
 	c := dial(t, d.address, nil)
@@ -140,7 +140,7 @@ func (r *recalling) Judge(_ context.Context, _ *mail.Session, _ retrieval.Place,
 func TestARecallReachesAnOpenSession(t *testing.T) {
 	v := dovecottest.Start(t, dovecottest.Options{})
 	back := &recalling{}
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		back.desk = o.Desk.(*desk)
 		o.Desk = back
 	})

@@ -16,48 +16,70 @@ import (
 //
 // RFC 9051 section 6.4.5, RFC 3516 section 4.2, RFC 8970 section 3.
 func (s *session) fetch(c *wire.Command, p *pending) error {
-	args := c.Args()
-	first := args.Next() // RFC 9051 section 9: sequence-set is no string, and another one may be put in its place
-	text, good := first.Text, first.Kind == wire.Atom
-	set, good2 := wire.ParseSet(text)
-	items, good3 := wire.ParseItems(args)
-	if !good || !good2 || !good3 || len(items) == 0 {
+	w, good := wantedOf(c)
+	if !good {
 		return s.refuse(badArguments(c.Tag))
 	}
-	p.asks = &asked{set, c.UID}
-	parts := slices.ContainsFunc(items, func(it wire.Item) bool { return it.Class == wire.Part })
-	parts = parts && !(c.UID && s.allRuled(set))
-	sliced := slices.ContainsFunc(items, wire.Item.Slice)
-	if !parts && !sliced {
-		if p.whole = wholes(items); p.whole {
-			if err := s.foresee(c, set); err != nil {
+	p.asks = &asked{w.set, c.UID}
+	w.parts = w.parts && !(c.UID && s.allRuled(w.set))
+	if !w.parts && !w.sliced {
+		if p.whole = wholes(w.items); p.whole {
+			if err := s.foresee(c, w.set); err != nil {
 				return err
 			}
 		}
 		return s.forward(c, p)
 	}
+
 	if err := s.drain(); err != nil {
 		return err
 	}
 	stop := s.progress()
 	defer stop()
-	all, err := s.messages(c, set)
-	if err == nil && parts {
-		err = s.examine(c, p, all)
-	}
-	if err == nil && sliced {
-		err = s.seeHeaders(c, items, all)
-	}
+	all, err := s.lookAt(c, p, w)
 	switch {
 	case errors.Is(err, errRefused):
 		return nil
 	case err != nil:
 		return err
 	}
-	s.settleSet(c, p, set, text, all)
+
+	s.settleSet(c, p, w.set, w.text, all)
 	// what was found out holds for this command: the next one asks anew, as a message may be called back meanwhile
 	p.completed = func(string, string, string) { s.rulings.begin() }
 	return s.forward(c, p)
+}
+
+// wanted is what a FETCH asks for.
+type wanted struct {
+	text          string // of the set
+	set           wire.Set
+	items         []wire.Item
+	parts, sliced bool // some items are parts of messages, or slices of them
+}
+
+// wantedOf reads the arguments of a FETCH.
+func wantedOf(c *wire.Command) (w wanted, good bool) {
+	args := c.Args()
+	first := args.Next() // RFC 9051 section 9: sequence-set is no string, and another one may be put in its place
+	set, isSet := wire.ParseSet(first.Text)
+	items, areItems := wire.ParseItems(args)
+	w = wanted{text: first.Text, set: set, items: items, sliced: slices.ContainsFunc(items, wire.Item.Slice)}
+	w.parts = slices.ContainsFunc(items, func(it wire.Item) bool { return it.Class == wire.Part })
+	return w, first.Kind == wire.Atom && isSet && areItems && len(items) > 0
+}
+
+// lookAt has all messages examined of which parts are asked for.
+func (s *session) lookAt(c *wire.Command, p *pending, w wanted) ([]found, error) {
+	all, err := s.messages(c, w.set)
+	if err == nil && w.parts {
+		err = s.examine(c, p, all)
+	}
+	if err == nil && w.sliced {
+		err = s.seeHeaders(c, w.items, all)
+	}
+
+	return all, err
 }
 
 // errRefused says that a command was answered.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/mask"
 	"postern/proxy/retrieval"
@@ -131,36 +130,39 @@ func (m *message) literal() error {
 	if lit.Size > maxOctets {
 		return misconduct("a literal of " + strconv.FormatInt(lit.Size, 10) + " octets")
 	}
-	switch {
-	case m.scan.NameLiteral():
+	if m.scan.NameLiteral() {
 		return m.s.copyLiteral(lit.Size, nil)
-	case m.own != nil && m.own.bodies && it.Class == wire.Whole:
-		return m.ownBody(lit)
-	case m.own != nil && m.own.keep && it.Front():
-		return m.keepBody(lit)
-	case m.own != nil && m.own.header && it.Class == wire.Plain && it.Sectioned:
-		return m.seeHeader(lit)
-	case it.Class == wire.Plain:
+	}
+	if read := m.ownReader(it); read != nil {
+		return read(lit)
+	}
+	if it.Class == wire.Plain {
 		return m.s.copyLiteral(lit.Size, m.headerCover(it))
 	}
+
+	return m.content(lit.Size, it)
+}
+
+// content passes content on as the ruling on its message says.
+func (m *message) content(size int64, it wire.Item) error {
 	uid := m.uid()
 	r, known := m.s.ruling(uid)
-	plan := (*mask.Plan)(nil)
-	if known && r.Masked {
-		plan = m.s.rulings.plan(uid)
+	if known && !r.Masked {
+		m.tell(uid, r)
+		return m.s.copyLiteral(size, nil)
 	}
-	switch {
-	case known && !r.Masked:
-		m.tell(uid, r)
-		return m.s.copyLiteral(lit.Size, nil)
-	case plan != nil:
-		m.tell(uid, r)
-		return m.s.copyLiteral(lit.Size, planCover(plan, it, m.s.notice(r)))
-	case it.Class == wire.Whole:
-		return m.examine(lit.Size, uid)
+
+	if known {
+		if plan := m.s.rulings.plan(uid); plan != nil {
+			m.tell(uid, r)
+			return m.s.copyLiteral(size, planCover(plan, it, m.s.notice(r)))
+		}
+	}
+	if it.Class == wire.Whole {
+		return m.examine(size, uid)
 	}
 	// nobody asked for it, or nobody could look at it: nothing of it is let through
-	return m.s.copyLiteral(lit.Size, planCover(nil, it, m.s.notice(r)))
+	return m.s.copyLiteral(size, planCover(nil, it, m.s.notice(r)))
 }
 
 // headerCover overwrites in a header what some reader could take for the body, unless the message is known to be clean. A
@@ -199,14 +201,14 @@ func (m *message) clean(uid uint32) bool {
 // notice is what stands where content of a message was overwritten: {id} names the judgement, or this session if nothing
 // judged it.
 func (s *session) notice(r retrieval.Ruling) string {
-	return strings.ReplaceAll(s.opt.Notice, "{id}", cmp.Or(r.ID, s.mail.ID))
+	return strings.ReplaceAll(s.opt.Notice, "{id}", cmp.Or(r.ID, s.Mail.ID))
 }
 
 // tell tells the desk that the user got the message.
 func (m *message) tell(uid uint32, r retrieval.Ruling) {
 	if !m.told {
 		m.told = true
-		m.s.opt.Desk.Fetched(m.s.ctx, m.s.mail, m.s.place(uid), r)
+		m.s.opt.Desk.Fetched(m.s.Ctx, m.s.Mail, m.s.place(uid), r)
 	}
 }
 
@@ -271,93 +273,6 @@ func (s *session) leaveOut(number, uid uint32) {
 	}
 }
 
-// ownBody reads a message that we asked for ourselves, and has it judged.
-func (m *message) ownBody(lit wire.Literal) error {
-	s := m.s
-	// the item goes out of the response
-	if !s.out.cut(m.scan.ItemLength()) {
-		return misconduct("a FETCH response that can't be parted")
-	}
-	m.dropped = !s.out.cutSpace()
-	uid := m.uid()
-	m.own.moved()
-	job := s.line.Take(lit.Size)
-	if job == nil && m.own.foresight {
-		return s.skip(lit.Size) // it is judged in its turn
-	}
-	msg, err := s.spool(lit.Size)
-	if job != nil && (err != nil || uid == 0) {
-		job.Leave()
-		job = nil
-	}
-	if errors.As(err, new(fault)) {
-		s.rulings.set(uid, retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: err.Error()})
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if job == nil {
-		s.found(msg, uid, m.own)
-		return nil
-	}
-	o := m.own
-	job.Start(int64(uid), func() {
-		defer job.Leave()
-		s.found(msg, uid, o)
-	})
-	return nil
-}
-
-// found has a message judged that we asked for ourselves.
-func (s *session) found(msg *mail.Message, uid uint32, o *own) {
-	defer func() { _ = msg.Close() }() // nothing to keep
-	r, _ := s.safely(msg, uid)
-	if o.foresight {
-		return // what is to be remembered the desk remembers
-	}
-	if r.Later {
-		s.observe("NOT_JUDGED", r.Why)
-	}
-	s.rulings.set(uid, r)
-}
-
-// seeHeader reads a header that we asked for ourselves, and finds where some reader could see the body begin.
-func (m *message) seeHeader(lit wire.Literal) error {
-	s := m.s
-	if !s.out.cut(m.scan.ItemLength()) {
-		return misconduct("a FETCH response that can't be parted")
-	}
-	m.dropped = !s.out.cutSpace()
-	var watch mask.Watch
-	m.own.end, m.own.headers = 0, true
-	for left := lit.Size; left > 0; {
-		p, err := s.back.in.Next(left)
-		if err != nil {
-			return err
-		}
-		m.own.end += int64(watch.End(p))
-		left -= int64(len(p))
-	}
-	return nil
-}
-
-// keepBody reads the front of a message of which a lesson may be made.
-func (m *message) keepBody(lit wire.Literal) error {
-	if !m.s.out.cut(m.scan.ItemLength()) || lit.Size > lessons.MaxContent {
-		return misconduct("a FETCH response that can't be parted")
-	}
-	m.dropped = !m.s.out.cutSpace()
-	if len(m.own.kept) == maxTaught {
-		return m.s.skip(lit.Size)
-	}
-	msg, err := m.s.spool(lit.Size)
-	if err == nil {
-		m.own.kept = append(m.own.kept, &kept{number: m.number, message: msg, whole: lit.Size < lessons.MaxContent})
-	}
-	return err
-}
-
 // judge has a message judged if it is not known. The plan is nil if it is not masked, or nothing is known of its structure.
 func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.Plan) {
 	if msg.Size() > s.opt.MaxMessage {
@@ -365,7 +280,7 @@ func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.
 	}
 	r, known := s.ruling(uid)
 	if !known || r.Later {
-		r = s.opt.Desk.Judge(s.ctx, s.mail, s.place(uid), msg)
+		r = s.opt.Desk.Judge(s.Ctx, s.Mail, s.place(uid), msg)
 	}
 	if !r.Masked || r.Later {
 		return r, nil
@@ -380,7 +295,7 @@ func (s *session) tooLarge(msg *mail.Message, uid uint32) retrieval.Ruling {
 	s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(msg.Size(), 10)+" octets")
 	r := retrieval.Ruling{Masked: true, Why: "larger than the limit"}
 	if keeper, can := s.opt.Desk.(Keeper); can {
-		return keeper.Keep(s.ctx, s.mail, s.place(uid), msg, r)
+		return keeper.Keep(s.Ctx, s.Mail, s.place(uid), msg, r)
 	}
 	return r
 }
@@ -393,26 +308,15 @@ func (m *message) finish() error {
 	if m.own == nil || m.off {
 		return m.s.out.end()
 	}
-	if m.scan.UID != 0 && !m.own.bodies && !m.own.header {
-		if m.own.count++; m.own.most == 0 || len(m.own.found) < m.own.most {
-			m.own.found = append(m.own.found, found{m.number, m.scan.UID})
-		}
-	}
-	for _, k := range m.own.kept {
-		if k.number == m.number {
-			k.uid, k.flags = m.scan.UID, strings.Fields(strings.Trim(string(m.scan.Flags), "() "))
-		}
-	}
-	others := m.scan.Others
-	if m.own.headers {
-		others-- // the one that we asked for
-	}
-	if others == 0 && (m.own.bodies || m.scan.Wholes == 0) && (m.own.keep || m.scan.Fronts == 0) {
+
+	m.note()
+	if m.oursOnly() {
 		if !m.s.out.drop() {
 			return misconduct("a FETCH response that can't be parted")
 		}
 		return nil
 	}
+
 	return m.s.out.end()
 }
 

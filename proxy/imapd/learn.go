@@ -78,7 +78,7 @@ func (t *teaching) drop() {
 
 // doubted says whether the login is in doubt, so that nobody learns from this session: somebody else may be the user.
 func (s *session) doubted() bool {
-	doubted := slices.ContainsFunc(s.mail.Findings, func(f mail.Finding) bool { return f.Symbol == "LOGIN_NEW_NETWORK" })
+	doubted := slices.ContainsFunc(s.Mail.Findings, func(f mail.Finding) bool { return f.Symbol == "LOGIN_NEW_NETWORK" })
 	if doubted && !s.toldDoubt {
 		s.toldDoubt = true
 		s.observe("LESSONS_IGNORED", "the login came from a new network")
@@ -172,7 +172,7 @@ func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say fu
 func (s *session) mayBeHam(t *teaching, k *kept) bool {
 	r, known := s.ruling(k.uid)
 	if !known && k.whole {
-		r, known = s.opt.Desk.Judge(s.ctx, s.mail, s.place(k.uid), k.message), true
+		r, known = s.opt.Desk.Judge(s.Ctx, s.Mail, s.place(k.uid), k.message), true
 	}
 	if !known {
 		t.passed, t.why = t.passed+1, lessons.Bulk
@@ -220,13 +220,13 @@ func (s *session) teach(t *teaching, status, code, args string) {
 	s.teachings.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
-				s.opt.Log.Error("learning panicked", "id", s.mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				s.opt.Log.Error("learning panicked", "id", s.Mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
 		}()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), teachTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), teachTime)
 		defer cancel()
 		if t.passed > 0 {
-			s.opt.Learner.Pass(ctx, s.mail.User, t.why, t.passed)
+			s.opt.Learner.Pass(ctx, s.Mail.User, t.why, t.passed)
 		}
 		for _, k := range t.messages {
 			s.tellLearner(ctx, t, k)
@@ -236,7 +236,7 @@ func (s *session) teach(t *teaching, status, code, args string) {
 }
 
 func (s *session) tellLearner(ctx context.Context, t *teaching, k *kept) {
-	l := lessons.Lesson{Time: s.opt.Now(), User: s.mail.User, Door: s.opt.Name, Spam: k.says == isSpam || k.says == notSpam, How: k.how, Place: t.place}
+	l := lessons.Lesson{Time: s.opt.Now(), User: s.Mail.User, Door: s.opt.Name, Spam: k.says == isSpam || k.says == notSpam, How: k.how, Place: t.place}
 	switch k.says {
 	case isSpam, isHam:
 		s.opt.Learner.Learn(ctx, l, k.message)

@@ -15,9 +15,9 @@ import (
 	"postern/policy"
 	"postern/policy/lessons"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
-	"postern/proxy/listen"
 )
 
 // learner writes down what it is taught, in one line each: what, how, the place, the subject.
@@ -100,7 +100,7 @@ namespace inbox {
 func TestLessons(t *testing.T) {
 	v := dovecottest.Start(t, dovecottest.Options{Extra: specialUse})
 	l := &learner{}
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) { o.Learner = l })
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) { o.Learner = l })
 	c := dial(t, d.address, nil)
 	c.login("bob", dovecottest.Password)
 	c.until0("a", `LIST "" "*"`)
@@ -163,7 +163,7 @@ func (c *client) until0(tag, command string) {
 func TestUploadsAndBulk(t *testing.T) {
 	v := dovecottest.Start(t, dovecottest.Options{})
 	l := &learner{}
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) { o.Learner = l })
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) { o.Learner = l })
 	c := dial(t, d.address, nil)
 	c.login("bob", dovecottest.Password)
 	large := strings.Repeat("x", 1<<20)
@@ -200,7 +200,7 @@ func TestDoubtedLoginsTeachNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, gate *access.Options, _ *listen.Options) {
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, gate *access.Options, _ *frame.Options) {
 		o.Learner, gate.State = l, s
 	})
 	s.Put(t.Context(), state.Key("login-any", "bob"), []byte{1}, time.Hour)

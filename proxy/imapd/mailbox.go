@@ -119,8 +119,8 @@ func (s *session) place(uid uint32) retrieval.Place {
 		uid = 0
 	}
 	p := retrieval.Place{Backend: s.back.name, User: owner, Mailbox: b.name, UIDValidity: validity, UID: uid, Own: s.folders.isOwn(b.name)}
-	if s.mail.User != owner {
-		p.Reader = s.mail.User
+	if s.Mail.User != owner {
+		p.Reader = s.Mail.User
 	}
 	return p
 }

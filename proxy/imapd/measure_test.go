@@ -18,9 +18,9 @@ import (
 
 	"postern/deploy/lab"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
-	"postern/proxy/listen"
 )
 
 // Measurements, run if POSTERN_MEASURE is set.
@@ -116,7 +116,7 @@ func TestMeasuredDoor(t *testing.T) {
 	}
 	cert, _ := dovecottest.Certificate(t)
 	d := open(t, access.Backend{Address: backend, TLS: access.TLSMode(os.Getenv("POSTERN_MEASURED_TLS")), Trust: &tls.Config{InsecureSkipVerify: true}},
-		func(o *imapd.Options, gate *access.Options, _ *listen.Options) {
+		func(o *imapd.Options, gate *access.Options, _ *frame.Options) {
 			o.TLS, o.Implicit, gate.MaxSessions = &tls.Config{Certificates: []tls.Certificate{cert}}, true, 10000
 			gate.Log, o.Log = nil, nil
 		})

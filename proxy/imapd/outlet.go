@@ -3,21 +3,17 @@ package imapd
 import (
 	"net"
 	"sync"
-	"time"
 
-	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
-
-// writeTimeout is how long one write may take.
-const writeTimeout = 2 * time.Minute
 
 // outlet writes to one side of a session. It knows where a response begins and ends, so that lines of our own never come
 // within one. At rest it holds no buffer. It is safe for several goroutines, of which one writes responses.
 type outlet struct {
-	conn    net.Conn
-	buffers *wire.Buffers
+	buffers *line.Buffers
 
 	mu     sync.Mutex
+	conn   *line.Writer // what goes to it is sent at once
 	buf    []byte
 	mark   int    // where the response under way begins in buf, -1 if a part of it was sent
 	inside bool   // a response is under way
@@ -25,11 +21,18 @@ type outlet struct {
 	torn   bool   // nothing can be said any more
 	muted  bool   // what is left of the response is thrown away
 	after  []byte // lines of ours that wait for its end
-	octets int64  // sent
-	err    error
 }
 
-func newOutlet(c net.Conn, b *wire.Buffers) *outlet { return &outlet{conn: c, buffers: b} }
+func newOutlet(c net.Conn, b *line.Buffers) *outlet {
+	return &outlet{conn: line.NewWriter(c, nil), buffers: b}
+}
+
+// attach goes on with another connection, as TLS over the one before.
+func (o *outlet) attach(c net.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.conn.Attach(c)
+}
 
 // begin says that a response begins.
 func (o *outlet) begin() {
@@ -47,7 +50,7 @@ func (o *outlet) end() error {
 		o.write(o.after)
 		o.after = nil
 	}
-	return o.err
+	return o.conn.Err()
 }
 
 // hold keeps what was written of the response, so that drop and cut are possible and lines of ours can come before it.
@@ -110,7 +113,7 @@ func (o *outlet) send(p []byte) error {
 	if !o.muted {
 		o.write(p)
 	}
-	return o.err
+	return o.conn.Err()
 }
 
 // say writes a line of our own: now, or behind the response that is under way. At a held one it comes before it.
@@ -132,7 +135,7 @@ func (o *outlet) say(line string) error {
 	default:
 		o.after = append(o.after, line...)
 	}
-	return o.err
+	return o.conn.Err()
 }
 
 // flush sends what is buffered, except a held response.
@@ -140,7 +143,7 @@ func (o *outlet) flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.flushAll()
-	return o.err
+	return o.conn.Err()
 }
 
 func (o *outlet) flushAll() {
@@ -148,7 +151,7 @@ func (o *outlet) flushAll() {
 	if o.inside && o.held && o.mark >= 0 {
 		n = o.mark
 	}
-	o.direct(o.buf[:n])
+	o.conn.Direct(o.buf[:n])
 	rest := copy(o.buf, o.buf[n:])
 	o.buf = o.buf[:rest]
 	if o.inside {
@@ -164,19 +167,6 @@ func (o *outlet) flushAll() {
 	}
 }
 
-// direct sends octets past the buffer.
-func (o *outlet) direct(p []byte) {
-	if o.err != nil || len(p) == 0 {
-		return
-	}
-	if o.err = o.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); o.err != nil {
-		return
-	}
-	n, err := o.conn.Write(p)
-	o.octets += int64(n)
-	o.err = err
-}
-
 func (o *outlet) write(p []byte) {
 	const large = 8 << 10
 	if len(o.buf)+len(p) > 32<<10 && len(o.buf) > 0 {
@@ -184,7 +174,7 @@ func (o *outlet) write(p []byte) {
 		o.flushAll()
 	}
 	if len(p) >= large && len(o.buf) == 0 && !o.held {
-		o.direct(p)
+		o.conn.Direct(p)
 		if o.inside {
 			o.mark = -1
 		}
@@ -199,14 +189,14 @@ func (o *outlet) write(p []byte) {
 func (o *outlet) sent() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.octets
+	return o.conn.Octets()
 }
 
 // failed says whether nothing can be written any more.
 func (o *outlet) failed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.err != nil
+	return o.conn.Err() != nil
 }
 
 // cease says that the response under way will never be complete. If a part of it was sent, nothing can be said any more.

@@ -15,6 +15,7 @@ const (
 	maxIDLine         = 30*(2*30+2*1024+6) + 64
 	maxSASLLine       = 64 << 10
 	maxPreAuthLiteral = 1 << 10
+	maxCredential     = maxPreAuthLiteral
 )
 
 func preAuthLimits() wire.Limits {
@@ -37,7 +38,7 @@ func longLine(prefix []byte) int {
 // offers are our capabilities before the login: what holds before it, and no more.
 func (s *session) offers() []string {
 	all := []string{"IMAP4rev1", "LITERAL+", "SASL-IR", "ID"}
-	if s.opt.TLS != nil && s.mail.TLS == nil {
+	if s.opt.TLS != nil && s.Mail.TLS == nil {
 		all = append(all, "STARTTLS")
 	}
 	if !s.mayLogIn() {
@@ -49,22 +50,22 @@ func (s *session) offers() []string {
 	return all
 }
 
-func (s *session) mayLogIn() bool { return s.mail.TLS != nil || s.opt.AuthInClear }
+func (s *session) mayLogIn() bool { return s.Mail.TLS != nil || s.opt.AuthInClear }
 
 // preAuth reads and answers one command before the login. Nothing of it reaches a backend but the user's name and
 // password, written anew.
 func (s *session) preAuth() {
-	s.in.Rest()
-	s.waiting.Store(true)
-	c, err := wire.ReadCommand(s.in, preAuthLimits())
-	s.waiting.Store(false)
-	for err == nil && c.Literal != nil && !s.ended() {
+	s.In.Rest()
+	s.Await(true)
+	c, err := wire.ReadCommand(s.In, preAuthLimits())
+	s.Await(false)
+	for err == nil && c.Literal != nil && !s.Ended() {
 		err = s.gather(c)
 	}
 	switch {
-	case errors.Is(err, errRefusedLiteral) || s.ended():
+	case errors.Is(err, errRefusedLiteral) || s.Ended():
 	case err != nil && s.spokeHTTP(err):
-		s.finish("spoke HTTP")
+		s.Finish("spoke HTTP")
 	case err != nil:
 		s.readFailed(err)
 	default:
@@ -75,27 +76,41 @@ func (s *session) preAuth() {
 // obey does what a client may ask before the login: RFC 9051 sections 6.1 and 6.2.
 func (s *session) obey(c *wire.Command) {
 	rest, plain := c.Rest()
-	bare := plain && rest == ""
+	if !c.UID && plain && rest == "" && s.obeyBare(c) {
+		return
+	}
+
 	switch {
-	case c.UID:
-		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
-	case c.Verb == "CAPABILITY" && bare:
-		s.say(untaggedCapability(s.offers()) + ok(c.Tag, "Capability completed."))
-	case c.Verb == "NOOP" && bare:
-		s.say(ok(c.Tag, "NOOP completed."))
-	case c.Verb == "LOGOUT" && bare:
-		s.bye(byeLogout+ok(c.Tag, "Logout completed."), "logout")
-	case c.Verb == "ID":
+	case !c.UID && c.Verb == "ID":
 		s.preAuthID(c)
-	case c.Verb == "STARTTLS" && bare && s.opt.TLS != nil && s.mail.TLS == nil:
-		s.startTLS(c.Tag)
-	case c.Verb == "LOGIN":
+	case !c.UID && c.Verb == "LOGIN":
 		s.login(c)
-	case c.Verb == "AUTHENTICATE":
+	case !c.UID && c.Verb == "AUTHENTICATE":
 		s.authenticate(c)
 	default:
 		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
 	}
+}
+
+// obeyBare does what a command without arguments asks. It says no if there is no such command.
+func (s *session) obeyBare(c *wire.Command) bool {
+	switch c.Verb {
+	case "CAPABILITY":
+		s.say(untaggedCapability(s.offers()) + ok(c.Tag, "Capability completed."))
+	case "NOOP":
+		s.say(ok(c.Tag, "NOOP completed."))
+	case "LOGOUT":
+		s.bye(byeLogout+ok(c.Tag, "Logout completed."), "logout")
+	case "STARTTLS":
+		if s.opt.TLS == nil || s.Mail.TLS != nil {
+			return false
+		}
+		s.startTLS(c.Tag)
+	default:
+		return false
+	}
+
+	return true
 }
 
 // RFC 2971 section 3.1. Who we are is nobody's business before the login.
@@ -112,17 +127,17 @@ func (s *session) preAuthID(c *wire.Command) {
 // RFC 9051 section 6.2.1: nothing that came in the clear may count behind it. Who sends more before the handshake is
 // either attacked or attacks.
 func (s *session) startTLS(tag string) {
-	if s.in.Buffered() > 0 {
+	if s.In.Buffered() > 0 {
 		s.observe("STARTTLS_INJECTION", "")
-		s.finish("input between STARTTLS and the handshake")
+		s.Finish("input between STARTTLS and the handshake")
 		return
 	}
 	s.say(ok(tag, "Begin TLS negotiation now."))
 	if err := s.out.flush(); err != nil {
-		s.finish("connection lost")
+		s.Finish("connection lost")
 		return
 	}
-	s.in.Close()
+	s.In.Close()
 	s.handshake()
 }
 
@@ -157,13 +172,13 @@ func (s *session) login(c *wire.Command) {
 
 // credential says whether a text can be a name or a password at all: no protocol behind us takes these octets.
 func credential(text string) bool {
-	return len(text) <= maxPreAuthLiteral && !strings.ContainsAny(text, "\x00\r\n")
+	return len(text) <= maxCredential && !strings.ContainsAny(text, "\x00\r\n")
 }
 
 // enter lets the user in, or refuses him.
 func (s *session) enter(tag string, a access.Attempt) {
 	_ = s.out.flush() // what was said before; the next read tells of an error
-	s.settled(tag, s.visit.Login(s.ctx, a, s.openBackend))
+	s.settled(tag, s.visit.Login(s.Ctx, a, s.openBackend))
 }
 
 // settled answers a login.

@@ -6,7 +6,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy/access"
-	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 // Prove logs in at a backend for a client of a door that reads no mail, as one of this package's doors would, and leaves. Its
@@ -16,7 +16,7 @@ func Prove(ctx context.Context, s *mail.Session, b *access.Backend, as access.At
 	if s.Peer.Addr().Unmap() == from.client {
 		from.port = s.Peer.Port()
 	}
-	back, err := connect(ctx, b, from, deadline(ctx), &wire.Buffers{})
+	back, err := connect(ctx, b, from, deadline(ctx), &line.Buffers{})
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func Prove(ctx context.Context, s *mail.Session, b *access.Backend, as access.At
 
 // Probe looks whether a backend is there: greeting, TLS with its certificate, capabilities. Nobody logs in.
 func Probe(ctx context.Context, b *access.Backend) error {
-	back, err := connect(ctx, b, origin{}, deadline(ctx), &wire.Buffers{})
+	back, err := connect(ctx, b, origin{}, deadline(ctx), &line.Buffers{})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"postern/proxy/frame"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 // Limits of commands after the login, in octets. Exchange takes 10,240 by default, Dovecot 65,536.
@@ -27,24 +29,25 @@ func (s *session) proxy() {
 	s.mu.Lock()
 	s.flow = newFlow()
 	s.mu.Unlock()
-	s.in.Cap, s.in.Idle = time.Time{}, s.opt.Idle
-	s.in.Before = s.sendAll
+	s.Behind(s.back.conn)
+	s.In.Cap, s.In.Idle = time.Time{}, s.opt.Idle
+	s.In.Before = s.sendAll
 	s.box = newSelected("")
-	s.rulings.share = s.server.room.share(strings.ToLower(s.mail.User))
+	s.rulings.share = s.server.room.share(strings.ToLower(s.Mail.User))
 	defer s.rulings.share.close()
-	s.line, s.turns = s.server.ahead.Enter(strings.ToLower(s.mail.User)), newTurns()
+	s.line, s.turns = s.server.ahead.Enter(strings.ToLower(s.Mail.User)), newTurns()
 	defer s.line.Wait()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		s.listen()
 	}()
-	for !s.ended() {
+	for !s.Ended() {
 		s.command()
 	}
 	s.flow.stop()
-	_ = s.out.flush()             // the client may be gone
-	_ = bare(s.back.conn).Close() // the other goroutine sees it
+	_ = s.out.flush()                   // the client may be gone
+	_ = frame.Bare(s.back.conn).Close() // the other goroutine sees it
 	<-done
 }
 
@@ -58,10 +61,10 @@ func (s *session) sendAll() error {
 
 // command is the way of a command: read as tokens, looked at, and passed on, held back, or refused.
 func (s *session) command() {
-	s.in.Rest()
-	s.waiting.Store(true)
-	c, err := wire.ReadCommand(s.in, commandLimits())
-	s.waiting.Store(false)
+	s.In.Rest()
+	s.Await(true)
+	c, err := wire.ReadCommand(s.In, commandLimits())
+	s.Await(false)
 	if errors.Is(err, io.EOF) {
 		s.answerTheRest()
 	}
@@ -74,7 +77,7 @@ func (s *session) command() {
 	switch {
 	case err == nil || errors.Is(err, errRefusedLiteral):
 	case errors.Is(err, errEnded):
-		s.finish("backend closed the connection")
+		s.Finish("backend closed the connection")
 	default:
 		s.readFailed(err)
 	}
@@ -237,7 +240,7 @@ func (s *session) gather(c *wire.Command) error {
 			return err
 		}
 	}
-	return c.TakeLiteral(s.in)
+	return c.TakeLiteral(s.In)
 }
 
 // choose passes a command on that changes the mailbox. What comes before it is about the old one, what comes behind it
@@ -288,11 +291,11 @@ func (s *session) idle(c *wire.Command, p *pending) error {
 	if given, err := s.leave(p); err != nil || !given {
 		return err
 	}
-	s.in.Rest()
+	s.In.Rest()
 	s.idling.Store(true)
-	s.waiting.Store(true)
-	line, err := s.in.Line(maxPreAuthLine, nil)
-	s.waiting.Store(false)
+	s.Await(true)
+	line, err := s.In.Line(line.Rules{Limit: maxPreAuthLine})
+	s.Await(false)
 	s.idling.Store(false)
 	if err != nil {
 		return err
@@ -340,7 +343,7 @@ func (s *session) enable(c *wire.Command, p *pending) error {
 func (s *session) listen() {
 	defer func() {
 		if p := recover(); p != nil {
-			s.opt.Log.Error("session panicked", "id", s.mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.opt.Log.Error("session panicked", "id", s.Mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.bye(byeFault, "internal error")
 		}
 	}()
@@ -352,11 +355,11 @@ func (s *session) listen() {
 	s.broken(err)
 	_ = s.out.flush() // the client may be gone
 	if s.left.Load() {
-		s.finish("logout")
+		s.Finish("logout")
 	}
-	s.finish("backend closed the connection")
+	s.Finish("backend closed the connection")
 	s.flow.stop()
-	s.wake()
+	s.Wake()
 }
 
 // broken says goodbye where no more responses can be read, and says in the log who is to blame.
@@ -370,7 +373,7 @@ func (s *session) broken(err error) {
 		s.observe("BACKEND_MISCONDUCT", string(m))
 		s.bye(byeMisconduct, "backend misconduct")
 	case isFault:
-		s.opt.Log.Error("session broken off", "id", s.mail.ID, "error", f.error)
+		s.opt.Log.Error("session broken off", "id", s.Mail.ID, "error", f.error)
 		s.bye(byeFault, "a fault of the gateway")
 	case !s.left.Load() && !s.parting.Load() && !s.out.failed():
 		s.bye(byeGone, "backend closed the connection")

@@ -47,15 +47,7 @@ func (s *session) response(r wire.Response, piece []byte, end bool) error {
 	}
 	switch r.Name {
 	case "CAPABILITY":
-		if !end {
-			return misconduct("an endless list of capabilities")
-		}
-		told := capabilities(strings.Fields(string(piece[r.Body:])))
-		s.back.feature(told)
-		if o := s.flow.ownUnderWay(); o != nil && o.features {
-			return nil
-		}
-		return s.out.send([]byte(untaggedCapability(told.shown())))
+		return s.capable(piece[r.Body:], end)
 	case "LIST", "XLIST":
 		return s.listed(piece, r.Body, end)
 	case "EXPUNGE":
@@ -70,6 +62,19 @@ func (s *session) response(r wire.Response, piece []byte, end bool) error {
 		return s.status(r, piece, end)
 	}
 	return s.pass(piece, end)
+}
+
+// capable takes in what the backend can do, and tells the client what it may use of that.
+func (s *session) capable(list []byte, end bool) error {
+	if !end {
+		return misconduct("an endless list of capabilities")
+	}
+	told := capabilities(strings.Fields(string(list)))
+	s.back.feature(told)
+	if o := s.flow.ownUnderWay(); o != nil && o.features {
+		return nil
+	}
+	return s.out.send([]byte(untaggedCapability(told.shown())))
 }
 
 // continuation takes the backend's leave to go on. RFC 9051 section 7.6.
@@ -135,8 +140,8 @@ func (s *session) complete(p *pending, r wire.Response, piece []byte, end bool) 
 		s.left.Store(true)
 	}
 	s.flow.complete(p, r.Name)
-	if s.hurried.Load() {
-		s.wake()
+	if s.Hurried() {
+		s.Wake()
 	}
 	return err
 }

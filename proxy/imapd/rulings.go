@@ -154,7 +154,7 @@ func (s *session) ruling(uid uint32) (retrieval.Ruling, bool) {
 		return retrieval.Ruling{}, false
 	}
 	if p := s.place(uid); p.UID != 0 {
-		if r, known := s.opt.Desk.Known(s.ctx, p); known {
+		if r, known := s.opt.Desk.Known(s.Ctx, p); known {
 			return r, true
 		}
 	}

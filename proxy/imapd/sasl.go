@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,51 +11,44 @@ import (
 
 	"postern/proxy/access"
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
+	"postern/proxy/sasl"
 )
 
 // mechanisms are the SASL mechanisms that are offered.
 func (s *session) mechanisms() []string {
-	all := []string{"PLAIN", "LOGIN"}
-	if s.visit.Tokens() {
-		all = append(all, "XOAUTH2", "OAUTHBEARER")
-	}
-	return append(all, s.visit.OpaqueMechanisms()...)
+	return append(s.visit.Mechanisms(), s.visit.OpaqueMechanisms()...)
 }
-
-var (
-	errCancelled = errors.New("the client cancelled the exchange")
-	errGarbage   = errors.New("credentials that can't be read")
-)
 
 // authenticate is the AUTHENTICATE command: RFC 9051 section 6.2.2, with the first response of RFC 4959.
 func (s *session) authenticate(c *wire.Command) {
 	rest, plain := c.Rest()
-	name, first, hasFirst := strings.Cut(rest, " ")
-	name = strings.ToUpper(name)
+	x := sasl.Begin(rest)
 	switch {
-	case !plain || strings.ContainsAny(rest, `()"`) || strings.Contains(first, " "):
+	case !plain || strings.ContainsAny(rest, `()"`) || strings.Contains(x.Initial, " "):
 		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Invalid arguments."})
 		return
 	case !s.mayLogIn():
 		s.say(loginInClear(c.Tag))
 		return
-	case !slices.Contains(s.mechanisms(), name):
+	case !slices.Contains(s.mechanisms(), x.Mechanism):
 		s.say(no(c.Tag, "Unsupported authentication mechanism."))
 		s.countBad()
 		return
-	case slices.Contains(s.visit.OpaqueMechanisms(), name):
-		s.authenticateOpaque(c.Tag, name, first, hasFirst)
+	case slices.Contains(s.visit.OpaqueMechanisms(), x.Mechanism):
+		s.authenticateOpaque(c.Tag, x)
 		return
 	}
-	a, err := s.credentials(name, first, hasFirst)
+	x.Challenge, x.MaxOctets = s.challenge, maxCredential
+	found, err := x.Credentials()
 	switch {
 	case err == nil:
-		s.enter(c.Tag, a)
-	case errors.Is(err, errCancelled):
+		s.enter(c.Tag, access.SASL(x.Mechanism, found))
+	case errors.Is(err, sasl.ErrCancelled):
 		s.say(bad(c.Tag, "Authentication aborted by client."))
 		s.countBad()
-	case errors.Is(err, errGarbage):
-		s.observe("SASL_GARBAGE", name)
+	case sasl.Unreadable(err):
+		s.observe("SASL_GARBAGE", x.Mechanism)
 		s.say(bad(c.Tag, "Invalid base64 data or credentials in AUTHENTICATE."))
 		s.countBad()
 	default:
@@ -71,114 +63,27 @@ func (s *session) countBad() {
 	}
 }
 
-// credentials asks for what the mechanism needs.
-func (s *session) credentials(name, first string, hasFirst bool) (access.Attempt, error) {
-	a := access.Attempt{Mechanism: "SASL " + name}
-	var response []byte
-	var err error
-	prompt := ""
-	if name == "LOGIN" {
-		prompt = "Username:"
-	}
-	if hasFirst {
-		response, err = decode(strings.TrimPrefix(first, "=")) // RFC 4959 section 3: "=" is an empty one
-	} else {
-		response, err = s.challenge(prompt)
-	}
-	if err != nil {
-		return a, err
-	}
-	switch name {
-	case "PLAIN":
-		// RFC 4616 section 2: [authzid] NUL authcid NUL passwd
-		fields := strings.Split(string(response), "\x00")
-		if len(fields) != 3 {
-			return a, errGarbage
-		}
-		a.Authzid, a.User, a.Password = fields[0], fields[1], fields[2]
-	case "LOGIN":
-		a.User = string(response)
-		if response, err = s.challenge("Password:"); err != nil {
-			return a, err
-		}
-		a.Password = string(response)
-	default:
-		a.Token, a.User = string(response), tokenUser(name, string(response))
-	}
-	if a.User == "" || !credential(a.User) || !credential(a.Authzid) || !credential(a.Password) {
-		return a, errGarbage
-	}
-	return a, nil
-}
-
-// tokenUser finds the user in a response of XOAUTH2, user=NAME^A…, or of OAUTHBEARER (RFC 7628 section 3.1), n,a=NAME,^A….
-func tokenUser(mechanism, response string) string {
-	if mechanism == "XOAUTH2" {
-		user, _, _ := strings.Cut(response, "\x01")
-		user, ok := strings.CutPrefix(user, "user=")
-		if !ok {
-			return ""
-		}
-		return user
-	}
-	header, _, _ := strings.Cut(response, "\x01")
-	fields := strings.Split(header, ",")
-	if len(fields) != 3 {
-		return ""
-	}
-	user, ok := strings.CutPrefix(fields[1], "a=")
-	if !ok {
-		return ""
-	}
-	// RFC 5801 section 4: saslname
-	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(user)
-}
-
-// challenge sends a challenge and reads the response.
-func (s *session) challenge(text string) ([]byte, error) {
-	s.say("+ " + base64.StdEncoding.EncodeToString([]byte(text)) + "\r\n")
-	line, err := s.saslLine()
-	if err != nil {
-		return nil, err
-	}
-	return decode(line)
-}
-
-// saslLine reads one line of the exchange. "*" ends it: RFC 9051 section 6.2.2.
-func (s *session) saslLine() (string, error) {
-	line, err := s.in.Line(maxSASLLine, nil)
-	if err != nil {
-		return "", err
-	}
-	if string(line) == "*" {
-		return "", errCancelled
-	}
-	return string(line), nil
-}
-
-func decode(text string) ([]byte, error) {
-	b, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") {
-		return nil, errGarbage
-	}
-	return b, nil
+// challenge sends a challenge and reads the client's line.
+func (s *session) challenge(text string) (string, error) {
+	s.say("+ " + text + "\r\n")
+	line, err := s.In.Line(line.Rules{Limit: maxSASLLine})
+	return string(line), err
 }
 
 // authenticateOpaque lets the lines of a mechanism pass whose meaning only the backend knows.
-func (s *session) authenticateOpaque(tag, name, first string, hasFirst bool) {
+func (s *session) authenticateOpaque(tag string, x *sasl.Exchange) {
 	cancelled := false
-	err := s.visit.Opaque(s.ctx, name, func(ctx context.Context, b *access.Backend) (string, error) {
+	err := s.visit.Opaque(s.Ctx, x.Mechanism, func(ctx context.Context, b *access.Backend) (string, error) {
 		back, err := s.connect(ctx, b)
 		if err != nil {
 			return "", err
 		}
 		user := ""
-		err = back.relay(name, first, hasFirst, func(challenge string) (string, error) {
-			s.say("+ " + challenge + "\r\n")
-			line, err := s.saslLine()
-			if err == nil {
-				blob, bad := decode(line)
-				user, err = ntlmUser(blob, user), bad
+		err = back.relay(x, func(challenge string) (string, error) {
+			line, err := s.challenge(challenge)
+			if err == nil { // "*", which cancels, is no base64 either
+				blob, bad := sasl.Decode(line)
+				user, err = ntlmUser([]byte(blob), user), bad
 			}
 			cancelled = cancelled || err != nil
 			return line, err

@@ -6,13 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"sync"
 	"time"
 
 	"postern/internal/mail"
 	"postern/proxy/access"
-	"postern/proxy/imapd/wire"
-	"postern/proxy/listen"
+	"postern/proxy/frame"
+	"postern/proxy/line"
 	"postern/proxy/retrieval"
 	"postern/proxy/retrieval/ahead"
 )
@@ -41,8 +40,7 @@ type Carrier interface {
 type Options struct {
 	// Name is the door's name in the settings, Hostname the gateway's name in greetings.
 	Name, Hostname string
-	// TLS is for STARTTLS or, with Implicit set, for the whole connection; nil for neither. With Implicit the listener
-	// may have done the handshake already.
+	// TLS is for STARTTLS or, with Implicit set, for the whole connection; nil for neither.
 	TLS      *tls.Config
 	Implicit bool
 	// AuthInClear allows logins without TLS.
@@ -113,87 +111,27 @@ func (o Options) withDefaults() Options {
 // Server is one door. It is safe for use by many goroutines.
 type Server struct {
 	opt     Options
-	buffers wire.Buffers
+	buffers line.Buffers
 	room    room
 	ahead   ahead.Room
-
-	mu       sync.Mutex
-	sessions map[*session]struct{}
-	closing  bool
-	done     sync.WaitGroup
 }
 
 // New makes a door.
-func New(o Options) *Server {
-	return &Server{opt: o.withDefaults(), sessions: map[*session]struct{}{}}
-}
+func New(o Options) *Server { return &Server{opt: o.withDefaults()} }
 
-// Serve speaks with one client until the connection ends, and closes it.
-func (s *Server) Serve(ctx context.Context, c *listen.Conn) {
-	defer func() { _ = c.Close() }()
-	session := s.newSession(ctx, c)
-	if !s.add(session) {
-		session.visit.End("refused: shutting down", 0)
-		return
-	}
-	defer s.remove(session)
-	session.run()
-}
+// Open implements frame.Protocol.
+func (s *Server) Open(ctx context.Context, c *frame.Conn) frame.Dialogue { return s.newSession(ctx, c) }
 
-// Refusal leaves the record of a connection that is not let in, and gives the line to say to it.
-func (s *Server) Refusal(_ context.Context, c *listen.Conn, why string) string {
-	s.opt.Gate.Visit(s.newMail(c), "imap").End("refused: "+why, 0)
+// Refuse implements frame.Protocol.
+func (s *Server) Refuse(c *frame.Conn, why frame.Reason) string {
+	s.opt.Gate.Visit(c.Mail(s.opt.Name, s.opt.Now()), "imap").End("refused: "+string(why), 0)
 	return byeTooMany(s.opt.Hostname)
 }
 
-func (s *Server) newMail(c *listen.Conn) *mail.Session {
-	now := s.opt.Now()
-	m := &mail.Session{ID: mail.NewID(now), Door: s.opt.Name, Peer: c.Peer, Local: c.Local, Client: c.Client.Addr().Unmap(), Started: now}
-	if t, ok := c.Conn.(*tls.Conn); ok {
-		state := t.ConnectionState()
-		m.TLS = &state
+// Implicit implements frame.Protocol.
+func (s *Server) Implicit() *tls.Config {
+	if !s.opt.Implicit {
+		return nil
 	}
-	return m
-}
-
-func (s *Server) add(c *session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	s.done.Add(1)
-	s.sessions[c] = struct{}{}
-	return true
-}
-
-func (s *Server) remove(c *session) {
-	s.mu.Lock()
-	delete(s.sessions, c)
-	s.mu.Unlock()
-	s.done.Done()
-}
-
-// Shutdown says goodbye to sessions that wait for a command at once, lets commands finish until ctx ends, then closes
-// what is left.
-func (s *Server) Shutdown(ctx context.Context) {
-	s.mu.Lock()
-	s.closing = true
-	for c := range s.sessions {
-		c.hurry()
-	}
-	s.mu.Unlock()
-	finished := make(chan struct{})
-	go func() { s.done.Wait(); close(finished) }()
-	select {
-	case <-finished:
-		return
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	for c := range s.sessions {
-		c.stop()
-	}
-	s.mu.Unlock()
-	<-finished
+	return s.opt.TLS
 }

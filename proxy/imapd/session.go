@@ -3,39 +3,29 @@ package imapd
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"os"
-	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd/wire"
-	"postern/proxy/listen"
+	"postern/proxy/line"
 	"postern/proxy/retrieval/ahead"
 )
 
 // session is one client's visit. Up to the login one goroutine has it; after it a second one reads what the backend says.
 type session struct {
+	*frame.Session
 	server *Server
 	opt    *Options
-	ctx    context.Context
-	cancel context.CancelFunc
-	raw    net.Conn // to the client: TCP
-	conn   net.Conn // raw, or TLS over it
-	in     *wire.Reader
 	out    *outlet
-	mail   *mail.Session
 	visit  *access.Visit
 
 	clientPort uint16
@@ -56,48 +46,38 @@ type session struct {
 	prefix string // of the tags of our own commands
 	tags   int
 
-	hurried, waiting, idling atomic.Bool
-	left                     atomic.Bool // the client said LOGOUT
-	parting                  atomic.Bool // the backend said BYE
+	idling  atomic.Bool
+	left    atomic.Bool // the client said LOGOUT
+	parting atomic.Bool // the backend said BYE
 
 	mu       sync.Mutex
 	box      *selected
-	ends     string         // how it ended, "" while it goes on
 	findings []mail.Finding // seen by either goroutine after the login
 }
 
-func (s *Server) newSession(ctx context.Context, c *listen.Conn) *session {
-	ctx, cancel := context.WithCancel(ctx)
-	n := &session{server: s, opt: &s.opt, ctx: ctx, cancel: cancel, raw: bare(c.Conn), mail: s.newMail(c), clientPort: c.Client.Port()}
-	n.visit = s.opt.Gate.Visit(n.mail, "imap")
-	n.attach(c.Conn)
+func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
+	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
+		out: newOutlet(c.Conn, &s.buffers), clientPort: c.Client.Port()}
+	n.visit = s.opt.Gate.Visit(n.Mail, "imap")
+	n.Quiet, n.Lean = n.quiet, true
+	n.In.Now, n.In.Before = s.opt.Now, n.out.flush
+	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)
 	return n
 }
 
-// attach makes the session speak over a connection. What was read ahead off the one before is gone.
-func (s *session) attach(c net.Conn) {
-	s.conn = c
-	s.in = wire.NewReader(c, &s.server.buffers)
-	s.in.Now, s.in.Over = s.opt.Now, s.over
-	s.in.Cap = s.mail.Started.Add(s.opt.PreAuth)
-	s.out = newOutlet(c, &s.server.buffers)
-	s.in.Before = s.out.flush
+// Run implements frame.Dialogue.
+func (s *session) Run() {
+	defer s.end()
+	s.Guard(s.opt.Log, s.speak, func() { s.bye(byeFault, "internal error") })
 }
 
-// run is the way of a session.
-func (s *session) run() {
-	defer s.end()
-	defer func() {
-		if p := recover(); p != nil {
-			s.opt.Log.Error("session panicked", "id", s.mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			s.bye(byeFault, "internal error")
-		}
-	}()
-	if s.opt.Implicit && s.mail.TLS == nil && !s.handshake() {
+// speak is the dialogue from the greeting on.
+func (s *session) speak() {
+	if s.opt.Implicit && !s.handshake() {
 		return
 	}
 	s.say(greeting(s.opt.Hostname, s.offers()))
-	for s.back == nil && !s.ended() {
+	for s.back == nil && !s.Ended() {
 		s.preAuth()
 	}
 	if s.back != nil {
@@ -107,44 +87,27 @@ func (s *session) run() {
 
 // end closes both sides and leaves the record.
 func (s *session) end() {
-	s.cancel()
 	_ = s.out.flush() // the client may be gone
 	if s.back != nil {
 		s.back.close()
 	}
-	s.in.Close()
-	_ = s.conn.Close() // it may be closed already
+	s.Close()
 	s.teachings.Wait()
 	for _, f := range s.findings {
 		s.visit.Observe(f)
 	}
-	s.visit.End(s.ends, s.out.sent())
-}
-
-// finish notes how the session ended; the first word counts.
-func (s *session) finish(how string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ends == "" {
-		s.ends = how
-	}
-}
-
-func (s *session) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ends != ""
+	s.visit.End(s.End(), s.out.sent())
 }
 
 // bye says goodbye and ends the session.
 func (s *session) bye(line, how string) {
-	if s.ended() {
+	if s.Ended() {
 		return
 	}
-	s.finish(how)
+	s.Finish(how)
 	s.say(line)
 	_ = s.out.flush() // the client may be gone
-	s.stop()
+	s.Stop()
 }
 
 // say writes a line of our own. If it can't be written so can't anything: the next read ends the session.
@@ -159,13 +122,10 @@ func (s *session) observe(symbol, evidence string) {
 	}
 }
 
-// over says whether a read from the client must not wait any more.
-func (s *session) over() bool {
-	if !s.hurried.Load() {
-		return s.ended()
-	}
+// quiet says whether no command is under way, or only one that waits for the client.
+func (s *session) quiet() bool {
 	f := s.theFlow()
-	return s.waiting.Load() && (f == nil || s.idling.Load() || f.quiet()) || s.ended()
+	return f == nil || s.idling.Load() || f.quiet()
 }
 
 // theFlow is flow for any goroutine.
@@ -175,54 +135,26 @@ func (s *session) theFlow() *flow {
 	return s.flow
 }
 
-// hurry asks the session to end as soon as it waits for a command. It may be called by another goroutine.
-func (s *session) hurry() {
-	s.hurried.Store(true)
-	s.wake()
-}
-
-// wake ends a read that must not wait any more.
-func (s *session) wake() {
-	if s.over() {
-		_ = s.raw.SetReadDeadline(time.Unix(1, 0)) // if the connection is closed it wakes up anyway
-	}
-}
-
-// stop breaks both connections off, without TLS's goodbye, which could block. Both goroutines see the errors.
-func (s *session) stop() {
-	s.finish("broken off")
-	s.cancel()
-	_ = s.raw.Close() // it may be closed already
+// Stop implements frame.Dialogue. Both goroutines see the errors.
+func (s *session) Stop() {
+	s.Finish("broken off")
+	s.Session.Stop()
 	if f := s.theFlow(); f != nil {
-		_ = bare(s.back.conn).Close() // the same
 		f.stop()
 	}
 }
 
-// bare is the TCP connection below TLS.
-func bare(c net.Conn) net.Conn {
-	if t, ok := c.(*tls.Conn); ok {
-		return t.NetConn()
-	}
-	return c
-}
-
 // handshake puts TLS under the session: RFC 8314 section 3 or RFC 9051 section 6.2.1.
 func (s *session) handshake() bool {
-	t := tls.Server(listen.Records(s.conn), s.opt.TLS)
-	_ = s.conn.SetDeadline(s.mail.Started.Add(s.opt.PreAuth)) // if it fails so does the handshake
-	if err := t.HandshakeContext(s.ctx); err != nil {
-		// crypto/tls has no other sign of it
-		if strings.Contains(err.Error(), "application protocol") {
+	t, err := s.Handshake(s.opt.TLS, s.Mail.Started.Add(s.opt.PreAuth))
+	if err != nil {
+		if frame.OtherProtocol(err) {
 			s.observe("ALPN_MISMATCH", "")
 		}
-		s.finish("TLS handshake failed")
+		s.Finish("TLS handshake failed")
 		return false
 	}
-	_ = s.conn.SetDeadline(time.Time{}) // the reader and the outlet set theirs
-	s.attach(t)
-	state := t.ConnectionState()
-	s.mail.TLS = &state
+	s.out.attach(t)
 	return true
 }
 
@@ -240,21 +172,21 @@ func (s *session) readFailed(err error) {
 			s.observe("TOO_MANY_BAD_COMMANDS", strconv.Itoa(s.bad))
 			s.bye(byeBadCommands, "too many bad commands")
 		}
-	case errors.Is(err, wire.ErrLineLimit):
+	case errors.Is(err, line.ErrLimit):
 		s.observe("LINE_LIMIT", "")
 		s.bye(byeLineLimit, "line too long")
-	case errors.Is(err, wire.ErrBareLine):
+	case errors.Is(err, line.ErrBare):
 		s.observe("TOO_MANY_BAD_COMMANDS", "bare CR, LF or NUL")
 		s.bye(byeBareLine, "bare CR, LF or NUL in a line")
-	case s.ended():
-	case errors.Is(err, os.ErrDeadlineExceeded) && s.hurried.Load():
+	case s.Ended():
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.Hurried():
 		s.bye(byeClosing(s.opt.Hostname), "shut down")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.bye(byeIdle, "timed out")
 	case errors.Is(err, io.EOF):
-		s.finish("client closed the connection")
+		s.Finish("client closed the connection")
 	default:
-		s.finish("connection lost")
+		s.Finish("connection lost")
 	}
 }
 

@@ -11,16 +11,16 @@ import (
 	"time"
 
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
-	"postern/proxy/listen"
 	"postern/proxy/retrieval"
 )
 
 // Whatever way a password takes, it stands in no log, no record, and no answer. LG-09.
 func TestNoSecretAnywhere(t *testing.T) {
 	v := dovecottest.Start(t, dovecottest.Options{})
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(_ *imapd.Options, gate *access.Options, _ *listen.Options) { gate.Tokens = true })
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(_ *imapd.Options, gate *access.Options, _ *frame.Options) { gate.Tokens = true })
 	const canary = "kanarienvogel"
 	heard := ""
 	for _, way := range []string{
@@ -64,7 +64,7 @@ func TestRecords(t *testing.T) {
 		"refused":   {"a LOGIN bob wrong\r\nb LOGOUT\r\n", "LOGIN_FAILED", "logout"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+			d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 				o.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 			})
 			cl := dial(t, d.address, nil)
@@ -81,7 +81,7 @@ func TestRecords(t *testing.T) {
 		})
 	}
 	t.Run("alpn", func(t *testing.T) {
-		d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+		d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 			o.TLS, o.Implicit = &tls.Config{Certificates: []tls.Certificate{cert}}, true
 		})
 		if _, err := tls.Dial("tcp", d.address, &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}); err == nil {
@@ -95,7 +95,7 @@ func TestRecords(t *testing.T) {
 
 // Who may not come in hears why in the words of the protocol.
 func TestRefusal(t *testing.T) {
-	d := open(t, access.Backend{Address: "127.0.0.1:1", TLS: access.TLSNone}, func(_ *imapd.Options, _ *access.Options, l *listen.Options) { l.MaxPerNetwork = 1 })
+	d := open(t, access.Backend{Address: "127.0.0.1:1", TLS: access.TLSNone}, func(_ *imapd.Options, _ *access.Options, l *frame.Options) { l.MaxPerNetwork = 1 })
 	dial(t, d.address, nil).until("* OK")
 	if got := dial(t, d.address, nil).rest(); !strings.HasPrefix(got, "* BYE ") {
 		t.Errorf("%q", got)
@@ -105,6 +105,19 @@ func TestRefusal(t *testing.T) {
 	}
 	c := dial(t, d.address, nil)
 	c.rest()
+}
+
+// RFC 8314 section 3: a client of implicit TLS reads nothing in the clear.
+func TestRefusalInTLS(t *testing.T) {
+	cert, roots := dovecottest.Certificate(t)
+	d := open(t, access.Backend{Address: "127.0.0.1:1", TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, l *frame.Options) {
+		o.TLS, o.Implicit, l.MaxConnections = &tls.Config{Certificates: []tls.Certificate{cert}}, true, 1
+	})
+	config := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+	dial(t, d.address, config).until("* OK")
+	if got := dial(t, d.address, config).rest(); !strings.HasPrefix(got, "* BYE [UNAVAILABLE] ") {
+		t.Errorf("%q", got)
+	}
 }
 
 // A shutdown says goodbye to those who wait, before the login, behind it, and in IDLE.
@@ -121,7 +134,7 @@ func TestShutdown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	begun := time.Now()
-	d.server.Shutdown(ctx)
+	_ = d.listener.Shutdown(ctx)
 	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -155,7 +168,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 // A client that does not read, and one that says half a command, hold nobody up.
 func TestSlowClients(t *testing.T) {
-	d := open(t, access.Backend{Address: "127.0.0.1:1", TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+	d := open(t, access.Backend{Address: "127.0.0.1:1", TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		o.PreAuth = 300 * time.Millisecond
 	})
 	for _, half := range []string{"", "a NOOP ((((", "a LOGIN {100}\r\n", "a LOGIN {100+}\r\nxx", "a AUTHENTICATE PLAIN\r\n", "a NO\r"} {
@@ -185,7 +198,7 @@ func (broken) Known(context.Context, retrieval.Place) (retrieval.Ruling, bool) {
 func TestPanicTellsNoSecret(t *testing.T) {
 	const canary = "kanarienvogel"
 	v := dovecottest.Start(t, dovecottest.Options{Extra: "\npassdb {\n  driver = static\n  args = password=" + canary + "\n}\n"})
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		o.Desk = broken{o.Desk.(*desk)}
 	})
 	for _, way := range []string{"LOGIN bob " + canary, "AUTHENTICATE PLAIN AGJvYgBrYW5hcmllbnZvZ2Vs"} {

@@ -42,7 +42,7 @@ func (s *session) spool(size int64) (*mail.Message, error) {
 	}
 	if failed != nil {
 		sp.Discard()
-		s.opt.Log.Error("a message can't be spooled", "id", s.mail.ID, "size", size, "error", failed)
+		s.opt.Log.Error("a message can't be spooled", "id", s.Mail.ID, "size", size, "error", failed)
 		s.observe("NOT_JUDGED", failed.Error())
 		return nil, fault{failed}
 	}

@@ -9,9 +9,9 @@ import (
 
 	"postern/internal/transcript"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
-	"postern/proxy/listen"
 )
 
 func TestTranscripts(t *testing.T) {
@@ -27,7 +27,7 @@ func TestTranscripts(t *testing.T) {
 		if settings["backend"] != "" {
 			b.TLS = access.TLSMode(settings["backend"])
 		}
-		d := open(t, b, func(o *imapd.Options, gate *access.Options, _ *listen.Options) {
+		d := open(t, b, func(o *imapd.Options, gate *access.Options, _ *frame.Options) {
 			o.AuthInClear = settings["clear"] != "no"
 			if settings["tls"] != "" {
 				o.TLS, o.Implicit = server, settings["tls"] == "implicit"

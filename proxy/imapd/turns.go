@@ -172,8 +172,8 @@ func (p *parcel) judge() {
 func (s *session) safely(m *mail.Message, uid uint32) (r retrieval.Ruling, plan *mask.Plan) {
 	defer func() {
 		if x := recover(); x != nil {
-			s.opt.Log.Error("panic while a fetched message was judged", "id", s.mail.ID, "panic", fmt.Sprint(x), "stack", string(debug.Stack()))
-			r, plan = retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: "it could not be judged"}, nil
+			s.opt.Log.Error("panic while a fetched message was judged", "id", s.Mail.ID, "panic", fmt.Sprint(x), "stack", string(debug.Stack()))
+			r, plan = retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: "it could not be judged"}, nil
 		}
 	}()
 	return s.judge(m, uid)
@@ -208,7 +208,7 @@ func (p *parcel) send() error {
 	} else if r.Masked {
 		over = planCover(nil, p.item, s.notice(r))
 	}
-	s.opt.Desk.Fetched(s.ctx, s.mail, s.place(p.uid), r)
+	s.opt.Desk.Fetched(s.Ctx, s.Mail, s.place(p.uid), r)
 	s.out.begin()
 	err := s.out.send(p.front)
 	if err == nil {
@@ -238,9 +238,8 @@ const maxBack = 8 << 10
 // that more content stands in the response, rest is what is to be read of it in the usual way.
 func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, err error) {
 	s := m.s
-	var probe wire.Fetch
-	n, event := probe.Scan(piece[body:])
-	if event != wire.EventHead || n != len(piece)-body || probe.NameLiteral() || probe.Item.Class != wire.Whole {
+	probe, whole := wholeAhead(piece[body:])
+	if !whole {
 		return false, nil, nil
 	}
 	size := probe.Literal.Size
@@ -248,10 +247,7 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 	if r, known := s.ruling(uid); known && !r.Masked && !s.turns.busy() {
 		return false, nil, nil // it goes straight through
 	}
-	job := s.line.Take(size)
-	for job == nil && s.turns.next() {
-		job = s.line.Take(size)
-	}
+	job := s.roomFor(size)
 	if job == nil {
 		return false, nil, nil
 	}
@@ -259,12 +255,12 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 	p := &parcel{s: s, front: bytes.Clone(piece), item: probe.Item, number: m.number, job: job}
 	p.message, err = s.spool(size)
 	if f, isFault := errors.AsType[fault](err); isFault {
-		p.ruling = retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: f.Error()}
+		p.ruling = retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: f.Error()}
 	} else if err != nil {
 		job.Leave()
 		return true, nil, err
 	}
-	whole, err := m.behind(p)
+	whole, err = m.behind(p)
 	if err != nil {
 		p.abandon()
 		return true, nil, err
@@ -282,6 +278,22 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 		p.judge()
 	}
 	return true, nil, s.turns.push(p)
+}
+
+// wholeAhead says whether a response goes on with a whole message as its first content.
+func wholeAhead(text []byte) (probe wire.Fetch, whole bool) {
+	n, event := probe.Scan(text)
+	return probe, event == wire.EventHead && n == len(text) && !probe.NameLiteral() && probe.Item.Class == wire.Whole
+}
+
+// roomFor takes room for a message that is judged in advance, once enough of those before it were sent. It is nil if there
+// is none even then.
+func (s *session) roomFor(size int64) *ahead.Job {
+	job := s.line.Take(size)
+	for job == nil && s.turns.next() {
+		job = s.line.Take(size)
+	}
+	return job
 }
 
 // behind reads the text behind the message up to the end of the response. It says no if there is more than text.

@@ -5,9 +5,9 @@ import (
 	"testing"
 
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/imapd/dovecottest"
-	"postern/proxy/listen"
 )
 
 // More commands at once than may be under way, whose answers are not read meanwhile.
@@ -49,7 +49,7 @@ func TestCopiesCarryTheRuling(t *testing.T) {
 // only, which may be one of many behind a transparent door.
 func TestTheNoticeNamesTheJudgement(t *testing.T) {
 	v := dovecottest.Start(t, dovecottest.Options{})
-	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *listen.Options) {
+	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		o.Notice = "Withheld, id {id}."
 	})
 	d.desk.id = "abc123"

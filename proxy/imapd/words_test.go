@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 // said is a connection that says one thing.
@@ -20,7 +21,7 @@ func (s said) SetReadDeadline(time.Time) error { return nil }
 
 // command reads the command that a text begins with; literals must be non-synchronising.
 func command(text string) *wire.Command {
-	r := wire.NewReader(said{Reader: strings.NewReader(text)}, &wire.Buffers{})
+	r := line.NewReader(said{Reader: strings.NewReader(text)}, &line.Buffers{})
 	c, err := wire.ReadCommand(r, wire.Limits{Text: 10000, Literal: 10000, Literals: 70, Depth: 10})
 	for err == nil && c.Literal != nil && c.Fits() {
 		err = c.TakeLiteral(r)
@@ -123,22 +124,6 @@ func FuzzNTLM(f *testing.F) {
 		f.Errorf("with its domain: %q", got)
 	}
 	f.Fuzz(func(_ *testing.T, blob []byte) { ntlmUser(blob, "") })
-}
-
-// The tables of tokens, read once by hand: who the user is that a token names.
-func TestTokenUser(t *testing.T) {
-	for in, want := range map[string]string{
-		"XOAUTH2 user=bob@x.test\x01auth=Bearer t\x01\x01": "bob@x.test",
-		"XOAUTH2 bob": "",
-		"OAUTHBEARER n,a=b=2Cob=3D,\x01auth=Bearer t\x01\x01": "b,ob=",
-		"OAUTHBEARER n,,\x01auth=Bearer t\x01\x01":            "",
-		"OAUTHBEARER n\x01":                                   "",
-	} {
-		mechanism, response, _ := strings.Cut(in, " ")
-		if got := tokenUser(mechanism, response); got != want {
-			t.Errorf("%q names %q, want %q", in, got, want)
-		}
-	}
 }
 
 // A SELECT that fails, an EXPUNGE too many: what is not known for sure is not known.

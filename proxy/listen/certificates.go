@@ -1,3 +1,5 @@
+// Package listen is what connections need below any protocol: certificates, sockets of transparent doors, TLS records in
+// little memory, and bans of those who guess passwords.
 package listen
 
 import (

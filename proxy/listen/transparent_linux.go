@@ -16,8 +16,8 @@ const (
 	ip6tSoOriginalDst = 80
 )
 
-// transparent lets a socket have an address that is not the machine's: IP_TRANSPARENT, ip(7). It needs CAP_NET_ADMIN.
-func transparent(network, _ string, c syscall.RawConn) error {
+// Transparent lets a socket have an address that is not the machine's: IP_TRANSPARENT, ip(7). It needs CAP_NET_ADMIN.
+func Transparent(network, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
 		if network == "tcp6" {
@@ -31,9 +31,9 @@ func transparent(network, _ string, c syscall.RawConn) error {
 	return errors.Join(err, failed)
 }
 
-// wanted is where the client wanted to go: what the packet filter redirected (SO_ORIGINAL_DST), else our end, which with
+// Wanted is where the client wanted to go: what the packet filter redirected (SO_ORIGINAL_DST), else our end, which with
 // TPROXY is not an address of ours.
-func wanted(c net.Conn, local netip.AddrPort) netip.AddrPort {
+func Wanted(c net.Conn, local netip.AddrPort) netip.AddrPort {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return local

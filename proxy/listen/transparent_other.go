@@ -9,8 +9,10 @@ import (
 	"syscall"
 )
 
-func transparent(string, string, syscall.RawConn) error {
+// Transparent is for Linux.
+func Transparent(string, string, syscall.RawConn) error {
 	return errors.New("transparent doors need Linux")
 }
 
-func wanted(_ net.Conn, local netip.AddrPort) netip.AddrPort { return local }
+// Wanted is our end: nothing redirects connections here.
+func Wanted(_ net.Conn, local netip.AddrPort) netip.AddrPort { return local }

@@ -12,7 +12,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy/access"
-	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 const (
@@ -28,11 +28,11 @@ func noCap() time.Time { return time.Time{} }
 // backend is the connection to the server that holds the mail.
 type backend struct {
 	conn         net.Conn
-	in           *wire.Reader
-	out          *outlet
+	in           *line.Reader
+	out          *line.Writer
 	name         string
 	capabilities []string // upper case
-	buffers      *wire.Buffers
+	buffers      *line.Buffers
 }
 
 // openBackend connects and logs in: access.Enter.
@@ -45,7 +45,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	// behind a transparent door one name may stand for many servers, each with ids of its own
 	k := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
 	k.attach(c, s.opt.Now().Add(loginTime))
-	if err = k.prepare(ctx, b, s.mail); err == nil {
+	if err = k.prepare(ctx, b, s.Mail); err == nil {
 		err = k.enter(s.utf8, as)
 	}
 	if err != nil {
@@ -54,11 +54,9 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 		return err
 	}
 	k.in.Cap, k.in.Idle, k.in.Now = noCap(), s.opt.Stall, s.opt.Now
-	k.in.Before = func() error { return errors.Join(k.out.flush(), s.out.flush()) }
+	k.in.Before = func() error { return errors.Join(k.out.Flush(), s.out.Flush()) }
 	s.back = k
-	s.mu.Lock()
-	s.far = k.conn
-	s.mu.Unlock()
+	s.Behind(k.conn)
 	return nil
 }
 
@@ -77,13 +75,13 @@ func (s *session) misbehaved(err error) {
 }
 
 func (k *backend) attach(c net.Conn, until time.Time) {
-	k.conn, k.in, k.out = c, wire.NewReader(c, k.buffers), newOutlet(c, k.buffers)
-	k.in.Cap, k.in.Before = until, k.out.flush
+	k.conn, k.in, k.out = c, line.NewReader(c, k.buffers), line.NewWriter(c, k.buffers)
+	k.in.Cap, k.in.Before = until, k.out.Flush
 }
 
 func (k *backend) close() {
 	_ = k.conn.Close() // it may be closed already
-	_ = k.out.flush()  // gives the buffer back
+	_ = k.out.Flush()  // gives the buffer back
 	k.in.Close()
 }
 
@@ -130,7 +128,7 @@ func Probe(ctx context.Context, b *access.Backend) error {
 	if err != nil {
 		return err
 	}
-	k := &backend{name: b.Name, buffers: &wire.Buffers{}}
+	k := &backend{name: b.Name, buffers: &line.Buffers{}}
 	until := time.Now().Add(loginTime)
 	if end, ok := ctx.Deadline(); ok && end.Before(until) {
 		until = end
@@ -140,7 +138,7 @@ func Probe(ctx context.Context, b *access.Backend) error {
 	if err := k.prepare(ctx, b, nil); err != nil {
 		return err
 	}
-	k.out.say("QUIT\r\n") // for its log
+	k.out.Say("QUIT\r\n") // for its log
 	return nil
 }
 
@@ -187,28 +185,28 @@ func (k *backend) learn() error {
 }
 
 // status reads a status line: good is +OK.
-func (k *backend) status() (line string, good bool, err error) {
-	b, err := k.in.Line(maxStatus, nil)
+func (k *backend) status() (status string, good bool, err error) {
+	b, err := k.in.Line(line.Rules{Limit: maxStatus})
 	switch {
-	case errors.Is(err, wire.ErrLineLimit) || errors.Is(err, wire.ErrBareLine):
+	case errors.Is(err, line.ErrLimit) || errors.Is(err, line.ErrBare):
 		return "", false, misconduct("a status line that is none: " + err.Error())
 	case err != nil:
 		return "", false, err
 	}
-	line = string(b)
-	word, _, _ := strings.Cut(line, " ")
+	status = string(b)
+	word, _, _ := strings.Cut(status, " ")
 	switch word {
 	case "+OK":
-		return line, true, nil
+		return status, true, nil
 	case "-ERR":
-		return line, false, nil
+		return status, false, nil
 	}
 	return "", false, misconduct("a line that is no status")
 }
 
 // command sends a line and reads the status.
 func (k *backend) command(line string) (ok bool, err error) {
-	k.out.say(line + "\r\n")
+	k.out.Say(line + "\r\n")
 	_, ok, err = k.status()
 	return ok, err
 }
@@ -224,10 +222,10 @@ func (k *backend) login(as access.Attempt) error {
 	case !credential(as.User) || !credential(as.Password):
 		return access.ErrPassword
 	}
-	k.out.say("USER " + as.User + "\r\n")
+	k.out.Say("USER " + as.User + "\r\n")
 	line, ok, err := k.status()
 	if err == nil && ok {
-		k.out.say("PASS " + as.Password + "\r\n")
+		k.out.Say("PASS " + as.Password + "\r\n")
 		line, ok, err = k.status()
 	}
 	return verdict(line, ok, err)
@@ -242,9 +240,9 @@ func (k *backend) offersPlain() bool {
 
 // sasl sends one response when it is asked for it: RFC 5034 section 4.
 func (k *backend) sasl(mechanism, response string) error {
-	k.out.say("AUTH " + mechanism + "\r\n")
+	k.out.Say("AUTH " + mechanism + "\r\n")
 	for _, answer := range []string{base64.StdEncoding.EncodeToString([]byte(response)), "*"} {
-		b, err := k.in.Line(maxStatus, nil)
+		b, err := k.in.Line(line.Rules{Limit: maxStatus})
 		if err != nil {
 			return err
 		}
@@ -252,7 +250,7 @@ func (k *backend) sasl(mechanism, response string) error {
 			return verdict(line, strings.HasPrefix(line, "+OK"), nil)
 		}
 		// a second challenge is an error in detail (RFC 7628 section 3.2.3); the answer to it ends the exchange
-		k.out.say(answer + "\r\n")
+		k.out.Say(answer + "\r\n")
 	}
 	return verdict(k.status())
 }

@@ -20,8 +20,8 @@ func (s *session) place(message int64) retrieval.Place {
 		return retrieval.Place{}
 	}
 	p := retrieval.Place{Backend: s.back.name, User: owner, UIDL: s.ids.byNumber[message], Size: s.ids.sizes[message]}
-	if s.mail.User != owner {
-		p.Reader = s.mail.User
+	if s.Mail.User != owner {
+		p.Reader = s.Mail.User
 	}
 	return p
 }
@@ -30,7 +30,7 @@ func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
 	if p.UIDL == "" {
 		return retrieval.Ruling{}, false
 	}
-	return s.opt.Desk.Known(s.ctx, p)
+	return s.opt.Desk.Known(s.Ctx, p)
 }
 
 // top is TOP with lines of the body: some clients never use RETR but ask for more lines than there are. A message that is
@@ -49,11 +49,11 @@ func (s *session) top(c command) error {
 	s.send(command{line: "RETR " + strconv.FormatInt(c.message, 10)})
 	status, good, err := s.back.status()
 	if err != nil {
-		s.out.say(replyLoggedOut)
+		s.out.Say(replyLoggedOut)
 		return err
 	}
 	if !good {
-		s.out.say(status + "\r\n")
+		s.out.Say(status + "\r\n")
 		return nil
 	}
 	return s.delivery(replyFetched).fetch(p, c.lines)
@@ -65,11 +65,11 @@ func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) 
 	s.send(c)
 	status, good, err := s.back.status()
 	if err != nil {
-		s.out.say(replyLoggedOut)
+		s.out.Say(replyLoggedOut)
 		return true, err
 	}
 	if !good {
-		s.out.say(status + "\r\n")
+		s.out.Say(status + "\r\n")
 		return true, nil
 	}
 	d := s.delivery(status + "\r\n")
@@ -79,7 +79,7 @@ func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) 
 	case err != nil:
 		return true, err
 	case known && !r.Masked:
-		s.opt.Desk.Fetched(s.ctx, s.mail, p, r)
+		s.opt.Desk.Fetched(s.Ctx, s.Mail, p, r)
 		return true, d.through(nil)
 	}
 	return false, d.skip()
@@ -139,7 +139,7 @@ func (s *session) delivery(status string) *delivery {
 func (d *delivery) begin() {
 	if !d.begun {
 		d.begun = true
-		d.s.out.say(d.status)
+		d.s.out.Say(d.status)
 	}
 }
 
@@ -184,7 +184,7 @@ func (d *delivery) takeAll(p retrieval.Place, lines int64) (done bool, err error
 		if err := s.showLate(); err != nil {
 			return true, err
 		}
-		s.opt.Desk.Fetched(s.ctx, s.mail, d.place, d.ruling)
+		s.opt.Desk.Fetched(s.Ctx, s.Mail, d.place, d.ruling)
 		return true, d.through(nil)
 	}
 	if err := d.takeIn(); err != nil {
@@ -218,7 +218,7 @@ func (d *delivery) show(lines int64) (err error) {
 	if r.Later {
 		return d.later(r.Why)
 	}
-	s.opt.Desk.Fetched(s.ctx, s.mail, d.place, r)
+	s.opt.Desk.Fetched(s.Ctx, s.Mail, d.place, r)
 	var plan *mask.Plan
 	if r.Masked {
 		plan = mask.New(m, s.notice(r))
@@ -234,7 +234,7 @@ func (d *delivery) show(lines int64) (err error) {
 		return err
 	}
 	d.stream.end()
-	return s.out.flush()
+	return s.out.Flush()
 }
 
 // through passes the message on as it comes, behind what was taken in of it. show may overwrite what passes.
@@ -252,7 +252,7 @@ func (d *delivery) through(show func([]byte)) error {
 		d.stream.write(p)
 	}
 	write(bytes.Clone(m.Memory()))
-	for !d.ended && d.s.out.err == nil {
+	for !d.ended && d.s.out.Err() == nil {
 		p, more, err := d.lines.text()
 		if err != nil {
 			return err
@@ -261,8 +261,8 @@ func (d *delivery) through(show func([]byte)) error {
 			write(p)
 		}
 	}
-	if d.s.out.err != nil {
-		return d.s.out.err
+	if d.s.out.Err() != nil {
+		return d.s.out.Err()
 	}
 	d.stream.end()
 	return nil
@@ -278,11 +278,11 @@ func (d *delivery) later(why string) error {
 	}
 	d.s.observe("NOT_JUDGED", why)
 	if d.begun {
-		_ = d.s.out.flush() // it is broken off in any case
-		d.s.finish("a message could not be judged, and its beginning was sent")
+		_ = d.s.out.Flush() // it is broken off in any case
+		d.s.Finish("a message could not be judged, and its beginning was sent")
 		return nil
 	}
-	d.s.out.say(replyLater)
+	d.s.out.Say(replyLater)
 	return nil
 }
 
@@ -343,16 +343,16 @@ func (d *delivery) finish() (*mail.Message, error) {
 		m, err = d.spool.Finish()
 	}
 	if err != nil {
-		d.s.opt.Log.Error("a message can't be spooled", "id", d.s.mail.ID, "error", err)
+		d.s.opt.Log.Error("a message can't be spooled", "id", d.s.Mail.ID, "error", err)
 	}
 	return m, err
 }
 
 // tooLarge is the ruling on a message over the limit of what is judged.
 func (d *delivery) tooLarge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
-	r := retrieval.Ruling{Masked: true, ID: d.s.mail.ID, Why: "too large to be judged"}
+	r := retrieval.Ruling{Masked: true, ID: d.s.Mail.ID, Why: "too large to be judged"}
 	if keeper, can := d.s.opt.Desk.(Keeper); can {
-		return keeper.Keep(d.s.ctx, d.s.mail, p, m, r)
+		return keeper.Keep(d.s.Ctx, d.s.Mail, p, m, r)
 	}
 	return r
 }
@@ -377,7 +377,7 @@ func (d *delivery) trickle() {
 	n := bytes.IndexByte(rest, '\n') + 1
 	d.stream.write(rest[:n])
 	d.sent += int64(n)
-	_ = d.s.out.flush() // the next write tells of an error
+	_ = d.s.out.Flush() // the next write tells of an error
 }
 
 // ask begins to have the message judged, unless it is known. What was begun of it before its turn is waited for.
@@ -408,7 +408,7 @@ func (d *delivery) judgement() retrieval.Ruling {
 		return d.ruling
 	}
 	if len(d.answer) == 0 {
-		_ = s.out.flush() // what was said before; the next write tells of an error
+		_ = s.out.Flush() // what was said before; the next write tells of an error
 	}
 	tick := time.NewTicker(s.opt.Progress)
 	defer tick.Stop()
@@ -447,7 +447,7 @@ const sendBlock = 32 << 10
 func (d *delivery) send(m *mail.Message, plan *mask.Plan, end int64) error {
 	buf := d.s.server.buffers.Take()
 	defer func() { d.s.server.buffers.Give(buf) }()
-	for at := d.sent; at < end && d.s.out.err == nil; {
+	for at := d.sent; at < end && d.s.out.Err() == nil; {
 		b := buf[:min(int64(sendBlock), end-at)]
 		if n, err := m.ReadAt(b, at); err != nil && n < len(b) {
 			return err
@@ -458,8 +458,8 @@ func (d *delivery) send(m *mail.Message, plan *mask.Plan, end int64) error {
 		d.stream.write(b)
 		at += int64(len(b))
 	}
-	if d.s.out.err != nil {
-		return d.s.out.err
+	if d.s.out.Err() != nil {
+		return d.s.out.Err()
 	}
 	return nil
 }

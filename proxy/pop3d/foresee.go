@@ -41,13 +41,13 @@ func (s *session) foresee(c command) error {
 		s.reading.upTo = n
 		if !s.isKnown(n) {
 			wanted = append(wanted, n)
-			s.back.out.say(fmt.Sprintf("TOP %d %d\r\n", n, int64(wholeTop)))
+			s.back.out.Say(fmt.Sprintf("TOP %d %d\r\n", n, int64(wholeTop)))
 		}
 	}
 	for _, n := range wanted {
 		_, good, err := s.back.status()
 		if err != nil {
-			s.out.say(replyLoggedOut)
+			s.out.Say(replyLoggedOut)
 			return err
 		}
 		if good {
@@ -121,11 +121,11 @@ func (s *session) startJob(job *ahead.Job, message int64, m *mail.Message) {
 
 // safely asks the desk. A panic is no verdict.
 func (s *session) safely(p retrieval.Place, m *mail.Message) (r retrieval.Ruling) {
-	r = retrieval.Ruling{Masked: true, Later: true, ID: s.mail.ID, Why: "it could not be judged"}
+	r = retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: "it could not be judged"}
 	defer func() {
 		if x := recover(); x != nil {
-			s.opt.Log.Error("panic while a message was judged", "id", s.mail.ID, "panic", x)
+			s.opt.Log.Error("panic while a message was judged", "id", s.Mail.ID, "panic", x)
 		}
 	}()
-	return s.opt.Desk.Judge(s.ctx, s.mail, p, m)
+	return s.opt.Desk.Judge(s.Ctx, s.Mail, p, m)
 }

@@ -25,6 +25,7 @@ import (
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/proxy/access"
+	"postern/proxy/frame"
 	"postern/proxy/listen"
 	"postern/proxy/pop3d"
 	"postern/proxy/retrieval"
@@ -34,11 +35,12 @@ const notice = "This message was withheld by the mail gateway of gw.example. Tel
 
 // house is a door with a gate, a desk and a backend behind it.
 type house struct {
-	server  *pop3d.Server
-	address string
-	desk    *retrieval.Desk
-	client  *tls.Config
-	log     lockedText
+	server   *pop3d.Server
+	listener *frame.Listener
+	address  string
+	desk     *retrieval.Desk
+	client   *tls.Config
+	log      lockedText
 
 	mu          sync.Mutex
 	connections []ledger.Connection
@@ -130,27 +132,16 @@ func newHouse(t testing.TB, backend access.Backend, change func(*pop3d.Options))
 		change(&o)
 	}
 	h.server = pop3d.New(o)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	h.listener, err = frame.New(frame.Options{Address: "127.0.0.1:0", MaxPerNetwork: 5000, MaxConnections: 5000}, h.server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.address = l.Addr().String()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			peer := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-			local := c.LocalAddr().(*net.TCPAddr).AddrPort()
-			go h.server.Serve(context.Background(), &listen.Conn{Conn: c, Peer: peer, Client: peer, Local: local})
-		}
-	}()
+	h.address = h.listener.Addr().String()
+	go h.listener.Run()
 	t.Cleanup(func() {
-		_ = l.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		h.server.Shutdown(ctx)
+		_ = h.listener.Shutdown(ctx)
 	})
 	return h
 }

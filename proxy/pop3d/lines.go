@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
-	"postern/proxy/imapd/wire"
+	"postern/proxy/line"
 )
 
 // misconduct is what a server must not say.
@@ -14,7 +14,7 @@ func (m misconduct) Error() string { return string(m) }
 
 // response reads the lines of a response that has several: RFC 1939 section 3.
 type response struct {
-	in    *wire.Reader
+	in    *line.Reader
 	limit int64 // octets that may come yet
 	// inLine says that the last piece did not end its line, cr that it ended in CR, lone that the last line was ended by a
 	// lone LF.
@@ -55,4 +55,38 @@ func (r *response) text() (p []byte, ok bool, err error) {
 		p = p[1:]
 	}
 	return p, ok, err
+}
+
+// stuffer writes the lines of a message: RFC 1939 section 3 doubles the dot that begins one.
+type stuffer struct {
+	out    *line.Writer
+	inLine bool
+	cr     bool // the last octet was a CR
+	crlf   bool // the last line was ended by CRLF
+}
+
+func (w *stuffer) write(p []byte) {
+	for len(p) > 0 {
+		if !w.inLine && p[0] == '.' {
+			w.out.Say(".")
+		}
+		n := bytes.IndexByte(p, '\n') + 1
+		w.inLine = n == 0
+		if n == 0 {
+			n = len(p)
+		} else {
+			w.crlf = n > 1 && p[n-2] == '\r' || n == 1 && w.cr
+		}
+		w.cr = p[n-1] == '\r'
+		w.out.Put(p[:n])
+		p = p[n:]
+	}
+}
+
+// end writes the line that ends the response.
+func (w *stuffer) end() {
+	if w.inLine {
+		w.out.Say("\r\n")
+	}
+	w.out.Say(".\r\n")
 }

@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"postern/proxy/access"
-	"postern/proxy/listen"
+	"postern/proxy/frame"
 	"postern/proxy/pop3d"
 	"postern/proxy/retrieval"
 )
@@ -225,7 +224,7 @@ func TestShutdown(t *testing.T) {
 	_, in := logIn(t, h.address)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	h.server.Shutdown(ctx)
+	_ = h.listener.Shutdown(ctx)
 	if ctx.Err() != nil {
 		t.Error("somebody was waited for until the time was over")
 	}
@@ -234,17 +233,38 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("%q", said)
 		}
 	}
-	peer := netip.MustParseAddrPort("192.0.2.7:4711")
-	ours, theirs := net.Pipe()
-	h.server.Serve(context.Background(), &listen.Conn{Conn: ours, Peer: peer, Client: peer, Local: peer})
-	if said, _ := io.ReadAll(theirs); len(said) > 0 {
-		t.Errorf("%q", said)
-	}
-	if line := h.server.Refusal(context.Background(), &listen.Conn{Conn: ours, Peer: peer, Client: peer, Local: peer}, "too many connections"); !strings.HasPrefix(line, "-ERR [SYS/TEMP]") || !strings.HasSuffix(line, "\r\n") {
-		t.Errorf("%q", line)
-	}
-	if all := h.records(t, 4); !strings.Contains(all[3].End, "too many connections") {
-		t.Errorf("%+v", all)
+}
+
+// Who may not come in hears why, and in TLS where the door speaks nothing else: RFC 8314 section 3.
+func TestRefusal(t *testing.T) {
+	drop := newMaildrop(t, []string{clean})
+	for _, implicit := range []bool{false, true} {
+		h := newHouse(t, access.Backend{Address: drop.address}, func(o *pop3d.Options) { o.Implicit = implicit })
+		small, err := frame.New(frame.Options{Address: "127.0.0.1:0", MaxConnections: 1}, h.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go small.Run()
+		for _, want := range []string{"+OK", "-ERR [SYS/TEMP] "} {
+			conn, err := net.Dial("tcp", small.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if implicit {
+				conn = tls.Client(conn, h.client)
+			}
+			defer conn.Close()
+			if said, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(said, want) {
+				t.Errorf("implicit TLS %v: %q %v, want %s", implicit, said, err, want)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_ = small.Shutdown(ctx)
+		cancel()
+		if all := h.records(t, 2); all[0].End != "refused: too many connections" {
+			t.Errorf("%+v", all)
+		}
 	}
 }
 

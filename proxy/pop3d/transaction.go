@@ -39,7 +39,7 @@ func (s *session) transaction() {
 		return
 	}
 	batch := []command{s.parse(line)}
-	for s.back.has("PIPELINING") && s.in.HasLine() && len(batch) < pipelined && batch[len(batch)-1].verb != "QUIT" {
+	for s.back.has("PIPELINING") && s.In.HasLine() && len(batch) < pipelined && batch[len(batch)-1].verb != "QUIT" {
 		if line, ok = s.line(maxLine); !ok {
 			return
 		}
@@ -52,12 +52,13 @@ func (s *session) transaction() {
 
 // serve sends commands on and answers them, the content of messages apart: that may take another command first.
 func (s *session) serve(batch []command) error {
-	if len(batch) == 1 && batch[0].verb == "RETR" && batch[0].line != "" {
+	if len(batch) == 1 && batch[0].retrieves() {
 		if err := s.foresee(batch[0]); err != nil {
 			return err
 		}
 	}
-	for len(batch) > 0 && !s.isEnded() {
+
+	for len(batch) > 0 && !s.Ended() {
 		if s.holds(batch[0]) {
 			if err := s.top(batch[0]); err != nil {
 				return err
@@ -65,31 +66,51 @@ func (s *session) serve(batch []command) error {
 			batch = batch[1:]
 			continue
 		}
-		var sent []command
-		for len(batch) > 0 && !s.holds(batch[0]) {
-			c := batch[0]
-			batch = batch[1:]
-			if c.verb == "RETR" && c.line != "" && !s.ids.has(c.message) && s.back.has("UIDL") {
-				if !s.back.has("PIPELINING") {
-					if err := s.lookUp(c.message); err != nil {
-						return err
-					}
-				} else {
-					sent = append(sent, s.send(uidlOf(c.message)))
-				}
-			}
-			sent = append(sent, s.send(c))
+
+		sent, rest, err := s.sendRun(batch)
+		if err == nil {
+			err = s.answerRun(sent)
 		}
-		for _, c := range sent {
-			if err := s.answer(c); err != nil || s.isEnded() {
-				return err
+		if err != nil {
+			return err
+		}
+		batch = rest
+	}
+
+	return nil
+}
+
+func (c command) retrieves() bool { return c.verb == "RETR" && c.line != "" }
+
+// sendRun sends commands up to one that takes others before it.
+func (s *session) sendRun(batch []command) (sent, rest []command, err error) {
+	for len(batch) > 0 && !s.holds(batch[0]) {
+		c := batch[0]
+		batch = batch[1:]
+		switch {
+		case !c.retrieves() || s.ids.has(c.message) || !s.back.has("UIDL"):
+		case s.back.has("PIPELINING"):
+			sent = append(sent, s.send(uidlOf(c.message)))
+		default:
+			if err := s.lookUp(c.message); err != nil {
+				return nil, nil, err
 			}
 		}
-		if err := s.showLate(); err != nil || s.isEnded() {
+		sent = append(sent, s.send(c))
+	}
+
+	return sent, batch, nil
+}
+
+// answerRun answers commands that were sent.
+func (s *session) answerRun(sent []command) error {
+	for _, c := range sent {
+		if err := s.answer(c); err != nil || s.Ended() {
 			return err
 		}
 	}
-	return nil
+
+	return s.showLate()
 }
 
 // holds says whether a command takes others before it: TOP with lines of the body, and any TOP of a message that is known
@@ -104,7 +125,7 @@ func (s *session) holds(c command) bool {
 
 func (s *session) send(c command) command {
 	if c.line != "" {
-		s.back.out.say(c.line + "\r\n")
+		s.back.out.Say(c.line + "\r\n")
 	}
 	return c
 }
@@ -127,47 +148,62 @@ func (s *session) parse(line string) command {
 	word, rest, _ := strings.Cut(line, " ")
 	c := command{verb: strings.ToUpper(word)}
 	args := strings.Fields(rest)
-	numbers, good := make([]int64, 0, 2), true
-	if c.verb != "LANG" {
-		for _, arg := range args {
-			n, err := strconv.ParseUint(arg, 10, 31)
-			good = good && err == nil && len(numbers) < 2
-			numbers = append(numbers, int64(n))
-		}
-	}
-	least, most := 0, 0
-	switch c.verb {
-	case "STAT", "NOOP", "RSET", "QUIT", "LAST", "CAPA":
-	case "LIST", "UIDL":
-		most = 1
-	case "RETR", "DELE":
-		least, most = 1, 1
-	case "TOP":
-		least, most = 2, 2
-	case "LANG": // RFC 6856 section 3
-		good = len(args) <= 1 && (len(args) == 0 || isLanguage(args[0]))
-	default:
+	least, most, known := arguments(c.verb)
+	switch {
+	case c.verb == "LANG":
+		c.takeLanguage(args)
+	case !known:
 		c.reply = replyUnknown
-		return c
-	}
-	if !good || len(numbers) < least || len(numbers) > most {
+	case len(args) < least || len(args) > most:
 		c.reply = replySyntax
-		return c
+	default:
+		c.takeNumbers(args)
 	}
-	c.line = c.verb
-	for _, n := range numbers {
-		c.line += " " + strconv.FormatInt(n, 10)
-	}
-	if c.verb == "LANG" && len(args) == 1 {
-		c.line, c.hasMessage = "LANG "+args[0], true
-	}
-	if len(numbers) > 0 {
-		c.message, c.hasMessage = numbers[0], true
-	}
-	if len(numbers) > 1 {
-		c.lines = numbers[1]
-	}
+
 	return c
+}
+
+// arguments is how many numbers a command takes: RFC 1939 sections 5 to 7, RFC 2449 section 5.
+func arguments(verb string) (least, most int, known bool) {
+	switch verb {
+	case "STAT", "NOOP", "RSET", "QUIT", "LAST", "CAPA":
+		return 0, 0, true
+	case "LIST", "UIDL":
+		return 0, 1, true
+	case "RETR", "DELE":
+		return 1, 1, true
+	case "TOP":
+		return 2, 2, true
+	}
+
+	return 0, 0, false
+}
+
+// takeNumbers takes a message's number and, for TOP, how many lines.
+func (c *command) takeNumbers(args []string) {
+	numbers, line := [2]int64{}, c.verb
+	for i, arg := range args {
+		n, err := strconv.ParseUint(arg, 10, 31)
+		if err != nil {
+			c.reply = replySyntax
+			return
+		}
+		numbers[i], line = int64(n), line+" "+strconv.FormatUint(n, 10)
+	}
+	c.line, c.hasMessage = line, len(args) > 0
+	c.message, c.lines = numbers[0], numbers[1]
+}
+
+// takeLanguage takes the argument of LANG: RFC 6856 section 3.
+func (c *command) takeLanguage(args []string) {
+	switch {
+	case len(args) == 0:
+		c.line = "LANG"
+	case len(args) == 1 && isLanguage(args[0]):
+		c.line, c.hasMessage = "LANG "+args[0], true
+	default:
+		c.reply = replySyntax
+	}
 }
 
 // isLanguage says whether a text is a language range (RFC 4647) or "*".
@@ -186,6 +222,7 @@ func (s *session) answer(c command) error {
 		s.refuse(c.reply)
 		return nil
 	}
+
 	line, good, err := s.back.status()
 	if c.verb == "RETR" && good && err == nil {
 		return s.retrieved(c, line)
@@ -196,34 +233,53 @@ func (s *session) answer(c command) error {
 		}
 	}
 	if err != nil {
-		s.out.say(replyLoggedOut)
+		s.out.Say(replyLoggedOut)
 		return err
 	}
 	if !c.own {
-		s.out.say(line + "\r\n")
+		s.out.Say(line + "\r\n")
 	}
+
 	switch {
 	case c.verb == "QUIT":
-		s.finish("quit")
-	case !good && c.own: // asked once is enough
+		s.Finish("quit")
+	case good:
+		return s.answered(c, strings.TrimPrefix(line, "+OK"))
+	case c.own: // asked once is enough
 		s.ids.learn(c.message, "")
-	case !good:
-	case c.verb == "UIDL" && c.hasMessage:
-		s.ids.learnLine(strings.TrimPrefix(line, "+OK"))
-	case c.verb == "UIDL":
-		return s.pass(maxListing, func(line []byte) bool { s.ids.learnLine(string(line)); return true })
-	case c.verb == "CAPA":
-		return s.pass(maxCapabilities, func(line []byte) bool { return shown(string(bytes.TrimRight(line, "\r\n"))) })
-	case c.verb == "TOP":
-		return s.topped(c)
-	case c.verb == "LIST" && c.hasMessage:
-		s.ids.learnSize(strings.TrimPrefix(line, "+OK"))
-	case c.verb == "LIST":
-		return s.pass(maxListing, func(line []byte) bool { s.ids.learnSize(string(line)); return true })
-	case c.verb == "LANG" && !c.hasMessage:
-		return s.pass(maxListing, nil)
 	}
+
 	return nil
+}
+
+// answered takes in what the good answer to a command says, and passes on the lines that come behind it.
+func (s *session) answered(c command, status string) error {
+	switch c.verb {
+	case "UIDL":
+		return s.listed(c, status, s.ids.learnLine)
+	case "LIST":
+		return s.listed(c, status, s.ids.learnSize)
+	case "CAPA":
+		return s.pass(maxCapabilities, func(line []byte) bool { return shown(string(bytes.TrimRight(line, "\r\n"))) })
+	case "TOP":
+		return s.topped(c)
+	case "LANG":
+		if !c.hasMessage {
+			return s.pass(maxListing, nil)
+		}
+	}
+
+	return nil
+}
+
+// listed learns from the answer to UIDL or LIST: the status line is the answer if a message was named.
+func (s *session) listed(c command, status string, learn func(string)) error {
+	if c.hasMessage {
+		learn(status)
+		return nil
+	}
+
+	return s.pass(maxListing, func(line []byte) bool { learn(string(line)); return true })
 }
 
 // topped passes the answer to TOP on. Of a message that nobody has judged only that passes what every reader takes for its
@@ -246,19 +302,19 @@ func (s *session) topped(c command) error {
 // them.
 func (s *session) pass(limit int64, show func(line []byte) bool) error {
 	lines := response{in: s.back.in, limit: limit}
-	for s.out.err == nil {
+	for s.out.Err() == nil {
 		p, _, more, err := lines.piece()
 		if err != nil {
 			return err
 		}
 		if !more || show == nil || show(p) {
-			s.out.write(p)
+			s.out.Put(p)
 		}
 		if !more {
 			return nil
 		}
 	}
-	return s.out.err
+	return s.out.Err()
 }
 
 // shown says whether a capability of the backend's is the client's, too: those that we understand, and that are not about
@@ -276,16 +332,16 @@ func shown(line string) bool {
 // nothing to say to the client but within one.
 func (s *session) backendFailed(err error) {
 	s.misbehaved(err)
-	s.opt.Log.Warn("backend failed", "id", s.mail.ID, "backend", s.back.name, "error", err)
-	if s.out.err != nil {
-		s.finish("connection lost")
+	s.opt.Log.Warn("backend failed", "id", s.Mail.ID, "backend", s.back.name, "error", err)
+	if s.out.Err() != nil {
+		s.Finish("connection lost")
 		return
 	}
 	how := "backend failed"
 	if errors.Is(err, io.EOF) {
 		how = "backend closed the connection"
 	}
-	s.finish(how)
+	s.Finish(how)
 }
 
 // uidls are the unique-ids of the messages of a session: RFC 1939 section 7.

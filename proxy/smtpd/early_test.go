@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/proxy/frame"
 	"postern/proxy/smtpd"
 )
 
@@ -19,7 +20,7 @@ func visit(t *testing.T, b *bench, client, lines string) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.server.Serve(context.Background(), ours, smtpd.Peer{Remote: netip.MustParseAddrPort("127.0.0.1:9"), Client: netip.MustParseAddrPort(client)})
+		b.server.Open(context.Background(), &frame.Conn{Conn: ours, Peer: netip.MustParseAddrPort("127.0.0.1:9"), Client: netip.MustParseAddrPort(client)}).Run()
 	}()
 	_ = theirs.SetDeadline(time.Now().Add(10 * time.Second))
 	var said strings.Builder

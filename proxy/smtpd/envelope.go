@@ -49,7 +49,7 @@ func (c *session) mailFrom(args string) {
 		return
 	}
 
-	x, r := c.visit.Begin(c.ctx, from, params, c.clientPort)
+	x, r := c.visit.Begin(c.Ctx, from, params, c.clientPort)
 	c.exchange = x
 	if !r.Positive() {
 		c.fail(r)
@@ -63,13 +63,13 @@ func (c *session) mailFrom(args string) {
 func (c *session) notYet() *mail.Reply {
 	var r mail.Reply
 	switch {
-	case c.mail.Helo == "":
+	case c.Mail.Helo == "":
 		r = replyNeedHelo()
 	case c.exchange != nil:
 		r = replyNested()
-	case !c.opt.Submission || c.mail.User != "" || c.mail.Trusted:
+	case !c.opt.Submission || c.Mail.User != "" || c.Mail.Trusted:
 		return nil
-	case c.mail.TLS == nil && !c.opt.AuthInClear:
+	case c.Mail.TLS == nil && !c.opt.AuthInClear:
 		r = replyTLSFirst()
 	default:
 		r = replyAuthFirst()
@@ -112,7 +112,7 @@ func (c *session) rcptTo(args string) {
 		c.reply(replyRecipients(c.opt.MaxRecipients))
 		return
 	}
-	if r := c.exchange.Rcpt(c.ctx, recipient); r.Positive() {
+	if r := c.exchange.Rcpt(c.Ctx, recipient); r.Positive() {
 		c.reply(r)
 	} else {
 		c.fail(r)
@@ -193,7 +193,7 @@ func (c *session) takes(name string, hasValue bool) bool {
 	case "SMTPUTF8":
 		return on.SMTPUTF8 && hop.SMTPUTF8 && !hasValue
 	case "REQUIRETLS":
-		return on.RequireTLS && hop.RequireTLS && c.mail.TLS != nil && !hasValue
+		return on.RequireTLS && hop.RequireTLS && c.Mail.TLS != nil && !hasValue
 	case "RET", "ENVID":
 		return on.DSN && hop.DSN
 	case "AUTH":

@@ -24,9 +24,9 @@ func (c *session) hello(args string, esmtp bool) {
 	}
 	c.reset("EHLO")
 	c.offered = nil // it asks anew
-	c.mail.Helo, c.mail.ESMTP = name, esmtp
-	if r := c.visit.Helo(c.ctx); !r.Positive() {
-		c.mail.Helo = ""
+	c.Mail.Helo, c.Mail.ESMTP = name, esmtp
+	if r := c.visit.Helo(c.Ctx); !r.Positive() {
+		c.Mail.Helo = ""
 		c.fail(r)
 		return
 	}
@@ -68,7 +68,7 @@ func (c *session) offers() []string {
 	add(on.EightBitMIME && hop.EightBitMIME, "8BITMIME")
 	add(on.SMTPUTF8 && hop.SMTPUTF8, "SMTPUTF8")
 	add(on.DSN && hop.DSN, "DSN")
-	add(on.RequireTLS && hop.RequireTLS && c.mail.TLS != nil, "REQUIRETLS")
+	add(on.RequireTLS && hop.RequireTLS && c.Mail.TLS != nil, "REQUIRETLS")
 	add(on.Chunking, "CHUNKING")
 	// RFC 9422.
 	add(on.Limits, "LIMITS RCPTMAX="+strconv.Itoa(c.opt.MaxRecipients))
@@ -86,11 +86,11 @@ func (c *session) maxSize() int64 {
 }
 
 func (c *session) canStartTLS() bool {
-	return c.opt.Extensions.StartTLS && c.opt.TLS != nil && c.mail.TLS == nil
+	return c.opt.Extensions.StartTLS && c.opt.TLS != nil && c.Mail.TLS == nil
 }
 
 func (c *session) canAuth() bool {
-	return c.opt.Extensions.Auth && c.opt.Login != nil && c.mail.User == "" && (c.mail.TLS != nil || c.opt.AuthInClear)
+	return c.opt.Extensions.Auth && c.opt.Login != nil && c.Mail.User == "" && (c.Mail.TLS != nil || c.opt.AuthInClear)
 }
 
 // startTLS is RFC 3207. What stands in clear behind the command is never answered, and a handshake that fails ends the
@@ -111,7 +111,7 @@ func (c *session) startTLS(args string) {
 		c.refuseAndEnd(replyBareLine(), "STARTTLS ended by a bare LF")
 		return
 	}
-	if c.in.buffered() > 0 {
+	if c.In.Buffered() > 0 {
 		// RFC 3207 section 4.2: knowledge from before the handshake is void, and such input is an attack.
 		c.visit.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: c.early()})
 		c.refuseAndEnd(replyEarlyInput(), "input pipelined behind STARTTLS")
@@ -121,7 +121,7 @@ func (c *session) startTLS(args string) {
 	if !c.flush() || !c.handshake() {
 		return
 	}
-	c.mail.Helo, c.mail.ESMTP, c.mail.User = "", false, ""
+	c.Mail.Helo, c.Mail.ESMTP, c.Mail.User = "", false, ""
 }
 
 // mayXClient says whether the client may speak for others: by the address that it had before it said so, which behind a
@@ -139,21 +139,21 @@ func (c *session) xclient(args string) {
 		c.fail(replyNested())
 		return
 	}
-	before, port := *c.mail, c.clientPort
-	c.mail.Helo, c.mail.ESMTP, c.mail.User, c.mail.ClientName, c.clientPort = "", false, "", "", 0
+	before, port := *c.Mail, c.clientPort
+	c.Mail.Helo, c.Mail.ESMTP, c.Mail.User, c.Mail.ClientName, c.clientPort = "", false, "", "", 0
 	for attribute := range strings.FieldsSeq(args) {
 		name, value, ok := strings.Cut(attribute, "=")
 		value, valid := xtext(value)
 		if !ok || !valid || !c.xclientAttribute(strings.ToUpper(name), value) {
-			*c.mail, c.clientPort = before, port
+			*c.Mail, c.clientPort = before, port
 			c.fail(replySyntax("XCLIENT NAME=... ADDR=... PORT=... PROTO=... HELO=... LOGIN=..."))
 			return
 		}
 	}
 	// whoever speaks for a client he does not name speaks for nobody we trust
-	c.mail.Trusted = strings.Contains(strings.ToUpper(args), "ADDR=") && contains(c.opt.Trusted, c.mail.Client)
-	c.mail.Findings = nil
-	c.reply(c.visit.Connect(c.ctx))
+	c.Mail.Trusted = strings.Contains(strings.ToUpper(args), "ADDR=") && contains(c.opt.Trusted, c.Mail.Client)
+	c.Mail.Findings = nil
+	c.reply(c.visit.Connect(c.Ctx))
 }
 
 func (c *session) xclientAttribute(name, value string) bool {
@@ -167,16 +167,16 @@ func (c *session) xclientAttribute(name, value string) bool {
 		if err != nil && !absent {
 			return false
 		}
-		c.mail.Client = addr.Unmap() // the zero Addr if the proxy does not know
+		c.Mail.Client = addr.Unmap() // the zero Addr if the proxy does not know
 	case "NAME":
-		c.mail.ClientName = value
+		c.Mail.ClientName = value
 	case "HELO":
 		if value != "" && !validHelo(value) {
 			return false
 		}
-		c.mail.Helo = value
+		c.Mail.Helo = value
 	case "LOGIN":
-		c.mail.User = value
+		c.Mail.User = value
 	case "PORT":
 		port, err := strconv.ParseUint(value, 10, 16)
 		if err != nil {
@@ -184,7 +184,7 @@ func (c *session) xclientAttribute(name, value string) bool {
 		}
 		c.clientPort = uint16(port)
 	case "PROTO":
-		c.mail.ESMTP = value != "SMTP"
+		c.Mail.ESMTP = value != "SMTP"
 	case "DESTADDR", "DESTPORT":
 	default:
 		return false

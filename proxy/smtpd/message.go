@@ -8,9 +8,6 @@ import (
 	"postern/internal/mail"
 )
 
-// bulkSize is the buffer a connection borrows while message octets come in.
-const bulkSize = 32 << 10
-
 // data is DATA: RFC 5321 section 4.1.1.4. It ends a group of pipelined commands (RFC 2920 section 3.1).
 func (c *session) data(args string) {
 	switch {
@@ -56,21 +53,19 @@ func (b *chunked) discard() { b.spool.Discard() }
 // receive takes message octets in: up to the end of data if n is negative, else n octets. A read error or a stall ends
 // the connection, and what came so far is forgotten (RFC 5321 section 4.1.1.4: only complete mail data is processed).
 func (c *session) receive(b *chunked, n int64) bool {
-	large := c.server.bulk.Get().(*[]byte)
-	narrow := c.in.widen(*large)
-	total := c.in.cap
+	total := c.In.Cap
+	c.In.Widen()
 	defer func() {
-		narrow()
-		c.server.bulk.Put(large)
-		c.in.cap = total
+		c.In.Rest()
+		c.In.Cap = total
 	}()
 	start := time.Now()
 	for n != 0 {
 		allowed := start.Add(c.opt.MessageTime + time.Duration(b.lines.size/c.opt.MinRate)*time.Second)
 		if total.IsZero() || allowed.Before(total) {
-			c.in.cap = allowed
+			c.In.Cap = allowed
 		}
-		octets, err := c.in.next()
+		octets, err := c.In.Peek()
 		if err != nil {
 			c.lost(err)
 			return false
@@ -79,7 +74,7 @@ func (c *session) receive(b *chunked, n int64) bool {
 			octets = octets[:n]
 		}
 		used, end := b.lines.take(octets)
-		c.in.skip(used)
+		c.In.Discard(used)
 		if n > 0 {
 			n -= int64(used)
 		}
@@ -206,5 +201,5 @@ func (c *session) judge(b *chunked) mail.Reply {
 		return c.exchange.Refuse(mail.Finding{Symbol: "SPOOL_FAILED"}, mail.TryLater())
 	}
 	defer message.Close()
-	return c.server.gateway.Handle(c.ctx, c.exchange, message)
+	return c.server.gateway.Handle(c.Ctx, c.exchange, message)
 }

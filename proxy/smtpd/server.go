@@ -6,13 +6,13 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"postern/internal/mail"
 	"postern/proxy"
+	"postern/proxy/frame"
+	"postern/proxy/line"
 )
 
 // Extensions are the service extensions of a door; each can be switched off. 8BITMIME, SMTPUTF8, DSN and REQUIRETLS are
@@ -113,110 +113,43 @@ type Server struct {
 	opt     Options
 	gateway *proxy.Gateway
 	log     *slog.Logger
-
-	mu       sync.Mutex
-	sessions map[*session]struct{}
-	closing  bool
-	done     sync.WaitGroup
-	bulk     sync.Pool // buffers of bulkSize for messages on their way in
+	buffers line.Buffers
 }
 
 // New makes a door in front of a gateway.
 func New(opt Options, gateway *proxy.Gateway, log *slog.Logger) *Server {
-	s := &Server{opt: opt.withDefaults(), gateway: gateway, log: log, sessions: map[*session]struct{}{}}
-	s.bulk.New = func() any { b := make([]byte, bulkSize); return &b }
-	return s
+	return &Server{opt: opt.withDefaults(), gateway: gateway, log: log}
 }
 
-// Peer says who is at the other end of a connection.
-type Peer struct {
-	// Remote is the TCP peer; Client the address the PROXY protocol gave, else the peer's.
-	Remote, Client, Local netip.AddrPort
+// Open implements frame.Protocol.
+func (s *Server) Open(ctx context.Context, conn *frame.Conn) frame.Dialogue {
+	c := &session{Session: frame.Begin(ctx, conn, s.newMail(conn), &s.buffers), server: s, opt: &s.opt,
+		caller: conn.Client.Addr(), clientPort: conn.Client.Port(), out: line.NewWriter(conn.Conn, nil)}
+	c.In.Idle, c.In.Cap = s.opt.Idle, c.Mail.Started.Add(s.opt.Total)
+	c.In.Pressed, c.In.Hurry = s.opt.Pressed, s.opt.Hurry
+	c.out.Timeout = s.opt.Idle
+	return c
 }
 
-// Serve speaks with one client until the connection ends, and closes it.
-func (s *Server) Serve(ctx context.Context, conn net.Conn, peer Peer) {
-	defer conn.Close()
-	session := s.newSession(ctx, conn, peer)
-	if !s.add(session) {
-		return
-	}
-	defer s.remove(session)
-	session.run()
-}
-
-// Refusal leaves the record of a connection that is not let in, and gives the line to say to it.
-func (s *Server) Refusal(ctx context.Context, peer Peer, why string) string {
-	m := s.newMail(peer)
-	s.gateway.Visit(ctx, m).End("refused: " + why)
+// Refuse implements frame.Protocol.
+func (s *Server) Refuse(conn *frame.Conn, why frame.Reason) string {
+	m := s.newMail(conn)
+	s.gateway.Visit(context.Background(), m).End("refused: " + string(why))
 	return string(replyTooMany(s.opt.Hostname).WithID(m.ID).AppendWire(nil))
 }
 
-func (s *Server) add(c *session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
+// Implicit implements frame.Protocol.
+func (s *Server) Implicit() *tls.Config {
+	if !s.opt.Implicit {
+		return nil
 	}
-	s.done.Add(1)
-	s.sessions[c] = struct{}{}
-	return true
+	return s.opt.TLS
 }
 
-func (s *Server) remove(c *session) {
-	s.mu.Lock()
-	delete(s.sessions, c)
-	s.mu.Unlock()
-	s.done.Done()
-}
-
-// Shutdown ends idle connections with 421 at once (RFC 5321 section 3.8), lets transactions finish until ctx ends, then
-// closes what is left.
-func (s *Server) Shutdown(ctx context.Context) {
-	s.mu.Lock()
-	s.closing = true
-	for c := range s.sessions {
-		c.hurry()
-	}
-	s.mu.Unlock()
-	finished := make(chan struct{})
-	go func() { s.done.Wait(); close(finished) }()
-	select {
-	case <-finished:
-		return
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	for c := range s.sessions {
-		_ = c.raw.Close() // its session sees the error; no TLS goodbye, which could block
-	}
-	s.mu.Unlock()
-	<-finished
-}
-
-func (s *Server) newSession(ctx context.Context, conn net.Conn, peer Peer) *session {
-	return &session{server: s, opt: &s.opt, ctx: ctx, conn: conn, raw: conn, mail: s.newMail(peer),
-		caller: peer.Client.Addr(), clientPort: peer.Client.Port(), in: s.newReader(conn)}
-}
-
-func (s *Server) newMail(peer Peer) *mail.Session {
-	now := time.Now()
-	m := &mail.Session{
-		ID: mail.NewID(now), Door: s.opt.Name, Peer: peer.Remote, Local: peer.Local,
-		Client: peer.Client.Addr().Unmap(), Started: now,
-	}
+func (s *Server) newMail(conn *frame.Conn) *mail.Session {
+	m := conn.Mail(s.opt.Name, time.Now())
 	m.Trusted = contains(s.opt.Trusted, m.Client)
 	return m
-}
-
-// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
-// commands: nobody types for that long.
-const lineTime = time.Minute
-
-func (s *Server) newReader(conn net.Conn) *reader {
-	r := newReader(conn, s.opt.Idle)
-	r.pressed, r.hurry, r.lineTime = s.opt.Pressed, s.opt.Hurry, min(s.opt.Idle, lineTime)
-	return r
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

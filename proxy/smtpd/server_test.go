@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
+	"postern/proxy/frame"
 	"postern/proxy/relay"
 	"postern/proxy/relay/hoptest"
 	"postern/proxy/smtpd"
@@ -38,6 +38,7 @@ type bench struct {
 	hop     *hoptest.Hop
 	gateway *proxy.Gateway
 	server  *smtpd.Server
+	doors   []*frame.Listener
 	chain   *filters.Chain
 	ledger  *records
 }
@@ -70,7 +71,7 @@ func newBench(t testing.TB, settings map[string]string) *bench {
 	b.server = smtpd.New(options(t, settings), b.gateway, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		b.server.Shutdown(ctx)
+		b.shutdown(ctx)
 		cancel()
 		relayed.Close()
 	})
@@ -129,22 +130,19 @@ func options(t testing.TB, settings map[string]string) smtpd.Options {
 
 func (b *bench) listen(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	door, err := frame.New(frame.Options{Address: "127.0.0.1:0"}, b.server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			remote := netip.MustParseAddrPort(c.RemoteAddr().String())
-			go b.server.Serve(context.Background(), c, smtpd.Peer{Remote: remote, Client: remote})
-		}
-	}()
-	return l.Addr().String()
+	b.doors = append(b.doors, door)
+	go door.Run()
+	return door.Addr().String()
+}
+
+func (b *bench) shutdown(ctx context.Context) {
+	for _, door := range b.doors {
+		_ = door.Shutdown(ctx)
+	}
 }
 
 // lines shows a recording hop to a transcript.

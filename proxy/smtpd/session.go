@@ -2,21 +2,17 @@ package smtpd
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"postern/internal/mail"
 	"postern/proxy"
+	"postern/proxy/frame"
+	"postern/proxy/line"
 )
 
 // maxCommand is the longest command line, RFC 5321 section 4.5.3.1.4 with room for the parameters that extensions add;
@@ -28,20 +24,15 @@ const (
 
 // session is one client's visit at the door.
 type session struct {
+	*frame.Session
 	server *Server
 	opt    *Options
-	ctx    context.Context
-	raw    net.Conn // the TCP connection
-	conn   net.Conn // raw, or TLS over it
-	in     *reader
-	out    []byte    // replies that wait to be sent in one write
-	oldest time.Time // since when the first of them does
-	mail   *mail.Session
+	out    *line.Writer // replies wait in it to be sent in one write
+	oldest time.Time    // since when the first of them does
 	visit  *proxy.Visit
 
 	caller     netip.Addr // the client before any XCLIENT
 	clientPort uint16
-	clientEnds string // how it ended, "" while it goes on
 
 	exchange *proxy.Exchange // the transaction under way, nil for none
 	chunks   *chunked        // its BDAT chunks, nil for none
@@ -51,57 +42,41 @@ type session struct {
 	offered *proxy.Extensions // what the hops could do at EHLO, nil before
 
 	errors, commands, logins int
-	hurried, waiting         atomic.Bool
 }
 
-// hurry asks the session to end before its next transaction. It may be called by another goroutine.
-func (c *session) hurry() {
-	c.hurried.Store(true)
-	if c.waiting.Load() {
-		_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // it wakes up; if the connection is closed it does so anyway
-	}
+// Run implements frame.Dialogue.
+func (c *session) Run() {
+	defer c.Close()
+	c.visit = c.server.gateway.Visit(c.Ctx, c.Mail)
+	c.Guard(c.server.log, c.speak, c.sorry)
+	c.reset(c.End())
+	c.visit.End(c.End())
 }
 
-// over says whether a read must not wait any more. The reader asks after it has set its deadline: either it sees that
-// the session was hurried, or hurry moves the deadline afterwards.
-func (c *session) over() bool { return c.hurried.Load() && c.waiting.Load() }
-
-func (c *session) run() {
-	c.in.cap, c.in.over = c.mail.Started.Add(c.opt.Total), c.over
-	c.visit = c.server.gateway.Visit(c.ctx, c.mail)
-	defer func() {
-		if p := recover(); p != nil {
-			c.crashed(p)
-		}
-		c.reset(c.clientEnds)
-		c.visit.End(c.clientEnds)
-	}()
-	if c.opt.Implicit && !c.handshake() {
+// speak is the dialogue from the greeting on.
+func (c *session) speak() {
+	if c.opt.Implicit && !c.handshake() || !c.greet() {
 		return
 	}
-	if !c.greet() {
-		return
-	}
-	for c.clientEnds == "" {
+	for !c.Ended() {
 		c.command()
 	}
 	c.flush()
 }
 
-// crashed ends a session in which we failed: the client keeps its message, and nobody else hears of it.
-func (c *session) crashed(p any) {
-	c.server.log.Error("session panicked", "id", c.mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+// sorry ends a session in which we failed: the client keeps its message, and nobody else hears of it.
+func (c *session) sorry() {
 	c.refuseAndEnd(replyOurFault(c.opt.Hostname), "internal error")
 }
 
 // greet waits for clients that talk first, then sends the greeting of RFC 5321 section 4.2.
 func (c *session) greet() bool {
-	c.in.idle = max(c.opt.GreetDelay, time.Millisecond)
+	c.In.Idle = max(c.opt.GreetDelay, time.Millisecond)
 	early := false
 	if c.opt.GreetDelay > 0 {
-		early = c.in.fill() == nil
+		early = c.In.Fill() == nil
 	}
-	c.in.idle = c.opt.Idle
+	c.In.Idle = c.opt.Idle
 	if early {
 		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: c.early()})
 		if !c.opt.ReportEarlyInput {
@@ -109,35 +84,35 @@ func (c *session) greet() bool {
 			return false
 		}
 	}
-	r := c.visit.Connect(c.ctx)
-	c.reply(r)
+	r := c.visit.Connect(c.Ctx)
 	if r.Code != 220 {
-		c.flush()
-		c.clientEnds = "refused at connect"
+		c.refuseAndEnd(r, "refused at connect")
 		return false
 	}
+	c.reply(r)
 	return true
 }
 
 // command reads and answers one command.
 func (c *session) command() {
-	if c.in.buffered() == 0 && !c.flush() {
+	c.In.Rest()
+	if c.In.Buffered() == 0 && !c.flush() {
 		return
 	}
 	limit := maxCommand
 	if c.canAuth() {
 		limit = maxAuth
 	}
-	c.waiting.Store(c.exchange == nil)
+	c.Await(c.exchange == nil)
 	line, err := c.readLine(limit)
-	c.waiting.Store(false)
+	c.Await(false)
 	if err == nil {
 		c.obey(line)
 	}
 	if c.exchange == nil {
 		c.commands++
 	}
-	if c.clientEnds == "" && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
+	if !c.Ended() && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
 		c.refuseAndEnd(replyTooManyErrors(c.opt.Hostname), "too many errors")
 	}
 }
@@ -161,7 +136,7 @@ func (c *session) obey(line string) {
 // suspect reports what gives a robot away, the first of its kind in a session, and asks policy. It says whether the
 // session goes on.
 func (c *session) suspect(symbol, evidence string) bool {
-	if _, known := mail.Find(c.mail.Findings, symbol); known {
+	if _, known := mail.Find(c.Mail.Findings, symbol); known {
 		return true
 	}
 	c.visit.Observe(mail.Finding{Symbol: symbol, Evidence: evidence})
@@ -241,35 +216,40 @@ func isHTTP(verb string) bool {
 
 // normalises says whether bare line ends of this client are mended, not refused.
 func (c *session) normalises() bool {
-	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.mail.Client)
+	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.Mail.Client)
 }
 
-// readLine reads one line and answers what is wrong with it. After any error but a long line the connection is over.
+// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
+// commands: nobody types for that long.
+const lineTime = time.Minute
+
+// maxJunk is how much of an endless line is read before the connection is given up, in octets.
+const maxJunk = 256 << 10
+
+// errAnswered says that a line is no command, and that the client was told so.
+var errAnswered = errors.New("the line was answered")
+
+// readLine reads one line of up to limit octets, its end included, and answers what is wrong with it. After any error but
+// a long line the connection is over.
 func (c *session) readLine(limit int) (string, error) {
-	line, err := c.in.line(limit, !c.normalises())
+	rules := line.Rules{Limit: limit - 2, Ends: line.CRLF, Skip: maxJunk, Time: min(c.opt.Idle, lineTime)}
+	if c.normalises() {
+		rules.Ends = line.Lenient
+	}
+	octets, err := c.In.Line(rules)
+	text := string(octets)
 	switch {
-	case err == nil && isChunk(line) && strings.IndexByte(line, 0) >= 0, errors.Is(err, errLineTooLong) && isChunk(c.in.tooLong):
-		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
-		return "", errFlood
-	case err == nil && strings.IndexByte(line, 0) >= 0:
-		c.fail(replyUnknown())
-		return "", errBareLF
 	case err == nil:
-		c.bareLine = c.in.bareLF
-		if c.in.bareLF {
-			c.in.bareLF = false
-			if !c.suspect("BARE_LF_COMMAND", "") {
-				return "", errBareLF
-			}
-		}
-		return line, nil
-	case errors.Is(err, errLineTooLong):
+		return text, c.fit(text)
+	case errors.Is(err, line.ErrLimit) && isChunk(c.In.Front()):
+		c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
+	case errors.Is(err, line.ErrLimit):
 		c.fail(replyLineLong())
-	case errors.Is(err, errBareLF):
+	case errors.Is(err, line.ErrBare):
 		// what a lone LF parts is read as one line by some and as two by others
 		c.visit.Observe(mail.Finding{Symbol: "BARE_LF_COMMAND"})
 		c.refuseAndEnd(replyBareLine(), "bare LF in a command")
-	case errors.Is(err, errFlood):
+	case errors.Is(err, line.ErrEndless):
 		c.refuseAndEnd(replyLineLong(), "endless line")
 	default:
 		c.lost(err)
@@ -277,15 +257,34 @@ func (c *session) readLine(limit int) (string, error) {
 	return "", err
 }
 
+// fit says whether a line can be a command at all, and answers it if not.
+func (c *session) fit(text string) error {
+	if strings.IndexByte(text, 0) >= 0 {
+		if isChunk(text) {
+			c.refuseAndEnd(replySyntax("BDAT octets [LAST]"), "unreadable BDAT")
+		} else {
+			c.fail(replyUnknown())
+		}
+		return errAnswered
+	}
+
+	c.bareLine = c.In.Bare()
+	if c.bareLine && !c.suspect("BARE_LF_COMMAND", "") {
+		return errAnswered
+	}
+
+	return nil
+}
+
 // lost ends the session after a read error.
 func (c *session) lost(err error) {
 	switch {
-	case c.hurried.Load():
+	case c.Hurried():
 		c.refuseAndEnd(replyClosing(c.opt.Hostname), "shutdown")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.refuseAndEnd(replyTimeout(c.opt.Hostname), "timed out")
 	default:
-		c.clientEnds = "client closed the connection"
+		c.Finish("client closed the connection")
 	}
 }
 
@@ -294,21 +293,24 @@ func (c *session) reply(r mail.Reply) {
 	if !c.opt.Extensions.EnhancedStatusCodes {
 		r.Enhanced = ""
 	}
-	id := c.mail.ID
+	id := c.Mail.ID
 	if c.exchange != nil {
 		id = c.exchange.ID()
 	}
-	if len(c.out) == 0 {
+	if c.out.Buffered() == 0 {
 		c.oldest = time.Now()
 	}
-	c.out = r.WithID(id).AppendWire(c.out)
-	if r.Code == 421 && c.clientEnds == "" { // RFC 5321 section 3.8: it says that the connection ends
-		c.clientEnds = "dropped: " + r.Text
+	c.out.Put(r.WithID(id).AppendWire(nil))
+	if r.Code == 421 && !c.Ended() { // RFC 5321 section 3.8: it says that the connection ends
+		c.Finish("dropped: " + r.Text)
 	}
-	if len(c.out) > 32<<10 || time.Since(c.oldest) > maxHeldBack {
+	if c.out.Buffered() > maxWaiting || time.Since(c.oldest) > maxHeldBack {
 		c.flush()
 	}
 }
+
+// maxWaiting is how many octets of replies wait.
+const maxWaiting = 24 << 10
 
 // maxHeldBack is how long a reply may wait for those behind it. Where the next hop is slow to answer for a recipient, a
 // client that pipelined hundreds must not think that nobody answers: RFC 5321 section 4.5.3.2.3 lets it wait 5 minutes.
@@ -322,29 +324,21 @@ func (c *session) fail(r mail.Reply) {
 
 // refuseAndEnd replies and ends the connection: nothing that follows is read.
 func (c *session) refuseAndEnd(r mail.Reply, how string) {
+	c.Finish(how)
 	c.reply(r)
-	c.clientEnds = how
 	c.flush()
 }
 
 // flush sends the replies that wait. It says whether the connection still stands.
 func (c *session) flush() bool {
-	if len(c.out) == 0 {
-		return c.clientEnds == ""
+	if c.out.Buffered() == 0 {
+		return !c.Ended()
 	}
 	c.tarpit()
-	err := c.conn.SetWriteDeadline(time.Now().Add(c.opt.Idle))
-	if err == nil {
-		_, err = c.conn.Write(c.out)
+	if err := c.out.Flush(); err != nil && !c.Ended() {
+		c.Finish("client does not read")
 	}
-	if cap(c.out) > 4<<10 {
-		c.out = nil
-	}
-	c.out = c.out[:0]
-	if err != nil && c.clientEnds == "" {
-		c.clientEnds = "client does not read"
-	}
-	return c.clientEnds == ""
+	return !c.Ended()
 }
 
 // tarpit lets a client wait that policy wants to wait: not while connections are scarce, as he holds one, nor when the
@@ -353,14 +347,14 @@ func (c *session) tarpit() {
 	if c.opt.Tarpit <= 0 || c.visit == nil || !c.visit.Tarpit() {
 		return
 	}
-	for end := time.Now().Add(c.opt.Tarpit); !c.hurried.Load() && (c.opt.Pressed == nil || !c.opt.Pressed()); {
+	for end := time.Now().Add(c.opt.Tarpit); !c.Hurried() && (c.opt.Pressed == nil || !c.opt.Pressed()); {
 		left := time.Until(end)
 		if left <= 0 {
 			return
 		}
 		select {
 		case <-time.After(min(left, tarpitLook)):
-		case <-c.ctx.Done():
+		case <-c.Ctx.Done():
 			return
 		}
 	}
@@ -371,7 +365,7 @@ const tarpitLook = 500 * time.Millisecond
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.
 func (c *session) onlyAfterReply(evidence string) bool {
-	if c.in.buffered() == 0 {
+	if c.In.Buffered() == 0 {
 		return true
 	}
 	if c.opt.ReportEarlyInput {
@@ -399,7 +393,7 @@ func (c *session) quit(args string) {
 	}
 	c.reset("QUIT")
 	c.reply(replyBye())
-	c.clientEnds = "QUIT"
+	c.Finish("QUIT")
 }
 
 // reset drops the transaction under way.
@@ -414,27 +408,23 @@ func (c *session) reset(why string) {
 	}
 }
 
+// handshakeTime is how long a handshake may take.
+const handshakeTime = 30 * time.Second
+
 func (c *session) handshake() bool {
 	config, offered := hearing(c.opt.TLS)
-	t := tls.Server(c.raw, config)
-	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-	defer cancel()
-	if err := t.HandshakeContext(ctx); err != nil {
-		c.clientEnds = "TLS handshake failed: " + err.Error() + offered()
+	t, err := c.Handshake(config, time.Now().Add(handshakeTime))
+	if err != nil {
+		c.Finish("TLS handshake failed: " + err.Error() + offered())
 		return false
 	}
-	state := t.ConnectionState()
-	c.mail.TLS = &state
-	c.conn = t
-	limit := c.in.cap
-	c.in = c.server.newReader(t)
-	c.in.cap, c.in.over = limit, c.over
+	c.out.Attach(t)
 	return true
 }
 
 // early is what came before its time, fit for evidence: without what stands behind AUTH, which may be a password.
 func (c *session) early() string {
-	b := c.in.buf[c.in.r:c.in.w]
+	b := c.In.Arrived()
 	for i := 0; i+4 <= len(b); i++ {
 		if bytes.EqualFold(b[i:i+4], []byte("AUTH")) {
 			return printable(b[:min(i, 70)]) + "AUTH ..."

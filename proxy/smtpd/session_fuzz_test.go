@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/proxy/frame"
 	"postern/proxy/smtpd"
 )
 
@@ -64,7 +65,7 @@ func converse(server *smtpd.Server, octets []byte, whole bool) string {
 		c.parts = bytes.SplitAfter(octets, []byte("\r\n"))
 	}
 	peer := netip.MustParseAddrPort("192.0.2.7:4711")
-	server.Serve(context.Background(), c, smtpd.Peer{Remote: peer, Client: peer})
+	server.Open(context.Background(), &frame.Conn{Conn: c, Peer: peer, Client: peer}).Run()
 	return c.said.String()
 }
 

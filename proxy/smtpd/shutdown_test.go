@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/proxy/frame"
 	"postern/proxy/smtpd"
 )
 
@@ -45,7 +46,7 @@ func TestShutdownDoesNotWaitForTheIdle(t *testing.T) {
 			clients = append(clients, in)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
-		b.server.Shutdown(ctx)
+		b.shutdown(ctx)
 		if ctx.Err() != nil {
 			t.Error("somebody was waited for until the time was over")
 		}
@@ -74,7 +75,7 @@ func TestShutdownDuringTheHandshake(t *testing.T) {
 		_ = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake()
 	}()
 	time.Sleep(100 * time.Millisecond) // until the connection is taken
-	b.server.Shutdown(ctx)
+	b.shutdown(ctx)
 }
 
 // A client in the middle of its message may finish it: it is delivered and answered, and then hears 421.
@@ -101,20 +102,36 @@ func TestShutdownLetsMessagesFinish(t *testing.T) {
 		defer close(done)
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 		defer cancel()
-		b.server.Shutdown(ctx)
+		b.shutdown(ctx)
 	}()
 	for { // until nobody new is let in
-		late, lateIn := dialDoor(t, address)
-		code := readCode(lateIn)
-		_ = late.Close()
-		if code != 220 {
+		late, err := net.Dial("tcp", address)
+		if err != nil {
 			break
 		}
+		_ = late.Close()
 	}
 	say("lo\r\n.\r\n", 250)
 	say("", 421)
 	<-done
 	if n := len(b.hop.Messages()); n != 1 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// RFC 8314 section 3: a client of implicit TLS reads nothing in the clear, a refusal neither.
+func TestRefusalInTLS(t *testing.T) {
+	b := newBench(t, map[string]string{"tls": "implicit"})
+	door, err := frame.New(frame.Options{Address: "127.0.0.1:0", MaxConnections: 1}, b.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.doors = append(b.doors, door)
+	go door.Run()
+	for _, want := range []int{220, 421} {
+		conn, _ := dialDoor(t, door.Addr().String())
+		if got := readCode(bufio.NewReader(tls.Client(conn, &tls.Config{InsecureSkipVerify: true}))); got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
 	}
 }

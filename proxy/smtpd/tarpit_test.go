@@ -50,7 +50,7 @@ func TestTheTarpitLetsGo(t *testing.T) {
 			if scarce {
 				pressed.Store(true)
 			} else {
-				go b.server.Shutdown(context.Background())
+				go b.shutdown(context.Background())
 			}
 			if said, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(said, "500 ") {
 				t.Errorf("%q, %v", said, err)

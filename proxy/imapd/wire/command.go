@@ -1,9 +1,14 @@
+// Package wire reads IMAP4 as a proxy needs it: token by token, as a stream, within limits, so that the proxy and the
+// server behind it never differ about where a command ends. It knows the grammar of RFC 9051 section 9 and RFC 3501
+// section 9, and nothing of mail.
 package wire
 
 import (
 	"bytes"
 	"strconv"
 	"strings"
+
+	"postern/proxy/line"
 )
 
 // Limits bound one command.
@@ -65,8 +70,8 @@ type mark struct {
 const maxTag = 128
 
 // ReadCommand reads a command as far as its first literal. Syntax errors come with the line consumed.
-func ReadCommand(r *Reader, limits Limits) (*Command, error) {
-	line, err := r.Line(limits.Text, limits.Extend)
+func ReadCommand(r *line.Reader, limits Limits) (*Command, error) {
+	line, err := r.Line(line.Rules{Limit: limits.Text, Extend: limits.Extend})
 	if err != nil {
 		return nil, err
 	}
@@ -123,19 +128,19 @@ func (c *Command) syntax(line []byte, text string) error {
 }
 
 // add takes the next line of the command in.
-func (c *Command) add(line []byte) error {
+func (c *Command) add(text []byte) error {
 	c.Literal = nil
-	if c.octets += len(line); c.octets > c.limits.Text && (c.limits.Extend == nil || len(c.text) > 0) {
-		return ErrLineLimit
+	if c.octets += len(text); c.octets > c.limits.Text && (c.limits.Extend == nil || len(c.text) > 0) {
+		return line.ErrLimit
 	}
-	lit, head, bad := c.scan(line)
+	lit, head, bad := c.scan(text)
 	if bad != "" {
-		return c.syntax(line, "Error in IMAP command: "+bad)
+		return c.syntax(text, "Error in IMAP command: "+bad)
 	}
-	c.text = append(c.text, line[:head]...)
+	c.text = append(c.text, text[:head]...)
 	c.Literal = lit
 	if lit == nil && c.depth != 0 {
-		return c.syntax(line, "Error in IMAP command: unbalanced parentheses")
+		return c.syntax(text, "Error in IMAP command: unbalanced parentheses")
 	}
 	return nil
 }
@@ -152,13 +157,11 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 	for i := 0; i < len(line); i++ {
 		switch ch := line[i]; {
 		case ch == '"':
-			n := quotedEnd(line[i:])
-			if !start || n < 0 {
-				return nil, 0, "misplaced or unterminated quoted string"
+			n, bad := quotedString(line[i:], start)
+			if bad != "" {
+				return nil, 0, bad
 			}
-			if i += n - 1; !endsString(line[i+1:]) {
-				return nil, 0, "no space behind a quoted string"
-			}
+			i += n - 1
 			start = false
 		case ch == '{' || bytes.HasPrefix(line[i:], []byte("~{")):
 			lit, ok := ParseLiteral(line[i:])
@@ -177,6 +180,18 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 	}
 
 	return nil, len(line), ""
+}
+
+// quotedString gives the length of a quoted string. start says that a string may begin where it does.
+func quotedString(text []byte, start bool) (n int, bad string) {
+	n = quotedEnd(text)
+	switch {
+	case !start || n < 0:
+		return 0, "misplaced or unterminated quoted string"
+	case !endsString(text[n:]):
+		return 0, "no space behind a quoted string"
+	}
+	return n, ""
 }
 
 // endsString says whether a string may end before this: at a space, a closing bracket, or the end of the line.
@@ -242,7 +257,7 @@ func (c *Command) Fits() bool {
 
 // TakeLiteral reads the literal into the command, then the next line. It must Fit, and the client must have been told to
 // send it.
-func (c *Command) TakeLiteral(r *Reader) error {
+func (c *Command) TakeLiteral(r *line.Reader) error {
 	lit := *c.Literal
 	m := mark{head: len(c.text), lit: lit}
 	c.text = appendLiteral(c.text, lit)
@@ -267,19 +282,19 @@ func (c *Command) TakeLiteral(r *Reader) error {
 }
 
 // More reads the line behind a literal whose octets went elsewhere.
-func (c *Command) More(r *Reader) error {
+func (c *Command) More(r *line.Reader) error {
 	left := c.limits.Text - c.octets
 	if left < 0 {
-		return ErrLineLimit
+		return line.ErrLimit
 	}
-	line, err := r.Line(left, nil)
+	text, err := r.Line(line.Rules{Limit: left})
 	if err != nil {
 		return err
 	}
 	if len(c.marks) == 0 {
 		c.marks = append(c.marks, mark{at: -1})
 	}
-	return c.add(line)
+	return c.add(text)
 }
 
 func appendLiteral(text []byte, l Literal) []byte {

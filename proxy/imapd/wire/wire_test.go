@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/proxy/line"
 )
 
 // script is a connection that says what it has, in pieces of a size.
@@ -27,14 +29,14 @@ func (s *script) Read(p []byte) (int, error) {
 
 func (s *script) SetReadDeadline(time.Time) error { return nil }
 
-func reader(text []byte, piece int) *Reader {
-	return NewReader(&script{rest: text, piece: max(piece, 1)}, &Buffers{})
+func reader(text []byte, piece int) *line.Reader {
+	return line.NewReader(&script{rest: text, piece: max(piece, 1)}, &line.Buffers{})
 }
 
 func limits() Limits { return Limits{Text: 1000, Literal: 500, Literals: 3, Depth: 5} }
 
 // take reads one command with its literals.
-func take(r *Reader) (*Command, error) {
+func take(r *line.Reader) (*Command, error) {
 	c, err := ReadCommand(r, limits())
 	for err == nil && c.Literal != nil {
 		if !c.Fits() {

@@ -1,53 +1,90 @@
-package listen
+package frame
 
 import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"postern/proxy/line"
+	"postern/proxy/listen"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-// greeter is a door that greets with the client's address and answers each line.
-func greeter(_ context.Context, c *Conn) {
-	r := bufio.NewReader(c)
-	if _, err := io.WriteString(c, "hello "+c.Client.String()+"\r\n"); err != nil {
-		return
+// echo is a protocol that greets with the client's address and answers each line, or serves as it is told.
+type echo struct {
+	serve    func(s *greeter)
+	refuse   func(c *Conn, why Reason) string
+	implicit *tls.Config
+}
+
+func (e *echo) Open(ctx context.Context, c *Conn) Dialogue {
+	return &greeter{Session: Begin(ctx, c, c.Mail("test", time.Now()), &line.Buffers{}), e: e, client: c.Client, out: line.NewWriter(c.Conn, nil)}
+}
+
+func (e *echo) Refuse(c *Conn, why Reason) string {
+	if e.refuse == nil {
+		return ""
 	}
-	for c.SetIdle(true) {
-		line, err := r.ReadString('\n')
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		}
+	return e.refuse(c, why)
+}
+
+func (e *echo) Implicit() *tls.Config { return e.implicit }
+
+type greeter struct {
+	*Session
+	e      *echo
+	client netip.AddrPort
+	out    *line.Writer
+}
+
+func (s *greeter) Run() {
+	defer s.Close()
+	if s.e.implicit != nil {
+		t, err := s.Handshake(s.e.implicit, time.Now().Add(200*time.Millisecond))
 		if err != nil {
 			return
 		}
-		c.SetIdle(false)
-		if _, err := io.WriteString(c, "you said "+line); err != nil {
-			return
-		}
+		s.out.Attach(t)
 	}
-	_ = c.SetDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(c, "bye\r\n")
+	if s.e.serve != nil {
+		s.e.serve(s)
+		return
+	}
+	s.greet()
 }
 
-func start(t *testing.T, o Options) *Listener {
+func (s *greeter) greet() {
+	s.In.Idle, s.In.Before = time.Minute, s.out.Flush
+	s.out.Say("hello " + s.client.String() + "\r\n")
+	for {
+		s.Await(true)
+		text, err := s.In.Line(line.Rules{Limit: 1000})
+		s.Await(false)
+		if err != nil {
+			break
+		}
+		s.out.Say("you said " + string(text) + "\r\n")
+	}
+	if s.Hurried() {
+		s.out.Say("bye\r\n")
+	}
+	_ = s.out.Flush()
+}
+
+func start(t *testing.T, o Options, e echo) *Listener {
 	t.Helper()
 	o.Name, o.Address = "test", "127.0.0.1:0"
-	if o.Serve == nil {
-		o.Serve = greeter
-	}
-	l, err := New(o)
+	l, err := New(o, &e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +129,7 @@ func TestLimits(t *testing.T) {
 		refused = append(refused, why)
 		return "421 " + string(why) + "\r\n"
 	}
-	l := start(t, Options{MaxConnections: 2, Refuse: refuse})
+	l := start(t, Options{MaxConnections: 2}, echo{refuse: refuse})
 	for range 2 {
 		if got, _ := talk(t, l, ""); !strings.HasPrefix(got, "hello 127.0.0.1:") {
 			t.Errorf("got %q", got)
@@ -101,7 +138,7 @@ func TestLimits(t *testing.T) {
 	if got, _ := talk(t, l, ""); got != "421 too many connections" {
 		t.Errorf("got %q", got)
 	}
-	l = start(t, Options{MaxPerNetwork: 1, V4Bits: 24, ProxyProtocol: true, Trusted: loopback, Refuse: refuse})
+	l = start(t, Options{MaxPerNetwork: 1, V4Bits: 24, ProxyProtocol: true, Trusted: loopback}, echo{refuse: refuse})
 	for _, c := range [][2]string{
 		{"192.0.2.1", "hello 192.0.2.1:5"}, {"192.0.2.200", "421 too many connections from this network"}, {"192.0.3.1", "hello 192.0.3.1:5"},
 	} {
@@ -114,7 +151,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("got %q, want %q", got, c[1])
 		}
 	}
-	l = start(t, Options{Banned: func(a netip.Addr) bool { return a.IsLoopback() }, Refuse: refuse})
+	l = start(t, Options{Banned: func(a netip.Addr) bool { return a.IsLoopback() }}, echo{refuse: refuse})
 	if got, _ := talk(t, l, ""); got != "421 banned" {
 		t.Errorf("got %q", got)
 	}
@@ -126,7 +163,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestAPlaceIsFreeAgain(t *testing.T) {
-	l := start(t, Options{MaxConnections: 1, MaxPerNetwork: 1})
+	l := start(t, Options{MaxConnections: 1, MaxPerNetwork: 1}, echo{})
 	for range 20 {
 		got, c := talk(t, l, "")
 		if !strings.HasPrefix(got, "hello") {
@@ -143,7 +180,7 @@ const v2 = "\r\n\r\n\x00\r\nQUIT\n"
 
 func TestProxyProtocol(t *testing.T) {
 	var refused atomic.Int64
-	l := start(t, Options{ProxyProtocol: true, Trusted: loopback, Timeout: 200 * time.Millisecond, Refuse: func(_ *Conn, why Reason) string {
+	l := start(t, Options{ProxyProtocol: true, Trusted: loopback, Timeout: 200 * time.Millisecond}, echo{refuse: func(_ *Conn, why Reason) string {
 		if why == NoProxyHeader {
 			refused.Add(1)
 		}
@@ -188,7 +225,7 @@ func TestProxyProtocol(t *testing.T) {
 		})
 	}
 	// From elsewhere the header is not one: the door sees it as what the client says.
-	l = start(t, Options{ProxyProtocol: true, Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	l = start(t, Options{ProxyProtocol: true, Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, echo{})
 	if got, _ := talk(t, l, "PROXY TCP4 192.0.2.1 10.0.0.1 1234 25\r\n"); !strings.HasPrefix(got, "hello 127.0.0.1:") {
 		t.Errorf("got %q", got)
 	}
@@ -219,14 +256,14 @@ func FuzzProxyHeader(f *testing.F) {
 
 func TestShutdownWakesTheIdleAndClosesAll(t *testing.T) {
 	busy := make(chan struct{})
-	l := start(t, Options{Serve: func(ctx context.Context, c *Conn) {
-		line, _ := bufio.NewReader(io.LimitReader(c, 6)).ReadString('\n')
-		if line == "busy\r\n" {
+	l := start(t, Options{}, echo{serve: func(s *greeter) {
+		s.In.Idle = time.Minute
+		if text, _ := s.In.Line(line.Rules{Limit: 100}); string(text) == "busy" {
 			close(busy)
-			<-ctx.Done() // as one that waits for a next hop
+			<-s.Ctx.Done() // as one that waits for a next hop
 			return
 		}
-		greeter(ctx, c)
+		s.greet()
 	}})
 	_, idle := talkRaw(t, l, "idle\r\n")
 	got, _ := idle.ReadString('\n')
@@ -264,32 +301,71 @@ func talkRaw(t *testing.T, l *Listener, first string) (net.Conn, *bufio.Reader) 
 	return c, bufio.NewReader(c)
 }
 
+// One connection too many of a door with implicit TLS hears so in TLS: in the clear it could not read it.
 func TestImplicitTLS(t *testing.T) {
-	certs, err := NewCertificates(CertificateOptions{Dir: t.TempDir(), HostName: "mx.corp.example"})
+	certs, err := listen.NewCertificates(listen.CertificateOptions{Dir: t.TempDir(), HostName: "mx.corp.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := start(t, Options{TLS: TLSImplicit, Config: certs.Config(), Timeout: 200 * time.Millisecond})
-	c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
-	if err != nil {
-		t.Fatal(err)
+	l := start(t, Options{MaxConnections: 1}, echo{implicit: certs.Config(), refuse: func(_ *Conn, why Reason) string { return "421 " + string(why) + "\r\n" }})
+	secured := func(l *Listener) (string, net.Conn) {
+		c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		said, _ := bufio.NewReader(c).ReadString('\n')
+		return said, c
 	}
-	defer c.Close()
-	if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, "hello 127.0.0.1") {
-		t.Errorf("%q %v", line, err)
+	said, c := secured(l)
+	if !strings.HasPrefix(said, "hello 127.0.0.1") {
+		t.Errorf("%q", said)
+	}
+	for range 2 * maxRefusals {
+		if said, _ := secured(l); said != "421 too many connections\r\n" {
+			t.Fatalf("one too many hears %q", said)
+		}
+	}
+	if got, _ := talk(t, l, "EHLO x\r\n"); strings.Contains(got, "421") {
+		t.Errorf("one too many hears %q in the clear", got)
+	}
+	_ = c.Close()
+	for banned, o := range map[bool]Options{false: {MaxPerNetwork: 1}, true: {Banned: func(netip.Addr) bool { return true }}} {
+		strict := start(t, o, echo{implicit: certs.Config(), refuse: func(_ *Conn, why Reason) string { return "421 " + string(why) + "\r\n" }})
+		if !banned {
+			secured(strict)
+		}
+		if said, _ := secured(strict); said != map[bool]string{false: "421 too many connections from this network\r\n", true: "421 banned\r\n"}[banned] {
+			t.Errorf("%q", said)
+		}
 	}
 	for _, plain := range []string{"EHLO x\r\n", "GET / HTTP/1.1\r\n\r\n", ""} {
+		for l.Counts().Open > 0 {
+			time.Sleep(time.Millisecond)
+		}
 		if got, _ := talk(t, l, plain); strings.Contains(got, "hello") {
 			t.Errorf("%q was greeted: %q", plain, got)
 		}
 	}
-	if n := l.Counts().BadHandshake; n != 3 {
-		t.Errorf("%d bad handshakes", n)
-	}
-	if _, err := New(Options{TLS: TLSImplicit}); err == nil {
-		t.Error("implicit TLS without a certificate was taken")
-	}
-	if _, err := New(Options{ProxyProtocol: true}); err == nil {
+}
+
+func TestAHeaderFromAnyoneIsNotTaken(t *testing.T) {
+	if _, err := New(Options{ProxyProtocol: true}, &echo{}); err == nil {
 		t.Error("a PROXY header from anyone was taken")
+	}
+}
+
+// A fault of ours ends one session, and is in the log.
+func TestGuard(t *testing.T) {
+	var log strings.Builder
+	sorry := make(chan bool, 1)
+	l := start(t, Options{}, echo{serve: func(s *greeter) {
+		s.Guard(slog.New(slog.NewTextHandler(&log, nil)), func() { panic("a bug") }, func() { sorry <- true })
+	}})
+	if got, _ := talk(t, l, ""); got != "" {
+		t.Errorf("%q", got)
+	}
+	if <-sorry; !strings.Contains(log.String(), "a bug") {
+		t.Errorf("%q", log.String())
 	}
 }

@@ -1,5 +1,6 @@
-// Package listen is what all doors have in common: accept, limits, the PROXY protocol, TLS, and an orderly end.
-package listen
+// Package frame is what all doors have in common: accept, limits, the PROXY protocol, the sessions and their TLS, and an
+// orderly end. A door brings its protocol.
+package frame
 
 import (
 	"context"
@@ -12,17 +13,28 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postern/proxy/listen"
 )
 
-// TLSMode says how a door does TLS.
-type TLSMode string
+// Protocol is what a door speaks.
+type Protocol interface {
+	// Open begins the session of a connection that was let in. The context ends when the connection must.
+	Open(ctx context.Context, c *Conn) Dialogue
+	// Refuse makes the record of a connection that is not let in, and gives the line to say, line end included; "" for none.
+	// It is called from the accept loop, among others, and must be quick. Who sent no valid PROXY header is not told the line.
+	Refuse(c *Conn, why Reason) string
+	// Implicit gives the settings of a door that speaks TLS from the first octet on (RFC 8314 section 3), nil for another.
+	Implicit() *tls.Config
+}
 
-// The modes. STARTTLS is the door's own dialogue; Implicit is done here, before the door sees a byte (RFC 8314).
-const (
-	TLSNone     TLSMode = "none"
-	TLSStartTLS TLSMode = "starttls"
-	TLSImplicit TLSMode = "implicit"
-)
+// Dialogue is one session. Run speaks with the client until the connection ends. Hurry asks it to end as soon as it waits
+// for a command, Stop breaks it off; both may be called by any goroutine.
+type Dialogue interface {
+	Run()
+	Hurry()
+	Stop()
+}
 
 // Reason says why a connection was refused.
 type Reason string
@@ -34,7 +46,6 @@ const (
 	Banned             Reason = "banned"
 	Stopping           Reason = "shutting down"
 	NoProxyHeader      Reason = "no valid PROXY header"
-	NoHandshake        Reason = "TLS handshake failed"
 	Astray             Reason = "nothing was redirected: the connection came to the transparent door itself"
 )
 
@@ -42,12 +53,8 @@ const (
 type Options struct {
 	// Name is the door's name in the settings.
 	Name string
-	// Address is HOST:PORT; Listener is taken instead if it is set.
-	Address  string
-	Listener net.Listener
-	TLS      TLSMode
-	// Config is for TLSImplicit: see Certificates.Config.
-	Config *tls.Config
+	// Address is HOST:PORT.
+	Address string
 	// ProxyProtocol makes the header of a proxy mandatory for connections from Trusted; from elsewhere it is not read.
 	ProxyProtocol bool
 	Trusted       []netip.Prefix
@@ -62,67 +69,54 @@ type Options struct {
 	// Transparent serves connections that the machine redirects here (TPROXY, or REDIRECT): Conn.Local is where they wanted
 	// to go.
 	Transparent bool
-	// Timeout (default 30 s) is for the PROXY header and for the TLS handshake.
+	// Timeout (default 30 s) is for the PROXY header.
 	Timeout time.Duration
 	// Banned says whether a client may not come in at all.
 	Banned func(client netip.Addr) bool
-	// Serve has the connection until it returns. The context ends when the connection must.
-	Serve func(ctx context.Context, c *Conn)
-	// Refuse makes the record of a refused connection and gives the line to say, line end included; "" for none. It is
-	// called from the accept loop, among others, and must be quick. Who sent no valid PROXY header, or came to no TLS, is not
-	// told the line.
-	Refuse func(c *Conn, why Reason) string
 	Log    *slog.Logger
 }
 
 // Counts are numbers since the start; Open is now.
 type Counts struct {
-	Accepted, Open, TooMany, TooManyFromNetwork, Banned, BadProxyHeader, BadHandshake int64
+	Accepted, Open, TooMany, TooManyFromNetwork, Banned, BadProxyHeader int64
 }
 
 // Listener is one door's listener.
 type Listener struct {
 	Options
-	socket net.Listener
-	ctx    context.Context
-	end    context.CancelFunc
-	wait   sync.WaitGroup
+	protocol Protocol
+	socket   net.Listener
+	ctx      context.Context
+	end      context.CancelFunc
+	wait     sync.WaitGroup
 
 	mu       sync.Mutex
-	conns    map[*Conn]bool
+	conns    map[*Conn]Dialogue // nil for one whose session has not begun
 	networks map[netip.Prefix]int
 	draining bool
 
-	accepted, tooMany, fromNetwork, banned, badHeader, badHandshake atomic.Int64
+	refusals chan struct{} // a place for each that is refused in TLS
+
+	accepted, tooMany, fromNetwork, banned, badHeader atomic.Int64
 }
 
 // New opens the socket. Run accepts.
-func New(o Options) (*Listener, error) {
-	switch o.TLS {
-	case "", TLSNone, TLSStartTLS:
-	case TLSImplicit:
-		if o.Config == nil {
-			return nil, fmt.Errorf("door %s: tls = \"implicit\" without a certificate", o.Name)
-		}
-	default:
-		return nil, fmt.Errorf("door %s: tls = %q: want none, starttls or implicit", o.Name, o.TLS)
-	}
+func New(o Options, p Protocol) (*Listener, error) {
 	if o.ProxyProtocol && len(o.Trusted) == 0 {
 		return nil, fmt.Errorf("door %s: proxy_protocol without a trusted network: anyone could claim any address", o.Name)
 	}
 	o.defaults()
-	l := &Listener{Options: o, socket: o.Listener, conns: map[*Conn]bool{}, networks: map[netip.Prefix]int{}}
-	if l.socket == nil {
-		var err error
-		// no keep-alive probes: every wait has a deadline of our own, and they cost four system calls a connection
-		without := net.ListenConfig{KeepAlive: -1}
-		if o.Transparent {
-			without.Control = transparent
-		}
-		if l.socket, err = without.Listen(context.Background(), "tcp", o.Address); err != nil {
-			return nil, fmt.Errorf("door %s: %w", o.Name, err)
-		}
+	// no keep-alive probes: every wait has a deadline of our own, and they cost four system calls a connection
+	config := net.ListenConfig{KeepAlive: -1}
+	if o.Transparent {
+		config.Control = listen.Transparent
 	}
+	socket, err := config.Listen(context.Background(), "tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("door %s: %w", o.Name, err)
+	}
+	l := &Listener{Options: o, protocol: p, socket: socket, conns: map[*Conn]Dialogue{}, networks: map[netip.Prefix]int{},
+		refusals: make(chan struct{}, maxRefusals)}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
 }
@@ -144,15 +138,12 @@ func (o *Options) defaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Refuse == nil {
-		o.Refuse = func(*Conn, Reason) string { return "" }
-	}
 }
 
 // Addr is where it listens.
 func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
 
-// Run accepts until Shutdown. It lives through a lack of file descriptors and whatever else accept may say.
+// Run accepts until Shutdown. It survives EMFILE and whatever else accept may say.
 func (l *Listener) Run() {
 	pause := time.Duration(0)
 	for {
@@ -174,9 +165,9 @@ func (l *Listener) Run() {
 // admit counts a connection in, or refuses it.
 func (l *Listener) admit(nc net.Conn) {
 	l.accepted.Add(1)
-	c := newConn(l, nc)
+	c := newConn(nc)
 	if l.Transparent {
-		c.Local = wanted(nc, c.Local)
+		c.Local = listen.Wanted(nc, c.Local)
 	}
 	l.mu.Lock()
 	why := Reason("")
@@ -187,23 +178,28 @@ func (l *Listener) admit(nc net.Conn) {
 		why = TooMany
 		l.tooMany.Add(1)
 	default:
-		l.conns[c] = true
+		l.conns[c] = nil
 		l.wait.Add(1)
 	}
 	l.mu.Unlock()
 	if why != "" {
 		l.refuse(c, why)
-		_ = nc.Close() // it was told
 		return
 	}
 	go func() {
 		defer l.wait.Done()
-		defer l.leave(c)
-		l.serve(c)
+		why := l.serve(c)
+		l.leave(c)
+		if why != "" {
+			l.refuse(c, why)
+			return
+		}
+		_ = c.Close() // its session may have done so
 	}()
 }
 
-func (l *Listener) serve(c *Conn) {
+// serve has a connection until it ends, or says why it must be refused.
+func (l *Listener) serve(c *Conn) (refused Reason) {
 	if l.ProxyProtocol && l.trusts(c.Peer.Addr()) {
 		_ = c.SetDeadline(time.Now().Add(l.Timeout)) // if it fails so does the read
 		client, err := readProxyHeader(c.Conn)
@@ -211,8 +207,8 @@ func (l *Listener) serve(c *Conn) {
 			// PROXY protocol section 2: the receiver must not guess; without a valid header the connection ends.
 			l.badHeader.Add(1)
 			l.Log.Warn("no valid PROXY header, connection closed", "door", l.Name, "peer", c.Peer, "error", err)
-			_ = l.Refuse(c, NoProxyHeader) // for the record: who speaks another protocol is told nothing
-			return
+			_ = l.protocol.Refuse(c, NoProxyHeader) // for the record: who speaks another protocol is told nothing
+			return ""
 		}
 		if client.IsValid() {
 			c.Client = client
@@ -223,24 +219,25 @@ func (l *Listener) serve(c *Conn) {
 		why = Astray
 	}
 	if why != "" {
-		l.refuse(c, why)
-		return
+		return why
 	}
-	if l.TLS == TLSImplicit {
-		_ = c.SetDeadline(time.Now().Add(l.Timeout)) // if it fails so does the handshake
-		t := tls.Server(Records(c.Conn), l.Config)
-		if err := t.HandshakeContext(l.ctx); err != nil {
-			l.badHandshake.Add(1)
-			l.Log.Info("TLS handshake failed", "door", l.Name, "client", c.Client, "error", err)
-			_ = l.Refuse(c, NoHandshake) // for the record
-			return
-		}
-		c.use(t)
+
+	_ = c.SetDeadline(time.Time{}) // the session sets its own
+	session := l.protocol.Open(l.ctx, c)
+	l.begun(c, session)
+	session.Run()
+	return ""
+}
+
+// begun notes the session of a connection. One that began while the door was being shut ends at its first command.
+func (l *Listener) begun(c *Conn, session Dialogue) {
+	l.mu.Lock()
+	l.conns[c] = session
+	draining := l.draining
+	l.mu.Unlock()
+	if draining {
+		session.Hurry()
 	}
-	_ = c.SetDeadline(time.Time{}) // the door sets its own
-	ctx, cancel := context.WithCancel(l.ctx)
-	defer cancel()
-	l.Serve(ctx, c)
 }
 
 // enter counts a connection for its client's network.
@@ -257,6 +254,9 @@ func (l *Listener) enter(c *Conn) Reason {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.draining {
+		return Stopping
+	}
 	if l.networks[network] >= l.MaxPerNetwork {
 		l.fromNetwork.Add(1)
 		return TooManyFromNetwork
@@ -295,9 +295,8 @@ func (l *Listener) network(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// leave closes a connection and counts it out.
+// leave counts a connection out.
 func (l *Listener) leave(c *Conn) {
-	_ = c.Close() // the door may have done so
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
@@ -308,15 +307,60 @@ func (l *Listener) leave(c *Conn) {
 	}
 }
 
-// refuse says no, in the protocol of the door. Under implicit TLS nothing can be said without a handshake, which would cost
-// more than the refusal saves.
+const (
+	// maxRefusals is how many connections are refused in TLS at once: each costs a handshake. The others are closed.
+	maxRefusals = 16
+	// refusalTime is how long one may take.
+	refusalTime = 5 * time.Second
+)
+
+// refuse says no, in the protocol of the door, and closes the connection.
 func (l *Listener) refuse(c *Conn, why Reason) {
-	line := l.Refuse(c, why)
-	if line == "" || l.TLS == TLSImplicit {
+	text := l.protocol.Refuse(c, why)
+	config := l.protocol.Implicit()
+	switch {
+	case text == "":
+	case config != nil:
+		l.refuseInTLS(c, config, text)
+		return
+	default:
+		_ = c.SetDeadline(time.Now().Add(time.Second)) // if it fails so does the write
+		_, _ = c.Write([]byte(text))                   // a courtesy
+	}
+	_ = c.Close() // it was told
+}
+
+// refuseInTLS says no after a handshake, without which a client of implicit TLS could not read it: RFC 8314 section 3. It
+// does not wait for that.
+func (l *Listener) refuseInTLS(c *Conn, config *tls.Config, text string) {
+	select {
+	case l.refusals <- struct{}{}:
+	default:
+		_ = c.Close() // too many are being told
 		return
 	}
-	_ = c.SetDeadline(time.Now().Add(time.Second)) // if it fails so does the write
-	_, _ = c.Write([]byte(line))                   // a courtesy
+	l.mu.Lock()
+	draining := l.draining
+	if !draining {
+		l.wait.Add(1)
+	}
+	l.mu.Unlock()
+	if draining {
+		<-l.refusals
+		_ = c.Close() // nobody waits for it any more
+		return
+	}
+	go func() {
+		defer l.wait.Done()
+		defer func() { <-l.refusals }()
+		_ = c.SetDeadline(time.Now().Add(refusalTime)) // if it fails so does the handshake
+		t := tls.Server(c.Conn, config)
+		if t.HandshakeContext(l.ctx) == nil {
+			_, _ = t.Write([]byte(text)) // a courtesy
+			_ = t.Close()                // sends TLS's goodbye
+		}
+		_ = c.Close() // it was told
+	}()
 }
 
 func (l *Listener) trusts(addr netip.Addr) bool {
@@ -335,20 +379,20 @@ func (l *Listener) Counts() Counts {
 	l.mu.Unlock()
 	return Counts{
 		Accepted: l.accepted.Load(), Open: open, TooMany: l.tooMany.Load(), TooManyFromNetwork: l.fromNetwork.Load(),
-		Banned: l.banned.Load(), BadProxyHeader: l.badHeader.Load(), BadHandshake: l.badHandshake.Load(),
+		Banned: l.banned.Load(), BadProxyHeader: l.badHeader.Load(),
 	}
 }
 
-// Shutdown accepts no more, wakes the connections that wait for a command so that the door can say goodbye, lets the others
-// finish, and closes what is left when the context ends. When it returns no connection is left.
+// Shutdown accepts no more, asks the sessions to end, which those that wait for a command do at once, lets the others
+// finish, and breaks off what is left when the context ends. When it returns no connection is left.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	err := l.socket.Close()
 	l.mu.Lock()
 	l.draining = true
-	for c := range l.conns {
-		c.wake()
-	}
 	l.mu.Unlock()
+	for _, session := range l.sessions() {
+		session.Hurry()
+	}
 
 	done := make(chan struct{})
 	go func() {
@@ -359,16 +403,60 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		l.end()
-		l.mu.Lock()
-		for c := range l.conns {
-			_ = c.raw.Close() // without TLS's goodbye, which could block
+		for c, session := range l.sessions() {
+			session.Stop()
+			_ = c.Conn.Close() // without TLS's goodbye, which could block
 		}
-		l.mu.Unlock()
 		<-done
 	}
 	l.end()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
+
 	return err
+}
+
+// sessions are those of all connections.
+func (l *Listener) sessions() map[*Conn]Dialogue {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[*Conn]Dialogue{}
+	for c, session := range l.conns {
+		if session == nil {
+			session = unbegun{c}
+		}
+		all[c] = session
+	}
+	return all
+}
+
+// unbegun is the session of a connection that has sent no PROXY header yet.
+type unbegun struct{ c *Conn }
+
+func (unbegun) Run() {}
+
+// Hurry leaves it the time that it has for its header.
+func (unbegun) Hurry() {}
+
+func (u unbegun) Stop() { _ = u.c.Close() } // its reader sees it
+
+// astray says whether a connection at a transparent door wanted nothing but the door: it would be taken to itself.
+func (l *Listener) astray(c *Conn) bool {
+	own := addrPort(l.socket.Addr())
+	return c.Local.Port() == own.Port() && (own.Addr() == c.Local.Addr() || own.Addr().IsUnspecified() && isOurs(c.Local.Addr()))
+}
+
+// isOurs says whether an address is one of the machine's.
+func isOurs(a netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // rather no connection than one that goes round
+	}
+	for _, one := range all {
+		if p, err := netip.ParsePrefix(one.String()); err == nil && p.Addr().Unmap() == a {
+			return true
+		}
+	}
+	return false
 }

@@ -1,7 +1,6 @@
-// Package wire reads IMAP4 as a proxy needs it: token by token, as a stream, within limits, so that the proxy and the
-// server behind it never differ about where a command ends. It knows the grammar of RFC 9051 section 9 and RFC 3501
-// section 9, and nothing of mail.
-package wire
+// Package line reads and writes the lines and octets of one connection, within limits of size and of time. Every door
+// speaks through it, and so do the connections to the servers behind them.
+package line
 
 import (
 	"bytes"
@@ -13,12 +12,15 @@ import (
 	"time"
 )
 
-// What ends a connection: nothing that comes behind these is ever read as a command.
+// Errors of a line. Any other error, and ErrEndless, ends the connection: nothing that comes behind it is ever read as a
+// command.
 var (
-	// ErrLineLimit is an overlong line.
-	ErrLineLimit = errors.New("line too long")
-	// ErrBareLine is a CR or LF that is not part of a CRLF, or a NUL: what one reads as one line, another reads as two.
-	ErrBareLine = errors.New("bare CR, bare LF or NUL in a line")
+	// ErrLimit is a line over its limit. With Rules.Skip it was read to its end, so that the next one can be read.
+	ErrLimit = errors.New("line too long")
+	// ErrEndless is a line of which more than Rules.Skip octets came.
+	ErrEndless = errors.New("endless line")
+	// ErrBare is a CR or LF that is not part of a CRLF, or a NUL: what one reads as one line, another reads as two.
+	ErrBare = errors.New("bare CR, bare LF or NUL in a line")
 )
 
 const (
@@ -53,6 +55,9 @@ type Reader struct {
 	Before func() error
 	// Over says that no read must wait any more. It may be nil. Whoever makes it true moves the read deadline, too.
 	Over func() bool
+	// Pressed says that connections are scarce: a read waits no longer than Hurry then. It may be nil.
+	Pressed func() bool
+	Hurry   time.Duration
 
 	conn    net.Conn
 	buffers *Buffers
@@ -61,6 +66,9 @@ type Reader struct {
 	r, w    int
 	bulk    bool // buf is lent
 	full    bool // the last read filled the buffer
+	lineCap time.Time
+	bare    bool
+	front   string
 }
 
 // NewReader makes a reader.
@@ -69,11 +77,17 @@ func NewReader(c net.Conn, b *Buffers) *Reader {
 	return &Reader{conn: c, buffers: b, rest: rest, buf: rest, Now: time.Now}
 }
 
-// Conn is the connection it reads.
-func (r *Reader) Conn() net.Conn { return r.conn }
+// Attach goes on with another connection, as TLS over the one before. What was read ahead off that is forgotten.
+func (r *Reader) Attach(c net.Conn) {
+	r.Close()
+	r.conn = c
+}
 
 // Buffered says how many octets have arrived that nobody has read yet.
 func (r *Reader) Buffered() int { return r.w - r.r }
+
+// Arrived gives them. The slice is good until the next call.
+func (r *Reader) Arrived() []byte { return r.buf[r.r:r.w] }
 
 // HasLine says whether a whole line has arrived that nobody has read yet, so that Line need not wait.
 func (r *Reader) HasLine() bool { return bytes.IndexByte(r.buf[r.r:r.w], '\n') >= 0 }
@@ -92,8 +106,36 @@ func (r *Reader) Close() {
 	r.Rest()
 }
 
-// fill reads once more. It makes room first: by moving what is left, and by the large buffer if the small one was filled.
-func (r *Reader) fill() error {
+// Widen has the next reads take the large buffer: much is about to come.
+func (r *Reader) Widen() { r.full = true }
+
+// Fill reads once more. It makes room first, and has sent what waits for the other side.
+func (r *Reader) Fill() error {
+	r.makeRoom()
+	if r.Before != nil {
+		if err := r.Before(); err != nil {
+			return err
+		}
+	}
+
+	until := r.deadline()
+	for {
+		look := until
+		if r.Pressed != nil { // while it waits it looks up now and then
+			look = earlier(until, r.Now().Add(r.Hurry))
+		}
+		n, err := r.read(look)
+		if n > 0 {
+			return nil
+		}
+		if look.Equal(until) || !errors.Is(err, os.ErrDeadlineExceeded) || r.Pressed() || r.over() {
+			return err
+		}
+	}
+}
+
+// makeRoom moves what is left to the front, and takes the large buffer if the small one was filled.
+func (r *Reader) makeRoom() {
 	if r.r == r.w {
 		r.r, r.w = 0, 0
 	}
@@ -106,91 +148,42 @@ func (r *Reader) fill() error {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
 	}
-	if r.Before != nil {
-		if err := r.Before(); err != nil {
-			return err
-		}
+}
+
+// read waits until a deadline once.
+func (r *Reader) read(until time.Time) (int, error) {
+	if err := r.conn.SetReadDeadline(until); err != nil {
+		return 0, err
 	}
-	if err := r.deadline(); err != nil {
-		return err
+	if r.over() {
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := r.conn.Read(r.buf[r.w:])
 	r.w += n
 	r.full = r.w == len(r.buf)
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
+	if n == 0 && err == nil {
 		err = io.ErrNoProgress
 	}
-	return err
+	return n, err
 }
 
-func (r *Reader) deadline() error {
+func (r *Reader) over() bool { return r.Over != nil && r.Over() }
+
+// deadline is the moment up to which the next read may wait, the zero time for ever.
+func (r *Reader) deadline() time.Time {
 	var until time.Time
 	if r.Idle > 0 {
 		until = r.Now().Add(r.Idle)
 	}
-	if !r.Cap.IsZero() && (until.IsZero() || r.Cap.Before(until)) {
-		until = r.Cap
-	}
-	if err := r.conn.SetReadDeadline(until); err != nil {
-		return err
-	}
-	if r.Over != nil && r.Over() {
-		return os.ErrDeadlineExceeded
-	}
-	return nil
+	return earlier(earlier(until, r.Cap), r.lineCap)
 }
 
-// Line reads a line of up to limit octets and gives it without its CRLF. The slice is good until the next call. extend may
-// allow more for a line that begins so; it may be nil.
-//
-// RFC 9051 section 2.2: all interactions are lines, ended by CRLF and by nothing else.
-func (r *Reader) Line(limit int, extend func(prefix []byte) int) ([]byte, error) {
-	var long []byte
-	seen := 0
-	for {
-		if i := bytes.IndexByte(r.buf[r.r+seen:r.w], '\n'); i >= 0 {
-			line := r.buf[r.r : r.r+seen+i+1]
-			r.r += len(line)
-			if long != nil {
-				line = append(long, line...)
-			}
-			return ending(line, limit, extend)
-		}
-		seen = r.w - r.r
-		if n := len(long) + seen; n > limit {
-			if extend != nil && long == nil {
-				limit = max(limit, extend(r.buf[r.r:r.w]))
-			}
-			if n > limit+1 {
-				return nil, ErrLineLimit
-			}
-		}
-		if seen >= bulkSize/2 {
-			long = append(long, r.buf[r.r:r.w]...)
-			r.r, seen = r.w, 0
-		}
-		if err := r.fill(); err != nil {
-			return nil, err
-		}
+// earlier is the earlier of two moments, of which the zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-}
-
-func ending(line []byte, limit int, extend func([]byte) int) ([]byte, error) {
-	n := len(line)
-	if n < 2 || line[n-2] != '\r' {
-		return nil, ErrBareLine
-	}
-	line = line[:n-2]
-	if bytes.IndexByte(line, '\r') >= 0 || bytes.IndexByte(line, 0) >= 0 {
-		return nil, ErrBareLine
-	}
-	if len(line) > limit && (extend == nil || len(line) > extend(line)) {
-		return nil, ErrLineLimit
-	}
-	return line, nil
+	return a
 }
 
 // Segment reads the next piece of a line of any length: up to its LF if that comes within 32 KiB, else as much as the
@@ -209,7 +202,7 @@ func (r *Reader) Segment() (piece []byte, end bool, err error) {
 			r.r = r.w
 			return piece, false, nil
 		}
-		if err := r.fill(); err != nil {
+		if err := r.Fill(); err != nil {
 			return nil, false, err
 		}
 	}
@@ -219,7 +212,7 @@ func (r *Reader) Segment() (piece []byte, end bool, err error) {
 func (r *Reader) Next(limit int64) ([]byte, error) {
 	if r.r == r.w {
 		r.full = r.full || limit > restSize
-		if err := r.fill(); err != nil {
+		if err := r.Fill(); err != nil {
 			return nil, err
 		}
 	}
@@ -228,3 +221,16 @@ func (r *Reader) Next(limit int64) ([]byte, error) {
 	r.r += int(n)
 	return piece, nil
 }
+
+// Peek gives what has arrived, at least one octet. The slice is good until the next call. Discard takes octets off it.
+func (r *Reader) Peek() ([]byte, error) {
+	if r.r == r.w {
+		if err := r.Fill(); err != nil {
+			return nil, err
+		}
+	}
+	return r.buf[r.r:r.w], nil
+}
+
+// Discard marks the first n octets of what Peek gave as read.
+func (r *Reader) Discard(n int) { r.r += n }

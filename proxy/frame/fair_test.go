@@ -1,4 +1,4 @@
-package listen
+package frame
 
 import (
 	"fmt"
@@ -11,8 +11,7 @@ import (
 func TestTheKnownGetInUnderAttack(t *testing.T) {
 	known := netip.MustParsePrefix("198.51.100.0/24")
 	l := start(t, Options{MaxConnections: 100, MaxPerNetwork: 50, V4Bits: 24, Reserve: 20, ProxyProtocol: true, Trusted: loopback,
-		Known:  func(a netip.Addr) bool { return known.Contains(a) },
-		Refuse: func(_ *Conn, why Reason) string { return "421 " + string(why) + "\r\n" }})
+		Known: func(a netip.Addr) bool { return known.Contains(a) }}, echo{refuse: func(_ *Conn, why Reason) string { return "421 " + string(why) + "\r\n" }})
 	from := func(client string) string {
 		got, _ := talk(t, l, "PROXY TCP4 "+client+" 10.0.0.1 5 25\r\n")
 		return got
