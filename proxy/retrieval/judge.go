@@ -44,8 +44,8 @@ const (
 // whyReleased stands in records of messages that an admin let their reader see.
 const whyReleased = "released"
 
-// rule gives the ruling: what an admin released is shown, what he called back is masked, what he or the user let in at the
-// SMTP door is shown, what is known is taken, what that door sealed is clean, all else is judged.
+// rule gives the ruling: what an admin released is shown, what was called back is masked, what an admin or the user let in at
+// the SMTP door is shown, what is known is taken, what that door sealed is clean, all else is judged.
 func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 	d := c.desk
 	sum, err := hashOf(c.message)
@@ -71,7 +71,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 		r.ID, r.Why = s.ID, "let in at the SMTP door"
 		return r, byPlace
 	}
-	if known && d.holds(before) && (!before.ruling.Masked || d.opt.Originals == nil || before.kept) {
+	if known && d.stillHolds(before) {
 		c.started, c.kept = before.at, before.kept // trust does not begin anew
 		return before.ruling, byPlace
 	}
@@ -79,6 +79,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 		r.ID, c.started = s.ID, s.At
 		return r, byPlace | byContent
 	}
+
 	return c.judge(ctx, r)
 }
 

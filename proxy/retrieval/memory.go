@@ -106,6 +106,11 @@ func (d *Desk) holds(e entry) bool {
 	return e.epoch == epochMark(d.opt.Epoch()) && d.fresh(e.at)
 }
 
+// stillHolds says whether what is remembered may be the answer again: what is masked only if its original is kept.
+func (d *Desk) stillHolds(e entry) bool {
+	return d.holds(e) && (!e.ruling.Masked || d.opt.Originals == nil || e.kept)
+}
+
 // fresh says whether a time is within the time of trust. A clock that differs by a few minutes does no harm.
 func (d *Desk) fresh(at time.Time) bool {
 	age := d.opt.Now().Sub(at)

@@ -368,30 +368,44 @@ func sendDigestsNow(ctx context.Context, cfg *config.Config, q *quarantine.Quara
 			return nil, err
 		}
 	}
-	now := time.Now()
+
 	for _, box := range boxes {
-		items, err := d.heldFor(ctx, q, box)
+		if !cfg.Local(box.ASCIIDomain()) {
+			continue
+		}
+		sent, err := d.sendNow(ctx, q, onQueue, box, try)
+		told = append(told, sent...)
 		if err != nil {
 			return told, err
 		}
-		if len(items) == 0 || !cfg.Local(box.ASCIIDomain()) {
+	}
+
+	return told, nil
+}
+
+// sendNow sends the digest of one mailbox to all who get it, if something is held for it.
+func (d *digests) sendNow(ctx context.Context, q *quarantine.Quarantine, onQueue put, box mail.Address, try bool) (told []api.DigestReport, err error) {
+	items, err := d.heldFor(ctx, q, box)
+	if err != nil || len(items) == 0 {
+		return nil, err
+	}
+
+	now := time.Now()
+	for _, to := range d.access.Addressees(box) {
+		if !d.cfg.Local(to.ASCIIDomain()) {
 			continue
 		}
-		for _, to := range d.access.Addressees(box) {
-			if !cfg.Local(to.ASCIIDomain()) {
-				continue
-			}
-			one := digest.Digest{To: to, Mailbox: box, Language: cfg.Digest.Language, Time: now, Slot: now, Items: items, Total: len(items)}
-			text, err := d.builder.Build(one)
-			if err == nil && !try {
-				err = d.put(ctx, onQueue, one.ID(), to, text)
-			}
-			if err != nil {
-				return told, err
-			}
-			told = append(told, api.DigestReport{To: to.String(), Mailbox: box.String(), Messages: len(items), Sent: !try})
+		one := digest.Digest{To: to, Mailbox: box, Language: d.cfg.Digest.Language, Time: now, Slot: now, Items: items, Total: len(items)}
+		text, err := d.builder.Build(one)
+		if err == nil && !try {
+			err = d.put(ctx, onQueue, one.ID(), to, text)
 		}
+		if err != nil {
+			return told, err
+		}
+		told = append(told, api.DigestReport{To: to.String(), Mailbox: box.String(), Messages: len(items), Sent: !try})
 	}
+
 	return told, nil
 }
 

@@ -285,36 +285,23 @@ func (c *call) release() (any, error) {
 	return sees(c.caller, recordReleased, done), err
 }
 
-// order makes an order of what the caller wants, and of what he may.
+// order makes an order of what the caller wants, and of what it may.
 func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Address) (ReleaseOrder, error) {
-	o := ReleaseOrder{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: body.Learn == nil && item.Category == quarantine.Spam || body.Learn != nil && *body.Learn, Recipients: copies,
-		NoWait: body.Wait != nil && !*body.Wait}
+	learn := item.Category == quarantine.Spam
+	if body.Learn != nil {
+		learn = *body.Learn
+	}
+	o := ReleaseOrder{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: learn, Recipients: copies, NoWait: body.Wait != nil && !*body.Wait}
 	if why := Refusal(c.caller.Role, item); why != "" {
 		return o, forbidden(why)
 	}
 	if body.To != "" {
-		var err error
-		if o.To, err = mail.ParseAddress(body.To); err != nil || o.To.IsNull() || o.To.Domain == "" {
-			return o, BadRequest("to: %.80q is not an address", body.To)
-		}
-		if c.caller.Role != Admin && (c.caller.all() || !c.caller.owns(o.To.String())) {
-			return o, forbidden("you may not send held mail to this address")
-		}
-		if len(body.Recipients) > 0 {
-			return o, BadRequest("to is an address instead of recipients: name one of both")
-		}
-		return o, nil
+		return o, c.orderTo(&o, body)
 	}
-	var named []mail.Address
-	for _, text := range body.Recipients {
-		a, err := mail.ParseAddress(text)
-		if err != nil {
-			return o, BadRequest("recipients: %.80q is not an address", text)
-		}
-		if !c.caller.owns(a.String()) {
-			return o, quarantine.ErrUnknown
-		}
-		named = append(named, a)
+
+	named, err := c.ofRecipients(body.Recipients)
+	if err != nil {
+		return o, err
 	}
 	switch {
 	case named != nil:
@@ -324,7 +311,39 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 	case c.caller.all(): // all that are held when it is done
 		o.Recipients = nil
 	}
+
 	return o, nil
+}
+
+// orderTo sends a copy to somebody else instead.
+func (c *call) orderTo(o *ReleaseOrder, body releaseBody) (err error) {
+	if o.To, err = mail.ParseAddress(body.To); err != nil || o.To.IsNull() || o.To.Domain == "" {
+		return BadRequest("to: %.80q is not an address", body.To)
+	}
+	if c.caller.Role != Admin && (c.caller.all() || !c.caller.owns(o.To.String())) {
+		return forbidden("you may not send held mail to this address")
+	}
+	if len(body.Recipients) > 0 {
+		return BadRequest("to is an address instead of recipients: name one of both")
+	}
+
+	return nil
+}
+
+// ofRecipients reads the recipients whose copies are meant; the caller has to answer for each.
+func (c *call) ofRecipients(recipients []string) (named []mail.Address, err error) {
+	for _, text := range recipients {
+		a, err := mail.ParseAddress(text)
+		if err != nil {
+			return nil, BadRequest("recipients: %.80q is not an address", text)
+		}
+		if !c.caller.owns(a.String()) {
+			return nil, quarantine.ErrUnknown
+		}
+		named = append(named, a)
+	}
+
+	return named, nil
 }
 
 // who is the caller's name in records: a user's is his address.

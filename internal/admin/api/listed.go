@@ -124,31 +124,15 @@ func (c *call) addEntry() (any, error) {
 	return sees(c.caller, recordEntry, added), nil
 }
 
-// entryOf makes an entry whose scope is the caller's own where he says none.
+// entryOf makes an entry whose scope is the caller's own where none is named.
 func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 	e := lists.Entry{List: body.List, Scope: body.Scope, ScopeOf: body.ScopeOf, Sender: body.Sender, Recipient: body.Recipient, Unauthenticated: body.Unauthenticated,
 		Monitored: body.Monitored, Reason: body.Reason, Expires: body.Expires, Owner: c.who()}
 	if e.Scope == "" {
-		switch c.caller.Role {
-		case Admin:
-			e.Scope = lists.Admin
-		case DomainAdmin:
-			e.Scope = lists.Domain
-			if e.ScopeOf == "" && len(c.caller.Domains) == 1 {
-				e.ScopeOf = c.caller.Domains[0]
-			}
-		case User:
-			e.Scope = lists.User
-			if e.ScopeOf == "" && len(c.caller.Addresses) > 0 {
-				e.ScopeOf = c.caller.Addresses[0]
-			}
-		}
+		c.ownScope(&e)
 	}
 	if body.Network != "" {
-		p, err := netip.ParsePrefix(body.Network)
-		if a, aerr := netip.ParseAddr(body.Network); aerr == nil {
-			p, err = a.Prefix(a.BitLen())
-		}
+		p, err := network(body.Network)
 		if err != nil {
 			return e, BadRequest("network: %.80q is neither an address nor a network", body.Network)
 		}
@@ -159,6 +143,7 @@ func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 			e.ScopeOf = a.Key()
 		}
 	}
+
 	switch {
 	case c.caller.Role == Admin:
 	case e.ScopeOf == "" || !c.caller.answersFor(e):
@@ -168,7 +153,35 @@ func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 	case e.List == policy.Allow && e.Network.IsValid():
 		return e, forbidden("an entry that lets in whole networks, whoever the sender claims to be, is for an administrator to make")
 	}
+
 	return e, nil
+}
+
+// ownScope makes an entry hold for those whom the caller answers for.
+func (c *call) ownScope(e *lists.Entry) {
+	switch c.caller.Role {
+	case Admin:
+		e.Scope = lists.Admin
+	case DomainAdmin:
+		e.Scope = lists.Domain
+		if e.ScopeOf == "" && len(c.caller.Domains) == 1 {
+			e.ScopeOf = c.caller.Domains[0]
+		}
+	case User:
+		e.Scope = lists.User
+		if e.ScopeOf == "" && len(c.caller.Addresses) > 0 {
+			e.ScopeOf = c.caller.Addresses[0]
+		}
+	}
+}
+
+// network reads a network, or an address as the network that it alone is in.
+func network(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Prefix(a.BitLen())
+	}
+
+	return netip.ParsePrefix(text)
 }
 
 func (c *call) importList() (any, error) {

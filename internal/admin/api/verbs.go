@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,58 +87,78 @@ func (c *call) query() (ledger.Query, error) {
 	v := c.r.URL.Query()
 	q := ledger.Query{Text: v.Get("q"), Sender: v.Get("sender"), Recipient: v.Get("recipient"), Domain: v.Get("domain"), ID: v.Get("id"), Symbol: v.Get("symbol"),
 		SHA256: v.Get("sha256"), MessageID: v.Get("message_id"), User: v.Get("user"), Door: v.Get("door"), Direction: v.Get("direction"), PolicyVersion: v.Get("policy"), After: v.Get("after")}
-	if text := v.Get("client"); text != "" {
-		p, err := netip.ParsePrefix(text)
-		if a, aerr := netip.ParseAddr(text); aerr == nil {
-			p, err = a.Prefix(a.BitLen())
-		}
-		if err != nil {
-			return q, BadRequest("client: %q is neither an address nor a network", text)
-		}
-		q.Client = p
-	}
-	if text := v.Get("disposition"); text != "" {
-		d, err := policy.ParseDisposition(text)
-		if err != nil {
-			return q, BadRequest("disposition: %v", err)
-		}
-		q.Disposition = &d
-	}
-	if text := v.Get("fate"); text != "" {
-		w, err := ledger.ParseWord(text)
-		if err != nil {
-			return q, BadRequest("fate: %v", err)
-		}
-		q.Fate = w
-	}
-	switch kind := v.Get("kind"); kind {
-	case "":
-	case "smtp", "fetch":
-		k := ledger.SMTP
-		if kind == "fetch" {
-			k = ledger.Fetch
-		}
-		q.Kind = &k
-	default:
-		return q, BadRequest("kind: write smtp or fetch")
-	}
-	for name, into := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
-		if text := v.Get(name); text != "" {
-			at, err := time.Parse(time.RFC3339, text)
-			if err != nil {
-				return q, BadRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", name, text)
+
+	for _, one := range []struct {
+		name string
+		read func(text string) error
+	}{
+		{"client", func(text string) (err error) {
+			if q.Client, err = network(text); err != nil {
+				return BadRequest("client: %q is neither an address nor a network", text)
 			}
-			*into = at
+			return nil
+		}},
+		{"disposition", func(text string) error {
+			d, err := policy.ParseDisposition(text)
+			q.Disposition = &d
+			return wrongWord("disposition", err)
+		}},
+		{"fate", func(text string) (err error) {
+			q.Fate, err = ledger.ParseWord(text)
+			return wrongWord("fate", err)
+		}},
+		{"kind", func(text string) (err error) {
+			q.Kind, err = kind(text)
+			return err
+		}},
+		{"since", func(text string) (err error) { q.Since, err = moment("since", text); return err }},
+		{"until", func(text string) (err error) { q.Until, err = moment("until", text); return err }},
+		{"limit", func(text string) (err error) {
+			if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 1 || q.Limit > ledger.MaxLimit {
+				return BadRequest("limit: write a number from 1 to %d", ledger.MaxLimit)
+			}
+			return nil
+		}},
+	} {
+		if text := v.Get(one.name); text != "" {
+			if err := one.read(text); err != nil {
+				return q, err
+			}
 		}
 	}
-	if text := v.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > ledger.MaxLimit {
-			return q, BadRequest("limit: write a number from 1 to %d", ledger.MaxLimit)
-		}
-		q.Limit = n
-	}
+
 	return q, nil
+}
+
+// wrongWord makes an error one of the question's.
+func wrongWord(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+
+	return BadRequest("%s: %v", name, err)
+}
+
+func kind(text string) (*ledger.Kind, error) {
+	k := ledger.SMTP
+	switch text {
+	case "smtp":
+	case "fetch":
+		k = ledger.Fetch
+	default:
+		return nil, BadRequest("kind: write smtp or fetch")
+	}
+
+	return &k, nil
+}
+
+func moment(name, text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, BadRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", name, text)
+	}
+
+	return at, nil
 }
 
 // maxLooked bounds how many records are looked through for those that a caller may see.

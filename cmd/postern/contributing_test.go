@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What docs/contributing.md shows as a diff can be applied to the tree, builds, and does what it says.
+func TestContributing(t *testing.T) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs", "contributing.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := t.TempDir()
+	for _, dir := range []string{"cmd", "proxy", "filters", "policy", "rules", "internal", "deploy"} {
+		if err := os.CopyFS(filepath.Join(tree, dir), os.DirFS(filepath.Join(root, dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(tree, file), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	in := func(input, program string, args ...string) string {
+		t.Helper()
+		c := exec.Command(program, args...)
+		c.Dir, c.Stdin = tree, strings.NewReader(input)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath") // as in make build: what is built already is taken
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	in(diff(t, string(page), "filter"), "git", "apply", "-")
+	in("", "go", "build", "-o", "postern", "./cmd/postern")
+	out := in("From: a@b.example\nSubject: BUY THIS NOW OR ELSE\n\nhello\n", "./postern", "check", "-")
+	if !strings.Contains(out, "SUBJECT_SHOUTS") {
+		t.Errorf("the new filter finds nothing:\n%s", out)
+	}
+}
+
+// diff cuts the diff of a name out of a page.
+func diff(t *testing.T, page, name string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(page, "```diff "+name+"\n")
+	text, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatalf("there is no diff %q", name)
+	}
+
+	return text
+}
