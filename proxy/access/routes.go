@@ -141,8 +141,14 @@ type resting struct {
 	until map[string]time.Time
 }
 
-// rest is how long an address that did not answer is tried last.
-const rest = 20 * time.Second
+const (
+	// rest is how long an address that did not answer is tried last, and hurried.
+	rest = 20 * time.Second
+	// hurry is how long such an address has from the connection to the end of the login.
+	hurry = 5 * time.Second
+	// GreetingTime is how long a server may be silent behind the connection: one that lives greets at once.
+	GreetingTime = 10 * time.Second
+)
 
 func (r *resting) failed(address string, now time.Time) {
 	r.mu.Lock()
@@ -174,11 +180,26 @@ func (r *resting) order(all []Backend, now time.Time) []*Backend {
 	return append(first, late...)
 }
 
+// try asks one server. One that did not answer a moment ago is not waited for as long again.
+func (r *resting) try(ctx context.Context, now time.Time, b *Backend, as Attempt, enter Enter) error {
+	r.mu.Lock()
+	late := now.Before(r.until[b.Address])
+	r.mu.Unlock()
+	if !late {
+		return enter(ctx, b, as)
+	}
+
+	soon, cancel := context.WithTimeout(ctx, hurry)
+	defer cancel()
+
+	return enter(soon, b, as)
+}
+
 // tryAll asks one server after the other until one answers.
 func (r *resting) tryAll(ctx context.Context, o *Options, all []Backend, as Attempt, enter Enter) error {
 	var errs []error
 	for _, b := range r.order(all, o.Now()) {
-		err := enter(ctx, b, as)
+		err := r.try(ctx, o.Now(), b, as, enter)
 		if err == nil || errors.Is(err, ErrPassword) || errors.Is(err, ErrUnavailable) { // the server lives
 			r.answered(b.Address)
 			return err

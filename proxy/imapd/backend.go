@@ -78,7 +78,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 
 // connect opens a connection up to the point where a login may be sent.
 func (s *session) connect(ctx context.Context, b *access.Backend) (*backend, error) {
-	back, err := connect(ctx, b, s.origin(), s.opt.Now().Add(loginTime), &s.server.buffers)
+	back, err := connect(ctx, b, s.origin(), deadline(ctx), &s.server.buffers)
 	if err != nil {
 		s.misbehaved(err)
 	}
@@ -144,7 +144,10 @@ func (k *backend) prepare(ctx context.Context, b *access.Backend, from origin) e
 
 // greeted reads the greeting.
 func (k *backend) greeted() error {
+	idle := k.in.Idle
+	k.in.Idle = access.GreetingTime
 	text, err := k.in.Line(line.Rules{Limit: maxBackendLine})
+	k.in.Idle = idle
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}

@@ -44,7 +44,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	}
 	// behind a transparent door one name may stand for many servers, each with ids of its own
 	k := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
-	k.attach(c, s.opt.Now().Add(loginTime))
+	k.attach(c, deadline(ctx))
 	if err = k.prepare(ctx, b, s.Mail); err == nil {
 		err = k.enter(s.utf8, as)
 	}
@@ -92,7 +92,10 @@ func (k *backend) has(name string) bool {
 
 // prepare is all before the login: greeting, STLS, capabilities, and who the client is.
 func (k *backend) prepare(ctx context.Context, b *access.Backend, client *mail.Session) error {
+	idle := k.in.Idle
+	k.in.Idle = access.GreetingTime
 	line, good, err := k.status()
+	k.in.Idle = idle
 	switch {
 	case err != nil:
 		return fmt.Errorf("greeting: %w", err)
@@ -129,17 +132,23 @@ func Probe(ctx context.Context, b *access.Backend) error {
 		return err
 	}
 	k := &backend{name: b.Name, buffers: &line.Buffers{}}
-	until := time.Now().Add(loginTime)
-	if end, ok := ctx.Deadline(); ok && end.Before(until) {
-		until = end
-	}
-	k.attach(c, until)
+	k.attach(c, deadline(ctx))
 	defer k.close()
 	if err := k.prepare(ctx, b, nil); err != nil {
 		return err
 	}
 	k.out.Say("QUIT\r\n") // for its log
 	return nil
+}
+
+// deadline is when a login must be over.
+func deadline(ctx context.Context) time.Time {
+	latest := time.Now().Add(loginTime)
+	if end, ok := ctx.Deadline(); ok && end.Before(latest) {
+		return end
+	}
+
+	return latest
 }
 
 // startTLS secures the connection, or there is none.
