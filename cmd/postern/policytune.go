@@ -95,7 +95,7 @@ func tellProposal(w world, n int, f replay.Proposal) error {
 func marksOf(w world, l *ledger.Ledger, id string, wanted bool) ([]replay.Mark, error) {
 	record, err := l.Explain(w.ctx, id)
 	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
-		return nil, usageError{fmt.Errorf("%s: %w", ledger.Printable(id), err)}
+		return nil, usageError{err}
 	}
 	if err != nil {
 		return nil, err

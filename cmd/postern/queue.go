@@ -53,12 +53,15 @@ func (c *queueListCommand) Run(w world) error {
 
 // queued is a message of the queue, and who still waits for it, for people.
 func queued(s queue.Status) string {
-	next := "gave up"
+	next, tries := "gave up", "1 try"
+	if s.Attempts != 1 {
+		tries = fmt.Sprintf("%d tries", s.Attempts)
+	}
 	if s.Folder == "queue" {
 		next = "next try " + s.Next.Local().Format("15:04:05")
 	}
-	text := fmt.Sprintf("%s  %s  %s  <%s> by %s, %d tries, %s: %s\n", s.Queued.Local().Format("2006-01-02 15:04"), s.ID, s.Folder,
-		ledger.Printable(s.From), s.Route, s.Attempts, next, ledger.Printable(s.Why))
+	text := fmt.Sprintf("%s  %s  %s  <%s> by %s, %s, %s: %s\n", s.Queued.Local().Format("2006-01-02 15:04"), s.ID, s.Folder,
+		ledger.Printable(s.From), s.Route, tries, next, ledger.Printable(s.Why))
 	for _, r := range s.Recipients {
 		if !r.Done {
 			text += fmt.Sprintf("    %s  %s\n", ledger.Printable(r.Address), ledger.Printable(r.Reply))

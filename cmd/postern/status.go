@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (s status) print(w world) error {
 		if !d.Up {
 			state = "AWAY"
 		}
-		line := fmt.Sprintf("  %-5s %-12s %-20s %s", state, d.Kind, d.Name, d.Address)
+		line := strings.TrimRight(fmt.Sprintf("  %-5s %-12s %-20s %s", state, d.Kind, d.Name, d.Address), " ")
 		if d.State != house.StandingUp {
 			line += ": " + d.Why
 			if !d.Since.IsZero() {
@@ -89,6 +90,10 @@ func (s status) print(w world) error {
 		fmt.Fprintln(&b, strings.TrimRight(ledger.Printable(line), " "))
 	}
 	for _, t := range s.Troubles {
+		shown := func(d house.Dependency) bool { return d.State != house.StandingUp && strings.Contains(t.Text, d.Name) }
+		if slices.ContainsFunc(s.Dependencies, shown) {
+			continue
+		}
 		fmt.Fprintf(&b, "! %s\n", ledger.Printable(t.Text))
 	}
 
