@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,10 +47,20 @@ func TestContributing(t *testing.T) {
 		return string(out)
 	}
 	in(diff(t, string(page), "filter"), "git", "apply", "-")
+	in(diff(t, string(page), "verb"), "git", "apply", "-")
 	in("", "go", "build", "-o", "postern", "./cmd/postern")
+
 	out := in("From: a@b.example\nSubject: BUY THIS NOW OR ELSE\n\nhello\n", "./postern", "check", "-")
 	if !strings.Contains(out, "SUBJECT_SHOUTS") {
 		t.Errorf("the new filter finds nothing:\n%s", out)
+	}
+	settings := "hostname = \"gw.test\"\ndata_dir = \"data\"\ndomains = [\"ours.test\"]\n[next_hop.\"ours.test\"]\naddresses = [\"127.0.0.1:9\"]\n[[door]]\nname = \"mx\"\nlisten = \"127.0.0.1:0\"\n"
+	if err := errors.Join(os.WriteFile(filepath.Join(tree, "postern.toml"), []byte(settings), 0o600), os.Mkdir(filepath.Join(tree, "data"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	in("", "./postern", "note", "-c", "postern.toml", "upgrade tonight")
+	if out := in("", "./postern", "audit", "-c", "postern.toml"); !strings.Contains(out, "note  upgrade tonight  done") {
+		t.Errorf("the new verb leaves no record:\n%s", out)
 	}
 }
 
