@@ -17,12 +17,12 @@ import (
 	"postern/filters"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/testing/hoptest"
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // Every case is one message with recipients whose policies and servers differ. The domain of a recipient says both:

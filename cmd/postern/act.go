@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin"
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy/ledger"
+	"postern/proxy/console"
+	"postern/proxy/console/api"
 )
 
 // act has one verb of the table done: by the running gateway, and where none runs by this process, over the same stores. path
@@ -105,7 +105,7 @@ func (b byLogin) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func socket(cfg *config.Config) http.RoundTripper {
-	return byLogin{admin.Transport(house.ControlSocket(cfg))}
+	return byLogin{console.Transport(house.ControlSocket(cfg))}
 }
 
 // flush asks a running gateway to write the records that wait, so that an id that was just told is found.

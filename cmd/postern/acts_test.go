@@ -13,8 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"postern/internal/admin/api"
 	"postern/policy/quarantine"
+	"postern/proxy/console/api"
 )
 
 // walk is a walk through all verbs in all ways, with what was kept on the way.

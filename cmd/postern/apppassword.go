@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"postern/internal/admin/api"
 	"postern/policy/ledger"
+	"postern/proxy/console/api"
 )
 
 type appPasswordCommand struct {

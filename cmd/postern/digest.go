@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/http"
 
-	"postern/internal/admin/api"
 	"postern/internal/mail"
 	"postern/policy/ledger"
+	"postern/proxy/console/api"
 )
 
 type digestCommand struct {

@@ -20,7 +20,7 @@ import (
 
 	"postern/cmd/postern/house"
 	"postern/internal/config"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
 )
 
 func TestMain(m *testing.M) {

@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/policy/lists"
 	"postern/policy/replay"
+	"postern/proxy/console/api"
 )
 
 type policyCommand struct {

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin/api"
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
+	"postern/proxy/console/api"
 )
 
 type quarantineCommand struct {

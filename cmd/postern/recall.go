@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"net/url"
 
-	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/recall"
+	"postern/proxy/console/api"
 )
 
 type recallCommand struct {

@@ -28,9 +28,9 @@ import (
 	"postern/cmd/postern/house"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/testing/hoptest"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
-	"postern/proxy/relay/hoptest"
 )
 
 // desk is a gateway that holds a signed message, with all ways to let it go.

@@ -11,8 +11,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"postern/filters"
-	"postern/internal/admin/api"
 	"postern/policy/ledger"
+	"postern/proxy/console/api"
 )
 
 // What the running gateway remembers is asked of itself, over its control socket.

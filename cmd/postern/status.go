@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin"
 	"postern/policy/ledger"
+	"postern/proxy/console"
 )
 
 // statusCommand says how the running gateway is: what /healthz says, for people.
@@ -42,7 +42,7 @@ func (c *statusCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	answer, err := admin.Client(house.ControlSocket(cfg)).Do(r)
+	answer, err := console.Client(house.ControlSocket(cfg)).Do(r)
 	if err != nil {
 		return errors.New("no gateway is running with this configuration")
 	}

@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/recall"
 	"postern/proxy/access"
+	"postern/proxy/console/api"
 	"postern/proxy/retrieval/sweep"
 )
 

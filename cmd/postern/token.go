@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy/ledger"
+	"postern/proxy/console/api"
 )
 
 type tokenCommand struct {

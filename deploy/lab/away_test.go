@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"postern/deploy/lab"
-	"postern/internal/sqldb/pgtest"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
+	"postern/internal/testing/pgtest"
 )
 
 // Mail programs that fetch and delete while the database is away, and once it is back: every original stands somewhere, and

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 )
 
 // canaries are the words that must be nowhere: a password that lets in, one that does not, a token.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
+	"postern/internal/testing/lab"
 )
 
 // eicar is the EICAR test file, in two pieces so that no scanner minds this source.

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 )
 
 // delivered numbers the files of all mailboxes.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/lab"
 )
 
 // Real mail, all of a folder: with POSTERN_CORPUS set, every message in it goes through the gateway to Postfix over 20

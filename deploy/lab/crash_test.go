@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/lab"
 )
 
 // kills is how often the gateway is killed; POSTERN_KILLS says how often else.

@@ -18,8 +18,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
-	"postern/deploy/lab"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
+	"postern/internal/testing/lab"
 )
 
 const plainMessage = "From: Anna <anna@friend.example>\r\nTo: ben@example.com\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n" +

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 	"postern/policy/lessons"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // taughtGateway is a gateway in front of a Dovecot, as a user sees it who teaches it.

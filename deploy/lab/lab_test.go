@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/lab"
 )
 
 // program is the path of the built program, set once before the tests.

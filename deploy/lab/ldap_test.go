@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"postern/deploy/lab"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
+	"postern/internal/testing/lab"
 )
 
 // startLDAP starts an OpenLDAP whose users have proxyAddresses, as Active Directory's do.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 )
 
 // deleters are mail programs that delete on the server what they have fetched. The first command fetches; those that

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/internal/sqldb/pgtest"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
+	"postern/internal/testing/lab"
+	"postern/internal/testing/pgtest"
 )
 
 // PostgreSQL goes away while mail comes in and comes back later: mail flows all the time, and every record is there at the

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 )
 
 // reader is an open session at a door. It fetches the message in one way, again and again.

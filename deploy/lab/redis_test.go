@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
-	"postern/internal/state/redistest"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
+	"postern/internal/testing/lab"
+	"postern/internal/testing/redistest"
 )
 
 // Whatever happens to Redis, mail flows, nothing is refused for good because of it, what was counted counts on, and the

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"postern/deploy/lab"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 	"postern/proxy/retrieval/sweep"
 )
 

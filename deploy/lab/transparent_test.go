@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/lab"
 )
 
 // peer is what runs in the server's namespace when this test program is started again: servers that say who came.

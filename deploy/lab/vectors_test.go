@@ -24,7 +24,7 @@ import (
 	"postern/internal/config"
 	pdns "postern/internal/dns"
 	"postern/internal/mail"
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
 )
 
 // world is a DNS that a test can change between two messages.

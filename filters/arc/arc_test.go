@@ -10,8 +10,8 @@ import (
 
 	"context"
 
-	"postern/filters/filtertest"
 	"postern/internal/mail"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

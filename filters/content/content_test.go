@@ -3,7 +3,7 @@ package content
 import (
 	"testing"
 
-	"postern/filters/filtertest"
+	"postern/internal/testing/filtertest"
 	"postern/rules"
 )
 

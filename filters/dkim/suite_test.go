@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"postern/filters/filtertest"
 	"postern/internal/dns"
 	"postern/internal/mail"
 	"postern/internal/mail/signature"
+	"postern/internal/testing/filtertest"
 )
 
 // TestSuite runs the suite that lies in the folder dkim of POSTERN_SUITES, in the form of chasquid's: NAME.msg, NAME.dns,

@@ -10,10 +10,10 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"postern/filters"
-	"postern/filters/filtertest"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

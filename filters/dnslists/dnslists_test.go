@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"postern/filters/filtertest"
 	"postern/internal/mail"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

@@ -15,10 +15,10 @@ import (
 	miekg "github.com/miekg/dns"
 
 	"postern/filters"
-	"postern/filters/filtertest"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/testing/filtertest"
 )
 
 // world is what the lists answer, which may change, or hang.

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"postern/filters"
-	"postern/filters/filtertest"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"postern/filters"
-	"postern/filters/filtertest"
 	"postern/internal/config"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

@@ -3,7 +3,7 @@ package links
 import (
 	"testing"
 
-	"postern/filters/filtertest"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

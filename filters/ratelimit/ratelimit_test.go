@@ -9,10 +9,10 @@ import (
 	"testing"
 
 	"postern/filters"
-	"postern/filters/filtertest"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

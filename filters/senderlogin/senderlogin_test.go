@@ -5,9 +5,9 @@ import (
 	"testing"
 
 	"postern/filters"
-	"postern/filters/filtertest"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/testing/filtertest"
 )
 
 func TestCases(t *testing.T) { filtertest.Run(t, Spec) }

@@ -71,7 +71,7 @@ func read(t *testing.T) (*token.FileSet, []source) {
 func closed() map[string][]string {
 	return map[string][]string{
 		".":        {"cmd", "proxy", "filters", "policy", "rules", "internal", "deploy", "docs"},
-		"internal": {"mail", "mimeview", "dns", "state", "sqldb", "config", "admin", "transcript", "testing", "layers"},
+		"internal": {"mail", "mimeview", "dns", "state", "sqldb", "config", "testing", "layers"},
 	}
 }
 
@@ -105,8 +105,8 @@ func layer(pkg string) int {
 		return 2
 	case top == "rules":
 		return 1
-	case pkg == "internal/admin", strings.HasPrefix(pkg, "internal/admin/"): // the console shows all there is, below the doors
-		return 4
+	case pkg == "internal/testing", strings.HasPrefix(pkg, "internal/testing/"): // servers and harnesses: what ships imports none of it
+		return 7
 	case top == "internal" && rest != "":
 		return 0
 	}
@@ -118,11 +118,9 @@ func refusal(from, to string) string {
 	isFilter := strings.HasPrefix(to, "filters/")
 	switch {
 	case layer(to) > layer(from):
-		return "imports point down: cmd, proxy/*, proxy, policy, filters, rules, internal"
+		return "imports point down: internal/testing, cmd, proxy/*, proxy, policy, filters, rules, internal"
 	case isDoor(doorOf(to)) && layer(from) < 6 && doorOf(from) != doorOf(to):
 		return "a door is known to cmd only: what doors share stands below them"
-	case isFilter && to == "filters/filtertest":
-		return "filtertest is for tests"
 	case isFilter && from != "filters/all" && layer(from) < 6 && filterOf(from) != filterOf(to):
 		return "a filter is known to filters/all and cmd only"
 	case to == "internal/layers":
@@ -133,7 +131,7 @@ func refusal(from, to string) string {
 
 // isDoor says whether a package speaks a protocol with clients.
 func isDoor(pkg string) bool {
-	return slices.Contains([]string{"proxy/smtpd", "proxy/imapd", "proxy/pop3d"}, pkg)
+	return slices.Contains([]string{"proxy/smtpd", "proxy/imapd", "proxy/pop3d", "proxy/console"}, pkg)
 }
 
 // doorOf names the door that a package is part of: "proxy/imapd" for proxy/imapd and proxy/imapd/wire.
@@ -158,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		{"proxy/smtpd", "proxy"}: true, {"proxy", "policy/ledger"}: true, {"policy", "filters"}: true, {"filters/spf", "internal/dns"}: true,
 		{"filters/spf", "filters/dkim"}: false, {"filters/spf", "policy"}: false, {"proxy", "proxy/smtpd"}: false, {"policy", "proxy"}: false,
 		{"proxy/imapd", "proxy/imapd/wire"}: true, {"proxy/pop3d", "proxy/line"}: true, {"proxy/pop3d", "proxy/imapd/wire"}: false,
-		{"proxy/frame", "proxy/smtpd"}: false, {"internal/mail", "filters"}: false, {"proxy/smtpd", "filters/spf"}: false, {"policy", "filters/spf"}: false,
+		{"proxy/frame", "proxy/smtpd"}: false, {"proxy/smtpd", "internal/testing/lab"}: false, {"internal/testing/filtertest", "filters"}: true, {"internal/mail", "filters"}: false, {"proxy/smtpd", "filters/spf"}: false, {"policy", "filters/spf"}: false,
 	} {
 		if why := refusal(pair[0], pair[1]); (why == "") != allowed {
 			t.Errorf("%s imports %s: %q", pair[0], pair[1], why)
@@ -190,7 +188,7 @@ func TestPolicyIsPure(t *testing.T) {
 	impure := []string{
 		"time", "net", "os", "io/fs", "io/ioutil", "path/filepath", "database/sql", "log", "log/slog", "math/rand", "math/rand/v2",
 		"crypto/rand", "crypto/tls", "sync", "sync/atomic", "context", "runtime", "syscall", "unsafe",
-		module + "/internal/dns", module + "/internal/state", module + "/internal/sqldb", module + "/internal/admin",
+		module + "/internal/dns", module + "/internal/state", module + "/internal/sqldb",
 	}
 	allowed := []string{"net/netip", "net/mail"} // addresses and their grammar; neither opens anything
 	fset, all := read(t)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"postern/internal/sqldb"
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 )
 
 func connect(t *testing.T, where string, migrations ...string) *sqldb.DB {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"postern/internal/state"
-	"postern/internal/state/redistest"
+	"postern/internal/testing/redistest"
 )
 
 // benchmarks are run as they are for memory, and through Redis.

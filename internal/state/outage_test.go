@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"postern/internal/state"
-	"postern/internal/state/redistest"
+	"postern/internal/testing/redistest"
 )
 
 // alarms are what an admin is told.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"postern/internal/state"
-	"postern/internal/state/redistest"
+	"postern/internal/testing/redistest"
 )
 
 func openRedis(t testing.TB, o state.RedisOptions) *state.State {

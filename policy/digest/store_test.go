@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 )
 
 func TestSQLite(t *testing.T) {

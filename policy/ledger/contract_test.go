@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 	"postern/policy"
 )
 

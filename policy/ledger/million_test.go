@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 	"postern/policy"
 )
 

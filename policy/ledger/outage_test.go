@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 )
 
 // load puts records from several goroutines until stop is closed. It gives how many, and how long the longest call took.

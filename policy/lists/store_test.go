@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 	"postern/policy"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/sqldb/pgtest"
+	"postern/internal/testing/pgtest"
 )
 
 // A database that stands still holds nobody up: what was read before holds, also after a recall that could not be written;

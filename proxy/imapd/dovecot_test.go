@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
-	"postern/proxy/imapd/dovecottest"
 )
 
 func appendMessage(c *client, mailbox, text string) {

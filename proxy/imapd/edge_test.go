@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 	"postern/proxy/retrieval"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // Each script is played with Dovecot directly and through the door. What the client hears must be the same, but for the

@@ -12,12 +12,12 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/internal/testing/dovecottest"
 	"postern/policy"
 	"postern/policy/lessons"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // learner writes down what it is taught, in one line each: what, how, the place, the subject.

@@ -16,11 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // Measurements, run if POSTERN_MEASURE is set.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // wordByWord is a server that answers each line with what stands behind the word it begins with, its tag put in for TAG.

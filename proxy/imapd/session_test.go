@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 	"postern/proxy/retrieval"
 )
 

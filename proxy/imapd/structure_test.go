@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // oddities are messages whose structure servers read with care.

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/transcript"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/transcript"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 )
 
 func TestTranscripts(t *testing.T) {

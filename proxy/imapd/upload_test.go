@@ -4,10 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
-	"postern/proxy/imapd/dovecottest"
 )
 
 // More commands at once than may be under way, whose answers are not read meanwhile.

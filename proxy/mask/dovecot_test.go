@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
 )
 
 // imapDialogue speaks IMAP to a server without any reading of what it says.

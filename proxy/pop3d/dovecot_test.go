@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/testing/dovecottest"
 	"postern/proxy/access"
-	"postern/proxy/imapd/dovecottest"
 	"postern/proxy/pop3d"
 )
 

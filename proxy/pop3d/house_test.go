@@ -21,7 +21,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/state"
-	"postern/internal/transcript"
+	"postern/internal/testing/transcript"
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/proxy/access"

@@ -17,10 +17,10 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/testing/hoptest"
 	"postern/proxy"
 	"postern/proxy/queue"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // TestMain is also the process that the crash test kills.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/testing/hoptest"
 	"postern/proxy"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // Whatever a hop does at whatever step, the answer is a 4xx within the deadline, or the hop's own word.

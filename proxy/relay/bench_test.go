@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/testing/hoptest"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 func BenchmarkSend10KB(b *testing.B) {

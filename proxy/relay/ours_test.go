@@ -3,8 +3,8 @@ package relay_test
 import (
 	"testing"
 
+	"postern/internal/testing/hoptest"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // A hop that wants TLS or a login from us speaks of our settings, not of the mail: nobody's mail is bounced for that.

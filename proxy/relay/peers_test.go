@@ -10,8 +10,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"postern/internal/testing/hoptest"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // serve runs a server of someone else's until the test ends.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/testing/hoptest"
 	"postern/proxy"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // quick are timeouts for tests with hops that never answer.

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"postern/internal/mail"
+	"postern/internal/testing/hoptest"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 )
 
 // RFC 6152 section 3: what was taken with BODY=8BITMIME goes to a server without it in 7 bits, or not at all.

@@ -13,14 +13,14 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
-	"postern/internal/transcript"
+	"postern/internal/testing/hoptest"
+	"postern/internal/testing/transcript"
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
 	"postern/proxy/frame"
 	"postern/proxy/relay"
-	"postern/proxy/relay/hoptest"
 	"postern/proxy/smtpd"
 )
 

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy/recall"
 	"postern/proxy/access"
+	"postern/proxy/console/api"
 	"postern/proxy/queue"
 	"postern/proxy/retrieval/sweep"
 )

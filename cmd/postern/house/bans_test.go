@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"postern/filters"
-	"postern/internal/admin"
-	"postern/internal/admin/api"
+	"postern/proxy/console"
+	"postern/proxy/console/api"
 )
 
 // tryLogin knocks at the staff door and gives the reply to AUTH.
@@ -34,7 +34,7 @@ func (g *gate) control(method, path string, query url.Values) (int, []filters.Ke
 	if query != nil {
 		body = map[string]string{"key": query.Get("key")}
 	}
-	err := api.Ask(g.t.Context(), admin.Transport(g.dir+"/data/control.sock"), method, "/shelves/"+path, body, &rows)
+	err := api.Ask(g.t.Context(), console.Transport(g.dir+"/data/control.sock"), method, "/shelves/"+path, body, &rows)
 	if p, ok := errors.AsType[api.Problem](err); ok {
 		return p.Status, nil
 	}

@@ -16,10 +16,10 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"postern/cmd/postern/house"
-	"postern/deploy/lab"
-	"postern/internal/sqldb/pgtest"
-	"postern/internal/state/redistest"
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
+	"postern/internal/testing/lab"
+	"postern/internal/testing/pgtest"
+	"postern/internal/testing/redistest"
 )
 
 // flows wants that mail flows on.

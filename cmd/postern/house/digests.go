@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"postern/internal/admin"
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
@@ -18,6 +16,8 @@ import (
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
 	"postern/proxy"
+	"postern/proxy/console"
+	"postern/proxy/console/api"
 )
 
 // digests tell users what is held for them, and know what the links say.
@@ -155,11 +155,11 @@ func (l links) read(token string) (digest.Claim, error) {
 	claim, err := l.digests.signer.Open(token, l.out.Now())
 	if err != nil {
 		l.out.Log.Info("a link does not hold", "why", err)
-		return claim, admin.ErrLink
+		return claim, console.ErrLink
 	}
 	if !l.digests.access.May(claim.User, claim.Mailbox) { // he looks after it no more
 		l.out.Log.Info("a link does not hold", "why", "its user may not see the mailbox", "user", claim.User.String())
-		return claim, admin.ErrLink
+		return claim, console.ErrLink
 	}
 	return claim, nil
 }
@@ -168,25 +168,25 @@ func (l links) read(token string) (digest.Claim, error) {
 func (l links) held(ctx context.Context, c digest.Claim) (quarantine.Item, []mail.Address, error) {
 	item, err := l.Quarantine.Find(ctx, c.Item)
 	if errors.Is(err, quarantine.ErrUnknown) {
-		return item, nil, admin.ErrLink
+		return item, nil, console.ErrLink
 	}
 	if err != nil {
 		return item, nil, err
 	}
 	copies, own := item.HeldFor(l.digests.access.Addresses(c.Mailbox))
 	if !own {
-		return item, nil, admin.ErrLink
+		return item, nil, console.ErrLink
 	}
 	return item, copies, nil
 }
 
-// Look implements admin.Links: it changes nothing.
-func (l links) Look(ctx context.Context, token string) (admin.Link, error) {
+// Look implements console.Links: it changes nothing.
+func (l links) Look(ctx context.Context, token string) (console.Link, error) {
 	claim, err := l.read(token)
 	if err != nil {
-		return admin.Link{}, err
+		return console.Link{}, err
 	}
-	page := admin.Link{Mailbox: claim.Mailbox.String()}
+	page := console.Link{Mailbox: claim.Mailbox.String()}
 	if claim.Action == digest.List {
 		page.Title = "Held for " + claim.Mailbox.String()
 		return page, l.list(ctx, claim, &page)
@@ -195,10 +195,10 @@ func (l links) Look(ctx context.Context, token string) (admin.Link, error) {
 	if err != nil {
 		return page, err
 	}
-	page.Rows = []admin.LinkRow{l.row(item)}
+	page.Rows = []console.LinkRow{l.row(item)}
 	page.Title, page.Button = wording(claim.Action)
 	if page.Title == "" {
-		return page, admin.ErrLink
+		return page, console.ErrLink
 	}
 	if why := refusal(claim.Action, item); why != "" {
 		page.Done, page.Button = why, ""
@@ -233,19 +233,19 @@ func refusal(a digest.Action, item quarantine.Item) string {
 	return ""
 }
 
-func (l links) row(item quarantine.Item, acts ...admin.LinkAct) admin.LinkRow {
+func (l links) row(item quarantine.Item, acts ...console.LinkAct) console.LinkRow {
 	from := item.HeaderFrom
 	if from == "" {
 		from = item.From.String()
 	}
-	return admin.LinkRow{From: encodedword.Decode(from), Subject: encodedword.Decode(item.Subject), Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
+	return console.LinkRow{From: encodedword.Decode(from), Subject: encodedword.Decode(item.Subject), Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
 }
 
 // mostListed is how many messages the page of a mailbox shows.
 const mostListed = 200
 
 // list shows all that is held for a mailbox, with links that end when this one does.
-func (l links) list(ctx context.Context, claim digest.Claim, page *admin.Link) error {
+func (l links) list(ctx context.Context, claim digest.Claim, page *console.Link) error {
 	items, err := l.Quarantine.List(ctx, quarantine.Filter{Recipients: l.digests.access.Addresses(claim.Mailbox), Limit: mostListed})
 	if err != nil {
 		return err
@@ -254,7 +254,7 @@ func (l links) list(ctx context.Context, claim digest.Claim, page *admin.Link) e
 		if copies, _ := item.HeldFor(l.digests.access.Addresses(claim.Mailbox)); len(copies) == 0 {
 			continue
 		}
-		var acts []admin.LinkAct
+		var acts []console.LinkAct
 		for _, a := range []digest.Action{digest.Release, digest.Delete} {
 			if refusal(a, item) != "" {
 				continue
@@ -264,7 +264,7 @@ func (l links) list(ctx context.Context, claim digest.Claim, page *admin.Link) e
 				return err
 			}
 			_, text := wording(a)
-			acts = append(acts, admin.LinkAct{Text: text, Token: token})
+			acts = append(acts, console.LinkAct{Text: text, Token: token})
 		}
 		page.Rows = append(page.Rows, l.row(item, acts...))
 	}
@@ -274,8 +274,8 @@ func (l links) list(ctx context.Context, claim digest.Claim, page *admin.Link) e
 	return nil
 }
 
-// Do implements admin.Links: what the link says, once.
-func (l links) Do(ctx context.Context, token, client string) (admin.Link, error) {
+// Do implements console.Links: what the link says, once.
+func (l links) Do(ctx context.Context, token, client string) (console.Link, error) {
 	page, err := l.Look(ctx, token)
 	if err != nil || page.Button == "" {
 		return page, err
@@ -342,7 +342,7 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 		}
 		return "The sender is blocked for you.", nil
 	}
-	return "", admin.ErrLink
+	return "", console.ErrLink
 }
 
 // sendDigestsNow sends digests, whatever the schedule says: of one user, or of all for whom something

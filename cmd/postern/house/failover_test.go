@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
 )
 
 // Two hops that can do unlike things take turns, die in the middle of sessions and come back, settings are loaded anew, and

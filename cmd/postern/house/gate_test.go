@@ -20,8 +20,8 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/testing/hoptest"
 	"postern/policy/quarantine"
-	"postern/proxy/relay/hoptest"
 )
 
 // gate is a whole gateway as it is shipped, ours.test behind it, with recording servers: inside where its mail comes in,

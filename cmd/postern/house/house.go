@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy/breaker"
@@ -26,6 +25,7 @@ import (
 	"postern/policy/replay"
 	"postern/proxy"
 	"postern/proxy/access"
+	"postern/proxy/console/api"
 	"postern/proxy/listen"
 	"postern/proxy/queue"
 	"postern/proxy/relay"

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/recall"
+	"postern/proxy/console/api"
 )
 
 const lifecyclePolicy = `[[rule]]

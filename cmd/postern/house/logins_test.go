@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/imapd/dovecottest"
+	"postern/internal/testing/dovecottest"
 )
 
 // loginAt logs in at a submission door and gives the answer, and how long it took.

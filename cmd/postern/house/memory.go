@@ -18,9 +18,9 @@ import (
 
 	"postern/filters"
 	"postern/filters/reputation"
-	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/state"
+	"postern/proxy/console"
 	"postern/proxy/listen"
 	"postern/proxy/relay/recipients"
 )
@@ -173,7 +173,7 @@ func (h *House) openControl() error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // one that a crash left
 		return fmt.Errorf("control socket: %w", err)
 	}
-	short, done, err := admin.SocketPath(path)
+	short, done, err := console.SocketPath(path)
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}

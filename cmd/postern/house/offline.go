@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy/lessons"
@@ -18,6 +17,7 @@ import (
 	"postern/policy/recall"
 	"postern/policy/replay"
 	"postern/proxy"
+	"postern/proxy/console/api"
 	"postern/proxy/queue"
 )
 

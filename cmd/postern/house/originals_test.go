@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"postern/cmd/postern/house"
-	"postern/internal/admin/api"
 	"postern/internal/mail"
 	"postern/policy/quarantine"
 	"postern/policy/recall"
 	"postern/proxy"
+	"postern/proxy/console/api"
 	"postern/proxy/retrieval/seal"
 )
 

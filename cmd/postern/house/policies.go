@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"postern/filters/all"
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/policy"
 	"postern/policy/lists"
 	"postern/policy/quarantine"
 	"postern/policy/replay"
+	"postern/proxy/console/api"
 )
 
 // PolicyStore is where versions and trials of the policy are: a file in data_dir, or the server that several gateways share.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"postern/internal/admin/api"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
@@ -23,6 +22,7 @@ import (
 	"postern/policy/quarantine"
 	"postern/policy/recall"
 	"postern/proxy"
+	"postern/proxy/console/api"
 	"postern/proxy/retrieval"
 	"postern/proxy/retrieval/seal"
 )

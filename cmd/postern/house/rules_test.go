@@ -13,7 +13,7 @@ import (
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/mail"
 
-	"postern/proxy/relay/hoptest"
+	"postern/internal/testing/hoptest"
 )
 
 // ruledGate is a gateway with this policy.

@@ -5,11 +5,11 @@ import (
 	"strings"
 	"testing"
 
-	"postern/internal/admin/api"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
+	"postern/proxy/console/api"
 )
 
 // An entry for a sender whom nothing proves would never fit: none is made, and what can be done instead is said. The sender of

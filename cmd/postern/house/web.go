@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"postern/filters"
-	"postern/internal/admin"
-	"postern/internal/admin/api"
 	"postern/policy/ledger"
 	"postern/policy/quarantine"
+	"postern/proxy/console"
+	"postern/proxy/console/api"
 )
 
 // web is an HTTP server of ours.
@@ -30,20 +30,20 @@ func (h *House) openWeb() error {
 	if err != nil {
 		return err
 	}
-	console, err := admin.Handler(admin.Options{Host: h.cfg.Hostname, House: consoleHouse{h}, Shelves: h.shelves, Correct: h.correctByConsole, Password: password,
+	pages, err := console.Handler(console.Options{Host: h.cfg.Hostname, House: consoleHouse{h}, Shelves: h.shelves, Correct: h.correctByConsole, Password: password,
 		Guard: h.bans, Log: h.out.Log})
 	if err != nil {
 		return err
 	}
 	both := http.NewServeMux()
-	both.Handle("/", console)
+	both.Handle("/", pages)
 	both.Handle("/api/v1/", h.verbs)
 	if h.digests != nil {
-		pages, err := admin.LinkPages(links{h}, h.out.Log)
+		links, err := console.LinkPages(links{h}, h.out.Log)
 		if err != nil {
 			return err
 		}
-		both.Handle("/q/", pages)
+		both.Handle("/q/", links)
 	}
 	if err := h.serveWeb("console", string(h.cfg.Console.Listen), both); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (h *House) ConsoleAddress() string {
 
 // correctByConsole corrects a row as the console's admin.
 func (h *House) correctByConsole(ctx context.Context, client netip.Addr, shelf, verb, key string) error {
-	by := api.Direct{Handler: h.verbs.As(api.Caller{Name: admin.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
+	by := api.Direct{Handler: h.verbs.As(api.Caller{Name: console.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
 	err := api.Ask(ctx, by, http.MethodPost, "/shelves/"+url.PathEscape(shelf)+"/"+url.PathEscape(verb), map[string]string{"key": key}, nil)
 	if p, ok := errors.AsType[api.Problem](err); ok && p.Status == http.StatusNotFound {
 		return filters.ErrNotKept
@@ -95,26 +95,26 @@ func (h *House) correctByConsole(ctx context.Context, client netip.Addr, shelf, 
 // consoleHouse shows the house to the console.
 type consoleHouse struct{ *House }
 
-// Numbers implements admin.House.
-func (h consoleHouse) Numbers(ctx context.Context) ([]admin.Number, error) {
+// Numbers implements console.House.
+func (h consoleHouse) Numbers(ctx context.Context) ([]console.Number, error) {
 	held, err := h.Quarantine.List(ctx, quarantine.Filter{Limit: 10_000})
 	if err != nil {
 		return nil, err
 	}
 	counts := h.Gateway.Verdicts()
-	number := func(fate ledger.Word) admin.Number {
-		return admin.Number{Name: string(fate), Value: strconv.FormatInt(counts[fate].Load(), 10)}
+	number := func(fate ledger.Word) console.Number {
+		return console.Number{Name: string(fate), Value: strconv.FormatInt(counts[fate].Load(), 10)}
 	}
-	list := []admin.Number{number(ledger.Delivered), number(ledger.Refused), number(ledger.Deferred),
+	list := []console.Number{number(ledger.Delivered), number(ledger.Refused), number(ledger.Deferred),
 		{Name: "held now", Value: strconv.Itoa(len(held))}, {Name: "in the queue", Value: strconv.Itoa(h.Queue.Len())}}
 	for _, t := range h.Troubles() {
-		list = append(list, admin.Number{Name: t.Text, Value: t.Kind, Bad: true})
+		list = append(list, console.Number{Name: t.Text, Value: t.Kind, Bad: true})
 	}
 	return list, nil
 }
 
-// Messages implements admin.House: the text is a sender's or a recipient's address or domain, "fate:" and a word, or both.
-func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]admin.Message, error) {
+// Messages implements console.House: the text is a sender's or a recipient's address or domain, "fate:" and a word, or both.
+func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]console.Message, error) {
 	q := ledger.Query{Limit: limit}
 	for _, word := range strings.Fields(text) {
 		if fate, ok := strings.CutPrefix(word, "fate:"); ok {
@@ -131,15 +131,15 @@ func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]a
 	if errors.Is(err, ledger.ErrQuery) { // nothing is like that
 		err = nil
 	}
-	rows := make([]admin.Message, 0, len(found))
+	rows := make([]console.Message, 0, len(found))
 	for _, t := range found {
 		rows = append(rows, row(t))
 	}
 	return rows, err
 }
 
-func row(t ledger.Transaction) admin.Message {
-	m := admin.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.PlainSubject()), Why: t.Decisive, Verdict: "accept"}
+func row(t ledger.Transaction) console.Message {
+	m := console.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.PlainSubject()), Why: t.Decisive, Verdict: "accept"}
 	if m.From == "" {
 		m.From = "<>"
 	}
@@ -164,11 +164,11 @@ func row(t ledger.Transaction) admin.Message {
 	return m
 }
 
-// Explain implements admin.House.
+// Explain implements console.House.
 func (h consoleHouse) Explain(ctx context.Context, id string) (string, error) {
 	record, err := h.Ledger.Explain(ctx, id)
 	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
-		return "", admin.ErrUnknown
+		return "", console.ErrUnknown
 	}
 	if err != nil {
 		return "", err

@@ -11,7 +11,7 @@ func markdown(verbs []Verb) string {
 	b.WriteString(`# What can be done, by whom, and how
 
 One table serves the JSON interface, the console and the command line. This page is drawn from it: run
-` + "`POSTERN_WRITE=1 go test ./internal/admin/api`" + ` after a change of the table.
+` + "`POSTERN_WRITE=1 go test ./proxy/console/api`" + ` after a change of the table.
 
 The command line asks the running gateway over its control socket; where none runs it does the same in its own process. Who
 asks there is an admin. Paths begin with ` + "`" + prefix + "`" + `. Whatever changes something stands in ` + "`postern audit`" + `, by whichever way it was

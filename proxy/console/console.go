@@ -1,6 +1,6 @@
-// Package admin is the console, and the way by which the CLI reaches the running gateway. It knows nothing of the house but
+// Package console is the console, and the way by which the CLI reaches the running gateway. It knows nothing of the house but
 // what it is given.
-package admin
+package console
 
 import (
 	"context"

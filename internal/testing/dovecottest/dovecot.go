@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/lab"
 )
 
 // Password is that of every user; any name is a user.

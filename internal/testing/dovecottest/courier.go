@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/deploy/lab"
+	"postern/internal/testing/lab"
 )
 
 // CourierServer has the addresses of a running Courier.

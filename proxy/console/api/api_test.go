@@ -301,7 +301,7 @@ func TestDrawnFromTheTable(t *testing.T) {
 		}
 		have, err := os.ReadFile(file)
 		if err != nil || string(have) != text {
-			t.Errorf("%s is not what the table says: run POSTERN_WRITE=1 go test ./internal/admin/api (%v)", file, err)
+			t.Errorf("%s is not what the table says: run POSTERN_WRITE=1 go test ./proxy/console/api (%v)", file, err)
 		}
 	}
 }
