@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"postern/internal/testing/port"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,12 +94,8 @@ func Dir(t testing.TB) string {
 // FreePort finds a port of 127.0.0.1 that nobody listens at.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+
+	return fmt.Sprint("127.0.0.1:", port.Free(t))
 }
 
 // Start runs a program until the test ends and waits until the address answers.

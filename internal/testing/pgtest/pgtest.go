@@ -6,11 +6,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"postern/internal/testing/port"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +68,7 @@ func Start(t testing.TB, settings ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, port: freePort(t), dir: dir, as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
+	s := &Server{t: t, port: port.Free(t), dir: dir, as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
 	t.Cleanup(func() {
 		s.Kill()
 		_ = os.RemoveAll(dir)
@@ -240,14 +240,4 @@ func (s *Server) Do(text string, args ...any) string {
 		return ""
 	}
 	return fmt.Sprint(first)
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
