@@ -146,6 +146,8 @@ const (
 	rest = 20 * time.Second
 	// hurry is how long such an address has from the connection to the end of the login.
 	hurry = 5 * time.Second
+	// LoginTime is how long a server may take from the greeting to the end of the login.
+	LoginTime = 30 * time.Second
 	// GreetingTime is how long a server may be silent behind the connection: one that lives greets at once.
 	GreetingTime = 10 * time.Second
 )
@@ -178,6 +180,16 @@ func (r *resting) order(all []Backend, now time.Time) []*Backend {
 		}
 	}
 	return append(first, late...)
+}
+
+// LoginDeadline is when a login at a server must be over.
+func LoginDeadline(ctx context.Context) time.Time {
+	latest := time.Now().Add(LoginTime)
+	if end, ok := ctx.Deadline(); ok && end.Before(latest) {
+		return end
+	}
+
+	return latest
 }
 
 // try asks one server. One that did not answer a moment ago is not waited for as long again.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/mail"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
@@ -162,4 +163,34 @@ func TestCalledBackBeforeItsTurn(t *testing.T) {
 	if strings.Contains(text, "good 5") || !strings.Contains(text, "number 5") || !strings.Contains(text, "good 4") || !strings.Contains(text, "good 6") {
 		t.Error(text)
 	}
+}
+
+// breaking is a desk that panics when it hears that a message was fetched.
+type breaking struct{ *desk }
+
+func (breaking) Fetched(context.Context, *mail.Session, retrieval.Place, retrieval.Ruling) {
+	panic("a desk that breaks later")
+}
+
+// A panic while messages are sent in their turn ends that session, and nothing but it.
+func TestAPanicInItsTurnEndsOneSession(t *testing.T) {
+	d := open(t, access.Backend{Address: library(t, 20), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
+		o.Desk = breaking{o.Desk.(*desk)}
+	})
+	for range 2 {
+		c := dial(t, d.address, nil)
+		c.login("bob", "x")
+		c.do("s", "SELECT INBOX")
+		c.send("f UID FETCH 1:20 (UID BODY.PEEK[])\r\n")
+		if got := c.rest(); !strings.Contains(got, "* BYE") || strings.Contains(got, "f OK") {
+			t.Errorf("%q", got)
+		}
+	}
+	d.records.wait(t, 2)
+	d.log.mu.Lock()
+	defer d.log.mu.Unlock()
+	if text := d.log.b.String(); strings.Count(text, "a desk that breaks later") < 2 {
+		t.Errorf("no panic in the log: %s", text)
+	}
+	d.log.b.Reset() // it was looked at
 }

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// loginTime is how long a backend may take from the greeting to the end of the login.
-	loginTime = 30 * time.Second
 	// maxBackendLine and maxUntagged bound what it may say meanwhile.
 	maxBackendLine = 64 << 10
 	maxUntagged    = 100
@@ -78,7 +76,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 
 // connect opens a connection up to the point where a login may be sent.
 func (s *session) connect(ctx context.Context, b *access.Backend) (*backend, error) {
-	back, err := connect(ctx, b, s.origin(), deadline(ctx), &s.server.buffers)
+	back, err := connect(ctx, b, s.origin(), access.LoginDeadline(ctx), &s.server.buffers)
 	if err != nil {
 		s.misbehaved(err)
 	}

@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"time"
 
 	"postern/internal/mail"
 	"postern/proxy/access"
@@ -16,7 +15,7 @@ func Prove(ctx context.Context, s *mail.Session, b *access.Backend, as access.At
 	if s.Peer.Addr().Unmap() == from.client {
 		from.port = s.Peer.Port()
 	}
-	back, err := connect(ctx, b, from, deadline(ctx), &line.Buffers{})
+	back, err := connect(ctx, b, from, access.LoginDeadline(ctx), &line.Buffers{})
 	if err != nil {
 		return err
 	}
@@ -30,7 +29,7 @@ func Prove(ctx context.Context, s *mail.Session, b *access.Backend, as access.At
 
 // Probe looks whether a backend is there: greeting, TLS with its certificate, capabilities. Nobody logs in.
 func Probe(ctx context.Context, b *access.Backend) error {
-	back, err := connect(ctx, b, origin{}, deadline(ctx), &line.Buffers{})
+	back, err := connect(ctx, b, origin{}, access.LoginDeadline(ctx), &line.Buffers{})
 	if err != nil {
 		return err
 	}
@@ -41,11 +40,3 @@ func Probe(ctx context.Context, b *access.Backend) error {
 
 // leave says good-bye, for the server's log. Nothing waits for the answer.
 func (k *backend) leave() { _ = k.out.send([]byte(k.tag() + " LOGOUT\r\n")) }
-
-func deadline(ctx context.Context) time.Time {
-	latest := time.Now().Add(loginTime)
-	if end, ok := ctx.Deadline(); ok && end.Before(latest) {
-		return end
-	}
-	return latest
-}

@@ -339,14 +339,17 @@ func (s *session) enable(c *wire.Command, p *pending) error {
 	return s.forward(c, p)
 }
 
+// endPanic ends a session in one of whose goroutines something panicked; it is deferred there. The others go on.
+func (s *session) endPanic() {
+	if p := recover(); p != nil {
+		s.opt.Log.Error("session panicked", "id", s.Mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		s.bye(byeFault, "internal error")
+	}
+}
+
 // listen reads what the backend says until the session ends. A panic ends this session only.
 func (s *session) listen() {
-	defer func() {
-		if p := recover(); p != nil {
-			s.opt.Log.Error("session panicked", "id", s.Mail.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			s.bye(byeFault, "internal error")
-		}
-	}()
+	defer s.endPanic()
 	err := s.responses()
 	if failed := s.turns.settle(); err == nil {
 		err = failed

@@ -110,7 +110,7 @@ func (t *turns) run(s *session) {
 		}
 		err := error(nil)
 		if !failed {
-			err = p.send()
+			err = p.sendOrEnd()
 		}
 		p.discard()
 		t.mu.Lock()
@@ -182,6 +182,17 @@ func (s *session) safely(m *mail.Message, uid uint32) (r retrieval.Ruling, plan 
 // stale is how old a judgement may be when its message is sent, unless it stands in the desk's memory, which knows of
 // recalls.
 const stale = time.Second
+
+// errPanic is what became of a response whose sending panicked.
+var errPanic = errors.New("internal error")
+
+// sendOrEnd is send; a panic in it ends the session.
+func (p *parcel) sendOrEnd() (err error) {
+	err = errPanic // unless it comes to its end
+	defer p.s.endPanic()
+	err = p.send()
+	return err
+}
 
 // send sends the response, as the ruling on its message says now.
 func (p *parcel) send() error {

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// loginTime is how long a backend may take from the greeting to the end of the login.
-	loginTime = 30 * time.Second
 	// maxStatus is the longest status line of a backend, maxCapabilities the longest list, in octets.
 	maxStatus       = 4 << 10
 	maxCapabilities = 64 << 10
@@ -44,7 +42,7 @@ func (s *session) openBackend(ctx context.Context, b *access.Backend, as access.
 	}
 	// behind a transparent door one name may stand for many servers, each with ids of its own
 	k := &backend{name: b.Name + "@" + b.Address, buffers: &s.server.buffers}
-	k.attach(c, deadline(ctx))
+	k.attach(c, access.LoginDeadline(ctx))
 	if err = k.prepare(ctx, b, s.Mail); err == nil {
 		err = k.enter(s.utf8, as)
 	}
@@ -132,23 +130,13 @@ func Probe(ctx context.Context, b *access.Backend) error {
 		return err
 	}
 	k := &backend{name: b.Name, buffers: &line.Buffers{}}
-	k.attach(c, deadline(ctx))
+	k.attach(c, access.LoginDeadline(ctx))
 	defer k.close()
 	if err := k.prepare(ctx, b, nil); err != nil {
 		return err
 	}
 	k.out.Say("QUIT\r\n") // for its log
 	return nil
-}
-
-// deadline is when a login must be over.
-func deadline(ctx context.Context) time.Time {
-	latest := time.Now().Add(loginTime)
-	if end, ok := ctx.Deadline(); ok && end.Before(latest) {
-		return end
-	}
-
-	return latest
 }
 
 // startTLS secures the connection, or there is none.
