@@ -12,7 +12,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // copyMark stands behind the id of a message in that of a copy for somebody else, noticeMark in that of a notice. Both have a
@@ -32,14 +32,14 @@ func headers(v policy.Verdict) []byte {
 }
 
 // alike says whether two verdicts make the same copy.
-func (x *Exchange) alike(a, b policy.Verdict) bool {
+func (x *Transaction) alike(a, b policy.Verdict) bool {
 	return slices.Equal(a.Strip, b.Strip) && slices.Equal(a.Defang, b.Defang) && a.Banner == b.Banner && a.Disclaimer == b.Disclaimer &&
 		a.RedirectTo == b.RedirectTo && slices.Equal(a.Headers, b.Headers) && bytes.Equal(x.why(a), x.why(b))
 }
 
 // keepRejected holds a message that is refused, so that a wrong refusal can be undone. What fails changes nothing: the sender
 // knows that nobody has it.
-func (x *Exchange) keepRejected(ctx context.Context) {
+func (x *Transaction) keepRejected(ctx context.Context) {
 	if x.g.KeepRejected == 0 || x.tx.Session.Outbound() {
 		return
 	}
@@ -71,7 +71,7 @@ func split(list []*batch) (stay, elsewhere []*batch) {
 
 // handOver delivers to the recipients, then sends on what goes to somebody else. Nothing is sent on before the reply is sure
 // to be positive: the sender would come again with it. What can't be sent on then is held.
-func (x *Exchange) handOver(ctx context.Context, list []*batch, held bool) mail.Reply {
+func (x *Transaction) handOver(ctx context.Context, list []*batch, held bool) mail.Reply {
 	deliver, elsewhere := split(list)
 	reply := replyTaken(x.tx.ID)
 	if len(deliver) > 0 {
@@ -93,7 +93,7 @@ func (x *Exchange) handOver(ctx context.Context, list []*batch, held bool) mail.
 }
 
 // redirect puts on the queue what goes to somebody else than its recipients. Nothing of it reaches them.
-func (x *Exchange) redirect(ctx context.Context, list []*batch) error {
+func (x *Transaction) redirect(ctx context.Context, list []*batch) error {
 	for _, b := range list {
 		to := b.verdict.RedirectTo
 		route, reply := x.route(to)
@@ -117,7 +117,7 @@ func (x *Exchange) redirect(ctx context.Context, list []*batch) error {
 
 // aside does what rules want besides, once the message is somebody's: copies for others, and notices. What fails is told to
 // the log: the message itself has its answer.
-func (x *Exchange) aside(ctx context.Context, batches []*batch) {
+func (x *Transaction) aside(ctx context.Context, batches []*batch) {
 	ctx = context.WithoutCancel(ctx)
 	n := 0
 	sent := map[string]bool{}
@@ -144,7 +144,7 @@ func (x *Exchange) aside(ctx context.Context, batches []*batch) {
 	}
 }
 
-func (x *Exchange) put(ctx context.Context, suffix string, from, to mail.Address, c mail.Copy, why string) {
+func (x *Transaction) put(ctx context.Context, suffix string, from, to mail.Address, c mail.Copy, why string) {
 	route, local := x.setup.Route(to.ASCIIDomain())
 	if !local {
 		route = x.setup.Outbound
@@ -163,7 +163,7 @@ func (x *Exchange) put(ctx context.Context, suffix string, from, to mail.Address
 }
 
 // recordCopy gives a copy for somebody else a record of its own, by which it is found.
-func (x *Exchange) recordCopy(item QueueItem) {
+func (x *Transaction) recordCopy(item QueueItem) {
 	s := x.tx.Session
 	rec := ledger.Transaction{
 		ID: item.ID, ConnID: s.ID, Time: x.g.Now(), Door: s.Door, Client: s.Client, ClientName: s.ClientName, Helo: s.Helo, User: s.User,
@@ -180,7 +180,7 @@ func (x *Exchange) recordCopy(item QueueItem) {
 }
 
 // did notes what was done to a copy, and for whom.
-func (x *Exchange) did(b *batch, what string) {
+func (x *Transaction) did(b *batch, what string) {
 	if len(b.members) < len(x.outcomes) {
 		what += ", for"
 		for _, to := range x.recipients(b) {
@@ -193,7 +193,7 @@ func (x *Exchange) did(b *batch, what string) {
 }
 
 // changes notes what compose did to a copy.
-func (x *Exchange) changes(b *batch, annotated bool) {
+func (x *Transaction) changes(b *batch, annotated bool) {
 	for _, h := range b.verdict.Headers {
 		x.did(b, "header field added: "+h.Name+": "+h.Value)
 	}
@@ -219,7 +219,7 @@ func (x *Exchange) changes(b *batch, annotated bool) {
 
 // notification tells of a message, without any of its content but the subject. Its reverse-path is null (RFC 3834 section
 // 3.3), so nothing answers it.
-func (x *Exchange) notification(to mail.Address, v policy.Verdict) []byte {
+func (x *Transaction) notification(to mail.Address, v policy.Verdict) []byte {
 	now := x.g.Now()
 	var names string
 	for _, o := range x.outcomes {

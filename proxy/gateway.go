@@ -11,11 +11,11 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 )
 
-// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Visit; what can
+// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Connection; what can
 // change while it runs stands in Setup.
 type Gateway struct {
 	// Hostname is our name in trace fields, and our authserv-id (RFC 8601 section 2.5).
@@ -139,7 +139,7 @@ func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }
 // the end of data.
 //
 // RFC 5321 section 6.1: positive means that somebody has the message, on disk.
-func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail.Reply {
+func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) mail.Reply {
 	x.tx.Message = m
 	verdicts := x.judge(ctx)
 	if ctx.Err() != nil { // the door closes: filters were broken off, so nobody has judged it

@@ -5,7 +5,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // policyFor is the policy that holds for a recipient.
@@ -18,14 +18,14 @@ func (s *Setup) policyFor(to mail.Address) *policy.Policy {
 
 // gather brings together all that policy may ask for: at RCPT, for the last recipient alone. Groups are looked up where the policy
 // asks for them.
-func (x *Exchange) gather(ctx context.Context) policy.Facts {
+func (x *Transaction) gather(ctx context.Context) policy.Facts {
 	f := x.setup.Policy.FactsOf(x.tx)
 	if x.setup.Tried != nil { // whichever asks for more
 		if more := x.setup.Tried.FactsOf(x.tx); len(more.Attachments) > len(f.Attachments) || f.Size == 0 {
 			f = more
 		}
 	}
-	f.Time = moment.Of(x.g.Now())
+	f.Time = calendar.Of(x.g.Now())
 	if !x.setup.needsGroups() {
 		return f
 	}
@@ -72,7 +72,7 @@ func (s *Setup) lookUp(ctx context.Context, known map[string][]string, recipient
 }
 
 // refused says whether all recipients would refuse the message by what is found so far.
-func (x *Exchange) refused(ctx context.Context) bool {
+func (x *Transaction) refused(ctx context.Context) bool {
 	f := x.gather(ctx)
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
@@ -84,7 +84,7 @@ func (x *Exchange) refused(ctx context.Context) bool {
 }
 
 // decide gives the verdict for one recipient, by the policy that holds for him.
-func (x *Exchange) decide(f *policy.Facts, to mail.Address) policy.Verdict {
+func (x *Transaction) decide(f *policy.Facts, to mail.Address) policy.Verdict {
 	p := x.setup.policyFor(to)
 	v := p.Decide(f, to)
 	x.g.listed(v)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/console/api"
 )
 

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 	"postern/proxy/console/api"
 )
 
@@ -38,7 +38,7 @@ func openQuarantine(f where) (*quarantine.Quarantine, error) {
 	if err := enter(cfg.DataDir, dir); err != nil {
 		return nil, err
 	}
-	return house.OpenQuarantine(cfg, quiet(), time.Now, nil)
+	return app.OpenQuarantine(cfg, quiet(), time.Now, nil)
 }
 
 type quarantineListCommand struct {

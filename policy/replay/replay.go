@@ -11,7 +11,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // Source gives what was decided, in the order of time.

@@ -20,7 +20,7 @@ type reading struct {
 const steady = 3
 
 // foresee has messages judged that a client will ask for next: it fetches one after the other, and each would wait for its
-// judgement. They are fetched without a trace in the mailbox, and what is found the desk remembers.
+// judgement. They are fetched without a trace in the mailbox, and what is found the verdicts remembers.
 //
 // RFC 9051 section 6.4.5: BODY.PEEK sets no flag.
 func (s *session) foresee(c *wire.Command, set wire.Set) error {

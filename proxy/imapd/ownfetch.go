@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/mask"
 	"postern/proxy/retrieval"
@@ -69,7 +69,7 @@ func (s *session) found(msg *mail.Message, uid uint32, o *own) {
 	defer func() { _ = msg.Close() }() // nothing to keep
 	r, _ := s.safely(msg, uid)
 	if o.foresight {
-		return // what is to be remembered the desk remembers
+		return // what is to be remembered the verdicts remembers
 	}
 	if r.Later {
 		s.observe("NOT_JUDGED", r.Why)

@@ -23,7 +23,7 @@ import (
 	"postern/internal/state"
 	"postern/internal/testing/transcript"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/listen"
@@ -33,12 +33,12 @@ import (
 
 const notice = "This message was withheld by the mail gateway of gw.example. Tell your administrator the id {id}"
 
-// house is a door with a gate, a desk and a backend behind it.
+// house is a door with a gate, a verdicts and a backend behind it.
 type house struct {
 	server   *pop3d.Server
 	listener *frame.Listener
 	address  string
-	desk     *retrieval.Desk
+	verdicts *retrieval.VerdictCache
 	client   *tls.Config
 	log      lockedText
 
@@ -123,11 +123,11 @@ func newHouse(t testing.TB, backend access.Backend, change func(*pop3d.Options))
 		Routes: []access.Route{{Name: "default", POP3: []access.Backend{backend}}}, Bans: listen.NewBans(listen.BanOptions{State: memory}),
 		State: memory, Ledger: h, Log: log, FailDelay: 10 * time.Millisecond, Tokens: true, MaxSessions: 5000,
 	})
-	h.desk = retrieval.New(retrieval.Options{Judge: h.judge, State: memory, Log: log})
+	h.verdicts = retrieval.New(retrieval.Options{Judge: h.judge, State: memory, Log: log})
 	certificate, pool := selfSigned(t)
 	h.client = &tls.Config{RootCAs: pool, ServerName: "gw.example"}
 	o := pop3d.Options{Name: "pop3", Hostname: "gw.example", TLS: &tls.Config{Certificates: []tls.Certificate{certificate}}, AuthInClear: true,
-		Gate: gate, Desk: h.desk, Notice: notice, SpoolDir: t.TempDir(), Log: log}
+		Gate: gate, VerdictCache: h.verdicts, Notice: notice, SpoolDir: t.TempDir(), Log: log}
 	if change != nil {
 		change(&o)
 	}

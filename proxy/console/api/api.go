@@ -19,11 +19,11 @@ import (
 
 	"postern/filters"
 	"postern/internal/config"
-	"postern/policy/ledger"
-	"postern/policy/lessons"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
-	"postern/policy/recall"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lessons"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
+	"postern/policy/records/recall"
 	"postern/policy/replay"
 )
 
@@ -36,10 +36,10 @@ type Guard interface {
 
 // Options are what the interface works on.
 type Options struct {
-	Store   *Store
-	Ledger  *ledger.Ledger
-	Recalls *recall.List
-	Shelves func() map[string]filters.Shelf
+	Store       *Store
+	Ledger      *ledger.Ledger
+	Recalls     *recall.List
+	AdminTables func() map[string]filters.AdminTable
 	// Troubles are what an admin should know of now; Queue is what waits for a next hop.
 	Troubles func() any
 	Queue    Queue
@@ -260,7 +260,7 @@ func (a *API) fail(w http.ResponseWriter, err error, to Caller) {
 
 // isMissing says whether an error of what the table works on is that something isn't there.
 func isMissing(err error) bool {
-	for _, missing := range []error{ledger.ErrUnknown, recall.ErrUnknown, filters.ErrNotKept, filters.ErrUnknownVerb, quarantine.ErrUnknown, lists.ErrUnknown, lessons.ErrUnknown, replay.ErrNoVersion} {
+	for _, missing := range []error{ledger.ErrUnknown, recall.ErrUnknown, filters.ErrNoRow, filters.ErrUnknownVerb, quarantine.ErrUnknown, lists.ErrUnknown, lessons.ErrUnknown, replay.ErrNoVersion} {
 		if errors.Is(err, missing) {
 			return true
 		}

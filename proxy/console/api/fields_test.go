@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"postern/policy/ledger"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
 )
 
 // later is a record as it may be one day, with a field that nobody has thought about.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/policy/quarantine"
+	"postern/policy/records/quarantine"
 )
 
 // ReleaseOrder is somebody's wish to have a held message.

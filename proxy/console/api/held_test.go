@@ -15,9 +15,9 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/lessons"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
+	"postern/policy/records/lessons"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
 	"postern/policy/replay"
 )
 
