@@ -9,7 +9,7 @@ import (
 // AdminTable is what a filter remembers that an admin may look into and correct: who waits on the greylist, who is frozen.
 type AdminTable interface {
 	// Rows lists what is on it, most rows at most.
-	Rows(ctx context.Context, most int) ([]Row, error)
+	Rows(ctx context.Context, limit int) ([]Row, error)
 	// Verbs are what Apply can do.
 	Verbs() []string
 	// Apply does what a verb says with the row of a key. ErrNoRow if there is none.

@@ -167,9 +167,9 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 			continue
 		}
 
-		most := &groupCap{name: name}
+		limit := &groupCap{name: name}
 		if g.Max != nil {
-			most.max = thousandths(*g.Max)
+			limit.max = thousandths(*g.Max)
 		}
 		for i, one := range g.Symbols {
 			at := fmt.Sprintf("%s.symbols[%d]", path, i)
@@ -179,7 +179,7 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 			}
 			in[one] = name
 			if g.Max != nil {
-				p.caps[one] = most
+				p.caps[one] = limit
 			}
 			if g.Score != nil {
 				s.Scores[one] = *g.Score

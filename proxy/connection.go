@@ -31,8 +31,8 @@ func (g *Gateway) Connection(_ context.Context, s *mail.Session) *Connection {
 // Observe takes a finding of the door's own.
 func (c *Connection) Observe(f mail.Finding) { c.session.Findings = append(c.session.Findings, f) }
 
-// Judge asks policy about what the door itself has seen, once more: not ok if the client is to be refused with this reply.
-func (c *Connection) Judge() (r mail.Reply, ok bool) {
+// Decide asks policy about what the door itself has seen, once more: not ok if the client is to be refused with this reply.
+func (c *Connection) Decide() (r mail.Reply, ok bool) {
 	facts := policy.FactsOf(&mail.Transaction{ID: c.session.ID, Session: c.session, Stage: mail.StageHelo})
 	r, refused := c.refusal(c.setup.Policy.DecideStage(&facts, mail.Address{}))
 	return r, !refused
@@ -83,14 +83,14 @@ func (c *Connection) refusal(verdict policy.Verdict) (mail.Reply, bool) {
 	c.tarpit = c.tarpit || verdict.Tarpit
 	refused := verdict.Disposition == policy.Reject || verdict.Disposition == policy.Defer
 	if refused { // else the message's verdict tells
-		c.g.listed(verdict)
+		c.g.onListHit(verdict)
 	}
 	return verdict.Reply, refused
 }
 
-func (g *Gateway) listed(c policy.Verdict) {
-	if g.Listed != nil && c.ListEntry != "" {
-		g.Listed(c.ListEntry)
+func (g *Gateway) onListHit(c policy.Verdict) {
+	if g.OnListHit != nil && c.ListEntry != "" {
+		g.OnListHit(c.ListEntry)
 	}
 }
 

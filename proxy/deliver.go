@@ -103,11 +103,11 @@ func (x *Transaction) compose(ctx context.Context, b *batch, plain []byte) error
 		}
 	}
 	b.copy.Top = append(b.copy.Top, signature...)
-	judged, err := x.judged(b)
+	sealHeader, err := x.sealHeader(b)
 	if err != nil {
 		return err
 	}
-	b.copy.Top = slices.Concat(trace, judged, b.copy.Top)
+	b.copy.Top = slices.Concat(trace, sealHeader, b.copy.Top)
 	x.seal(ctx, b, changed || tagged && x.g.SubjectTag != "")
 	return nil
 }
@@ -115,8 +115,8 @@ func (x *Transaction) compose(ctx context.Context, b *batch, plain []byte) error
 // judged is the field by which our own POP3 and IMAP doors know that these octets were judged, or that somebody let them in:
 // nothing without them. A message that a filter could not look at was not judged to the end: it is looked at again when it
 // is fetched.
-func (x *Transaction) judged(b *batch) ([]byte, error) {
-	field := x.g.Judged
+func (x *Transaction) sealHeader(b *batch) ([]byte, error) {
+	field := x.g.SealHeader
 	if _, failed := mail.Find(x.tx.Findings, filters.Failed); failed {
 		field = nil
 	}

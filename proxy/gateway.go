@@ -37,15 +37,15 @@ type Gateway struct {
 	SealAll    bool
 	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
-	Judged func(id string, sum [sha256.Size]byte) []byte
+	SealHeader func(id string, sum [sha256.Size]byte) []byte
 	// Known says whether a client's mail was good before, nil for nobody's.
 	Known func(client netip.Addr) bool
 	// LetIn makes that of mail that an entry of a list or a rule let in, whatever the filters found; nil for none.
 	LetIn func(id string, sum [sha256.Size]byte) []byte
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
-	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
+	OnVerdict func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.
-	Listed func(entry string)
+	OnListHit func(entry string)
 	// Witness hears of every judged message, nil for nobody.
 	Witness Witness
 	Log     *slog.Logger
@@ -146,8 +146,8 @@ func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) m
 		return x.answer(mail.TryLater())
 	}
 	x.witness(verdicts)
-	if g.Convicted != nil && !x.tx.Session.Outbound() {
-		g.Convicted(x.tx, strictestOf(verdicts))
+	if g.OnVerdict != nil && !x.tx.Session.Outbound() {
+		g.OnVerdict(x.tx, strictestOf(verdicts))
 	}
 
 	switch common := mildest(verdicts); {

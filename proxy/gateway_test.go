@@ -78,7 +78,7 @@ func newBench(t *testing.T, text string) *bench {
 	t.Cleanup(r.Close)
 	b.gateway = &proxy.Gateway{Hostname: "gw.test", Relay: r, Queue: b.store, Quarantine: b.store, Ledger: b.store,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute,
-		Judged: func(string, [sha256.Size]byte) []byte { return []byte("X-Judged: yes\r\n") }}
+		SealHeader: func(string, [sha256.Size]byte) []byte { return []byte("X-Judged: yes\r\n") }}
 	b.gateway.Use(&proxy.Setup{Chain: chain(t, strings.Contains(text, "\nbroken")), Policy: verdicts(t), QueueWhenDown: map[string]bool{"three": true},
 		Route: func(domain string) (string, bool) {
 			parts := strings.Split(domain, ".")

@@ -121,9 +121,9 @@ func nameBefore(name string) string {
 
 // safeToken keeps what can stand in a trace field without ending a comment, a token or the line.
 func safeToken(text string) string {
-	const most = 255
-	if len(text) > most {
-		text = text[:most]
+	const limit = 255
+	if len(text) > limit {
+		text = text[:limit]
 	}
 	if text == "" {
 		return "unknown"

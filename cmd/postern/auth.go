@@ -27,7 +27,7 @@ func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.S
 			others = append(others, k.Name)
 		}
 	}
-	j, err := app.NewJudge(cfg, app.Outside{}, others...)
+	j, err := app.NewPipeline(cfg, app.Outside{}, others...)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (c *checkCommand) Run(w world) error {
 }
 
 type checker struct {
-	app     *app.Judge
+	app     *app.Pipeline
 	session mail.Session
 	from    *mail.Address
 	to      []mail.Address
@@ -114,7 +114,7 @@ func (c *checkCommand) prepare() (*checker, error) {
 	if len(k.to) == 0 {
 		k.to = []mail.Address{{Local: "postmaster"}}
 	}
-	k.app, err = app.NewJudge(cfg, app.Outside{}, without...)
+	k.app, err = app.NewPipeline(cfg, app.Outside{}, without...)
 	return k, err
 }
 

@@ -167,9 +167,9 @@ func copies(w world, q *quarantine.Quarantine, id string) []string {
 	if strings.Contains(id, "-") || !mail.ValidID(id) || held(id) {
 		return []string{id}
 	}
-	const most = 50
+	const limit = 50
 	var all []string
-	for n := 1; n <= most; n++ {
+	for n := 1; n <= limit; n++ {
 		for _, end := range []string{"", "-refused"} {
 			if one := fmt.Sprintf("%s-%d%s", id, n, end); held(one) {
 				all = append(all, one)

@@ -18,7 +18,7 @@ func (c *reloadCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	if _, err := app.NewJudge(cfg, app.Outside{}); err != nil {
+	if _, err := app.NewPipeline(cfg, app.Outside{}); err != nil {
 		return usageError{err}
 	}
 	if err := act(w, c.where, http.MethodPost, "/reload", nil, nil); err != nil {

@@ -121,7 +121,7 @@ func (c *configCheckCommand) check() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	judge, err := app.NewJudge(cfg, app.Outside{})
+	judge, err := app.NewPipeline(cfg, app.Outside{})
 	if err != nil {
 		return cfg, usageError{err}
 	}

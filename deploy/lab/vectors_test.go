@@ -118,7 +118,7 @@ func openGateway(t *testing.T, lenient bool, now func() time.Time) *gateway {
 // mildPolicy takes all actions away.
 func mildPolicy(t *testing.T) string {
 	t.Helper()
-	j, err := app.NewJudge(config.Default(), app.Outside{})
+	j, err := app.NewPipeline(config.Default(), app.Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}

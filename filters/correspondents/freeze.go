@@ -160,9 +160,9 @@ func unpackFrozen(value []byte) (since time.Time, account, why string) {
 func (f *filter) Verbs() []string { return []string{"thaw", "know"} }
 
 // Rows implements filters.AdminTable: the frozen users.
-func (f *filter) Rows(ctx context.Context, most int) ([]filters.Row, error) {
+func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	var rows []filters.Row
-	for _, e := range f.env.State.List(ctx, kindFrozen+":", most) {
+	for _, e := range f.env.State.List(ctx, kindFrozen+":", limit) {
 		since, _, why := unpackFrozen(e.Value)
 		rows = append(rows, filters.Row{Key: e.Key, Text: why, Since: since, Until: e.Expires})
 	}

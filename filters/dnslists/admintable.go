@@ -8,9 +8,9 @@ import (
 )
 
 // Rows shows each list: what it was asked and whether it is muted.
-func (f *filter) Rows(_ context.Context, most int) ([]filters.Row, error) {
+func (f *filter) Rows(_ context.Context, limit int) ([]filters.Row, error) {
 	var rows []filters.Row
-	for _, l := range f.lists[:min(most, len(f.lists))] {
+	for _, l := range f.lists[:min(limit, len(f.lists))] {
 		rows = append(rows, l.kept())
 	}
 	return rows, nil

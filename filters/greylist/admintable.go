@@ -11,13 +11,13 @@ import (
 func (f *filter) Verbs() []string { return []string{"pass", "forget"} }
 
 // Rows implements filters.AdminTable: who waits.
-func (f *filter) Rows(ctx context.Context, most int) ([]filters.Row, error) {
+func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	var rows []filters.Row
 	for _, about := range []string{aboutDomain, aboutNetwork} {
-		for _, e := range f.env.State.List(ctx, kindWaiting+":{"+about+"|", most-len(rows)) {
+		for _, e := range f.env.State.List(ctx, kindWaiting+":{"+about+"|", limit-len(rows)) {
 			rows = append(rows, filters.Row{Key: e.Key, Text: filters.Printable(unpack(e.Value).text), Since: since(e.Value), Until: e.Expires})
 		}
-		if len(rows) >= most {
+		if len(rows) >= limit {
 			break
 		}
 	}

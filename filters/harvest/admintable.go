@@ -11,9 +11,9 @@ import (
 func (f *filter) Verbs() []string { return []string{"forgive"} }
 
 // Rows implements filters.AdminTable: the harvesters that are kept out.
-func (f *filter) Rows(ctx context.Context, most int) ([]filters.Row, error) {
+func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	var rows []filters.Row
-	for _, e := range f.env.State.List(ctx, kindBlock+":", most) {
+	for _, e := range f.env.State.List(ctx, kindBlock+":", limit) {
 		rows = append(rows, filters.Row{Key: e.Key, Text: filters.Printable(string(e.Value)), Until: e.Expires})
 	}
 	return rows, nil

@@ -254,7 +254,7 @@ func TestNoInit(t *testing.T) {
 
 // Small interfaces are declared by those who use them.
 func TestInterfacesAreSmall(t *testing.T) {
-	const most = 3
+	const limit = 3
 	fset, all := read(t)
 	for _, s := range all {
 		ast.Inspect(s.ast, func(n ast.Node) bool {
@@ -263,8 +263,8 @@ func TestInterfacesAreSmall(t *testing.T) {
 				return true
 			}
 			i, ok := spec.Type.(*ast.InterfaceType)
-			if ok && spec.Name.IsExported() && i.Methods.NumFields() > most {
-				t.Errorf("%s: interface %s has %d methods, %d are the limit: part it by who uses it", at(fset, spec), spec.Name.Name, i.Methods.NumFields(), most)
+			if ok && spec.Name.IsExported() && i.Methods.NumFields() > limit {
+				t.Errorf("%s: interface %s has %d methods, %d are the limit: part it by who uses it", at(fset, spec), spec.Name.Name, i.Methods.NumFields(), limit)
 			}
 			return true
 		})

@@ -198,9 +198,9 @@ func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken boo
 	lit.Plus = lit.Plus && s.back.plus(lit.Size)
 	switch {
 	case asks:
-		s.flow.want(leaveTheir)
+		s.flow.want(continuationTheirs)
 	case !lit.Plus:
-		s.flow.want(leaveOurs)
+		s.flow.want(continuationOurs)
 	}
 	if err := s.back.out.send(lit.Head()); err != nil {
 		return false, errEnded

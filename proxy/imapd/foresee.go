@@ -85,13 +85,13 @@ func (b *selected) step(uid bool, from, to uint32) int {
 
 // along gives the numbers of a message and of those that stand next to it one way, as far as is known; of UIDs that nobody
 // asked for those that may be there.
-func (b *selected) along(uid bool, from uint32, step, most int) []uint32 {
+func (b *selected) along(uid bool, from uint32, step, limit int) []uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := []uint32{from}
 	at, known := b.position(from)
 	next := int64(from)
-	for len(all) < most {
+	for len(all) < limit {
 		next += int64(step)
 		at += step
 		if uid && known && at < 0 {

@@ -138,7 +138,7 @@ func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say fu
 		numbers = set.Numbers(maxTaught + 1)
 	}
 	if n := len(numbers); n == 0 || n > maxTaught {
-		all := &own{most: maxTaught}
+		all := &own{limit: maxTaught}
 		if err := s.ask(fetchCommand(t.byUID, set.String(), "(UID)"), all); err != nil {
 			return err
 		}

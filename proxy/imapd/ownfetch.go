@@ -117,7 +117,7 @@ func (m *message) keepBody(lit wire.Literal) error {
 func (m *message) note() {
 	o, uid := m.own, m.scan.UID
 	if uid != 0 && !o.bodies && !o.header {
-		if o.count++; o.most == 0 || len(o.found) < o.most {
+		if o.count++; o.limit == 0 || len(o.found) < o.limit {
 			o.found = append(o.found, found{m.number, uid})
 		}
 	}

@@ -196,7 +196,7 @@ func parseEntry(b []byte) (e entry, ok bool) {
 	return e, len(rest) == 0
 }
 
-func cut(text string, most int) string { return text[:min(len(text), most)] }
+func cut(text string, limit int) string { return text[:min(len(text), limit)] }
 
 // bounded leaves out a Message-ID that is longer than a line may be: nobody can call it back by that.
 func bounded(messageID string) string {

@@ -140,7 +140,7 @@ func (c *session) suspect(symbol, evidence string) bool {
 		return true
 	}
 	c.connection.Observe(mail.Finding{Symbol: symbol, Evidence: evidence})
-	r, ok := c.connection.Judge()
+	r, ok := c.connection.Decide()
 	if !ok {
 		c.refuseAndEnd(r, "refused by policy: "+symbol)
 	}
@@ -435,9 +435,9 @@ func (c *session) early() string {
 
 // printable is a short form of octets from outside, fit for evidence.
 func printable(b []byte) string {
-	const most = 80
-	if len(b) > most {
-		b = b[:most]
+	const limit = 80
+	if len(b) > limit {
+		b = b[:limit]
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0xfffd {

@@ -205,7 +205,7 @@ func (h *App) newVerdictCache() (*retrieval.VerdictCache, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Gateway.Judged = func(id string, sum [sha256.Size]byte) []byte {
+	h.Gateway.SealHeader = func(id string, sum [sha256.Size]byte) []byte {
 		return seal.Field(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
 	}
 	h.letIn = func(id string, sum [sha256.Size]byte) []byte {

@@ -18,7 +18,7 @@ import (
 )
 
 // watchDependencies makes the rows of the configuration in force.
-func (h *App) watchDependencies(j *Judge) error {
+func (h *App) watchDependencies(j *Pipeline) error {
 	var list []*pinger
 	add := func(row Dependency, ping func(context.Context) error) *pinger {
 		p := &pinger{row: row, ping: ping, every: pingEvery, wait: pingWait}
@@ -110,8 +110,8 @@ func (h *App) hopPing(route, address string) func(context.Context) error {
 			}
 			conn = secure
 		}
-		const most = 4096
-		line, err := bufio.NewReader(io.LimitReader(conn, most)).ReadString('\n')
+		const limit = 4096
+		line, err := bufio.NewReader(io.LimitReader(conn, limit)).ReadString('\n')
 		switch {
 		case err != nil:
 			return err

@@ -241,12 +241,12 @@ func (l links) row(item quarantine.Item, acts ...console.LinkAct) console.LinkRo
 	return console.LinkRow{From: encodedword.Decode(from), Subject: encodedword.Decode(item.Subject), Received: item.Time.In(l.cfg.Digest.Zone()).Format("2006-01-02 15:04"), Why: string(item.Category), Acts: acts}
 }
 
-// mostListed is how many messages the page of a mailbox shows.
-const mostListed = 200
+// maxListed is how many messages the page of a mailbox shows.
+const maxListed = 200
 
 // list shows all that is held for a mailbox, with links that end when this one does.
 func (l links) list(ctx context.Context, claim digest.Claim, page *console.Link) error {
-	items, err := l.Quarantine.List(ctx, quarantine.Filter{Recipients: l.digests.access.Addresses(claim.Mailbox), Limit: mostListed})
+	items, err := l.Quarantine.List(ctx, quarantine.Filter{Recipients: l.digests.access.Addresses(claim.Mailbox), Limit: maxListed})
 	if err != nil {
 		return err
 	}

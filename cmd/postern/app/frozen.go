@@ -23,10 +23,10 @@ const (
 
 // frozenUsers are those who may not send now, as far as is known.
 type frozenUsers struct {
-	mu              sync.Mutex
-	rows            []filters.Row
-	stale           bool
-	listed, checked time.Time
+	mu                 sync.Mutex
+	rows               []filters.Row
+	stale              bool
+	onListHit, checked time.Time
 }
 
 // changed says that somebody was frozen or thawed.
@@ -43,8 +43,8 @@ func (f *frozenUsers) changed(filter string) {
 func (f *frozenUsers) due(now time.Time) (list bool, check []filters.Row) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stale || now.Sub(f.listed) >= frozenLook {
-		f.stale, f.listed, f.checked = false, now, now
+	if f.stale || now.Sub(f.onListHit) >= frozenLook {
+		f.stale, f.onListHit, f.checked = false, now, now
 		return true, nil
 	}
 	if now.Sub(f.checked) >= frozenCheck {
@@ -65,7 +65,7 @@ func (h *App) lookAtFrozen(ctx context.Context) {
 	list, check := h.frozen.due(h.out.Now())
 	switch {
 	case list:
-		s := h.judge.Load().Chain.AdminTables()[freezer]
+		s := h.pipeline.Load().Chain.AdminTables()[freezer]
 		if s == nil { // nobody freezes
 			h.frozen.set(nil)
 			return

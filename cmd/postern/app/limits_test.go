@@ -252,10 +252,10 @@ func TestClientsThatGoAway(t *testing.T) {
 		}
 	}
 	around(1)
-	settled := func(what func() int, most int) int {
+	settled := func(what func() int, limit int) int {
 		n := what()
 		for range 200 {
-			if n <= most {
+			if n <= limit {
 				break
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -63,9 +63,9 @@ func (h *App) watchLists(ctx context.Context) {
 	}
 	version, entries, err := h.listEntries(ctx)
 	if err == nil {
-		h.judging.Lock()
+		h.changing.Lock()
 		h.out.Entries = entries
-		h.judging.Unlock()
+		h.changing.Unlock()
 		err = h.rejudge()
 	}
 	if err != nil {
@@ -85,11 +85,11 @@ func (h *App) expireLists(ctx context.Context) {
 // hearVerdicts tells the lists and the breaker of verdicts, and the gateway who had good ones before.
 func (h *App) hearVerdicts() {
 	h.Gateway.Known = h.known
-	h.Gateway.Listed = h.listed
+	h.Gateway.OnListHit = h.onListHit
 	if h.cfg.PolicyBreaker.Enabled.On() {
-		h.Gateway.Convicted = h.convicted
+		h.Gateway.OnVerdict = h.onVerdict
 	}
 }
 
 // listed counts a hit of an entry: in memory, it is written later.
-func (h *App) listed(entry string) { h.Lists.Hit(entry, h.out.Now()) }
+func (h *App) onListHit(entry string) { h.Lists.Hit(entry, h.out.Now()) }

@@ -111,9 +111,9 @@ type banTable struct{ bans *listen.Bans }
 func (banTable) Verbs() []string { return []string{"lift"} }
 
 // Rows implements filters.AdminTable.
-func (s banTable) Rows(ctx context.Context, most int) ([]filters.Row, error) {
+func (s banTable) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	var rows []filters.Row
-	for _, b := range s.bans.List(ctx, most) {
+	for _, b := range s.bans.List(ctx, limit) {
 		rows = append(rows, filters.Row{Key: b.Who, Text: fmt.Sprintf("%s, %d times", b.Why, b.Times), Since: b.Since, Until: b.Until})
 	}
 	return rows, nil
@@ -154,7 +154,7 @@ func (memoryTable) Apply(context.Context, string, string) error { return filters
 
 // tables are all that the admin may look into.
 func (h *App) tables() map[string]filters.AdminTable {
-	all := maps.Clone(h.judge.Load().Chain.AdminTables())
+	all := maps.Clone(h.pipeline.Load().Chain.AdminTables())
 	all["bans"] = banTable{h.bans}
 	all["memory"] = memoryTable{h.out.State}
 	all["muted"] = mutedTable{h}

@@ -141,15 +141,15 @@ func (p *Policies) Replay(ctx context.Context, name, text string, o replay.Optio
 	return replay.Rescore(ctx, p.Ledger, draft, o)
 }
 
-// mostReleased bounds how many releases a replay knows of.
-const mostReleased = 100_000
+// maxReleased bounds how many releases a replay knows of.
+const maxReleased = 100_000
 
 // released says of held messages whether somebody let them go.
 func (p *Policies) released(ctx context.Context) func(string) bool {
 	if p.Quarantine == nil {
 		return nil
 	}
-	items, err := p.Quarantine.List(ctx, quarantine.Filter{State: quarantine.Released, Category: quarantine.AnyCategory, Limit: mostReleased})
+	items, err := p.Quarantine.List(ctx, quarantine.Filter{State: quarantine.Released, Category: quarantine.AnyCategory, Limit: maxReleased})
 	if err != nil {
 		return nil
 	}

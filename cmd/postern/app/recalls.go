@@ -35,14 +35,14 @@ func recallTold(l *ledger.Ledger, tell func(ledger.Fate)) func(recall.Entry, boo
 
 // origins finds the records of a message as it came in: by id, else by hash, else by Message-ID.
 func origins(ctx context.Context, l *ledger.Ledger, id, sha256, messageID string) []ledger.Transaction {
-	const most = 20
+	const limit = 20
 	if id != "" {
 		if r, err := l.Explain(ctx, id); err == nil {
 			return r.Transactions
 		}
 	}
 	kind := ledger.SMTP
-	for _, q := range []ledger.Query{{SHA256: sha256, Kind: &kind, Limit: most}, {MessageID: messageID, Kind: &kind, Limit: most}} {
+	for _, q := range []ledger.Query{{SHA256: sha256, Kind: &kind, Limit: limit}, {MessageID: messageID, Kind: &kind, Limit: limit}} {
 		if q.SHA256 == "" && q.MessageID == "" {
 			continue
 		}

@@ -33,7 +33,7 @@ type trial struct {
 }
 
 // try puts the trial there is into a setup.
-func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Judge) error {
+func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pipeline) error {
 	t, ok, err := h.Versions.Trial(ctx)
 	if err != nil || !ok || t.Share == 0 || t.Stopped != "" {
 		return err
@@ -92,7 +92,7 @@ func (h *App) mutedSymbols() []string {
 // proofToMute says what it takes to mute a symbol. Content rules go by volume: a rule that went wrong knows no friends. What
 // stands for who sent the mail, and what has an action, is never muted; all else only by what it does to known senders.
 func (h *App) proofToMute(symbol string) breaker.Proof {
-	j := h.judge.Load()
+	j := h.pipeline.Load()
 	if j.Policy.Acts(symbol) {
 		return breaker.Never
 	}
@@ -113,8 +113,8 @@ func (h *App) proofToMute(symbol string) breaker.Proof {
 }
 
 // convicted lets the breaker look at a verdict. What it mutes holds from the next message on.
-func (h *App) convicted(tx *mail.Transaction, strictest policy.Verdict) {
-	m, tripped := h.Breaker.Judged(tx.ID, tx.From.ASCIIDomain(), strictest)
+func (h *App) onVerdict(tx *mail.Transaction, strictest policy.Verdict) {
+	m, tripped := h.Breaker.Observe(tx.ID, tx.From.ASCIIDomain(), strictest)
 	if !tripped {
 		return
 	}
@@ -128,22 +128,22 @@ func (h *App) convicted(tx *mail.Transaction, strictest policy.Verdict) {
 
 // rejudge puts policy in force anew, with what is muted and tried now.
 func (h *App) rejudge() error {
-	h.judging.Lock()
-	defer h.judging.Unlock()
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	out := h.out
 	out.Muted = h.mutedSymbols()
 	text, err := PolicyText(h.cfg)
 	if err != nil {
 		return err
 	}
-	j := *h.judge.Load()
+	j := *h.pipeline.Load()
 	if j.Policy, err = compilePolicy(h.cfg, Symbols(j.Specs), h.cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
 		return err
 	}
 	if j.Epoch, err = epoch(h.cfg, j.Policy); err != nil {
 		return err
 	}
-	h.judge.Store(&j)
+	h.pipeline.Store(&j)
 	h.wasMuted = out.Muted
 	h.Gateway.Use(h.setup(h.cfg, &j))
 	return nil
@@ -151,9 +151,9 @@ func (h *App) rejudge() error {
 
 // unmute puts symbols back in force whose time is over.
 func (h *App) unmute(context.Context) {
-	h.judging.Lock()
+	h.changing.Lock()
 	was := h.wasMuted
-	h.judging.Unlock()
+	h.changing.Unlock()
 	if slices.Equal(was, h.mutedSymbols()) {
 		return
 	}
@@ -192,7 +192,7 @@ func (h *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
 	if err := message.Close(); err != nil {
 		return err
 	}
-	now := h.judge.Load().Policy
+	now := h.pipeline.Load().Policy
 	var to []mail.Address
 	for _, r := range item.Recipients {
 		if now.Decide(facts, r.Address).Disposition < policy.Quarantine {

@@ -44,7 +44,7 @@ type step struct {
 	every       time.Duration
 	message     []byte
 	answer      mail.Reply
-	judged      *filters.Judgement
+	judged      *filters.Decision
 	conduct     *filters.Conduct
 	verb, which string
 	kept        []string
@@ -98,7 +98,7 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 			err = nil
 		}
 	case "judged":
-		s.judged = &filters.Judgement{}
+		s.judged = &filters.Decision{}
 		_, err = fmt.Sscanf(rest, "%s %g", &s.judged.Disposition, &s.judged.Score)
 	case "ended":
 		d := &filters.Conduct{Transactions: 1, Recipients: 1, End: "quit"}
@@ -154,11 +154,11 @@ func (s *step) reply() mail.Reply {
 // learn tells the filter what became of the transaction.
 func (s *step) learn(ctx context.Context, chain *filters.Chain, tx *mail.Transaction) {
 	if s.judged != nil {
-		var judged []filters.Judgement
+		var judged []filters.Decision
 		for _, r := range tx.Recipients {
-			judged = append(judged, filters.Judgement{Recipient: r.Address, Disposition: s.judged.Disposition, Score: s.judged.Score})
+			judged = append(judged, filters.Decision{Recipient: r.Address, Disposition: s.judged.Disposition, Score: s.judged.Score})
 		}
-		chain.Judged(ctx, tx, judged)
+		chain.Decided(ctx, tx, judged)
 	}
 	if s.conduct != nil {
 		chain.Ended(ctx, tx.Session, *s.conduct)

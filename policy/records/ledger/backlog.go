@@ -125,7 +125,7 @@ func (b *backlog) ready() (n int, urgent, open bool) {
 }
 
 // next gives the oldest entries, which stay until finish. An error tells of records in a file that can't be read.
-func (b *backlog) next(most int) ([]entry, error) {
+func (b *backlog) next(limit int) ([]entry, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var err error
@@ -136,7 +136,7 @@ func (b *backlog) next(most int) ([]entry, error) {
 			b.added = ahead
 		}
 	}
-	return b.first[:min(most, len(b.first)):min(most, len(b.first))], err
+	return b.first[:min(limit, len(b.first)):min(limit, len(b.first))], err
 }
 
 // finish forgets the oldest n. It says how many more turned out to be lost, in files that could not be written or read.

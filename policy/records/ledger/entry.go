@@ -37,8 +37,8 @@ const stampBits = 21
 
 // stamp is the first n of a time.
 func stamp(at time.Time) int64 {
-	const most = 1<<(63-stampBits) - 1
-	return min(max(at.UnixMilli(), 0), most) << stampBits
+	const limit = 1<<(63-stampBits) - 1
+	return min(max(at.UnixMilli(), 0), limit) << stampBits
 }
 
 // position is where a record wants to stand. If another stands there it takes the next free place.

@@ -177,11 +177,11 @@ func page[T any](ctx context.Context, l *Ledger, s *search, t table, want func(*
 // but for a few things that only the record tells, so that more is seldom read than wanted.
 func read[T any](ctx context.Context, l *Ledger, s *search, t table, room int, want func(*T) bool, found *[]T) (next string, done bool, err error) {
 	for looked := 0; room == 0 || looked < room; {
-		most := s.limit - len(*found) + 1
+		atMost := s.limit - len(*found) + 1
 		if s.looking {
-			most = max(most, lookThrough/4)
+			atMost = max(atMost, lookThrough/4)
 		}
-		some, err := l.fetch(ctx, s, t, most)
+		some, err := l.fetch(ctx, s, t, atMost)
 		if err != nil {
 			return "", true, err
 		}
@@ -200,7 +200,7 @@ func read[T any](ctx context.Context, l *Ledger, s *search, t table, room int, w
 			*found = append(*found, one)
 			s.passed(r)
 		}
-		if len(some) < most {
+		if len(some) < atMost {
 			return "", true, nil
 		}
 		looked += len(some)
@@ -224,23 +224,23 @@ func (s *search) place() string {
 	return strconv.FormatInt(s.below, 36)
 }
 
-func (l *Ledger) fetch(ctx context.Context, s *search, t table, most int) ([]row, error) {
+func (l *Ledger) fetch(ctx context.Context, s *search, t table, limit int) ([]row, error) {
 	switch {
 	case s.id != "":
-		return l.fetchIDs(ctx, s, t, most)
+		return l.fetchIDs(ctx, s, t, limit)
 	case len(s.terms) == 0:
-		return rows(ctx, l, "SELECT n, id, record FROM "+string(t)+" WHERE n >= ? AND n < ? ORDER BY n DESC LIMIT ?", s.from, s.below, most)
+		return rows(ctx, l, "SELECT n, id, record FROM "+string(t)+" WHERE n >= ? AND n < ? ORDER BY n DESC LIMIT ?", s.from, s.below, limit)
 	case l.db.Postgres():
-		return l.fetchPostgres(ctx, s, t, most)
+		return l.fetchPostgres(ctx, s, t, limit)
 	}
 	name := string(t)
 	return rows(ctx, l, "SELECT m.n, m.id, m.record FROM "+name+"_terms JOIN "+name+" m ON m.n = "+name+"_terms.rowid WHERE "+name+
 		"_terms MATCH ? AND "+name+"_terms.rowid >= ? AND "+name+"_terms.rowid < ? ORDER BY "+name+"_terms.rowid DESC LIMIT ?",
-		match(s.terms, " AND ", " OR ", "*", `"`), s.from, s.below, most)
+		match(s.terms, " AND ", " OR ", "*", `"`), s.from, s.below, limit)
 }
 
 // fetchIDs goes along the ids, which sort by the time of the connection.
-func (l *Ledger) fetchIDs(ctx context.Context, s *search, t table, most int) ([]row, error) {
+func (l *Ledger) fetchIDs(ctx context.Context, s *search, t table, limit int) ([]row, error) {
 	below := s.id + "~" // behind all characters of ids
 	if s.after != "" {
 		below = s.after
@@ -255,7 +255,7 @@ func (l *Ledger) fetchIDs(ctx context.Context, s *search, t table, most int) ([]
 			args = append(args, match(s.terms, " AND ", " OR ", "*", `"`))
 		}
 	}
-	return rows(ctx, l, text+" ORDER BY m.id DESC LIMIT ?", append(args, most)...)
+	return rows(ctx, l, text+" ORDER BY m.id DESC LIMIT ?", append(args, limit)...)
 }
 
 func tsquery(terms []term) string { return match(terms, " & ", " | ", ":*", "'") }
@@ -272,7 +272,7 @@ const (
 	byTerms = "SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL work_mem = '64MB'"
 )
 
-func (l *Ledger) fetchPostgres(ctx context.Context, s *search, t table, most int) ([]row, error) {
+func (l *Ledger) fetchPostgres(ctx context.Context, s *search, t table, limit int) ([]row, error) {
 	if err := l.db.Ready(ctx); err != nil {
 		return nil, l.failed(err)
 	}
@@ -300,12 +300,12 @@ func (l *Ledger) fetchPostgres(ctx context.Context, s *search, t table, most int
 	if len(borders) == 1 {
 		edge = borders[0].n
 	}
-	found, err := ask(byTime, "SELECT n, id, record FROM "+name+" WHERE n >= ? AND n < ? AND terms @@ ?::tsquery ORDER BY n DESC LIMIT ?", edge, s.below, words, most)
-	if err != nil || len(found) == most || len(borders) == 0 {
+	found, err := ask(byTime, "SELECT n, id, record FROM "+name+" WHERE n >= ? AND n < ? AND terms @@ ?::tsquery ORDER BY n DESC LIMIT ?", edge, s.below, words, limit)
+	if err != nil || len(found) == limit || len(borders) == 0 {
 		return found, err
 	}
 	more, err := ask(byTerms, "WITH hit AS MATERIALIZED (SELECT n FROM "+name+" WHERE terms @@ ?::tsquery AND n >= ? AND n < ?) "+
-		"SELECT n, id, record FROM "+name+" WHERE n IN (SELECT n FROM hit ORDER BY n DESC LIMIT ?) ORDER BY n DESC", words, s.from, edge, most-len(found))
+		"SELECT n, id, record FROM "+name+" WHERE n IN (SELECT n FROM hit ORDER BY n DESC LIMIT ?) ORDER BY n DESC", words, s.from, edge, limit-len(found))
 	return append(found, more...), err
 }
 

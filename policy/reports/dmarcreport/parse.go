@@ -32,7 +32,7 @@ var (
 // what it holds beyond is skipped. Entities other than the five of XML itself are an error, so nothing can grow.
 func Parse(file []byte) (*Feedback, error) { return parse(file, MaxRecords) }
 
-func parse(file []byte, most int) (*Feedback, error) {
+func parse(file []byte, limit int) (*Feedback, error) {
 	if len(file) > MaxFile {
 		return nil, ErrTooLarge
 	}
@@ -63,7 +63,7 @@ func parse(file []byte, most int) (*Feedback, error) {
 		if !seen {
 			return nil, ErrNoReport
 		}
-		if err := f.element(d, start, most); err != nil {
+		if err := f.element(d, start, limit); err != nil {
 			return nil, fmt.Errorf("read the report: %w", err)
 		}
 	}
@@ -74,7 +74,7 @@ func parse(file []byte, most int) (*Feedback, error) {
 }
 
 // element reads one element below <feedback>.
-func (f *Feedback) element(d *xml.Decoder, start xml.StartElement, most int) error {
+func (f *Feedback) element(d *xml.Decoder, start xml.StartElement, limit int) error {
 	switch start.Name.Local {
 	case "version":
 		if err := d.DecodeElement(&f.Version, &start); err != nil {
@@ -103,8 +103,8 @@ func (f *Feedback) element(d *xml.Decoder, start xml.StartElement, most int) err
 		trim(&p.Domain, &p.DiscoveryMethod, &p.P, &p.SP, &p.NP, &p.FO, &p.ADKIM, &p.ASPF, &p.Testing, &p.Pct)
 		return nil
 	case "record":
-		if len(f.Records) == most {
-			return fmt.Errorf("more than %d records", most)
+		if len(f.Records) == limit {
+			return fmt.Errorf("more than %d records", limit)
 		}
 		var r wireRecord
 		if err := d.DecodeElement(&r, &start); err != nil {

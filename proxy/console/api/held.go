@@ -188,11 +188,11 @@ func (c *call) times(since, until *time.Time) error {
 	return nil
 }
 
-func (c *call) limit(into *int, most int) error {
+func (c *call) limit(into *int, atMost int) error {
 	if text := c.r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > most {
-			return BadRequest("limit: write a number from 1 to %d", most)
+		if err != nil || n < 1 || n > atMost {
+			return BadRequest("limit: write a number from 1 to %d", atMost)
 		}
 		*into = n
 	}

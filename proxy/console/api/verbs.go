@@ -399,11 +399,11 @@ func (c *call) removeToken() (any, error) {
 }
 
 func (c *call) audit() (any, error) {
-	most := 100
-	if err := c.limit(&most, maxRows); err != nil {
+	atMost := 100
+	if err := c.limit(&atMost, maxRows); err != nil {
 		return nil, err
 	}
-	acts, err := c.o.Store.Acts(c.ctx, most)
+	acts, err := c.o.Store.Acts(c.ctx, atMost)
 	names := map[string]string{}
 	for _, v := range c.verbs {
 		names[v.Method+" "+v.Path] = v.Name

@@ -67,8 +67,8 @@ func (o Outside) withDefaults() Outside {
 	return o
 }
 
-// Judge is what judges a message: the filters that are switched on, and policy.
-type Judge struct {
+// Pipeline is what a message is judged by: the filters that are switched on, and the policy.
+type Pipeline struct {
 	Specs []filters.Spec
 	Chain *filters.Chain
 	// Fetched is the part of the chain that judges mail as it is fetched from a mailbox.
@@ -82,8 +82,8 @@ type Judge struct {
 	Problems []rules.Problem
 }
 
-// NewJudge makes the judge of a configuration. Filters in without are left out.
-func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error) {
+// NewPipeline makes the pipeline of a configuration. Filters in without are left out.
+func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline, error) {
 	out = out.withDefaults()
 	set, problems, err := LoadRules(cfg)
 	if err != nil {
@@ -93,7 +93,7 @@ func NewJudge(cfg *config.Config, out Outside, without ...string) (*Judge, error
 		return nil, err
 	}
 
-	j := &Judge{DNS: out.Resolver, Specs: all.Specs(set), Problems: problems}
+	j := &Pipeline{DNS: out.Resolver, Specs: all.Specs(set), Problems: problems}
 	if err := j.link(cfg, out, without); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (o *Outside) complete(cfg *config.Config) (err error) {
 }
 
 // link makes the filters that are switched on, and chains them.
-func (j *Judge) link(cfg *config.Config, out Outside, without []string) (err error) {
+func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err error) {
 	env := filters.Env{DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved}
 	var links, content []filters.Link

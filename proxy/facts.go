@@ -87,7 +87,7 @@ func (x *Transaction) refused(ctx context.Context) bool {
 func (x *Transaction) decide(f *policy.Facts, to mail.Address) policy.Verdict {
 	p := x.setup.policyFor(to)
 	v := p.Decide(f, to)
-	x.g.listed(v)
+	x.g.onListHit(v)
 	if p == x.setup.Tried && x.setup.Compared != nil {
 		x.setup.Compared(x.setup.Policy.Decide(f, to), v)
 	}

@@ -33,7 +33,7 @@ func (s *search) prepare(ctx context.Context, domain string) {
 }
 
 // judge applies DMARC to one author domain: RFC 9989 section 5.3.
-func (s *search) judge(ctx context.Context, findings []mail.Finding, domain string, b background) filters.DMARC {
+func (s *search) evaluate(ctx context.Context, findings []mail.Finding, domain string, b background) filters.DMARC {
 	v := filters.DMARC{Result: "none", Domain: domain, Org: domain, Method: "treewalk"}
 	if s.psl {
 		v.Method = "psl"

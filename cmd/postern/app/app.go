@@ -56,8 +56,8 @@ type App struct {
 	acts       *api.Store
 	verbs      *api.API // nil before Listen
 
-	judge        atomic.Pointer[Judge]
-	judging      sync.Mutex // over wasMuted, and one change of the policy at a time
+	pipeline     atomic.Pointer[Pipeline]
+	changing     sync.Mutex // over wasMuted, and one change of the policy at a time
 	wasMuted     []string
 	listsVersion int64 // of the entries in force
 	cfg          *config.Config
@@ -107,9 +107,9 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 		}
 	}()
 	for _, step := range []func() error{
-		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openJudge, h.openStores, h.openReports,
+		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openPipeline, h.openStores, h.openReports,
 		h.openGateway, h.openActs, h.openAccess, h.openQuarantineVerbs,
-		func() error { return h.watchDependencies(h.judge.Load()) }, // behind all that opens one
+		func() error { return h.watchDependencies(h.pipeline.Load()) }, // behind all that opens one
 		h.finishReleases,
 	} {
 		if err = step(); err != nil {
@@ -149,13 +149,13 @@ func (h *App) openVersions() (err error) {
 	return nil
 }
 
-func (h *App) openJudge() error {
-	judge, err := NewJudge(h.cfg, h.out)
+func (h *App) openPipeline() error {
+	pipeline, err := NewPipeline(h.cfg, h.out)
 	if err != nil {
 		return err
 	}
-	h.judge.Store(judge)
-	for _, p := range judge.Problems {
+	h.pipeline.Store(pipeline)
+	for _, p := range pipeline.Problems {
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
 
@@ -163,7 +163,7 @@ func (h *App) openJudge() error {
 }
 
 func (h *App) openReports() (err error) {
-	if h.reports, err = openReports(h.cfg, h.out, h.judge.Load().DNS, h.Queue); err != nil || h.reports == nil {
+	if h.reports, err = openReports(h.cfg, h.out, h.pipeline.Load().DNS, h.Queue); err != nil || h.reports == nil {
 		return err
 	}
 	h.later(h.reports.reporter.Store.Close)
@@ -196,7 +196,7 @@ func (h *App) openGateway() error {
 		return err
 	}
 	h.laterPlain(h.recipients.Close)
-	h.Gateway.Use(h.setup(cfg, h.judge.Load()))
+	h.Gateway.Use(h.setup(cfg, h.pipeline.Load()))
 
 	return nil
 }
@@ -237,7 +237,7 @@ func (h *App) finishReleases() error {
 func (h *App) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
 
 // setup is what a reload replaces.
-func (h *App) setup(cfg *config.Config, j *Judge) *proxy.Setup {
+func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
 	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
 	s.Route = func(domain string) (string, bool) {
 		if !cfg.Local(domain) {
@@ -278,11 +278,11 @@ func postmaster(cfg *config.Config) string {
 // Reload puts what may change while we run in force: domains, routes to known hops, filters, rules, policy and
 // certificates. If anything is wrong the old settings stay.
 func (h *App) Reload(cfg *config.Config) error {
-	h.judging.Lock()
-	defer h.judging.Unlock()
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	out := h.out
 	out.Muted = h.mutedSymbols()
-	j, err := NewJudge(cfg, out)
+	j, err := NewPipeline(cfg, out)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (h *App) Reload(cfg *config.Config) error {
 	if err := h.watchDependencies(j); err != nil {
 		return err
 	}
-	h.judge.Store(j)
+	h.pipeline.Store(j)
 	h.Gateway.Use(h.setup(cfg, j))
 	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
 		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
