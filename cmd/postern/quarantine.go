@@ -16,6 +16,7 @@ import (
 	"postern/policy/records/ledger"
 	"postern/policy/records/quarantine"
 	"postern/proxy/console/api"
+	"postern/proxy/release"
 )
 
 type quarantineCommand struct {
@@ -222,7 +223,7 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 		body["recipients"] = c.For
 	}
 	return eachID(w, c.where, c.IDs, func(p *plane, id string) error {
-		var done api.Released
+		var done release.Released
 		if err := p.act(http.MethodPost, "/quarantine/"+url.PathEscape(id)+"/release", body, &done); err != nil {
 			return err
 		}
@@ -238,7 +239,7 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 
 // printReleased says what the mail server answered, or why that is not known. Mail that it refused was not released: the
 // answer is no.
-func printReleased(w world, done api.Released) error {
+func printReleased(w world, done release.Released) error {
 	said := "on its way to " + strings.Join(done.Recipients, ", ")
 	if done.Unattended {
 		said = "on the queue for " + strings.Join(done.Recipients, ", ") + ": no gateway is running, it is delivered once one does"
@@ -249,7 +250,7 @@ func printReleased(w world, done api.Released) error {
 	}
 	var no error
 	for _, a := range done.Answers {
-		if a.Fate == string(ledger.Refused) || a.Fate == string(ledger.Expired) || a.Fate == string(ledger.Deleted) {
+		if a.Fate == ledger.Refused || a.Fate == ledger.Expired || a.Fate == string(ledger.Deleted) {
 			no = errNo
 		}
 		if _, err := fmt.Fprintf(w.stdout, "%s: %s\n", done.ID, ledger.Printable(a.Text)); err != nil {

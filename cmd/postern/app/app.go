@@ -226,7 +226,7 @@ func (h *App) finishReleases() error {
 	ctx := context.Background()
 	releases, err := h.Quarantine.Unfinished(ctx)
 	for _, r := range releases {
-		failed := h.Releaser().finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
+		failed := h.Releaser().Finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
 		if failed != nil {
 			h.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
 		}

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
+	_ "modernc.org/sqlite" // reads the ledger as it lies on disk
+
 	"postern/cmd/postern/app"
 	"postern/internal/dns"
-
-	_ "modernc.org/sqlite" // reads the ledger as it lies on disk
 )
 
 // A day at the edge in fast motion: 50 honest senders, three of them large pools that try again from another address

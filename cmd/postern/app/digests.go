@@ -18,6 +18,7 @@ import (
 	"postern/proxy"
 	"postern/proxy/console"
 	"postern/proxy/console/api"
+	"postern/proxy/release"
 )
 
 // digests tell users what is held for them, and know what the links say.
@@ -315,7 +316,7 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 	by := c.User.String()
 	switch c.Action {
 	case digest.Release, digest.ReleaseAndAllow:
-		done, err := l.Releaser().Release(ctx, api.ReleaseOrder{ID: c.Item, By: by, Recipients: copies, Learn: true, Allow: c.Action == digest.ReleaseAndAllow})
+		done, err := l.Releaser().Release(ctx, release.Order{ID: c.Item, By: by, Recipients: copies, Learn: true, Allow: c.Action == digest.ReleaseAndAllow})
 		switch {
 		case err != nil:
 			return "", err
@@ -323,7 +324,7 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 			return "It is on its way to your mailbox. " + done.Note + ".", nil
 		}
 		for _, a := range done.Answers {
-			if a.Fate == string(ledger.Refused) || a.Fate == string(ledger.Expired) {
+			if a.Fate == ledger.Refused || a.Fate == ledger.Expired {
 				return "It could not be delivered. The mail server answers: " + a.Reply, nil
 			}
 		}
@@ -331,12 +332,12 @@ func (l links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 	case digest.Delete:
 		return "It is gone.", l.Quarantine.DeleteCopies(ctx, c.Item, by, copies...)
 	case digest.Block:
-		sender, err := senderOf(item)
+		sender, err := release.SenderOf(item)
 		if err != nil {
 			return "The message names no sender that could be blocked.", nil
 		}
 		for _, a := range copies {
-			if _, err := l.Lists.Add(ctx, listEntry(policy.Block, a, sender, by, "blocked by "+c.Item)); err != nil {
+			if _, err := l.Lists.Add(ctx, release.Entry(policy.Block, a, sender, by, "blocked by "+c.Item)); err != nil {
 				return "", err
 			}
 		}

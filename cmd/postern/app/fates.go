@@ -1,11 +1,8 @@
 package app
 
 import (
-	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -204,60 +201,4 @@ func (h *App) bounce(r queue.Report) error {
 	}
 	h.fate(ledger.Fate{Message: n.Message, Item: n.ID, Time: n.Now, Recipient: n.To.String(), Word: ledger.Bounced, Note: "the sender is told"})
 	return nil
-}
-
-// answerWait is how long one waits to hear what the next hop says to released mail, answerLook how often one looks.
-const (
-	answerWait = 8 * time.Second
-	answerLook = 100 * time.Millisecond
-)
-
-// Answer is what became of one recipient of released mail so far: Word is "" as long as nobody knows.
-type Answer struct {
-	Recipient string
-	Word      ledger.Word
-	Reply     string
-}
-
-// Answers waits for what becomes of a queue item, for all its recipients, but not for long.
-func Answers(ctx context.Context, l *ledger.Ledger, item string, recipients []mail.Recipient) []Answer {
-	ctx, cancel := context.WithTimeout(ctx, answerWait)
-	defer cancel()
-	all := make([]Answer, len(recipients))
-	for {
-		fates, err := l.Fates(ctx, ledger.MessageOf(item))
-		known := 0
-		for i, r := range recipients {
-			all[i].Recipient = r.Address.String()
-			for _, f := range fates {
-				if f.Item == item && f.Recipient == all[i].Recipient && f.Word != ledger.Released {
-					all[i].Word, all[i].Reply = f.Word, f.Reply
-				}
-			}
-			if all[i].Word != "" {
-				known++
-			}
-		}
-		if known == len(recipients) || err != nil && !errors.Is(err, ledger.ErrAway) {
-			return all
-		}
-		select {
-		case <-ctx.Done():
-			return all
-		case <-time.After(answerLook):
-		}
-	}
-}
-
-// String tells it in plain words.
-func (a Answer) String() string {
-	switch a.Word {
-	case ledger.Delivered:
-		return a.Recipient + ": delivered: " + a.Reply
-	case ledger.Deferred:
-		return a.Recipient + ": not delivered yet, it is tried again: " + a.Reply
-	case "":
-		return a.Recipient + ": on its way, the mail server has not answered yet"
-	}
-	return a.Recipient + ": not delivered: " + cmp.Or(a.Reply, string(a.Word))
 }

@@ -15,6 +15,7 @@ import (
 	"postern/policy/records/ledger"
 	"postern/policy/records/recall"
 	"postern/proxy/console/api"
+	"postern/proxy/release"
 )
 
 const lifecyclePolicy = `[[rule]]
@@ -312,9 +313,9 @@ func TestEndsOfHeldMail(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, app.Outside{})
 	ctx := t.Context()
-	release := func(id string) api.Released {
+	release := func(id string) release.Released {
 		t.Helper()
-		done, err := l.app.Releaser().Release(ctx, api.ReleaseOrder{ID: id + "-1", By: "ann"})
+		done, err := l.app.Releaser().Release(ctx, release.Order{ID: id + "-1", By: "ann"})
 		if err != nil {
 			t.Fatal(err)
 		}

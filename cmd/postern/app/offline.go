@@ -19,6 +19,7 @@ import (
 	"postern/proxy"
 	"postern/proxy/console/api"
 	"postern/proxy/queue"
+	"postern/proxy/release"
 )
 
 // Offline is the table of verbs where no gateway runs: over the same stores, which it opens and locks as a gateway would.
@@ -147,7 +148,7 @@ func (f *Offline) openReleases() (err error) {
 		return err
 	}
 	f.close = append(f.close, f.o.Quarantine.Close)
-	r := &Releaser{Quarantine: f.o.Quarantine, Route: releaseRoute(f.cfg), Put: f.put, Grants: f.o.Recalls, Lists: f.o.Lists, Log: f.log, Ledger: f.o.Ledger, Unattended: true}
+	r := &release.Releaser{Quarantine: f.o.Quarantine, Route: releaseRoute(f.cfg), Put: f.put, Grants: f.o.Recalls, Lists: f.o.Lists, Log: f.log, Ledger: f.o.Ledger, Unattended: true}
 	if r.LetIn, err = letIn(f.cfg); err != nil {
 		return err
 	}

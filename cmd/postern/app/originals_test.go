@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"postern/cmd/postern/app"
 	"postern/internal/mail"
 	"postern/policy/records/quarantine"
 	"postern/policy/records/recall"
 	"postern/proxy"
-	"postern/proxy/console/api"
+	"postern/proxy/release"
 	"postern/proxy/retrieval/seal"
 )
 
@@ -36,7 +35,7 @@ func TestReleasesOfWhatWasFetched(t *testing.T) {
 			t.Fatal(err)
 		}
 		var put []string
-		r := app.Releaser{Quarantine: q, Grants: list, Log: slog.New(slog.DiscardHandler),
+		r := release.Releaser{Quarantine: q, Grants: list, Log: slog.New(slog.DiscardHandler),
 			LetIn: func(id string, sum [sha256.Size]byte) []byte { return seal.LetIn(key, id, "x", now, sum) },
 			Route: func(domain string) (string, bool) { return "default", domain == "ours.test" },
 			Put: func(_ context.Context, _ proxy.QueueItem, c mail.Copy) error {
@@ -55,7 +54,7 @@ func TestReleasesOfWhatWasFetched(t *testing.T) {
 			if granted() {
 				t.Errorf("%s: shown before it is released", protocol)
 			}
-			if _, err := r.Release(t.Context(), api.ReleaseOrder{ID: "MABC", By: "ann"}); err != nil {
+			if _, err := r.Release(t.Context(), release.Order{ID: "MABC", By: "ann"}); err != nil {
 				t.Fatal(err)
 			}
 			if !granted() {

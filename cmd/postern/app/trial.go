@@ -209,7 +209,7 @@ func (h *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
 	if err != nil {
 		return err
 	}
-	return h.Releaser().deliver(ctx, release)
+	return h.Releaser().Deliver(ctx, release)
 }
 
 // mutedTable shows the muted symbols to the admin.

@@ -9,7 +9,7 @@ import (
 	"postern/policy"
 	"postern/policy/records/ledger"
 	"postern/policy/records/quarantine"
-	"postern/proxy/console/api"
+	"postern/proxy/release"
 )
 
 // An entry for a sender whom nothing proves would never fit: none is made, and what can be done instead is said. The sender of
@@ -32,7 +32,7 @@ func TestReleaseAllowsNobodyUnproven(t *testing.T) {
 	if err := l.app.Quarantine.Hold(ctx, item, mail.Copy{Message: mail.NewMessage([]byte(hello))}); err != nil {
 		t.Fatal(err)
 	}
-	done, err := l.app.Releaser().Release(ctx, api.ReleaseOrder{ID: item.ID, By: "ann", Allow: true})
+	done, err := l.app.Releaser().Release(ctx, release.Order{ID: item.ID, By: "ann", Allow: true})
 	if err != nil || len(done.Allowed) != 0 || len(done.Answers) != 1 || done.Answers[0].Fate != "delivered" {
 		t.Errorf("%+v %v", done, err)
 	}

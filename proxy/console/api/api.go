@@ -25,6 +25,7 @@ import (
 	"postern/policy/records/quarantine"
 	"postern/policy/records/recall"
 	"postern/policy/replay"
+	"postern/proxy/release"
 )
 
 // Guard keeps out who guesses tokens, as at all doors.
@@ -45,7 +46,7 @@ type Options struct {
 	Queue    Queue
 	// Quarantine is the held mail; Release lets a message of it go.
 	Quarantine *quarantine.Quarantine
-	Release    func(context.Context, ReleaseOrder) (Released, error)
+	Release    func(context.Context, release.Order) (release.Released, error)
 	// Lists are looked at by themselves: what changes in them holds within seconds.
 	Lists        *lists.Store
 	Policies     Policies
@@ -273,7 +274,8 @@ func isWrong(err error) bool {
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return true
 	}
-	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients} {
+	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients,
+		release.ErrNoWayOut, release.ErrNoSender} {
 		if errors.Is(err, wrong) {
 			return true
 		}

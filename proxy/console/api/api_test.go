@@ -20,6 +20,7 @@ import (
 	"postern/policy/records/lists"
 	"postern/policy/records/quarantine"
 	"postern/policy/records/recall"
+	"postern/proxy/release"
 )
 
 // waiting is a queue with one message.
@@ -67,7 +68,7 @@ type office struct {
 	t      *testing.T
 	tokens map[Role]string
 	// released are the orders that were carried out.
-	released  []ReleaseOrder
+	released  []release.Order
 	held      *quarantine.Quarantine
 	entries   *lists.Store
 	passwords *passwords

@@ -19,6 +19,7 @@ import (
 	"postern/policy/records/lists"
 	"postern/policy/records/quarantine"
 	"postern/policy/replay"
+	"postern/proxy/release"
 )
 
 // passwords are app passwords in memory.
@@ -74,16 +75,16 @@ func (o *office) furnish(dir string) Options {
 		},
 		Sweep: func(_ context.Context, order SweepOrder) (any, error) { return order, nil }, Written: func(context.Context) error { return nil },
 		Quarantine: o.held, Lists: o.entries, Lessons: journal, AppPasswords: o.passwords, Reload: func() error { return errors.New("postern.toml:3: bad") },
-		Release: func(ctx context.Context, order ReleaseOrder) (Released, error) {
+		Release: func(ctx context.Context, order release.Order) (release.Released, error) {
 			if order.To.IsNull() {
 				r, err := o.held.Claim(ctx, order.ID, order.By, order.Recipients...)
 				if err != nil {
-					return Released{}, err
+					return release.Released{}, err
 				}
 				check(o.held.Finish(ctx, r))
 			}
 			o.released = append(o.released, order)
-			return Released{ID: order.ID}, nil
+			return release.Released{ID: order.ID}, nil
 		},
 		Policies: Policies{
 			Current: func() (string, string, error) { return "v1", "quarantine = 6", nil },

@@ -1,4 +1,4 @@
-package app
+package release
 
 import (
 	"cmp"
@@ -8,12 +8,10 @@ import (
 	"io"
 	"log/slog"
 	netmail "net/mail"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
 	"postern/policy/records/ledger"
@@ -22,9 +20,7 @@ import (
 	"postern/policy/records/quarantine"
 	"postern/policy/records/recall"
 	"postern/proxy"
-	"postern/proxy/console/api"
 	"postern/proxy/retrieval"
-	"postern/proxy/retrieval/seal"
 )
 
 // Releaser lets held mail go. The console's pages, the JSON interface, the links in digests and the command line all use it:
@@ -49,46 +45,31 @@ type Releaser struct {
 	Unattended bool
 }
 
-// Releaser is the one of a running gateway.
-func (h *App) Releaser() *Releaser {
-	return &Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: releaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
-}
-
-// releaseRoute gives the next hop for mail that is released to an address that it was not for.
-func releaseRoute(cfg *config.Config) func(string) (string, bool) {
-	return func(domain string) (string, bool) {
-		if cfg.Local(domain) {
-			return cfg.Route(domain), true
-		}
-		return outboundRoute, len(cfg.Outbound.Addresses) > 0
-	}
-}
-
 // Release does what an order says. Of any number of callers one gets a copy; the others hear quarantine.ErrTaken. Once it
 // is on the queue no error is given any more: what else was wanted and failed stands in the answer.
-func (r *Releaser) Release(ctx context.Context, o api.ReleaseOrder) (api.Released, error) {
+func (r *Releaser) Release(ctx context.Context, o Order) (Released, error) {
 	item, err := r.Quarantine.Find(ctx, o.ID)
 	if err != nil {
-		return api.Released{}, err
+		return Released{}, err
 	}
 	var sender string
 	if o.Allow {
-		if sender, err = senderOf(item); err != nil {
-			return api.Released{}, err
+		if sender, err = SenderOf(item); err != nil {
+			return Released{}, err
 		}
 	}
 	if item.Fetched != nil && item.State == quarantine.Released && o.To.IsNull() { // released, and called back since
-		return api.Released{ID: o.ID, Recipients: []string{item.Fetched.Mailbox}}, r.show(ctx, item, o.By)
+		return Released{ID: o.ID, Recipients: []string{item.Fetched.Mailbox}}, r.show(ctx, item, o.By)
 	}
 	claimed, err := r.claim(ctx, o)
 	if err != nil {
-		return api.Released{}, err
+		return Released{}, err
 	}
-	if err := r.deliver(ctx, claimed); err != nil {
-		return api.Released{}, err
+	if err := r.Deliver(ctx, claimed); err != nil {
+		return Released{}, err
 	}
 
-	done := api.Released{ID: o.ID, Recipients: written(claimed.Recipients)}
+	done := Released{ID: o.ID, Recipients: written(claimed.Recipients)}
 	if o.Learn && !claimed.Forward && item.Category != quarantine.Virus { // who lets a virus go does not say that it is good
 		done.Learned = r.teach(ctx, item, o.By)
 	}
@@ -112,32 +93,30 @@ func written(list []mail.Recipient) (all []string) {
 }
 
 // answers adds what the next hop said, as far as it did within a while.
-func (r *Releaser) answers(ctx context.Context, claimed quarantine.Release, done *api.Released) {
+func (r *Releaser) answers(ctx context.Context, claimed quarantine.Release, done *Released) {
 	if r.Ledger == nil {
 		return
 	}
-	for _, a := range Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients) {
-		done.Answers = append(done.Answers, api.ReleaseAnswer{Recipient: a.Recipient, Fate: string(a.Word), Reply: a.Reply, Text: a.String()})
-	}
+	done.Answers = Answers(ctx, r.Ledger, claimed.QueueID(), claimed.Recipients)
 }
 
 // claim takes what is to be released out of quarantine: for its recipients, or for somebody else.
-func (r *Releaser) claim(ctx context.Context, o api.ReleaseOrder) (quarantine.Release, error) {
+func (r *Releaser) claim(ctx context.Context, o Order) (quarantine.Release, error) {
 	if o.To.IsNull() {
 		return r.Quarantine.Claim(ctx, o.ID, o.By, o.Recipients...)
 	}
 	if _, ok := r.Route(o.To.ASCIIDomain()); !ok {
-		return quarantine.Release{}, api.ErrNoWayOut
+		return quarantine.Release{}, ErrNoWayOut
 	}
 
 	return r.Quarantine.ClaimTo(ctx, o.ID, o.By, o.To)
 }
 
-// deliver puts claimed copies on the queue. If that fails they are held again; once they are there they never are.
-func (r *Releaser) deliver(ctx context.Context, claimed quarantine.Release) error {
+// Deliver puts claimed copies on the queue. If that fails they are held again; once they are there they never are.
+func (r *Releaser) Deliver(ctx context.Context, claimed quarantine.Release) error {
 	ctx = context.WithoutCancel(ctx) // who goes away must not leave it half done
 	queued := false
-	err := r.finish(ctx, claimed, func(item proxy.QueueItem, c mail.Copy) error {
+	err := r.Finish(ctx, claimed, func(item proxy.QueueItem, c mail.Copy) error {
 		err := r.Put(ctx, item, c)
 		queued = err == nil
 		return err
@@ -152,9 +131,9 @@ func (r *Releaser) deliver(ctx context.Context, claimed quarantine.Release) erro
 	return nil
 }
 
-// finish puts a message on a queue as it came, and says that it is safe there. It is not judged again. One that was masked
+// Finish puts a message on a queue as it came, and says that it is safe there. It is not judged again. One that was masked
 // when it was fetched is shown from the next fetch on.
-func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put func(proxy.QueueItem, mail.Copy) error) (err error) {
+func (r *Releaser) Finish(ctx context.Context, claimed quarantine.Release, put func(proxy.QueueItem, mail.Copy) error) (err error) {
 	item, message, err := r.Quarantine.Get(ctx, claimed.Item)
 	if err != nil {
 		return err
@@ -176,7 +155,7 @@ func (r *Releaser) finish(ctx context.Context, claimed quarantine.Release, put f
 	if claimed.Forward && len(claimed.Recipients) == 1 {
 		way, ok := r.Route(claimed.Recipients[0].Address.ASCIIDomain())
 		if !ok {
-			return api.ErrNoWayOut
+			return ErrNoWayOut
 		}
 		route = way
 	}
@@ -246,7 +225,7 @@ func (r *Releaser) teach(ctx context.Context, item quarantine.Item, by string) b
 
 // allow lets the sender's mail in from now on, for those who got this message. It is bound to authentication: who only
 // pretends to be the sender is not let in.
-func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Item, claimed quarantine.Release, done *api.Released) {
+func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Item, claimed quarantine.Release, done *Released) {
 	if r.Lists == nil {
 		done.Note = "the sender was not allowed: there are no lists"
 		return
@@ -255,7 +234,7 @@ func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Ite
 		return
 	}
 	for _, to := range claimed.Recipients {
-		e, err := r.Lists.Add(ctx, listEntry(policy.Allow, to.Address, sender, claimed.By, "released "+item.ID))
+		e, err := r.Lists.Add(ctx, Entry(policy.Allow, to.Address, sender, claimed.By, "released "+item.ID))
 		if err != nil {
 			r.Log.Error("allow the sender of a released message", "id", item.ID, "error", err)
 			done.Note = "released, but the sender could not be allowed"
@@ -264,6 +243,9 @@ func (r *Releaser) allow(ctx context.Context, sender string, item quarantine.Ite
 		done.Allowed = append(done.Allowed, e.ID)
 	}
 }
+
+// lookBack bounds a look into the ledger for the record of what is released.
+const lookBack = 5 * time.Second
 
 // unproven says why an entry for a sender could never let anything in, and what could instead; "" for a sender that is proven.
 func (r *Releaser) unproven(ctx context.Context, sender string, item quarantine.Item, claimed quarantine.Release) string {
@@ -300,51 +282,20 @@ func (r *Releaser) unproven(ctx context.Context, sender string, item quarantine.
 	return note + " the server that it came from (postern lists add allow --network " + item.Client.String() + whose + " --expires 90d)"
 }
 
-func listEntry(list policy.ListName, user mail.Address, sender, owner, reason string) lists.Entry {
+// Entry is the entry of a list that lets the mail of a sender to a user in, or keeps it out.
+func Entry(list policy.ListName, user mail.Address, sender, owner, reason string) lists.Entry {
 	return lists.Entry{List: list, Scope: lists.User, ScopeOf: user.Key(), Sender: sender, Owner: owner, Reason: reason}
 }
 
-// senderOf is whom a reader sees as the author, else the envelope's sender.
-func senderOf(item quarantine.Item) (string, error) {
+// SenderOf is whom a reader sees as the author, else the envelope's sender.
+func SenderOf(item quarantine.Item) (string, error) {
 	text := item.From.Key()
 	if a, err := netmail.ParseAddress(item.HeaderFrom); err == nil {
 		text = a.Address
 	}
 	a, err := mail.ParseAddress(cmp.Or(text, "<>"))
 	if err != nil || a.IsNull() || a.Domain == "" {
-		return "", api.ErrNoSender
+		return "", ErrNoSender
 	}
 	return a.Key(), nil
-}
-
-// letIn makes the field that lets released mail through the POP3 and IMAP doors, where no gateway runs: nil where there is no
-// such door.
-func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
-	if !slices.ContainsFunc(cfg.Doors, func(d config.Door) bool { return !d.Receives() }) {
-		return nil, nil
-	}
-	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
-	if err != nil {
-		return nil, err
-	}
-	return func(id string, sum [sha256.Size]byte) []byte {
-		return seal.LetIn(key, id, "released", time.Now(), sum)
-	}, nil
-}
-
-// openTeacher opens what releases teach, where no gateway runs: nil if nobody learns, or nothing was ever learned.
-func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
-	nothing := func() error { return nil }
-	if !cfg.MailAccess.Learn.On() {
-		return nil, nothing, nil
-	}
-	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
-	if err != nil {
-		return nil, nothing, err
-	}
-	journal, err := lessons.Open(LessonsFile(cfg), lessons.Options{Now: time.Now})
-	if err != nil {
-		return nil, nothing, err
-	}
-	return &retrieval.Teacher{Journal: journal, SealKey: key, Log: log}, journal.Close, nil
 }
