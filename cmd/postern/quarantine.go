@@ -250,7 +250,7 @@ func printReleased(w world, done release.Released) error {
 	}
 	var no error
 	for _, a := range done.Answers {
-		if a.Fate == ledger.Refused || a.Fate == ledger.Expired || a.Fate == string(ledger.Deleted) {
+		if a.Fate == ledger.Refused || a.Fate == ledger.Expired || a.Fate == ledger.Deleted {
 			no = errNo
 		}
 		if _, err := fmt.Fprintf(w.stdout, "%s: %s\n", done.ID, ledger.Printable(a.Text)); err != nil {

@@ -26,7 +26,7 @@ type frozenUsers struct {
 	mu                 sync.Mutex
 	rows               []filters.Row
 	stale              bool
-	onListHit, checked time.Time
+	listed, checked time.Time
 }
 
 // changed says that somebody was frozen or thawed.
@@ -43,8 +43,8 @@ func (f *frozenUsers) changed(filter string) {
 func (f *frozenUsers) due(now time.Time) (list bool, check []filters.Row) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stale || now.Sub(f.onListHit) >= frozenLook {
-		f.stale, f.onListHit, f.checked = false, now, now
+	if f.stale || now.Sub(f.listed) >= frozenLook {
+		f.stale, f.listed, f.checked = false, now, now
 		return true, nil
 	}
 	if now.Sub(f.checked) >= frozenCheck {
