@@ -88,9 +88,9 @@ func (c *Connection) refusal(verdict policy.Verdict) (mail.Reply, bool) {
 	return verdict.Reply, refused
 }
 
-func (g *Gateway) onListHit(c policy.Verdict) {
-	if g.OnListHit != nil && c.ListEntry != "" {
-		g.OnListHit(c.ListEntry)
+func (g *Gateway) onListHit(v policy.Verdict) {
+	if g.OnListHit != nil && v.ListEntry != "" {
+		g.OnListHit(v.ListEntry)
 	}
 }
 

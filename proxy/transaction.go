@@ -316,25 +316,25 @@ func (x *Transaction) Close(why string) {
 
 // learn tells the filters what became of a message that was judged.
 func (x *Transaction) learn() {
-	var sealHeader []filters.Decision
+	var decided []filters.Decision
 	taken, junk := false, true
 	for _, o := range x.outcomes {
 		if o.verdict.PolicyVersion == "" {
 			continue
 		}
-		sealHeader = append(sealHeader, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
+		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
 		taken = taken || o.fate == ledger.Delivered || o.fate == ledger.Queued
 		junk = junk && (o.verdict.Disposition == policy.Reject || o.verdict.Disposition == policy.Quarantine)
 	}
 	switch {
-	case len(sealHeader) == 0:
+	case len(decided) == 0:
 		return
 	case junk:
 		x.c.conduct.Junk++
 	case taken:
 		x.c.conduct.Delivered++
 	}
-	x.setup.Chain.Decided(context.Background(), x.tx, sealHeader)
+	x.setup.Chain.Decided(context.Background(), x.tx, decided)
 }
 
 func (x *Transaction) record(why string) ledger.Transaction {

@@ -27,6 +27,7 @@ import (
 	"postern/proxy/access"
 	"postern/proxy/console/api"
 	"postern/proxy/listen"
+	"postern/proxy/probe"
 	"postern/proxy/queue"
 	"postern/proxy/relay"
 	"postern/proxy/relay/recipients"
@@ -80,7 +81,7 @@ type App struct {
 	digests      *digests                                      // the same
 	reread       func() (*config.Config, error)
 	alarm        *alarm
-	probe        probe
+	probes       probe.Record
 	lost         givenUp
 	table        table
 	frozen       frozenUsers
@@ -343,8 +344,8 @@ func (h *App) Listen(ctx context.Context) error {
 	}
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	// what the hops offer must be known before the first client asks for it; a hop that is down is asked again later
-	probe, cancel := context.WithTimeout(ctx, 3*time.Second)
-	h.Relay.Probe(probe)
+	soon, cancel := context.WithTimeout(ctx, 3*time.Second)
+	h.Relay.Probe(soon)
 	cancel()
 	for _, d := range h.doors {
 		h.running.Go(d.listener.Run)

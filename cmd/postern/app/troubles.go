@@ -32,12 +32,11 @@ func troubleKinds() []string {
 
 // Bounds beyond which there is trouble.
 const (
-	queueTooLong     = 1000
-	certificateEnds  = 7 * 24 * time.Hour
-	diskTooFull      = 256 << 20 // octets left
-	hoursAndMinutes  = "15:04:05"
-	watchEvery       = time.Second // how often is looked for trouble
-	probeFailsBefore = 2           // in a row
+	queueTooLong    = 1000
+	certificateEnds = 7 * 24 * time.Hour
+	diskTooFull     = 256 << 20 // octets left
+	hoursAndMinutes = "15:04:05"
+	watchEvery      = time.Second // how often is looked for trouble
 )
 
 // Troubles are all that there are now, in a fixed order.
@@ -77,7 +76,7 @@ func (h *App) Troubles() []Trouble {
 		add("muted", m.Symbol, m.Since, "%s weighs nothing until %s: %s", m.Symbol, m.Until.Local().Format(hoursAndMinutes), m.Why)
 	}
 	all = append(all, h.frozen.troubles(h.out.Now())...)
-	if failed := h.probe.failed(); failed != "" {
+	if failed := h.probes.Failed(); failed != "" {
 		add("probe", "probe", time.Time{}, "the last test messages did not fare as they should: %s", failed)
 	}
 	return all
