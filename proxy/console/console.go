@@ -52,7 +52,7 @@ type page struct {
 	Messages              []Message
 
 	Tabs                    []tab
-	AdminTable, Title, Help string
+	Table, Title, Help string
 	Rows                    []filters.Row
 	Verbs                   []string
 }

@@ -63,7 +63,7 @@ func (c *console) table(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such page", http.StatusNotFound)
 		return
 	}
-	p := page{Host: c.Host, Tabs: c.tabs(name), AdminTable: name}
+	p := page{Host: c.Host, Tabs: c.tabs(name), Table: name}
 	for _, t := range p.Tabs {
 		if t.Here {
 			p.Title, p.Help = t.Title, t.Help

@@ -14,99 +14,14 @@ import (
 
 	"postern/internal/mail"
 	"postern/proxy"
+	"postern/proxy/health"
 )
-
-// alarm tells the admin when trouble begins and when it is over, by webhook and by mail. What comes and goes within a
-// moment is not told, and one trouble is told once.
-type alarm struct {
-	// hold is how long trouble must last, and be gone, before it is told.
-	hold    time.Duration
-	tell    func(ctx context.Context, t Trouble, over bool) error
-	now     func() time.Time
-	pending map[string]time.Time // first seen, not told yet
-	told    map[string]Trouble
-	gone    map[string]time.Time // told, and not seen since
-}
-
-func newAlarm(hold time.Duration, now func() time.Time, tell func(context.Context, Trouble, bool) error) *alarm {
-	return &alarm{hold: hold, now: now, tell: tell, pending: map[string]time.Time{}, told: map[string]Trouble{}, gone: map[string]time.Time{}}
-}
-
-// look takes what is wrong now. What could not be told is told at the next look.
-func (a *alarm) look(ctx context.Context, troubles []Trouble) error {
-	now, seen := a.now(), map[string]bool{}
-	var errs []error
-	for _, t := range troubles {
-		seen[t.key()] = true
-		errs = append(errs, a.begin(ctx, now, t))
-	}
-
-	for key := range a.pending {
-		if !seen[key] {
-			delete(a.pending, key)
-		}
-	}
-	for key, t := range a.told {
-		if !seen[key] {
-			errs = append(errs, a.end(ctx, now, key, t))
-		}
-	}
-
-	return errors.Join(errs...)
-}
-
-// begin tells of a trouble that lasts for long enough and was not told yet in this state.
-func (a *alarm) begin(ctx context.Context, now time.Time, t Trouble) error {
-	key := t.key()
-	delete(a.gone, key)
-	if told, ok := a.told[key]; ok && told.State == t.State {
-		delete(a.pending, key)
-		return nil
-	}
-
-	first, ok := a.pending[key]
-	if !ok {
-		first = now
-		if t.Since.Before(now) && !t.Since.IsZero() { // it lasts since then
-			first = t.Since
-		}
-		a.pending[key] = first
-	}
-	if now.Sub(first) < a.hold {
-		return nil
-	}
-	if err := a.tell(ctx, t, false); err != nil {
-		return err
-	}
-	a.told[key] = t
-	delete(a.pending, key)
-
-	return nil
-}
-
-// end tells that a trouble is over, once it is for long enough.
-func (a *alarm) end(ctx context.Context, now time.Time, key string, t Trouble) error {
-	since, ok := a.gone[key]
-	if !ok {
-		a.gone[key], since = now, now
-	}
-	if now.Sub(since) < a.hold {
-		return nil
-	}
-	if err := a.tell(ctx, t, true); err != nil {
-		return err
-	}
-	delete(a.told, key)
-	delete(a.gone, key)
-
-	return nil
-}
 
 // alertTimeout bounds one webhook.
 const alertTimeout = 10 * time.Second
 
 // alert sends one alert on all ways that are set.
-func (h *App) alert(ctx context.Context, t Trouble, over bool) error {
+func (h *App) alert(ctx context.Context, t health.Trouble, over bool) error {
 	state := "begins"
 	if over {
 		state = "is over"
@@ -124,7 +39,7 @@ func (h *App) alert(ctx context.Context, t Trouble, over bool) error {
 }
 
 // webhook posts the alert as JSON. "text" is what chat programs show.
-func (h *App) webhook(ctx context.Context, to string, t Trouble, over bool) error {
+func (h *App) webhook(ctx context.Context, to string, t health.Trouble, over bool) error {
 	ctx, cancel := context.WithTimeout(ctx, alertTimeout)
 	defer cancel()
 	text := h.cfg.Hostname + ": " + t.Text
@@ -135,7 +50,7 @@ func (h *App) webhook(ctx context.Context, to string, t Trouble, over bool) erro
 		Text string `json:"text"`
 		Host string `json:"host"`
 		Over bool   `json:"over"`
-		Trouble
+		health.Trouble
 	}{text, h.cfg.Hostname, over, t})
 	if err != nil {
 		return err
@@ -162,7 +77,7 @@ func (h *App) webhook(ctx context.Context, to string, t Trouble, over bool) erro
 }
 
 // alertMail goes straight to the next hop of the recipient's domain, not judged.
-func (h *App) alertMail(ctx context.Context, t Trouble, state string) error {
+func (h *App) alertMail(ctx context.Context, t health.Trouble, state string) error {
 	to, err := mail.ParseAddress(h.cfg.Alerts.MailTo)
 	if err != nil {
 		return fmt.Errorf("alerts.mail_to: %w", err)
@@ -192,7 +107,7 @@ func printable(r rune) rune {
 // watch looks for trouble.
 func (h *App) watch(ctx context.Context) {
 	h.lookAtFrozen(ctx)
-	if err := h.alarm.look(ctx, h.Troubles()); err != nil {
+	if err := h.alarm.Look(ctx, h.Troubles()); err != nil {
 		h.out.Log.Error("alert", "error", err)
 	}
 }
@@ -200,9 +115,9 @@ func (h *App) watch(ctx context.Context) {
 // health answers whether the program lives, and whether it serves.
 func (h *App) health(w http.ResponseWriter, r *http.Request) {
 	answer := struct {
-		Status       string       `json:"status"`
-		Troubles     []Trouble    `json:"troubles"`
-		Dependencies []Dependency `json:"dependencies"`
+		Status       string              `json:"status"`
+		Troubles     []health.Trouble    `json:"troubles"`
+		Dependencies []health.Dependency `json:"dependencies"`
 	}{"ok", h.Troubles(), h.Dependencies()}
 	code := http.StatusOK
 	if len(answer.Troubles) > 0 {
@@ -212,7 +127,7 @@ func (h *App) health(w http.ResponseWriter, r *http.Request) {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable
 	}
 	if answer.Troubles == nil {
-		answer.Troubles = []Trouble{}
+		answer.Troubles = []health.Trouble{}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

@@ -11,6 +11,7 @@ import (
 	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
+	"postern/proxy/health"
 	"postern/proxy/queue"
 	"postern/proxy/retrieval/sweep"
 )
@@ -30,7 +31,7 @@ func (h *App) newAPI() *api.API {
 		if t := h.Troubles(); t != nil {
 			return t
 		}
-		return []Trouble{}
+		return []health.Trouble{}
 	}, Queue: apiQueue{h.Queue, h.dir("queue")}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log,
 		Quarantine: h.Quarantine, Release: h.Releaser().Release, Lists: h.Lists,
 		Policies: p.verbs(), Lessons: h.Lessons, AppPasswords: appPasswords(h.cfg, h.out.Now), Reload: h.reloadAgain, Written: h.Ledger.Flush,

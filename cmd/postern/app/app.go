@@ -26,6 +26,7 @@ import (
 	"postern/proxy"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
+	"postern/proxy/health"
 	"postern/proxy/listen"
 	"postern/proxy/probe"
 	"postern/proxy/queue"
@@ -80,10 +81,10 @@ type App struct {
 	reports      *reports                                      // nil if none are sent
 	digests      *digests                                      // the same
 	reread       func() (*config.Config, error)
-	alarm        *alarm
+	alarm        *health.Alarm
 	probes       probe.Record
 	lost         givenUp
-	table        table
+	table        health.Table
 	frozen       frozenUsers
 	asked        *recipients.LDAP // who knows recipients, nil for none
 	masking      *masking         // nil without a POP3 or IMAP door
@@ -100,8 +101,8 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 	h := &App{cfg: cfg, out: out.withDefaults(), stop: func() {}}
 	h.started = h.out.Now()
 	h.out.Shelved = h.frozen.changed
-	h.table.now, h.table.changed = h.out.Now, h.dependencyChanged
-	h.alarm = newAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
+	h.table.Now, h.table.Changed = h.out.Now, h.dependencyChanged
+	h.alarm = health.NewAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -354,7 +355,7 @@ func (h *App) Listen(ctx context.Context) error {
 	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
 	h.running.Go(func() { h.every(ctx, watchEvery, h.watch) })
 	if !h.out.Unwatched {
-		h.running.Go(func() { h.every(ctx, healthTick, h.table.look) })
+		h.running.Go(func() { h.every(ctx, health.Tick, h.table.Look) })
 	}
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })

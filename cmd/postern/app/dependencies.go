@@ -14,41 +14,42 @@ import (
 	"slices"
 	"strings"
 
+	"postern/proxy/health"
 	"postern/proxy/relay/recipients"
 )
 
 // watchDependencies makes the rows of the configuration in force.
 func (h *App) watchDependencies(j *Pipeline) error {
-	var list []*pinger
-	add := func(row Dependency, ping func(context.Context) error) *pinger {
-		p := &pinger{row: row, ping: ping, every: pingEvery, wait: pingWait}
+	var list []*health.Pinger
+	add := func(row health.Dependency, ping func(context.Context) error) *health.Pinger {
+		p := &health.Pinger{Row: row, Ping: ping}
 		list = append(list, p)
 		return p
 	}
 	servers := j.Chain.Servers()
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		s := servers[name]
-		row := Dependency{Kind: "filter", Name: name, Address: s.Address(), Without: "mail is judged without it, and says so", Required: s.Required()}
+		row := health.Dependency{Kind: "filter", Name: name, Address: s.Address(), Without: "mail is judged without it, and says so", Required: s.Required()}
 		if s.Required() {
 			row.Without = "mail that it would look at waits: the sender hears 451"
 		}
 		add(row, s.Ping)
 	}
 	if h.out.Resolver == nil {
-		add(Dependency{Kind: "dns", Name: "resolver", Without: "SPF, DKIM, DMARC and DNS lists say temperror, see docs/operations.md"}, j.DNS.Ping)
+		add(health.Dependency{Kind: "dns", Name: "resolver", Without: "SPF, DKIM, DMARC and DNS lists say temperror, see docs/operations.md"}, j.DNS.Ping)
 	}
 	directories := h.directories()
 	for _, name := range slices.Sorted(maps.Keys(directories)) {
 		l := directories[name]
-		add(Dependency{Kind: "ldap", Name: name, Address: l.URL,
+		add(health.Dependency{Kind: "ldap", Name: name, Address: l.URL,
 			Without: "what the directory would tell is not known: recipients are asked for at the next hop, rules about groups wait"}, l.Ping)
 	}
 	for _, hop := range h.Relay.Health() {
-		row := Dependency{Kind: "hop", Name: hop.Route + " " + hop.Hop, Address: hop.Hop, Without: "senders hear 451 and keep their mail", Required: true}
+		row := health.Dependency{Kind: "hop", Name: hop.Route + " " + hop.Hop, Address: hop.Hop, Without: "senders hear 451 and keep their mail", Required: true}
 		if s, ok := h.cfg.NextHops[hop.Route]; ok && s.WhenDown == "queue" || hop.Route == outboundRoute && h.cfg.Outbound.WhenDown == "queue" {
 			row.Without = "mail for it is taken and queued"
 		}
-		add(row, h.hopPing(hop.Route, hop.Hop)).every = talkEvery
+		add(row, h.hopPing(hop.Route, hop.Hop)).Every = health.TalkEvery
 	}
 	mailboxes, err := h.mailboxes()
 	if err != nil {
@@ -56,17 +57,17 @@ func (h *App) watchDependencies(j *Pipeline) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(mailboxes)) {
 		m := mailboxes[name]
-		add(Dependency{Kind: "mail_backend", Name: name, Address: m.backend.Address,
+		add(health.Dependency{Kind: "mail_backend", Name: name, Address: m.backend.Address,
 			Without: "users can't log in there, and hear that it is not their password; another address of the same backend is tried first"},
-			func(ctx context.Context) error { return m.ping(ctx, m.backend) }).every = talkEvery
+			func(ctx context.Context) error { return m.ping(ctx, m.backend) }).Every = health.TalkEvery
 	}
 	if len(h.cfg.State.Redis) > 0 {
-		add(Dependency{Kind: "redis", Name: "Redis", Without: "this gateway counts on from its own memory"}, h.out.State.Ping)
+		add(health.Dependency{Kind: "redis", Name: "Redis", Without: "this gateway counts on from its own memory"}, h.out.State.Ping)
 	}
-	add(Dependency{Kind: "database", Name: "ledger"}, h.Ledger.Ping)
-	add(Dependency{Kind: "disk", Name: "data_dir", Address: h.cfg.DataDir, Required: true, Without: "mail that has to be stored hears 451"}, h.diskPing())
+	add(health.Dependency{Kind: "database", Name: "ledger"}, h.Ledger.Ping)
+	add(health.Dependency{Kind: "disk", Name: "data_dir", Address: h.cfg.DataDir, Required: true, Without: "mail that has to be stored hears 451"}, h.diskPing())
 
-	h.table.use(list)
+	h.table.Use(list)
 	j.Chain.Watch(&h.table)
 	j.Fetched.Watch(&h.table)
 	return nil
@@ -172,20 +173,20 @@ func (h *App) lookAtDisk() error {
 }
 
 // dependencyChanged tells the log, and the admin without waiting for the next look.
-func (h *App) dependencyChanged(d Dependency) {
+func (h *App) dependencyChanged(d health.Dependency) {
 	switch d.State {
-	case StandingUp:
+	case health.Up:
 		h.out.Log.Info("dependency is back", "kind", d.Kind, "name", d.Name, "address", d.Address)
-	case StandingSlow:
+	case health.Slow:
 		h.out.Log.Warn("dependency is slow", "kind", d.Kind, "name", d.Name, "address", d.Address, "why", d.Why)
-	case StandingAway:
+	case health.Away:
 		h.out.Log.Warn("dependency is away", "kind", d.Kind, "name", d.Name, "address", d.Address, "why", d.Why, "without", d.Without)
 	}
 }
 
 // Dependencies are the rows of the health table.
-func (h *App) Dependencies() []Dependency {
-	all := h.table.list()
+func (h *App) Dependencies() []health.Dependency {
+	all := h.table.List()
 	for i := range all {
 		if all[i].Kind == "database" {
 			all[i].Without = fmt.Sprintf("mail flows, %d records wait", h.Ledger.Health().Waiting)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/filters"
+	"postern/proxy/health"
 )
 
 const (
@@ -88,10 +89,10 @@ func (h *App) lookAtFrozen(ctx context.Context) {
 }
 
 // troubles are one for each frozen user, and one for those beyond that.
-func (f *frozenUsers) troubles(now time.Time) []Trouble {
+func (f *frozenUsers) troubles(now time.Time) []health.Trouble {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Trouble
+	var all []health.Trouble
 	more := 0
 	for _, row := range f.rows {
 		switch {
@@ -99,13 +100,13 @@ func (f *frozenUsers) troubles(now time.Time) []Trouble {
 		case len(all) >= frozenTold:
 			more++
 		default:
-			all = append(all, Trouble{Kind: "frozen", Subject: row.Key, Since: row.Since,
+			all = append(all, health.Trouble{Kind: "frozen", Subject: row.Key, Since: row.Since,
 				Text: fmt.Sprintf("a user may not send until %s, his password may be stolen: %s; postern frozen thaw %s lets him",
 					row.Until.Local().Format("2006-01-02 15:04"), row.Text, row.Key)})
 		}
 	}
 	if more > 0 {
-		all = append(all, Trouble{Kind: "frozen", Subject: "more", Text: fmt.Sprintf("%d more users may not send now, see postern frozen", more)})
+		all = append(all, health.Trouble{Kind: "frozen", Subject: "more", Text: fmt.Sprintf("%d more users may not send now, see postern frozen", more)})
 	}
 	return all
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/app"
+	"postern/proxy/health"
 )
 
 // mode is how a server of the outside world behaves.
@@ -274,17 +275,17 @@ func (w *watched) metric(line string) bool {
 type outage interface{ set(mode) }
 
 // row reads the health table's row, and whether there is trouble, at /healthz and /readyz.
-func (w *watched) row(kind, name string) (found app.Dependency, degraded bool) {
+func (w *watched) row(kind, name string) (found health.Dependency, degraded bool) {
 	w.t.Helper()
 	for _, path := range []string{"/healthz", "/readyz"} {
 		var all struct {
 			Status       string
-			Dependencies []app.Dependency
+			Dependencies []health.Dependency
 		}
 		if err := json.Unmarshal([]byte(get(w.t, "http://"+w.metrics+path)), &all); err != nil {
 			w.t.Fatal(err)
 		}
-		i := slices.IndexFunc(all.Dependencies, func(d app.Dependency) bool { return d.Kind == kind && d.Name == name })
+		i := slices.IndexFunc(all.Dependencies, func(d health.Dependency) bool { return d.Kind == kind && d.Name == name })
 		if i < 0 {
 			w.t.Fatalf("%s has no row for %s %s: %+v", path, kind, name, all.Dependencies)
 		}
@@ -300,19 +301,19 @@ func (w *watched) goesWrong(server outage, m mode, kind, name string, meanwhile 
 	if trouble == "" {
 		trouble = kind
 	}
-	want := map[mode]app.Standing{dragging: app.StandingSlow}[m]
+	want := map[mode]health.Standing{dragging: health.Slow}[m]
 	if want == "" {
-		want = app.StandingAway
+		want = health.Away
 	}
 	w.told.forget()
 	server.set(m)
 	w.soon(kind+" "+name+" is "+string(m)+": the webhook hears of it", func() bool { return w.told.toldAs(trouble, string(want)) })
 	label := `{kind="` + kind + `",name="` + name + `"} `
-	up := map[app.Standing]string{app.StandingSlow: "1", app.StandingAway: "0"}[want]
-	late := map[app.Standing]string{app.StandingSlow: "1", app.StandingAway: "0"}[want]
+	up := map[health.Standing]string{health.Slow: "1", health.Away: "0"}[want]
+	late := map[health.Standing]string{health.Slow: "1", health.Away: "0"}[want]
 	w.soon("its row shows it", func() bool {
 		d, degraded := w.row(kind, name)
-		return degraded && d.State == want && d.Up == (want == app.StandingSlow) && d.Why != "" && !d.Since.IsZero()
+		return degraded && d.State == want && d.Up == (want == health.Slow) && d.Why != "" && !d.Since.IsZero()
 	})
 	w.soon("the metrics show it", func() bool {
 		return w.metric("postern_dependency_up"+label+up) && w.metric("postern_dependency_slow"+label+late) && !w.metric(`postern_troubles{kind="`+trouble+`"} 0`)
@@ -320,7 +321,7 @@ func (w *watched) goesWrong(server outage, m mode, kind, name string, meanwhile 
 	meanwhile(m)
 	server.set(well)
 	w.soon(name+" is back: the webhook hears of it", func() bool { return w.told.told(trouble, true) })
-	w.soon("its row shows that it is back", func() bool { d, _ := w.row(kind, name); return d.State == app.StandingUp })
+	w.soon("its row shows that it is back", func() bool { d, _ := w.row(kind, name); return d.State == health.Up })
 	w.soon("the metrics show that it is back", func() bool {
 		return w.metric("postern_dependency_up"+label+"1") && w.metric("postern_dependency_slow"+label+"0")
 	})

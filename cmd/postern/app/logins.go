@@ -126,4 +126,4 @@ type mailbox struct {
 func mailboxName(b *access.Backend) string { return b.Name + " " + b.Address }
 
 // mailboxesAway hears of a server that could not be asked for a login: it is looked at now.
-func (h *App) mailboxesAway(b *access.Backend) { h.table.hurry("mail_backend", mailboxName(b)) }
+func (h *App) mailboxesAway(b *access.Backend) { h.table.Hurry("mail_backend", mailboxName(b)) }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/proxy/health"
 )
 
 // metric is one number in Prometheus' text format. Labels never hold text from outside.
@@ -70,12 +72,12 @@ func (h *App) measure() []metric {
 	for _, t := range h.Troubles() {
 		kinds[t.Kind]++
 	}
-	for _, kind := range troubleKinds() {
+	for _, kind := range health.TroubleKinds() {
 		s.add("troubles", "gauge", "What an admin should look at now, by kind.", kinds[kind], "kind", kind)
 	}
 	for _, d := range h.Dependencies() {
 		s.add("dependency_up", "gauge", "Whether something that the gateway needs was there when it was last asked.", one(d.Up), "kind", d.Kind, "name", d.Name)
-		s.add("dependency_slow", "gauge", "Whether something that the gateway needs answers, but late.", one(d.State == StandingSlow), "kind", d.Kind, "name", d.Name)
+		s.add("dependency_slow", "gauge", "Whether something that the gateway needs answers, but late.", one(d.State == health.Slow), "kind", d.Kind, "name", d.Name)
 		s.add("dependency_answer_seconds", "gauge", "How long its last answer took.", float64(d.Took)/float64(time.Second/time.Millisecond), "kind", d.Kind, "name", d.Name)
 	}
 

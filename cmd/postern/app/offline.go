@@ -18,6 +18,7 @@ import (
 	"postern/policy/replay"
 	"postern/proxy"
 	"postern/proxy/console/api"
+	"postern/proxy/health"
 	"postern/proxy/queue"
 	"postern/proxy/release"
 )
@@ -40,7 +41,7 @@ func OpenOffline(cfg *config.Config, path string, log *slog.Logger) (_ *Offline,
 		}
 	}()
 	f.o = api.Options{Now: time.Now, Log: log, Queue: queueFolder{filepath.Join(cfg.DataDir, "queue")}, AppPasswords: appPasswords(cfg, time.Now),
-		Reload: func() error { return api.ErrNoGateway }, Written: func(context.Context) error { return nil }, Troubles: func() any { return []Trouble{} }}
+		Reload: func() error { return api.ErrNoGateway }, Written: func(context.Context) error { return nil }, Troubles: func() any { return []health.Trouble{} }}
 	if f.o.Store, err = api.OpenStore(AdminStore(cfg), log); err != nil {
 		return nil, err
 	}

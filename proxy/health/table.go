@@ -1,4 +1,6 @@
-package app
+// Package health is the table of what the gateway depends on: each row is asked now and then, and is up, slow or away. It
+// tells trouble that lasts to the admin.
+package health
 
 import (
 	"cmp"
@@ -21,9 +23,9 @@ type Standing string
 
 // The standings. What is slow answers, late: it is used as ever, and whoever waits for it waits longer.
 const (
-	StandingUp   Standing = "up"
-	StandingSlow Standing = "slow"
-	StandingAway Standing = "away"
+	Up   Standing = "up"
+	Slow Standing = "slow"
+	Away Standing = "away"
 )
 
 // Dependency is one row of the health table: something that this gateway needs and that is not part of it.
@@ -50,27 +52,28 @@ type Dependency struct {
 }
 
 func (d *Dependency) set(state Standing, since time.Time, why string) {
-	d.Up, d.State, d.Since, d.Why, d.Late = state != StandingAway, state, since, why, false
+	d.Up, d.State, d.Since, d.Why, d.Late = state != Away, state, since, why, false
 }
 
 // How often is asked, and how long one waits for an answer. What is silent for that long is away at once; what refuses, or
 // answers nonsense, is asked once more before it is called away, and twice before it is called back. What answers later than
 // slowAnswer twice in a row is slow.
 const (
-	healthTick = time.Second
+	Tick       = time.Second
 	pingEvery  = 2 * time.Second
 	pingWait   = 5 * time.Second
 	slowAnswer = time.Second
-	// talkEvery is for servers that write each visit into their log.
-	talkEvery = 3 * time.Second
+	// TalkEvery is for servers that write each visit into their log.
+	TalkEvery = 3 * time.Second
 )
 
-// pinger is what the table asks about one dependency.
-type pinger struct {
-	row   Dependency
-	ping  func(context.Context) error
-	every time.Duration
-	wait  time.Duration
+// Pinger is what the table asks about one dependency.
+type Pinger struct {
+	// Row is what stands in the table, Ping how it is asked.
+	Row  Dependency
+	Ping func(context.Context) error
+	// Every is how often it is asked, 0 for every two seconds; Wait how long one waits, 0 for five seconds.
+	Every, Wait time.Duration
 
 	last              time.Time
 	begun             time.Time // when the first of the bad, or of the slow answers was asked for
@@ -80,63 +83,63 @@ type pinger struct {
 }
 
 // unsure says whether the next answer may make another standing: it is asked for soon.
-func (p *pinger) unsure() bool {
-	return !p.seen || p.bad > 0 && p.row.Up || p.good > 0 && !p.row.Up || p.slow > 0 && p.row.State == StandingUp ||
-		p.quick > 0 && p.row.State == StandingSlow
+func (p *Pinger) unsure() bool {
+	return !p.seen || p.bad > 0 && p.Row.Up || p.good > 0 && !p.Row.Up || p.slow > 0 && p.Row.State == Up ||
+		p.quick > 0 && p.Row.State == Slow
 }
 
-// table is the health table.
-type table struct {
+// Table is the health table.
+type Table struct {
 	mu   sync.Mutex
-	rows map[string]*pinger
-	now  func() time.Time
-	// changed hears that a row has changed.
-	changed func(Dependency)
+	rows map[string]*Pinger
+	// Now is the clock. Changed hears that a row has changed, nil for nobody.
+	Now     func() time.Time
+	Changed func(Dependency)
 }
 
-func (t *table) key(kind, name string) string { return kind + " " + name }
+func (t *Table) key(kind, name string) string { return kind + " " + name }
 
-// use puts these dependencies in place of those that were asked before; what is known of them is kept.
-func (t *table) use(list []*pinger) {
+// Use puts these dependencies in place of those that were asked before; what is known of them is kept.
+func (t *Table) Use(list []*Pinger) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fresh := map[string]*pinger{}
+	fresh := map[string]*Pinger{}
 	for _, p := range list {
-		key := t.key(p.row.Kind, p.row.Name)
-		p.row.set(StandingUp, t.now(), "")
-		if old := t.rows[key]; old != nil && old.row.Address == p.row.Address {
-			p.row.set(old.row.State, old.row.Since, old.row.Why)
+		key := t.key(p.Row.Kind, p.Row.Name)
+		p.Row.set(Up, t.Now(), "")
+		if old := t.rows[key]; old != nil && old.Row.Address == p.Row.Address {
+			p.Row.set(old.Row.State, old.Row.Since, old.Row.Why)
 		}
 		fresh[key] = p
 	}
 	t.rows = fresh
 }
 
-// list gives the rows, in a fixed order.
-func (t *table) list() []Dependency {
+// List gives the rows, in a fixed order.
+func (t *Table) List() []Dependency {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []Dependency
 	for _, key := range slices.Sorted(maps.Keys(t.rows)) {
-		all = append(all, t.rows[key].row)
+		all = append(all, t.rows[key].Row)
 	}
 	return all
 }
 
 // Away implements filters.Watcher.
-func (t *table) Away(filter string) bool {
+func (t *Table) Away(filter string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.rows[t.key("filter", filter)]
-	return p != nil && !p.row.Up
+	return p != nil && !p.Row.Up
 }
 
 // Failed implements filters.Watcher: the server is asked at the next tick. That it failed with one message says nothing: a
 // message that a scanner can't read must not switch it off for the others.
-func (t *table) Failed(filter string) { t.hurry("filter", filter) }
+func (t *Table) Failed(filter string) { t.Hurry("filter", filter) }
 
-// hurry has a dependency asked at the next tick.
-func (t *table) hurry(kind, name string) {
+// Hurry has a dependency asked at the next tick.
+func (t *Table) Hurry(kind, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p := t.rows[t.key(kind, name)]; p != nil {
@@ -144,17 +147,17 @@ func (t *table) hurry(kind, name string) {
 	}
 }
 
-// look asks those whose turn it is, side by side, and waits for nobody: who is slow is not asked again meanwhile.
-func (t *table) look(ctx context.Context) {
+// Look asks those whose turn it is, side by side, and waits for nobody: who is slow is not asked again meanwhile.
+func (t *Table) Look(ctx context.Context) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.rows {
-		pause := p.every
+		pause := cmp.Or(p.Every, pingEvery)
 		if p.hurry || p.unsure() {
-			pause = healthTick
+			pause = Tick
 		}
-		if p.busy || now.Sub(p.last) < pause-healthTick/10 {
+		if p.busy || now.Sub(p.last) < pause-Tick/10 {
 			continue
 		}
 		p.busy, p.last, p.hurry = true, now, false
@@ -171,13 +174,13 @@ type answer struct {
 	took        time.Duration
 }
 
-func (t *table) ask(ctx context.Context, p *pinger) {
-	ctx, cancel := context.WithTimeout(ctx, p.wait)
+func (t *Table) ask(ctx context.Context, p *Pinger) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.Wait, pingWait))
 	defer cancel()
-	a := answer{asked: t.now()}
+	a := answer{asked: t.Now()}
 	begun := time.Now()
-	a.err = p.ping(ctx)
-	a.took, a.came = time.Since(begun), t.now()
+	a.err = p.Ping(ctx)
+	a.took, a.came = time.Since(begun), t.Now()
 	if errors.Is(a.err, state.ErrSlow) {
 		a.err, a.late = nil, a.err.Error()
 	}
@@ -188,18 +191,18 @@ func (t *table) ask(ctx context.Context, p *pinger) {
 
 	t.mu.Lock()
 	p.busy = false
-	before := p.row
+	before := p.Row
 	p.note(a)
-	after := p.row
+	after := p.Row
 	t.mu.Unlock()
 
-	if before.State != after.State && t.changed != nil {
-		t.changed(after)
+	if before.State != after.State && t.Changed != nil {
+		t.Changed(after)
 	}
 }
 
 // note draws the consequence of an answer.
-func (p *pinger) note(a answer) {
+func (p *Pinger) note(a answer) {
 	p.seen = true
 	if a.err != nil {
 		p.failed(a)
@@ -207,7 +210,7 @@ func (p *pinger) note(a answer) {
 	}
 	p.bad = 0
 	p.good++
-	p.row.Took = a.took.Milliseconds()
+	p.Row.Took = a.took.Milliseconds()
 	if a.late != "" || a.took > slowAnswer {
 		if p.slow++; p.slow == 1 {
 			p.begun = a.asked
@@ -220,19 +223,19 @@ func (p *pinger) note(a answer) {
 
 	why := cmp.Or(a.late, fmt.Sprintf("it answers after %.1f s", a.took.Seconds()))
 	switch {
-	case p.row.State == StandingAway && p.good < 2:
-	case p.slow >= 2 && p.row.State == StandingSlow:
-		p.row.Why = why
+	case p.Row.State == Away && p.good < 2:
+	case p.slow >= 2 && p.Row.State == Slow:
+		p.Row.Why = why
 	case p.slow >= 2:
-		p.row.set(StandingSlow, p.begun, why)
-		p.row.Late = a.late != ""
-	case p.quick >= 2 && p.row.State != StandingUp:
-		p.row.set(StandingUp, a.came, "")
+		p.Row.set(Slow, p.begun, why)
+		p.Row.Late = a.late != ""
+	case p.quick >= 2 && p.Row.State != Up:
+		p.Row.set(Up, a.came, "")
 	}
 }
 
 // failed notes an answer that is none.
-func (p *pinger) failed(a answer) {
+func (p *Pinger) failed(a answer) {
 	p.good, p.slow, p.quick = 0, 0, 0
 	if p.bad++; p.bad == 1 {
 		p.begun = a.asked
@@ -243,11 +246,11 @@ func (p *pinger) failed(a answer) {
 		why = fmt.Sprintf("no answer within %.1f s", a.took.Seconds())
 	}
 	switch {
-	case !p.row.Up:
-		p.row.Why = why
+	case !p.Row.Up:
+		p.Row.Why = why
 	case p.bad >= 2:
-		p.row.set(StandingAway, p.begun, why)
+		p.Row.set(Away, p.begun, why)
 	}
 }
 
-var _ filters.Watcher = (*table)(nil)
+var _ filters.Watcher = (*Table)(nil)

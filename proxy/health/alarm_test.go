@@ -1,4 +1,4 @@
-package app
+package health
 
 import (
 	"context"
@@ -14,7 +14,7 @@ func TestAlarm(t *testing.T) {
 	now := time.Unix(0, 0)
 	var told []string
 	var deaf error
-	a := newAlarm(time.Minute, func() time.Time { return now }, func(_ context.Context, t Trouble, over bool) error {
+	a := NewAlarm(time.Minute, func() time.Time { return now }, func(_ context.Context, t Trouble, over bool) error {
 		if deaf == nil {
 			told = append(told, fmt.Sprint(t.Kind, over))
 		}
@@ -24,7 +24,7 @@ func TestAlarm(t *testing.T) {
 	step := func(after time.Duration, want []string, troubles ...Trouble) {
 		t.Helper()
 		now, told = now.Add(after), nil
-		if err := a.look(context.Background(), troubles); (err != nil) != (deaf != nil && err != nil) {
+		if err := a.Look(context.Background(), troubles); (err != nil) != (deaf != nil && err != nil) {
 			t.Error(err)
 		}
 		if !slices.Equal(told, want) {
@@ -49,10 +49,10 @@ func TestAlarm(t *testing.T) {
 	step(time.Hour, nil, disk)
 
 	// what lasts for longer than it takes to be told is told at once; what was slow and is away now is told anew
-	lasts := Trouble{Kind: "ldap", Since: now.Add(-time.Minute), State: StandingSlow}
+	lasts := Trouble{Kind: "ldap", Since: now.Add(-time.Minute), State: Slow}
 	step(0, []string{"ldapfalse"}, lasts)
 	step(time.Hour, []string{"disktrue"}, lasts)
-	lasts.State, lasts.Since = StandingAway, now
+	lasts.State, lasts.Since = Away, now
 	step(0, nil, lasts)
 	step(time.Minute, []string{"ldapfalse"}, lasts)
 	step(time.Minute, nil)
