@@ -11,6 +11,7 @@ import (
 	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
+	"postern/proxy/digests"
 	"postern/proxy/health"
 	"postern/proxy/queue"
 	"postern/proxy/retrieval/sweep"
@@ -35,7 +36,7 @@ func (h *App) newAPI() *api.API {
 	}, Queue: apiQueue{h.Queue, h.dir("queue")}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log,
 		Quarantine: h.Quarantine, Release: h.Releaser().Release, Lists: h.Lists,
 		Policies: p.verbs(), Lessons: h.Lessons, AppPasswords: appPasswords(h.cfg, h.out.Now), Reload: h.reloadAgain, Written: h.Ledger.Flush,
-		SendDigests: func(ctx context.Context, user string, try bool) ([]api.DigestReport, error) {
+		SendDigests: func(ctx context.Context, user string, try bool) ([]digests.Report, error) {
 			return sendDigestsNow(ctx, h.cfg, h.Quarantine, h.Queue.Put, user, try)
 		},
 		Sweep: func(ctx context.Context, o api.SweepOrder) (any, error) { return sweepUser(ctx, h.cfg, h.Recalls, o) },

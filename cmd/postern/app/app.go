@@ -26,6 +26,7 @@ import (
 	"postern/proxy"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
+	"postern/proxy/digests"
 	"postern/proxy/health"
 	"postern/proxy/listen"
 	"postern/proxy/probe"
@@ -79,7 +80,7 @@ type App struct {
 	groups       *told                                         // nil without a directory that tells them
 	logins       *told                                         // likewise
 	reports      *reports                                      // nil if none are sent
-	digests      *digests                                      // the same
+	digests      *digests.Digests                              // the same
 	reread       func() (*config.Config, error)
 	alarm        *health.Alarm
 	probes       probe.Record

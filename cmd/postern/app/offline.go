@@ -18,6 +18,7 @@ import (
 	"postern/policy/replay"
 	"postern/proxy"
 	"postern/proxy/console/api"
+	"postern/proxy/digests"
 	"postern/proxy/health"
 	"postern/proxy/queue"
 	"postern/proxy/release"
@@ -156,7 +157,7 @@ func (f *Offline) openReleases() (err error) {
 	teacher, done, err := openTeacher(f.cfg, f.log)
 	r.Teacher, f.close = teacher, append(f.close, done)
 	f.o.Release = r.Release
-	f.o.SendDigests = func(ctx context.Context, user string, try bool) ([]api.DigestReport, error) {
+	f.o.SendDigests = func(ctx context.Context, user string, try bool) ([]digests.Report, error) {
 		return sendDigestsNow(ctx, f.cfg, f.o.Quarantine, f.put, user, try)
 	}
 	return err

@@ -39,7 +39,7 @@ func (h *App) openWeb() error {
 	both.Handle("/", pages)
 	both.Handle("/api/v1/", h.verbs)
 	if h.digests != nil {
-		links, err := console.LinkPages(links{h}, h.out.Log)
+		links, err := console.LinkPages(h.links(), h.out.Log)
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ import (
 	"postern/policy/records/quarantine"
 	"postern/policy/records/recall"
 	"postern/policy/replay"
+	"postern/proxy/digests"
 	"postern/proxy/release"
 )
 
@@ -53,7 +54,7 @@ type Options struct {
 	Lessons      *lessons.Journal // nil if nobody learns
 	AppPasswords AppPasswords
 	// SendDigests tells users now what is held for them: user "" is all of them. One that is only tried is not sent.
-	SendDigests func(ctx context.Context, user string, try bool) ([]DigestReport, error)
+	SendDigests func(ctx context.Context, user string, try bool) ([]digests.Report, error)
 	// Sweep moves what was called back out of a user's mailboxes.
 	Sweep func(context.Context, SweepOrder) (sweep any, err error)
 	// Reload reads the configuration again.
@@ -275,7 +276,7 @@ func isWrong(err error) bool {
 		return true
 	}
 	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients,
-		release.ErrNoWayOut, release.ErrNoSender} {
+		release.ErrNoWayOut, release.ErrNoSender, digests.ErrOff, digests.ErrUser} {
 		if errors.Is(err, wrong) {
 			return true
 		}

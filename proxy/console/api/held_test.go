@@ -19,6 +19,7 @@ import (
 	"postern/policy/records/lists"
 	"postern/policy/records/quarantine"
 	"postern/policy/replay"
+	"postern/proxy/digests"
 	"postern/proxy/release"
 )
 
@@ -70,8 +71,8 @@ func (o *office) furnish(dir string) Options {
 	})
 	bad := config.Problems{{File: "draft", Line: 3, Text: "no such key"}}
 	return Options{
-		SendDigests: func(_ context.Context, user string, try bool) ([]DigestReport, error) {
-			return []DigestReport{{To: user, Mailbox: user, Messages: 1, Sent: !try}}, nil
+		SendDigests: func(_ context.Context, user string, try bool) ([]digests.Report, error) {
+			return []digests.Report{{To: user, Mailbox: user, Messages: 1, Sent: !try}}, nil
 		},
 		Sweep: func(_ context.Context, order SweepOrder) (any, error) { return order, nil }, Written: func(context.Context) error { return nil },
 		Quarantine: o.held, Lists: o.entries, Lessons: journal, AppPasswords: o.passwords, Reload: func() error { return errors.New("postern.toml:3: bad") },
