@@ -260,7 +260,7 @@ func hostile(t *testing.T, g ground) {
 		c.Helo, c.User, c.ClientName, c.End, c.Door = e, e, e, e, e
 		tx.From, tx.Subject, tx.HeaderFrom, tx.MessageID, tx.SHA256, tx.User, tx.Helo, tx.ClientName, tx.Door = e, e, e, e, e, e, e, e, e
 		tx.Reply, tx.Decisive, tx.PolicyVersion, tx.HeldID, tx.QueueIDs, tx.ConnID = e, e, e, e, []string{e}, e
-		tx.Recipients = []Recipient{{Address: e, Fate: Word(e), Route: e, Reply: e, Disposition: 99, Score: math.NaN()}}
+		tx.Recipients = []Recipient{{Address: e, Fate: Word(e), Route: mail.RouteTo(e), Reply: e, Disposition: 99, Score: math.NaN()}}
 		tx.Findings = []policy.Reason{{Symbol: e, Evidence: []string{e}, Help: e, Score: math.Inf(1)}}
 		tx.Took = map[string]float64{e: math.Inf(-1)}
 		tx.Facts = &policy.Facts{From: mail.Address{Local: e, Domain: e}, User: e, HeaderFrom: []mail.Address{{Local: e, Domain: e}}, Authenticated: []string{e}, Findings: []policy.Finding{{Symbol: e, Filter: e}}}

@@ -49,7 +49,7 @@ func (g *traffic) transaction(n int) Transaction {
 		if g.IntN(10) == 0 {
 			d = policy.Disposition(g.IntN(5))
 		}
-		t.Recipients = append(t.Recipients, Recipient{Address: fmt.Sprintf("staff%d@company.example", g.IntN(2000)), Disposition: d, Fate: "delivered", Score: 1.5, Reply: "250 2.1.5 Ok", Route: "default"})
+		t.Recipients = append(t.Recipients, Recipient{Address: fmt.Sprintf("staff%d@company.example", g.IntN(2000)), Disposition: d, Fate: "delivered", Score: 1.5, Reply: "250 2.1.5 Ok", Route: mail.RouteTo("default")})
 	}
 	facts := policy.Facts{Stage: 4, Client: t.Client, From: mail.Address{Local: fmt.Sprint("user", sender), Domain: fmt.Sprintf("domain%d.example", sender%5000)}}
 	for range 8 {
