@@ -43,6 +43,7 @@ tools:
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
+	@out=$$($(GO) tool deadcode -test ./...); if [ -n "$$out" ]; then echo "$$out"; exit 1; fi
 
 demo:
 	$(GO) run ./cmd/postern demo
