@@ -23,9 +23,9 @@ const (
 
 // frozenUsers are those who may not send now, as far as is known.
 type frozenUsers struct {
-	mu                 sync.Mutex
-	rows               []filters.Row
-	stale              bool
+	mu              sync.Mutex
+	rows            []filters.Row
+	stale           bool
 	listed, checked time.Time
 }
 
