@@ -252,8 +252,8 @@ func hostile(t *testing.T, g ground) {
 	l := g.open(t, Options{})
 	evil := []string{
 		"a\x00b", "\x00", "\xff\xfe\x80", "\xed\xa0\x80 surrogate", "\xf4\x8f\xbe\x80 private", "\U0010FF80\U0010FFFF", "\ufffd \\ufffd", "\xc3\x28 \xf0\x28\x8c\xbc",
-		`'; DROP TABLE message; --`, `" OR 1=1`, "%_\\", "$1 $2 ? :x @y", "\x1b[2J\u202e\u2028", "{{.}} ${jndi:x} %s%n", strings.Repeat("A", 1<<20), strings.Repeat("\x00", 1<<20),
-		strings.Repeat("é", 1<<19), "=cmd|' /C calc'!A0", strings.Repeat("<", 5000), "\\u0000 \\x00", `{"json":"\u0000"}`,
+		`'; DROP TABLE message; --`, `" OR 1=1`, "%_\\", "$1 $2 ? :x @y", "\x1b[2J\u202e\u2028", "{{.}} ${jndi:x} %s%n", strings.Repeat("A", 1<<20), strings.Repeat("\x00", 1<<14),
+		strings.Repeat("é", 1<<14), "=cmd|' /C calc'!A0", strings.Repeat("<", 5000), "\\u0000 \\x00", `{"json":"\u0000"}`,
 	}
 	for n, e := range evil {
 		c, tx := sample(n)
@@ -360,8 +360,11 @@ func allBad(t *testing.T, g ground) {
 	_ = l.db.Ready(t.Context())
 	g.do("ALTER TABLE message RENAME COLUMN record TO was")
 	begun := time.Now()
-	const n = waiting + 5000
-	for i := range n {
+	n := int64(500)
+	if strings.HasPrefix(g.url, "sqlite:") { // what waits is the same on both: one of them fills it
+		n = waiting + 500
+	}
+	for i := range int(n) {
 		_, tx := sample(i)
 		l.Transaction(tx)
 	}
