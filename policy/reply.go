@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 
+	"postern/filters"
 	"postern/internal/mail"
 )
 
@@ -37,7 +38,7 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 	case causeRule:
 		return done(d) + ": the rule \"" + c.name + "\" says so."
 	case causeForced:
-		if t.by != nil && t.by.ifPermit && d == Defer {
+		if t.by != nil && t.by.is(filters.ActionDeferIfPermit) && d == Defer {
 			return done(d) + ": " + c.name + " puts off what would be delivered" + about(t.by) + "."
 		}
 		return done(d) + ": " + c.name + " always leads to " + d.String() + about(t.by) + "."

@@ -325,7 +325,7 @@ func (x *Transaction) learn() {
 		if o.verdict.PolicyVersion == "" {
 			continue
 		}
-		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
+		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition, Score: o.verdict.Score})
 		taken = taken || o.fate == ledger.Delivered || o.fate == ledger.Queued
 		junk = junk && (o.verdict.Disposition == policy.Reject || o.verdict.Disposition == policy.Quarantine)
 	}

@@ -114,7 +114,7 @@ func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filt
 	}
 	domains := senders(tx)
 	for _, one := range judged[:min(len(judged), maxLooks)] {
-		if one.Disposition != "accept" {
+		if one.Disposition != mail.Accept {
 			continue
 		}
 		for _, d := range domains {

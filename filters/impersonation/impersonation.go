@@ -38,11 +38,11 @@ var Spec = filters.Spec{
 	After:   []string{"spf", "dkim", "arc", "dmarc"},
 	Timeout: 10 * time.Second,
 	Symbols: []filters.Symbol{
-		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: "quarantine", Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
+		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: filters.ActionQuarantine, Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_OWN_SENDER", Score: 2, Help: "Sender or Resent-From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_PROTECTED_NAME", Score: 4, Help: "The name shown is that of somebody of ours, the address is not"},
 		{Name: "SPOOF_OWN_NAME", Score: 3, Help: "The name shown holds a domain of ours, the address is foreign"},
-		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: "quarantine", Help: "A sender's domain is made of letters that look like one of our domains"},
+		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: filters.ActionQuarantine, Help: "A sender's domain is made of letters that look like one of our domains"},
 		{Name: "LOOKALIKE_NEAR", Score: 4, Help: "A sender's domain is one letter, a hyphen or a label away from one of our domains"},
 		{Name: "HOMOGRAPH_DOMAIN", Score: 4, Help: "A sender's domain mixes scripts, or is written in letters that only look Latin"},
 		{Name: "NAME_INVISIBLE", Score: 2, Help: "The name shown holds characters that can't be seen"},
