@@ -184,8 +184,8 @@ func proven(tx *mail.Transaction, sender mail.Address, isAuthor bool) bool {
 		return false
 	}
 	for _, found := range tx.AllFindings() {
-		if d, ok := found.Value.(filters.DMARC); ok && (d.Result == "pass" || d.Result == "fail") {
-			return d.Result == "pass" && mail.ASCIIDomain(d.Domain) == domain
+		if d, ok := found.Value.(filters.DMARC); ok && (d.Result == mail.AuthPass || d.Result == mail.AuthFail) {
+			return d.Result == mail.AuthPass && mail.ASCIIDomain(d.Domain) == domain
 		}
 	}
 	org := filters.RegisteredDomain(domain)

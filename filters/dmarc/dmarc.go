@@ -176,7 +176,7 @@ func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filter
 		results[i] = s.evaluate(ctx, tx.AllFindings(), domain, b)
 		j.remember(ctx, s, domain, b.last)
 	})
-	worst := filters.DMARC{Result: "none", Why: "no domain in From"}
+	worst := filters.DMARC{Result: mail.AuthNone, Why: "no domain in From"}
 	rank := -1
 	for _, v := range results {
 		if _, r := symbolOf(v); r > rank {
@@ -189,18 +189,18 @@ func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filter
 // report names the result, or the reason why it does not hold.
 func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.DMARC) []filters.Finding {
 	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no domain to stand for
-	if v.Result == "pass" && j.from.doubt != "" {
-		v.Result, v.Why = "permerror", j.from.doubt
+	if v.Result == mail.AuthPass && j.from.doubt != "" {
+		v.Result, v.Why = mail.AuthPermError, j.from.doubt
 		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(v)), Value: v}}
 	}
 	symbol, _ := symbolOf(v)
 	found := []filters.Finding{}
 	list := ""
-	if v.Result == "fail" {
+	if v.Result == mail.AuthFail {
 		list = j.mailingList(ctx, tx)
 	}
 	switch sealer := vouched(tx.AllFindings(), v.Domain); {
-	case (v.Result == "fail" || v.Undecided) && sealer != "":
+	case (v.Result == mail.AuthFail || v.Undecided) && sealer != "":
 		symbol = "DMARC_OVERRIDE_ARC"
 		v.Override = filters.DMARCOverride{Type: filters.LocalPolicy, Comment: "arc=pass; dmarc=pass by " + sealer}
 		v.Why += ", but passed at " + sealer
@@ -208,7 +208,7 @@ func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.
 	case v.Undecided:
 		return []filters.Finding{j.undecided(ctx, tx, v)}
 	case list != "":
-		if v.Policy == "reject" && j.settings.MailingLists == "hold" && len(j.from.domains) == 1 {
+		if v.Policy == filters.DMARCReject && j.settings.MailingLists == "hold" && len(j.from.domains) == 1 {
 			symbol = "DMARC_POLICY_REJECT_LIST"
 			v.Override = filters.DMARCOverride{Type: filters.MailingList, Comment: list}
 		}
@@ -220,29 +220,29 @@ func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.
 // symbolOf names a result and ranks it: the higher, the worse.
 func symbolOf(v filters.DMARC) (string, int) {
 	switch v.Result {
-	case "pass":
+	case mail.AuthPass:
 		return "DMARC_POLICY_ALLOW", 0
-	case "none":
+	case mail.AuthNone:
 		return "DMARC_NA", 1
-	case "permerror":
+	case mail.AuthPermError:
 		return "DMARC_BAD_POLICY", 2
-	case "temperror":
+	case mail.AuthTempError:
 		if v.Undecided {
 			return "DMARC_UNDECIDED", 6
 		}
 		return "DMARC_DNSFAIL", 4
 	}
 	switch v.Policy {
-	case "reject":
+	case filters.DMARCReject:
 		return "DMARC_POLICY_REJECT", 7
-	case "quarantine":
+	case filters.DMARCQuarantine:
 		return "DMARC_POLICY_QUARANTINE", 5
 	}
 	return "DMARC_POLICY_SOFTFAIL", 3
 }
 
 func evidence(v filters.DMARC) string {
-	if v.Result == "pass" {
+	if v.Result == mail.AuthPass {
 		return v.Domain + " by " + strings.Join(v.Aligned, ", ")
 	}
 	return v.Domain + ": " + v.Why

@@ -69,10 +69,10 @@ type AccessHTTP struct {
 
 // AccessRule limits when and from where users may log in.
 type AccessRule struct {
-	Users     []string `toml:"users"`
-	Protocols []string `toml:"protocols"`
-	Networks  Networks `toml:"networks"`
-	Countries []string `toml:"countries"`
+	Users     []string        `toml:"users"`
+	Protocols []mail.Protocol `toml:"protocols"`
+	Networks  Networks        `toml:"networks"`
+	Countries []string        `toml:"countries"`
 	// Hours is "08:00-18:00" in local time, Days are "mon" to "sun".
 	Hours string   `toml:"hours"`
 	Days  []string `toml:"days"`
@@ -116,7 +116,9 @@ func (b *MailBackend) fill() {
 }
 
 // Receives says whether a door takes mail in: SMTP, not POP3 or IMAP.
-func (d *Door) Receives() bool { return d.Protocol == "smtp" || d.Protocol == "submission" }
+func (d *Door) Receives() bool {
+	return d.Protocol == mail.ProtocolSMTP || d.Protocol == mail.ProtocolSubmission
+}
 
 // accessDoor checks a door for POP3 or IMAP.
 func (k *checker) accessDoor(path string, d *Door) {
@@ -134,7 +136,7 @@ func (k *checker) accessDoor(path string, d *Door) {
 		}
 		return
 	}
-	port := map[string]string{"imap": "993", "pop3": "995"}[d.Protocol]
+	port := map[mail.Protocol]string{mail.ProtocolIMAP: "993", mail.ProtocolPOP3: "995"}[d.Protocol]
 	if port == "" { // no such protocol: that has been said
 		return
 	}
@@ -146,8 +148,8 @@ func (k *checker) accessDoor(path string, d *Door) {
 	}
 }
 
-func (b MailBackend) addresses(protocol string) []HostPort {
-	if protocol == "pop3" {
+func (b MailBackend) addresses(protocol mail.Protocol) []HostPort {
+	if protocol == mail.ProtocolPOP3 {
 		return b.POP3
 	}
 	return b.IMAP
@@ -231,7 +233,7 @@ func (k *checker) accessRule(path string, r *AccessRule) {
 		k.bad(path+".users", "is missing; name users, \"@example.com\" for all of a domain, or \"*\" for everybody")
 	}
 	for i, p := range r.Protocols {
-		k.oneOf(fmt.Sprintf("%s.protocols[%d]", path, i), p, "imap", "pop3")
+		k.oneOf(fmt.Sprintf("%s.protocols[%d]", path, i), string(p), "imap", "pop3")
 	}
 	if len(r.Countries) > 0 && k.c.Geo.Country == "" {
 		k.bad(path+".countries", "can't be told; name a database with [geo] country")

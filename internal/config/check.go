@@ -139,7 +139,7 @@ func (k *checker) doors() {
 
 func (k *checker) door(path string, d *Door) {
 	c := k.c
-	k.oneOf(path+".protocol", d.Protocol, "smtp", "submission", "imap", "pop3")
+	k.oneOf(path+".protocol", string(d.Protocol), "smtp", "submission", "imap", "pop3")
 	k.oneOf(path+".bare_newline", d.BareNewline, "", "reject", "normalise")
 	k.oneOf(path+".tls", d.TLS, "none", "starttls", "implicit")
 	if d.Listen == "" {
@@ -154,7 +154,7 @@ func (k *checker) door(path string, d *Door) {
 	if !d.ProxyProtocol && len(d.ProxyNetworks) > 0 {
 		k.bad(path+".proxy_networks", "has no effect; add proxy_protocol = true")
 	}
-	if d.Protocol == "smtp" && len(c.Domains) == 0 {
+	if d.Protocol == mail.ProtocolSMTP && len(c.Domains) == 0 {
 		k.bad("domains", "is missing; list the domains whose mail comes in at door %q", d.Name)
 	}
 	if d.FromClient && d.Receives() && !d.Transparent {
@@ -170,7 +170,7 @@ func (k *checker) door(path string, d *Door) {
 func (k *checker) auth(path string, d *Door) {
 	k.oneOf(path+".auth", d.Auth, "", "smtp", "imap")
 	switch {
-	case d.Auth == "" && d.Protocol == "submission":
+	case d.Auth == "" && d.Protocol == mail.ProtocolSubmission:
 		k.bad(path+".auth", "is missing; say who checks logins: \"smtp\" (the next hop of auth_route) or \"imap\" (the server in [mail_backend], or at auth_address)")
 	case d.Auth == "imap":
 		k.authIMAP(path, d)

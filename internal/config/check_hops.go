@@ -64,7 +64,7 @@ func (k *checker) outbound() {
 	o := &k.c.Outbound
 	if len(o.Addresses) > 0 {
 		k.hop("outbound", &o.NextHop)
-	} else if slices.ContainsFunc(k.c.Doors, func(d Door) bool { return d.Protocol == "submission" }) {
+	} else if slices.ContainsFunc(k.c.Doors, func(d Door) bool { return d.Protocol == mail.ProtocolSubmission }) {
 		k.bad("outbound.addresses", "is missing; name the smart host that takes your users' mail, as in [\"smtp.provider.example:25\"]")
 	}
 	for i, domain := range o.Sign {

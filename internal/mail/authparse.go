@@ -97,10 +97,10 @@ func (p *authParser) sign(c byte) bool {
 
 // result reads a resinfo, or the no-result "none".
 func (p *authParser) result() (r AuthResult, none bool, err error) {
-	if r.Method = p.keyword(); r.Method == "" || p.skip() != nil {
+	if r.Method = AuthMethod(p.keyword()); r.Method == "" || p.skip() != nil {
 		return r, false, ErrAuthResults
 	}
-	if r.Method == "none" && (p.at == len(p.text)) {
+	if string(r.Method) == string(AuthNone) && (p.at == len(p.text)) {
 		return r, true, nil
 	}
 	if p.peek() == '/' { // method-version
@@ -111,7 +111,7 @@ func (p *authParser) result() (r AuthResult, none bool, err error) {
 	if !p.sign('=') {
 		return r, false, ErrAuthResults
 	}
-	if r.Result = p.keyword(); r.Result == "" {
+	if r.Result = AuthVerdict(p.keyword()); r.Result == "" {
 		return r, false, ErrAuthResults
 	}
 

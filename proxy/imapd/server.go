@@ -124,7 +124,7 @@ func (s *Server) Open(ctx context.Context, c *frame.Conn) frame.Dialogue { retur
 
 // Refuse implements frame.Protocol.
 func (s *Server) Refuse(c *frame.Conn, why frame.Reason) string {
-	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), "imap").End("refused: "+string(why), 0)
+	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), mail.ProtocolIMAP).End("refused: "+string(why), 0)
 	return byeTooMany(s.opt.Hostname)
 }
 

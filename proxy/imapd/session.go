@@ -58,7 +58,7 @@ type session struct {
 func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
 	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
 		out: newOutlet(c.Conn, &s.buffers), clientPort: c.Client.Port()}
-	n.gate = s.opt.Gate.Session(n.Mail, "imap")
+	n.gate = s.opt.Gate.Session(n.Mail, mail.ProtocolIMAP)
 	n.Quiet, n.Lean = n.quiet, true
 	n.In.Now, n.In.Before = s.opt.Now, n.out.flush
 	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)
