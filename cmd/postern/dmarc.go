@@ -59,7 +59,7 @@ func (c *dmarcCheckCommand) Run(w world) error {
 		}
 	}
 	v := dmarc.Explain(dns.WithBudget(w.ctx, dns.Budget{Queries: dns.DefaultQueries, Time: time.Minute}), resolver, c.PSL, domain, findings, note)
-	err = c.tell(w, map[string]any{"domain": v.Domain, "result": v.Result, mail.AuthPolicy: v.Policy, "record": v.Record, "policy_domain": v.PolicyDomain,
+	err = c.tell(w, map[string]any{"domain": v.Domain, "result": v.Result, "policy": v.Policy, "record": v.Record, "policy_domain": v.PolicyDomain,
 		"organizational_domain": v.Org, "aligned": append([]string{}, v.Aligned...), "why": v.Why},
 		ledger.Printable(strings.TrimSuffix("dmarc="+string(v.Result)+"  "+v.Why, "  "))+"\n")
 	if err == nil && len(findings) > 0 && v.Result != mail.AuthPass {

@@ -242,7 +242,7 @@ func TestAppPasswords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pop, err := store.Add("eve", "old phone", "", []string{"pop3"}, time.Now())
+	pop, err := store.Add("eve", "old phone", "", []mail.Protocol{"pop3"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
