@@ -124,8 +124,9 @@ func evidence(o Outcome) string {
 		return fmt.Sprintf("%s, oldest-pass=%d", strings.Join(o.Sealers, ", "), o.OldestPass)
 	case mail.AuthNone:
 		return ""
+	default: // the chain failed
+		return o.Why
 	}
-	return o.Why
 }
 
 func vouched(o Outcome) string {

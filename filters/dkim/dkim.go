@@ -108,6 +108,8 @@ func overall(all filters.DKIM) string {
 			this, r = "R_DKIM_TEMPFAIL", 3
 		case mail.AuthFail, mail.AuthPolicy:
 			this, r = "R_DKIM_REJECT", 2
+		default:
+			// permerror, and whatever else is no word about the signature: RFC 6376 section 6.1
 		}
 		if r > rank {
 			symbol, rank = this, r

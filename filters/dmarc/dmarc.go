@@ -231,14 +231,21 @@ func symbolOf(v filters.DMARC) (string, int) {
 			return "DMARC_UNDECIDED", 6
 		}
 		return "DMARC_DNSFAIL", 4
+	default: // fail: the policy says what it weighs
+		return failed(v.Policy)
 	}
-	switch v.Policy {
+}
+
+// failed names and ranks what neither SPF nor DKIM stands for.
+func failed(policy filters.DMARCPolicy) (string, int) {
+	switch policy {
 	case filters.DMARCReject:
 		return "DMARC_POLICY_REJECT", 7
 	case filters.DMARCQuarantine:
 		return "DMARC_POLICY_QUARANTINE", 5
+	default: // none, or no record that says more
+		return "DMARC_POLICY_SOFTFAIL", 3
 	}
-	return "DMARC_POLICY_SOFTFAIL", 3
 }
 
 func evidence(v filters.DMARC) string {

@@ -146,6 +146,7 @@ func (r record) applies(sub, exists bool) filters.DMARCPolicy {
 			return filters.DMARCQuarantine
 		case filters.DMARCQuarantine:
 			return filters.DMARCNone
+		case filters.DMARCNone: // there is no lower one
 		}
 	}
 	return policy

@@ -135,6 +135,7 @@ func (f filter) inspect(ctx context.Context, from mail.Address, v visitor) []fil
 		found = append(found, filters.Finding{Symbol: "SPF_HELO_PASS", Evidence: filters.Printable(name.Domain), Value: filters.SPFHelo{SPF: name}})
 	case mail.AuthFail:
 		found = append(found, filters.Finding{Symbol: "SPF_HELO_FAIL", Evidence: filters.Printable(evidence(name)), Value: filters.SPFHelo{SPF: name}})
+	default: // not asked, or an answer that says nothing of the client
 	}
 	return found
 }
@@ -164,8 +165,9 @@ func symbol(result mail.AuthVerdict) string {
 		return "R_SPF_DNSFAIL"
 	case mail.AuthPermError:
 		return "R_SPF_PERMFAIL"
+	default: // none: RFC 7208 section 2.6.1; SPF has no policy
+		return "R_SPF_NA"
 	}
-	return "R_SPF_NA"
 }
 
 func evidence(v filters.SPF) string {

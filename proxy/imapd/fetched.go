@@ -108,6 +108,7 @@ func (m *message) take(p []byte) (done bool, err error) {
 			if err := m.literal(); err != nil {
 				return false, err
 			}
+		case wire.EventMore, wire.EventBroken: // looked at above
 		}
 	}
 	return false, nil

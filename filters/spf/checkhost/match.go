@@ -79,8 +79,9 @@ func (c *check) include(m mechanism, name string) (bool, error) {
 		return false, &problem{v.result, v.why}
 	case mail.AuthNone:
 		return false, permError("%s: %s has no SPF record", m.text, name)
+	default: // pass matches; fail, softfail and neutral do not
+		return v.result == mail.AuthPass, nil
 	}
-	return v.result == mail.AuthPass, nil
 }
 
 // matchA looks for the client among the addresses of a name: section 5.3.

@@ -373,6 +373,7 @@ func (s *step) transaction(ctx context.Context, chain *filters.Chain, n int) ([]
 			}
 		case mail.StageMessage:
 			tx.Message = mail.NewMessage(slices.Clone(s.message))
+		case mail.StageConnect, mail.StageHelo: // the session has all they look at
 		}
 		if stage != mail.StageRcpt {
 			run.Stage(ctx, stage)
