@@ -1,7 +1,9 @@
 package layers
 
 import (
+	"fmt"
 	"go/ast"
+	"go/parser"
 	"go/token"
 	"path"
 	"slices"
@@ -158,4 +160,42 @@ func key(s source, e ast.Expr) string {
 	}
 
 	return ""
+}
+
+// The test above finds what it looks for: a word that is left out, under its own name and one that it was passed on by, and a
+// default that says nothing.
+func TestLeftOutWordsAreFound(t *testing.T) {
+	fset := token.NewFileSet()
+	parse := func(pkg, text string) source {
+		f, err := parser.ParseFile(fset, pkg, text, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return source{pkg, pkg, f}
+	}
+	a := parse("a", "package a\ntype W string\nconst (\nX W = \"x\"\nY W = \"y\"\n)\ntype N int\nconst (\nOne N = iota\nTwo\n)\n")
+	b := parse("b", "package b\nimport \"postern/a\"\nconst X, Y = a.X, a.Y\n")
+	words := wordsOf([]source{a, b})
+
+	for body, want := range map[string]string{
+		"case a.X:":                           "a.W Y true",
+		"case a.X, a.Y:":                      "a.W  true",
+		"case b.Y:":                           "a.W X true",
+		"case a.Two:":                         "a.N One true",
+		"case a.X:\ndefault:\n":               "a.W Y false",
+		"case a.X:\ndefault: // the rest\n":   "a.W Y true",
+		"case a.X:\ndefault:\nreturn\n":       "a.W Y true",
+		"case \"x\", somethingElse, z.Two:\n": "  true",
+	} {
+		s := parse("c", "package c\nimport (\n\"postern/a\"\n\"postern/b\"\n)\nfunc f(w a.W) {\nswitch w {\n"+body+"\n}\n}\n")
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			if sw, ok := n.(*ast.SwitchStmt); ok {
+				kind, left := words.missing(s, sw)
+				if got := fmt.Sprint(kind, " ", strings.Join(left, " "), " ", explained(s, sw)); got != want {
+					t.Errorf("%q: %q, want %q", body, got, want)
+				}
+			}
+			return true
+		})
+	}
 }
