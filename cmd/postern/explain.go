@@ -32,8 +32,8 @@ func openLedger(f where) (*ledger.Ledger, error) {
 type explainCommand struct {
 	where
 	output
-	For string `enum:"admin,user,sender" default:"admin" help:"Whom it is for: admin, user or sender."`
-	ID  string `arg:"" help:"The id in a reply, a header or the log; its front is enough."`
+	For string `enum:"admin,user,sender" default:"admin" help:"Audience: admin, user or sender."`
+	ID  string `arg:"" help:"The id from a reply, a header or the log; a unique prefix is enough."`
 }
 
 // Run prints the record; an unknown id is the answer no.

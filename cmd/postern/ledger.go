@@ -16,9 +16,9 @@ import (
 
 type ledgerCommand struct {
 	Search      ledgerSearchCommand      `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
-	Connections ledgerConnectionsCommand `cmd:"" help:"Connections, the newest first: also those that brought no message."`
-	Fetched     ledgerFetchedCommand     `cmd:"" help:"Who has fetched a message by POP3 or IMAP."`
-	Export      ledgerExportCommand      `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
+	Connections ledgerConnectionsCommand `cmd:"" help:"Connections, newest first, including those without a message."`
+	Fetched     ledgerFetchedCommand     `cmd:"" help:"Users who fetched a message by POP3 or IMAP."`
+	Export      ledgerExportCommand      `cmd:"" help:"Export all matches as CSV or JSON lines, newest first."`
 }
 
 // ledgerQuery are the flags that say what is looked for.
@@ -29,7 +29,7 @@ type ledgerQuery struct {
 	Domain      string `help:"Of the sender or of a recipient."`
 	Client      string `placeholder:"ADDR|NETWORK"`
 	Disposition string `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
-	Fate        string `placeholder:"WORD" help:"What became of it after the reply: deferred, delivered, refused, expired, bounced, released, requeued, redirected, deleted, masked, recalled or restored."`
+	Fate        string `placeholder:"WORD" help:"Fate after the reply: deferred, delivered, refused, expired, bounced, released, requeued, redirected, deleted, masked, recalled or restored."`
 	Symbol      string `placeholder:"NAME"`
 	SHA256      string `name:"sha256" placeholder:"HEX" help:"The message's hash."`
 	MessageID   string `name:"message-id" placeholder:"<ID>"`
@@ -81,7 +81,7 @@ type ledgerSearchCommand struct {
 	where
 	output
 	ledgerQuery
-	Limit int `default:"50" help:"How many, the newest first."`
+	Limit int `default:"50" help:"Maximum number of results, newest first."`
 }
 
 // Run prints what was found; nothing is the answer no.
@@ -222,8 +222,8 @@ type ledgerExportCommand struct {
 	output
 	ledgerQuery
 	Format string `enum:"csv,json" default:"csv" help:"csv, with a row of names first, or json, one object a line, which --json says, too."`
-	Output string `short:"o" placeholder:"FILE" help:"Where to (default: standard output)."`
-	Force  bool   `help:"Write over a file that is there."`
+	Output string `short:"o" placeholder:"FILE" help:"Output file (default: standard output)."`
+	Force  bool   `help:"Overwrite an existing file."`
 }
 
 // Run writes all of it, without a limit.

@@ -11,8 +11,8 @@ import (
 type policyMonitorCommand struct {
 	where
 	output
-	File string `arg:"" optional:"" help:"The draft to watch from now on. Without: what the one that is watched would have done so far."`
-	Off  bool   `help:"Watch no more."`
+	File string `arg:"" optional:"" help:"The draft to monitor from now on. Without it: what the monitored draft would have done so far."`
+	Off  bool   `help:"Stop monitoring."`
 }
 
 // Run begins, ends or reports. What a watched draft would have done is judged from the facts of what came since.
@@ -23,9 +23,9 @@ func (c *policyMonitorCommand) Run(w world) error {
 type policyCanaryCommand struct {
 	where
 	output
-	File  string `arg:"" optional:"" help:"The draft to put in force for a share of the recipients. Without: how the one that is tried fares."`
-	Share int    `default:"10" help:"How many recipients of a hundred."`
-	Off   bool   `help:"End it: the policy holds for all again."`
+	File  string `arg:"" optional:"" help:"The draft to apply to a share of the recipients. Without it: results of the running trial."`
+	Share int    `default:"10" help:"Percentage of recipients."`
+	Off   bool   `help:"End the trial: the active policy applies to everyone again."`
 }
 
 // Run begins, ends or reports.

@@ -10,7 +10,7 @@ import (
 
 type rulesCommand struct {
 	Lint rulesLintCommand `cmd:"" help:"Read all rules and say which can't be used, with file, line and reason."`
-	Test rulesTestCommand `cmd:"" help:"Say which rules hit a message."`
+	Test rulesTestCommand `cmd:"" help:"Show which rules hit a message."`
 }
 
 type rulesLintCommand struct {
