@@ -227,3 +227,14 @@ func (p *Part) visit(f func(*Part)) {
 		c.visit(f)
 	}
 }
+
+// DeclaredType is the type and the charset that the field says, whatever the part was taken for.
+func (p *Part) DeclaredType() (media, charset string) {
+	ct := parseContentType(p.last("content-type"))
+	return ct.media, ct.charset
+}
+
+// HasCharset says whether the field names a charset.
+func (p *Part) HasCharset() bool {
+	return parseContentType(p.last("content-type")).declared
+}
