@@ -19,6 +19,7 @@ type group struct {
 	stride   uint32
 	// reads are, for each step that is a check, the sets of which the octet before has to be known to be in or not.
 	reads    [][]syntax.Set
+	gate     []string // a text in which none of these stands need not be read
 	starting []int32
 	limit    int // octets that the table may take
 	core     atomic.Pointer[core]

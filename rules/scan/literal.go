@@ -2,6 +2,7 @@ package scan
 
 import (
 	"slices"
+	"strings"
 
 	"postern/rules/perlre/syntax"
 )
@@ -168,6 +169,9 @@ func worth(texts []string) int {
 		for i := range len(t) {
 			w += rarity(t[i])
 		}
+		if w > worthCommon && strings.Contains(common, t) {
+			w = worthCommon
+		}
 		least = min(least, w)
 	}
 	for n := len(texts); n > 1; n /= 2 {
@@ -175,6 +179,14 @@ func worth(texts []string) int {
 	}
 	return max(0, least)
 }
+
+// common are texts that most mail has: what is a part of them says little.
+const common = "http://www. https://www. .com/ .com .net .org <a href=\"http src=\"http html> <br> <p> <td> <div style= <font " +
+	"[ ip= rdns= helo= by= ident= envfrom= intl= id= auth= msa=0 ] \nreceived: from  by  with esmtp for < \nsubject: \nfrom: \nto: \ndate: " +
+	"\nmessage-id: <  mime-version: 1.0 \ncontent-type: text/plain; charset= text/html; \nreturn-path: \nx-mailer: boundary= " +
+	" and the ing you your that this with have from mail email "
+
+const worthCommon = 3
 
 // rarity is how much one octet says.
 func rarity(c byte) int {

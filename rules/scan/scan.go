@@ -50,7 +50,9 @@ type Set struct {
 	count  int
 	always []int32 // patterns that say nothing about what they match
 	words  *words
+	// groups are looked for by automata; the first ones only in texts that have one of their words.
 	groups []*group
+	gated  int
 	rooms  sync.Pool
 }
 
@@ -73,32 +75,60 @@ func NewWith(patterns []*perlre.Regexp, o Options) *Set {
 	s := &Set{count: len(patterns)}
 	s.rooms.New = func() any { return &walker{} }
 	texts := map[string][]int32{}
-	var rest []single
+	var gated, open []single
 	for i, re := range patterns {
 		tree := re.Tree()
-		if oneOf := needle(tree, o.Worth); oneOf != nil {
+		n := need(tree.Root)
+		oneOf := better(n.oneOf, n.all)
+		if worth(oneOf) >= o.Worth {
 			for _, text := range oneOf {
 				texts[text] = append(texts[text], int32(i))
 			}
 			continue
 		}
 		a := newNFA([]*syntax.Tree{tree})
-		if blank(a) {
+		p := single{int32(i), tree, oneOf, a.hunger, len(a.steps)}
+		switch {
+		case blank(a):
 			s.always = append(s.always, int32(i))
-			continue
+		case worth(oneOf) > worthCommon && shortest(oneOf) >= minGate:
+			gated = append(gated, p)
+		default:
+			open = append(open, p)
 		}
-		rest = append(rest, single{int32(i), tree, a.hunger, len(a.steps)})
+	}
+	s.share(gated, o)
+	s.gated = len(s.groups)
+	s.share(open, o)
+	for i, g := range s.groups[:s.gated] {
+		gate := int32(s.gate(i))
+		for _, text := range g.gate {
+			texts[text] = append(texts[text], gate)
+		}
 	}
 	if len(texts) > 0 {
 		s.words = newWords(texts)
 	}
-	s.share(rest, o)
 	return s
 }
 
+// minGate is how long texts must be for a group to wait for one of them.
+const minGate = 3
+
+func shortest(texts []string) int {
+	n := maxLength
+	for _, t := range texts {
+		n = min(n, len(t))
+	}
+	return n
+}
+
+// gate is the bit that says that a text is there for which a group waits.
+func (s *Set) gate(group int) int { return (s.count+63)/64*64 + group }
+
 func (o Options) defaults() Options {
 	if o.Group == 0 {
-		o.Group = 12
+		o.Group = 8
 	}
 	if o.Table == 0 {
 		o.Table = 512 << 10
@@ -107,16 +137,6 @@ func (o Options) defaults() Options {
 		o.Worth = 10
 	}
 	return o
-}
-
-// needle gives the texts by which a pattern is looked for, nil if they are not worth it.
-func needle(tree *syntax.Tree, worthIt int) []string {
-	n := need(tree.Root)
-	oneOf := better(n.oneOf, n.all)
-	if worth(oneOf) < worthIt {
-		return nil
-	}
-	return oneOf
 }
 
 // blank says that a pattern matches everywhere.
@@ -136,6 +156,7 @@ func blank(a *nfa) bool {
 type single struct {
 	number int32
 	tree   *syntax.Tree
+	gate   []string
 	hunger int
 	size   int
 }
@@ -166,12 +187,17 @@ func (s *Set) share(rest []single, o Options) {
 func (s *Set) group(members []single, o Options) {
 	var trees []*syntax.Tree
 	var numbers []int32
+	var gate []string
 	for _, m := range members {
 		trees = append(trees, m.tree)
 		numbers = append(numbers, m.number)
+		gate = append(gate, m.gate...)
 	}
 	a := newNFA(trees)
-	s.groups = append(s.groups, newGroup(a, numbers, o.Table))
+	g := newGroup(a, numbers, o.Table)
+	slices.Sort(gate)
+	g.gate = slices.Compact(gate)
+	s.groups = append(s.groups, g)
 }
 
 // NewFound makes room for the patterns of the set.
@@ -185,14 +211,18 @@ func (s *Set) Candidates(text string, found *Found) {
 	for _, p := range s.always {
 		found.add(p, false)
 	}
-	if s.words != nil {
-		s.words.scan(text, found)
-	}
-	if len(s.groups) == 0 {
-		return
-	}
 	w := s.rooms.Get().(*walker)
-	for _, g := range s.groups {
+	w.hits = w.hits[:0]
+	if s.words != nil {
+		w.look(s, text)
+		for i := range found.may {
+			found.may[i] |= w.hits[i]
+		}
+	}
+	for i, g := range s.groups {
+		if at := s.gate(i); i < s.gated && w.hits[at>>6]>>(at&63)&1 == 0 {
+			continue
+		}
 		hits, read := g.scan(text, w)
 		for ; hits != 0; hits &= hits - 1 {
 			i := bits.TrailingZeros64(hits)
@@ -200,6 +230,17 @@ func (s *Set) Candidates(text string, found *Found) {
 		}
 	}
 	s.rooms.Put(w)
+}
+
+// look looks for the words of a set.
+func (w *walker) look(s *Set, text string) {
+	n := s.gate(s.gated)/64 + 1
+	if cap(w.hits) < n {
+		w.hits = make([]uint64, n)
+	}
+	w.hits = w.hits[:n]
+	clear(w.hits)
+	s.words.scan(text, w.hits)
 }
 
 // Stats says how a set is doing.

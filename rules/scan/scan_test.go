@@ -30,7 +30,9 @@ func TestNothingIsLost(t *testing.T) {
 	own := perlcases.Own(t, "../perlre/testdata/patterns.txt")
 	t.Run("own", func(t *testing.T) { nothingLost(t, own, 120, 3, scan.Options{}) })
 	t.Run("own, by automata only", func(t *testing.T) { nothingLost(t, own, 40, 4, scan.Options{Worth: 1 << 20}) })
-	t.Run("own, small tables", func(t *testing.T) { nothingLost(t, own, 40, 5, scan.Options{Worth: 1 << 20, Table: 4 << 10, Group: 30}) })
+	t.Run("own, small tables", func(t *testing.T) {
+		nothingLost(t, own, 40, 5, scan.Options{Worth: 1 << 20, Table: 4 << 10, Group: 30})
+	})
 	t.Run("installed", func(t *testing.T) {
 		patterns, each := perlcases.Stock(t), 4
 		if patterns == nil {

@@ -17,6 +17,7 @@ type walker struct {
 	work   []int32
 	mark   []uint32
 	round  uint32
+	hits   []uint64 // words that are there, by the bits of patterns and gates
 }
 
 // Limits of one pass: whoever sends a text that needs more has all patterns of the group tried on it.

@@ -87,8 +87,8 @@ func (w *words) link() {
 	}
 }
 
-// scan notes the patterns of the texts that are there.
-func (w *words) scan(text string, found *Found) {
+// scan notes whose texts are there, by their bits.
+func (w *words) scan(text string, hits []uint64) {
 	at := uint32(0)
 	table, classes := w.table, &w.classes
 	for i := range len(text) {
@@ -98,7 +98,7 @@ func (w *words) scan(text string, found *Found) {
 		}
 		at &^= flagged
 		for _, p := range w.ends[at/w.stride] {
-			found.add(p, false)
+			hits[p>>6] |= 1 << (p & 63)
 		}
 	}
 }
