@@ -1,5 +1,5 @@
-// Package perlre matches Perl's regular expressions on octets, as SpamAssassin's rules mean them: a dot is one octet,
-// classes and case know ASCII only. Steps are counted, so that no expression and no text can hold a message up.
+// Package perlre matches Perl's regular expressions on octets, as SpamAssassin's rules mean them, which are compiled with
+// /aa: a dot is one octet, classes know ASCII only, and case is that of ISO 8859-1. Steps are counted, so that no expression and no text can hold a message up.
 //
 // What can't be matched as Perl does it is an error that names the construct; one thing is meant otherwise: a character
 // above 0xff in an expression stands for its octets in UTF-8, where Perl would never find it in a string of octets.

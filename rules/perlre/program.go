@@ -40,7 +40,7 @@ type inst struct {
 	mode             syntax.Mode
 	assert           syntax.Assert
 	negative, behind bool
-	fold             bool
+	fold             syntax.Fold
 	x, y             int32
 	n                int32 // group or slot
 	memo             int32 // number among those worth remembering

@@ -10,7 +10,7 @@ import (
 func (m *machine) rare(in *inst, pos int) (int32, int, bool) {
 	switch in.op {
 	case opFold:
-		return in.x, pos + len(in.text), foldedPrefix(m.text[pos:], in.text)
+		return in.x, pos + len(in.text), foldedPrefix(m.text[pos:], in.text, syntax.FoldASCII)
 	case opAssert:
 		return in.x, pos, holds(in.assert, m.text, pos, m.from)
 	case opNear:
@@ -157,26 +157,26 @@ func (m *machine) backref(in *inst, pos int) (int, bool) {
 	}
 	text := m.text[m.caps[2*n]:m.caps[2*n+1]]
 	m.steps -= len(text) / 8
-	if in.fold {
-		return pos + len(text), foldedPrefix(m.text[pos:], text)
+	if in.fold != syntax.FoldNone {
+		return pos + len(text), foldedPrefix(m.text[pos:], text, in.fold)
 	}
 	return pos + len(text), strings.HasPrefix(m.text[pos:], text)
 }
 
-func foldedPrefix(text, prefix string) bool {
+func foldedPrefix(text, prefix string, fold syntax.Fold) bool {
 	if len(text) < len(prefix) {
 		return false
 	}
 	for i := range len(prefix) {
-		if text[i] != prefix[i] && lower(text[i]) != lower(prefix[i]) {
+		if text[i] != prefix[i] && lower(text[i], fold) != lower(prefix[i], fold) {
 			return false
 		}
 	}
 	return true
 }
 
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
+func lower(c byte, fold syntax.Fold) byte {
+	if c >= 'A' && c <= 'Z' || fold == syntax.FoldLatin && c >= 0xc0 && c <= 0xde && c != 0xd7 {
 		return c + 32
 	}
 	return c

@@ -77,7 +77,7 @@ func swap(r *rand.Rand, text string) string {
 		if len(b) == 0 {
 			break
 		}
-		if i := r.IntN(len(b)); b[i]|32 >= 'a' && b[i]|32 <= 'z' {
+		if i := r.IntN(len(b)); b[i]|32 >= 'a' && b[i]|32 <= 'z' || b[i] >= 0xc0 {
 			b[i] ^= 32
 		}
 	}

@@ -16,10 +16,10 @@ while (my $line = <STDIN>) {
       local $SIG{__WARN__} = sub { };
       if ($expr =~ /\\[QE]/) { # quoting is done where a literal is read, not where it is compiled
         my ($delim) = grep { index($expr, $_) < 0 } ("\x01", "\x02");
-        $re = eval "no warnings; qr$delim$expr$delim$flags";
+        $re = eval "no warnings; qr$delim$expr$delim${flags}aa";
         die $@ if $@;
       } else {
-        my $all = ($flags eq '' ? '' : "(?$flags)") . $expr;
+        my $all = "(?aa$flags)$expr"; # as SpamAssassin compiles its rules
         $re = qr/$all/;
       }
       1;

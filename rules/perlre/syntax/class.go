@@ -28,9 +28,7 @@ func (p *parser) class() (*Node, error) {
 		}
 		set = set.Or(s)
 	}
-	if p.has(IgnoreCase) {
-		set = set.Folded()
-	}
+	set = p.fold(set)
 	if negated {
 		return setNode(set.Not()), nil
 	}

@@ -136,7 +136,7 @@ func (p *parser) refer(n, at int) {
 func (p *parser) backreference(n, at int) *Node {
 	p.refer(n, at)
 	p.backref = true
-	return &Node{Op: OpBackref, N: n, Fold: p.has(IgnoreCase)}
+	return &Node{Op: OpBackref, N: n, Fold: p.folding()}
 }
 
 func (p *parser) namedRef(start int, end byte) (*Node, error) {
@@ -145,7 +145,7 @@ func (p *parser) namedRef(start int, end byte) (*Node, error) {
 		return nil, err
 	}
 	p.backref = true
-	n := &Node{Op: OpBackref, Fold: p.has(IgnoreCase)}
+	n := &Node{Op: OpBackref, Fold: p.folding()}
 	p.pending = append(p.pending, pendingName{name, n, start})
 	return n, nil
 }

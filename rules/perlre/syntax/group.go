@@ -175,7 +175,11 @@ func (p *parser) modifiers(start int) (*Node, error) {
 			return nil, nil
 		case '-':
 			off = true
-		case 'a', 'd', 'p': // letters are ASCII already
+		case 'a': // classes are of ASCII already
+			flags |= latinFold
+		case 'd':
+			flags &^= latinFold
+		case 'p':
 		default:
 			bit, ok := modifier(c)
 			if !ok {

@@ -30,6 +30,16 @@ const (
 	Possessive
 )
 
+// Fold is for which letters case does not count.
+type Fold uint8
+
+// The ways to fold.
+const (
+	FoldNone Fold = iota
+	FoldASCII
+	FoldLatin // ISO 8859-1, as /aai does
+)
+
 // Assert is a condition on a place in the text.
 type Assert uint8
 
@@ -50,7 +60,7 @@ type Node struct {
 	Op       Op
 	Mode     Mode
 	Assert   Assert
-	Fold     bool // OpBackref: case does not count
+	Fold     Fold // OpBackref
 	Negative bool // OpLook
 	Behind   bool // OpLook
 	Set      Set

@@ -16,6 +16,7 @@ const (
 	Extended                       // x
 	ExtendedMore                   // xx
 	noCapture                      // n
+	latinFold                      // a and aa: case is that of ISO 8859-1, and not of ASCII only
 )
 
 // Limits of what is read.
@@ -43,6 +44,7 @@ func Parse(expr string, f Flags) (*Tree, error) {
 	if f&ExtendedMore != 0 {
 		f |= Extended
 	}
+	f |= latinFold
 	p := &parser{src: expr, flags: f, names: map[string][]int{}, total: -1}
 	root, err := p.whole()
 	if err != nil {
@@ -375,10 +377,29 @@ func setNode(s Set) *Node { return &Node{Op: OpSet, Set: s} }
 
 func (p *parser) letter(c byte) *Node {
 	s := Single(c)
-	if p.has(IgnoreCase) {
-		s = s.Folded()
+	return setNode(p.fold(s))
+}
+
+// fold adds the other cases if case does not count.
+func (p *parser) fold(s Set) Set {
+	switch {
+	case !p.has(IgnoreCase):
+		return s
+	case p.has(latinFold):
+		return s.FoldedLatin()
 	}
-	return setNode(s)
+	return s.Folded()
+}
+
+// folding is how case does not count for what a group matched.
+func (p *parser) folding() Fold {
+	switch {
+	case !p.has(IgnoreCase):
+		return FoldNone
+	case p.has(latinFold):
+		return FoldLatin
+	}
+	return FoldASCII
 }
 
 // letters is a sequence of octets.

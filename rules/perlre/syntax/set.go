@@ -86,6 +86,15 @@ func (s Set) Folded() Set {
 	return s
 }
 
+// FoldedLatin is the set with both cases of each letter of ISO 8859-1 in it, but for those whose other case is not in it.
+func (s Set) FoldedLatin() Set {
+	const letters = 0x7f7fffff // C0-DE without D7, and E0-FE without F7, in the last word at bits 0-30 and 32-62
+	s = s.Folded()
+	low, high := s[3]&letters, s[3]>>32&letters
+	s[3] |= low<<32 | high
+	return s
+}
+
 // The classes, for octets and ASCII letters only (perlrecharclass, "/d" on a string without the UTF-8 flag).
 
 // Digits is \d.
