@@ -35,8 +35,7 @@ type Set struct {
 	origin    []string
 	networks  networks
 	captures  map[string][]*rule
-	shared    map[kind]*group
-	headers   map[views.Spec][]*rule
+	groups    map[groupKey]*group
 	foreign   bool
 }
 
@@ -96,6 +95,8 @@ type rule struct {
 	re     *perlre.Regexp
 	// templates are the captures that the expression holds the values of.
 	templates []string
+	id        int // its place in the set
+	group     *group
 	index     int // in its group
 
 	meta     *expr

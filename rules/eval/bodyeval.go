@@ -32,8 +32,8 @@ type difference struct{ share, html, text float64 }
 
 func (c *Context) difference() difference {
 	return once(c, "difference", func() (d difference) {
-		alternatives := c.Message.Root.Find(false, func(t string) bool { return strings.HasPrefix(t, "multipart/alternative") })
-		if calendarMail(c.Message.Root) {
+		alternatives := c.Message.Tree().Find(false, func(t string) bool { return strings.HasPrefix(t, "multipart/alternative") })
+		if calendarMail(c.Message.Tree()) {
 			return d
 		}
 		for _, a := range alternatives {
@@ -151,7 +151,7 @@ var (
 // stockInfo counts the kinds of lines that praise shares.
 func stockInfo(c *Context, args []string) float64 {
 	n := once(c, "stock", func() int {
-		parts := c.Message.Root.Find(false, func(t string) bool { return t == "text/plain" })
+		parts := c.Message.Tree().Find(false, func(t string) bool { return t == "text/plain" })
 		found := map[string]bool{}
 		if len(parts) == 0 {
 			return 0
@@ -186,7 +186,7 @@ var sigMark = regexp.MustCompile(`(?m)^-- ?\r?$`)
 
 func (c *Context) plainBetween(args []string, of func(plainBody) float64) float64 {
 	p := once(c, "plain", func() (p plainBody) {
-		parts := c.Message.Root.Find(false, func(t string) bool { return strings.HasPrefix(t, "text/plain") })
+		parts := c.Message.Tree().Find(false, func(t string) bool { return strings.HasPrefix(t, "text/plain") })
 		if len(parts) == 0 {
 			return p
 		}

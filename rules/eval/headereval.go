@@ -275,7 +275,7 @@ func messageIDNotUsable(c *Context, _ []string) float64 {
 }
 
 func headerCountRange(c *Context, args []string) float64 {
-	n := float64(len(unique(c.Message.Root.Values(arg(args, 0)))))
+	n := float64(len(unique(c.Message.Header().Values(arg(args, 0)))))
 	return truth(n >= number(arg(args, 1)) && n <= number(arg(args, 2)))
 }
 

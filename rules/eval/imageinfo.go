@@ -41,7 +41,7 @@ var imageType = regexp.MustCompile(`^image/(gif|png|jpe?g)$`)
 func (c *Context) images() *imageSet {
 	return once(c, "images", func() *imageSet {
 		s := &imageSet{map[string]int{}, map[string]float64{}, map[string][][2]int{}, map[string]bool{}}
-		for _, p := range c.Message.Root.Find(true, imageType.MatchString) {
+		for _, p := range c.Message.Tree().Find(true, imageType.MatchString) {
 			if p.Encoding() != "base64" {
 				continue
 			}

@@ -21,7 +21,7 @@ func mimeFunctions() map[string]Func {
 			r := c.mime().ratio
 			return truth(r >= number(arg(args, 0)) && r < number(arg(args, 1)))
 		},
-		"check_msg_parse_flags":        func(c *Context, args []string) float64 { return truth(c.Message.Flags[arg(args, 0)]) },
+		"check_msg_parse_flags":        func(c *Context, args []string) float64 { return truth(c.Message.Flag(arg(args, 0))) },
 		"check_for_ascii_text_illegal": func(c *Context, _ []string) float64 { return truth(c.mime().counts["mime_ascii_text_illegal"] > 0) },
 		"check_abundant_unicode_ratio": func(c *Context, args []string) float64 { return truth(c.mime().unicode >= number(arg(args, 0))) },
 		"check_for_faraway_charset":    farawayCharset, "check_for_uppercase": uppercase, "check_ma_non_text": alternativeNoText,
@@ -67,7 +67,7 @@ var (
 func (c *Context) mime() *mimeCounts {
 	return once(c, "mime", func() *mimeCounts {
 		m := &mimeCounts{counts: map[string]int{}, ratio: 1}
-		for _, p := range c.Message.Root.Find(false, nil) {
+		for _, p := range c.Message.Tree().Find(false, nil) {
 			m.part(c, p)
 		}
 		if m.quotedAll > 0 {
@@ -277,7 +277,7 @@ func uppercase(c *Context, args []string) float64 {
 }
 
 func alternativeNoText(c *Context, _ []string) float64 {
-	for _, p := range c.Message.Root.Find(false, func(t string) bool { return t == "multipart/alternative" }) {
+	for _, p := range c.Message.Tree().Find(false, func(t string) bool { return t == "multipart/alternative" }) {
 		for _, x := range p.Parts {
 			if x.Leaf() && x.Type != "application/rtf" && !strings.HasPrefix(x.Type, "text/") {
 				return 1
@@ -290,7 +290,7 @@ func alternativeNoText(c *Context, _ []string) float64 {
 func base64Length(c *Context, args []string) float64 {
 	longest := once(c, "base64", func() int {
 		n := 0
-		for _, p := range c.Message.Root.Find(true, nil) {
+		for _, p := range c.Message.Tree().Find(true, nil) {
 			if kind, _ := p.DeclaredType(); kind == "application/ics" || p.Encoding() != "base64" {
 				continue
 			}

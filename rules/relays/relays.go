@@ -5,6 +5,7 @@ package relays
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -26,6 +27,32 @@ func (r *Relay) String() string {
 	return fmt.Sprintf("[ ip=%s rdns=%s helo=%s by=%s ident=%s envfrom=%s intl=%d id=%s auth=%s msa=%d ]",
 		r.IP, r.RDNS, r.Helo, r.By, r.Ident, r.EnvFrom, digit(r.Internal), r.ID, r.Auth, digit(r.MSA))
 }
+
+// Reversed is the address as lists in the DNS are asked for it, nothing for one of no public network.
+func (r *Relay) Reversed() []string {
+	a, err := netip.ParseAddr(r.IP)
+	if err != nil || r.Private {
+		return nil
+	}
+	return []string{reverse(a.Unmap())}
+}
+
+// reverse writes an address backwards (RFC 5782 section 2).
+func reverse(a netip.Addr) string {
+	var parts []string
+	raw := a.AsSlice()
+	for i := len(raw) - 1; i >= 0; i-- {
+		if a.Is4() {
+			parts = append(parts, strconv.Itoa(int(raw[i])))
+		} else {
+			parts = append(parts, strconv.FormatInt(int64(raw[i]&15), 16), strconv.FormatInt(int64(raw[i]>>4), 16))
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// ReverseIP writes an address as lists in the DNS are asked for it.
+func ReverseIP(a netip.Addr) string { return reverse(a.Unmap()) }
 
 func digit(b bool) int {
 	if b {

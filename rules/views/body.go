@@ -67,7 +67,7 @@ func (m *Message) Body() []string {
 	m.bodyDone = true
 	var b strings.Builder
 	wide := false
-	for _, p := range m.Root.Find(true, nil) {
+	for _, p := range m.Tree().Find(true, nil) {
 		if b.Len() > 0 {
 			b.WriteByte('\n')
 		}
@@ -86,7 +86,7 @@ func (m *Message) Body() []string {
 		text = toOctets(text)
 	}
 	subject := "\n"
-	if s, ok := m.Root.Last("subject"); ok {
+	if s, ok := m.root.Last("subject"); ok {
 		subject = s + "\n"
 	}
 	m.body = shortLines(subject + text)
@@ -209,7 +209,7 @@ func (m *Message) Raw() []string {
 		return m.raw
 	}
 	m.rawDone = true
-	for _, p := range m.Root.Find(true, nil) {
+	for _, p := range m.Tree().Find(true, nil) {
 		kind := p.Effective()
 		if !strings.HasPrefix(kind, "text") && !strings.HasPrefix(kind, "message") || p.Type == "text/calendar" {
 			continue

@@ -32,6 +32,9 @@ func (d *Domains) Add(labels int, names ...string) {
 // Clear forgets what was added.
 func (d *Domains) Clear() { *d = Domains{} }
 
+// Loaded says whether there are lists.
+func (d *Domains) Loaded() bool { return d.tlds != nil }
+
 // TLD says whether a label is a top-level domain.
 func (d *Domains) TLD(label string) bool {
 	label = strings.ToLower(label)

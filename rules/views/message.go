@@ -28,10 +28,8 @@ const (
 
 // Message is a message as rules see it. It is for one goroutine.
 type Message struct {
-	// Root is the message as a part.
-	Root *Part
-	// Flags are faults of form that were met: missing_mime_headers and the like.
-	Flags map[string]bool
+	root  *Part
+	flags map[string]bool
 
 	head, full string
 	bodyStart  int
@@ -77,18 +75,32 @@ func Read(raw string, o Options) *Message {
 	if strings.Contains(raw, "\r\n") {
 		raw = strings.ReplaceAll(raw, "\r\n", "\n")
 	}
-	m := &Message{domains: o.Domains, redirects: o.Redirects, options: o, values: map[string][]string{}, Flags: map[string]bool{}, boundaries: map[string]int{}}
+	m := &Message{domains: o.Domains, redirects: o.Redirects, options: o, values: map[string][]string{}, flags: map[string]bool{}, boundaries: map[string]int{}}
 	if m.domains == nil {
 		m.domains = PublicDomains()
 	}
-	m.Root = m.parse(raw, maxDepth, m.Flags)
-	m.Root.dropFields("x-spam-")
+	m.root = m.parse(raw, maxDepth, m.flags)
+	m.root.dropFields("x-spam-")
+	return m
+}
+
+// Header is the message as a part, of which only the header may be asked.
+func (m *Message) Header() *Part { return m.root }
+
+// Tree is the message as a part, with those below it.
+func (m *Message) Tree() *Part {
 	for len(m.queue) > 0 {
 		next := m.queue[0]
 		m.queue = m.queue[1:]
 		m.parsePart(next)
 	}
-	return m
+	return m.root
+}
+
+// Flag says whether a fault of form was met: missing_mime_headers and the like.
+func (m *Message) Flag(name string) bool {
+	m.Tree()
+	return m.flags[name]
 }
 
 // pending is a part whose body is still to be read.
@@ -264,6 +276,7 @@ func (m *Message) Domains() *Domains { return m.domains }
 
 // Unbounded says whether a multipart's last delimiter is missing.
 func (m *Message) Unbounded() bool {
+	m.Tree()
 	for _, n := range m.boundaries {
 		if n != 0 {
 			return true

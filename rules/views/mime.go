@@ -242,7 +242,7 @@ func (m *Message) parseMultipart(p pending) {
 		if is, last := delimiter(l, p.boundary); is && !last {
 			m.boundaries[p.boundary] = 1
 			if i+1 < len(lines) && !isFieldLine(lines[i+1], false) {
-				m.Flags["missing_mime_headers"] = true
+				m.flags["missing_mime_headers"] = true
 			}
 			lines = lines[i+1:]
 			break
@@ -314,10 +314,10 @@ func (s *splitter) close(l string, is, last bool, rest []string) bool {
 		return true
 	}
 	if is && len(rest) > 0 && !isFieldLine(rest[0], false) {
-		s.m.Flags["missing_mime_headers"] = true
+		s.m.flags["missing_mime_headers"] = true
 	}
 	if s.count++; s.count == maxParts {
-		s.m.Flags["mimepart_limit_exceeded"] = true
+		s.m.flags["mimepart_limit_exceeded"] = true
 		return true
 	}
 	s.part, s.field, s.body, s.inBody = &Part{}, nil, nil, false
@@ -340,7 +340,7 @@ func (s *splitter) header(l string) bool {
 	if l == "\n" || l == "\r\n" || l == "\r" {
 		return true
 	}
-	s.m.Flags["missing_mime_head_body_separator"] = true
+	s.m.flags["missing_mime_head_body_separator"] = true
 	return false
 }
 
@@ -375,7 +375,7 @@ func (s *splitter) epilogue(lines []string) {
 	for _, l := range lines {
 		for i := range len(l) {
 			if l[i] != '.' && !isSpace(l[i]) {
-				s.m.Flags["mime_epilogue_exists"] = true
+				s.m.flags["mime_epilogue_exists"] = true
 				return
 			}
 		}

@@ -92,7 +92,7 @@ func (m *Message) allFields(s Spec) ([]string, bool) {
 		if s.Raw {
 			return rawFields(m.head), true
 		}
-		return m.Root.All(false), true
+		return m.root.All(false), true
 	}
 	path := m.Path()
 	switch s.Name {
@@ -133,7 +133,7 @@ func (m *Message) fieldRange(s Spec, start, end int) []string {
 	if s.Raw {
 		fields = rawFields(m.head)
 	} else {
-		fields = m.Root.All(false)
+		fields = m.root.All(false)
 	}
 	at := -1
 	for _, f := range fields {
@@ -154,9 +154,9 @@ func (m *Message) fieldRange(s Spec, start, end int) []string {
 func (m *Message) fieldValues(s Spec) []string {
 	folded := func(name string) []string {
 		if !s.Raw {
-			return m.Root.Values(name)
+			return m.root.Values(name)
 		}
-		all := m.Root.RawValues(name)
+		all := m.root.RawValues(name)
 		for i, v := range all {
 			all[i] = foldSpace(v)
 		}
@@ -195,9 +195,9 @@ func (m *Message) fieldValues(s Spec) []string {
 		return nil
 	}
 	if s.Raw || s.Addr || s.Display {
-		return m.Root.RawValues(s.Name)
+		return m.root.RawValues(s.Name)
 	}
-	return m.Root.Values(s.Name)
+	return m.root.Values(s.Name)
 }
 
 // mailboxValues gives the addresses or the names of mailboxes.
@@ -297,38 +297,18 @@ func ipValues(texts []string, reverse bool) []string {
 }
 
 // ReverseIP writes an address as lists in the DNS are asked for it (RFC 5782 section 2).
-func ReverseIP(a netip.Addr) string {
-	a = a.Unmap()
-	raw := a.AsSlice()
-	var parts []string
-	for i := len(raw) - 1; i >= 0; i-- {
-		if a.Is4() {
-			parts = append(parts, itoa(int(raw[i])))
-			continue
-		}
-		const hex = "0123456789abcdef"
-		parts = append(parts, string(hex[raw[i]&15]), string(hex[raw[i]>>4]))
-	}
-	return strings.Join(parts, ".")
-}
-
-func itoa(n int) string {
-	if n >= 10 {
-		return itoa(n/10) + string(rune('0'+n%10))
-	}
-	return string(rune('0' + n))
-}
+func ReverseIP(a netip.Addr) string { return relays.ReverseIP(a) }
 
 // Path is the way the message came.
 func (m *Message) Path() *relays.Path {
 	if m.path == nil {
 		var origin []string
 		for _, f := range m.options.OriginFields {
-			if v, ok := m.Root.Last(f); ok {
+			if v, ok := m.root.Last(f); ok {
 				origin = append(origin, ipValues([]string{v}, false)...)
 			}
 		}
-		m.path = relays.Read(m.options.First, m.Root.Values("Received"), origin, m.options.Networks)
+		m.path = relays.Read(m.options.First, m.root.Values("Received"), origin, m.options.Networks)
 	}
 	return m.path
 }
@@ -368,7 +348,7 @@ func (m *Message) guessEnvelope() (string, bool) {
 		return all[0], true
 	}
 	if sender, ok := first("X-Sender"); ok && strings.Contains(sender, "@") {
-		for _, f := range m.Root.Values("Received") {
+		for _, f := range m.root.Values("Received") {
 			if strings.Contains(f, "(fetchmail") {
 				return "", false
 			}
@@ -392,7 +372,7 @@ func (m *Message) guessEnvelope() (string, bool) {
 // behindReceived says whether a field stands below a Received field.
 func (m *Message) behindReceived(name string) bool {
 	received := false
-	for _, f := range m.Root.fields {
+	for _, f := range m.root.fields {
 		if strings.EqualFold(f.Name, "received") {
 			received = true
 		} else if received && strings.EqualFold(f.Name, name) {
@@ -403,4 +383,4 @@ func (m *Message) behindReceived(name string) bool {
 }
 
 // Fields gives the header's fields.
-func (m *Message) Fields() []Field { return m.Root.fields }
+func (m *Message) Fields() []Field { return m.root.fields }

@@ -1,0 +1,79 @@
+package rules
+
+import (
+	"postern/rules/perlre"
+	"postern/rules/scan"
+	"postern/rules/views"
+)
+
+// group are rules that look at the same texts. One pass over a text says which of them can match at all.
+type group struct {
+	rules []*rule
+	scan  *scan.Set
+}
+
+// groupKey says what the rules of a group look at.
+type groupKey struct {
+	kind    kind
+	foreign bool
+	spec    views.Spec
+}
+
+// enough is how many rules make a pass over a text worth it.
+const enough = 3
+
+// compile groups the rules that are run.
+func (s *Set) compile() {
+	s.groups = map[groupKey]*group{}
+	s.captures = map[string][]*rule{}
+	for i, r := range s.rules {
+		r.id = i
+		if !r.live {
+			continue
+		}
+		if r.re != nil {
+			for _, name := range r.re.Names() {
+				s.captures[name] = append(s.captures[name], r)
+			}
+		}
+		switch r.kind {
+		case kindHeader, kindBody, kindRaw, kindURI, kindFull, kindPart:
+		default:
+			continue
+		}
+		if r.re == nil || r.exists || len(r.templates) > 0 {
+			continue
+		}
+		key := r.key()
+		g := s.groups[key]
+		if g == nil {
+			g = &group{}
+			s.groups[key] = g
+		}
+		r.index = len(g.rules)
+		r.group = g
+		g.rules = append(g.rules, r)
+	}
+	for _, g := range s.groups {
+		if len(g.rules) < enough {
+			continue
+		}
+		patterns := make([]*perlre.Regexp, len(g.rules))
+		for i, r := range g.rules {
+			patterns[i] = r.re
+		}
+		g.scan = scan.New(patterns)
+	}
+}
+
+// key says what a rule looks at.
+func (r *rule) key() groupKey {
+	k := groupKey{kind: r.kind}
+	switch r.kind {
+	case kindHeader, kindPart:
+		k.spec = r.spec
+	case kindBody, kindRaw, kindURI:
+		k.foreign = r.foreign
+	}
+	return k
+}

@@ -1,0 +1,417 @@
+package rules
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"postern/internal/mimeview"
+	"postern/rules/eval"
+	"postern/rules/perlre"
+	"postern/rules/relays"
+	"postern/rules/scan"
+	"postern/rules/views"
+)
+
+// How much work a message may make. Steps take some nanoseconds.
+const (
+	maxEvidence  = 80
+	ruleSteps    = 400_000
+	messageSteps = 12_000_000
+	maxMessage   = 4 << 20
+)
+
+// Input is what rules look at.
+type Input struct {
+	View *mimeview.View
+	// EnvelopeFrom is the reverse-path without brackets; HasEnvelope says that it is known, and not only empty.
+	EnvelopeFrom string
+	HasEnvelope  bool
+	// Client is the address the message came from, with its HELO name, its reverse name and the user who logged in. An invalid
+	// one means that only the Received fields tell.
+	Client            netip.Addr
+	Helo, ReverseName string
+	User              string
+	// Host is our own name.
+	Host string
+	// Trusted and Internal are our own networks, besides those that rule files name.
+	Trusted, Internal []netip.Prefix
+	// Facts are what other filters found; Lists asks the lists in the DNS.
+	Facts eval.Facts
+	Lists eval.Lists
+	// Now is the time; rules about age need it.
+	Now time.Time
+}
+
+// Result is what a message showed.
+type Result struct {
+	// Hits are the rules that hold, in file order.
+	Hits []Hit
+	// Exhausted are the rules that took too many steps; they count as not holding.
+	Exhausted []string
+}
+
+// Match gives the rules that hold for a message, in file order.
+func (s *Set) Match(in Input) []Hit { return s.Run(in).Hits }
+
+// Run gives the rules that hold for a message, and those that were given up.
+func (s *Set) Run(in Input) Result { return s.run(in, func(r *rule) bool { return r.reports() }) }
+
+// Values gives the values of all rules that are run, hidden ones too, that are not 0.
+func (s *Set) Values(in Input) map[string]float64 {
+	all := map[string]float64{}
+	m := s.matcher(in)
+	for _, r := range s.rules {
+		if r.live {
+			if v := m.run(r).value; v != 0 {
+				all[r.name] = v
+			}
+		}
+	}
+	return all
+}
+
+func (s *Set) run(in Input, wanted func(*rule) bool) Result {
+	m := s.matcher(in)
+	var result Result
+	for _, r := range s.rules {
+		if !r.live || !wanted(r) {
+			continue
+		}
+		if o := m.run(r); o.value != 0 {
+			result.Hits = append(result.Hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
+		}
+	}
+	result.Exhausted = m.exhausted
+	return result
+}
+
+// matcher is the work on one message.
+type matcher struct {
+	set       *Set
+	in        Input
+	message   *views.Message
+	own       *ownViews
+	ctx       *eval.Context
+	budget    *perlre.Budget
+	left      int
+	outcomes  []outcome
+	texts     map[groupKey]*texts
+	tags      map[string][]string
+	exhausted []string
+}
+
+type outcome struct {
+	done, running bool
+	value         float64
+	evidence      string
+}
+
+// texts are what the rules of a group look at, with what one pass over each says.
+type texts struct {
+	pieces []string
+	found  []*scan.Found
+	// there says that a field is in the message.
+	there bool
+}
+
+func (s *Set) matcher(in Input) *matcher {
+	m := &matcher{set: s, in: in, outcomes: make([]outcome, len(s.rules)), texts: map[groupKey]*texts{}, tags: map[string][]string{}, budget: perlre.NewBudget(ruleSteps), left: messageSteps}
+	m.message = views.Read(m.raw(), m.options())
+	m.own = &ownViews{view: in.View}
+	now := in.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Matcher: m, Now: now}
+	return m
+}
+
+func (m *matcher) raw() string {
+	message := m.in.View.Message()
+	if mem := message.Memory(); mem != nil {
+		return string(mem[:min(len(mem), maxMessage)])
+	}
+	head, err := message.Head(maxMessage)
+	if err != nil {
+		return ""
+	}
+	return string(head)
+}
+
+func (m *matcher) options() views.Options {
+	s := m.set
+	o := views.Options{
+		Redirects: s.redirects, OriginFields: s.origin, Networks: s.networks, EnvelopeFrom: m.in.EnvelopeFrom,
+		HasEnvelope: m.in.HasEnvelope || m.in.EnvelopeFrom != "",
+	}
+	if s.config.Domains.Loaded() {
+		o.Domains = s.config.Domains
+	}
+	for _, p := range m.in.Trusted {
+		o.Networks.Trusted = append(o.Networks.Trusted, relays.Network{Prefix: p})
+	}
+	for _, p := range m.in.Internal {
+		o.Networks.Internal = append(o.Networks.Internal, relays.Network{Prefix: p})
+	}
+	if m.in.Client.IsValid() {
+		o.First = m.connection(o.HasEnvelope)
+	}
+	return o
+}
+
+// connection is the relay that no Received field tells of yet: the client's.
+func (m *matcher) connection(envelope bool) *relays.Relay {
+	ip := m.in.Client.Unmap().String()
+	r := &relays.Relay{
+		IP: ip, Helo: m.in.Helo, RDNS: m.in.ReverseName, By: m.in.Host, EnvFrom: m.in.EnvelopeFrom, HasEnvFrom: envelope,
+		NoRDNS: m.in.ReverseName == "", Private: relays.Private(ip),
+	}
+	if m.in.User != "" {
+		r.Auth = "ESMTPA"
+	}
+	return r
+}
+
+// Find matches an expression of a function within the budget of its rule.
+func (m *matcher) Find(re *perlre.Regexp, text string) bool {
+	_, ok := re.Find(text, 0, m.budget)
+	return ok
+}
+
+// value is what a name in a meta stands for.
+func (m *matcher) value(name string) float64 {
+	r := m.set.byName[name]
+	if r == nil || !r.live { // a score of 0 switches a rule off for others, too
+		return 0
+	}
+	return m.run(r).value
+}
+
+// run gives the outcome of a rule.
+func (m *matcher) run(r *rule) outcome {
+	o := &m.outcomes[r.id]
+	if o.done || o.running {
+		return *o
+	}
+	o.running = true
+	if r.kind == kindMeta {
+		if o.value = r.meta.value(m.value); o.value < 0 {
+			o.value = 1 // whatever holds counts once
+		}
+	} else {
+		m.measured(r, o)
+	}
+	o.running, o.done = false, true
+	return *o
+}
+
+// measured runs a rule within its budget. What it found by then counts for nothing if that is exhausted.
+func (m *matcher) measured(r *rule, o *outcome) {
+	steps := min(ruleSteps, m.left)
+	m.budget.Reset(steps)
+	m.dispatch(r, o)
+	m.left -= m.budget.Used()
+	if m.budget.Exhausted() {
+		o.value, o.evidence = 0, ""
+		m.exhausted = append(m.exhausted, r.name)
+	}
+}
+
+func (m *matcher) dispatch(r *rule, o *outcome) {
+	switch r.kind {
+	case kindEval:
+		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
+			return
+		}
+		m.ctx.Rule, m.ctx.Flags = r.name, r.flags
+		o.value = m.set.functions[r.function](m.ctx, r.args)
+	case kindDetail:
+		o.value = m.details(r)
+	case kindDNS:
+		o.value = m.askDNS(r)
+	case kindPart:
+		m.parts(r, o)
+	case kindEmpty:
+	default:
+		m.pattern(r, o)
+	}
+}
+
+// known says whether the facts tell what a function asks.
+func (m *matcher) known(function string) bool {
+	f := m.in.Facts
+	switch {
+	case strings.Contains(function, "spf"):
+		return f.SPF != "" || f.SPFHelo != ""
+	case strings.Contains(function, "dkim"), strings.Contains(function, "arc_"):
+		return f.DKIMKnown
+	case strings.Contains(function, "dmarc"):
+		return f.DMARC != ""
+	}
+	return false
+}
+
+// pattern looks for an expression.
+func (m *matcher) pattern(r *rule, o *outcome) {
+	t := m.textsOf(r)
+	if r.exists {
+		o.value = truth(t.there != r.negate)
+		return
+	}
+	re := r.re
+	if len(r.templates) > 0 {
+		if re = m.filledIn(r); re == nil {
+			return
+		}
+	}
+	pieces, scanned := t.pieces, t.found
+	if r.hasUn && !t.there {
+		pieces, scanned = []string{r.unset}, nil
+	}
+	if r.kind == kindBody && r.flag("nosubject") && len(pieces) > 0 {
+		pieces = pieces[1:]
+		if scanned != nil {
+			scanned = scanned[1:]
+		}
+	}
+	count, evidence := m.count(r, re, pieces, scanned)
+	if r.negate {
+		count, evidence = 1-min(count, 1), ""
+	}
+	o.value, o.evidence = float64(count), evidence
+}
+
+// count counts the matches, up to the rule's limit.
+func (m *matcher) count(r *rule, re *perlre.Regexp, pieces []string, scanned []*scan.Found) (count int, evidence string) {
+	for i, piece := range pieces {
+		if scanned != nil && r.group != nil && !scanned[i].May(r.index) {
+			continue
+		}
+		match, ok := re.Find(piece, 0, m.budget)
+		for ok && count < r.maxHits {
+			if count++; count == 1 {
+				evidence = clip(piece[match.Start:match.End])
+			}
+			m.capture(re, match)
+			if !r.multiple {
+				return count, evidence
+			}
+			match, ok = re.Next(piece, match, m.budget)
+		}
+		if count >= r.maxHits {
+			break
+		}
+	}
+	return count, evidence
+}
+
+// capture keeps the values of named groups.
+func (m *matcher) capture(re *perlre.Regexp, match perlre.Match) {
+	for _, name := range re.Names() {
+		if v, ok := match.Named(name); ok && v != "" && len(m.tags[name]) < 50 {
+			m.tags[name] = append(m.tags[name], v)
+		}
+	}
+}
+
+// filledIn puts the captured values into an expression, nil if one is not there.
+func (m *matcher) filledIn(r *rule) *perlre.Regexp {
+	expr := r.expr
+	for _, name := range r.templates {
+		values := m.tag(name)
+		if len(values) == 0 {
+			return nil
+		}
+		quoted := make([]string, len(values))
+		for i, v := range values {
+			quoted[i] = regexp.QuoteMeta(v)
+		}
+		expr = strings.ReplaceAll(expr, "%{"+name+"}", "(?:"+strings.Join(quoted, "|")+")")
+	}
+	re, err := compileExpr(expr)
+	if err != nil {
+		return nil
+	}
+	return re
+}
+
+// tag gives the values of a capture, or of what is known by name of every message.
+func (m *matcher) tag(name string) []string {
+	for _, r := range m.set.captures[name] {
+		if r.live {
+			m.run(r)
+		}
+	}
+	if v := m.tags[name]; v != nil {
+		return v
+	}
+	switch name {
+	case "SENDERDOMAIN":
+		return m.message.Get("EnvelopeFrom:first:addr:host")
+	case "AUTHORDOMAIN":
+		return m.message.Get("From:addr:host")
+	}
+	return nil
+}
+
+func clip(text string) string {
+	text = strings.ToValidUTF8(text, "?")
+	if len(text) > maxEvidence {
+		text = strings.ToValidUTF8(text[:maxEvidence], "") + "..."
+	}
+	return strings.TrimSpace(text)
+}
+
+// textsOf gives what a rule looks at, made and passed over when it is first needed.
+func (m *matcher) textsOf(r *rule) *texts {
+	key := r.key()
+	t := m.texts[key]
+	if t != nil {
+		return t
+	}
+	t = &texts{}
+	m.texts[key] = t
+	t.pieces, t.there = m.pieces(key)
+	if g := m.set.groups[key]; g != nil && g.scan != nil {
+		for _, p := range t.pieces {
+			f := g.scan.NewFound()
+			g.scan.Candidates(p, f)
+			t.found = append(t.found, f)
+		}
+	}
+	return t
+}
+
+// pieces are the texts themselves. For a field, there says whether it is in the message.
+func (m *matcher) pieces(key groupKey) (pieces []string, there bool) {
+	switch key.kind {
+	case kindHeader:
+		values := m.message.Values(key.spec)
+		if len(values) == 0 {
+			return []string{""}, false
+		}
+		between := "\n"
+		if strings.HasSuffix(values[0], "\n") {
+			between = ""
+		}
+		return []string{strings.Join(values, between)}, true
+	case kindBody:
+		if key.foreign {
+			return m.message.Body(), true
+		}
+		return m.own.paragraphs(), true
+	case kindRaw:
+		if key.foreign {
+			return m.message.Raw(), true
+		}
+		return m.own.rawChunks(), true
+	case kindURI:
+		if key.foreign {
+			return m.message.URIs(), true
+		}
+		return m.own.uris(), true
+	}
+	return []string{m.message.Full()}, true
+}
