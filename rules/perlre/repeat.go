@@ -55,7 +55,11 @@ func (c *compiler) written(n *syntax.Node, next int32) (entry int32, err error) 
 		}
 		entry = c.either(n.Mode, x, next)
 	}
-	for range n.Min {
+	again := n.Min
+	if n.Max == syntax.Unlimited {
+		again = max(0, n.Min-1) // the loop has one
+	}
+	for range again {
 		if entry, err = c.node(body, entry); err != nil {
 			return 0, err
 		}
@@ -71,7 +75,7 @@ func (c *compiler) either(mode syntax.Mode, more, next int32) int32 {
 	return c.add(inst{op: opSplit, x: more, y: next})
 }
 
-// loop writes a repeat without limits. A turn that matched nothing is the last one, as in Perl.
+// loop writes a repeat without limits, with one turn that must be if any must. A turn that matched nothing is the last one, as in Perl.
 func (c *compiler) loop(n *syntax.Node, next int32) (int32, error) {
 	head := c.either(n.Mode, 0, 0)
 	lo, _ := n.Sub[0].Widths()
@@ -88,12 +92,16 @@ func (c *compiler) loop(n *syntax.Node, next int32) (int32, error) {
 	if lo == 0 {
 		body = c.add(inst{op: opMark, n: slot, x: body})
 	}
+	entry := head
+	if n.Min > 0 { // the first turn is not a choice
+		entry = body
+	}
 	if n.Mode == syntax.Lazy {
 		c.insts[head].x, c.insts[head].y = next, body
 	} else {
 		c.insts[head].x, c.insts[head].y = body, next
 	}
-	return head, nil
+	return entry, nil
 }
 
 // counted writes a repeat with a counter, for those that would be too long to write out.
