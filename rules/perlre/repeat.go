@@ -20,8 +20,7 @@ func (c *compiler) repeat(n *syntax.Node, next int32) (int32, error) {
 	if n.Max != syntax.Unlimited {
 		times = n.Max
 	}
-	lo, _ := n.Sub[0].Widths()
-	if times > 1 && (size*times > maxExpand || lo == 0) {
+	if times > 1 && size*times > maxExpand {
 		return c.counted(n, next)
 	}
 	return c.written(n, next)
@@ -49,7 +48,7 @@ func (c *compiler) written(n *syntax.Node, next int32) (entry int32, err error) 
 		}
 	}
 	for range max(0, n.Max-n.Min) { // a?  is nested: a(a(a)?)?
-		x, err := c.node(body, entry)
+		x, err := c.turn(body, entry, next)
 		if err != nil {
 			return 0, err
 		}
@@ -65,6 +64,20 @@ func (c *compiler) written(n *syntax.Node, next int32) (entry int32, err error) 
 		}
 	}
 	return entry, nil
+}
+
+// turn writes one turn that goes on at more, or at next if it matched nothing: it is the last one then, as in Perl.
+func (c *compiler) turn(body *syntax.Node, more, next int32) (int32, error) {
+	lo, _ := body.Widths()
+	if lo > 0 || more == next {
+		return c.node(body, more)
+	}
+	slot := c.slot()
+	entry, err := c.node(body, c.add(inst{op: opMoved, n: slot, x: next, y: more}))
+	if err != nil {
+		return 0, err
+	}
+	return c.add(inst{op: opMark, n: slot, x: entry}), nil
 }
 
 // either prefers once more, or what follows.
