@@ -23,6 +23,9 @@ func (b *Budget) Left() int { return max(0, b.left) }
 // Used are the steps taken since the budget was made or reset.
 func (b *Budget) Used() int { return b.used }
 
+// RuleSteps is a budget for one rule on one text: a few milliseconds.
+const RuleSteps = 1 << 19
+
 // defaultSteps is the budget of whoever brings none.
 const defaultSteps = 1 << 20
 

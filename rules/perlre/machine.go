@@ -72,7 +72,8 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 	base := len(m.stack)
 	for {
 		in := &m.prog.insts[pc]
-		if m.steps--; m.steps < 0 {
+		if m.steps--; m.steps < 0 || len(m.stack) > maxStack {
+			m.steps = min(m.steps, -1)
 			m.stack = m.stack[:base]
 			return 0, false
 		}
@@ -142,6 +143,9 @@ func (m *machine) remembered(in *inst, pos int) bool {
 	m.memo[at>>6] |= 1 << (at & 63)
 	return false
 }
+
+// maxStack is how many choices may be open; whoever needs more is out of steps.
+const maxStack = 1 << 16
 
 // maxMemo is how much may be remembered, in octets.
 const maxMemo = 4 << 20

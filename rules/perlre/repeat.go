@@ -20,8 +20,7 @@ func (c *compiler) repeat(n *syntax.Node, next int32) (int32, error) {
 	if n.Max != syntax.Unlimited {
 		times = n.Max
 	}
-	lo, _ := n.Sub[0].Widths()
-	if times > 1 && (size*times > maxExpand || lo == 0) {
+	if times > 1 && size*times > maxExpand {
 		return c.counted(n, next)
 	}
 	return c.written(n, next)
@@ -49,18 +48,36 @@ func (c *compiler) written(n *syntax.Node, next int32) (entry int32, err error) 
 		}
 	}
 	for range max(0, n.Max-n.Min) { // a?  is nested: a(a(a)?)?
-		x, err := c.node(body, entry)
+		x, err := c.turn(body, entry, next)
 		if err != nil {
 			return 0, err
 		}
 		entry = c.either(n.Mode, x, next)
 	}
-	for range n.Min {
+	again := n.Min
+	if n.Max == syntax.Unlimited {
+		again = max(0, n.Min-1) // the loop has one
+	}
+	for range again {
 		if entry, err = c.node(body, entry); err != nil {
 			return 0, err
 		}
 	}
 	return entry, nil
+}
+
+// turn writes one turn that goes on at more, or at next if it matched nothing: it is the last one then, as in Perl.
+func (c *compiler) turn(body *syntax.Node, more, next int32) (int32, error) {
+	lo, _ := body.Widths()
+	if lo > 0 || more == next {
+		return c.node(body, more)
+	}
+	slot := c.slot()
+	entry, err := c.node(body, c.add(inst{op: opMoved, n: slot, x: next, y: more}))
+	if err != nil {
+		return 0, err
+	}
+	return c.add(inst{op: opMark, n: slot, x: entry}), nil
 }
 
 // either prefers once more, or what follows.
@@ -71,7 +88,7 @@ func (c *compiler) either(mode syntax.Mode, more, next int32) int32 {
 	return c.add(inst{op: opSplit, x: more, y: next})
 }
 
-// loop writes a repeat without limits. A turn that matched nothing is the last one, as in Perl.
+// loop writes a repeat without limits, with one turn that must be if any must. A turn that matched nothing is the last one, as in Perl.
 func (c *compiler) loop(n *syntax.Node, next int32) (int32, error) {
 	head := c.either(n.Mode, 0, 0)
 	lo, _ := n.Sub[0].Widths()
@@ -88,12 +105,16 @@ func (c *compiler) loop(n *syntax.Node, next int32) (int32, error) {
 	if lo == 0 {
 		body = c.add(inst{op: opMark, n: slot, x: body})
 	}
+	entry := head
+	if n.Min > 0 { // the first turn is not a choice
+		entry = body
+	}
 	if n.Mode == syntax.Lazy {
 		c.insts[head].x, c.insts[head].y = next, body
 	} else {
 		c.insts[head].x, c.insts[head].y = body, next
 	}
-	return head, nil
+	return entry, nil
 }
 
 // counted writes a repeat with a counter, for those that would be too long to write out.

@@ -71,13 +71,20 @@ func New(patterns []*perlre.Regexp) *Set { return NewWith(patterns, Options{}) }
 
 // NewWith is New with options.
 func NewWith(patterns []*perlre.Regexp, o Options) *Set {
+	trees := make([]*syntax.Tree, len(patterns))
+	for i, re := range patterns {
+		trees[i] = re.Tree()
+	}
+	return newSet(trees, o)
+}
+
+func newSet(trees []*syntax.Tree, o Options) *Set {
 	o = o.defaults()
-	s := &Set{count: len(patterns)}
+	s := &Set{count: len(trees)}
 	s.rooms.New = func() any { return &walker{} }
 	texts := map[string][]int32{}
 	var gated, open []single
-	for i, re := range patterns {
-		tree := re.Tree()
+	for i, tree := range trees {
 		n := need(tree.Root)
 		oneOf := better(n.oneOf, n.all)
 		if worth(oneOf) >= o.Worth {

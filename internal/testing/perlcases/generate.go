@@ -73,7 +73,7 @@ func drop(r *rand.Rand, text string) string {
 
 func swap(r *rand.Rand, text string) string {
 	b := []byte(text)
-	for range 4 {
+	for range 1 + r.IntN(5) {
 		if len(b) == 0 {
 			break
 		}
