@@ -128,7 +128,7 @@ func (r *rule) readDNS(value string) (err error) {
 		r.broken = "the code of a DNS answer is not known here"
 		return nil
 	}
-	if !strings.Contains(name, ".") {
+	if name == "" {
 		return errors.New("want the name that is looked up")
 	}
 	r.query.test, err = eval.ParseSubtest(strings.TrimSpace(test), func(text string) (*perlre.Regexp, error) {

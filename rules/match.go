@@ -286,8 +286,13 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 // count counts the matches, up to the rule's limit.
 func (m *matcher) count(r *rule, re *perlre.Regexp, pieces []string, scanned []*scan.Found) (count int, evidence string) {
 	for i, piece := range pieces {
-		if scanned != nil && r.group != nil && !scanned[i].May(r.index) {
-			continue
+		if scanned != nil && r.group != nil {
+			if !scanned[i].May(r.index) {
+				continue
+			}
+			if scanned[i].Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
+				return 1, "" // nobody asks where
+			}
 		}
 		match, ok := re.Find(piece, 0, m.budget)
 		for ok && count < r.maxHits {

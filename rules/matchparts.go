@@ -162,7 +162,7 @@ func (m *matcher) askDNS(r *rule) float64 {
 func splitQuery(name, pattern string) (host, zone string) {
 	i := strings.LastIndex(pattern, "_.")
 	if i < 0 {
-		return "", name
+		return name, ""
 	}
 	zone = pattern[i+2:]
 	return strings.TrimSuffix(strings.TrimSuffix(name, zone), "."), zone

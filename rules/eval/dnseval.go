@@ -249,6 +249,12 @@ func (c *Context) namesListed(names []string, args []string) float64 {
 	return 0
 }
 
+// senderDead says whether nobody can answer the envelope sender.
+func senderDead(c *Context, _ []string) float64 {
+	hosts := c.hostsOf(c.Message.Get("EnvelopeFrom:addr"))
+	return truth(c.Lists != nil && len(hosts) > 0 && c.Lists.Dead(hosts[0]))
+}
+
 func rblHeaders(c *Context, args []string) float64 {
 	fields := arg(args, 3)
 	if fields == "" {

@@ -19,11 +19,13 @@ type Matcher interface {
 	Find(re *perlre.Regexp, text string) bool
 }
 
-// Lists asks the lists in the DNS. Listed says under which addresses a name (without the zone) is listed, Text gives its
-// texts; both give nothing for what is not known.
+// Lists asks the lists in the DNS. Listed gives the addresses under which a name is listed in a zone, Texts its texts; both
+// give nothing for what is not known. An empty zone asks for the name itself. Dead says that a name has neither an address
+// nor a mail server, and that this is known.
 type Lists interface {
 	Listed(name, zone string) []string
 	Texts(name, zone string) []string
+	Dead(name string) bool
 }
 
 // Facts are what other filters found out about a message.

@@ -21,7 +21,7 @@ const (
 
 // Limits of what is read.
 const (
-	maxExpr   = 64 << 10
+	maxExpr   = 512 << 10
 	maxDepth  = 200
 	maxRepeat = 65534 // REG_INFTY - 1
 	maxBehind = 255
@@ -39,7 +39,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s, at octet %d", e.What, e
 // Parse reads an expression.
 func Parse(expr string, f Flags) (*Tree, error) {
 	if len(expr) > maxExpr {
-		return nil, &Error{"the expression is longer than 64 KiB", maxExpr}
+		return nil, &Error{"the expression is longer than 512 KiB", maxExpr}
 	}
 	if f&ExtendedMore != 0 {
 		f |= Extended
