@@ -14,7 +14,7 @@ test: lint build tools honest
 
 # honest mail in the shapes of many kinds of senders, through the SMTP door and as fetched: prints what becomes of each kind
 honest:
-	$(GO) test -count=1 -run '^TestHonest$$' -v ./cmd/postern/house
+	$(GO) test -count=1 -run '^TestHonest$$' -v ./cmd/postern/app
 
 # the race detector needs a C compiler; the program itself does not
 tools:

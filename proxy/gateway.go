@@ -11,11 +11,11 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 )
 
-// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Visit; what can
+// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Connection; what can
 // change while it runs stands in Setup.
 type Gateway struct {
 	// Hostname is our name in trace fields, and our authserv-id (RFC 8601 section 2.5).
@@ -37,15 +37,15 @@ type Gateway struct {
 	SealAll    bool
 	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
-	Judged func(id string, sum [sha256.Size]byte) []byte
+	SealHeader func(id string, sum [sha256.Size]byte) []byte
 	// Known says whether a client's mail was good before, nil for nobody's.
 	Known func(client netip.Addr) bool
 	// LetIn makes that of mail that an entry of a list or a rule let in, whatever the filters found; nil for none.
 	LetIn func(id string, sum [sha256.Size]byte) []byte
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
-	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
+	OnVerdict func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.
-	Listed func(entry string)
+	OnListHit func(entry string)
 	// Witness hears of every judged message, nil for nobody.
 	Witness Witness
 	Log     *slog.Logger
@@ -139,15 +139,15 @@ func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }
 // the end of data.
 //
 // RFC 5321 section 6.1: positive means that somebody has the message, on disk.
-func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail.Reply {
+func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) mail.Reply {
 	x.tx.Message = m
 	verdicts := x.judge(ctx)
 	if ctx.Err() != nil { // the door closes: filters were broken off, so nobody has judged it
 		return x.answer(mail.TryLater())
 	}
 	x.witness(verdicts)
-	if g.Convicted != nil && !x.tx.Session.Outbound() {
-		g.Convicted(x.tx, strictestOf(verdicts))
+	if g.OnVerdict != nil && !x.tx.Session.Outbound() {
+		g.OnVerdict(x.tx, strictestOf(verdicts))
 	}
 
 	switch common := mildest(verdicts); {

@@ -28,7 +28,7 @@ func TestGroupsAreLookedUpOnce(t *testing.T) {
 			asked[a.Local]++
 			return []string{"sales"}, true
 		}})
-	x, reply := b.visit.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)
+	x, reply := b.connection.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)
 	if !reply.Positive() {
 		t.Fatal(reply)
 	}

@@ -181,7 +181,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		runtime.GC()
 		var before, now runtime.MemStats
 		runtime.ReadMemStats(&before)
-		var most uint64
+		var limit uint64
 		start := time.Now()
 		v := New(m, Options{Dir: t.TempDir()})
 		done := make(chan struct{})
@@ -194,7 +194,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 					return
 				case <-time.After(20 * time.Millisecond):
 					runtime.ReadMemStats(&now)
-					most = max(most, now.HeapAlloc)
+					limit = max(limit, now.HeapAlloc)
 				}
 			}
 		}()
@@ -202,7 +202,7 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		took := time.Since(start)
 		close(done)
 		<-watched
-		peak := int64(most) - int64(before.HeapAlloc)
+		peak := int64(limit) - int64(before.HeapAlloc)
 		t.Logf("%s: %v, %d objects, peak of the heap %d KiB more, limits %v", name, took, len(objects), peak>>10, v.Limits())
 		if peak > 12<<20 { // a mebibyte of text for word rules in its forms, and what the collector has not taken yet of the rest
 			t.Errorf("%s: %d KiB", name, peak>>10)

@@ -8,7 +8,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // record writes the record of a judgement and gives its id, that of the original if one is kept. Facts that are nil are
@@ -20,7 +20,7 @@ func (c *consultation) record(tx *mail.Transaction, facts *policy.Facts, v polic
 	if c.kept {
 		tx.ID = r.ID
 	}
-	d, s := c.desk, c.session
+	d, s := c.verdicts, c.session
 	if d.opt.Ledger == nil {
 		return tx.ID
 	}
@@ -54,7 +54,7 @@ func word(r Ruling) string {
 
 // Fetched tells that the user got the message or a part of it: one record for each session and message, up to 1,000 for
 // a session.
-func (d *Desk) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
+func (d *VerdictCache) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
 	if d.opt.Ledger == nil || !d.fetched.first(s.ID, r.SHA256) {
 		return
 	}

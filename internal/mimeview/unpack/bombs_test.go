@@ -28,7 +28,7 @@ func peak(f func()) uint64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	before, most := m.HeapAlloc, m.HeapAlloc
+	before, limit := m.HeapAlloc, m.HeapAlloc
 	done, sampled := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(sampled)
@@ -39,14 +39,14 @@ func peak(f func()) uint64 {
 			case <-time.After(5 * time.Millisecond):
 				var m runtime.MemStats
 				runtime.ReadMemStats(&m)
-				most = max(most, m.HeapAlloc)
+				limit = max(limit, m.HeapAlloc)
 			}
 		}
 	}()
 	f()
 	close(done)
 	<-sampled
-	return most - before
+	return limit - before
 }
 
 // zeros packs n octets of zeros, a multiple of 4 MiB: one packed piece, again and again.
