@@ -31,6 +31,7 @@ func (s *Set) compile() {
 		if !r.live {
 			continue
 		}
+		s.asks = s.asks || s.network && r.looksUp()
 		if r.re != nil {
 			for _, name := range r.re.Names() {
 				s.captures[name] = append(s.captures[name], r)

@@ -420,3 +420,21 @@ func (m *matcher) pieces(key groupKey) (pieces []string, there bool) {
 	}
 	return []string{m.message.Full()}, true
 }
+
+// AsksNetwork says whether there are rules that look names up, and that are run.
+func (s *Set) AsksNetwork() bool { return s.asks }
+
+// looksUp says whether a rule looks names up.
+func (r *rule) looksUp() bool {
+	return r.kind == kindDNS || r.kind == kindEval && (strings.HasPrefix(r.function, "check_rbl") || r.function == "check_uridnsbl" || r.function == "check_dns_sender")
+}
+
+// Rehearse runs the rules that look names up, so that Input.Lists hears what they ask.
+func (s *Set) Rehearse(in Input) {
+	m := s.matcher(in)
+	for _, r := range s.rules {
+		if r.live && r.looksUp() {
+			m.run(r)
+		}
+	}
+}

@@ -37,6 +37,7 @@ func ParseWith(o Options, files ...File) (*Set, []Problem) {
 		p.readFile(f)
 	}
 	p.settle()
+	p.set.network = o.Network
 	p.set.compile()
 	return p.set, p.problems
 }

@@ -9,6 +9,7 @@ package rules
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -36,7 +37,8 @@ type Set struct {
 	networks  networks
 	captures  map[string][]*rule
 	groups    map[groupKey]*group
-	foreign   bool
+	// asks says that rules look names up.
+	asks, network bool
 }
 
 // Symbol is what is known of a rule that reports.
@@ -173,6 +175,29 @@ func ReadFiles(dir fs.FS) ([]File, error) {
 		}
 	}
 	return files, nil
+}
+
+// ReadFolders reads folders of rules for SpamAssassin as that program does: what plugins there are in all of them first, then
+// the rules of each.
+func ReadFolders(folders ...string) ([]File, error) {
+	var plugins, rules []File
+	for _, dir := range folders {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("read the folder of rules: %w", err)
+		}
+		files, err := ReadFiles(os.DirFS(dir))
+		if err != nil {
+			return nil, fmt.Errorf("read the folder of rules: %w", err)
+		}
+		for _, f := range files {
+			if strings.HasSuffix(f.Name, ".pre") {
+				plugins = append(plugins, f)
+			} else {
+				rules = append(rules, f)
+			}
+		}
+	}
+	return Foreign(append(plugins, rules...)), nil
 }
 
 // Foreign marks files as written for SpamAssassin.

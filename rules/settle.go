@@ -26,7 +26,6 @@ func (p *parser) settle() {
 				r.score = r.scores[1]
 			}
 		}
-		s.foreign = s.foreign || r.foreign
 	}
 	p.replace()
 	p.expandMatching()

@@ -25,30 +25,14 @@ const (
 	stockSite  = "/etc/spamassassin"
 )
 
-// stockFiles reads an installation as SpamAssassin does: what plugins there are, the rules, what the site changes.
+// stockFiles reads an installation.
 func stockFiles(t testing.TB) []File {
 	t.Helper()
-	site, err := ReadFiles(os.DirFS(stockSite))
-	if err != nil || len(site) == 0 {
-		t.Skip("SpamAssassin is not installed")
-	}
-	rules, err := ReadFiles(os.DirFS(envOr("RULES_DIR", stockRules)))
+	files, err := ReadFolders(envOr("RULES_DIR", stockRules), stockSite)
 	if err != nil {
-		t.Skip("SpamAssassin has no rules here")
+		t.Skip("SpamAssassin is not installed: ", err)
 	}
-	var files []File
-	for _, f := range site {
-		if strings.HasSuffix(f.Name, ".pre") {
-			files = append(files, f)
-		}
-	}
-	files = append(files, rules...)
-	for _, f := range site {
-		if !strings.HasSuffix(f.Name, ".pre") {
-			files = append(files, f)
-		}
-	}
-	return Foreign(files)
+	return files
 }
 
 func envOr(name, otherwise string) string {
