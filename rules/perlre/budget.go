@@ -24,7 +24,7 @@ func (b *Budget) Left() int { return max(0, b.left) }
 func (b *Budget) Used() int { return b.used }
 
 // RuleSteps is a budget for one rule on one text: a few milliseconds.
-const RuleSteps = 1 << 19
+const RuleSteps = 3 << 17
 
 // defaultSteps is the budget of whoever brings none.
 const defaultSteps = 1 << 20

@@ -71,13 +71,11 @@ func (m *machine) attempt(at int) (end int, ok bool) {
 func (m *machine) run(pc int32, pos int) (int, bool) {
 	base := len(m.stack)
 	for {
-		in := &m.prog.insts[pc]
-		if m.steps--; m.steps < 0 || len(m.stack) > maxStack {
-			m.steps = min(m.steps, -1)
+		if m.spent() {
 			m.stack = m.stack[:base]
 			return 0, false
 		}
-		ok := false
+		in, ok := &m.prog.insts[pc], false
 		switch in.op {
 		case opSet:
 			if pos < len(m.text) && in.set.Has(m.text[pos]) {
@@ -94,12 +92,8 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 		case opRepeat:
 			pos, ok = m.repeat(pc, in, pos)
 			pc = in.x
-		case opMatch:
-			if pos != m.start || pos != m.noEmptyAt {
-				return pos, true
-			}
-		case opSubEnd:
-			if m.limit < 0 || pos == m.limit {
+		case opMatch, opSubEnd:
+			if m.ends(in, pos) {
 				return pos, true
 			}
 		default:
@@ -112,6 +106,23 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 			return 0, false
 		}
 	}
+}
+
+// spent takes a step, and says that there was none left.
+func (m *machine) spent() bool {
+	m.steps--
+	if len(m.stack) > maxStack {
+		m.steps = min(m.steps, -1)
+	}
+	return m.steps < 0
+}
+
+// ends says whether a match, or that of a part that runs by itself, may end here.
+func (m *machine) ends(in *inst, pos int) bool {
+	if in.op == opSubEnd {
+		return m.limit < 0 || pos == m.limit
+	}
+	return pos != m.start || pos != m.noEmptyAt
 }
 
 // remembered says that an instruction was tried at a place before, and notes that it is now.
