@@ -53,14 +53,15 @@ func (w *walker) run(text string) (uint32, bool) {
 	table, classes, at := w.snap.table, &w.g.classes, uint32(0)
 	for i := range len(text) {
 		c := uint32(classes[text[i]])
-		next := atomic.LoadUint32(&table[at+c]) - 1
-		if next < uint32(len(table)) {
-			at = next
+		cell := atomic.LoadUint32(&table[at+c])
+		if cell-1 < uint32(len(table)) {
+			at = cell - 1
 			continue
 		}
-		cell := w.step(at, c)
 		if cell == 0 {
-			return 0, false
+			if cell = w.step(at, c); cell == 0 {
+				return 0, false
+			}
 		}
 		at = w.enter(cell)
 		table = w.snap.table
