@@ -232,3 +232,28 @@ func TestLongTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestScanLeavesNoGarbage: once the states are made, a text costs no memory.
+func TestScanLeavesNoGarbage(t *testing.T) {
+	if raced {
+		t.Skip("the race detector's pools lose things on purpose")
+	}
+	compiled := compileAll(t, perlcases.Own(t, "../perlre/testdata/patterns.txt"))
+	set := scan.New(compiled)
+	found, b := set.NewFound(), perlre.NewBudget(0)
+	text := strings.Repeat("Dear friend, foo bar click here: http://example.org/x 12 aab <b>x</b>\n", 20)
+	work := func() {
+		found.Clear()
+		set.Candidates(text, found)
+		for i, re := range compiled {
+			if found.May(i) && !re.Tree().HasBackref {
+				b.Reset(steps)
+				re.Find(text, 0, b)
+			}
+		}
+	}
+	work()
+	if n := testing.AllocsPerRun(20, work); n > 0 {
+		t.Errorf("%v pieces of memory a text", n)
+	}
+}
