@@ -23,8 +23,11 @@ func (b *Budget) Left() int { return max(0, b.left) }
 // Used are the steps taken since the budget was made or reset.
 func (b *Budget) Used() int { return b.used }
 
+// maxText is how long a text may be; nobody has such a mail.
+const maxText = 1 << 30
+
 // RuleSteps is a budget for one rule on one text: a few milliseconds.
-const RuleSteps = 1 << 19
+const RuleSteps = 3 << 17
 
 // defaultSteps is the budget of whoever brings none.
 const defaultSteps = 1 << 20
@@ -76,6 +79,10 @@ func (re *Regexp) find(text string, from int, notEmpty bool, b *Budget) (Match, 
 		b = NewBudget(defaultSteps)
 	}
 	if from < 0 || from > len(text) || b.out {
+		return Match{}, false
+	}
+	if len(text) > maxText {
+		b.out = true
 		return Match{}, false
 	}
 	if !re.look.possible(text, from) {

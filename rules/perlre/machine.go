@@ -8,10 +8,9 @@ import (
 
 // frame is where to go back to, or what to put back on the way there.
 type frame struct {
-	kind   uint8
-	pc     int32
-	pos    int
-	lo, hi int
+	kind        uint8
+	pc          int32
+	pos, lo, hi int32
 }
 
 const (
@@ -47,6 +46,11 @@ type machine struct {
 	memoTried bool
 }
 
+// push notes a choice, or what to put back. Texts are shorter than maxText, so that 32 bits are enough.
+func (m *machine) push(kind uint8, pc int32, pos, lo, hi int) {
+	m.stack = append(m.stack, frame{kind, pc, int32(pos), int32(lo), int32(hi)})
+}
+
 // attempt matches at a place.
 func (m *machine) attempt(at int) (end int, ok bool) {
 	m.start, m.kept = at, at
@@ -71,13 +75,11 @@ func (m *machine) attempt(at int) (end int, ok bool) {
 func (m *machine) run(pc int32, pos int) (int, bool) {
 	base := len(m.stack)
 	for {
-		in := &m.prog.insts[pc]
-		if m.steps--; m.steps < 0 || len(m.stack) > maxStack {
-			m.steps = min(m.steps, -1)
+		if m.spent() {
 			m.stack = m.stack[:base]
 			return 0, false
 		}
-		ok := false
+		in, ok := &m.prog.insts[pc], false
 		switch in.op {
 		case opSet:
 			if pos < len(m.text) && in.set.Has(m.text[pos]) {
@@ -94,12 +96,8 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 		case opRepeat:
 			pos, ok = m.repeat(pc, in, pos)
 			pc = in.x
-		case opMatch:
-			if pos != m.start || pos != m.noEmptyAt {
-				return pos, true
-			}
-		case opSubEnd:
-			if m.limit < 0 || pos == m.limit {
+		case opMatch, opSubEnd:
+			if m.ends(in, pos) {
 				return pos, true
 			}
 		default:
@@ -112,6 +110,23 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 			return 0, false
 		}
 	}
+}
+
+// spent takes a step, and says that there was none left.
+func (m *machine) spent() bool {
+	m.steps--
+	if len(m.stack) > maxStack {
+		m.steps = min(m.steps, -1)
+	}
+	return m.steps < 0
+}
+
+// ends says whether a match, or that of a part that runs by itself, may end here.
+func (m *machine) ends(in *inst, pos int) bool {
+	if in.op == opSubEnd {
+		return m.limit < 0 || pos == m.limit
+	}
+	return pos != m.start || pos != m.noEmptyAt
 }
 
 // remembered says that an instruction was tried at a place before, and notes that it is now.
@@ -165,7 +180,7 @@ func (m *machine) split(in *inst, pos int) (int32, bool) {
 	}
 	switch {
 	case x && y:
-		m.stack = append(m.stack, frame{kind: frameGo, pc: in.y, pos: pos})
+		m.push(frameGo, in.y, pos, 0, 0)
 		return in.x, true
 	case x:
 		return in.x, true
@@ -219,7 +234,7 @@ func (m *machine) giveBack(pc int32, in *inst, pos, lo int) (int, bool) {
 		return 0, false
 	}
 	if pos > lo {
-		m.stack = append(m.stack, frame{kind: frameGreedy, pc: pc, pos: pos, lo: lo})
+		m.push(frameGreedy, pc, pos, lo, 0)
 	}
 	return pos, true
 }
@@ -239,7 +254,7 @@ func (m *machine) takeMore(pc int32, in *inst, pos, began, hi int) (int, bool) {
 		}
 		return 0, false
 	}
-	m.stack = append(m.stack, frame{kind: frameLazy, pc: pc, pos: pos, lo: began, hi: hi})
+	m.push(frameLazy, pc, pos, began, hi)
 	return pos, true
 }
 
@@ -254,13 +269,13 @@ func (m *machine) back(base int) (pc int32, pos int, ok bool) {
 		in := &m.prog.insts[0]
 		switch f.kind {
 		case frameGo:
-			return f.pc, f.pos, true
+			return f.pc, int(f.pos), true
 		case frameGreedy:
 			in = &m.prog.insts[f.pc]
-			pos, ok = m.giveBack(f.pc, in, f.pos-1, f.lo)
+			pos, ok = m.giveBack(f.pc, in, int(f.pos)-1, int(f.lo))
 		case frameLazy:
 			in = &m.prog.insts[f.pc]
-			pos, ok = m.takeMore(f.pc, in, f.pos+1, f.lo, f.hi)
+			pos, ok = m.takeMore(f.pc, in, int(f.pos)+1, int(f.lo), int(f.hi))
 		default:
 			m.restore(f)
 		}
@@ -276,14 +291,14 @@ func (m *machine) back(base int) (pc int32, pos int, ok bool) {
 func (m *machine) restore(f frame) {
 	switch f.kind {
 	case frameCap:
-		m.caps[2*f.pc], m.caps[2*f.pc+1] = f.lo, f.hi
+		m.caps[2*f.pc], m.caps[2*f.pc+1] = int(f.lo), int(f.hi)
 	case frameSlot:
-		m.slots[f.pc] = f.lo
+		m.slots[f.pc] = int(f.lo)
 	case frameOpen:
-		m.opened[f.pc] = f.lo
+		m.opened[f.pc] = int(f.lo)
 	case frameKeep:
-		m.kept = f.lo
+		m.kept = int(f.lo)
 	case frameCounter:
-		m.slots[f.pc], m.slots[f.pc+1] = f.lo, f.hi
+		m.slots[f.pc], m.slots[f.pc+1] = int(f.lo), int(f.hi)
 	}
 }

@@ -18,14 +18,21 @@ const steps = 4 << 20
 func TestAsPerl(t *testing.T) {
 	perlcases.Need(t)
 	t.Run("own", func(t *testing.T) {
-		asked := ask(t, perlcases.Own(t, "testdata/patterns.txt"), 120, 1)
+		texts, part := 120, 24
+		if raced {
+			texts = 16
+		}
+		asked := ask(t, perlcases.Own(t, "testdata/patterns.txt"), texts, 1)
 		c := compare(t, asked, compilePattern)
 		c.report(t)
-		if c.cases < 30000 {
+		if !raced && c.cases < 30000 {
 			t.Errorf("only %d cases", c.cases)
 		}
+		if raced {
+			return // whether the test notices what is wrong is no matter of races
+		}
 		for _, a := range asked { // a part of them is enough to notice what is wrong
-			a.Cases, a.Answers = a.Cases[:32], a.Answers[:32]
+			a.Cases, a.Answers = a.Cases[:part], a.Answers[:part]
 		}
 		for _, m := range mutants() {
 			t.Run(m.name, func(t *testing.T) {
@@ -38,7 +45,7 @@ func TestAsPerl(t *testing.T) {
 		}
 	})
 	t.Run("installed", func(t *testing.T) {
-		patterns, each := perlcases.Stock(t), 3
+		patterns, each := stockRules(t), 2
 		if patterns == nil {
 			t.Skip("no rules are installed here")
 		}
@@ -47,6 +54,20 @@ func TestAsPerl(t *testing.T) {
 		}
 		compare(t, ask(t, patterns, each, 2), compilePattern).report(t)
 	})
+}
+
+// stockRules lists the installed rules, of which the race detector sees a part.
+func stockRules(t *testing.T) []perlcases.Pattern {
+	t.Helper()
+	all := perlcases.Stock(t)
+	if !raced || os.Getenv("POSTERN_STOCK_RULES") == "all" {
+		return all
+	}
+	var some []perlcases.Pattern
+	for i := 0; i < len(all); i += 10 {
+		some = append(some, all[i])
+	}
+	return some
 }
 
 func compilePattern(p perlcases.Pattern) (*perlre.Regexp, error) {

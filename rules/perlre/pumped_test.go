@@ -23,7 +23,10 @@ func hungry() []string {
 }
 
 func pumps() []string {
-	texts := []string{strings.Repeat("a", 40), strings.Repeat("a", 1<<20), strings.Repeat("a ", 1<<19), strings.Repeat("ab", 30000) + "!"}
+	texts := []string{strings.Repeat("a", 40), strings.Repeat("a", 1<<20), strings.Repeat("ab", 30000) + "!"}
+	if raced {
+		return texts
+	}
 	for _, unit := range []string{" ", "x", "1,", "word word ", "<b>", "\\\"", "\n", "ac", "aab "} {
 		texts = append(texts, strings.Repeat(unit, 20000)+"!", strings.Repeat(unit, (1<<20)/len(unit)))
 	}
@@ -48,7 +51,10 @@ func TestBudgetHolds(t *testing.T) {
 	var worst time.Duration
 	var slow string
 	exhausted, tried := 0, 0
-	for _, expr := range hungry() {
+	for i, expr := range hungry() {
+		if raced && i%4 != 0 {
+			continue
+		}
 		re, err := perlre.Compile(expr, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -65,7 +71,7 @@ func TestBudgetHolds(t *testing.T) {
 					t.Errorf("/%s/ is found without a step left", expr)
 				}
 			}
-			if b.Used() > perlre.RuleSteps+1<<17 {
+			if b.Used() > perlre.RuleSteps+1<<16 {
 				t.Errorf("/%s/ on %.20q: %d steps", expr, text, b.Used())
 			}
 			if took > worst {
@@ -74,7 +80,7 @@ func TestBudgetHolds(t *testing.T) {
 		}
 	}
 	t.Logf("%d times, %d of them out of steps; the slowest took %v: /%s/", tried, exhausted, worst, slow)
-	if worst > 100*time.Millisecond { // of a machine that has other work to do, under the race detector
+	if worst > 100*time.Millisecond && !raced { // of a machine that has other work to do, under the race detector
 		t.Errorf("/%s/ took %v", slow, worst)
 	}
 }
@@ -97,7 +103,10 @@ func TestRegularExpressionsNeedNoLuck(t *testing.T) {
 
 // TestInstalledRulesHold pumps what the installed rules match.
 func TestInstalledRulesHold(t *testing.T) {
-	patterns, step := perlcases.Stock(t), 12
+	if raced {
+		t.Skip("the race detector counts here, not the text")
+	}
+	patterns, step := perlcases.Stock(t), 24
 	if os.Getenv("POSTERN_STOCK_RULES") == "all" {
 		step = 1
 	}
@@ -132,7 +141,7 @@ func TestInstalledRulesHold(t *testing.T) {
 		}
 	}
 	t.Logf("%d times, %d of them out of steps; the slowest took %v: %s", tried, exhausted, worst, slow)
-	if worst > 100*time.Millisecond {
+	if worst > 100*time.Millisecond && !raced {
 		t.Errorf("%s took %v", slow, worst)
 	}
 }

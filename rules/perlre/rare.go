@@ -47,16 +47,16 @@ func (m *machine) rare(in *inst, pos int) (int32, int, bool) {
 func (m *machine) note(in *inst, pos int) bool {
 	switch in.op {
 	case opOpen:
-		m.stack = append(m.stack, frame{kind: frameOpen, pc: in.n, lo: m.opened[in.n]})
+		m.push(frameOpen, in.n, 0, m.opened[in.n], 0)
 		m.opened[in.n] = pos
 	case opClose:
-		m.stack = append(m.stack, frame{kind: frameCap, pc: in.n, lo: m.caps[2*in.n], hi: m.caps[2*in.n+1]})
+		m.push(frameCap, in.n, 0, m.caps[2*in.n], m.caps[2*in.n+1])
 		m.caps[2*in.n], m.caps[2*in.n+1] = m.opened[in.n], pos
 	case opKeep:
-		m.stack = append(m.stack, frame{kind: frameKeep, lo: m.kept})
+		m.push(frameKeep, 0, 0, m.kept, 0)
 		m.kept = pos
 	case opMark:
-		m.stack = append(m.stack, frame{kind: frameSlot, pc: in.n, lo: m.slots[in.n]})
+		m.push(frameSlot, in.n, 0, m.slots[in.n], 0)
 		m.slots[in.n] = pos
 	case opCount:
 		m.setCounter(in.n, 0, -1)
@@ -69,7 +69,7 @@ func (m *machine) note(in *inst, pos int) bool {
 }
 
 func (m *machine) setCounter(slot int32, count, place int) {
-	m.stack = append(m.stack, frame{kind: frameCounter, pc: slot, lo: m.slots[slot], hi: m.slots[slot+1]})
+	m.push(frameCounter, slot, 0, m.slots[slot], m.slots[slot+1])
 	m.slots[slot], m.slots[slot+1] = count, place
 }
 
@@ -84,10 +84,10 @@ func (m *machine) counter(in *inst, pos int) (int32, int, bool) {
 	case most >= 0 && count >= most:
 		return in.x, pos, true
 	case in.mode == syntax.Lazy:
-		m.stack = append(m.stack, frame{kind: frameGo, pc: in.y, pos: pos})
+		m.push(frameGo, in.y, pos, 0, 0)
 		return in.x, pos, true
 	default:
-		m.stack = append(m.stack, frame{kind: frameGo, pc: in.x, pos: pos})
+		m.push(frameGo, in.x, pos, 0, 0)
 	}
 	return in.y, pos, true
 }

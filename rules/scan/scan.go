@@ -81,7 +81,7 @@ func NewWith(patterns []*perlre.Regexp, o Options) *Set {
 func newSet(trees []*syntax.Tree, o Options) *Set {
 	o = o.defaults()
 	s := &Set{count: len(trees)}
-	s.rooms.New = func() any { return &walker{} }
+	s.rooms.New = func() any { return &room{} }
 	texts := map[string][]int32{}
 	var gated, open []single
 	for i, tree := range trees {
@@ -218,36 +218,55 @@ func (s *Set) Candidates(text string, found *Found) {
 	for _, p := range s.always {
 		found.add(p, false)
 	}
-	w := s.rooms.Get().(*walker)
-	w.hits = w.hits[:0]
+	r := s.rooms.Get().(*room)
+	r.hits = r.hits[:0]
 	if s.words != nil {
-		w.look(s, text)
+		r.look(s, text)
 		for i := range found.may {
-			found.may[i] |= w.hits[i]
+			found.may[i] |= r.hits[i]
 		}
 	}
+	waiting := false
+	w, v := &r.walkers[0], &r.walkers[1]
 	for i, g := range s.groups {
-		if at := s.gate(i); i < s.gated && w.hits[at>>6]>>(at&63)&1 == 0 {
+		if at := s.gate(i); i < s.gated && r.hits[at>>6]>>(at&63)&1 == 0 {
 			continue
 		}
-		hits, read := g.scan(text, w)
-		for ; hits != 0; hits &= hits - 1 {
-			i := bits.TrailingZeros64(hits)
-			found.add(g.patterns[i], read && g.nfa.exact[i])
+		if !waiting {
+			w.begin(g, text)
+			waiting = true
+			continue
 		}
+		v.begin(g, text)
+		read, read2 := together(text, w, v)
+		w.tell(found, read)
+		v.tell(found, read2)
+		waiting = false
 	}
-	s.rooms.Put(w)
+	if waiting {
+		w.tell(found, w.run(text))
+	}
+	s.rooms.Put(r)
+}
+
+// tell adds what a walker found.
+func (w *walker) tell(found *Found, read bool) {
+	hits, read := w.finish(read)
+	for ; hits != 0; hits &= hits - 1 {
+		i := bits.TrailingZeros64(hits)
+		found.add(w.g.patterns[i], read && w.g.nfa.exact[i])
+	}
 }
 
 // look looks for the words of a set.
-func (w *walker) look(s *Set, text string) {
+func (r *room) look(s *Set, text string) {
 	n := s.gate(s.gated)/64 + 1
-	if cap(w.hits) < n {
-		w.hits = make([]uint64, n)
+	if cap(r.hits) < n {
+		r.hits = make([]uint64, n)
 	}
-	w.hits = w.hits[:n]
-	clear(w.hits)
-	s.words.scan(text, w.hits)
+	r.hits = r.hits[:n]
+	clear(r.hits)
+	s.words.scan(text, r.hits)
 }
 
 // Stats says how a set is doing.

@@ -12,12 +12,18 @@ type walker struct {
 	g      *group
 	core   *core
 	snap   *snapshot
+	at     uint32
 	found  uint64
 	builds int // states that may still be made
 	work   []int32
 	mark   []uint32
 	round  uint32
-	hits   []uint64 // words that are there, by the bits of patterns and gates
+}
+
+// room is what a pass over a text works with.
+type room struct {
+	walkers [2]walker
+	hits    []uint64 // words that are there, by the bits of patterns and gates
 }
 
 // Limits of one pass: whoever sends a text that needs more has all patterns of the group tried on it.
@@ -26,46 +32,78 @@ const (
 	buildsPerOne = 64 // octets of text that allow one more
 )
 
-// scan gives the patterns that may match, as bits, and false if that is all of them because the text was not read.
-func (g *group) scan(text string, w *walker) (uint64, bool) {
-	w.g, w.core, w.found = g, g.core.Load(), 0
+// begin makes a walker ready to read a text for a group.
+func (w *walker) begin(g *group, text string) {
+	w.g, w.core, w.at = g, g.core.Load(), 0
 	w.snap = w.core.snap.Load()
 	w.builds = minBuilds + len(text)/buildsPerOne
-	all := uint64(1)<<len(g.patterns) - 1
-	if s := w.snap.states[0]; s.found != 0 {
-		w.found = s.found
-	}
-	at, ok := w.run(text)
-	if !ok {
-		g.gaveUp.Add(1)
-		return all, false
-	}
-	if cell := w.step(at, g.stride-1); cell != 0 {
-		w.enter(cell)
-		return w.found, true
-	}
-	g.gaveUp.Add(1)
-	return all, false
+	w.found = w.snap.states[0].found
 }
 
-// run reads a text and gives the row where it ends, and false if that takes too much.
-func (w *walker) run(text string) (uint32, bool) {
-	table, classes, at := w.snap.table, &w.g.classes, uint32(0)
+// finish gives the patterns that may match, as bits, and false if that is all of them because the text was not read.
+func (w *walker) finish(read bool) (uint64, bool) {
+	if read {
+		if cell := w.step(w.at, w.g.stride-1); cell != 0 {
+			w.enter(cell)
+			return w.found, true
+		}
+	}
+	w.g.gaveUp.Add(1)
+	return uint64(1)<<len(w.g.patterns) - 1, false
+}
+
+// run reads a text, and says false if that takes too much.
+func (w *walker) run(text string) bool {
+	table, classes, at := w.snap.table, &w.g.classes, w.at
 	for i := range len(text) {
 		c := uint32(classes[text[i]])
-		next := atomic.LoadUint32(&table[at+c]) - 1
-		if next < uint32(len(table)) {
-			at = next
+		cell := atomic.LoadUint32(&table[at+c])
+		if cell-1 < uint32(len(table)) {
+			at = cell - 1
 			continue
 		}
-		cell := w.step(at, c)
-		if cell == 0 {
-			return 0, false
+		if at = w.turn(cell, at, c); at == nowhere {
+			return false
 		}
-		at = w.enter(cell)
 		table = w.snap.table
 	}
-	return at, true
+	w.at = at
+	return true
+}
+
+// together reads a text with two walkers: the processor waits for one table while it waits for the other.
+func together(text string, w, v *walker) (bool, bool) {
+	table, classes, at := w.snap.table, &w.g.classes, w.at
+	table2, classes2, at2 := v.snap.table, &v.g.classes, v.at
+	for i := range len(text) {
+		c, c2 := uint32(classes[text[i]]), uint32(classes2[text[i]])
+		cell, cell2 := atomic.LoadUint32(&table[at+c]), atomic.LoadUint32(&table2[at2+c2])
+		if cell-1 < uint32(len(table)) && cell2-1 < uint32(len(table2)) {
+			at, at2 = cell-1, cell2-1
+			continue
+		}
+		at, at2 = w.turn(cell, at, c), v.turn(cell2, at2, c2)
+		table, table2 = w.snap.table, v.snap.table
+		if at == nowhere || at2 == nowhere {
+			w.at, v.at = at, at2
+			return at != nowhere && w.run(text[i+1:]), at2 != nowhere && v.run(text[i+1:])
+		}
+	}
+	w.at, v.at = at, at2
+	return true, true
+}
+
+// nowhere is no row.
+const nowhere = ^uint32(0)
+
+// turn gives the row of a cell that was not simply one, made if nobody did; nowhere if too many were made.
+func (w *walker) turn(cell, at, class uint32) uint32 {
+	if cell == 0 {
+		if cell = w.step(at, class); cell == 0 {
+			return nowhere
+		}
+	}
+	return w.enter(cell)
 }
 
 // enter gives the row of a cell and notes what is found there.
@@ -146,14 +184,14 @@ func (w *walker) next(from *state, class uint32) *state {
 				steps = append(steps, s)
 			}
 		}
-		w.finish(to, steps, octet)
+		w.keep(to, steps, octet)
 	}
 	to.found |= found
 	return to
 }
 
-// finish leaves in a state only what counts.
-func (w *walker) finish(to *state, steps []int32, octet byte) {
+// keep leaves in a state only what counts.
+func (w *walker) keep(to *state, steps []int32, octet byte) {
 	g := w.g
 	kept := steps[:0]
 	var reads []syntax.Set

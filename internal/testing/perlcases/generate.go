@@ -98,22 +98,10 @@ func (g *maker) node(n *syntax.Node) {
 	switch n.Op {
 	case syntax.OpSet:
 		g.set(n.Set)
-	case syntax.OpAlt:
-		g.node(n.Sub[g.r.IntN(len(n.Sub))])
-	case syntax.OpCond:
+	case syntax.OpAlt, syntax.OpCond:
 		g.node(n.Sub[g.r.IntN(len(n.Sub))])
 	case syntax.OpRepeat:
-		times := n.Min
-		switch {
-		case n.Max == syntax.Unlimited || n.Max > n.Min+4:
-			times += g.r.IntN(4)
-			if g.r.IntN(8) == 0 && n.Max > 0 {
-				times = n.Max - g.r.IntN(2)
-			}
-		default:
-			times += g.r.IntN(n.Max - n.Min + 1)
-		}
-		for range min(times, maxText) {
+		for range min(g.times(n), maxText) {
 			g.node(n.Sub[0])
 		}
 	case syntax.OpGroup:
@@ -123,7 +111,11 @@ func (g *maker) node(n *syntax.Node) {
 	case syntax.OpBackref:
 		g.b.WriteString(g.caps[n.N])
 	case syntax.OpLook:
-		if !n.Negative && g.r.IntN(2) == 0 || n.Negative && g.r.IntN(6) == 0 {
+		odds := 2
+		if n.Negative {
+			odds = 6
+		}
+		if g.r.IntN(odds) == 0 {
 			g.node(n.Sub[0])
 		}
 	case syntax.OpAssert:
@@ -133,6 +125,17 @@ func (g *maker) node(n *syntax.Node) {
 			g.node(s)
 		}
 	}
+}
+
+// times is how often a repeat is made.
+func (g *maker) times(n *syntax.Node) int {
+	if n.Max != syntax.Unlimited && n.Max <= n.Min+4 {
+		return n.Min + g.r.IntN(n.Max-n.Min+1)
+	}
+	if g.r.IntN(8) == 0 && n.Max > 0 {
+		return n.Max - g.r.IntN(2)
+	}
+	return n.Min + g.r.IntN(4)
 }
 
 func (g *maker) assert(a syntax.Assert) {

@@ -18,38 +18,53 @@ func (p *parser) escape() (*Node, error) {
 	}
 	if a, ok := p.assertion(c); ok {
 		p.at += 2
-		if p.more() && p.src[p.at] == '{' && (c == 'b' || c == 'B') && !p.isBraces() {
-			return nil, p.errorf(start, `\%c{} is not supported`, c)
-		}
-		return &Node{Op: OpAssert, Assert: a}, nil
+		return p.plainBoundary(start, c, a)
 	}
-	switch c {
-	case 'K':
-		p.at += 2
-		return &Node{Op: OpKeep}, nil
-	case 'R': // perlrebackslash: (?>\x0D\x0A|\v)
-		p.at += 2
-		crlf := concat([]*Node{setNode(Single('\r')), setNode(Single('\n'))})
-		return &Node{Op: OpAtomic, Sub: []*Node{{Op: OpAlt, Sub: []*Node{crlf, setNode(Vertical())}}}}, nil
-	case 'g', 'k':
-		p.at += 2
-		return p.reference(start, c)
-	case 'N':
-		if strings.HasPrefix(p.rest(), `\N{`) {
-			break
-		}
-		p.at += 2
-		return setNode(Single('\n').Not()), nil
-	case '1', '2', '3', '4', '5', '6', '7', '8', '9':
+	if c >= '1' && c <= '9' {
 		if n, ok := p.digits(); ok {
 			return p.backreference(n, start), nil
 		}
+	}
+	if n, ok, err := p.rareEscape(start, c); ok || err != nil {
+		return n, err
 	}
 	text, err := p.char()
 	if err != nil {
 		return nil, err
 	}
 	return p.letters(text), nil
+}
+
+// plainBoundary refuses \b{wb} and its kind.
+func (p *parser) plainBoundary(start int, c byte, a Assert) (*Node, error) {
+	if p.more() && p.src[p.at] == '{' && (c == 'b' || c == 'B') && !p.isBraces() {
+		return nil, p.errorf(start, `\%c{} is not supported`, c)
+	}
+	return &Node{Op: OpAssert, Assert: a}, nil
+}
+
+// rareEscape reads \K \R \g \k and \N, and says whether it was one of these.
+func (p *parser) rareEscape(start int, c byte) (*Node, bool, error) {
+	switch c {
+	case 'K':
+		p.at += 2
+		return &Node{Op: OpKeep}, true, nil
+	case 'R': // perlrebackslash: (?>\x0D\x0A|\v)
+		p.at += 2
+		crlf := concat([]*Node{setNode(Single('\r')), setNode(Single('\n'))})
+		return &Node{Op: OpAtomic, Sub: []*Node{{Op: OpAlt, Sub: []*Node{crlf, setNode(Vertical())}}}}, true, nil
+	case 'g', 'k':
+		p.at += 2
+		n, err := p.reference(start, c)
+		return n, true, err
+	case 'N':
+		if strings.HasPrefix(p.rest(), `\N{`) {
+			break
+		}
+		p.at += 2
+		return setNode(Single('\n').Not()), true, nil
+	}
+	return nil, false, nil
 }
 
 // isBraces says whether a quantifier stands here.
@@ -161,26 +176,30 @@ func (p *parser) reference(start int, c byte) (*Node, error) {
 		return nil, p.errorf(start, `\k without a name`)
 	}
 	braced := p.take("{")
-	for braced && p.take(" ") {
+	if braced {
+		p.blanks()
 	}
 	minus := c == 'g' && p.take("-")
-	i := p.at
-	for i < len(p.src) && p.src[i] >= '0' && p.src[i] <= '9' {
-		i++
-	}
-	if i == p.at || c == 'k' {
+	digits := p.run("0123456789")
+	if digits == "" || c == 'k' {
 		if !braced || minus {
 			return nil, p.errorf(start, `\%c without a number or a name`, c)
 		}
+		p.at -= len(digits)
 		return p.namedRef(start, '}')
 	}
-	n := number(p.src[p.at:i])
-	p.at = i
-	for braced && p.take(" ") {
+	n := number(digits)
+	if braced {
+		p.blanks()
+		if !p.take("}") {
+			return nil, p.errorf(start, `\g{ without its }`)
+		}
 	}
-	if braced && !p.take("}") {
-		return nil, p.errorf(start, `\g{ without its }`)
-	}
+	return p.numbered(start, n, minus)
+}
+
+// numbered refers to a group, from here backwards with a minus.
+func (p *parser) numbered(start, n int, minus bool) (*Node, error) {
 	if minus {
 		n = p.groups + 1 - n
 	}
@@ -190,24 +209,32 @@ func (p *parser) reference(start int, c byte) (*Node, error) {
 	return p.backreference(n, start), nil
 }
 
+// blanks passes by blanks inside of braces.
+func (p *parser) blanks() {
+	for p.take(" ") || p.take("\t") {
+	}
+}
+
+// run takes as many letters as are of some.
+func (p *parser) run(of string) string {
+	i := p.at
+	for i < len(p.src) && strings.IndexByte(of, p.src[i]) >= 0 {
+		i++
+	}
+	text := p.src[p.at:i]
+	p.at = i
+	return text
+}
+
 // char reads an escape that stands for one character, which may be several octets: above 0xff it is written in UTF-8.
 func (p *parser) char() (string, error) {
 	start := p.at
 	c := p.src[p.at+1]
 	p.at += 2
+	if i := strings.IndexByte("tnrfea", c); i >= 0 {
+		return "\t\n\r\f\x1b\a"[i : i+1], nil
+	}
 	switch c {
-	case 't':
-		return "\t", nil
-	case 'n':
-		return "\n", nil
-	case 'r':
-		return "\r", nil
-	case 'f':
-		return "\f", nil
-	case 'e':
-		return "\x1b", nil
-	case 'a':
-		return "\a", nil
 	case 'c':
 		return p.control(start)
 	case 'x', 'o', 'N':
@@ -254,12 +281,10 @@ func (p *parser) coded(start int, c byte) (string, error) {
 		if c != 'x' {
 			return "", p.errorf(start, `\%c without {`, c)
 		}
-		i := p.at
-		for i < len(p.src) && i < p.at+2 && strings.IndexByte(digits, p.src[i]) >= 0 {
-			i++
-		}
-		text := p.src[p.at:i]
-		p.at = i
+		at := p.at
+		text := p.run(digits)
+		text = text[:min(len(text), 2)]
+		p.at = at + len(text)
 		return octets(value(text, base)), nil
 	}
 	end := strings.IndexByte(p.rest(), '}')
@@ -271,7 +296,11 @@ func (p *parser) coded(start int, c byte) (string, error) {
 	if c == 'N' && !strings.HasPrefix(text, "U+") {
 		return "", p.errorf(start, `\N{%.20s} is not supported`, text)
 	}
-	text = strings.ReplaceAll(strings.TrimPrefix(text, "U+"), "_", "")
+	return p.codePoint(start, c, strings.ReplaceAll(strings.TrimPrefix(text, "U+"), "_", ""), digits, base)
+}
+
+// codePoint gives the octets of a character by its number.
+func (p *parser) codePoint(start int, c byte, text, digits string, base int) (string, error) {
 	if strings.Trim(text, digits) != "" || len(text) > 8 || text == "" && c != 'x' {
 		return "", p.errorf(start, `\%c{%.20s} is no number`, c, text)
 	}
