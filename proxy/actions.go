@@ -97,8 +97,8 @@ func (x *Transaction) redirect(ctx context.Context, list []*batch) error {
 	for _, b := range list {
 		to := b.verdict.RedirectTo
 		route, reply := x.route(to)
-		if route == "" {
-			if route = x.setup.Outbound; route == "" {
+		if route.IsZero() {
+			if route = x.setup.Outbound; route.IsZero() {
 				return fmt.Errorf("redirect to %s: %s", to, reply.Text)
 			}
 		}
@@ -149,7 +149,7 @@ func (x *Transaction) put(ctx context.Context, suffix string, from, to mail.Addr
 	if !local {
 		route = x.setup.Outbound
 	}
-	if route == "" {
+	if route.IsZero() {
 		x.g.Log.Error("nowhere to send it", "id", x.tx.ID, "to", to.String(), "what", why)
 		return
 	}

@@ -71,9 +71,9 @@ type Setup struct {
 	// Epoch changes with whatever decides on the content of a message: policy, rules, settings.
 	Epoch string
 	// Route names the route of a recipient domain; local says that the domain is one of ours. Mail of our own users for
-	// other domains takes the Outbound route, "" for none.
-	Route    func(domain string) (route string, local bool)
-	Outbound string
+	// other domains takes the Outbound route, zero for none.
+	Route    func(domain string) (route mail.Route, local bool)
+	Outbound mail.Route
 	// Transparent are the doors whose clients are taken where they wanted to go, FromClient those that do it by connections
 	// from the client's own address.
 	Transparent, FromClient map[string]bool
@@ -90,7 +90,7 @@ type Setup struct {
 	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).
 	Postmaster string
 	// QueueWhenDown names the routes whose mail is accepted into the queue while no hop of theirs answers.
-	QueueWhenDown map[string]bool
+	QueueWhenDown map[mail.Route]bool
 
 	reading *policy.Policy // Policy, for mail that is fetched
 }

@@ -79,10 +79,10 @@ func newBench(t *testing.T, text string) *bench {
 	b.gateway = &proxy.Gateway{Hostname: "gw.test", Relay: r, Queue: b.store, Quarantine: b.store, Ledger: b.store,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute,
 		SealHeader: func(string, [sha256.Size]byte) []byte { return []byte("X-Judged: yes\r\n") }}
-	b.gateway.Use(&proxy.Setup{Chain: chain(t, strings.Contains(text, "\nbroken")), Policy: verdicts(t), QueueWhenDown: map[string]bool{"three": true},
-		Route: func(domain string) (string, bool) {
+	b.gateway.Use(&proxy.Setup{Chain: chain(t, strings.Contains(text, "\nbroken")), Policy: verdicts(t), QueueWhenDown: map[mail.Route]bool{mail.RouteTo("three"): true},
+		Route: func(domain string) (mail.Route, bool) {
 			parts := strings.Split(domain, ".")
-			return parts[len(parts)-2], parts[len(parts)-1] == "test"
+			return mail.RouteTo(parts[len(parts)-2]), parts[len(parts)-1] == "test"
 		}})
 	b.connection = b.gateway.Connection(t.Context(), &mail.Session{ID: "SESSION", Client: netip.MustParseAddr("192.0.2.1"), Helo: "mail.example.org", Started: time.Now()})
 	x, reply := b.connection.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)

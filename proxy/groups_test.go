@@ -23,7 +23,7 @@ func TestGroupsAreLookedUpOnce(t *testing.T) {
 	}
 	b := newBench(t, "")
 	asked := map[string]int{}
-	b.gateway.Use(&proxy.Setup{Chain: chain(t, false), Policy: p, Route: func(string) (string, bool) { return "one", true },
+	b.gateway.Use(&proxy.Setup{Chain: chain(t, false), Policy: p, Route: func(string) (mail.Route, bool) { return mail.RouteTo("one"), true },
 		Groups: func(_ context.Context, a mail.Address) ([]string, bool) {
 			asked[a.Local]++
 			return []string{"sales"}, true

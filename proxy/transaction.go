@@ -40,7 +40,7 @@ type Transaction struct {
 
 // leg is the part of a transaction that goes to one route.
 type leg struct {
-	route    string
+	route    mail.Route
 	delivery Delivery
 	// queue is set when no hop answered and the admin chose to accept into the queue then.
 	queue bool
@@ -123,7 +123,7 @@ func (x *Transaction) rcpt(ctx context.Context, r mail.Recipient) (*leg, mail.Re
 		return nil, replyNoRouting()
 	}
 	route, reply := x.route(r.Address)
-	if route == "" {
+	if route.IsZero() {
 		return nil, reply
 	}
 	x.tx.Recipients = append(x.tx.Recipients, r)
@@ -146,10 +146,13 @@ func (x *Transaction) rcpt(ctx context.Context, r mail.Recipient) (*leg, mail.Re
 
 // route finds where mail for an address goes: RFC 5321 section 3.6, never an open relay. Only our own users' mail goes to
 // other domains.
-func (x *Transaction) route(a mail.Address) (string, mail.Reply) {
-	through := ""
+func (x *Transaction) route(a mail.Address) (mail.Route, mail.Reply) {
+	var through mail.Route
 	if s := x.tx.Session; x.setup.Transparent[s.Door] {
-		through = TransparentRoute(s.Local, s.Client, x.setup.FromClient[s.Door])
+		through.To = s.Local
+		if x.setup.FromClient[s.Door] {
+			through.Client = s.Client
+		}
 	}
 	if domain := a.ASCIIDomain(); domain != "" {
 		if route, local := x.setup.Route(domain); local {
@@ -158,16 +161,16 @@ func (x *Transaction) route(a mail.Address) (string, mail.Reply) {
 	}
 	switch {
 	case !x.tx.Session.Outbound():
-		return "", replyNoRelay()
-	case through != "":
+		return mail.Route{}, replyNoRelay()
+	case !through.IsZero():
 		return through, mail.Reply{}
-	case x.setup.Outbound == "":
-		return "", replyNoSmartHost()
+	case x.setup.Outbound.IsZero():
+		return mail.Route{}, replyNoSmartHost()
 	}
 	return x.setup.Outbound, mail.Reply{}
 }
 
-func (x *Transaction) leg(route string) *leg {
+func (x *Transaction) leg(route mail.Route) *leg {
 	for _, l := range x.legs {
 		if l.route == route {
 			return l

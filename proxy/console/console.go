@@ -51,10 +51,10 @@ type page struct {
 	Numbers               []Number
 	Messages              []Message
 
-	Tabs                    []tab
+	Tabs               []tab
 	Table, Title, Help string
-	Rows                    []filters.Row
-	Verbs                   []string
+	Rows               []filters.Row
+	Verbs              []string
 }
 
 // Options are what the console is made of.

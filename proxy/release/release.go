@@ -30,7 +30,7 @@ type Releaser struct {
 	// Put puts it on the queue.
 	Put func(context.Context, proxy.QueueItem, mail.Copy) error
 	// Route gives the next hop of a domain, not ok if there is none.
-	Route func(domain string) (string, bool)
+	Route func(domain string) (mail.Route, bool)
 	// Grants lets readers see what was masked when they fetched it, LetIn makes the field by which our own POP3 and IMAP
 	// doors know what was released; both may be nil.
 	Grants *recall.List

@@ -66,7 +66,7 @@ func (d *VerdictCache) Fetched(_ context.Context, s *mail.Session, p Place, r Ru
 		// the same fetch again has the same id, and so leaves one record
 		ID: s.ID + ".F" + hex.EncodeToString(r.SHA256[:6]), ConnID: s.ID, Kind: ledger.Fetch, Time: d.opt.Now(), Door: s.Door, Client: s.Client, User: s.User,
 		SHA256: hex.EncodeToString(r.SHA256[:]), MessageID: r.MessageID, Decisive: r.Why, Reply: "fetched, " + word(r) + ", judged as " + r.ID,
-		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: ledger.Word("fetched, " + word(r)), Route: p.Backend}},
+		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: ledger.Word("fetched, " + word(r)), Route: mail.RouteTo(p.Backend)}},
 	})
 }
 

@@ -82,7 +82,7 @@ func (h *App) alertMail(ctx context.Context, t health.Trouble, state string) err
 	if err != nil {
 		return fmt.Errorf("alerts.mail_to: %w", err)
 	}
-	route := outboundRoute
+	route := outboundRoute()
 	if h.cfg.Local(to.ASCIIDomain()) {
 		route = h.cfg.Route(to.ASCIIDomain())
 	}

@@ -241,10 +241,10 @@ func (h *App) dir(name string) string { return filepath.Join(h.cfg.DataDir, name
 
 // setup is what a reload replaces.
 func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
-	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[string]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
-	s.Route = func(domain string) (string, bool) {
+	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[mail.Route]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
+	s.Route = func(domain string) (mail.Route, bool) {
 		if !cfg.Local(domain) {
-			return "", false
+			return mail.Route{}, false
 		}
 		return cfg.Route(domain), true
 	}
@@ -253,7 +253,7 @@ func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
 		s.Transparent[d.Name], s.FromClient[d.Name] = d.Transparent, d.FromClient
 	}
 	for name, hop := range cfg.NextHops {
-		s.QueueWhenDown[name] = hop.WhenDown == "queue"
+		s.QueueWhenDown[mail.RouteTo(name)] = hop.WhenDown == "queue"
 	}
 	if h.groups != nil {
 		s.Groups = h.groups.of
@@ -262,8 +262,8 @@ func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
 		h.out.Log.Error("no policy is tried", "error", err)
 	}
 	if len(cfg.Outbound.Addresses) > 0 {
-		s.Outbound = outboundRoute
-		s.QueueWhenDown[outboundRoute] = cfg.Outbound.WhenDown == "queue"
+		s.Outbound = outboundRoute()
+		s.QueueWhenDown[s.Outbound] = cfg.Outbound.WhenDown == "queue"
 	}
 	return s
 }

@@ -40,6 +40,7 @@ func TestGoodMailBesideACrowd(t *testing.T) {
 		}},
 	} {
 		t.Run(crowd.name, func(t *testing.T) {
+			t.Parallel()
 			resolver := nameServer(t, "friend.example TXT v=spf1 ip4:192.0.0.0/16 -all\n", map[string]fault{"silent.example.": silent, "_dmarc.silent.example.": silent})
 			g := newGateIn(t, resolver, "[filters]\nratelimit.enabled = false\nharvest.enabled = false\ndnslists.enabled = false\ngreylist.enabled = false\n[smtp]\nmax_per_network = 100")
 			g.inside.Reply("RCPT TO:<slow", "AFTER 5s 550 5.1.1 no such user")

@@ -271,11 +271,15 @@ const dayZone = `
 `
 
 func TestADayAtTheEdge(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a whole day, some ten seconds")
 	}
 	for _, greylist := range []string{"odd", "all"} {
-		t.Run("greylist "+greylist, func(t *testing.T) { aDay(t, greylist) })
+		t.Run("greylist "+greylist, func(t *testing.T) {
+			t.Parallel()
+			aDay(t, greylist)
+		})
 	}
 }
 

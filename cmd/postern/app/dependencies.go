@@ -46,7 +46,7 @@ func (h *App) watchDependencies(j *Pipeline) error {
 	}
 	for _, hop := range h.Relay.Health() {
 		row := health.Dependency{Kind: "hop", Name: hop.Route + " " + hop.Hop, Address: hop.Hop, Without: "senders hear 451 and keep their mail", Required: true}
-		if s, ok := h.cfg.NextHops[hop.Route]; ok && s.WhenDown == "queue" || hop.Route == outboundRoute && h.cfg.Outbound.WhenDown == "queue" {
+		if s, ok := h.cfg.NextHops[hop.Route]; ok && s.WhenDown == "queue" || hop.Route == outboundHop && h.cfg.Outbound.WhenDown == "queue" {
 			row.Without = "mail for it is taken and queued"
 		}
 		add(row, h.hopPing(hop.Route, hop.Hop)).Every = health.TalkEvery
@@ -125,7 +125,7 @@ func (h *App) hopPing(route, address string) func(context.Context) error {
 }
 
 func (h *App) implicitTLS(route string) bool {
-	if route == outboundRoute {
+	if route == outboundHop {
 		return h.cfg.Outbound.TLS == "implicit"
 	}
 	return h.cfg.NextHops[route].TLS == "implicit"

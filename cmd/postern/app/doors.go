@@ -22,8 +22,10 @@ import (
 	"postern/proxy/smtpd"
 )
 
-// outboundRoute names the route that no domain can have.
-const outboundRoute = "(outbound)"
+// outboundHop names the next hop that no domain can have.
+const outboundHop = "(outbound)"
+
+func outboundRoute() mail.Route { return mail.RouteTo(outboundHop) }
 
 // doorOptions translates the settings of a door.
 func (h *App) doorOptions(d config.Door) smtpd.Options {
@@ -130,11 +132,11 @@ func newRelay(cfg *config.Config, log *slog.Logger) (*relay.Relay, error) {
 		routes[name] = r
 	}
 	if len(cfg.Outbound.Addresses) > 0 {
-		r, err := route(outboundRoute, cfg.Outbound.NextHop)
+		r, err := route(outboundHop, cfg.Outbound.NextHop)
 		if err != nil {
 			return nil, err
 		}
-		routes[outboundRoute] = r
+		routes[outboundHop] = r
 	}
 	names, err := dns.Names(serverNames(cfg))
 	if err != nil {

@@ -146,7 +146,7 @@ func (h *App) givenUpBefore() {
 	}
 	for _, s := range all {
 		if !s.Ended.IsZero() && h.out.Now().Sub(s.Ended) < givenUpFor {
-			h.lost.add(s.Route, len(s.Recipients), s.Why, s.Ended)
+			h.lost.add(s.Route.String(), len(s.Recipients), s.Why, s.Ended)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func (h *App) queueReport(r queue.Report) error {
 	if err := h.bounce(r); err != nil {
 		return err
 	}
-	h.lost.add(r.Item.Route, len(r.Item.Recipients), why, h.out.Now())
+	h.lost.add(r.Item.Route.String(), len(r.Item.Recipients), why, h.out.Now())
 	return nil
 }
 

@@ -64,7 +64,7 @@ const nasty = `"><script>alert(1)</script><img src=x onerror=alert(1)>` + "\x1b]
 
 func (m *mailbox) hold(id, symbol, to string) {
 	m.t.Helper()
-	item := quarantine.Item{ID: id, Time: m.clock(), Route: "default", From: at("x@spam.example"), HeaderFrom: nasty + " <x@spam.example>", Subject: nasty,
+	item := quarantine.Item{ID: id, Time: m.clock(), Route: mail.RouteTo("default"), From: at("x@spam.example"), HeaderFrom: nasty + " <x@spam.example>", Subject: nasty,
 		Recipients: []mail.Recipient{{Address: at(to)}}, Reasons: []policy.Reason{{Symbol: symbol, Score: 9}}}
 	if err := m.app.Quarantine.Hold(m.t.Context(), item, mail.Copy{Message: mail.NewMessage([]byte("Subject: x\r\n\r\nx\r\n"))}); err != nil {
 		m.t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 type originals struct {
 	quarantine *quarantine.Quarantine
 	hostname   string
-	route      func(domain string) (string, bool)
+	route      func(domain string) (mail.Route, bool)
 	protocol   func(door string) string
 }
 

@@ -37,7 +37,7 @@ func TestReleasesOfWhatWasFetched(t *testing.T) {
 		var put []string
 		r := release.Releaser{Quarantine: q, Grants: list, Log: slog.New(slog.DiscardHandler),
 			LetIn: func(id string, sum [sha256.Size]byte) []byte { return seal.LetIn(key, id, "x", now, sum) },
-			Route: func(domain string) (string, bool) { return "default", domain == "ours.test" },
+			Route: func(domain string) (mail.Route, bool) { return mail.RouteTo("default"), domain == "ours.test" },
 			Put: func(_ context.Context, _ proxy.QueueItem, c mail.Copy) error {
 				var b bytes.Buffer
 				_, err := c.WriteTo(&b)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/records/lessons"
 	"postern/proxy/release"
 	"postern/proxy/retrieval"
@@ -20,12 +21,12 @@ func (h *App) Releaser() *release.Releaser {
 }
 
 // releaseRoute gives the next hop for mail that is released to an address that it was not for.
-func releaseRoute(cfg *config.Config) func(string) (string, bool) {
-	return func(domain string) (string, bool) {
+func releaseRoute(cfg *config.Config) func(string) (mail.Route, bool) {
+	return func(domain string) (mail.Route, bool) {
 		if cfg.Local(domain) {
 			return cfg.Route(domain), true
 		}
-		return outboundRoute, len(cfg.Outbound.Addresses) > 0
+		return outboundRoute(), len(cfg.Outbound.Addresses) > 0
 	}
 }
 

@@ -27,7 +27,7 @@ func TestAnUnreadableReleaseDoesNotStopTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	item := quarantine.Item{ID: "A.1-1", Route: "default", Recipients: []mail.Recipient{{Address: mail.Address{Local: "a", Domain: "ours.test"}}}}
+	item := quarantine.Item{ID: "A.1-1", Route: mail.RouteTo("default"), Recipients: []mail.Recipient{{Address: mail.Address{Local: "a", Domain: "ours.test"}}}}
 	if err := h.Quarantine.Hold(t.Context(), item, mail.Copy{Message: mail.NewMessage([]byte("Subject: x\r\n\r\nx\r\n"))}); err != nil {
 		t.Fatal(err)
 	}

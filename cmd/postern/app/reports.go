@@ -56,6 +56,6 @@ type reportQueue struct{ queue *queue.Queue }
 
 // Put implements dmarcreport.Queue.
 func (q reportQueue) Put(ctx context.Context, id string, from, to mail.Address, message []byte) error {
-	item := proxy.QueueItem{ID: id, Route: outboundRoute, From: from, Recipients: []mail.Recipient{{Address: to}}, Why: "aggregate report"}
+	item := proxy.QueueItem{ID: id, Route: outboundRoute(), From: from, Recipients: []mail.Recipient{{Address: to}}, Why: "aggregate report"}
 	return q.queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(message)})
 }

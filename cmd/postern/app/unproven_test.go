@@ -27,7 +27,7 @@ func TestReleaseAllowsNobodyUnproven(t *testing.T) {
 	}
 	facts := &policy.Facts{Stage: mail.StageMessage, From: address("bounce@list.example"), HeaderFrom: []mail.Address{address("anna@friend.example")}, Authenticated: []string{"list.example"}}
 	l.app.Ledger.Transaction(ledger.Transaction{ID: id, Recipients: []ledger.Recipient{{Address: "ben@ours.test", Fate: "held"}}, Facts: facts})
-	item := quarantine.Item{ID: id + "-1", From: facts.From, HeaderFrom: "Anna <anna@friend.example>", Route: "default", Client: netip.MustParseAddr("192.0.2.7"),
+	item := quarantine.Item{ID: id + "-1", From: facts.From, HeaderFrom: "Anna <anna@friend.example>", Route: mail.RouteTo("default"), Client: netip.MustParseAddr("192.0.2.7"),
 		Recipients: []mail.Recipient{{Address: address("ben@ours.test")}}}
 	if err := l.app.Quarantine.Hold(ctx, item, mail.Copy{Message: mail.NewMessage([]byte(hello))}); err != nil {
 		t.Fatal(err)

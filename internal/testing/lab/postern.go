@@ -18,7 +18,7 @@ import (
 // Build builds the program once for a test binary. Call it from TestMain.
 func Build(dir string) (string, error) {
 	program := filepath.Join(dir, "postern")
-	cmd := exec.Command("go", "build", "-o", program, "postern/cmd/postern")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "postern/cmd/postern") // as in make build
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)

@@ -252,15 +252,15 @@ func hostile(t *testing.T, g ground) {
 	l := g.open(t, Options{})
 	evil := []string{
 		"a\x00b", "\x00", "\xff\xfe\x80", "\xed\xa0\x80 surrogate", "\xf4\x8f\xbe\x80 private", "\U0010FF80\U0010FFFF", "\ufffd \\ufffd", "\xc3\x28 \xf0\x28\x8c\xbc",
-		`'; DROP TABLE message; --`, `" OR 1=1`, "%_\\", "$1 $2 ? :x @y", "\x1b[2J\u202e\u2028", "{{.}} ${jndi:x} %s%n", strings.Repeat("A", 1<<20), strings.Repeat("\x00", 1<<20),
-		strings.Repeat("é", 1<<19), "=cmd|' /C calc'!A0", strings.Repeat("<", 5000), "\\u0000 \\x00", `{"json":"\u0000"}`,
+		`'; DROP TABLE message; --`, `" OR 1=1`, "%_\\", "$1 $2 ? :x @y", "\x1b[2J\u202e\u2028", "{{.}} ${jndi:x} %s%n", strings.Repeat("A", 1<<20), strings.Repeat("\x00", 1<<14),
+		strings.Repeat("é", 1<<14), "=cmd|' /C calc'!A0", strings.Repeat("<", 5000), "\\u0000 \\x00", `{"json":"\u0000"}`,
 	}
 	for n, e := range evil {
 		c, tx := sample(n)
 		c.Helo, c.User, c.ClientName, c.End, c.Door = e, e, e, e, e
 		tx.From, tx.Subject, tx.HeaderFrom, tx.MessageID, tx.SHA256, tx.User, tx.Helo, tx.ClientName, tx.Door = e, e, e, e, e, e, e, e, e
 		tx.Reply, tx.Decisive, tx.PolicyVersion, tx.HeldID, tx.QueueIDs, tx.ConnID = e, e, e, e, []string{e}, e
-		tx.Recipients = []Recipient{{Address: e, Fate: Word(e), Route: e, Reply: e, Disposition: 99, Score: math.NaN()}}
+		tx.Recipients = []Recipient{{Address: e, Fate: Word(e), Route: mail.RouteTo(e), Reply: e, Disposition: 99, Score: math.NaN()}}
 		tx.Findings = []policy.Reason{{Symbol: e, Evidence: []string{e}, Help: e, Score: math.Inf(1)}}
 		tx.Took = map[string]float64{e: math.Inf(-1)}
 		tx.Facts = &policy.Facts{From: mail.Address{Local: e, Domain: e}, User: e, HeaderFrom: []mail.Address{{Local: e, Domain: e}}, Authenticated: []string{e}, Findings: []policy.Finding{{Symbol: e, Filter: e}}}
@@ -360,8 +360,11 @@ func allBad(t *testing.T, g ground) {
 	_ = l.db.Ready(t.Context())
 	g.do("ALTER TABLE message RENAME COLUMN record TO was")
 	begun := time.Now()
-	const n = waiting + 5000
-	for i := range n {
+	n := int64(500)
+	if strings.HasPrefix(g.url, "sqlite:") { // what waits is the same on both: one of them fills it
+		n = waiting + 500
+	}
+	for i := range int(n) {
 		_, tx := sample(i)
 		l.Transaction(tx)
 	}

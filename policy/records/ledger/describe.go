@@ -117,8 +117,8 @@ func (d *describer) transaction(t *Transaction) {
 		if r.Required != (policy.Thresholds{}) {
 			what += fmt.Sprintf(" (tag %s, quarantine %s, reject %s)", number(r.Required.Tag), number(r.Required.Quarantine), number(r.Required.Reject))
 		}
-		if r.Route != "" {
-			what += ", route " + r.Route
+		if !r.Route.IsZero() {
+			what += ", route " + r.Route.String()
 		}
 		if last := r.Last(); last != "" {
 			what += "; " + string(last)

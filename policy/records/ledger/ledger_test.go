@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/mail"
 	"postern/policy"
 )
 
@@ -51,7 +52,7 @@ func sample(n int) (Connection, Transaction) {
 		ID: id + ".1", ConnID: id, Time: at.Add(time.Second), Client: c.Client, From: "Bob@Example.org", Subject: "cheap pills", Size: 2048,
 		HeaderFrom: "Bob <bob@example.org>", MessageID: "<1@example.org>",
 		Recipients: []Recipient{
-			{Address: "ann@example.com", Disposition: policy.Quarantine, Score: 7, Required: policy.Thresholds{Tag: 4, Quarantine: 6, Reject: 12}, Route: "default"},
+			{Address: "ann@example.com", Disposition: policy.Quarantine, Score: 7, Required: policy.Thresholds{Tag: 4, Quarantine: 6, Reject: 12}, Route: mail.RouteTo("default")},
 			{Address: "nobody@example.com", Disposition: policy.Reject, Reply: "550 5.1.1 No such user"},
 		},
 		Findings: []policy.Reason{

@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"postern/internal/mail"
 	"postern/policy"
 )
 
@@ -104,7 +105,7 @@ type Recipient struct {
 	Required policy.Thresholds `json:"required"`
 	Decisive string            `json:"decisive,omitempty"`
 	Reply    string            `json:"reply,omitempty"`
-	Route    string            `json:"route,omitempty"`
+	Route    mail.Route        `json:"route,omitzero"`
 	// Became is what became of the copy later, as far as is known: see Transaction.Fates.
 	Became Word `json:"became,omitempty"`
 }
@@ -141,7 +142,7 @@ func (t Transaction) bounded() Transaction {
 	recipients := make([]Recipient, 0, len(t.Recipients))
 	for _, r := range t.Recipients[:min(len(t.Recipients), maxRecipients)] {
 		r.Address, r.Reply, r.Decisive = cut(r.Address, maxText), cut(r.Reply, maxText), cut(r.Decisive, maxText)
-		r.Fate, r.Route, r.Became = Word(cut(string(r.Fate), maxText)), cut(r.Route, maxText), ""
+		r.Fate, r.Became = Word(cut(string(r.Fate), maxText)), ""
 		r.Disposition = min(max(r.Disposition, policy.Accept), policy.Reject)
 		recipients = append(recipients, r)
 	}

@@ -33,7 +33,7 @@ type Item struct {
 	Params     mail.Params      `json:"params"`
 	Recipients []mail.Recipient `json:"recipients"`
 	// Route is the next hop that released mail goes to.
-	Route    string     `json:"route"`
+	Route    mail.Route `json:"route"`
 	Outbound bool       `json:"outbound,omitempty"`
 	Client   netip.Addr `json:"client"`
 	User     string     `json:"user,omitempty"`

@@ -43,7 +43,7 @@ func sample(n int) (Item, mail.Copy) {
 		From:       mail.Address{Local: "bob", Domain: "example.org"},
 		Params:     mail.Params{Body: "8BITMIME", EnvID: "x"},
 		Recipients: []mail.Recipient{{Address: mail.Address{Local: "Ann", Domain: "example.com"}, Notify: []string{"FAILURE"}}},
-		Route:      "default", Reason: "Held: the score of 7 reaches 6.", Subject: fmt.Sprintf("cheap pills %d", n), HeaderFrom: "Bob <bob@example.org>",
+		Route:      mail.RouteTo("default"), Reason: "Held: the score of 7 reaches 6.", Subject: fmt.Sprintf("cheap pills %d", n), HeaderFrom: "Bob <bob@example.org>",
 	}, mail.Copy{Top: []byte(top), Message: mail.NewMessage(raw)}
 }
 

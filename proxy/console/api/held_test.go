@@ -105,7 +105,7 @@ const eml = "From: <script>alert(1)</script> <x@spam.example>\r\nSubject: " + ho
 // hold puts a message away for some.
 func (o *office) hold(id, symbol string, to ...string) {
 	o.t.Helper()
-	item := quarantine.Item{ID: id, Time: time.Now(), From: mail.Address{Local: "x", Domain: "spam.example"}, Route: "default", Subject: hostile, HeaderFrom: "<script>alert(1)</script> <x@spam.example>",
+	item := quarantine.Item{ID: id, Time: time.Now(), From: mail.Address{Local: "x", Domain: "spam.example"}, Route: mail.RouteTo("default"), Subject: hostile, HeaderFrom: "<script>alert(1)</script> <x@spam.example>",
 		Reasons: []policy.Reason{{Symbol: symbol, Score: 9, Evidence: []string{"eve@theirs.test was told"}}}, Campaign: strings.Repeat("c", 32)}
 	for _, text := range to {
 		a, err := mail.ParseAddress(text)
