@@ -54,34 +54,10 @@ func compileExpr(expr string) (*perlre.Regexp, error) {
 
 // unwrap takes the delimiters away and puts the modifiers in front.
 func unwrap(text string) (string, error) {
-	bad := errors.New("want an expression as /.../ or m{...}")
-	rest, bare := text, false
-	switch {
-	case strings.HasPrefix(text, "/"):
-		bare = true
-	case strings.HasPrefix(text, "m"):
-		rest = text[1:]
-	case strings.HasPrefix(text, "qr"):
-		rest = text[2:]
-	default:
-		return "", bad
+	body, mods, end, ok := delimited(text)
+	if !ok {
+		return "", errors.New("want an expression as /.../ or m{...}")
 	}
-	if len(rest) < 2 || isWord(rest[0]) || rest[0] == ' ' || rest[0] == '\\' || bare && rest[0] != '/' {
-		return "", bad
-	}
-	open, rest := rest[0], rest[1:]
-	end := open
-	if i := strings.IndexByte("({[<", open); i >= 0 {
-		end = ")}]>"[i]
-	}
-	last := len(rest)
-	for last > 0 && rest[last-1] >= 'a' && rest[last-1] <= 'z' {
-		last--
-	}
-	if last == 0 || rest[last-1] != end {
-		return "", bad
-	}
-	body, mods := rest[:last-1], rest[last:]
 	if strings.ContainsFunc(mods, func(r rune) bool { return !strings.ContainsRune("imsxnoagupd", r) }) {
 		return "", fmt.Errorf("the modifiers %q are not known", mods)
 	}
@@ -97,6 +73,33 @@ func unwrap(text string) (string, error) {
 		body = "(?" + mods + ")" + body
 	}
 	return body, nil
+}
+
+// delimited parts an expression from its delimiters and modifiers.
+func delimited(text string) (body, mods string, end byte, ok bool) {
+	rest := text
+	if !strings.HasPrefix(text, "/") {
+		if rest, ok = strings.CutPrefix(text, "m"); !ok {
+			if rest, ok = strings.CutPrefix(text, "qr"); !ok {
+				return "", "", 0, false
+			}
+		}
+	}
+	if len(rest) < 2 || isWord(rest[0]) || rest[0] == ' ' || rest[0] == '\\' {
+		return "", "", 0, false
+	}
+	end, rest = rest[0], rest[1:]
+	if i := strings.IndexByte("({[<", end); i >= 0 {
+		end = ")}]>"[i]
+	}
+	last := len(rest)
+	for last > 0 && rest[last-1] >= 'a' && rest[last-1] <= 'z' {
+		last--
+	}
+	if last == 0 || rest[last-1] != end {
+		return "", "", 0, false
+	}
+	return rest[:last-1], rest[last:], end, true
 }
 
 // unquoted says whether a delimiter stands in an expression without a backslash.

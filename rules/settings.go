@@ -21,31 +21,16 @@ func (p *parser) setting(word, rest string) (why string, known bool) {
 	if list, ok := addressLists()[word]; ok {
 		return addTo(c, list, fields), true
 	}
+	if p.domains(word, fields) {
+		return "", true
+	}
 	switch word {
-	case "util_rb_tld":
-		c.Domains.Add(1, fields...)
-	case "util_rb_2tld":
-		c.Domains.Add(2, fields...)
-	case "util_rb_3tld":
-		c.Domains.Add(3, fields...)
-	case "clear_util_rb":
-		c.Domains.Clear()
 	case "freemail_domains":
 		c.Freemail.Add(fields...)
-	case "freemail_welcomelist":
-		for _, f := range fields {
-			c.FreemailExempt[strings.ToLower(f)] = true
-		}
 	case "originating_ip_headers":
 		p.set.origin = append(p.set.origin, fields...)
 	case "clear_originating_ip_headers":
 		p.set.origin = nil
-	case "uridnsbl_skip_domain":
-		for _, f := range fields {
-			c.SkipDomains[strings.ToLower(f)] = true
-		}
-	case "clear_uridnsbl_skip_domain":
-		clear(c.SkipDomains)
 	case "trusted_networks", "internal_networks", "msa_networks", "clear_trusted_networks", "clear_internal_networks", "clear_msa_networks":
 		return p.network(word, fields), true
 	case "enlist_addrlist", "enlist_uri_host", "delist_uri_host", "blocklist_uri_host", "welcomelist_uri_host":
@@ -60,6 +45,40 @@ func (p *parser) setting(word, rest string) (why string, known bool) {
 		return p.plain(word, rest, fields)
 	}
 	return "", true
+}
+
+// domains reads the lists of names that others register under.
+func (p *parser) domains(word string, fields []string) bool {
+	d := p.set.config.Domains
+	switch word {
+	case "util_rb_tld":
+		d.Add(1, fields...)
+	case "util_rb_2tld":
+		d.Add(2, fields...)
+	case "util_rb_3tld":
+		d.Add(3, fields...)
+	case "clear_util_rb":
+		d.Clear()
+	default:
+		return p.exempt(word, fields)
+	}
+	return true
+}
+
+// exempt reads the lists of what is not looked at.
+func (p *parser) exempt(word string, fields []string) bool {
+	into := map[string]map[string]bool{"uridnsbl_skip_domain": p.set.config.SkipDomains, "freemail_welcomelist": p.set.config.FreemailExempt}
+	list, ok := into[strings.TrimPrefix(word, "clear_")]
+	if !ok {
+		return false
+	}
+	if strings.HasPrefix(word, "clear_") {
+		clear(list)
+	}
+	for _, f := range fields {
+		list[strings.ToLower(f)] = true
+	}
+	return true
 }
 
 // presentName gives a directive its name since SpamAssassin 4.

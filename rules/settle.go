@@ -252,33 +252,35 @@ func (p *parser) lostMeta(r *rule, name, why string) {
 
 // reach marks the rules that are run: those with a score, and what they need.
 func (p *parser) reach() {
-	var mark func(r *rule)
-	mark = func(r *rule) {
-		if r == nil || r.live || r.off() || r.broken != "" {
-			return
-		}
-		r.live = true
-		if r.kind == kindMeta {
-			for _, name := range r.meta.names() {
-				mark(p.set.byName[name])
-			}
-		}
-	}
 	for _, r := range p.set.rules {
 		if r.reports() || p.options.All {
-			mark(r)
+			p.mark(r)
 		}
 	}
 	p.deadMetas()
 	// captures serve expressions that hold their values
+	used := map[string]bool{}
 	for _, r := range p.set.rules {
-		if r.re == nil || len(r.re.Names()) == 0 {
-			continue
+		for _, t := range r.templates {
+			used[t] = used[t] || r.live
 		}
-		for _, user := range p.set.rules {
-			if user.live && slices.ContainsFunc(user.templates, func(t string) bool { return slices.Contains(r.re.Names(), t) }) {
-				mark(r)
-			}
+	}
+	for _, r := range p.set.rules {
+		if r.re != nil && slices.ContainsFunc(r.re.Names(), func(n string) bool { return used[n] }) {
+			p.mark(r)
+		}
+	}
+}
+
+// mark marks a rule and what it needs.
+func (p *parser) mark(r *rule) {
+	if r == nil || r.live || r.off() || r.broken != "" {
+		return
+	}
+	r.live = true
+	if r.kind == kindMeta {
+		for _, name := range r.meta.names() {
+			p.mark(p.set.byName[name])
 		}
 	}
 }

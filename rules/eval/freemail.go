@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"postern/rules/views"
 )
 
 func freemailFunctions() map[string]Func {
@@ -85,6 +87,12 @@ func freemailBody(c *Context, args []string) float64 {
 	return c.freemailIn(found, arg(args, 0))
 }
 
+// bulk says whether the envelope sender is that of a list or a program.
+func (c *Context) bulk() bool {
+	envelope, ok := c.Message.EnvelopeFrom()
+	return ok && c.Config.number("freemail_skip_bulk_envfrom", 1) != 0 && bulkFrom.MatchString(envelope)
+}
+
 func freemailReplyTo(c *Context, args []string) float64 {
 	if c.Config.Freemail.Len() == 0 {
 		return 0
@@ -93,7 +101,7 @@ func freemailReplyTo(c *Context, args []string) float64 {
 	if what == "" {
 		what = "replyto"
 	}
-	if envelope, ok := c.Message.EnvelopeFrom(); ok && c.Config.number("freemail_skip_bulk_envfrom", 1) != 0 && bulkFrom.MatchString(envelope) {
+	if c.bulk() {
 		return 0
 	}
 	from, replyTo := lowered(c.Message.Get("From:addr")), lowered(c.Message.Get("Reply-To:addr"))
@@ -102,23 +110,22 @@ func freemailReplyTo(c *Context, args []string) float64 {
 	if fromFree && replyFree && !same {
 		return 1
 	}
-	switch {
-	case what == "replyto" && !replyFree, what == "reply" && (len(replyTo) > 0 && !replyFree || !fromFree):
-		return 0
-	}
-	found, ok := c.bodyFreemails()
-	if !ok {
-		return 0
-	}
 	answers := from
 	if what == "replyto" || replyFree {
 		answers = replyTo
 	}
+	if what == "replyto" && !replyFree || what == "reply" && (len(replyTo) > 0 && !replyFree || !fromFree) {
+		return 0
+	}
+	return c.otherInBody(answers)
+}
+
+// otherInBody says whether the text names a free address besides those that answers go to.
+func (c *Context) otherInBody(answers []string) float64 {
+	found, ok := c.bodyFreemails()
 	for _, a := range found {
-		for _, b := range answers {
-			if a != b {
-				return 1
-			}
+		if ok && slices.ContainsFunc(answers, func(b string) bool { return a != b }) {
+			return 1
 		}
 	}
 	return 0
@@ -166,10 +173,8 @@ func (c *Context) bodyAddresses() []string {
 		}
 	}
 	for _, u := range c.Message.Links() {
-		if slices.Contains(u.Types, "a") && !slices.Contains(u.Types, "parsed") && len(u.Raw) > 7 && strings.EqualFold(u.Raw[:7], "mailto:") {
-			if at := plainAddress.FindStringIndex(u.Raw[7:]); at != nil && at[0] == 0 && c.Config.Domains.Valid(u.Raw[7:7+at[1]]) {
-				add(u.Raw[7 : 7+at[1]])
-			}
+		if a := c.linkedAddress(u); a != "" {
+			add(a)
 		}
 	}
 	for _, line := range c.Message.Body() {
@@ -187,6 +192,18 @@ func (c *Context) bodyAddresses() []string {
 		}
 	}
 	return all
+}
+
+// linkedAddress is the address that only a link in HTML leads to.
+func (c *Context) linkedAddress(u *views.URI) string {
+	if !slices.Contains(u.Types, "a") || slices.Contains(u.Types, "parsed") || len(u.Raw) <= 7 || !strings.EqualFold(u.Raw[:7], "mailto:") {
+		return ""
+	}
+	at := plainAddress.FindStringIndex(u.Raw[7:])
+	if at == nil || at[0] != 0 || !c.Config.Domains.Valid(u.Raw[7:7+at[1]]) {
+		return ""
+	}
+	return u.Raw[7 : 7+at[1]]
 }
 
 // isQuoting says whether an address stands in brackets or before "wrote:", as in the line above a quotation.

@@ -61,26 +61,28 @@ func illegalChars(c *Context, args []string) float64 {
 	if strings.TrimSpace(text) == "" {
 		return 0
 	}
-	controls, high, exempt := 0, 0, 0
+	controls, high := countIllegal(text)
+	if high > 0 && controls == 0 && utf8.ValidString(text) && !asciiOnly(text) {
+		return 0
+	}
+	illegal := controls + high
+	if illegal > 0 && strings.EqualFold(name, "subject:raw") && strings.Count(text, "\xa2")+strings.Count(text, "\xa3")+strings.Count(text, "\xae") == 1 {
+		illegal-- // one sign of money or of a trade mark may be
+	}
+	return truth(float64(illegal)/float64(len(text)) >= number(arg(args, 1)) && float64(illegal) >= number(arg(args, 2)))
+}
+
+// countIllegal counts octets that no header has by its grammar.
+func countIllegal(text string) (controls, high int) {
 	for i := range len(text) {
 		switch b := text[i]; {
 		case b < ' ' && b != '\t' && b != '\n' && b != '\r':
 			controls++
 		case b >= 0x7f:
 			high++
-			if b == 0xa2 || b == 0xa3 || b == 0xae {
-				exempt++
-			}
 		}
 	}
-	if high > 0 && controls == 0 && utf8.ValidString(text) && !asciiOnly(text) {
-		return 0
-	}
-	illegal := controls + high
-	if illegal > 0 && strings.EqualFold(name, "subject:raw") && exempt == 1 {
-		illegal--
-	}
-	return truth(float64(illegal)/float64(len(text)) >= number(arg(args, 1)) && float64(illegal) >= number(arg(args, 2)))
+	return controls, high
 }
 
 func asciiOnly(text string) bool {

@@ -102,28 +102,45 @@ func (m *mimeCounts) part(c *Context, p *views.Part) {
 	}
 	attached := strings.Contains(disposition, "attachment")
 	b := partBytes{kind: kind, counted: !attached}
-	ascii := kind == "text/plain" && (charset == "us-ascii" || !p.HasCharset())
-	for _, l := range p.Lines() {
-		if m.alternative && !attached && (kind == "text/plain" || kind == "text/html") {
+	lines := p.Lines()
+	if m.alternative && !attached && (kind == "text/plain" || kind == "text/html") {
+		for _, l := range lines {
 			b.n += len(l)
-			b.counted = true
-		}
-		if encoding == "quoted-printable" && !strings.HasPrefix(l, "SPAM: ") {
-			m.quotedLine(l)
-		}
-		if ascii && (strings.ContainsAny(l, illegalASCII) || !asciiOnly(l)) {
-			m.counts["mime_ascii_text_illegal"]++
-		}
-		if kind == "text/plain" && (encoding == "" || encoding == "7bit" || encoding == "8bit") {
-			codes := codePoint.FindAllString(l, -1)
-			m.codes += len(codes)
-			m.plain += len(l) - 8*len(codes)
 		}
 	}
 	m.bytes = append(m.bytes, b)
+	if encoding == "quoted-printable" {
+		for _, l := range lines {
+			m.quotedLine(l)
+		}
+	}
+	if kind == "text/plain" {
+		m.plainLines(lines, encoding, charset == "us-ascii" || !p.HasCharset())
+	}
+}
+
+// plainLines looks at the lines of plain text.
+func (m *mimeCounts) plainLines(lines []string, encoding string, ascii bool) {
+	bare := encoding == "" || encoding == "7bit" || encoding == "8bit"
+	for _, l := range lines {
+		if ascii && (strings.ContainsAny(l, illegalASCII) || !asciiOnly(l)) {
+			m.counts["mime_ascii_text_illegal"]++
+		}
+		if bare {
+			codes := 0
+			if strings.Contains(l, "&#x") {
+				codes = len(codePoint.FindAllString(l, -1))
+			}
+			m.codes += codes
+			m.plain += len(l) - 8*codes
+		}
+	}
 }
 
 func (m *mimeCounts) quotedLine(l string) {
+	if strings.HasPrefix(l, "SPAM: ") {
+		return
+	}
 	if len(l) > 79 {
 		m.counts["mime_qp_long_line"] = 1
 	}
@@ -156,10 +173,15 @@ func (m *mimeCounts) header(c *Context, kind, encoding, disposition, charset str
 	if strings.Contains(disposition, "attachment") {
 		m.counts["mime_attachment"]++
 	}
-	if strings.HasPrefix(kind, "text") && strings.Contains(encoding, "base64") && (charset == "" || asciiNames.MatchString(charset)) &&
-		!strings.HasPrefix(disposition, "attachment") && !strings.HasPrefix(disposition, "inline") {
+	disposed := strings.HasPrefix(disposition, "attachment") || strings.HasPrefix(disposition, "inline")
+	if strings.HasPrefix(kind, "text") && strings.Contains(encoding, "base64") && (charset == "" || asciiNames.MatchString(charset)) && !disposed {
 		m.counts["mime_base64_encoded_text"] = 1
 	}
+	m.charset(c, charset)
+}
+
+// charset looks at a declared charset.
+func (m *mimeCounts) charset(c *Context, charset string) {
 	if isoName.MatchString(charset) && !isoGood.MatchString(charset) {
 		m.counts["mime_bad_iso_charset"] = 1
 	}
@@ -258,15 +280,8 @@ func uppercase(c *Context, args []string) float64 {
 				continue
 			}
 			line = shiftedJIS.ReplaceAllString(line, "")
-			length += len(line)
-			for i := range len(line) {
-				switch b := line[i]; {
-				case b >= 'a' && b <= 'z' || b >= '0' && b <= '9':
-					lower++
-				case b >= 'A' && b <= 'Z':
-					upper++
-				}
-			}
+			low, up := countCases(line)
+			length, lower, upper = length+len(line), lower+low, upper+up
 		}
 		if length < 200 || upper+lower == 0 {
 			return 0
@@ -274,6 +289,19 @@ func uppercase(c *Context, args []string) float64 {
 		return float64(upper) / float64(upper+lower) * 100
 	})
 	return truth(share > number(arg(args, 0)) && share <= number(arg(args, 1)))
+}
+
+// countCases counts small letters and digits, and capitals.
+func countCases(text string) (lower, upper int) {
+	for i := range len(text) {
+		switch b := text[i]; {
+		case b >= 'a' && b <= 'z' || b >= '0' && b <= '9':
+			lower++
+		case b >= 'A' && b <= 'Z':
+			upper++
+		}
+	}
+	return lower, upper
 }
 
 func alternativeNoText(c *Context, _ []string) float64 {

@@ -128,15 +128,25 @@ func (c *Context) forged() forgedTrail {
 			if (from[i] == "localhost" || from[i] == "localhost.localdomain") && r.IP == "127.0.0.1" {
 				from[i] = ""
 			}
-			if helo := registered(strings.ToLower(r.Helo)); quad(helo) && quad(r.IP) && classB(helo) != classB(r.IP) && !relays.Private(helo) {
+			if strayHelo(registered(strings.ToLower(r.Helo)), r.IP) {
 				t.helo++
 			}
-			if i > 0 && dottedName.MatchString(from[i-1]) && by != from[i-1] && !(by == "msn.com" && from[i-1] == "hotmail.com") {
+			if i > 0 && strayBy(by, from[i-1]) {
 				t.from++
 			}
 		}
 		return t
 	})
+}
+
+// strayHelo says whether a HELO is an address of another network than the client's.
+func strayHelo(helo, ip string) bool {
+	return quad(helo) && quad(ip) && classB(helo) != classB(ip) && !relays.Private(helo)
+}
+
+// strayBy says whether a relay has another domain than the one that the next relay saw.
+func strayBy(by, from string) bool {
+	return dottedName.MatchString(from) && by != from && !(by == "msn.com" && from == "hotmail.com")
 }
 
 func classB(ip string) string {

@@ -80,6 +80,12 @@ func commonFormats() []format {
 		{pattern: "%r (%e %P) (~[%i~])%* by %b ", looks: true},
 		{pattern: "%r (%t@~[%i~])%* by %b ", looks: true, same: true},
 		{pattern: "%r (~[%i~])%* by %b ", looks: true, same: true},
+	}
+}
+
+// rareFormats are tried behind those.
+func rareFormats() []format {
+	return []format{
 		{has: " via smap ", pattern: "%r(%i) by %b via smap ", looks: true},
 		{has: " via smap ", pattern: "%r(%i, %e %H) by %b via smap ", looks: true},
 		{pattern: "%i by %b (SMTPL"},

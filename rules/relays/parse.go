@@ -105,17 +105,7 @@ func (p *parsed) read(text string) {
 			return
 		}
 	case strings.HasPrefix(text, "(from "):
-		rest := text[len("(from "):]
-		if m := navgw.FindStringSubmatch(rest); m != nil && addressLength(m[2]) == len(m[2]) {
-			p.relay.Helo, p.relay.IP, p.relay.By = m[1], m[2], m[3]
-			return
-		}
-		if _, _, ok := try("%w@localhost) by %w ", rest); ok {
-			p.skip = true
-			return
-		}
-		if _, _, ok := try("%w@%p) by %w(jqueuemail) id %w", rest); ok {
-			p.skip = true
+		if p.bracketed(text[len("(from "):]) {
 			return
 		}
 	}
@@ -130,6 +120,26 @@ func (p *parsed) read(text string) {
 	p.unknown = p.relay.IP == "" || p.relay.By == ""
 }
 
+// bracketed reads what stands behind "(from".
+func (p *parsed) bracketed(text string) bool {
+	if m := navgw.FindStringSubmatch(text); m != nil && addressLength(m[2]) == len(m[2]) {
+		p.relay.Helo, p.relay.IP, p.relay.By = m[1], m[2], m[3]
+		return true
+	}
+	p.skip = fits(text, "%w@localhost) by %w ", "%w@%p) by %w(jqueuemail) id %w")
+	return p.skip
+}
+
+// fits says whether a text begins with one of the patterns.
+func fits(text string, patterns ...string) bool {
+	for _, s := range patterns {
+		if _, _, ok := try(s, text); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // from reads what stands behind "from"; it says false if no format fits.
 func (p *parsed) from(text string) bool {
 	p.text = text
@@ -140,42 +150,36 @@ func (p *parsed) from(text string) bool {
 		return true
 	}
 	formats, known := ownFormats(text)
-	if known && contain(text, "SMTPSVC") {
-		if m, _, ok := try("mail pickup service by %b with Microsoft SMTPSVC$", text); ok && m['b'] != "" {
-			p.skip = true
-			return true
-		}
-	}
-	if known && contain(text, "Exim") && (contain(text, " with local ") || contain(text, " with local-")) {
-		p.skip = true
+	exim := known && contain(text, "Exim")
+	if p.skip = within(text, exim); p.skip {
 		return true
 	}
-	if p.any(formats) || known && contain(text, "Exim") && p.exim() || p.any(commonFormats()) {
-		return true
-	}
-	for _, s := range skipped() {
-		if _, _, ok := try(s, text); ok {
-			p.skip = true
-			return true
-		}
-	}
-	if _, _, ok := try("%w by %w with Novell_GroupWise", text); ok {
-		p.skip = true
+	if p.any(formats) || exim && p.exim() || p.any(commonFormats()) || p.any(rareFormats()) {
 		return true
 	}
 	if p.qmailScanner() {
 		return true
 	}
-	if p.relay.Helo == "" {
-		word, _, _ := strings.Cut(text, " ")
-		for end := len(word); end > 0; end-- {
-			if end < len(text) && !isWord(text[end]) && text[end] != '-' && text[end] != '.' || end < len(text) && text[end] == '_' {
-				p.relay.Helo = text[:end]
-				break
-			}
+	if p.skip = fits(text, skipped()...) || fits(text, "%w by %w with Novell_GroupWise"); p.skip {
+		return true
+	}
+	p.guessHelo()
+	return false
+}
+
+// within says whether a handover is one within a host.
+func within(text string, exim bool) bool {
+	return exim && (contain(text, " with local ") || contain(text, " with local-")) || fits(text, "mail pickup service by %b with Microsoft SMTPSVC$")
+}
+
+// guessHelo takes the first word for the HELO name.
+func (p *parsed) guessHelo() {
+	word, _, _ := strings.Cut(p.text, " ")
+	for end := len(word); end > 0 && p.relay.Helo == ""; end-- {
+		if end < len(p.text) && (!isWord(p.text[end]) && p.text[end] != '-' && p.text[end] != '.' || p.text[end] == '_') {
+			p.relay.Helo = p.text[:end]
 		}
 	}
-	return false
 }
 
 // any tries formats in order.

@@ -237,30 +237,40 @@ func dropComments(text string) string {
 func addressLength(text string) int {
 	i := quotedEnd(text, 0)
 	if i == 0 {
-		for i < len(text) && !isSpace(text[i]) && !strings.ContainsRune(`@<>()[],:;`, rune(text[i])) {
-			i++
-		}
+		i = wordLength(text, `@<>()[],:;`)
 	}
 	if i == 0 || i >= len(text) || text[i] != '@' {
 		return 0
 	}
 	i++
-	start := i
-	if i < len(text) && text[i] == '[' {
-		for i++; i < len(text) && (text[i] >= '0' && text[i] <= '9' || text[i] == ':' || text[i] == '.'); i++ {
-		}
-		if i > start+1 && i < len(text) && text[i] == ']' {
-			return i + 1
-		}
+	n := wordLength(text[i:], `"<>()[],:;`)
+	if strings.HasPrefix(text[i:], "[") {
+		n = literalLength(text[i:])
+	}
+	if n == 0 {
 		return 0
 	}
-	for i < len(text) && !isSpace(text[i]) && !strings.ContainsRune(`"<>()[],:;`, rune(text[i])) {
-		i++
+	return i + n
+}
+
+// wordLength is the length of a text without white space and other marks at the front.
+func wordLength(text, marks string) (n int) {
+	for n < len(text) && !isSpace(text[n]) && strings.IndexByte(marks, text[n]) < 0 {
+		n++
 	}
-	if i == start {
-		return 0
+	return n
+}
+
+// literalLength is the length of an address in brackets.
+func literalLength(text string) int {
+	n := 1
+	for n < len(text) && (text[n] >= '0' && text[n] <= '9' || text[n] == ':' || text[n] == '.') {
+		n++
 	}
-	return i
+	if n > 1 && n < len(text) && text[n] == ']' {
+		return n + 1
+	}
+	return 0
 }
 
 func validAddress(address string) bool {

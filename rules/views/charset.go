@@ -52,10 +52,7 @@ func asciiLike(name string) bool {
 func decodeDeclared(text, name string, insist, ascii bool) (string, bool) {
 	switch {
 	case name == "us-ascii" || name == "ascii":
-		if insist {
-			return asciiOnly(text), true
-		}
-		return "", false
+		return asciiOnly(text), insist
 	case name == "utf-8" || name == "utf8":
 		if insist {
 			return strings.ToValidUTF8(text, "\ufffd"), true
@@ -63,14 +60,19 @@ func decodeDeclared(text, name string, insist, ascii bool) (string, bool) {
 		return text, utf8.ValidString(text) && !ascii
 	case strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf16"):
 		return utf16(text)
-	case name == "iso-8859-1" || name == "iso8859-1" || name == "windows-1252" || name == "cp1252":
-		if !insist && strings.ContainsAny(text, "\x81\x8d\x8f\x90\x9d") && hasUndefined1252(text) {
+	case oneOf(" iso-8859-1 iso8859-1 windows-1252 cp1252 ", name):
+		if !insist && hasUndefined1252(text) {
 			return "", false
 		}
 		return windows1252(text), true
 	case name == "utf-7" || name == "unicode-1-1-utf-7":
 		return charset.FromUTF7([]byte(text)), true
 	}
+	return decodeOther(text, name, insist)
+}
+
+// decodeOther reads octets in a charset that a table is needed for.
+func decodeOther(text, name string, insist bool) (string, bool) {
 	dec := decoderOf(name)
 	if dec == nil {
 		return "", false

@@ -14,34 +14,41 @@ func decodeQuoted(text string) string {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case ' ', '\t':
-			j := i
-			for j < len(text) && (text[j] == ' ' || text[j] == '\t') {
-				j++
-			}
+			j := i + blanks(text[i:])
 			if !atLineEnd(text, j) {
 				b = append(b, text[i:j]...)
 			}
 			i = j - 1
 		case '=':
-			// white space between the mark and the line end goes first
-			j := i + 1
-			for j < len(text) && (text[j] == ' ' || text[j] == '\t') {
-				j++
-			}
-			switch {
-			case atLineEnd(text, j):
-				i = strings.IndexByte(text[j:], '\n') + j
-			case i+2 < len(text) && hexValue(text[i+1]) >= 0 && hexValue(text[i+2]) >= 0:
-				b = append(b, byte(hexValue(text[i+1])<<4|hexValue(text[i+2])))
-				i += 2
-			default:
-				b = append(b, c)
-			}
+			octet, n := quotedOctet(text[i:])
+			b = append(b, octet...)
+			i += n - 1
 		default:
 			b = append(b, c)
 		}
 	}
 	return string(b)
+}
+
+// blanks counts the blanks and tabs at the front.
+func blanks(text string) (n int) {
+	for n < len(text) && (text[n] == ' ' || text[n] == '\t') {
+		n++
+	}
+	return n
+}
+
+// quotedOctet gives what stands for an = at the front and what follows it: nothing for a soft line break, an octet, or the
+// mark itself.
+func quotedOctet(text string) (octet string, size int) {
+	// white space between the mark and the line end goes first
+	if j := 1 + blanks(text[1:]); atLineEnd(text, j) {
+		return "", j + strings.IndexByte(text[j:], '\n') + 1
+	}
+	if len(text) > 2 && hexValue(text[1]) >= 0 && hexValue(text[2]) >= 0 {
+		return string([]byte{byte(hexValue(text[1])<<4 | hexValue(text[2]))}), 3
+	}
+	return "=", 1
 }
 
 func atLineEnd(text string, i int) bool {

@@ -173,11 +173,18 @@ func (m *Message) bareLink(text string, i int) (n int, host string) {
 		name--
 	}
 	dot := strings.LastIndexByte(text[i:name], '.')
-	if dot <= 0 || dot > 252 || !m.domains.TLD(text[i+dot+1:name]) || dot > 0 && name-i-dot-1 == 0 {
+	if dot <= 0 || dot > 252 || !m.domains.TLD(text[i+dot+1:name]) {
 		return 0, ""
 	}
-	host = text[i:name]
-	j := end
+	j := behindHost(text, end)
+	if j < 0 {
+		return 0, ""
+	}
+	return j - i, text[i:name]
+}
+
+// behindHost gives the end of a port and a path, -1 if something else follows.
+func behindHost(text string, j int) int {
 	if j < len(text) && text[j] == ':' {
 		k := j + 1
 		for k < len(text) && k-j <= 5 && text[k] >= '0' && text[k] <= '9' {
@@ -190,14 +197,14 @@ func (m *Message) bareLink(text string, i int) (n int, host string) {
 	if j < len(text) && text[j] == '/' {
 		path := run(text, j+1, maxPath, endsLink)
 		if path == 0 {
-			return 0, ""
+			return -1
 		}
 		j += 1 + path
 	}
 	if j < len(text) && !endsLink(text[j]) {
-		return 0, ""
+		return -1
 	}
-	return j - i, host
+	return j
 }
 
 // takeTextLink takes a link that stands in the text.

@@ -153,23 +153,28 @@ func hasPrefixFold(text, prefix string) bool {
 	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
 }
 
+// upTo gives an address up to one of some marks behind its @, "" if it is none.
+func upTo(uri, marks string) string {
+	at := strings.IndexByte(uri, '@')
+	if at <= 0 {
+		return ""
+	}
+	end := strings.IndexAny(uri[at+1:], marks)
+	if end < 0 {
+		end = len(uri) - at - 1
+	}
+	if end == 0 {
+		return ""
+	}
+	return uri[:at+1+end]
+}
+
 // mailForms gives the address without what follows it.
 func mailForms(uri string) (forms []string) {
-	at := strings.IndexByte(uri, '@')
-	upTo := func(marks string) string {
-		if at <= 0 {
-			return ""
-		}
-		end := strings.IndexAny(uri[at+1:], marks)
-		if end <= 0 {
-			return ""
-		}
-		return uri[:at+1+end]
-	}
-	if front := upTo("?"); front != "" {
+	if front := upTo(uri, "?"); front != "" && len(front) < len(uri) {
 		forms = append(forms, front)
 	}
-	if front := upTo("?&"); front != "" && uri[len(front)] == '&' {
+	if front := upTo(uri, "?&"); front != "" && len(front) < len(uri) && uri[len(front)] == '&' {
 		forms = append(forms, front)
 	}
 	if strings.Contains(uri, "%20") {
@@ -180,14 +185,8 @@ func mailForms(uri string) (forms []string) {
 		for strings.HasPrefix(rest, "%20") {
 			rest = rest[3:]
 		}
-		if a := strings.IndexByte(rest, '@'); a > 0 {
-			end := strings.IndexAny(rest[a+1:], "?&%")
-			if end < 0 {
-				end = len(rest) - a - 1
-			}
-			if end > 0 {
-				forms = append(forms, "mailto:"+rest[:a+1+end])
-			}
+		if front := upTo(rest, "?&%"); front != "" {
+			forms = append(forms, "mailto:"+front)
 		}
 	}
 	if open := strings.IndexByte(uri, '<'); open >= 0 && !strings.ContainsAny(uri[:open], "?&") {
@@ -253,8 +252,8 @@ func hasScheme(uri string) bool {
 // unescapeURI undoes percent escapes of printable ASCII, and escapes what must be.
 func unescapeURI(uri string) string {
 	escaped := false
-	for i := 0; i+2 < len(uri) && !escaped; i++ {
-		escaped = uri[i] == '%' && hexValue(uri[i+1]) >= 0 && hexValue(uri[i+2]) >= 0
+	for i := 0; i < len(uri) && !escaped; i++ {
+		escaped = isEscape(uri, i)
 	}
 	if !escaped {
 		return uri
@@ -262,7 +261,7 @@ func unescapeURI(uri string) string {
 	var b strings.Builder
 	for i := 0; i < len(uri); i++ {
 		c := uri[i]
-		if c == '%' && i+2 < len(uri) && hexValue(uri[i+1]) >= 0 && hexValue(uri[i+2]) >= 0 {
+		if isEscape(uri, i) {
 			n := byte(hexValue(uri[i+1])<<4 | hexValue(uri[i+2]))
 			if n > 0x20 && n < 0x7f {
 				b.WriteByte(n)
@@ -279,6 +278,11 @@ func unescapeURI(uri string) string {
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// isEscape says whether a percent escape stands at an offset.
+func isEscape(uri string, i int) bool {
+	return uri[i] == '%' && i+2 < len(uri) && hexValue(uri[i+1]) >= 0 && hexValue(uri[i+2]) >= 0
 }
 
 // uriEntities decodes numeric character references of printable ASCII and of full stops.
@@ -329,12 +333,10 @@ func webForms(uri string, d *Domains, redirects []Redirector) (forms, within []s
 		return nil, nil
 	}
 	port, bare := portOf(rest)
-	if port != "" {
-		if std := standardPort(proto); port == std || strings.HasPrefix(rest, ":"+std) && (len(rest) == 1+len(std) || !isWordByte(rest[1+len(std)])) {
-			forms = append(forms, proto+host+bare)
-		}
-	} else if port = "443"; proto == "http://" {
-		port = "80"
+	if std := standardPort(proto); port == "" {
+		port = std
+	} else if port == std {
+		forms = append(forms, proto+host+bare)
 	}
 	name := strings.ToLower(host)
 	if clean := strings.Map(func(r rune) rune {

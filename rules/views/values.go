@@ -162,20 +162,10 @@ func (m *Message) fieldValues(s Spec) []string {
 		}
 		return all
 	}
+	if all, ok := m.made(strings.ToLower(s.Name)); ok {
+		return all
+	}
 	switch strings.ToLower(s.Name) {
-	case "envelopefrom":
-		if from, ok := m.EnvelopeFrom(); ok {
-			return []string{from}
-		}
-		return nil
-	case "x-spam-relays-untrusted":
-		return []string{relays.Join(m.Path().Untrusted)}
-	case "x-spam-relays-trusted":
-		return []string{relays.Join(m.Path().Trusted)}
-	case "x-spam-relays-external":
-		return []string{relays.Join(m.Path().External)}
-	case "x-spam-relays-internal":
-		return []string{relays.Join(m.Path().Internal)}
 	case "tocc":
 		return append(folded("To"), folded("Cc")...)
 	case "messageid":
@@ -186,18 +176,38 @@ func (m *Message) fieldValues(s Spec) []string {
 			}
 			return all
 		}
-	case "x-senderdomain":
-		return m.Values(Spec{Name: "EnvelopeFrom", First: true, Addr: true, Host: true})
-	case "x-authordomain":
-		if hosts := appendNew(nil, m.Values(Spec{Name: "From", Addr: true, Host: true})...); len(hosts) > 0 {
-			return []string{strings.ToLower(strings.Join(hosts, " "))}
-		}
-		return nil
 	}
 	if s.Raw || s.Addr || s.Display {
 		return m.root.RawValues(s.Name)
 	}
 	return m.root.Values(s.Name)
+}
+
+// made gives what stands in no field: it is made of others, or known otherwise.
+func (m *Message) made(name string) (values []string, ok bool) {
+	switch name {
+	case "envelopefrom":
+		if from, ok := m.EnvelopeFrom(); ok {
+			values = []string{from}
+		}
+	case "x-spam-relays-untrusted":
+		values = []string{relays.Join(m.Path().Untrusted)}
+	case "x-spam-relays-trusted":
+		values = []string{relays.Join(m.Path().Trusted)}
+	case "x-spam-relays-external":
+		values = []string{relays.Join(m.Path().External)}
+	case "x-spam-relays-internal":
+		values = []string{relays.Join(m.Path().Internal)}
+	case "x-senderdomain":
+		values = m.Values(Spec{Name: "EnvelopeFrom", First: true, Addr: true, Host: true})
+	case "x-authordomain":
+		if hosts := appendNew(nil, m.Values(Spec{Name: "From", Addr: true, Host: true})...); len(hosts) > 0 {
+			values = []string{strings.ToLower(strings.Join(hosts, " "))}
+		}
+	default:
+		return nil, false
+	}
+	return values, true
 }
 
 // mailboxValues gives the addresses or the names of mailboxes.
@@ -347,12 +357,8 @@ func (m *Message) guessEnvelope() (string, bool) {
 		}
 		return all[0], true
 	}
-	if sender, ok := first("X-Sender"); ok && strings.Contains(sender, "@") {
-		for _, f := range m.root.Values("Received") {
-			if strings.Contains(f, "(fetchmail") {
-				return "", false
-			}
-		}
+	if sender, ok := first("X-Sender"); ok && strings.Contains(sender, "@") && strings.Contains(strings.Join(m.root.Values("Received"), ""), "(fetchmail") {
+		return "", false
 	}
 	for _, field := range []string{"X-Envelope-From", "Envelope-Sender", "Return-Path"} {
 		from, ok := first(field)
