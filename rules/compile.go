@@ -22,6 +22,10 @@ type groupKey struct {
 // enough is how many rules make a pass over a text worth it.
 const enough = 3
 
+// tableSize is how many octets the states of one automaton may take: half as many, and the largest are built anew every few
+// messages.
+const tableSize = 4 << 20
+
 // compile groups the rules that are run.
 func (s *Set) compile() {
 	s.groups = map[groupKey]*group{}
@@ -63,7 +67,7 @@ func (s *Set) compile() {
 		for i, r := range g.rules {
 			patterns[i] = r.re
 		}
-		g.scan = scan.New(patterns)
+		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize})
 	}
 }
 
