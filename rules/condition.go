@@ -119,6 +119,7 @@ func (p *parser) skipLine(word, rest string) {
 		b.lines++
 		if _, ok := ruleWord(word); ok {
 			name, _ := cut(rest)
+			p.skipped[name] = true
 			b.rules = append(b.rules, name)
 		}
 	}

@@ -32,7 +32,7 @@ func Parse(files ...File) (*Set, []Problem) { return ParseWith(Options{Network: 
 
 // ParseWith reads files of rules for what the options say.
 func ParseWith(o Options, files ...File) (*Set, []Problem) {
-	p := &parser{options: o, set: &Set{byName: map[string]*rule{}, config: eval.NewConfig(), functions: eval.Functions()}, compat: map[string]bool{}, tags: replaceTags{rules: map[string]bool{}, open: "<", close: ">"}}
+	p := &parser{options: o, set: &Set{byName: map[string]*rule{}, config: eval.NewConfig(), functions: eval.Functions()}, compat: map[string]bool{}, skipped: map[string]bool{}, tags: replaceTags{rules: map[string]bool{}, open: "<", close: ">"}}
 	for _, f := range files {
 		p.readFile(f)
 	}
@@ -51,7 +51,9 @@ type parser struct {
 	blocks   []*block
 	// loaded are the plugins that lines load, nil if none does; compat are old names that lines bring back.
 	loaded, compat map[string]bool
-	tags           replaceTags
+	// skipped are rules that SpamAssassin would have.
+	skipped map[string]bool
+	tags    replaceTags
 	// later are score, describe, tflags and priority lines: they may stand before their rule.
 	later []directive
 	// reused are the rules of reuse lines.

@@ -39,6 +39,7 @@ type Set struct {
 	groups    map[groupKey]*group
 	// asks says that rules look names up.
 	asks, network bool
+	coverage      Coverage
 }
 
 // Symbol is what is known of a rule that reports.
@@ -152,6 +153,12 @@ func (s *Set) Symbols() []Symbol {
 	}
 	return all
 }
+
+// Coverage says how many rules have a score, and how many of those work with all that they need.
+type Coverage struct{ Scored, Whole int }
+
+// Coverage tells how much of the files works.
+func (s *Set) Coverage() Coverage { return s.coverage }
 
 // Len is the number of rules, hidden ones included.
 func (s *Set) Len() int { return len(s.rules) }

@@ -219,24 +219,48 @@ func (p *parser) report() {
 			if r.kind != kindMeta || lost[r.name] != "" || r.broken != "" {
 				continue
 			}
-			for _, name := range r.meta.names() {
-				why := lost[name]
-				if why == "" {
-					why = p.missing(name)
-				}
-				if why == "" {
-					continue
-				}
+			if name := p.firstLost(r, lost); name != "" {
 				lost[r.name] = name
 				again = true
-				p.lostMeta(r, name, why)
-				break
+				p.lostMeta(r, name)
 			}
+		}
+	}
+	for _, r := range p.set.rules {
+		if r.hidden() || !r.weighs() {
+			continue
+		}
+		if p.set.coverage.Scored++; lost[r.name] == "" && r.broken == "" {
+			p.set.coverage.Whole++
 		}
 	}
 }
 
-func (p *parser) lostMeta(r *rule, name, why string) {
+// weighs says whether one of the scores of a rule is more than a note.
+func (r *rule) weighs() bool {
+	if !r.scored {
+		return true
+	}
+	for _, s := range r.scores {
+		if math.Abs(s) > 0.0011 {
+			return true
+		}
+	}
+	return false
+}
+
+// firstLost is the first rule that a meta needs and that is lost, "" for none. What SpamAssassin does not have either is no
+// loss.
+func (p *parser) firstLost(r *rule, lost map[string]string) string {
+	for _, name := range r.meta.names() {
+		if lost[name] != "" || p.missing(name) != "" && !(r.foreign && p.set.byName[name] == nil && !p.skipped[name]) {
+			return name
+		}
+	}
+	return ""
+}
+
+func (p *parser) lostMeta(r *rule, name string) {
 	problem := Problem{File: r.file, Line: r.line, Text: "meta " + r.name, Rule: r.name, Points: r.points(), Kind: Lost}
 	problem.Why = "it needs a rule that is not there: " + p.missing(name)
 	if p.missing(name) == "" {
@@ -246,7 +270,6 @@ func (p *parser) lostMeta(r *rule, name, why string) {
 		problem.Kind = Loose
 		problem.Why += "; it may hold only because of that"
 	}
-	_ = why
 	p.add(problem)
 }
 

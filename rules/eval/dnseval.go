@@ -20,7 +20,9 @@ func dnsFunctions() map[string]Func {
 		"check_rbl_envfrom": func(c *Context, args []string) float64 {
 			return c.namesListed(c.hostsOf(c.Message.Get("EnvelopeFrom:addr")), args)
 		},
-		"check_rbl_headers": rblHeaders, "check_rbl_rcvd": rblReceived,
+		"check_rbl_headers": rblHeaders, "check_rbl_rcvd": rblReceived, "check_dns_sender": senderDead,
+		"check_bayes": never, // it asks a classifier of SpamAssassin's own
+
 	}
 }
 

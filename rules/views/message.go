@@ -128,7 +128,7 @@ func (m *Message) parse(raw string, depth int, flags map[string]bool) *Part {
 	}
 	part := &Part{}
 	rest, size := part.readHeader(lines, flags)
-	if top {
+	if size = min(size, len(raw)); top {
 		m.full, m.bodyStart = raw, size
 		m.head = raw[:size]
 	}
