@@ -18,12 +18,12 @@ const pluginPrefix = "Mail::SpamAssassin::Plugin::"
 func standardPlugins() []string {
 	return []string{
 		"URIDNSBL", "SPF", "WelcomeListSubject", "MIMEHeader", "ReplaceTags", "DKIM", "Check", "HTTPSMismatch", "URIDetail", "Bayes", "BodyEval", "DNSEval",
-		"HTMLEval", "HeaderEval", "MIMEEval", "RelayEval", "URIEval", "WLBLEval", "VBounce", "ImageInfo", "FreeMail", "AskDNS", "DMARC", "AutoLearnThreshold",
+		"HTMLEval", "HeaderEval", "MIMEEval", "RelayEval", "URIEval", "WLBLEval", "VBounce", "ImageInfo", "FreeMail", "AskDNS", "HashBL", "DMARC", "AutoLearnThreshold",
 	}
 }
 
 // foreignPlugins are those that SpamAssassin loads and that do nothing here: their rules are unsupported.
-func foreignPlugins() []string { return []string{"Pyzor", "Razor2", "SpamCop", "HashBL"} }
+func foreignPlugins() []string { return []string{"Pyzor", "Razor2", "SpamCop"} }
 
 // pluginName gives the plugin's present name.
 func pluginName(text string) string {
@@ -221,7 +221,8 @@ func confFeatures() []string {
 func pluginFeatures() []string {
 	return []string{
 		"AskDNS::has_tag_header", "BodyEval::has_check_body_length", "BodyEval::has_plaintext_body_sig_ratio", "DKIM::has_arc", "DNSEval::has_tflags_domains_only",
-		"DNSEval::has_tflags_ips_only", "MIMEEval::has_check_for_ascii_text_illegal", "MIMEEval::has_check_abundant_unicode_ratio", "MIMEEval::has_check_qp_ratio",
+		"DNSEval::has_tflags_ips_only", "HashBL::has_hashbl_bodyre", "HashBL::has_hashbl_emails", "HashBL::has_hashbl_uris",
+		"HashBL::has_hashbl_ignore", "HashBL::has_hashbl_sha256", "HashBL::has_hashbl_attachments", "HashBL::has_hashbl_email_domain", "MIMEEval::has_check_for_ascii_text_illegal", "MIMEEval::has_check_abundant_unicode_ratio", "MIMEEval::has_check_qp_ratio",
 		"MIMEHeader::has_all_header", "MIMEHeader::has_tflags_range", "MIMEHeader::has_tflags_concat", "MIMEHeader::has_tflags_multiple",
 		"MIMEHeader::has_capture_rules", "SPF::has_check_for_spf_errors", "SPF::has_check_spf_skipped_noenvfrom", "URIDNSBL::has_tflags_domains_only",
 		"URIDNSBL::has_subtest_for_ranges", "URIDNSBL::has_uridnsbl_for_a", "URIDNSBL::has_uridnsbl_a_ns", "URIDNSBL::has_tflags_notrim",

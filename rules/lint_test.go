@@ -27,8 +27,8 @@ score C 3
 ifplugin Mail::SpamAssassin::Plugin::NoSuch
 body E /x/
 endif
-ifplugin Mail::SpamAssassin::Plugin::HashBL
-body F eval:check_hashbl_bodyre('a')
+ifplugin Mail::SpamAssassin::Plugin::Pyzor
+full F eval:check_pyzor()
 endif
 `
 	set, got := kinds(t, Options{}, File{Name: "x.cf", Text: text, Foreign: true})

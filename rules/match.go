@@ -180,6 +180,20 @@ func (m *matcher) Find(re *perlre.Regexp, text string) bool {
 	return ok
 }
 
+// All gives what an expression matches: its first group where it has one.
+func (m *matcher) All(re *perlre.Regexp, text string, most int) (all []string) {
+	match, ok := re.Find(text, 0, m.budget)
+	for ok && len(all) < most {
+		found, grouped := match.Group(1)
+		if re.Groups() == 0 || !grouped {
+			found = text[match.Start:match.End]
+		}
+		all = append(all, found)
+		match, ok = re.Next(text, match, m.budget)
+	}
+	return all
+}
+
 // value is what a name in a meta stands for.
 func (m *matcher) value(name string) float64 {
 	r := m.set.byName[name]
@@ -426,7 +440,7 @@ func (s *Set) AsksNetwork() bool { return s.asks }
 
 // looksUp says whether a rule looks names up.
 func (r *rule) looksUp() bool {
-	return r.kind == kindDNS || r.kind == kindEval && (strings.HasPrefix(r.function, "check_rbl") || r.function == "check_uridnsbl" || r.function == "check_dns_sender")
+	return r.kind == kindDNS || r.kind == kindEval && (strings.HasPrefix(r.function, "check_rbl") || r.function == "check_uridnsbl" || r.function == "check_dns_sender" || strings.HasPrefix(r.function, "check_hashbl"))
 }
 
 // Rehearse runs the rules that look names up, so that Input.Lists hears what they ask.

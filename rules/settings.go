@@ -256,7 +256,7 @@ func (p *parser) plain(word, rest string, fields []string) (why string, known bo
 		p.set.config.Words[word] = strings.Join(fields, " ")
 		return "", true
 	}
-	for _, front := range []string{"bayes_", "dns_", "url_shortener", "report", "unsafe_report", "clear_", "fns_", "razor_", "pyzor_", "dcc_", "txrep_", "auto_welcomelist", "asn_", "spf_", "dkim_"} {
+	for _, front := range []string{"bayes_", "dns_", "url_shortener", "report", "unsafe_report", "clear_", "fns_", "razor_", "pyzor_", "dcc_", "txrep_", "auto_welcomelist", "asn_", "spf_", "dkim_", "hashbl_"} {
 		if strings.HasPrefix(word, front) {
 			return "", true
 		}

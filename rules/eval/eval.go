@@ -17,6 +17,8 @@ type Func func(c *Context, args []string) float64
 // Matcher finds expressions in texts within the budget of the rule that asks.
 type Matcher interface {
 	Find(re *perlre.Regexp, text string) bool
+	// All gives what an expression matches, up to a number: its first group where it has one.
+	All(re *perlre.Regexp, text string, most int) []string
 }
 
 // Lists asks the lists in the DNS. Listed gives the addresses under which a name is listed in a zone, Texts its texts; both
@@ -112,7 +114,7 @@ func Functions() map[string]Func {
 	all := map[string]Func{}
 	for _, table := range []map[string]Func{
 		htmlFunctions(), welcomeFunctions(), headerFunctions(), forgedFunctions(), mimeFunctions(), dnsFunctions(), relayFunctions(), freemailFunctions(),
-		dkimFunctions(), spfFunctions(), uriFunctions(), bodyFunctions(), bounceFunctions(), imageFunctions(), dmarcFunctions(), subjectFunctions(),
+		dkimFunctions(), spfFunctions(), uriFunctions(), bodyFunctions(), bounceFunctions(), imageFunctions(), dmarcFunctions(), subjectFunctions(), hashFunctions(),
 	} {
 		for name, f := range table {
 			all[name] = f
