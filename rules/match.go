@@ -259,10 +259,10 @@ func (m *matcher) known(function string) bool {
 	switch {
 	case strings.Contains(function, "spf"):
 		return f.SPF != "" || f.SPFHelo != ""
-	case strings.Contains(function, "dkim"), strings.Contains(function, "arc_"):
-		return f.DKIMKnown
 	case strings.Contains(function, "dmarc"):
 		return f.DMARC != ""
+	case strings.Contains(function, "dkim"), strings.Contains(function, "arc_"):
+		return f.DKIMKnown || f.ARC
 	}
 	return false
 }
