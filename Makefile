@@ -3,18 +3,36 @@
 GO ?= go
 FUZZTIME ?= 20s
 export CGO_ENABLED = 0
+# one way to build everywhere, also where tests build the program: what is compiled once is not compiled again
+export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
+
+# Tests run with the race detector, but those of the packages in norace.txt, which start no goroutine. Code of others that
+# computes much and shares nothing (the database engine, unpackers) is compiled without it: it is our use that is watched.
+norace = internal/layers/norace.txt
+plain = $(shell awk '/^[a-z]/ { print "./" $$1 }' $(norace))
+raced = $(filter-out $(plain:./%=$(module)/%),$(shell $(GO) list ./...))
+module = $(shell $(GO) list -m)
+# of plain packages, those with tests that share values between goroutines, and these tests
+shared = $(shell awk '/^[a-z]/ && NF > 1 { print "./" $$1 }' $(norace))
+sharing = ^($(shell awk '/^[a-z]/ { for (i = 2; i <= NF; i++) printf "%s%s", n++ ? "|" : "", $$i }' $(norace)))$$
+quiet = modernc.org/... github.com/klauspost/compress/... github.com/ulikunitz/xz/... github.com/nwaples/rardecode/... \
+  github.com/bodgit/... github.com/andybalholm/brotli/... github.com/makiuchi-d/gozxing/... github.com/antlr4-go/...
+# many tests wait for servers, not for the processor: more of them run at once than it has cores
+RACE = CGO_ENABLED=1 $(GO) test -race $(quiet:%='-gcflags=%=-race=false') -vet=off -shuffle=on -timeout 40m -p 3 -parallel 8
 
 .PHONY: build test honest tools demo bench lint fuzz clean
 
 build:
-	$(GO) build -trimpath -o postern ./cmd/postern
+	$(GO) build -o postern ./cmd/postern
 
 test: lint build tools honest
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m ./...
+	$(GO) test -vet=off -shuffle=on -timeout 40m $(plain)
+	$(RACE) -run '$(sharing)' $(shared)
+	$(RACE) -skip '^TestHonest$$' $(raced)
 
 # honest mail in the shapes of many kinds of senders, through the SMTP door and as fetched: prints what becomes of each kind
 honest:
-	$(GO) test -count=1 -run '^TestHonest$$' -v ./cmd/postern/house
+	$(GO) test -vet=off -count=1 -run '^TestHonest$$' -v ./cmd/postern/app
 
 # the race detector needs a C compiler; the program itself does not
 tools:
@@ -25,6 +43,7 @@ tools:
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
+	@out=$$($(GO) tool deadcode -test ./...); if [ -n "$$out" ]; then echo "$$out"; exit 1; fi
 
 demo:
 	$(GO) run ./cmd/postern demo

@@ -112,7 +112,7 @@ type Env struct {
 	Local    func(domain string) bool
 	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell now; nil without a directory.
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
-	// Shelved hears that a filter put something on its Shelf that the admin should know of at once; nil for nobody. It must be
+	// Shelved hears that a filter put something on its AdminTable that the admin should know of at once; nil for nobody. It must be
 	// quick.
 	Shelved func(filter string)
 	// RulesDir holds the admin's own content rules, "" for none.

@@ -20,7 +20,7 @@ type RecipientLearner interface {
 
 // MessageLearner hears what policy decided about a message that was judged.
 type MessageLearner interface {
-	Judged(ctx context.Context, tx *mail.Transaction, judged []Judgement)
+	Decided(ctx context.Context, tx *mail.Transaction, judged []Decision)
 }
 
 // SessionLearner hears that a connection is over.
@@ -28,8 +28,8 @@ type SessionLearner interface {
 	Ended(ctx context.Context, s *mail.Session, c Conduct)
 }
 
-// Judgement is what policy decided for one recipient: the word of its disposition, and the score.
-type Judgement struct {
+// Decision is what policy decided for one recipient: the word of its disposition, and the score.
+type Decision struct {
 	Recipient   mail.Address
 	Disposition string
 	Score       float64
@@ -52,9 +52,9 @@ func (c *Chain) Answered(ctx context.Context, tx *mail.Transaction, to mail.Addr
 	each(ctx, c, func(ctx context.Context, l RecipientLearner) { l.Answered(ctx, tx, to, r) })
 }
 
-// Judged tells the verdicts on a message.
-func (c *Chain) Judged(ctx context.Context, tx *mail.Transaction, judged []Judgement) {
-	each(ctx, c, func(ctx context.Context, l MessageLearner) { l.Judged(ctx, tx, judged) })
+// Decided tells the verdicts on a message.
+func (c *Chain) Decided(ctx context.Context, tx *mail.Transaction, judged []Decision) {
+	each(ctx, c, func(ctx context.Context, l MessageLearner) { l.Decided(ctx, tx, judged) })
 }
 
 // Ended tells that a connection is over.

@@ -5,14 +5,14 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // activation gives a condition the values of its variables.
 type activation struct {
 	q     *question
 	memo  map[string]ref.Val
-	local moment.Local
+	local calendar.Local
 	timed bool
 }
 

@@ -14,7 +14,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/config"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // Policy is a compiled policy. It is immutable and serves any number of transactions at once.
@@ -37,7 +37,7 @@ type Policy struct {
 	caps       map[string]*groupCap // by symbol
 	rules      []*rule
 	asks       asks
-	zone       moment.Zone
+	zone       calendar.Zone
 	adapter    types.Adapter // of the language of conditions
 	cfg        Config
 }
@@ -111,7 +111,7 @@ func Compile(cfg Config, defaults []filters.Symbol, more ...ListEntry) (*Policy,
 		short: [2]bool{cfg.Disclose.Inbound == "short", cfg.Disclose.Outbound == "short"},
 	}
 	var err error
-	if p.zone, err = moment.LoadZone(cfg.Timezone); err != nil {
+	if p.zone, err = calendar.LoadZone(cfg.Timezone); err != nil {
 		c.bad("timezone", "%v", err)
 	}
 	c.scopes(p)
@@ -167,9 +167,9 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 			continue
 		}
 
-		most := &groupCap{name: name}
+		limit := &groupCap{name: name}
 		if g.Max != nil {
-			most.max = thousandths(*g.Max)
+			limit.max = thousandths(*g.Max)
 		}
 		for i, one := range g.Symbols {
 			at := fmt.Sprintf("%s.symbols[%d]", path, i)
@@ -179,7 +179,7 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 			}
 			in[one] = name
 			if g.Max != nil {
-				p.caps[one] = most
+				p.caps[one] = limit
 			}
 			if g.Score != nil {
 				s.Scores[one] = *g.Score

@@ -242,16 +242,16 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	if len(path) == 0 {
 		return nil
 	}
-	most := uint64(maxFact)
+	limit := uint64(maxFact)
 	if len(path) == 1 {
 		switch path[0] {
 		case "attachments", "header_from", "header_from_domains", "groups", "authenticated":
-			most = maxAttachments
+			limit = maxAttachments
 		case "symbols":
-			most = maxSymbols
+			limit = maxSymbols
 		}
 	}
-	return &cost.SizeEstimate{Max: most}
+	return &cost.SizeEstimate{Max: limit}
 }
 
 // EstimateCallCost leaves functions to CEL, but for our own.

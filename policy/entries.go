@@ -6,11 +6,11 @@ import (
 
 	"postern/filters"
 	"postern/internal/config"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // list makes one of the two lists of the entries of the file and of those that are kept elsewhere.
-func (c *compiler) list(name ListName, entries []Entry, zone moment.Zone) *list {
+func (c *compiler) list(name ListName, entries []Entry, zone calendar.Zone) *list {
 	for i, e := range entries {
 		c.entry(fmt.Sprintf("%s[%d]", name, i), name, e)
 	}
@@ -51,7 +51,7 @@ func (e ListEntry) path(i int) string {
 func (e ListEntry) Check() []config.Problem {
 	c := compiler{more: []ListEntry{e}}
 	for _, name := range []ListName{Allow, Block} {
-		c.list(name, nil, moment.Zone{})
+		c.list(name, nil, calendar.Zone{})
 	}
 	return c.problems
 }
@@ -83,7 +83,7 @@ func (c *compiler) entry(path string, list ListName, e Entry) {
 // entryNotes checks what an entry says of itself.
 func (c *compiler) entryNotes(path string, e Entry) {
 	if e.Expires != "" {
-		if _, err := moment.EndOfDay(e.Expires, moment.Zone{}); err != nil {
+		if _, err := calendar.EndOfDay(e.Expires, calendar.Zone{}); err != nil {
 			c.bad(path+".expires", "%v", err)
 		}
 	}

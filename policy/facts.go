@@ -10,7 +10,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // Facts are all that policy knows of a message. They are plain values that can be kept and judged again.
@@ -27,7 +27,7 @@ type Facts struct {
 	Authenticated []string `json:"authenticated,omitempty"`
 
 	// Time is when it was judged, 0 where nobody knows: then no time window fits and nothing has expired.
-	Time moment.Minute `json:"time,omitempty"`
+	Time calendar.Minute `json:"time,omitempty"`
 	// Groups are the directory's groups of an address, by its Key. An address that is not there has not been looked up.
 	Groups map[string][]string `json:"groups,omitempty"`
 

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"postern/internal/mail"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // list finds the entries that may fit a message without looking at all of them: each is filed under its sender, and its
@@ -30,7 +30,7 @@ type entry struct {
 	sender    string // normalised
 	recipient string
 	network   netip.Prefix
-	expires   moment.Minute // 0 for never
+	expires   calendar.Minute // 0 for never
 }
 
 // parties of a message, in the forms in which entries are filed.
@@ -39,15 +39,15 @@ type parties struct {
 	envelope  mail.Address
 	authors   []mail.Address
 	recipient mail.Address
-	at        moment.Minute
+	at        calendar.Minute
 }
 
-func newList(zone moment.Zone, entries []Entry) *list {
+func newList(zone calendar.Zone, entries []Entry) *list {
 	l := &list{bySender: map[string][]int{}, byPair: map[pair][]int{}, byNetwork: map[netip.Prefix][]int{}}
 	for i, e := range entries {
 		one := entry{Entry: e, name: e.name(), sender: pattern(e.Sender), recipient: pattern(e.Recipient), network: e.Network.Prefix}
 		if e.Expires != "" {
-			one.expires, _ = moment.EndOfDay(e.Expires, zone) // compiler.entry says what is wrong with it
+			one.expires, _ = calendar.EndOfDay(e.Expires, zone) // compiler.entry says what is wrong with it
 		}
 		l.entries = append(l.entries, one)
 		if one.sender != "" {

@@ -11,7 +11,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/mail"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // who, what and window are the objects that rules name, ready to be compared.
@@ -36,7 +36,7 @@ type window struct {
 	name     string
 	days     [7]bool // from Sunday
 	from, to int     // minutes since midnight
-	zone     moment.Zone
+	zone     calendar.Zone
 }
 
 type objects struct {
@@ -45,7 +45,7 @@ type objects struct {
 	windows map[string]*window
 }
 
-func (c *compiler) objects(zone moment.Zone) objects {
+func (c *compiler) objects(zone calendar.Zone) objects {
 	o := objects{map[string]*who{}, map[string]*what{}, map[string]*window{}}
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Who)) {
 		o.who[name] = c.who(name, c.cfg.Who[name])
@@ -129,12 +129,12 @@ func (c *compiler) what(name string, w What) *what {
 	return o
 }
 
-func (c *compiler) window(name string, w Window, zone moment.Zone) *window {
+func (c *compiler) window(name string, w Window, zone calendar.Zone) *window {
 	at := config.JoinKey("time", name)
 	o := &window{name: name, to: 24 * 60, zone: zone}
 	var err error
 	if w.Timezone != "" {
-		if o.zone, err = moment.LoadZone(w.Timezone); err != nil {
+		if o.zone, err = calendar.LoadZone(w.Timezone); err != nil {
 			c.bad(at+".timezone", "%v", err)
 		}
 	}
@@ -145,7 +145,7 @@ func (c *compiler) window(name string, w Window, zone moment.Zone) *window {
 		if clock.text == "" {
 			continue
 		}
-		if *clock.to, err = moment.Clock(clock.text); err != nil {
+		if *clock.to, err = calendar.Clock(clock.text); err != nil {
 			c.bad(at+clock.key, "%v", err)
 		}
 	}
@@ -153,7 +153,7 @@ func (c *compiler) window(name string, w Window, zone moment.Zone) *window {
 		c.bad(at, "ends when it begins; leave from and to out for the whole day")
 	}
 	for i, day := range w.Days {
-		n, err := moment.Weekday(day)
+		n, err := calendar.Weekday(day)
 		if err != nil {
 			c.bad(fmt.Sprintf("%s.days[%d]", at, i), "%v", err)
 		}
@@ -236,7 +236,7 @@ func (w *what) attachment(a Attachment) bool {
 	return one(w.names, strings.ToLower(strings.ReplaceAll(a.Name, "/", "_"))) && one(w.types, strings.ToLower(a.Type))
 }
 
-func (w *window) fits(at moment.Minute) bool {
+func (w *window) fits(at calendar.Minute) bool {
 	if at == 0 {
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // chance makes policies and facts of a small world, in which things meet often.
@@ -264,7 +264,7 @@ func TestListsFindWhatIsThere(t *testing.T) {
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		l := newList(moment.Zone{}, cfg.Block)
+		l := newList(calendar.Zone{}, cfg.Block)
 		for range 50 {
 			f, rcpt := c.facts(), c.rcpt()
 			if c.IntN(10) == 0 {

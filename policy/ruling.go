@@ -9,7 +9,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // ruleFailures is the name of rules in [on_failure].
@@ -150,7 +150,7 @@ func (r *rule) concerns(f *Facts) bool {
 }
 
 // at says whether a rule holds at a time; where it is not known, no rule that has times does.
-func (r *rule) at(t moment.Minute) bool {
+func (r *rule) at(t calendar.Minute) bool {
 	if t == 0 {
 		return len(r.time)+len(r.notTime) == 0
 	}

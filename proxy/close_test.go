@@ -14,7 +14,7 @@ func TestNothingIsTakenUnjudged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	m := mail.NewMessage([]byte("From: bob@example.org\r\n\r\nhello\r\n"))
-	if r := b.gateway.Handle(ctx, b.exchange, m); !r.Temporary() || len(b.store.queued) > 0 {
+	if r := b.gateway.Handle(ctx, b.transaction, m); !r.Temporary() || len(b.store.queued) > 0 {
 		t.Errorf("%s, queued %v", r, b.store.queued)
 	}
 }

@@ -24,7 +24,7 @@ const foldAt = 78
 
 // base is the copy that all others are made from: without what nobody but us may set, and complete if it is our own users'
 // mail.
-func (x *Exchange) base(tagged bool) mail.Copy {
+func (x *Transaction) base(tagged bool) mail.Copy {
 	c := mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged)}
 	if !x.tx.Session.Outbound() {
 		return c
@@ -44,7 +44,7 @@ func (x *Exchange) base(tagged bool) mail.Copy {
 }
 
 // missing are the fields that a submission server adds: RFC 6409 section 8.1 and section 8.2.
-func (x *Exchange) missing() []byte {
+func (x *Transaction) missing() []byte {
 	var b []byte
 	h := x.tx.Message.Header()
 	if h.Count("Date") == 0 {
@@ -145,7 +145,7 @@ func longest(c mail.Copy) (header, body int, err error) {
 
 // wrap codes the parts of a copy anew that other servers would have to change, where their content allows it: those whose
 // lines are too long, and 8-bit text if the next server may not take it. RFC 6376 section 5.3: before it is signed.
-func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
+func (x *Transaction) wrap(c mail.Copy) (mail.Copy, error) {
 	if !x.tx.Session.Outbound() || x.g.Signer == nil {
 		return c, nil
 	}
@@ -167,7 +167,7 @@ func (x *Exchange) wrap(c mail.Copy) (mail.Copy, error) {
 }
 
 // wrapLines codes the parts anew whose lines are too long.
-func (x *Exchange) wrapLines(c mail.Copy) (mail.Copy, error) {
+func (x *Transaction) wrapLines(c mail.Copy) (mail.Copy, error) {
 	view := mimeview.Of(x.tx.Message)
 	root := view.Root()
 	if root == nil || len(view.Limits()) > 0 || sealed(root) {
@@ -188,7 +188,7 @@ func (x *Exchange) wrapLines(c mail.Copy) (mail.Copy, error) {
 }
 
 // eightBit says whether all hops that this message goes to are known to take 8-bit text.
-func (x *Exchange) eightBit() bool {
+func (x *Transaction) eightBit() bool {
 	for i := range x.outcomes {
 		if l := x.outcomes[i].leg; l != nil && !x.g.Relay.TakesEightBit(l.route) {
 			return false
@@ -225,7 +225,7 @@ func longParts(p *mimeview.Part, m *mail.Message) (all []*mimeview.Part) {
 }
 
 // recode writes a part in another transfer encoding. Its meaning is the same, to the octet.
-func (x *Exchange) recode(c *mail.Copy, p *mimeview.Part, root bool) error {
+func (x *Transaction) recode(c *mail.Copy, p *mimeview.Part, root bool) error {
 	m := x.tx.Message
 	from := p.Header
 	if root {
@@ -252,7 +252,7 @@ func (x *Exchange) recode(c *mail.Copy, p *mimeview.Part, root bool) error {
 }
 
 // versioned is the field that a message with MIME fields must have: RFC 2045 section 4. It is "" where it is there.
-func (x *Exchange) versioned() string {
+func (x *Transaction) versioned() string {
 	if x.tx.Message.Header().Count("MIME-Version") > 0 {
 		return ""
 	}
@@ -261,7 +261,7 @@ func (x *Exchange) versioned() string {
 
 // unfit refuses our own users' mail that no server may pass on as it is, and that can't be changed: its signature would not
 // survive the next server.
-func (x *Exchange) unfit(ctx context.Context) (mail.Reply, bool, error) {
+func (x *Transaction) unfit(ctx context.Context) (mail.Reply, bool, error) {
 	if !x.tx.Session.Outbound() || x.g.Signer == nil || !x.outside(x.tx.Recipients) {
 		return mail.Reply{}, false, nil
 	}

@@ -34,11 +34,11 @@ type Client struct {
 // Relay knows the next hops by the name of their route.
 type Relay interface {
 	// Open begins a transaction towards a route. Nothing is sent before the first Rcpt.
-	Open(route string, e Envelope) Delivery
+	Open(route mail.Route, e Envelope) Delivery
 	// Offers says what we may offer our own clients because all inbound hops offer it.
 	Offers() Extensions
 	// TakesEightBit says whether every hop of a route is known to take 8-bit text (RFC 6152).
-	TakesEightBit(route string) bool
+	TakesEightBit(route mail.Route) bool
 }
 
 // Delivery is one transaction at one next hop. It is used by one goroutine at a time.
@@ -65,11 +65,11 @@ type Extensions struct {
 // before.
 type Recipients interface {
 	// Ask gives the answer to a recipient; not ok if the next hop must be asked.
-	Ask(ctx context.Context, route string, a mail.Address) (r mail.Reply, ok bool)
+	Ask(ctx context.Context, route mail.Route, a mail.Address) (r mail.Reply, ok bool)
 	// Told hears what the next hop answered.
-	Told(ctx context.Context, route string, a mail.Address, r mail.Reply)
+	Told(ctx context.Context, route mail.Route, a mail.Address, r mail.Reply)
 	// Accepted says whether the next hop took this recipient a short while ago.
-	Accepted(ctx context.Context, route string, a mail.Address) bool
+	Accepted(ctx context.Context, route mail.Route, a mail.Address) bool
 }
 
 // Queue takes what can't be answered in the sender's own transaction.
@@ -82,7 +82,7 @@ type Queue interface {
 type QueueItem struct {
 	// ID is the transaction's, with a suffix where it has several; putting the same ID twice queues one item.
 	ID         string           `json:"id"`
-	Route      string           `json:"route"`
+	Route      mail.Route       `json:"route"`
 	From       mail.Address     `json:"from"`
 	Params     mail.Params      `json:"params"`
 	Recipients []mail.Recipient `json:"recipients"`

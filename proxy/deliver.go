@@ -12,8 +12,8 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 )
 
 // batch is one copy for those recipients that get the same octets at the same place.
@@ -21,7 +21,7 @@ type batch struct {
 	leg     *leg
 	copy    mail.Copy
 	verdict policy.Verdict
-	members []int // indices into Exchange.outcomes
+	members []int // indices into Transaction.outcomes
 	heldID  string
 	// whole is the copy with all its parts, if some were taken out of copy.
 	whole mail.Copy
@@ -29,7 +29,7 @@ type batch struct {
 
 // copies groups the recipients: who gets the same octets by the same route shares a copy. Those whose verdict is to hold
 // come second; so do those with a reject among others that are not, as one reply can't tell the sender both.
-func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err error) {
+func (x *Transaction) copies(ctx context.Context) (deliver, hold []*batch, err error) {
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
 		if o.leg == nil {
@@ -66,7 +66,7 @@ func (x *Exchange) copies(ctx context.Context) (deliver, hold []*batch, err erro
 
 // compose makes the copy of a batch: the message without what is left out, what of our own changes its meaning above it,
 // our trace fields above that. Those that policy does not change carry the plain signature.
-func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
+func (x *Transaction) compose(ctx context.Context, b *batch, plain []byte) error {
 	tagged, marked := b.verdict.Disposition == policy.Tag, false
 	b.copy = x.base(tagged)
 	trace, signature := append(x.top(b.verdict, x.recipients(b)), headers(b.verdict)...), plain
@@ -103,11 +103,11 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 		}
 	}
 	b.copy.Top = append(b.copy.Top, signature...)
-	judged, err := x.judged(b)
+	sealHeader, err := x.sealHeader(b)
 	if err != nil {
 		return err
 	}
-	b.copy.Top = slices.Concat(trace, judged, b.copy.Top)
+	b.copy.Top = slices.Concat(trace, sealHeader, b.copy.Top)
 	x.seal(ctx, b, changed || tagged && x.g.SubjectTag != "")
 	return nil
 }
@@ -115,8 +115,8 @@ func (x *Exchange) compose(ctx context.Context, b *batch, plain []byte) error {
 // judged is the field by which our own POP3 and IMAP doors know that these octets were judged, or that somebody let them in:
 // nothing without them. A message that a filter could not look at was not judged to the end: it is looked at again when it
 // is fetched.
-func (x *Exchange) judged(b *batch) ([]byte, error) {
-	field := x.g.Judged
+func (x *Transaction) sealHeader(b *batch) ([]byte, error) {
+	field := x.g.SealHeader
 	if _, failed := mail.Find(x.tx.Findings, filters.Failed); failed {
 		field = nil
 	}
@@ -142,7 +142,7 @@ func letIn(v policy.Verdict) bool {
 
 // seal puts an ARC set on top of a copy whose signatures whoever stands behind us may not be able to verify any more
 // (RFC 8617 section 5.1). Without a word of our own on the chain nothing is sealed; nor does a seal that fails hold mail up.
-func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
+func (x *Transaction) seal(ctx context.Context, b *batch, changed bool) {
 	if x.g.Sealer == nil || x.g.SealDomain == "" || x.tx.Session.Outbound() || !changed && !x.g.SealAll {
 		return
 	}
@@ -162,7 +162,7 @@ func (x *Exchange) seal(ctx context.Context, b *batch, changed bool) {
 }
 
 // find gives the batch a recipient belongs to: same route, and the same verdict in the words of our own field.
-func (x *Exchange) find(list []*batch, l *leg, v policy.Verdict) *batch {
+func (x *Transaction) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	for _, b := range list {
 		if b.leg == l && x.alike(b.verdict, v) {
 			return b
@@ -171,7 +171,7 @@ func (x *Exchange) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	return nil
 }
 
-func (x *Exchange) recipients(b *batch) []mail.Recipient {
+func (x *Transaction) recipients(b *batch) []mail.Recipient {
 	to := make([]mail.Recipient, len(b.members))
 	for i, m := range b.members {
 		to[i] = x.outcomes[m].recipient
@@ -180,7 +180,7 @@ func (x *Exchange) recipients(b *batch) []mail.Recipient {
 }
 
 // sign makes the DKIM-Signature of outbound mail, for the domain of its one From address (RFC 6376 section 5).
-func (x *Exchange) sign(ctx context.Context, unsigned mail.Copy) ([]byte, error) {
+func (x *Transaction) sign(ctx context.Context, unsigned mail.Copy) ([]byte, error) {
 	if x.g.Signer == nil || !x.tx.Session.Outbound() {
 		return nil, nil
 	}
@@ -196,7 +196,7 @@ func (x *Exchange) sign(ctx context.Context, unsigned mail.Copy) ([]byte, error)
 }
 
 // keep holds the originals of copies that parts are taken out of. If one fails, none stays.
-func (x *Exchange) keep(ctx context.Context, list []*batch) error {
+func (x *Transaction) keep(ctx context.Context, list []*batch) error {
 	for i, b := range list {
 		if b.whole.Message == nil {
 			continue
@@ -213,7 +213,7 @@ func (x *Exchange) keep(ctx context.Context, list []*batch) error {
 }
 
 // unkeep takes back what keep held, for a message that nobody took.
-func (x *Exchange) unkeep(ctx context.Context, list []*batch) {
+func (x *Transaction) unkeep(ctx context.Context, list []*batch) {
 	for _, b := range list {
 		if b.whole.Message == nil {
 			continue
@@ -225,7 +225,7 @@ func (x *Exchange) unkeep(ctx context.Context, list []*batch) {
 }
 
 // hold puts the batches into the quarantine. If one fails, none stays.
-func (x *Exchange) hold(ctx context.Context, list []*batch) error {
+func (x *Transaction) hold(ctx context.Context, list []*batch) error {
 	for i, b := range list {
 		if err := x.holdOne(ctx, b, b.verdict.Decisive); err != nil {
 			x.unhold(ctx, list[:i])
@@ -235,7 +235,7 @@ func (x *Exchange) hold(ctx context.Context, list []*batch) error {
 	return nil
 }
 
-func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
+func (x *Transaction) holdOne(ctx context.Context, b *batch, why string) error {
 	if err := x.g.Quarantine.Hold(ctx, x.heldItem(b, why), b.copy); err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (x *Exchange) holdOne(ctx context.Context, b *batch, why string) error {
 	return nil
 }
 
-func (x *Exchange) heldItem(b *batch, why string) quarantine.Item {
+func (x *Transaction) heldItem(b *batch, why string) quarantine.Item {
 	h := x.tx.Message.Header()
 	s := x.tx.Session
 	return quarantine.Item{
@@ -263,7 +263,7 @@ func keepsAny(list []*batch) bool {
 
 // unhold takes back what was held for a transaction that the sender is told to repeat, or that all refuse. The answer says
 // which: the recipients share it.
-func (x *Exchange) unhold(ctx context.Context, list []*batch) {
+func (x *Transaction) unhold(ctx context.Context, list []*batch) {
 	for _, b := range list {
 		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
 			x.g.Log.Error("quarantine drop", "id", b.heldID, "error", err)
@@ -281,7 +281,7 @@ func (x *Exchange) unhold(ctx context.Context, list []*batch) {
 // sender double it: what another hop defers then goes to the queue, and what it refuses is held for the admin, never
 // bounced to a sender that may be forged.
 // The same holds where another copy is already held: 5xx is only for a message that all refuse.
-func (x *Exchange) deliver(ctx context.Context, list []*batch, held bool) mail.Reply {
+func (x *Transaction) deliver(ctx context.Context, list []*batch, held bool) mail.Reply {
 	var taken, refused mail.Reply
 	for i, b := range list {
 		late := x.send(ctx, b, taken.Positive())
@@ -316,7 +316,7 @@ func (x *Exchange) deliver(ctx context.Context, list []*batch, held bool) mail.R
 }
 
 // send hands one batch over and notes each recipient's reply. It gives the first temporary one.
-func (x *Exchange) send(ctx context.Context, b *batch, mayQueue bool) *mail.Reply {
+func (x *Transaction) send(ctx context.Context, b *batch, mayQueue bool) *mail.Reply {
 	to := x.recipients(b)
 	var replies []mail.Reply
 	if b.leg.queue {
@@ -350,7 +350,7 @@ func (x *Exchange) send(ctx context.Context, b *batch, mayQueue bool) *mail.Repl
 }
 
 // settle carries out, once a copy is taken, what the others did not take: deferred ones are queued, refused ones held.
-func (x *Exchange) settle(ctx context.Context, list []*batch, taken bool) error {
+func (x *Transaction) settle(ctx context.Context, list []*batch, taken bool) error {
 	if !taken {
 		return nil
 	}
@@ -363,7 +363,7 @@ func (x *Exchange) settle(ctx context.Context, list []*batch, taken bool) error 
 }
 
 // enqueue puts the deferred recipients of a batch into the queue.
-func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
+func (x *Transaction) enqueue(ctx context.Context, b *batch, why string) error {
 	var members []int
 	for _, m := range b.members {
 		if x.outcomes[m].fate == ledger.Deferred {
@@ -386,7 +386,7 @@ func (x *Exchange) enqueue(ctx context.Context, b *batch, why string) error {
 }
 
 // holdRefused puts the recipients that a hop refused into the quarantine while others were taken.
-func (x *Exchange) holdRefused(ctx context.Context, b *batch) error {
+func (x *Transaction) holdRefused(ctx context.Context, b *batch) error {
 	part := *b
 	part.members, part.heldID = nil, b.heldID+"-refused"
 	for _, m := range b.members {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // fates counts recipients by what became of them since the start, in the order of ledger.Answered.

@@ -5,7 +5,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/moment"
+	"postern/policy/calendar"
 )
 
 // JudgeFetched judges a message that its recipient fetches from his mailbox: by the same policy, with the filters that
@@ -30,7 +30,7 @@ func (g *Gateway) DecideFetched(ctx context.Context, tx *mail.Transaction, found
 }
 
 func (g *Gateway) decideFetched(ctx context.Context, setup *Setup, tx *mail.Transaction, facts *policy.Facts) policy.Verdict {
-	facts.Time = moment.Of(g.Now())
+	facts.Time = calendar.Of(g.Now())
 	if setup.needsGroups() {
 		facts.Groups = setup.lookUp(ctx, map[string][]string{}, tx.Recipients, tx)
 	}

@@ -11,11 +11,11 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 )
 
-// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Visit; what can
+// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Connection; what can
 // change while it runs stands in Setup.
 type Gateway struct {
 	// Hostname is our name in trace fields, and our authserv-id (RFC 8601 section 2.5).
@@ -37,15 +37,15 @@ type Gateway struct {
 	SealAll    bool
 	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
-	Judged func(id string, sum [sha256.Size]byte) []byte
+	SealHeader func(id string, sum [sha256.Size]byte) []byte
 	// Known says whether a client's mail was good before, nil for nobody's.
 	Known func(client netip.Addr) bool
 	// LetIn makes that of mail that an entry of a list or a rule let in, whatever the filters found; nil for none.
 	LetIn func(id string, sum [sha256.Size]byte) []byte
 	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
-	Convicted func(tx *mail.Transaction, strictest policy.Verdict)
+	OnVerdict func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.
-	Listed func(entry string)
+	OnListHit func(entry string)
 	// Witness hears of every judged message, nil for nobody.
 	Witness Witness
 	Log     *slog.Logger
@@ -71,9 +71,9 @@ type Setup struct {
 	// Epoch changes with whatever decides on the content of a message: policy, rules, settings.
 	Epoch string
 	// Route names the route of a recipient domain; local says that the domain is one of ours. Mail of our own users for
-	// other domains takes the Outbound route, "" for none.
-	Route    func(domain string) (route string, local bool)
-	Outbound string
+	// other domains takes the Outbound route, zero for none.
+	Route    func(domain string) (route mail.Route, local bool)
+	Outbound mail.Route
 	// Transparent are the doors whose clients are taken where they wanted to go, FromClient those that do it by connections
 	// from the client's own address.
 	Transparent, FromClient map[string]bool
@@ -90,7 +90,7 @@ type Setup struct {
 	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).
 	Postmaster string
 	// QueueWhenDown names the routes whose mail is accepted into the queue while no hop of theirs answers.
-	QueueWhenDown map[string]bool
+	QueueWhenDown map[mail.Route]bool
 
 	reading *policy.Policy // Policy, for mail that is fetched
 }
@@ -139,15 +139,15 @@ func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }
 // the end of data.
 //
 // RFC 5321 section 6.1: positive means that somebody has the message, on disk.
-func (g *Gateway) Handle(ctx context.Context, x *Exchange, m *mail.Message) mail.Reply {
+func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) mail.Reply {
 	x.tx.Message = m
 	verdicts := x.judge(ctx)
 	if ctx.Err() != nil { // the door closes: filters were broken off, so nobody has judged it
 		return x.answer(mail.TryLater())
 	}
 	x.witness(verdicts)
-	if g.Convicted != nil && !x.tx.Session.Outbound() {
-		g.Convicted(x.tx, strictestOf(verdicts))
+	if g.OnVerdict != nil && !x.tx.Session.Outbound() {
+		g.OnVerdict(x.tx, strictestOf(verdicts))
 	}
 
 	switch common := mildest(verdicts); {

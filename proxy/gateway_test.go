@@ -19,8 +19,8 @@ import (
 	"postern/internal/mail"
 	"postern/internal/testing/hoptest"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 	"postern/proxy"
 	"postern/proxy/relay"
 )
@@ -52,11 +52,11 @@ func TestFates(t *testing.T) {
 
 // bench is a gateway with four routes, a quarantine and a queue in memory.
 type bench struct {
-	hops     map[string]*hoptest.Hop
-	gateway  *proxy.Gateway
-	visit    *proxy.Visit
-	exchange *proxy.Exchange
-	store    *store
+	hops        map[string]*hoptest.Hop
+	gateway     *proxy.Gateway
+	connection  *proxy.Connection
+	transaction *proxy.Transaction
+	store       *store
 }
 
 func newBench(t *testing.T, text string) *bench {
@@ -78,18 +78,18 @@ func newBench(t *testing.T, text string) *bench {
 	t.Cleanup(r.Close)
 	b.gateway = &proxy.Gateway{Hostname: "gw.test", Relay: r, Queue: b.store, Quarantine: b.store, Ledger: b.store,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, JudgeTimeout: time.Minute, DeliverTimeout: time.Minute,
-		Judged: func(string, [sha256.Size]byte) []byte { return []byte("X-Judged: yes\r\n") }}
-	b.gateway.Use(&proxy.Setup{Chain: chain(t, strings.Contains(text, "\nbroken")), Policy: verdicts(t), QueueWhenDown: map[string]bool{"three": true},
-		Route: func(domain string) (string, bool) {
+		SealHeader: func(string, [sha256.Size]byte) []byte { return []byte("X-Judged: yes\r\n") }}
+	b.gateway.Use(&proxy.Setup{Chain: chain(t, strings.Contains(text, "\nbroken")), Policy: verdicts(t), QueueWhenDown: map[mail.Route]bool{mail.RouteTo("three"): true},
+		Route: func(domain string) (mail.Route, bool) {
 			parts := strings.Split(domain, ".")
-			return parts[len(parts)-2], parts[len(parts)-1] == "test"
+			return mail.RouteTo(parts[len(parts)-2]), parts[len(parts)-1] == "test"
 		}})
-	b.visit = b.gateway.Visit(t.Context(), &mail.Session{ID: "SESSION", Client: netip.MustParseAddr("192.0.2.1"), Helo: "mail.example.org", Started: time.Now()})
-	x, reply := b.visit.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)
+	b.connection = b.gateway.Connection(t.Context(), &mail.Session{ID: "SESSION", Client: netip.MustParseAddr("192.0.2.1"), Helo: "mail.example.org", Started: time.Now()})
+	x, reply := b.connection.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)
 	if !reply.Positive() {
 		t.Fatal(reply)
 	}
-	b.exchange = x
+	b.transaction = x
 	return b
 }
 
@@ -153,15 +153,15 @@ func (b *bench) step(t *testing.T, word, rest string) {
 		}
 	case "reply":
 		message := mail.NewMessage([]byte("From: bob@example.org\r\nSubject: x\r\n\r\nhello\r\n"))
-		if r := b.gateway.Handle(t.Context(), b.exchange, message); !fits(rest, r.String()) {
+		if r := b.gateway.Handle(t.Context(), b.transaction, message); !fits(rest, r.String()) {
 			t.Fatalf("reply %s, want %s", r, rest)
 		}
 	case "text":
 		b.text(t, first, after)
 	case "fate":
-		if b.exchange != nil {
-			b.exchange.Close("end of test")
-			b.exchange = nil
+		if b.transaction != nil {
+			b.transaction.Close("end of test")
+			b.transaction = nil
 		}
 		if got := b.store.fate(first); got != after {
 			t.Errorf("fate of %s: %s, want %s", first, got, after)
@@ -223,7 +223,7 @@ func (b *bench) rcpt(t *testing.T, text string) mail.Reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.exchange.Rcpt(t.Context(), mail.Recipient{Address: a})
+	return b.transaction.Rcpt(t.Context(), mail.Recipient{Address: a})
 }
 
 func fits(pattern, text string) bool {

@@ -23,12 +23,12 @@ func TestGroupsAreLookedUpOnce(t *testing.T) {
 	}
 	b := newBench(t, "")
 	asked := map[string]int{}
-	b.gateway.Use(&proxy.Setup{Chain: chain(t, false), Policy: p, Route: func(string) (string, bool) { return "one", true },
+	b.gateway.Use(&proxy.Setup{Chain: chain(t, false), Policy: p, Route: func(string) (mail.Route, bool) { return mail.RouteTo("one"), true },
 		Groups: func(_ context.Context, a mail.Address) ([]string, bool) {
 			asked[a.Local]++
 			return []string{"sales"}, true
 		}})
-	x, reply := b.visit.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)
+	x, reply := b.connection.Begin(t.Context(), mail.Address{Local: "bob", Domain: "example.org"}, mail.Params{}, 0)
 	if !reply.Positive() {
 		t.Fatal(reply)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // logReasons is how many symbols stand in the line of a message.
@@ -14,7 +14,7 @@ const logReasons = 5
 
 // logMessage writes the one line of a transaction, for grep and for programs that read logs. Its keys and their order are
 // documented and do not change; new ones come last. Text from outside is escaped by the log.
-func (x *Exchange) logMessage(rec *ledger.Transaction) {
+func (x *Transaction) logMessage(rec *ledger.Transaction) {
 	s := x.tx.Session
 	verdict, score := policy.Accept, 0.0
 	var fates []string
@@ -37,7 +37,7 @@ func (x *Exchange) logMessage(rec *ledger.Transaction) {
 }
 
 // withoutRecipients is the fate of a transaction that never had one.
-func (x *Exchange) withoutRecipients() ledger.Word {
+func (x *Transaction) withoutRecipients() ledger.Word {
 	switch {
 	case x.answered == nil || x.answered.Positive():
 		return ledger.Abandoned
@@ -67,7 +67,7 @@ func heaviest(reasons []policy.Reason) string {
 }
 
 // logRefusal writes the line of a refusal before the message: stage is mail or rcpt.
-func (x *Exchange) logRefusal(stage, to string, r mail.Reply) {
+func (x *Transaction) logRefusal(stage, to string, r mail.Reply) {
 	if r.Positive() {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 
 // top writes the header fields that go on top of a copy: Received (RFC 5321 section 4.4), Authentication-Results
 // (RFC 8601) and our own. Text from outside comes in only as tokens.
-func (x *Exchange) top(v policy.Verdict, to []mail.Recipient) []byte {
+func (x *Transaction) top(v policy.Verdict, to []mail.Recipient) []byte {
 	b := x.received(to)
 	if x.outside(to) {
 		// what we think of our own users' mail, and by which name they log in, is nobody's business but ours
@@ -31,7 +31,7 @@ func (x *Exchange) top(v policy.Verdict, to []mail.Recipient) []byte {
 }
 
 // outside says whether a copy of our own users' mail goes to strangers.
-func (x *Exchange) outside(to []mail.Recipient) bool {
+func (x *Transaction) outside(to []mail.Recipient) bool {
 	return x.tx.Session.Outbound() && slices.ContainsFunc(to, func(r mail.Recipient) bool {
 		_, local := x.setup.Route(r.Address.ASCIIDomain())
 		return !local
@@ -39,7 +39,7 @@ func (x *Exchange) outside(to []mail.Recipient) bool {
 }
 
 // notes tell of scanners that a message was judged without, because their servers are away.
-func (x *Exchange) notes() []byte {
+func (x *Transaction) notes() []byte {
 	var b []byte
 	for _, f := range x.tx.Findings {
 		if name, ok := f.Value.(filters.Away); ok && f.Symbol == filters.Failed {
@@ -50,7 +50,7 @@ func (x *Exchange) notes() []byte {
 }
 
 // why is our own field: id, verdict, score, symbols, folded at 78 characters (RFC 5322 section 2.1.1).
-func (x *Exchange) why(v policy.Verdict) []byte {
+func (x *Transaction) why(v policy.Verdict) []byte {
 	b := fmt.Appendf(nil, "%s: %s %s %.1f", x.g.headerName(), x.tx.ID, v.Disposition, v.Score)
 	line := len(b)
 	for _, r := range v.Reasons {
@@ -68,7 +68,7 @@ func (x *Exchange) why(v policy.Verdict) []byte {
 
 // received is the trace field of RFC 5321 section 4.4 with the words of RFC 3848 behind "with". The recipient stands in
 // it only when there is one: nobody learns of the others.
-func (x *Exchange) received(to []mail.Recipient) []byte {
+func (x *Transaction) received(to []mail.Recipient) []byte {
 	s := x.tx.Session
 	b := fmt.Appendf(nil, "Received: from %s (%s[%s])\r\n", safeToken(s.Helo), nameBefore(s.ClientName), literal(s.Client))
 	if s.TLS != nil {
@@ -82,7 +82,7 @@ func (x *Exchange) received(to []mail.Recipient) []byte {
 }
 
 // protocol is the word of RFC 3848 and, for SMTPUTF8, of RFC 6531 section 4.3.
-func (x *Exchange) protocol() string {
+func (x *Transaction) protocol() string {
 	s := x.tx.Session
 	name := "SMTP"
 	switch {
@@ -121,9 +121,9 @@ func nameBefore(name string) string {
 
 // safeToken keeps what can stand in a trace field without ending a comment, a token or the line.
 func safeToken(text string) string {
-	const most = 255
-	if len(text) > most {
-		text = text[:most]
+	const limit = 255
+	if len(text) > limit {
+		text = text[:limit]
 	}
 	if text == "" {
 		return "unknown"
@@ -144,7 +144,7 @@ func (g *Gateway) headerName() string {
 }
 
 // authResults collects what the filters have to say in Authentication-Results.
-func (x *Exchange) authResults() []mail.AuthResult {
+func (x *Transaction) authResults() []mail.AuthResult {
 	var all []mail.AuthResult
 	if u := x.tx.Session.User; u != "" {
 		all = append(all, mail.AuthResult{Method: "auth", Result: "pass", Props: []mail.AuthProp{{Type: "smtp", Property: "auth", Value: u}}})
@@ -159,7 +159,7 @@ func (x *Exchange) authResults() []mail.AuthResult {
 
 // omit finds the fields of the message that nobody but us may set: results under our own authserv-id (RFC 8601 section
 // 5), our own field, and those the settings name.
-func (x *Exchange) omit(tagged bool) []mail.Span {
+func (x *Transaction) omit(tagged bool) []mail.Span {
 	var spans []mail.Span
 	subject, hasSubject := x.subject()
 	for _, f := range x.tx.Message.Header().Fields {
@@ -181,7 +181,7 @@ func (g *Gateway) claimed(value string) bool {
 	return strings.Contains(id, "=?") || mail.ClaimsAuthservID(value, g.Hostname)
 }
 
-func (x *Exchange) subject() (mail.Field, bool) {
+func (x *Transaction) subject() (mail.Field, bool) {
 	all := x.tx.Message.Header().All("Subject")
 	if len(all) == 0 {
 		return mail.Field{}, false

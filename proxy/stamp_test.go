@@ -31,7 +31,7 @@ func TestForgedResultsAreLeftOut(t *testing.T) {
 		b := newBench(t, "")
 		b.step(t, "to", "a@accept.one.test")
 		m := mail.NewMessage([]byte("Authentication-Results: " + field + "\r\nFrom: bob@example.org\r\n\r\nhello\r\n"))
-		if r := b.gateway.Handle(t.Context(), b.exchange, m); !r.Positive() {
+		if r := b.gateway.Handle(t.Context(), b.transaction, m); !r.Positive() {
 			t.Fatal(r)
 		}
 		if kept := bytes.Contains(b.hops["one"].Messages()[0].Data, []byte(field)); kept == gone {

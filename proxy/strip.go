@@ -15,7 +15,7 @@ import (
 
 // strip takes the parts out of a copy that policy wants out, and puts a notice in the place of each. The original is
 // held beside the copy, so that nothing is lost. It gives header fields that the copy then needs.
-func (x *Exchange) strip(b *batch) (fields []byte, err error) {
+func (x *Transaction) strip(b *batch) (fields []byte, err error) {
 	parts := x.rewritten(b.verdict)
 	body, size := x.tx.Message.BodyOffset(), x.tx.Message.Size()
 	end := body
@@ -45,7 +45,7 @@ var errNoPart = errors.New("a part to be taken out does not lie in the message")
 
 // rewritten are the parts that a verdict touches, in the order of the message. What is both taken out and made harmless
 // is taken out.
-func (x *Exchange) rewritten(v policy.Verdict) []filters.PartSpan {
+func (x *Transaction) rewritten(v policy.Verdict) []filters.PartSpan {
 	var parts []filters.PartSpan
 	for _, f := range x.tx.AllFindings() {
 		l, ok := f.Value.(filters.Located)
@@ -76,7 +76,7 @@ func (x *Exchange) rewritten(v policy.Verdict) []filters.PartSpan {
 
 // instead is what stands in the place of a part: its harmless form, or a notice. It ends without a line end, as that in
 // front of a delimiter belongs to the delimiter: RFC 2046 section 5.1.1.
-func (x *Exchange) instead(p filters.PartSpan, heldID string) (header string, text []byte) {
+func (x *Transaction) instead(p filters.PartSpan, heldID string) (header string, text []byte) {
 	if p.Harmless != nil {
 		harmless, err := p.Harmless()
 		if err == nil {
@@ -88,7 +88,7 @@ func (x *Exchange) instead(p filters.PartSpan, heldID string) (header string, te
 }
 
 // withoutContent leaves out the fields that say what the body is: RFC 2045 section 3.
-func (x *Exchange) withoutContent(omit []mail.Span) []mail.Span {
+func (x *Transaction) withoutContent(omit []mail.Span) []mail.Span {
 	for _, f := range x.tx.Message.Header().Fields {
 		if len(f.Name) > 8 && strings.EqualFold(f.Name[:8], "Content-") {
 			omit = slices.DeleteFunc(omit, func(s mail.Span) bool { return s.From == int64(f.Offset) }) // folded anew
@@ -102,7 +102,7 @@ func (x *Exchange) withoutContent(omit []mail.Span) []mail.Span {
 const noticeHeader = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
 
 // notice says what stood here and how to get it.
-func (x *Exchange) notice(name, heldID string) []byte {
+func (x *Transaction) notice(name, heldID string) []byte {
 	if name == "" {
 		name = "without a name"
 	}

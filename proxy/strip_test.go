@@ -16,7 +16,7 @@ func TestAPartIsTakenOutOfAMultipart(t *testing.T) {
 	header := int64(strings.Index(raw, "Content-Type: application"))
 	span := filters.PartSpan{Header: header, Start: int64(strings.Index(raw, "MZ")), End: int64(strings.Index(raw, "MZ") + 2), Name: "a\r\n.exe"}
 	inside := filters.PartSpan{Header: header + 10, Start: header + 20, End: header + 21}
-	x := &Exchange{g: &Gateway{Hostname: "gw.test"}, tx: &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte(raw)), Findings: []mail.Finding{
+	x := &Transaction{g: &Gateway{Hostname: "gw.test"}, tx: &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte(raw)), Findings: []mail.Finding{
 		{Symbol: "EXE", Value: filters.Located{Spans: []filters.PartSpan{inside, span}}},
 		{Symbol: "OTHER", Value: filters.Located{Spans: []filters.PartSpan{{Header: 60, Start: 70, End: 80}}}},
 	}}}
@@ -49,7 +49,7 @@ func TestOverlappingPartsAreBothTakenOut(t *testing.T) {
 		"same beginning": {span(at("Content-Type: a/b"), at("PK")), span(at("Content-Type: a/b"), at("\r\n--X--"))},
 		"later one":      {span(at("Content-Type: a/b"), at("PK")), {Header: at("first"), Start: at("first"), End: at("\r\n--X--")}},
 	} {
-		x := &Exchange{g: &Gateway{Hostname: "gw.test"}, tx: &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte(raw)), Findings: []mail.Finding{
+		x := &Transaction{g: &Gateway{Hostname: "gw.test"}, tx: &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte(raw)), Findings: []mail.Finding{
 			{Symbol: "EXE", Value: filters.Located{Spans: spans}},
 		}}}
 		b := &batch{heldID: "ID1.1-1", verdict: policy.Verdict{Strip: []string{"EXE"}}, copy: mail.Copy{Message: x.tx.Message}}

@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/console"
 	"postern/proxy/console/api"
 )
@@ -35,7 +35,7 @@ type plane struct {
 	w       world
 	cfg     *config.Config
 	gateway http.RoundTripper
-	offline map[string]*house.Offline // by the path's first word
+	offline map[string]*app.Offline // by the path's first word
 }
 
 // openPlane finds the way, for verbs below a path.
@@ -50,7 +50,7 @@ func openPlane(w world, f where, path string) (*plane, error) {
 		}
 		return nil, err
 	}
-	return &plane{w, cfg, socket(cfg), map[string]*house.Offline{}}, nil
+	return &plane{w, cfg, socket(cfg), map[string]*app.Offline{}}, nil
 }
 
 func (p *plane) close() (err error) {
@@ -82,7 +82,7 @@ func (p *plane) act(method, path string, body, answer any) error {
 		case needsGateway(path):
 			return errNoGateway
 		}
-		if p.offline[family], err = house.OpenOffline(p.cfg, path, quiet()); err != nil {
+		if p.offline[family], err = app.OpenOffline(p.cfg, path, quiet()); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (b byLogin) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func socket(cfg *config.Config) http.RoundTripper {
-	return byLogin{console.Transport(house.ControlSocket(cfg))}
+	return byLogin{console.Transport(app.ControlSocket(cfg))}
 }
 
 // flush asks a running gateway to write the records that wait, so that an id that was just told is found.

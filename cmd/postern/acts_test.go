@@ -13,7 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"postern/policy/quarantine"
+	"postern/policy/records/quarantine"
 	"postern/proxy/console/api"
 )
 
@@ -59,7 +59,7 @@ func (w *walk) step(line string) string {
 // press presses a button of the console.
 func (w *walk) press(method, path, key string) {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.house.ConsoleAddress()+path, strings.NewReader(url.Values{"key": {key}}.Encode()))
+	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.app.ConsoleAddress()+path, strings.NewReader(url.Values{"key": {key}}.Encode()))
 	w.check(err)
 	r.SetBasicAuth("admin", "secret")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -95,7 +95,7 @@ func openWalk(t *testing.T) *walk {
 	for name, text := range map[string]string{"strict.toml": strictPolicy, "map.txt": "one@spam.example\n", "mail.log": "ben@corp.test dora@friend.example\nben@corp.test emil@friend.example\n"} {
 		d.check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	item, err := d.house.Quarantine.Find(t.Context(), d.id)
+	item, err := d.app.Quarantine.Find(t.Context(), d.id)
 	d.check(err)
 	if item.Category != quarantine.Spam {
 		t.Fatal(item.Category)
@@ -141,7 +141,7 @@ func TestEveryActIsWrittenDown(t *testing.T) {
 				t.Errorf("testdata/acts/acts.txt leaves out %s %s by %s", v.Method, v.Path, way)
 			}
 		}
-		if v.Name == api.ShelfVerb && !seen[string(api.Console)+" "+v.Method+" "+v.Path] {
+		if v.Name == api.TableVerb && !seen[string(api.Console)+" "+v.Method+" "+v.Path] {
 			t.Errorf("testdata/acts/acts.txt leaves out %s %s by the console", v.Method, v.Path)
 		}
 	}
@@ -150,7 +150,7 @@ func TestEveryActIsWrittenDown(t *testing.T) {
 // Where no gateway runs the command line does the same, and it is written down in the same words.
 func TestActsWithoutAGateway(t *testing.T) {
 	w := openWalk(t)
-	w.house.Close()
+	w.app.Close()
 	want := w.through(func(step string) bool {
 		for _, needs := range []string{"cli greylist", "cli learn correspondents", "cli reload"} {
 			if strings.HasPrefix(step, needs) {
@@ -209,7 +209,7 @@ func TestEveryVerbIsACommand(t *testing.T) {
 	walk(parser.Model.Node, "")
 	for _, v := range api.Verbs() {
 		switch text, ok := help[v.Name]; {
-		case !v.Acts() || v.Name == api.ShelfVerb: // those have a command each: bans lift
+		case !v.Acts() || v.Name == api.TableVerb: // those have a command each: bans lift
 		case !ok:
 			t.Errorf("%s %s is no command: %q", v.Method, v.Path, v.Name)
 		case text != v.Help && v.Name != "policy canary":

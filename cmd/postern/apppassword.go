@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/console/api"
 )
 

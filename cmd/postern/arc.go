@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/filters/arc"
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 type arcCommand struct {
@@ -30,7 +30,7 @@ func (c *arcVerifyCommand) Run(w world) error {
 	if err := cfg.Filter("arc").Decode(settings); err != nil {
 		return usageError{err}
 	}
-	resolver, err := house.NewResolver(cfg)
+	resolver, err := app.NewResolver(cfg)
 	if err != nil {
 		return err
 	}

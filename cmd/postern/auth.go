@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/filters"
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/outbound"
 )
 
@@ -22,12 +22,12 @@ func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.S
 		return nil, err
 	}
 	var others []string
-	for _, k := range house.KnownFilters() {
+	for _, k := range app.KnownFilters() {
 		if k.Name != name {
 			others = append(others, k.Name)
 		}
 	}
-	j, err := house.NewJudge(cfg, house.Outside{}, others...)
+	j, err := app.NewPipeline(cfg, app.Outside{}, others...)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (c *dkimVerifyCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	resolver, err := house.NewResolver(cfg)
+	resolver, err := app.NewResolver(cfg)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"net/url"
 
 	"postern/internal/mail/encodedword"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 )
 
 type quarantineCampaignsCommand struct {

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 type checkCommand struct {
@@ -71,7 +71,7 @@ func (c *checkCommand) Run(w world) error {
 }
 
 type checker struct {
-	house   *house.Judge
+	app     *app.Pipeline
 	session mail.Session
 	from    *mail.Address
 	to      []mail.Address
@@ -114,7 +114,7 @@ func (c *checkCommand) prepare() (*checker, error) {
 	if len(k.to) == 0 {
 		k.to = []mail.Address{{Local: "postmaster"}}
 	}
-	k.house, err = house.NewJudge(cfg, house.Outside{}, without...)
+	k.app, err = app.NewPipeline(cfg, app.Outside{}, without...)
 	return k, err
 }
 
@@ -138,7 +138,7 @@ func (k *checker) judge(ctx context.Context, s source) verdictJSON {
 	for _, to := range k.to {
 		tx.Recipients = append(tx.Recipients, mail.Recipient{Address: to})
 	}
-	run := k.house.Chain.Start(ctx, tx)
+	run := k.app.Chain.Start(ctx, tx)
 	defer run.Close()
 	for _, stage := range []mail.Stage{mail.StageHelo, mail.StageMail, mail.StageRcpt, mail.StageMessage} {
 		run.Stage(ctx, stage)
@@ -146,7 +146,7 @@ func (k *checker) judge(ctx context.Context, s source) verdictJSON {
 	facts := policy.FactsOf(tx)
 	v := verdictJSON{ID: tx.ID, File: s.name, Skipped: k.skipped, MS: map[string]float64{}}
 	for i, to := range k.to {
-		verdict := k.house.Policy.Decide(&facts, to)
+		verdict := k.app.Policy.Decide(&facts, to)
 		if i == 0 {
 			v.fill(verdict)
 		}

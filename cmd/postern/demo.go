@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"postern/cmd/postern/demo"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 type demoCommand struct {
@@ -122,10 +122,10 @@ func wrap(text string, width int) []string {
 // stay keeps everything up until the user has seen enough.
 func (c *demoCommand) stay(w world, d *demo.Demo) {
 	fmt.Fprintf(w.stdout, "\nThe demo stays up until Ctrl-C:\n")
-	for _, a := range d.House.Addresses() {
+	for _, a := range d.App.Addresses() {
 		fmt.Fprintf(w.stdout, "  %-12s %s\n", a.Name, a.Address)
 	}
-	fmt.Fprintf(w.stdout, "  %-12s http://%s/\n", "console", d.House.ConsoleAddress())
+	fmt.Fprintf(w.stdout, "  %-12s http://%s/\n", "console", d.App.ConsoleAddress())
 	fmt.Fprintf(w.stdout, "  %-12s %s\n  %-12s %s   user ben@corp.example, password secret-ben\n", "IMAP inside", d.Inside.IMAP, "POP3 inside", d.Inside.POP3)
 	<-w.ctx.Done()
 }

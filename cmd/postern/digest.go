@@ -5,8 +5,8 @@ import (
 	"net/http"
 
 	"postern/internal/mail"
-	"postern/policy/ledger"
-	"postern/proxy/console/api"
+	"postern/policy/records/ledger"
+	"postern/proxy/digests"
 )
 
 type digestCommand struct {
@@ -30,7 +30,7 @@ func (c *digestSendCommand) Run(w world) error {
 	if _, err := heldIDs(w, c.where, nil); err != nil { // nothing was ever held
 		return none(w, err)
 	}
-	var all []api.DigestReport
+	var all []digests.Report
 	if err := act(w, c.where, http.MethodPost, "/digests", map[string]any{"user": c.User, "dry_run": c.DryRun}, &all); err != nil {
 		return refused(w, "", err)
 	}

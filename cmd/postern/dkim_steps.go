@@ -10,7 +10,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/mail/signature"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // maxExplained is how many signatures are explained: as many as the filter checks.

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/filters"
 	"postern/filters/dmarc"
 	"postern/internal/dns"
 	"postern/internal/mail"
-	"postern/policy/dmarcreport"
-	"postern/policy/ledger"
-	"postern/policy/tlsreport"
+	"postern/policy/records/ledger"
+	"postern/policy/reports/dmarcreport"
+	"postern/policy/reports/tlsreport"
 )
 
 type dmarcCommand struct {
@@ -42,7 +42,7 @@ func (c *dmarcCheckCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	resolver, err := house.NewResolver(cfg)
+	resolver, err := app.NewResolver(cfg)
 	if err != nil {
 		return err
 	}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // quiet is the log of commands that say what is wrong by themselves.
@@ -27,7 +27,7 @@ func openLedger(f where) (*ledger.Ledger, error) {
 		return nil, err
 	}
 	flush(cfg)
-	return house.ReadLedger(cfg, quiet())
+	return app.ReadLedger(cfg, quiet())
 }
 
 type explainCommand struct {
@@ -67,11 +67,11 @@ func (c *explainCommand) flips(w world, record *ledger.Record) error {
 	if err != nil {
 		return err
 	}
-	text, err := house.PolicyText(cfg)
+	text, err := app.PolicyText(cfg)
 	if err != nil {
 		return err
 	}
-	p, err := house.CompilePolicy(cfg, cfg.PolicyFile(), text)
+	p, err := app.CompilePolicy(cfg, cfg.PolicyFile(), text)
 	if err != nil {
 		return nil // `postern config check` tells of it; what was decided is told
 	}

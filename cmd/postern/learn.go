@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"time"
 
-	"postern/cmd/postern/house"
-	"postern/policy/ledger"
-	"postern/policy/lessons"
+	"postern/cmd/postern/app"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lessons"
 )
 
 type learnCommand struct {
@@ -25,10 +25,10 @@ func openLessons(f where) (*lessons.Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := enter(cfg.DataDir, house.LessonsFile(cfg)); err != nil {
+	if err := enter(cfg.DataDir, app.LessonsFile(cfg)); err != nil {
 		return nil, err
 	}
-	return lessons.Open(house.LessonsFile(cfg), lessons.Options{})
+	return lessons.Open(app.LessonsFile(cfg), lessons.Options{})
 }
 
 type learnStatusCommand struct {
@@ -118,7 +118,7 @@ type learnUndoCommand struct {
 func (c *learnUndoCommand) Run(w world) (err error) {
 	if cfg, err := c.read(); err != nil {
 		return err
-	} else if err := enter(cfg.DataDir, house.LessonsFile(cfg)); err != nil {
+	} else if err := enter(cfg.DataDir, app.LessonsFile(cfg)); err != nil {
 		return err
 	}
 	for _, id := range c.IDs {

@@ -11,7 +11,7 @@ import (
 
 	"postern/internal/config"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 type ledgerCommand struct {

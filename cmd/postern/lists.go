@@ -12,11 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/lists"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lists"
 )
 
 type listsCommand struct {
@@ -36,7 +36,7 @@ func withLists(f where, o lists.Options, do func(*lists.Store) error) error {
 	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
 		return err
 	}
-	s, err := lists.Open(house.ListsStore(cfg), o)
+	s, err := lists.Open(app.ListsStore(cfg), o)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	"postern/internal/testing/hoptest"
 )
@@ -183,10 +183,10 @@ func lineCount(ts *testscript.TestScript, _ bool, args []string) {
 func gateway(ts *testscript.TestScript, _ bool, _ []string) {
 	cfg, err := config.Load(ts.MkAbs("postern.toml"))
 	ts.Check(err)
-	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+	if problems := cfg.Check(app.KnownFilters()); len(problems) > 0 {
 		ts.Fatalf("%v", problems)
 	}
-	h, err := house.Open(cfg, house.Outside{})
+	h, err := app.Open(cfg, app.Outside{})
 	ts.Check(err)
 	defer h.Close()
 	ts.Check(h.Listen(context.Background()))

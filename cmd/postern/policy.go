@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/lists"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lists"
 	"postern/policy/replay"
 	"postern/proxy/console/api"
 )
@@ -46,7 +46,7 @@ func openPolicies(f where) (*policyWorld, error) {
 	if err := enter(cfg.DataDir, cfg.DataDir); err != nil {
 		return nil, err
 	}
-	v, err := replay.OpenVersions(house.PolicyStore(cfg))
+	v, err := replay.OpenVersions(app.PolicyStore(cfg))
 	return &policyWorld{cfg, v}, err
 }
 
@@ -56,7 +56,7 @@ func draft(cfg *config.Config, file string) (*policy.Policy, string, error) {
 	if err != nil {
 		return nil, "", usageError{err}
 	}
-	compiled, err := house.CompilePolicy(cfg, file, text)
+	compiled, err := app.CompilePolicy(cfg, file, text)
 	if err != nil {
 		return nil, "", usageError{err}
 	}
@@ -74,11 +74,11 @@ func (c *policyShowCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	text, err := house.PolicyText(cfg)
+	text, err := app.PolicyText(cfg)
 	if err != nil {
 		return err
 	}
-	compiled, err := house.CompilePolicy(cfg, cfg.PolicyFile(), text)
+	compiled, err := app.CompilePolicy(cfg, cfg.PolicyFile(), text)
 	if err != nil {
 		return usageError{err}
 	}
@@ -135,7 +135,7 @@ func (c *policyLintCommand) Run(w world) error {
 		return err
 	}
 	file := c.File
-	text, err := house.PolicyText(cfg)
+	text, err := app.PolicyText(cfg)
 	if file != "" {
 		text, err = os.ReadFile(file)
 	} else if file = cfg.PolicyFile(); file == "" {
@@ -144,7 +144,7 @@ func (c *policyLintCommand) Run(w world) error {
 	if err != nil {
 		return usageError{err}
 	}
-	compiled, err := house.CompilePolicy(cfg, file, text)
+	compiled, err := app.CompilePolicy(cfg, file, text)
 	if err != nil {
 		return usageError{err}
 	}
@@ -194,7 +194,7 @@ func (c *policyPlanCommand) Run(w world) (err error) {
 // replay judges the stored mail by a policy.
 func (p *policyWorld) replay(w world, name, text string, since time.Time, limit int) (_ replay.Report, err error) {
 	flush(p.cfg)
-	l, err := house.ReadLedger(p.cfg, quiet())
+	l, err := app.ReadLedger(p.cfg, quiet())
 	if err != nil {
 		return replay.Report{}, err
 	}
@@ -203,12 +203,12 @@ func (p *policyWorld) replay(w world, name, text string, since time.Time, limit 
 	bar := newProgress(w, "replaying")
 	o.Progress = bar.show
 	defer bar.done()
-	all := &house.Policies{Config: p.cfg, Versions: p.versions, Now: time.Now, Ledger: l}
-	if q, qerr := house.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else it is not known what was released
+	all := &app.Policies{Config: p.cfg, Versions: p.versions, Now: time.Now, Ledger: l}
+	if q, qerr := app.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else it is not known what was released
 		all.Quarantine = q
 		defer func() { err = errors.Join(err, q.Close()) }()
 	}
-	if all.Lists, err = lists.Open(house.ListsStore(p.cfg), lists.Options{}); err != nil {
+	if all.Lists, err = lists.Open(app.ListsStore(p.cfg), lists.Options{}); err != nil {
 		return replay.Report{}, err
 	}
 	defer func() { err = errors.Join(err, all.Lists.Close(w.ctx)) }()
@@ -267,7 +267,7 @@ func (c *policyApplyCommand) Run(w world) error {
 		return err
 	}
 	if cfg.PolicyFile() == "" {
-		return usageError{house.ErrNoPolicyFile}
+		return usageError{app.ErrNoPolicyFile}
 	}
 	return refused(w, "", applied(w, c.where, c.output, "/policy/apply", map[string]string{"text": text, "note": c.Note}))
 }
@@ -320,7 +320,7 @@ func (c *policyRollbackCommand) Run(w world) error {
 		fmt.Fprintln(w.stderr, "postern: there is no such version; postern policy versions lists them")
 		return errNo
 	case err != nil && cfg.PolicyFile() == "":
-		return usageError{house.ErrNoPolicyFile}
+		return usageError{app.ErrNoPolicyFile}
 	}
 	return refused(w, "", err)
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 )
 
 type policyMonitorCommand struct {
@@ -101,7 +101,7 @@ func (p *policyWorld) tellTrial(w world, asJSON bool) error {
 		fmt.Fprintln(w.stderr, "postern: no draft is being tried; name one")
 		return errNo
 	}
-	draft, err := house.CompilePolicy(p.cfg, "draft", []byte(t.Text))
+	draft, err := app.CompilePolicy(p.cfg, "draft", []byte(t.Text))
 	if err != nil {
 		return usageError{err}
 	}

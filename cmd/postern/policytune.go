@@ -7,10 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/policy/replay"
 )
 
@@ -30,7 +30,7 @@ func (c *policyTuneCommand) Run(w world) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	flush(p.cfg)
-	l, err := house.ReadLedger(p.cfg, quiet())
+	l, err := app.ReadLedger(p.cfg, quiet())
 	if err != nil {
 		return err
 	}
@@ -48,11 +48,11 @@ func (c *policyTuneCommand) Run(w world) (err error) {
 	if len(marks) == 0 {
 		return usageError{errors.New("name messages: --wanted ID for those that should have come in, --unwanted ID for those that should not")}
 	}
-	text, err := house.PolicyText(p.cfg)
+	text, err := app.PolicyText(p.cfg)
 	if err != nil {
 		return err
 	}
-	compile, err := house.Scored(p.cfg, p.cfg.PolicyFile(), text)
+	compile, err := app.Scored(p.cfg, p.cfg.PolicyFile(), text)
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"postern/cmd/postern/house"
 	"postern/internal/config"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
+	"postern/proxy/probe"
 )
 
 type probeCommand struct {
@@ -36,11 +36,11 @@ func (c *probeCommand) Run(w world) (err error) {
 	defer func() { err = errors.Join(err, l.Close()) }()
 	held := func(ctx context.Context, id string) bool {
 		time.Sleep(200 * time.Millisecond) // the gateway writes its records a moment later
-		return house.Held(ctx, l, id)
+		return probe.Held(ctx, l, id)
 	}
 
 	bad := false
-	for _, r := range house.Probe(w.ctx, door, cfg.Hostname, "postmaster@"+cfg.Hostname, to, time.Now(), held) {
+	for _, r := range probe.Send(w.ctx, door, cfg.Hostname, "postmaster@"+cfg.Hostname, to, time.Now(), held) {
 		bad = bad || !r.Good
 		mark := "ok "
 		if !r.Good {
@@ -62,7 +62,7 @@ func (c *probeCommand) Run(w world) (err error) {
 func plainDoor(cfg *config.Config) string {
 	for _, d := range cfg.Doors {
 		if d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent {
-			return house.Reachable(string(d.Listen))
+			return probe.Reachable(string(d.Listen))
 		}
 	}
 

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 	"postern/proxy/console/api"
+	"postern/proxy/release"
 )
 
 type quarantineCommand struct {
@@ -38,7 +39,7 @@ func openQuarantine(f where) (*quarantine.Quarantine, error) {
 	if err := enter(cfg.DataDir, dir); err != nil {
 		return nil, err
 	}
-	return house.OpenQuarantine(cfg, quiet(), time.Now, nil)
+	return app.OpenQuarantine(cfg, quiet(), time.Now, nil)
 }
 
 type quarantineListCommand struct {
@@ -167,9 +168,9 @@ func copies(w world, q *quarantine.Quarantine, id string) []string {
 	if strings.Contains(id, "-") || !mail.ValidID(id) || held(id) {
 		return []string{id}
 	}
-	const most = 50
+	const limit = 50
 	var all []string
-	for n := 1; n <= most; n++ {
+	for n := 1; n <= limit; n++ {
 		for _, end := range []string{"", "-refused"} {
 			if one := fmt.Sprintf("%s-%d%s", id, n, end); held(one) {
 				all = append(all, one)
@@ -222,7 +223,7 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 		body["recipients"] = c.For
 	}
 	return eachID(w, c.where, c.IDs, func(p *plane, id string) error {
-		var done api.Released
+		var done release.Released
 		if err := p.act(http.MethodPost, "/quarantine/"+url.PathEscape(id)+"/release", body, &done); err != nil {
 			return err
 		}
@@ -238,7 +239,7 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 
 // printReleased says what the mail server answered, or why that is not known. Mail that it refused was not released: the
 // answer is no.
-func printReleased(w world, done api.Released) error {
+func printReleased(w world, done release.Released) error {
 	said := "on its way to " + strings.Join(done.Recipients, ", ")
 	if done.Unattended {
 		said = "on the queue for " + strings.Join(done.Recipients, ", ") + ": no gateway is running, it is delivered once one does"
@@ -249,7 +250,7 @@ func printReleased(w world, done api.Released) error {
 	}
 	var no error
 	for _, a := range done.Answers {
-		if a.Fate == string(ledger.Refused) || a.Fate == string(ledger.Expired) || a.Fate == string(ledger.Deleted) {
+		if a.Fate == ledger.Refused || a.Fate == ledger.Expired || a.Fate == ledger.Deleted {
 			no = errNo
 		}
 		if _, err := fmt.Fprintf(w.stdout, "%s: %s\n", done.ID, ledger.Printable(a.Text)); err != nil {

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/queue"
 )
 

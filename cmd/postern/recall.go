@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"net/url"
 
-	"postern/policy/ledger"
-	"postern/policy/recall"
+	"postern/policy/records/ledger"
+	"postern/policy/records/recall"
 	"postern/proxy/console/api"
 )
 

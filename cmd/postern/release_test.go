@@ -25,18 +25,18 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 	"github.com/jhillyerd/enmime/v2"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/testing/hoptest"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
 )
 
 // desk is a gateway that holds a signed message, with all ways to let it go.
 type desk struct {
 	t      *testing.T
-	house  *house.House
+	app    *app.App
 	hop    *hoptest.Hop
 	file   string // postern.toml
 	token  string // an admin's
@@ -65,20 +65,20 @@ func openDeskWith(t *testing.T, more string) *desk {
 	d.check(os.WriteFile(d.file, []byte(text), 0o600))
 	cfg, err := config.Load(d.file)
 	d.check(err)
-	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+	if problems := cfg.Check(app.KnownFilters()); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	d.house, err = house.Open(cfg, house.Outside{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	d.app, err = app.Open(cfg, app.Outside{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	d.check(err)
-	t.Cleanup(d.house.Close)
-	d.house.Reloader(func() (*config.Config, error) {
+	t.Cleanup(d.app.Close)
+	d.app.Reloader(func() (*config.Config, error) {
 		again, err := config.Load(d.file)
-		if err == nil && len(again.Check(house.KnownFilters())) > 0 {
+		if err == nil && len(again.Check(app.KnownFilters())) > 0 {
 			t.Error("the settings are not as they were")
 		}
 		return again, err
 	})
-	d.check(d.house.Listen(t.Context()))
+	d.check(d.app.Listen(t.Context()))
 	d.token = strings.TrimSpace(d.run("token", "add", "storm", "--role", "admin"))
 	d.send()
 	return d
@@ -112,7 +112,7 @@ func (d *desk) send() {
 		"You get 40 percent of the total sum. Strictly confidential, 100% risk free. Send your bank account.\r\n"
 	var signed bytes.Buffer
 	d.check(dkim.Sign(&signed, strings.NewReader(fraud), &dkim.SignOptions{Domain: "friend.example", Selector: "s", Signer: private, HeaderKeys: []string{"From", "To", "Subject", "Message-ID"}}))
-	conn := dialDoor(d.t, d.house.Addresses()[0].Address)
+	conn := dialDoor(d.t, d.app.Addresses()[0].Address)
 	for _, line := range []string{"", "EHLO mail.friend.example", "MAIL FROM:<anna@friend.example>", "RCPT TO:<ben@corp.test>", "DATA", signed.String() + "."} {
 		if line != "" {
 			d.check(conn.PrintfLine("%s", line))
@@ -121,14 +121,14 @@ func (d *desk) send() {
 			d.t.Fatal(line, code, words, err)
 		}
 	}
-	items, err := d.house.Quarantine.List(d.t.Context(), quarantine.Filter{})
+	items, err := d.app.Quarantine.List(d.t.Context(), quarantine.Filter{})
 	d.check(err)
 	if len(items) != 1 {
 		d.t.Fatalf("held: %+v", items)
 	}
 	d.id = items[0].ID
 	var octets bytes.Buffer
-	d.check(d.house.Quarantine.Export(d.t.Context(), d.id, &octets))
+	d.check(d.app.Quarantine.Export(d.t.Context(), d.id, &octets))
 	d.octets = octets.Bytes()
 }
 
@@ -153,7 +153,7 @@ func (d *desk) digest() {
 
 // ask asks the console.
 func (d *desk) ask(method, path, body string) (int, string) {
-	r, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.house.ConsoleAddress()+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.app.ConsoleAddress()+path, strings.NewReader(body))
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -193,7 +193,7 @@ func TestReleasedOnceWhoeverAsks(t *testing.T) {
 	for range 10 {
 		scan()
 	}
-	if item, err := d.house.Quarantine.Find(t.Context(), d.id); err != nil || item.State != quarantine.Held {
+	if item, err := d.app.Quarantine.Find(t.Context(), d.id); err != nil || item.State != quarantine.Held {
 		t.Fatalf("a scanner has released it: %v %v", item.State, err)
 	}
 	var all, scanners sync.WaitGroup
@@ -287,7 +287,7 @@ func TestReleaseAllowsAndTeaches(t *testing.T) {
 		t.Fatal(code, text)
 	}
 	d.deliveredOnce()
-	entries, _, err := d.house.Lists.Search(t.Context(), lists.Query{})
+	entries, _, err := d.app.Lists.Search(t.Context(), lists.Query{})
 	if err != nil || len(entries) != 1 || entries[0].Sender != "anna@friend.example" || entries[0].ScopeOf != "ben@corp.test" || entries[0].Unauthenticated {
 		t.Errorf("%+v %v", entries, err)
 	}
@@ -310,7 +310,7 @@ func TestReleaseToAnother(t *testing.T) {
 	if m := d.hop.Messages()[0]; !slices.ContainsFunc(m.To, func(r string) bool { return strings.Contains(r, "lab@corp.test") }) {
 		t.Errorf("%v", m.To)
 	}
-	item, err := d.house.Quarantine.Find(context.Background(), d.id)
+	item, err := d.app.Quarantine.Find(context.Background(), d.id)
 	held, _ := item.HeldFor([]mail.Address{{Local: "ben", Domain: "corp.test"}})
 	if err != nil || len(held) != 1 {
 		t.Errorf("%+v %v", item, err)

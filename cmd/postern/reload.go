@@ -3,7 +3,7 @@ package main
 import (
 	"net/http"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 )
 
 // reloadCommand does what SIGHUP does, and says how it went.
@@ -18,7 +18,7 @@ func (c *reloadCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	if _, err := house.NewJudge(cfg, house.Outside{}); err != nil {
+	if _, err := app.NewPipeline(cfg, app.Outside{}); err != nil {
 		return usageError{err}
 	}
 	if err := act(w, c.where, http.MethodPost, "/reload", nil, nil); err != nil {

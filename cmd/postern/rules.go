@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 type rulesCommand struct {
@@ -24,7 +24,7 @@ func (c *rulesLintCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	set, problems, err := house.LoadRules(cfg)
+	set, problems, err := app.LoadRules(cfg)
 	if err != nil {
 		return err
 	}

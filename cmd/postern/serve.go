@@ -8,7 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 )
 
@@ -32,7 +32,7 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	log := newLog(w, cfg, c.LogFormat)
-	h, err := house.Open(cfg, house.Outside{Log: log})
+	h, err := app.Open(cfg, app.Outside{Log: log})
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *serveCommand) Run(w world) error {
 }
 
 // reload puts the new configuration in force, or keeps the old one where the new one is wrong.
-func (c *serveCommand) reload(h *house.House, log *slog.Logger) {
+func (c *serveCommand) reload(h *app.App, log *slog.Logger) {
 	cfg, err := c.configuration()
 	if err == nil {
 		err = h.Reload(cfg)
@@ -85,7 +85,7 @@ func (c *quick) configuration() (*config.Config, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+	if problems := cfg.Check(app.KnownFilters()); len(problems) > 0 {
 		return nil, usageError{problems}
 	}
 	return cfg, nil

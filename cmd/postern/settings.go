@@ -10,7 +10,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 )
 
@@ -28,7 +28,7 @@ func (f where) load() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+	if problems := cfg.Check(app.KnownFilters()); len(problems) > 0 {
 		return nil, usageError{problems}
 	}
 	return cfg, nil
@@ -47,7 +47,7 @@ func (f where) offline() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	problems := slices.DeleteFunc(cfg.Check(house.KnownFilters()), func(p config.Problem) bool {
+	problems := slices.DeleteFunc(cfg.Check(app.KnownFilters()), func(p config.Problem) bool {
 		section, _, _ := strings.Cut(p.Key, ".")
 		return !slices.Contains([]string{"filters", "policy", "rules", "dns"}, section)
 	})
@@ -121,7 +121,7 @@ func (c *configCheckCommand) check() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	judge, err := house.NewJudge(cfg, house.Outside{})
+	judge, err := app.NewPipeline(cfg, app.Outside{})
 	if err != nil {
 		return cfg, usageError{err}
 	}
@@ -178,7 +178,7 @@ func (c *configShowCommand) Run(w world) error {
 		return err
 	}
 	var text bytes.Buffer
-	if err := cfg.Show(&text, house.KnownFilters()); err != nil {
+	if err := cfg.Show(&text, app.KnownFilters()); err != nil {
 		return err
 	}
 	settings := map[string]any{}

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/filters/spf"
 	"postern/filters/spf/checkhost"
 	"postern/internal/dns"
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 type spfCommand struct {
@@ -37,7 +37,7 @@ func (c *spfCommand) Run(w world) error {
 	if err := cfg.Filter("spf").Decode(settings); err != nil {
 		return usageError{err}
 	}
-	resolver, err := house.NewResolver(cfg)
+	resolver, err := app.NewResolver(cfg)
 	if err != nil {
 		return err
 	}

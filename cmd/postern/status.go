@@ -10,9 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
-	"postern/policy/ledger"
+	"postern/cmd/postern/app"
+	"postern/policy/records/ledger"
 	"postern/proxy/console"
+	"postern/proxy/health"
 )
 
 // statusCommand says how the running gateway is: what /healthz says, for people.
@@ -23,9 +24,9 @@ type statusCommand struct {
 
 // status is what the gateway says of itself.
 type status struct {
-	Status       string             `json:"status"`
-	Troubles     []house.Trouble    `json:"troubles"`
-	Dependencies []house.Dependency `json:"dependencies"`
+	Status       string              `json:"status"`
+	Troubles     []health.Trouble    `json:"troubles"`
+	Dependencies []health.Dependency `json:"dependencies"`
 }
 
 // Run prints the table of what the gateway depends on. Anything that is wrong is the answer no.
@@ -34,7 +35,7 @@ func (c *statusCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	if err := enter(cfg.DataDir, house.ControlSocket(cfg)); err != nil {
+	if err := enter(cfg.DataDir, app.ControlSocket(cfg)); err != nil {
 		return errors.New("no gateway is running with this configuration")
 	}
 
@@ -42,7 +43,7 @@ func (c *statusCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	answer, err := console.Client(house.ControlSocket(cfg)).Do(r)
+	answer, err := console.Client(app.ControlSocket(cfg)).Do(r)
 	if err != nil {
 		return errors.New("no gateway is running with this configuration")
 	}
@@ -78,7 +79,7 @@ func (s status) print(w world) error {
 			state = "AWAY"
 		}
 		line := strings.TrimRight(fmt.Sprintf("  %-5s %-12s %-20s %s", state, d.Kind, d.Name, d.Address), " ")
-		if d.State != house.StandingUp {
+		if d.State != health.Up {
 			line += ": " + d.Why
 			if !d.Since.IsZero() {
 				line += ", since " + d.Since.Local().Format(time.DateTime)
@@ -90,7 +91,7 @@ func (s status) print(w world) error {
 		fmt.Fprintln(&b, strings.TrimRight(ledger.Printable(line), " "))
 	}
 	for _, t := range s.Troubles {
-		shown := func(d house.Dependency) bool { return d.State != house.StandingUp && strings.Contains(t.Text, d.Name) }
+		shown := func(d health.Dependency) bool { return d.State != health.Up && strings.Contains(t.Text, d.Name) }
 		if slices.ContainsFunc(s.Dependencies, shown) {
 			continue
 		}

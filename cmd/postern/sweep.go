@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"postern/cmd/postern/house"
-	"postern/policy/ledger"
-	"postern/policy/recall"
+	"postern/cmd/postern/app"
+	"postern/policy/records/ledger"
+	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
 	"postern/proxy/retrieval/sweep"
@@ -30,7 +30,7 @@ func (c *sweepCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	routes, err := house.MailRoutes(cfg)
+	routes, err := app.MailRoutes(cfg)
 	if err != nil {
 		return err
 	}

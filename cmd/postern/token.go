@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"postern/internal/config"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/console/api"
 )
 
@@ -120,7 +120,7 @@ func actLine(a api.Act) string {
 		}
 	}
 	name := cmp.Or(a.Name, a.Verb)
-	if a.Verb == shelfVerbOf {
+	if a.Verb == tableVerbOf {
 		name = "" // it stands in what was done: bans lift and the row
 	}
 	parts := []string{a.Time.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s (%s)", ledger.Printable(a.Who), from)}
@@ -132,5 +132,5 @@ func actLine(a api.Act) string {
 	return strings.Join(parts, "  ") + "\n"
 }
 
-// shelfVerbOf is the verb that corrects a row.
-const shelfVerbOf = "POST /shelves/{name}/{verb}"
+// tableVerbOf is the verb that corrects a row.
+const tableVerbOf = "POST /shelves/{name}/{verb}"

@@ -82,7 +82,7 @@ func load(door, prefix string) (acked []string, lost int) {
 	}
 }
 
-func deliveredAll(t *testing.T, p *lab.Postern, postfix *lab.Postfix, acknowledged map[string]int, ambiguous, most int) {
+func deliveredAll(t *testing.T, p *lab.Postern, postfix *lab.Postfix, acknowledged map[string]int, ambiguous, limit int) {
 	t.Helper()
 	held := 0
 	var missing string
@@ -119,7 +119,7 @@ func deliveredAll(t *testing.T, p *lab.Postern, postfix *lab.Postfix, acknowledg
 	if missing != "" {
 		t.Fatalf("message %s was answered with 250 and is nowhere", missing)
 	}
-	if twice > most {
+	if twice > limit {
 		t.Fatalf("%d duplicates", twice)
 	}
 	if len(acknowledged) < kills() {

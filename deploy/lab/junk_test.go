@@ -13,7 +13,7 @@ import (
 
 	"postern/internal/testing/dovecottest"
 	"postern/internal/testing/lab"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 )
 
 // taughtGateway is a gateway in front of a Dovecot, as a user sees it who teaches it.

@@ -20,7 +20,7 @@ import (
 	"github.com/miekg/dns"
 	"go.yaml.in/yaml/v3"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	pdns "postern/internal/dns"
 	"postern/internal/mail"
@@ -99,10 +99,10 @@ func openGateway(t *testing.T, lenient bool, now func() time.Time) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+	if problems := cfg.Check(app.KnownFilters()); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	h, err := house.Open(cfg, house.Outside{Log: slog.New(slog.DiscardHandler), Resolver: resolver, Now: now})
+	h, err := app.Open(cfg, app.Outside{Log: slog.New(slog.DiscardHandler), Resolver: resolver, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +118,12 @@ func openGateway(t *testing.T, lenient bool, now func() time.Time) *gateway {
 // mildPolicy takes all actions away.
 func mildPolicy(t *testing.T) string {
 	t.Helper()
-	j, err := house.NewJudge(config.Default(), house.Outside{})
+	j, err := app.NewPipeline(config.Default(), app.Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := "[thresholds]\ntag = 500\nquarantine = 600\nreject = 700\n[actions]\n"
-	for _, s := range house.Symbols(j.Specs) {
+	for _, s := range app.Symbols(j.Specs) {
 		if s.Action != "" {
 			text += s.Name + " = \"none\"\n"
 		}

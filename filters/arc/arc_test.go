@@ -48,13 +48,13 @@ func TestHostileChainsAreBounded(t *testing.T) {
 	// the hash of an empty body in relaxed form
 	const empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	for _, c := range []struct {
-		bh    string
-		most  int
-		limit bool
-		asked int32
+		bh     string
+		atMost int
+		limit  bool
+		asked  int32
 	}{{"AAAA", 100, false, 0}, {empty, 100, false, 100}, {empty, 50, true, 0}} {
 		var dns counter
-		o, err := Validator{DNS: &dns, Now: time.Now, MaxLookups: c.most}.Validate(t.Context(), hostile(c.bh))
+		o, err := Validator{DNS: &dns, Now: time.Now, MaxLookups: c.atMost}.Validate(t.Context(), hostile(c.bh))
 		if err != nil || o.Result != "fail" || o.Limit != c.limit || dns.n.Load() != c.asked {
 			t.Errorf("%+v: %d look-ups, %+v, %v", c, dns.n.Load(), o.ARC, err)
 		}

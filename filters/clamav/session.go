@@ -157,8 +157,8 @@ func pingOne(ctx context.Context, address string) error {
 	if _, err := io.WriteString(conn, "zPING\x00"); err != nil {
 		return err
 	}
-	const most = 64
-	answer, err := bufio.NewReader(io.LimitReader(conn, most)).ReadString(0)
+	const limit = 64
+	answer, err := bufio.NewReader(io.LimitReader(conn, limit)).ReadString(0)
 	if err == nil && answer != "PONG\x00" {
 		err = fmt.Errorf("it answers %q to a ping", answer)
 	}

@@ -123,8 +123,8 @@ type share float64
 // Weight implements policy.Weighted.
 func (s share) Weight() float64 { return float64(s) }
 
-// mostRecipients bounds how many recipients are asked about, the first ones: each may be a question to Redis.
-const mostRecipients = 100
+// maxRecipients bounds how many recipients are asked about, the first ones: each may be a question to Redis.
+const maxRecipients = 100
 
 // known looks for the author, else the envelope's sender, among those whom the recipients wrote to.
 func (f *filter) known(ctx context.Context, tx *mail.Transaction) []filters.Finding {
@@ -134,7 +134,7 @@ func (f *filter) known(ctx context.Context, tx *mail.Transaction) []filters.Find
 			continue
 		}
 		n := 0
-		asked := tx.Recipients[:min(len(tx.Recipients), mostRecipients)]
+		asked := tx.Recipients[:min(len(tx.Recipients), maxRecipients)]
 		for _, r := range asked {
 			if filters.Corresponds(ctx, f.env.State, r.Address, sender) {
 				n++
@@ -197,8 +197,8 @@ func proven(tx *mail.Transaction, sender mail.Address, isAuthor bool) bool {
 	return false
 }
 
-// Judged implements filters.MessageLearner.
-func (f *filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+// Decided implements filters.MessageLearner.
+func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	if !tx.Session.Outbound() {
 		f.heard(ctx, tx, judged)
 		return
@@ -223,7 +223,7 @@ func (f *filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filt
 }
 
 // heard remembers who wrote to us, so that an answer to him is none to a stranger.
-func (f *filter) heard(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+func (f *filter) heard(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	for _, j := range judged {
 		if j.Disposition != "accept" {
 			return

@@ -156,22 +156,22 @@ func unpackFrozen(value []byte) (since time.Time, account, why string) {
 	return time.Unix(int64(binary.BigEndian.Uint64(value)), 0).UTC(), account, why
 }
 
-// Verbs implements filters.Shelf.
+// Verbs implements filters.AdminTable.
 func (f *filter) Verbs() []string { return []string{"thaw", "know"} }
 
-// Kept implements filters.Shelf: the frozen users.
-func (f *filter) Kept(ctx context.Context, most int) ([]filters.Kept, error) {
-	var rows []filters.Kept
-	for _, e := range f.env.State.List(ctx, kindFrozen+":", most) {
+// Rows implements filters.AdminTable: the frozen users.
+func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
+	var rows []filters.Row
+	for _, e := range f.env.State.List(ctx, kindFrozen+":", limit) {
 		since, _, why := unpackFrozen(e.Value)
-		rows = append(rows, filters.Kept{Key: e.Key, Text: why, Since: since, Until: e.Expires})
+		rows = append(rows, filters.Row{Key: e.Key, Text: why, Since: since, Until: e.Expires})
 	}
 	return rows, nil
 }
 
-// Correct implements filters.Shelf: a user who is thawed begins his hour anew. "know" takes "OURS THEIRS": one of our users
+// Apply implements filters.AdminTable: a user who is thawed begins his hour anew. "know" takes "OURS THEIRS": one of our users
 // has written to somebody before.
-func (f *filter) Correct(ctx context.Context, verb, key string) error {
+func (f *filter) Apply(ctx context.Context, verb, key string) error {
 	switch verb {
 	case "thaw":
 	case "know":
@@ -181,7 +181,7 @@ func (f *filter) Correct(ctx context.Context, verb, key string) error {
 	}
 	value, ok := f.env.State.Get(ctx, key)
 	if !ok || !strings.HasPrefix(key, kindFrozen+":") {
-		return filters.ErrNotKept
+		return filters.ErrNoRow
 	}
 	_, account, _ := unpackFrozen(value)
 	f.env.State.Delete(ctx, key)
@@ -195,7 +195,7 @@ func (f *filter) know(ctx context.Context, pair string) error {
 	a, err := mail.ParseAddress(ours)
 	b, err2 := mail.ParseAddress(strings.TrimSpace(theirs))
 	if err != nil || err2 != nil || !f.env.Local(a.ASCIIDomain()) || f.env.Local(b.ASCIIDomain()) {
-		return filters.ErrNotKept
+		return filters.ErrNoRow
 	}
 	filters.SetCorrespondent(ctx, f.env.State, a, b, f.settings.Keep.Std())
 

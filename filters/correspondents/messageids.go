@@ -22,9 +22,9 @@ const (
 )
 
 // ids takes message ids from the values of Message-ID, In-Reply-To or References: RFC 5322 section 3.6.4.
-func ids(value string, most int) []string {
+func ids(value string, limit int) []string {
 	var all []string
-	for len(all) < most {
+	for len(all) < limit {
 		_, rest, ok := strings.Cut(value, "<")
 		if !ok {
 			break

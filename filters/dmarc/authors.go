@@ -17,11 +17,11 @@ type authors struct {
 	// doubt says why a reader may see yet another one; more is set if there are more than are judged.
 	doubt string
 	more  bool
-	most  int
+	limit int
 }
 
-func readAuthors(h *mail.Header, most int) authors {
-	a := authors{most: most}
+func readAuthors(h *mail.Header, limit int) authors {
+	a := authors{limit: limit}
 	fields := h.All("From")
 	switch {
 	case len(fields) > 1:
@@ -56,7 +56,7 @@ func (a *authors) add(domain string) {
 	case domain == "" || strings.HasPrefix(domain, "["):
 		a.doubt = "an address without a domain name in From"
 	case slices.Contains(a.domains, domain):
-	case len(a.domains) == a.most:
+	case len(a.domains) == a.limit:
 		a.doubt, a.more = "too many domains in From", true
 	default:
 		a.domains = append(a.domains, domain)
@@ -67,7 +67,7 @@ func (a *authors) add(domain string) {
 func (a *authors) odd(local func(string) bool) []filters.Finding {
 	var found []filters.Finding
 	if a.more {
-		found = append(found, filters.Finding{Symbol: "DMARC_AUTHOR_LIMIT", Evidence: fmt.Sprintf("more than %d domains in From", a.most)})
+		found = append(found, filters.Finding{Symbol: "DMARC_AUTHOR_LIMIT", Evidence: fmt.Sprintf("more than %d domains in From", a.limit)})
 	}
 	for i, domain := range a.domains {
 		if i > 0 && organizationOf(domain, local) != organizationOf(a.domains[0], local) {

@@ -60,7 +60,7 @@ func (s Settings) check() error {
 		return fmt.Errorf("[filters.dmarc]: max_authors = %d: set it from 1 to 50", s.MaxAuthors)
 	case s.UndecidedTries < 0 || s.UndecidedTries > 1000:
 		return fmt.Errorf("[filters.dmarc]: undecided_tries = %d: set it from 0 to 1000", s.UndecidedTries)
-	case s.UndecidedFor.Std() > mostPatience:
+	case s.UndecidedFor.Std() > maxPatience:
 		return fmt.Errorf("[filters.dmarc]: undecided_for: no sender tries for longer than 5d; set it from \"0s\" to \"5d\"")
 	}
 	return cmp.Or(
@@ -173,7 +173,7 @@ func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filter
 		s, domain := j.searches[i], j.from.domains[i]
 		s.again() // a slow answer may be there by now
 		b := j.backgroundOf(ctx, domain)
-		results[i] = s.judge(ctx, tx.AllFindings(), domain, b)
+		results[i] = s.evaluate(ctx, tx.AllFindings(), domain, b)
 		j.remember(ctx, s, domain, b.last)
 	})
 	worst := filters.DMARC{Result: "none", Why: "no domain in From"}

@@ -14,7 +14,7 @@ import (
 func Explain(ctx context.Context, r *dns.Resolver, psl bool, domain string, findings []mail.Finding, note func(string)) filters.DMARC {
 	s := newSearch(r, psl, note)
 	note("policy for " + domain + ", where the record may stand (RFC 9989 section 4.10.1):")
-	v := s.judge(ctx, findings, mail.ASCIIDomain(domain), background{})
+	v := s.evaluate(ctx, findings, mail.ASCIIDomain(domain), background{})
 	if v.Record == "" {
 		return v
 	}

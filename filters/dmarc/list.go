@@ -18,8 +18,8 @@ const (
 	kindList = "dmarclist"
 	// listKept is how long a list is known that was heard of.
 	listKept = 180 * 24 * time.Hour
-	// mostLooks bounds the recipients and domains that are looked at.
-	mostLooks = 20
+	// maxLooks bounds the recipients and domains that are looked at.
+	maxLooks = 20
 )
 
 // listFields are those that lists put there beside List-Id: RFC 2369, RFC 5064, RFC 3834 and habit.
@@ -81,7 +81,7 @@ func senders(tx *mail.Transaction) []string {
 	spf, dkim := filters.ProvenDomains(tx)
 	var all []string
 	for _, d := range append(spf, dkim...) {
-		if d = filters.RegisteredDomain(mail.ASCIIDomain(d)); d != "" && !slices.Contains(all, d) && len(all) < mostLooks {
+		if d = filters.RegisteredDomain(mail.ASCIIDomain(d)); d != "" && !slices.Contains(all, d) && len(all) < maxLooks {
 			all = append(all, d)
 		}
 	}
@@ -93,7 +93,7 @@ func (f filter) knownList(ctx context.Context, tx *mail.Transaction, id string) 
 		return false
 	}
 	domains := senders(tx)
-	for _, r := range tx.Recipients[:min(len(tx.Recipients), mostLooks)] {
+	for _, r := range tx.Recipients[:min(len(tx.Recipients), maxLooks)] {
 		for _, d := range domains {
 			if _, ok := f.env.State.Get(ctx, listKey(r.Address, id, d)); ok {
 				return true
@@ -103,8 +103,8 @@ func (f filter) knownList(ctx context.Context, tx *mail.Transaction, id string) 
 	return false
 }
 
-// Judged implements filters.MessageLearner: it remembers from which list a recipient has had mail.
-func (f filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+// Decided implements filters.MessageLearner: it remembers from which list a recipient has had mail.
+func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	if tx.Session.Outbound() || tx.Message == nil || f.env.State == nil {
 		return
 	}
@@ -113,7 +113,7 @@ func (f filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filte
 		return
 	}
 	domains := senders(tx)
-	for _, one := range judged[:min(len(judged), mostLooks)] {
+	for _, one := range judged[:min(len(judged), maxLooks)] {
 		if one.Disposition != "accept" {
 			continue
 		}

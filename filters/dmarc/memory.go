@@ -109,8 +109,8 @@ func (s *search) said(domain string) (r remembered, ok bool) {
 	return r, true
 }
 
-// mostPatience is how long any sender tries: RFC 5321 section 4.5.4.1 wants four to five days.
-const mostPatience = 5 * 24 * time.Hour
+// maxPatience is how long any sender tries: RFC 5321 section 4.5.4.1 wants four to five days.
+const maxPatience = 5 * 24 * time.Hour
 
 // undecided has a message come again that DNS leaves open, as often and as long as the settings say; then it is held.
 func (f filter) undecided(ctx context.Context, tx *mail.Transaction, v filters.DMARC) filters.Finding {
@@ -138,7 +138,7 @@ func (f filter) count(ctx context.Context, tx *mail.Transaction, domain string) 
 		since = time.Unix(int64(binary.BigEndian.Uint64(old)), 0)
 	}
 	value := binary.BigEndian.AppendUint64(nil, uint64(since.Unix()))
-	f.env.State.Put(ctx, key, binary.BigEndian.AppendUint32(value, uint32(tries)), mostPatience)
+	f.env.State.Put(ctx, key, binary.BigEndian.AppendUint32(value, uint32(tries)), maxPatience)
 	return tries, since
 }
 

@@ -73,7 +73,7 @@ func (f *filter) report(parent context.Context, about []subject, kinds kind) ([]
 		return nil, parent.Err()
 	}
 	for i := range rounds {
-		rounds[i].judge()
+		rounds[i].settle()
 	}
 	compare(rounds)
 	found := findings(rounds, kinds)
@@ -147,7 +147,7 @@ func (f *filter) await(ctx context.Context, rounds []round) {
 }
 
 // judge says what the answers mean, and whether the list is to be believed.
-func (r *round) judge() {
+func (r *round) settle() {
 	if r.before || len(r.questions) == 0 {
 		return
 	}

@@ -264,7 +264,7 @@ func TestSideBySide(t *testing.T) {
 					t.Errorf("found %q", got)
 				}
 				h.visit(t, fmt.Sprintf("198.51.100.%d", i))
-				_, _ = h.Kept(t.Context(), 10)
+				_, _ = h.Rows(t.Context(), 10)
 			}
 		})
 		if i == 50 {

@@ -144,8 +144,8 @@ func (f *filter) atRcpt(ctx context.Context, tx *mail.Transaction, to mail.Addre
 	return f.finding(k.text(), left)
 }
 
-// mostRecipients bounds how many recipients of one message are looked at.
-const mostRecipients = 50
+// maxRecipients bounds how many recipients of one message are looked at.
+const maxRecipients = 50
 
 // atMessage decides with all that is proven. Who proves a domain is known by it: it waits once, whoever it writes to, from
 // wherever it comes. Who proves nothing waits for each recipient, by network or HELO.
@@ -159,7 +159,7 @@ func (f *filter) atMessage(ctx context.Context, tx *mail.Transaction) []filters.
 	pool := f.settings.Mode == "all" && spf != "" && spf == registered(tx.From.ASCIIDomain())
 	var found []filters.Finding
 	for i, r := range tx.Recipients {
-		if i == mostRecipients || found != nil && len(domains) > 0 {
+		if i == maxRecipients || found != nil && len(domains) > 0 {
 			break
 		}
 		if filters.Corresponds(ctx, f.env.State, r.Address, tx.From) {
@@ -207,15 +207,15 @@ func proven(tx *mail.Transaction) (domains []string, spf string) {
 		if i < len(bySPF) {
 			spf = d
 		}
-		if !slices.Contains(domains, d) && len(domains) < mostDomains {
+		if !slices.Contains(domains, d) && len(domains) < maxDomains {
 			domains = append(domains, d)
 		}
 	}
 	return domains, spf
 }
 
-// mostDomains bounds how many proven domains count.
-const mostDomains = 4
+// maxDomains bounds how many proven domains count.
+const maxDomains = 4
 
 func registered(domain string) string {
 	if domain == "" {

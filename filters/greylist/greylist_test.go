@@ -180,21 +180,21 @@ func TestManyAtOnce(t *testing.T) {
 			if !greylisted(t, f, tx) {
 				t.Error("one of a hundred first tries at once passed")
 			}
-			_, _ = f.Kept(context.Background(), 10)
+			_, _ = f.Rows(context.Background(), 10)
 		})
 	}
 	wait.Wait()
-	if rows, _ := f.Kept(t.Context(), 100); len(rows) != 1 {
+	if rows, _ := f.Rows(t.Context(), 100); len(rows) != 1 {
 		t.Errorf("%d rows, want the one triplet", len(rows))
 	}
 }
 
 func TestShelfRefusesWhatIsNotThere(t *testing.T) {
 	f, _ := newWith(t, all(), 100_000, filtertest.Now)
-	if err := f.Correct(t.Context(), "pass", "grey:{t|x}"); err != filters.ErrNotKept {
+	if err := f.Apply(t.Context(), "pass", "grey:{t|x}"); err != filters.ErrNoRow {
 		t.Errorf("%v", err)
 	}
-	if err := f.Correct(t.Context(), "explode", "grey:{t|x}"); err != filters.ErrUnknownVerb {
+	if err := f.Apply(t.Context(), "explode", "grey:{t|x}"); err != filters.ErrUnknownVerb {
 		t.Errorf("%v", err)
 	}
 }

@@ -184,10 +184,10 @@ type entry struct {
 	text           string
 }
 
-const mostText = 160
+const maxText = 160
 
 func (e entry) pack() string {
-	return string(e.anywhere) + "\x00" + string(e.helo) + "\x00" + e.text[:min(len(e.text), mostText)]
+	return string(e.anywhere) + "\x00" + string(e.helo) + "\x00" + e.text[:min(len(e.text), maxText)]
 }
 
 func unpack(value []byte) entry {

@@ -248,7 +248,7 @@ func (f *filter) asks(ctx context.Context, tx *mail.Transaction, add state.Tally
 	}
 }
 
-// Judged implements filters.MessageLearner.
-func (f *filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+// Decided implements filters.MessageLearner.
+func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	f.asks(ctx, tx, state.Tally{0, float64(len(judged))})
 }

@@ -39,13 +39,13 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	if s.Outbound() { // user agents and inside machines call themselves what they like
 		return nil, nil
 	}
-	if symbol := f.judge(s.Helo, s.Client.Unmap()); symbol != "" {
+	if symbol := f.check(s.Helo, s.Client.Unmap()); symbol != "" {
 		return []filters.Finding{{Symbol: symbol, Evidence: filters.Printable(s.Helo)}}, nil
 	}
 	return nil, nil
 }
 
-func (f filter) judge(name string, client netip.Addr) string {
+func (f filter) check(name string, client netip.Addr) string {
 	// RFC 5321 section 4.1.3: an address literal is allowed where a host has no name
 	if strings.HasPrefix(name, "[") {
 		ip, ok := mail.ParseLiteral(name)

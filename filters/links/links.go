@@ -43,9 +43,9 @@ type filter struct{ local func(domain string) bool }
 
 // Bounds.
 const (
-	// mostLinks is how many links are searched for addresses of recipients, mostRecipients for how many of these.
-	mostLinks      = 500
-	mostRecipients = 5
+	// maxLinks is how many links are searched for addresses of recipients, maxRecipients for how many of these.
+	maxLinks      = 500
+	maxRecipients = 5
 	// preheader is how many letters and digits honest mail hides: the line that stands beside the subject.
 	preheader = 500
 )

@@ -171,13 +171,13 @@ func brokenHost(text string) bool {
 // recipients looks for the addresses of the envelope in links: as they are, escaped, and in base64, of which the last
 // letter depends on what follows.
 func (l *look) recipients(all []mimeview.Link, to []mail.Recipient) {
-	for _, r := range to[:min(len(to), mostRecipients)] {
+	for _, r := range to[:min(len(to), maxRecipients)] {
 		if r.Address.IsNull() || r.Address.Domain == "" {
 			continue
 		}
 		address := strings.ToLower(r.Address.Local + "@" + r.Address.Domain)
 		coded := base64.RawStdEncoding.EncodeToString([]byte(address))
-		for i := range all[:min(len(all), mostLinks)] {
+		for i := range all[:min(len(all), maxLinks)] {
 			link := &all[i]
 			if link.Scheme == "mailto" || link.Host == "" || strings.HasPrefix(link.Where, "header ") {
 				continue
@@ -209,11 +209,11 @@ func amounts(view *mimeview.View) (shown, hidden int) {
 
 // evidenceOf is the beginning of what is hidden.
 func evidenceOf(view *mimeview.View) string {
-	most := ""
+	limit := ""
 	for _, p := range view.Parts() {
-		if len(p.Hidden) > len(most) {
-			most = p.Hidden
+		if len(p.Hidden) > len(limit) {
+			limit = p.Hidden
 		}
 	}
-	return strings.Join(strings.Fields(most[:min(len(most), 300)]), " ")
+	return strings.Join(strings.Fields(limit[:min(len(limit), 300)]), " ")
 }

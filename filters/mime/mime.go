@@ -31,7 +31,7 @@ func defaults() Settings {
 }
 
 // most is the largest max_text: what is larger than any message is a slip.
-const most = 1 << 30
+const limit = 1 << 30
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
@@ -60,7 +60,7 @@ var Spec = filters.Spec{
 		if err := section.Decode(&s); err != nil {
 			return nil, err
 		}
-		if s.RulesText < 1 || s.MaxText < s.RulesText || s.MaxText > most {
+		if s.RulesText < 1 || s.MaxText < s.RulesText || s.MaxText > limit {
 			return nil, fmt.Errorf("[filters.mime]: rules_text and max_text: set 1 or more, max_text not below rules_text and at most 1GiB")
 		}
 		return filter{s}, nil

@@ -166,8 +166,8 @@ func (f filter) Answered(ctx context.Context, tx *mail.Transaction, to mail.Addr
 	}
 }
 
-// Judged implements filters.MessageLearner.
-func (f filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+// Decided implements filters.MessageLearner.
+func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	if !f.learner {
 		return
 	}

@@ -16,8 +16,8 @@ import (
 // without our share the score is below unsure. A message whose only reasons are ours teaches nothing.
 const unsure = 2
 
-// Judged implements filters.MessageLearner.
-func (f *filter) Judged(ctx context.Context, tx *mail.Transaction, judged []filters.Judgement) {
+// Decided implements filters.MessageLearner.
+func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	if tx.Session.Outbound() {
 		return
 	}
@@ -79,7 +79,7 @@ func (f *filter) ownShare(tx *mail.Transaction) float64 {
 }
 
 // lesson is what the verdicts on a message teach: the mean of its recipients.
-func lesson(judged []filters.Judgement, own float64) state.Tally {
+func lesson(judged []filters.Decision, own float64) state.Tally {
 	var sum state.Tally
 	for _, j := range judged {
 		others := j.Score - own

@@ -81,8 +81,8 @@ const (
 	sortURL     = "url"
 )
 
-// mostDomains bounds how many domains of one sort count in a message.
-const mostDomains = 20
+// maxDomains bounds how many domains of one sort count in a message.
+const maxDomains = 20
 
 type filter struct {
 	env      filters.Env
@@ -238,7 +238,7 @@ next:
 		if normalise {
 			d = mail.ASCIIDomain(d)
 		}
-		if d == "" || len(all) >= mostDomains {
+		if d == "" || len(all) >= maxDomains {
 			continue
 		}
 		for _, known := range all {
@@ -273,7 +273,7 @@ func linked(m *mail.Message) []string {
 			if h := host(u); h != "" {
 				all = append(all, filters.RegisteredDomain(h))
 			}
-			if len(all) >= 10*mostDomains {
+			if len(all) >= 10*maxDomains {
 				break
 			}
 		}

@@ -48,11 +48,11 @@ func TestLesson(t *testing.T) {
 		{"accept", 3, 0, state.Tally{}},
 		{"defer", 0, 0, state.Tally{}},
 	} {
-		if got := lesson([]filters.Judgement{{Disposition: c.disposition, Score: c.score}}, c.own); got != c.want {
+		if got := lesson([]filters.Decision{{Disposition: c.disposition, Score: c.score}}, c.own); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
-	mixed := lesson([]filters.Judgement{{Disposition: "reject", Score: 20}, {Disposition: "accept"}}, 0)
+	mixed := lesson([]filters.Decision{{Disposition: "reject", Score: 20}, {Disposition: "accept"}}, 0)
 	if mixed != (state.Tally{0.5, 0.5}) {
 		t.Errorf("one refuses, one accepts: %v", mixed)
 	}
@@ -85,16 +85,16 @@ func TestKnown(t *testing.T) {
 	tx := transaction("192.0.2.1")
 	client := tx.Session.Client
 	for range 9 {
-		f.Judged(t.Context(), tx, []filters.Judgement{{Disposition: "accept"}})
+		f.Decided(t.Context(), tx, []filters.Decision{{Disposition: "accept"}})
 	}
 	if Known(memory, client) {
 		t.Error("nine messages make no name")
 	}
-	f.Judged(t.Context(), tx, []filters.Judgement{{Disposition: "accept"}})
+	f.Decided(t.Context(), tx, []filters.Decision{{Disposition: "accept"}})
 	if !Known(memory, client) || Known(memory, netip.MustParseAddr("192.0.2.2")) || Known(memory, netip.Addr{}) {
 		t.Error("ten good messages make a name, for this address alone")
 	}
-	f.Judged(t.Context(), tx, []filters.Judgement{{Disposition: "reject", Score: 20}})
+	f.Decided(t.Context(), tx, []filters.Decision{{Disposition: "reject", Score: 20}})
 	if Known(memory, client) {
 		t.Error("one of eleven was spam, and the name is good")
 	}
@@ -107,7 +107,7 @@ func TestManyAtOnce(t *testing.T) {
 		wait.Go(func() {
 			tx := transaction(fmt.Sprintf("198.51.100.%d", i%4))
 			_, _ = f.Inspect(context.Background(), tx)
-			f.Judged(context.Background(), tx, []filters.Judgement{{Disposition: "accept"}})
+			f.Decided(context.Background(), tx, []filters.Decision{{Disposition: "accept"}})
 			tx.Stage = mail.StageMessage
 			_, _ = f.Inspect(context.Background(), tx)
 		})
@@ -122,7 +122,7 @@ func BenchmarkInspectConnect(b *testing.B) {
 	f, _ := newWith(b, 1_000_000)
 	tx := transaction("192.0.2.1")
 	for range 30 {
-		f.Judged(b.Context(), tx, []filters.Judgement{{Disposition: "accept"}})
+		f.Decided(b.Context(), tx, []filters.Decision{{Disposition: "accept"}})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -144,7 +144,7 @@ func BenchmarkKnown(b *testing.B) {
 	f, memory := newWith(b, 1_000_000)
 	tx := transaction("192.0.2.1")
 	for range 30 {
-		f.Judged(b.Context(), tx, []filters.Judgement{{Disposition: "accept"}})
+		f.Decided(b.Context(), tx, []filters.Decision{{Disposition: "accept"}})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -101,7 +101,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 		if tx.From.IsNull() { // a receipt or a bounce speaks for nobody
 			return nil, nil
 		}
-		return f.judge(ctx, user, "MAIL FROM", tx.From)
+		return f.check(ctx, user, "MAIL FROM", tx.From)
 	}
 
 	var found []filters.Finding
@@ -111,7 +111,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 			continue // the filter headers says so
 		}
 		for _, b := range boxes {
-			more, err := f.judge(ctx, user, "From", b.Address)
+			more, err := f.check(ctx, user, "From", b.Address)
 			if err != nil {
 				return found, err
 			}
@@ -125,7 +125,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 // errDirectory is the failure that lets the user try again later.
 var errDirectory = errors.New("the directory can't say whose address it is")
 
-func (f filter) judge(ctx context.Context, user, where string, a mail.Address) ([]filters.Finding, error) {
+func (f filter) check(ctx context.Context, user, where string, a mail.Address) ([]filters.Finding, error) {
 	evidence := filters.Printable(user + ", " + where + " " + a.String())
 	if !f.env.Local(a.ASCIIDomain()) {
 		return []filters.Finding{{Symbol: "SENDER_NOT_OURS", Evidence: evidence}}, nil

@@ -105,7 +105,7 @@ func (k *checker) top() bool {
 		} else {
 			seen[lower] = true
 		}
-		if c.Route(strings.TrimPrefix(d, ".")) == "" && !strings.HasPrefix(d, ".") && slices.ContainsFunc(c.Doors, func(d Door) bool { return d.Receives() }) {
+		if c.Route(strings.TrimPrefix(d, ".")).IsZero() && !strings.HasPrefix(d, ".") && slices.ContainsFunc(c.Doors, func(d Door) bool { return d.Receives() }) {
 			k.bad(key, "%q has no next hop; add [next_hop.%q] or [next_hop.\"default\"]", d, d)
 		}
 	}

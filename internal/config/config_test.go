@@ -119,7 +119,7 @@ func TestFlagsAloneWork(t *testing.T) {
 	if problems := c.Check(known()); len(problems) > 0 {
 		t.Error(problems)
 	}
-	if c.Doors[0].Listen != ":25" || c.Route("example.com") != "default" || !c.Local("EXAMPLE.com.") || !c.Doors[0].Extensions.Chunking.On() {
+	if c.Doors[0].Listen != ":25" || c.Route("example.com").NextHop != "default" || !c.Local("EXAMPLE.com.") || !c.Doors[0].Extensions.Chunking.On() {
 		t.Errorf("%+v", c)
 	}
 	_, err = FromFlags("", "exchange", "25")
@@ -145,7 +145,7 @@ func TestRoutes(t *testing.T) {
 		"Example.COM": "example.com", "a.example.com": ".example.com", "a.b.lab.example.com": ".lab.example.com",
 		"lab.example.com": ".example.com", "other.example": "", "xn--bcher-kva.example": "bücher.example",
 	} {
-		if got := c.Route(domain); got != want {
+		if got := c.Route(domain).NextHop; got != want {
 			t.Errorf("%s goes to %q, want %q", domain, got, want)
 		}
 	}

@@ -29,9 +29,11 @@ func matches(entry, domain string) bool {
 	return mail.ASCIIDomain(entry) == domain
 }
 
-// Route names the next hop of a domain: its own, that of the nearest domain above it, or "default". It is "" if the
+// Route leads to the next hop of a domain: its own, that of the nearest domain above it, or "default". It is zero if the
 // domain has none.
-func (c *Config) Route(domain string) string {
+func (c *Config) Route(domain string) mail.Route { return mail.RouteTo(c.nextHop(domain)) }
+
+func (c *Config) nextHop(domain string) string {
 	domain = mail.ASCIIDomain(domain)
 	for name := range c.NextHops {
 		if !strings.HasPrefix(name, ".") && mail.ASCIIDomain(name) == domain {

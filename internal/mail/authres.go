@@ -58,9 +58,9 @@ func appendToken(b []byte, text string) []byte {
 
 // appendPvalue writes a value bare where that is safe, else as a quoted string.
 func appendPvalue(b []byte, value string) []byte {
-	const most = 320
-	if len(value) > most {
-		value = value[:most]
+	const limit = 320
+	if len(value) > limit {
+		value = value[:limit]
 	}
 	for i := range len(value) {
 		c := value[i]
@@ -75,9 +75,9 @@ func appendPvalue(b []byte, value string) []byte {
 }
 
 func appendQuoted(b []byte, text string) []byte {
-	const most = 320
-	if len(text) > most {
-		text = text[:most]
+	const limit = 320
+	if len(text) > limit {
+		text = text[:limit]
 	}
 	b = append(b, '"')
 	for i := range len(text) {

@@ -187,8 +187,8 @@ func (s *Spool) Finish() (*Message, error) {
 const usualHeader = 64 << 10
 
 func (m *Message) readHeader() error {
-	for _, most := range []int64{usualHeader, MaxHeaderBytes + 4096} {
-		head, err := m.Head(most)
+	for _, limit := range []int64{usualHeader, MaxHeaderBytes + 4096} {
+		head, err := m.Head(limit)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package mimeview
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/testing/cputime"
+	"postern/internal/testing/heap"
 )
 
 // nested is a multipart in a multipart and so on, none of them closed.
@@ -178,31 +178,11 @@ func TestLargeMessagesNeedLittleMemory(t *testing.T) {
 		"message":    "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n",
 	} {
 		m := spooled(t, front, line, 200*scale)
-		runtime.GC()
-		var before, now runtime.MemStats
-		runtime.ReadMemStats(&before)
-		var most uint64
-		start := time.Now()
 		v := New(m, Options{Dir: t.TempDir()})
-		done := make(chan struct{})
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			for {
-				select {
-				case <-done:
-					return
-				case <-time.After(20 * time.Millisecond):
-					runtime.ReadMemStats(&now)
-					most = max(most, now.HeapAlloc)
-				}
-			}
-		}()
-		objects := v.Objects()
+		var objects []*Object
+		start := time.Now()
+		peak := heap.Peak(func() { objects = v.Objects() })
 		took := time.Since(start)
-		close(done)
-		<-watched
-		peak := int64(most) - int64(before.HeapAlloc)
 		t.Logf("%s: %v, %d objects, peak of the heap %d KiB more, limits %v", name, took, len(objects), peak>>10, v.Limits())
 		if peak > 12<<20 { // a mebibyte of text for word rules in its forms, and what the collector has not taken yet of the rest
 			t.Errorf("%s: %d KiB", name, peak>>10)

@@ -174,18 +174,18 @@ func (w *walker) add(c *content) {
 // leaf takes a part that has no parts, in each of its encodings.
 func (w *walker) leaf(e entity, f *facts, p *Part, body region) {
 	v := w.view
-	list, most := &v.parts, v.options.Parts
+	list, atMost := &v.parts, v.options.Parts
 	if e.reading != "" {
-		list, most = &v.others, 3*v.options.Parts
+		list, atMost = &v.others, 3*v.options.Parts
 	}
 	for i, coded := range f.encodings {
 		one := p
 		if i > 0 {
 			copied := *p
 			copied.Reading = otherReading(e.reading, string(coded))
-			one, list, most = &copied, &v.others, 3*v.options.Parts
+			one, list, atMost = &copied, &v.others, 3*v.options.Parts
 		}
-		if len(*list) >= most {
+		if len(*list) >= atMost {
 			v.limit(LimitParts)
 			return
 		}

@@ -72,9 +72,9 @@ func TestMemoryOfManyKeys(t *testing.T) {
 	}
 	ctx, r := t.Context(), state.Rate{Count: 10, Per: time.Hour, Burst: 10}
 	for _, sort := range []struct {
-		name string
-		most float64 // octets
-		add  func(s *state.State, i int)
+		name  string
+		limit float64 // octets
+		add   func(s *state.State, i int)
 	}{
 		{"rate", 150, func(s *state.State, i int) { s.Take(ctx, address("rate", i), r, 1) }},
 		{"tally", 200, func(s *state.State, i int) { s.Tally(ctx, address("rep", i), state.Tally{1, 0}, time.Hour) }},
@@ -92,8 +92,8 @@ func TestMemoryOfManyKeys(t *testing.T) {
 		keys := s.Health().Keys
 		each := float64(heap()-before) / float64(keys)
 		t.Logf("%d keys of a %s: %.0f octets each, %v for each to add", keys, sort.name, each, took/time.Duration(n))
-		if each > sort.most {
-			t.Errorf("a %s takes %.0f octets, %.0f are the aim", sort.name, each, sort.most)
+		if each > sort.limit {
+			t.Errorf("a %s takes %.0f octets, %.0f are the aim", sort.name, each, sort.limit)
 		}
 		if keys > 5_000_000 || keys < min(n, 4_900_000) {
 			t.Errorf("%d keys of %d are remembered", keys, n)

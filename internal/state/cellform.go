@@ -120,13 +120,13 @@ func (r *cellReader) number() uint64 {
 	return 0
 }
 
-func (r *cellReader) text(most int) string {
+func (r *cellReader) text(limit int) string {
 	b := r.take(2)
 	if b == nil {
 		return ""
 	}
 	n := int(binary.BigEndian.Uint16(b))
-	if n > most {
+	if n > limit {
 		r.bad = true
 		return ""
 	}

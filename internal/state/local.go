@@ -99,7 +99,7 @@ func (m *memory) delete(key string) {
 	forget(s, k, k.values, key)
 }
 
-func (m *memory) list(prefix string, most int) []Entry {
+func (m *memory) list(prefix string, limit int) []Entry {
 	now := m.now()
 	var all []Entry
 	for i := range m.shards {
@@ -116,11 +116,11 @@ func (m *memory) list(prefix string, most int) []Entry {
 			}
 		}
 		s.mu.Unlock()
-		if len(all) > 4*most {
-			all = first(all, most)
+		if len(all) > 4*limit {
+			all = first(all, limit)
 		}
 	}
-	return first(all, most)
+	return first(all, limit)
 }
 
 func (c valueCell) entry(key string) Entry {
@@ -128,9 +128,9 @@ func (c valueCell) entry(key string) Entry {
 }
 
 // first is the first few entries in the order of their keys.
-func first(all []Entry, most int) []Entry {
+func first(all []Entry, limit int) []Entry {
 	slices.SortFunc(all, func(a, b Entry) int { return cmp.Compare(a.Key, b.Key) })
-	return all[:min(len(all), max(most, 0))]
+	return all[:min(len(all), max(limit, 0))]
 }
 
 // rate is the cell of a rate as it is.

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	mostShards  = 256
+	maxShards   = 256
 	shardWeight = 1024 // the least a shard may hold, so that the largest set fits
 	maxKinds    = 32
 	sample      = 16          // cells looked at to find one to forget
@@ -33,10 +33,10 @@ type memory struct {
 
 // shard weighs what it holds in units of about one small key.
 type shard struct {
-	mu           sync.Mutex
-	kinds        map[string]*kind
-	weight, most int
-	writes       uint64
+	mu            sync.Mutex
+	kinds         map[string]*kind
+	weight, limit int
+	writes        uint64
 }
 
 // kind is what a shard holds of one kind of keys. When a shard is full, a kind beyond its fair share gives way: a flood
@@ -63,13 +63,13 @@ func openMemory(o MemoryOptions) (*memory, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	n := 1
-	for n < mostShards && o.MaxKeys/(2*n) >= shardWeight {
+	for n < maxShards && o.MaxKeys/(2*n) >= shardWeight {
 		n *= 2
 	}
 	m := &memory{clock: o.Now, log: o.Log, seed: maphash.MakeSeed(), shards: make([]shard, n), stop: make(chan struct{})}
 	for i := range m.shards {
 		m.shards[i].kinds = map[string]*kind{}
-		m.shards[i].most = max(o.MaxKeys/n, 1)
+		m.shards[i].limit = max(o.MaxKeys/n, 1)
 	}
 	if o.Snapshot != "" {
 		m.snapshot = snapshotFile{path: o.Snapshot, memory: m}
@@ -153,7 +153,7 @@ func keep[C cell](s *shard, k *kind, cells map[string]C, key string, c C, now in
 	if old, known := cells[key]; known {
 		more -= weigh(key, old)
 	}
-	if more > 0 && s.weight+more > s.most {
+	if more > 0 && s.weight+more > s.limit {
 		forget(s, k, cells, key) // it must not be what gives way
 		more = weigh(key, c)
 		s.makeRoom(k, more, now)
@@ -178,11 +178,11 @@ func forget[C cell](s *shard, k *kind, cells map[string]C, key string) {
 // makeRoom forgets cells until there is room for so much more.
 func (s *shard) makeRoom(own *kind, need int, now int64) {
 	for range need + sample { // each round frees one or more
-		if s.weight+need <= s.most {
+		if s.weight+need <= s.limit {
 			return
 		}
 		k := own
-		if own.weight <= s.most/len(s.kinds) {
+		if own.weight <= s.limit/len(s.kinds) {
 			k = s.heaviest()
 		}
 		k.forgetSome(s, now)
@@ -201,7 +201,7 @@ func (s *shard) heaviest() *kind {
 
 // forgetSome forgets what has expired of a small sample, or else what would expire first.
 func (k *kind) forgetSome(s *shard, now int64) {
-	switch most := max(len(k.rates), len(k.tallies), len(k.sets), len(k.values)); most {
+	switch limit := max(len(k.rates), len(k.tallies), len(k.sets), len(k.values)); limit {
 	case len(k.rates):
 		forgetFirst(s, k, k.rates, now)
 	case len(k.values):

@@ -51,15 +51,15 @@ func TestMemoryRestarts(t *testing.T) {
 // A flood of new rate keys pushes out rate keys, not what is worth more.
 func TestFloodForgetsItsOwnKind(t *testing.T) {
 	c := newClock()
-	const most = 20_000
-	s := openMemory(t, state.MemoryOptions{Now: c.Now, MaxKeys: most})
+	const limit = 20_000
+	s := openMemory(t, state.MemoryOptions{Now: c.Now, MaxKeys: limit})
 	ctx := t.Context()
 	for i := range 2000 {
 		s.Put(ctx, state.Key("ban", fmt.Sprint(i)), []byte("smtp"), time.Hour)
 		s.AddTo(ctx, state.Key("mates", fmt.Sprint(i)), "a", time.Hour)
 	}
 	r := state.Rate{Count: 1, Per: time.Hour, Burst: 5}
-	for i := range 10 * most {
+	for i := range 10 * limit {
 		s.Take(ctx, state.Key("rate", fmt.Sprint(i)), r, 1)
 	}
 	bans, mates := 0, 0
@@ -72,8 +72,8 @@ func TestFloodForgetsItsOwnKind(t *testing.T) {
 	if bans != 2000 || mates != 2000 {
 		t.Errorf("after a flood of rates %d of 2000 bans and %d of 2000 sets are left", bans, mates)
 	}
-	if n := s.Health().Keys; n > most || n < most*9/10 {
-		t.Errorf("%d keys, want about %d and not more", n, most)
+	if n := s.Health().Keys; n > limit || n < limit*9/10 {
+		t.Errorf("%d keys, want about %d and not more", n, limit)
 	}
 }
 

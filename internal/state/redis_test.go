@@ -23,14 +23,14 @@ func openRedis(t testing.TB, o state.RedisOptions) *state.State {
 }
 
 // eventually waits for what takes some looks of the watch.
-func eventually(t testing.TB, most time.Duration, what string, is func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	t.Fatalf("not so after %v: %s", most, what)
+	t.Fatalf("not so after %v: %s", limit, what)
 }
 
 func TestRedis(t *testing.T) {

@@ -15,9 +15,9 @@ const (
 )
 
 // list walks over the keys of every master with SCAN, for a bounded time.
-func (r *shared) list(ctx context.Context, prefix string, most int) []Entry {
+func (r *shared) list(ctx context.Context, prefix string, limit int) []Entry {
 	if r.outage.away.Load() {
-		return r.local.list(prefix, most)
+		return r.local.list(prefix, limit)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
@@ -27,10 +27,10 @@ func (r *shared) list(ctx context.Context, prefix string, most int) []Entry {
 		return r.scan(ctx, node, prefix, func(key string, v valueCell) (more bool) {
 			mu.Lock()
 			defer mu.Unlock()
-			if v.expires > r.local.now() && len(found) < most {
+			if v.expires > r.local.now() && len(found) < limit {
 				found[key] = v
 			}
-			return len(found) < most
+			return len(found) < limit
 		})
 	}
 	var err error
@@ -41,13 +41,13 @@ func (r *shared) list(ctx context.Context, prefix string, most int) []Entry {
 		err = walk(ctx, c)
 	}
 	if err != nil && len(found) == 0 {
-		return r.local.list(prefix, most)
+		return r.local.list(prefix, limit)
 	}
 	all := make([]Entry, 0, len(found))
 	for key, v := range found {
 		all = append(all, v.entry(key))
 	}
-	return first(all, most)
+	return first(all, limit)
 }
 
 func (r *shared) scan(ctx context.Context, node *redis.Client, prefix string, found func(string, valueCell) bool) error {

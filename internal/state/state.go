@@ -187,11 +187,11 @@ func (s *State) Delete(ctx context.Context, key string) {
 
 // List returns values whose keys begin with a prefix, at most so many, in the order of their keys. It is for the eyes of
 // an admin: it walks over all keys and may take two seconds with Redis.
-func (s *State) List(ctx context.Context, prefix string, most int) []Entry {
+func (s *State) List(ctx context.Context, prefix string, limit int) []Entry {
 	if s.shared != nil {
-		return s.shared.all.list(ctx, prefix, most)
+		return s.shared.all.list(ctx, prefix, limit)
 	}
-	return s.local.list(prefix, most)
+	return s.local.list(prefix, limit)
 }
 
 // Health says how the state is at the moment.

@@ -119,7 +119,7 @@ func alone(v policy.Verdict) string {
 const long = 5000
 
 // Judged hears of a message and its strictest verdict. It gives the muting that this begins, if it does.
-func (b *Breaker) Judged(id, senderDomain string, v policy.Verdict) (Muting, bool) {
+func (b *Breaker) Observe(id, senderDomain string, v policy.Verdict) (Muting, bool) {
 	symbol := alone(v)
 	if symbol != "" && (slices.Contains(b.o.Never, symbol) || b.o.Proof(symbol) == Never) {
 		symbol = ""

@@ -48,7 +48,7 @@ func TestPlantedSymbol(t *testing.T) {
 			pairs = append(pairs, "BAYES_SPAM", 5.0, "RBL", 4.0, "URIBL", 7.5)
 		}
 		v := verdict(pairs...)
-		b.Judged(fmt.Sprint(i), fmt.Sprintf("d%d.example", random.IntN(30)), v)
+		b.Observe(fmt.Sprint(i), fmt.Sprintf("d%d.example", random.IntN(30)), v)
 		return v.Disposition == policy.Reject && !spam
 	}
 	wrong := 0
@@ -93,7 +93,7 @@ func TestHonestSymbolsStay(t *testing.T) {
 		b := New(Options{})
 		for i := range 3000 {
 			v, domain := next(i)
-			if m, ok := b.Judged(fmt.Sprint(i), domain, v); ok {
+			if m, ok := b.Observe(fmt.Sprint(i), domain, v); ok {
 				t.Errorf("%s: %s was muted after %d: %s", name, m.Symbol, i, m.Why)
 				break
 			}
@@ -126,7 +126,7 @@ func TestStrangersMuteNothing(t *testing.T) {
 		b := New(Options{Proof: proof})
 		muted := false
 		for i := range 60 {
-			_, now := b.Judged(fmt.Sprint(i), fmt.Sprint(i%7, ".example"), verdict(c.pairs...))
+			_, now := b.Observe(fmt.Sprint(i), fmt.Sprint(i%7, ".example"), verdict(c.pairs...))
 			muted = muted || now
 		}
 		if muted != c.muted {

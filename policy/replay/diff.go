@@ -8,8 +8,8 @@ import "strings"
 func Diff(from, to string) []string {
 	a, b := withoutEnds(from, to)
 
-	const most = 4000
-	align := len(a) <= most && len(b) <= most // else there is nothing worth it
+	const limit = 4000
+	align := len(a) <= limit && len(b) <= limit // else there is nothing worth it
 	var common [][]int32
 	if align {
 		common = commonLines(a, b)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // BenchmarkMonth replays 100,000 stored transactions; POSTERN_MANY names that one wants to wait for it.

@@ -11,7 +11,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // Source gives what was decided, in the order of time.
@@ -164,7 +164,7 @@ func (x *replayer) verdict(t *ledger.Transaction, was *ledger.Recipient, v polic
 }
 
 // top gives the keys with the greatest numbers.
-func top(numbers map[string]int, most int) []string {
+func top(numbers map[string]int, limit int) []string {
 	keys := make([]string, 0, len(numbers))
 	for k := range numbers {
 		keys = append(keys, k)
@@ -175,5 +175,5 @@ func top(numbers map[string]int, most int) []string {
 		}
 		return strings.Compare(a, b)
 	})
-	return keys[:min(len(keys), most)]
+	return keys[:min(len(keys), limit)]
 }

@@ -15,7 +15,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 func symbols() []filters.Symbol {

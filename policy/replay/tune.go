@@ -12,7 +12,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // Mark is a message that was judged wrongly, in the eyes of somebody who knows it.

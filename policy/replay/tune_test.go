@@ -11,7 +11,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // tuned is a policy over four symbols.

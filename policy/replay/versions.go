@@ -75,8 +75,8 @@ func (v *Versions) Add(ctx context.Context, one Version) error {
 }
 
 // List gives the versions, the newest first.
-func (v *Versions) List(ctx context.Context, most int) ([]Version, error) {
-	return v.query(ctx, "ORDER BY n DESC LIMIT ?", most)
+func (v *Versions) List(ctx context.Context, limit int) ([]Version, error) {
+	return v.query(ctx, "ORDER BY n DESC LIMIT ?", limit)
 }
 
 // Back gives the version that was put in force so many before the last.

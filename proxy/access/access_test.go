@@ -18,7 +18,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/state"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/listen"
 )
 
@@ -91,7 +91,7 @@ func session(client string) *mail.Session {
 
 // login runs one login in time that costs nothing.
 func (h *house) login(client, user, password string) error {
-	v := h.Visit(session(client), "imap")
+	v := h.Session(session(client), "imap")
 	err := v.Login(context.Background(), Attempt{Mechanism: "LOGIN", User: user, Password: password}, h.servers.enter)
 	v.End("logout", 0)
 	return err
@@ -197,7 +197,7 @@ func TestRuleLetsIn(t *testing.T) {
 func TestAuthorizationID(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		h := open(t, func(o *Options) { o.Authzid, o.FailDelay = allowed, time.Millisecond })
-		v := h.Visit(session("192.0.2.1"), "imap")
+		v := h.Session(session("192.0.2.1"), "imap")
 		err := v.Login(context.Background(), Attempt{Mechanism: "SASL PLAIN", User: "eve", Authzid: "boss", Password: secret}, h.servers.enter)
 		if (err == nil) != allowed {
 			t.Errorf("allowed %t: %v", allowed, err)
@@ -208,9 +208,9 @@ func TestAuthorizationID(t *testing.T) {
 
 func TestSessionsOfOneUser(t *testing.T) {
 	h := open(t, func(o *Options) { o.MaxSessions = 2 })
-	var visits []*Visit
+	var visits []*Session
 	enter := func() error {
-		v := h.Visit(session("192.0.2.1"), "imap")
+		v := h.Session(session("192.0.2.1"), "imap")
 		visits = append(visits, v)
 		return v.Login(context.Background(), Attempt{User: "Eve", Password: secret}, h.servers.enter)
 	}
@@ -290,7 +290,7 @@ func TestAppPasswordIsForOneUser(t *testing.T) {
 	h := open(t, func(o *Options) { o.AppPasswords, o.Authzid, o.FailDelay = store, true, time.Millisecond })
 	for authzid, want := range map[string]string{"boss": "", "eve": "rest:993 eve*gw  " + secret, "": "rest:993 eve*gw  " + secret} {
 		h.servers.asked = nil
-		v := h.Visit(session("192.0.2.1"), "imap")
+		v := h.Session(session("192.0.2.1"), "imap")
 		_ = v.Login(context.Background(), Attempt{Mechanism: "SASL PLAIN", User: "eve", Authzid: authzid, Password: password}, h.servers.enter)
 		v.End("logout", 0)
 		if got := strings.Join(h.servers.asked, ", "); got != want {
@@ -303,7 +303,7 @@ func TestAppPasswordIsForOneUser(t *testing.T) {
 func TestMailbox(t *testing.T) {
 	h := open(t, func(o *Options) { o.Authzid = true })
 	for authzid, want := range map[string]string{"": "eve", "eve": "eve", "boss": "boss"} {
-		v := h.Visit(session("192.0.2.1"), "imap")
+		v := h.Session(session("192.0.2.1"), "imap")
 		err := v.Login(context.Background(), Attempt{Mechanism: "SASL PLAIN", User: "eve", Authzid: authzid, Password: secret}, h.servers.enter)
 		if err != nil || v.Mailbox() != want {
 			t.Errorf("as %q: %q, %v", authzid, v.Mailbox(), err)
@@ -330,7 +330,7 @@ func TestOpaque(t *testing.T) {
 		o.Opaque, o.OpaqueMechanisms, o.FailDelay = "lab", []string{"NTLM"}, time.Millisecond
 	})
 	try := func(mechanism, user string, answer error) error {
-		v := h.Visit(session("192.0.2.1"), "imap")
+		v := h.Session(session("192.0.2.1"), "imap")
 		defer v.End("logout", 0)
 		return v.Opaque(context.Background(), mechanism, func(_ context.Context, b *Backend) (string, error) {
 			if b.Address != "lab:993" {
@@ -364,7 +364,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		o.FailDelay, o.Authorizer = time.Millisecond, NewNginxForm(HTTPOptions{URL: "http://127.0.0.1:1/" + secret})
 	})
 	a := Attempt{Mechanism: "LOGIN", User: "eve", Password: secret, Token: secret}
-	v := h.Visit(session("192.0.2.1"), "imap")
+	v := h.Session(session("192.0.2.1"), "imap")
 	_ = v.Login(context.Background(), a, h.servers.enter)
 	v.End("logout", 0)
 	h.o.Authorizer = nil

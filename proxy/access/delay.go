@@ -52,10 +52,10 @@ func (g *Gate) refuse(ctx context.Context, begun time.Time) {
 }
 
 // chance is some time below most.
-func chance(most time.Duration) time.Duration {
+func chance(limit time.Duration) time.Duration {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // it never fails
-	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(most+1))
+	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(limit+1))
 }
 
 // pause waits, unless ctx ends.

@@ -18,7 +18,7 @@ func TestRefusalsHideTheServersTime(t *testing.T) {
 		}
 		refused := func(enter Enter, user string) time.Duration {
 			begun = time.Now()
-			v := h.Visit(session("192.0.2.1"), "imap")
+			v := h.Session(session("192.0.2.1"), "imap")
 			if err := v.Login(context.Background(), Attempt{Mechanism: "LOGIN", User: user, Password: "wrong"}, enter); err != ErrRefused { //nolint:errorlint // exactly this one
 				t.Fatal(err)
 			}

@@ -10,7 +10,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/state"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // Bans keep out who guesses passwords, at all doors alike.
@@ -157,7 +157,7 @@ func (g *Gate) Sessions() map[string]int {
 const knownFor = 90 * 24 * time.Hour
 
 // greet notes where a user has come from, and tells of a network that is new for a user who has others.
-func (g *Gate) greet(ctx context.Context, v *Visit, user string) {
+func (g *Gate) greet(ctx context.Context, v *Session, user string) {
 	if g.o.State == nil {
 		return
 	}

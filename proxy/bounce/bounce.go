@@ -84,9 +84,9 @@ func (n Notice) part(b *bytes.Buffer, boundary, kind string, content []byte) {
 
 // plain says whether a text can go as it is: RFC 5322 section 2.1.1.
 func plain(content []byte) bool {
-	const most = 998
+	const limit = 998
 	for line := range bytes.SplitSeq(content, []byte("\r\n")) {
-		if len(line) > most || bytes.ContainsFunc(line, func(r rune) bool { return r > '~' || r < ' ' && r != '\t' }) {
+		if len(line) > limit || bytes.ContainsFunc(line, func(r rune) bool { return r > '~' || r < ' ' && r != '\t' }) {
 			return false
 		}
 	}
@@ -157,13 +157,13 @@ func (f Failure) code() string {
 
 // fold breaks a long value where it has a space: RFC 5322 section 2.2.3.
 func fold(text string) string {
-	const most = 70
+	const limit = 70
 	var b strings.Builder
 	line := 0
 	for i, word := range strings.Fields(strings.Map(ascii, text)) {
 		switch {
 		case i == 0:
-		case line+len(word) > most:
+		case line+len(word) > limit:
 			b.WriteString("\r\n\t")
 			line = 0
 		default:

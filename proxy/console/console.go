@@ -52,19 +52,19 @@ type page struct {
 	Messages              []Message
 
 	Tabs               []tab
-	Shelf, Title, Help string
-	Rows               []filters.Kept
+	Table, Title, Help string
+	Rows               []filters.Row
 	Verbs              []string
 }
 
 // Options are what the console is made of.
 type Options struct {
 	// Host is the gateway's name.
-	Host    string
-	House   House
-	Shelves Shelves
-	// Correct does what a button says: by the table of verbs, so that it is written down.
-	Correct func(ctx context.Context, client netip.Addr, shelf, verb, key string) error
+	Host        string
+	House       House
+	AdminTables AdminTables
+	// Apply does what a button says: by the table of verbs, so that it is written down.
+	Apply func(ctx context.Context, client netip.Addr, table, verb, key string) error
 	// Password is that of the user "admin". Without one everybody may look, and nobody can change anything.
 	Password string
 	// Guard keeps out who guesses it, nil for nobody.
@@ -75,8 +75,8 @@ type Options struct {
 // Handler makes the console. Everything from outside is escaped by html/template, and the pages run no script and load
 // nothing.
 func Handler(o Options) (http.Handler, error) {
-	if o.Shelves == nil {
-		o.Shelves = func() map[string]filters.Shelf { return nil }
+	if o.AdminTables == nil {
+		o.AdminTables = func() map[string]filters.AdminTable { return nil }
 	}
 	t, err := template.ParseFS(pages, "page.html")
 	if err != nil {
@@ -86,7 +86,7 @@ func Handler(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.overview)
 	mux.HandleFunc("GET /message/{id}", c.message)
-	mux.HandleFunc("GET /shelf/{name}", c.shelf)
+	mux.HandleFunc("GET /shelf/{name}", c.table)
 	mux.HandleFunc("POST /shelf/{name}/{verb}", c.correct)
 	return guarded(c.login(mux)), nil
 }

@@ -174,7 +174,7 @@ func (l *Listener) admit(nc net.Conn) {
 	switch {
 	case l.draining:
 		why = Stopping
-	case len(l.conns) >= l.most():
+	case len(l.conns) >= l.limit():
 		why = TooMany
 		l.tooMany.Add(1)
 	default:
@@ -267,7 +267,7 @@ func (l *Listener) enter(c *Conn) Reason {
 }
 
 // most is how many connections there may be, the reserve included.
-func (l *Listener) most() int {
+func (l *Listener) limit() int {
 	if l.Known == nil {
 		return l.MaxConnections
 	}

@@ -110,7 +110,7 @@ func TestJudgedAhead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, access.Backend{Address: library(t, messages), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
-				o.Desk.(*desk).pause = pause
+				o.VerdictCache.(*verdicts).pause = pause
 			})
 			c := dial(t, d.address, nil)
 			c.login("bob", "x")
@@ -140,11 +140,11 @@ func TestJudgedAhead(t *testing.T) {
 	}
 }
 
-// late is a desk that calls a message back just after it was judged.
-type late struct{ *desk }
+// late is a verdicts that calls a message back just after it was judged.
+type late struct{ *verdicts }
 
 func (r late) Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool) {
-	known, ok := r.desk.Known(ctx, p)
+	known, ok := r.verdicts.Known(ctx, p)
 	if ok && p.UID == 5 {
 		known.Masked = true
 	}
@@ -154,7 +154,7 @@ func (r late) Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, b
 // A message that is called back between its judgement and its turn is masked.
 func TestCalledBackBeforeItsTurn(t *testing.T) {
 	d := open(t, access.Backend{Address: library(t, 6), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
-		o.Desk = late{o.Desk.(*desk)}
+		o.VerdictCache = late{o.VerdictCache.(*verdicts)}
 	})
 	c := dial(t, d.address, nil)
 	c.login("bob", "x")
@@ -165,8 +165,8 @@ func TestCalledBackBeforeItsTurn(t *testing.T) {
 	}
 }
 
-// breaking is a desk that panics when it hears that a message was fetched.
-type breaking struct{ *desk }
+// breaking is a verdicts that panics when it hears that a message was fetched.
+type breaking struct{ *verdicts }
 
 func (breaking) Fetched(context.Context, *mail.Session, retrieval.Place, retrieval.Ruling) {
 	panic("a desk that breaks later")
@@ -175,7 +175,7 @@ func (breaking) Fetched(context.Context, *mail.Session, retrieval.Place, retriev
 // A panic while messages are sent in their turn ends that session, and nothing but it.
 func TestAPanicInItsTurnEndsOneSession(t *testing.T) {
 	d := open(t, access.Backend{Address: library(t, 20), TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
-		o.Desk = breaking{o.Desk.(*desk)}
+		o.VerdictCache = breaking{o.VerdictCache.(*verdicts)}
 	})
 	for range 2 {
 		c := dial(t, d.address, nil)

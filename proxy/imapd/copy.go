@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/retrieval"
 )
@@ -49,7 +49,7 @@ const maxCarried = 1000
 // carry takes along what is known of copied messages. RFC 4315 section 3: UIDVALIDITY, then the UIDs there and here, in
 // the same order.
 func (s *session) carry(mailbox, args string) {
-	carrier, can := s.opt.Desk.(Carrier)
+	carrier, can := s.opt.VerdictCache.(Carrier)
 	fields := strings.Fields(args)
 	if !can || len(fields) != 3 || mailbox == "" {
 		return
@@ -198,9 +198,9 @@ func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken boo
 	lit.Plus = lit.Plus && s.back.plus(lit.Size)
 	switch {
 	case asks:
-		s.flow.want(leaveTheir)
+		s.flow.want(continuationTheirs)
 	case !lit.Plus:
-		s.flow.want(leaveOurs)
+		s.flow.want(continuationOurs)
 	}
 	if err := s.back.out.send(lit.Head()); err != nil {
 		return false, errEnded

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
@@ -27,8 +27,8 @@ const marker = "EVIL"
 
 const notice = "This message was withheld"
 
-// desk masks what holds the marker.
-type desk struct {
+// verdicts masks what holds the marker.
+type verdicts struct {
 	pause time.Duration
 	id    string
 
@@ -39,14 +39,14 @@ type desk struct {
 	carried []retrieval.Place
 }
 
-func (d *desk) Known(_ context.Context, p retrieval.Place) (retrieval.Ruling, bool) {
+func (d *verdicts) Known(_ context.Context, p retrieval.Place) (retrieval.Ruling, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r, ok := d.known[p]
 	return r, ok
 }
 
-func (d *desk) Judge(_ context.Context, _ *mail.Session, p retrieval.Place, m *mail.Message) retrieval.Ruling {
+func (d *verdicts) Judge(_ context.Context, _ *mail.Session, p retrieval.Place, m *mail.Message) retrieval.Ruling {
 	raw, err := io.ReadAll(m.Open())
 	if err != nil {
 		panic(err)
@@ -65,13 +65,13 @@ func (d *desk) Judge(_ context.Context, _ *mail.Session, p retrieval.Place, m *m
 	return r
 }
 
-func (d *desk) Fetched(context.Context, *mail.Session, retrieval.Place, retrieval.Ruling) {
+func (d *verdicts) Fetched(context.Context, *mail.Session, retrieval.Place, retrieval.Ruling) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fetched++
 }
 
-func (d *desk) Carry(_ context.Context, from, to retrieval.Place) {
+func (d *verdicts) Carry(_ context.Context, from, to retrieval.Place) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.carried = append(d.carried, from, to)
@@ -117,7 +117,7 @@ func (r *records) wait(t testing.TB, n int) ledger.Connection {
 // door is a door in front of a backend.
 type door struct {
 	address  string
-	desk     *desk
+	verdicts *verdicts
 	records  *records
 	log      *syncBuffer
 	listener *frame.Listener
@@ -143,14 +143,14 @@ func (s *syncBuffer) String() string {
 // open makes a door. change may set more of the options.
 func open(t testing.TB, b access.Backend, change func(*imapd.Options, *access.Options, *frame.Options)) *door {
 	t.Helper()
-	d := &door{desk: &desk{known: map[retrieval.Place]retrieval.Ruling{}}, records: &records{}, log: &syncBuffer{}}
+	d := &door{verdicts: &verdicts{known: map[retrieval.Place]retrieval.Ruling{}}, records: &records{}, log: &syncBuffer{}}
 	logger := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if b.Name == "" {
 		b.Name = "default"
 	}
 	gate := access.Options{Routes: []access.Route{{Name: "default", IMAP: []access.Backend{b}}}, Bans: bans{}, Ledger: d.records,
 		MaxSessions: 100000, FailDelay: 50 * time.Millisecond, Log: logger}
-	o := imapd.Options{Name: "imap", Hostname: "gw.test", AuthInClear: true, Desk: d.desk, Notice: notice, SpoolDir: t.TempDir(), Log: logger}
+	o := imapd.Options{Name: "imap", Hostname: "gw.test", AuthInClear: true, VerdictCache: d.verdicts, Notice: notice, SpoolDir: t.TempDir(), Log: logger}
 	l := frame.Options{Name: "imap", Address: "127.0.0.1:0", MaxConnections: 100000, MaxPerNetwork: 100000, Log: logger}
 	if change != nil {
 		change(&o, &gate, &l)

@@ -120,9 +120,9 @@ func TestNoRoomToSpool(t *testing.T) {
 	d.log.mu.Unlock()
 }
 
-// recalling is a desk that knows nothing of places, and masks from a moment on.
+// recalling is a verdicts that knows nothing of places, and masks from a moment on.
 type recalling struct {
-	*desk
+	*verdicts
 	back bool
 }
 
@@ -141,8 +141,8 @@ func TestARecallReachesAnOpenSession(t *testing.T) {
 	v := dovecottest.Start(t, dovecottest.Options{})
 	back := &recalling{}
 	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
-		back.desk = o.Desk.(*desk)
-		o.Desk = back
+		back.verdicts = o.VerdictCache.(*verdicts)
+		o.VerdictCache = back
 	})
 	c := dial(t, d.address, nil)
 	c.login("bob", dovecottest.Password)

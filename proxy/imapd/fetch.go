@@ -87,17 +87,17 @@ var errRefused = errors.New("the command was refused")
 
 // allRuled says whether all messages of a set of UIDs may be fetched in parts already.
 func (s *session) allRuled(set wire.Set) bool {
-	const most = 200
+	const limit = 200
 	if set.Saved || set.Open(^uint32(0)) {
 		return false
 	}
-	numbers := set.Numbers(most + 1)
+	numbers := set.Numbers(limit + 1)
 	for _, uid := range numbers {
 		if !s.ready(uid) {
 			return false
 		}
 	}
-	return len(numbers) <= most
+	return len(numbers) <= limit
 }
 
 // ready says whether parts of a message may be fetched: it is known, and if it is masked we know where.

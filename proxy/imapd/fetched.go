@@ -25,7 +25,7 @@ type message struct {
 	named   uint32 // the UID of UIDFETCH
 	own     *own
 	dropped bool // a space is to be left out
-	told    bool // the desk heard that it was fetched
+	told    bool // the verdicts heard that it was fetched
 	off     bool // it is put off: nothing of it goes to the client
 }
 
@@ -204,11 +204,11 @@ func (s *session) notice(r retrieval.Ruling) string {
 	return strings.ReplaceAll(s.opt.Notice, "{id}", cmp.Or(r.ID, s.Mail.ID))
 }
 
-// tell tells the desk that the user got the message.
+// tell tells the verdicts that the user got the message.
 func (m *message) tell(uid uint32, r retrieval.Ruling) {
 	if !m.told {
 		m.told = true
-		m.s.opt.Desk.Fetched(m.s.Ctx, m.s.Mail, m.s.place(uid), r)
+		m.s.opt.VerdictCache.Fetched(m.s.Ctx, m.s.Mail, m.s.place(uid), r)
 	}
 }
 
@@ -280,7 +280,7 @@ func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.
 	}
 	r, known := s.ruling(uid)
 	if !known || r.Later {
-		r = s.opt.Desk.Judge(s.Ctx, s.Mail, s.place(uid), msg)
+		r = s.opt.VerdictCache.Judge(s.Ctx, s.Mail, s.place(uid), msg)
 	}
 	if !r.Masked || r.Later {
 		return r, nil
@@ -294,7 +294,7 @@ func (s *session) judge(msg *mail.Message, uid uint32) (retrieval.Ruling, *mask.
 func (s *session) tooLarge(msg *mail.Message, uid uint32) retrieval.Ruling {
 	s.observe("LITERAL_LIMIT", "a message of "+strconv.FormatInt(msg.Size(), 10)+" octets")
 	r := retrieval.Ruling{Masked: true, Why: "larger than the limit"}
-	if keeper, can := s.opt.Desk.(Keeper); can {
+	if keeper, can := s.opt.VerdictCache.(Keeper); can {
 		return keeper.Keep(s.Ctx, s.Mail, s.place(uid), msg, r)
 	}
 	return r

@@ -51,7 +51,7 @@ type own struct {
 	bodies bool // whole messages, to be judged; else numbers and UIDs
 	found  []found
 	count  int64 // of messages
-	most   int   // of found, 0 for no limit
+	limit  int   // of found, 0 for no limit
 	// keep asks for the front of messages, which are kept; lists for LIST; features for CAPABILITY.
 	keep, lists, features bool
 	kept                  []*kept
@@ -90,9 +90,9 @@ type flow struct {
 type leave uint8
 
 const (
-	leaveNone  leave = iota // nobody waits for one
-	leaveOurs               // it is for us
-	leaveTheir              // the client waits for it
+	leaveNone          leave = iota // nobody waits for one
+	continuationOurs                // it is for us
+	continuationTheirs              // the client waits for it
 )
 
 func newFlow() *flow {

@@ -159,11 +159,11 @@ func (s *session) knowFolders() error {
 
 // listed takes a LIST response. One that we asked for is not for the client.
 func (s *session) listed(piece []byte, body int, end bool) error {
-	const most = 8 << 10
+	const limit = 8 << 10
 	o := s.flow.ownUnderWay()
 	hidden := o != nil && o.lists
 	text := []byte{}
-	keep := func(p []byte) { text = append(text, p[:min(len(p), most-len(text))]...) }
+	keep := func(p []byte) { text = append(text, p[:min(len(p), limit-len(text))]...) }
 	if !hidden {
 		keep(piece[body:])
 		err := s.passing(piece, end, keep)

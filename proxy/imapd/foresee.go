@@ -20,7 +20,7 @@ type reading struct {
 const steady = 3
 
 // foresee has messages judged that a client will ask for next: it fetches one after the other, and each would wait for its
-// judgement. They are fetched without a trace in the mailbox, and what is found the desk remembers.
+// judgement. They are fetched without a trace in the mailbox, and what is found the verdicts remembers.
 //
 // RFC 9051 section 6.4.5: BODY.PEEK sets no flag.
 func (s *session) foresee(c *wire.Command, set wire.Set) error {
@@ -85,13 +85,13 @@ func (b *selected) step(uid bool, from, to uint32) int {
 
 // along gives the numbers of a message and of those that stand next to it one way, as far as is known; of UIDs that nobody
 // asked for those that may be there.
-func (b *selected) along(uid bool, from uint32, step, most int) []uint32 {
+func (b *selected) along(uid bool, from uint32, step, limit int) []uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := []uint32{from}
 	at, known := b.position(from)
 	next := int64(from)
-	for len(all) < most {
+	for len(all) < limit {
 		next += int64(step)
 		at += step
 		if uid && known && at < 0 {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/imapd/wire"
 )
 
@@ -138,7 +138,7 @@ func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say fu
 		numbers = set.Numbers(maxTaught + 1)
 	}
 	if n := len(numbers); n == 0 || n > maxTaught {
-		all := &own{most: maxTaught}
+		all := &own{limit: maxTaught}
 		if err := s.ask(fetchCommand(t.byUID, set.String(), "(UID)"), all); err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say fu
 func (s *session) mayBeHam(t *teaching, k *kept) bool {
 	r, known := s.ruling(k.uid)
 	if !known && k.whole {
-		r, known = s.opt.Desk.Judge(s.Ctx, s.Mail, s.place(k.uid), k.message), true
+		r, known = s.opt.VerdictCache.Judge(s.Ctx, s.Mail, s.place(k.uid), k.message), true
 	}
 	if !known {
 		t.passed, t.why = t.passed+1, lessons.Bulk

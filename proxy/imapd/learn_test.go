@@ -14,7 +14,7 @@ import (
 	"postern/internal/state"
 	"postern/internal/testing/dovecottest"
 	"postern/policy"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/access"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"

@@ -114,7 +114,7 @@ func (s *session) place(uid uint32) retrieval.Place {
 	b.mu.Lock()
 	validity := b.validity
 	b.mu.Unlock()
-	owner := s.visit.Mailbox()
+	owner := s.gate.Mailbox()
 	if validity == 0 || b.name == "" || owner == "" {
 		uid = 0
 	}

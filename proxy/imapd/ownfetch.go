@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/imapd/wire"
 	"postern/proxy/mask"
 	"postern/proxy/retrieval"
@@ -69,7 +69,7 @@ func (s *session) found(msg *mail.Message, uid uint32, o *own) {
 	defer func() { _ = msg.Close() }() // nothing to keep
 	r, _ := s.safely(msg, uid)
 	if o.foresight {
-		return // what is to be remembered the desk remembers
+		return // what is to be remembered the verdicts remembers
 	}
 	if r.Later {
 		s.observe("NOT_JUDGED", r.Why)
@@ -117,7 +117,7 @@ func (m *message) keepBody(lit wire.Literal) error {
 func (m *message) note() {
 	o, uid := m.own, m.scan.UID
 	if uid != 0 && !o.bodies && !o.header {
-		if o.count++; o.most == 0 || len(o.found) < o.most {
+		if o.count++; o.limit == 0 || len(o.found) < o.limit {
 			o.found = append(o.found, found{m.number, uid})
 		}
 	}

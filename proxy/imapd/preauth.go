@@ -178,7 +178,7 @@ func credential(text string) bool {
 // enter lets the user in, or refuses him.
 func (s *session) enter(tag string, a access.Attempt) {
 	_ = s.out.flush() // what was said before; the next read tells of an error
-	s.settled(tag, s.visit.Login(s.Ctx, a, s.openBackend))
+	s.settled(tag, s.gate.Login(s.Ctx, a, s.openBackend))
 }
 
 // settled answers a login.

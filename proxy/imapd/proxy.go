@@ -155,7 +155,7 @@ func (s *session) sendPieces(c *wire.Command, p *pending) (taken bool, err error
 	}
 	for _, piece := range pieces {
 		if piece.Wait {
-			s.flow.want(leaveOurs)
+			s.flow.want(continuationOurs)
 		}
 		if err := s.back.out.send(piece.Octets); err != nil {
 			return false, errEnded
@@ -282,7 +282,7 @@ func (s *session) idle(c *wire.Command, p *pending) error {
 	if rest, plain := c.Rest(); c.UID || !plain || rest != "" {
 		return s.refuse(badArguments(c.Tag))
 	}
-	if err := s.announce(p, leaveTheir); err != nil {
+	if err := s.announce(p, continuationTheirs); err != nil {
 		return err
 	}
 	if err := s.back.out.send([]byte(c.Tag + " IDLE\r\n")); err != nil {

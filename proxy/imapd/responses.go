@@ -83,9 +83,9 @@ func (s *session) continuation(piece []byte, end bool) error {
 		return misconduct("an endless continuation")
 	}
 	switch s.flow.give() {
-	case leaveOurs:
+	case continuationOurs:
 		return nil
-	case leaveTheir:
+	case continuationTheirs:
 		return s.out.send(piece)
 	}
 	return misconduct("a continuation that nobody asked for")

@@ -147,14 +147,14 @@ func (r *rulings) lose(uid uint32) {
 	r.lost[uid] = true
 }
 
-// ruling gives what is known of a message, without looking into it. What the desk knows now goes before what was found out
+// ruling gives what is known of a message, without looking into it. What the verdicts knows now goes before what was found out
 // for the command that is under way.
 func (s *session) ruling(uid uint32) (retrieval.Ruling, bool) {
 	if uid == 0 {
 		return retrieval.Ruling{}, false
 	}
 	if p := s.place(uid); p.UID != 0 {
-		if r, known := s.opt.Desk.Known(s.Ctx, p); known {
+		if r, known := s.opt.VerdictCache.Known(s.Ctx, p); known {
 			return r, true
 		}
 	}

@@ -17,7 +17,7 @@ import (
 
 // mechanisms are the SASL mechanisms that are offered.
 func (s *session) mechanisms() []string {
-	return append(s.visit.Mechanisms(), s.visit.OpaqueMechanisms()...)
+	return append(s.gate.Mechanisms(), s.gate.OpaqueMechanisms()...)
 }
 
 // authenticate is the AUTHENTICATE command: RFC 9051 section 6.2.2, with the first response of RFC 4959.
@@ -35,7 +35,7 @@ func (s *session) authenticate(c *wire.Command) {
 		s.say(no(c.Tag, "Unsupported authentication mechanism."))
 		s.countBad()
 		return
-	case slices.Contains(s.visit.OpaqueMechanisms(), x.Mechanism):
+	case slices.Contains(s.gate.OpaqueMechanisms(), x.Mechanism):
 		s.authenticateOpaque(c.Tag, x)
 		return
 	}
@@ -73,7 +73,7 @@ func (s *session) challenge(text string) (string, error) {
 // authenticateOpaque lets the lines of a mechanism pass whose meaning only the backend knows.
 func (s *session) authenticateOpaque(tag string, x *sasl.Exchange) {
 	cancelled := false
-	err := s.visit.Opaque(s.Ctx, x.Mechanism, func(ctx context.Context, b *access.Backend) (string, error) {
+	err := s.gate.Opaque(s.Ctx, x.Mechanism, func(ctx context.Context, b *access.Backend) (string, error) {
 		back, err := s.connect(ctx, b)
 		if err != nil {
 			return "", err

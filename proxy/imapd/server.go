@@ -16,8 +16,8 @@ import (
 	"postern/proxy/retrieval/ahead"
 )
 
-// Desk judges messages as they are fetched. It is called by many sessions at once.
-type Desk interface {
+// VerdictCache judges messages as they are fetched. It is called by many sessions at once.
+type VerdictCache interface {
 	// Known gives what is remembered of a message and still holds.
 	Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool)
 	// Judge judges a message; it always answers, within its own time limit.
@@ -26,12 +26,12 @@ type Desk interface {
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
-// Keeper is a Desk that keeps the originals of messages that the door masks by itself. A Desk may be one.
+// Keeper is a VerdictCache that keeps the originals of messages that the door masks by itself. A VerdictCache may be one.
 type Keeper interface {
 	Keep(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message, r retrieval.Ruling) retrieval.Ruling
 }
 
-// Carrier is a Desk that takes along what it knows when a message is copied. A Desk may be one.
+// Carrier is a VerdictCache that takes along what it knows when a message is copied. A VerdictCache may be one.
 type Carrier interface {
 	Carry(ctx context.Context, from, to retrieval.Place)
 }
@@ -44,9 +44,9 @@ type Options struct {
 	TLS      *tls.Config
 	Implicit bool
 	// AuthInClear allows logins without TLS.
-	AuthInClear bool
-	Gate        *access.Gate
-	Desk        Desk
+	AuthInClear  bool
+	Gate         *access.Gate
+	VerdictCache VerdictCache
 	// Learner may be nil. Junk names the mailboxes for junk where the server does not, or not rightly; INBOX/Junk as the
 	// server writes it.
 	Learner Learner
@@ -124,7 +124,7 @@ func (s *Server) Open(ctx context.Context, c *frame.Conn) frame.Dialogue { retur
 
 // Refuse implements frame.Protocol.
 func (s *Server) Refuse(c *frame.Conn, why frame.Reason) string {
-	s.opt.Gate.Visit(c.Mail(s.opt.Name, s.opt.Now()), "imap").End("refused: "+string(why), 0)
+	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), "imap").End("refused: "+string(why), 0)
 	return byeTooMany(s.opt.Hostname)
 }
 

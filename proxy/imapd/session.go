@@ -26,7 +26,7 @@ type session struct {
 	server *Server
 	opt    *Options
 	out    *outlet
-	visit  *access.Visit
+	gate   *access.Session
 
 	clientPort uint16
 
@@ -58,7 +58,7 @@ type session struct {
 func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
 	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
 		out: newOutlet(c.Conn, &s.buffers), clientPort: c.Client.Port()}
-	n.visit = s.opt.Gate.Visit(n.Mail, "imap")
+	n.gate = s.opt.Gate.Session(n.Mail, "imap")
 	n.Quiet, n.Lean = n.quiet, true
 	n.In.Now, n.In.Before = s.opt.Now, n.out.flush
 	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)
@@ -94,9 +94,9 @@ func (s *session) end() {
 	s.Close()
 	s.teachings.Wait()
 	for _, f := range s.findings {
-		s.visit.Observe(f)
+		s.gate.Observe(f)
 	}
-	s.visit.End(s.End(), s.out.sent())
+	s.gate.End(s.End(), s.out.sent())
 }
 
 // bye says goodbye and ends the session.

@@ -187,8 +187,8 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// broken is a desk that panics.
-type broken struct{ *desk }
+// broken is a verdicts that panics.
+type broken struct{ *verdicts }
 
 func (broken) Known(context.Context, retrieval.Place) (retrieval.Ruling, bool) {
 	panic("a desk that breaks")
@@ -199,7 +199,7 @@ func TestPanicTellsNoSecret(t *testing.T) {
 	const canary = "kanarienvogel"
 	v := dovecottest.Start(t, dovecottest.Options{Extra: "\npassdb {\n  driver = static\n  args = password=" + canary + "\n}\n"})
 	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
-		o.Desk = broken{o.Desk.(*desk)}
+		o.VerdictCache = broken{o.VerdictCache.(*verdicts)}
 	})
 	for _, way := range []string{"LOGIN bob " + canary, "AUTHENTICATE PLAIN AGJvYgBrYW5hcmllbnZvZ2Vs"} {
 		c := dial(t, d.address, nil)

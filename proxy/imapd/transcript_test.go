@@ -37,7 +37,7 @@ func TestTranscripts(t *testing.T) {
 				o.Learner = &learner{}
 			}
 			if pause, err := time.ParseDuration(settings["pause"]); err == nil {
-				o.Desk.(*desk).pause, o.Progress = pause, pause/3
+				o.VerdictCache.(*verdicts).pause, o.Progress = pause, pause/3
 			}
 			if stall, err := time.ParseDuration(settings["stall"]); err == nil {
 				o.Stall = stall

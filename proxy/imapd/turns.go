@@ -179,7 +179,7 @@ func (s *session) safely(m *mail.Message, uid uint32) (r retrieval.Ruling, plan 
 	return s.judge(m, uid)
 }
 
-// stale is how old a judgement may be when its message is sent, unless it stands in the desk's memory, which knows of
+// stale is how old a judgement may be when its message is sent, unless it stands in the verdicts's memory, which knows of
 // recalls.
 const stale = time.Second
 
@@ -219,7 +219,7 @@ func (p *parcel) send() error {
 	} else if r.Masked {
 		over = planCover(nil, p.item, s.notice(r))
 	}
-	s.opt.Desk.Fetched(s.Ctx, s.Mail, s.place(p.uid), r)
+	s.opt.VerdictCache.Fetched(s.Ctx, s.Mail, s.place(p.uid), r)
 	s.out.begin()
 	err := s.out.send(p.front)
 	if err == nil {

@@ -36,12 +36,12 @@ func TestCopiesCarryTheRuling(t *testing.T) {
 	c.do("b", "COPY 1:2 Junk")
 	c.do("c", "UID MOVE 3 Junk")
 	c.do("d", "SELECT Junk")
-	before := d.desk.judged
+	before := d.verdicts.judged
 	if got := c.do("e", "FETCH 1:* (BODY.PEEK[] BODY.PEEK[1.1])"); strings.Contains(got, marker) || strings.Count(got, notice) < 3 {
 		t.Errorf("%.500q", got)
 	}
-	if d.desk.judged != before || before != 3 || len(d.desk.carried) != 6 {
-		t.Errorf("judged %d times, then %d; %d carried", before, d.desk.judged-before, len(d.desk.carried))
+	if d.verdicts.judged != before || before != 3 || len(d.verdicts.carried) != 6 {
+		t.Errorf("judged %d times, then %d; %d carried", before, d.verdicts.judged-before, len(d.verdicts.carried))
 	}
 }
 
@@ -52,7 +52,7 @@ func TestTheNoticeNamesTheJudgement(t *testing.T) {
 	d := open(t, access.Backend{Address: v.IMAP, TLS: access.TLSNone}, func(o *imapd.Options, _ *access.Options, _ *frame.Options) {
 		o.Notice = "Withheld, id {id}."
 	})
-	d.desk.id = "abc123"
+	d.verdicts.id = "abc123"
 	c := dial(t, d.address, nil)
 	c.login("bob", dovecottest.Password)
 	appendMessage(c, "INBOX", compound(marker, true))
@@ -60,7 +60,7 @@ func TestTheNoticeNamesTheJudgement(t *testing.T) {
 	if got := c.do("a", "FETCH 1 (BODY.PEEK[] BODY.PEEK[1.1] BODY.PEEK[TEXT])"); strings.Contains(got, marker) || strings.Count(got, "Withheld, id abc123.") < 3 {
 		t.Errorf("%.2000q", got)
 	}
-	for p := range d.desk.known {
+	for p := range d.verdicts.known {
 		if p.Backend != "default@"+v.IMAP {
 			t.Errorf("%+v", p)
 		}

@@ -225,9 +225,9 @@ func (b *Bans) exempt(client netip.Addr) bool {
 }
 
 // List gives the bans in force, most at most.
-func (b *Bans) List(ctx context.Context, most int) []Ban {
+func (b *Bans) List(ctx context.Context, limit int) []Ban {
 	var all []Ban
-	for _, e := range b.State.List(ctx, banPrefix+":", most) {
+	for _, e := range b.State.List(ctx, banPrefix+":", limit) {
 		var ban Ban
 		if json.Unmarshal(e.Value, &ban) == nil && b.Now().Before(ban.Until) {
 			all = append(all, ban)

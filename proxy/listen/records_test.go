@@ -13,7 +13,7 @@ import (
 type pieces struct {
 	net.Conn
 	all   []byte
-	most  int
+	limit int
 	reads int
 }
 
@@ -22,7 +22,7 @@ func (c *pieces) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	c.reads++
-	n := copy(p[:min(len(p), c.most)], c.all)
+	n := copy(p[:min(len(p), c.limit)], c.all)
 	c.all = c.all[n:]
 	return n, nil
 }
@@ -32,9 +32,9 @@ func record(n int) []byte {
 }
 
 // checkRecords reads a stream in reads of so many octets, and fails if one goes past a record or an octet is lost.
-func checkRecords(t *testing.T, stream []byte, room, most int) (reads int) {
+func checkRecords(t *testing.T, stream []byte, room, limit int) (reads int) {
 	t.Helper()
-	below := &pieces{all: bytes.Clone(stream), most: most}
+	below := &pieces{all: bytes.Clone(stream), limit: limit}
 	c := listen.Records(below)
 	p := make([]byte, room)
 	var got []byte
@@ -67,8 +67,8 @@ func TestRecords(t *testing.T) {
 		stream = append(stream, record(n)...)
 	}
 	for _, room := range []int{1, 5, 512, 517, 40000} {
-		for _, most := range []int{1, 3, 100, 40000} {
-			checkRecords(t, stream, room, most)
+		for _, limit := range []int{1, 3, 100, 40000} {
+			checkRecords(t, stream, room, limit)
 		}
 	}
 	if reads := checkRecords(t, bytes.Repeat(record(16384), 50), 17000, 40000); reads > 110 {
@@ -82,7 +82,7 @@ func TestRecords(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	f.Add(append(record(3), record(700)...), uint8(5), uint8(7))
 	f.Add([]byte{1, 2, 3, 0, 0, 9}, uint8(1), uint8(255))
-	f.Fuzz(func(t *testing.T, stream []byte, room, most uint8) {
-		checkRecords(t, stream, int(room)+1, int(most)+1)
+	f.Fuzz(func(t *testing.T, stream []byte, room, limit uint8) {
+		checkRecords(t, stream, int(room)+1, int(limit)+1)
 	})
 }

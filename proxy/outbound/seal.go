@@ -165,9 +165,9 @@ func (s sealing) sign(hash []byte) (string, error) {
 	}
 	text := base64.StdEncoding.EncodeToString(sig)
 	// RFC 5322 section 2.1.1: no line over 998 octets. Up to there b= stays whole, which every verifier reads alike.
-	const most = 900
-	if len(text) > most {
-		text = text[:most] + "\r\n\t " + text[most:]
+	const limit = 900
+	if len(text) > limit {
+		text = text[:limit] + "\r\n\t " + text[limit:]
 	}
 	return text, nil
 }

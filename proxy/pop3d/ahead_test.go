@@ -19,7 +19,7 @@ func TestJudgedAhead(t *testing.T) {
 		text := map[int]string{3: "evil", 7: "away"}[n%10]
 		all = append(all, fmt.Sprintf("From: a@b.example\r\nSubject: number %d.\r\n\r\n%s good-%d.\r\n", n, text, n))
 	}
-	for name, most := range map[string]int{"in turn": 1, "pipelined": 16} {
+	for name, limit := range map[string]int{"in turn": 1, "pipelined": 16} {
 		t.Run(name, func(t *testing.T) {
 			drop := newMaildrop(t, all)
 			h := newHouse(t, access.Backend{Address: drop.address}, nil)
@@ -42,8 +42,8 @@ func TestJudgedAhead(t *testing.T) {
 			for line() != "." {
 			}
 			begun := time.Now()
-			for n := 1; n <= messages; n += most {
-				last := min(n+most-1, messages)
+			for n := 1; n <= messages; n += limit {
+				last := min(n+limit-1, messages)
 				batch := ""
 				for i := n; i <= last; i++ {
 					batch += fmt.Sprintf("RETR %d\r\n", i)

@@ -83,7 +83,7 @@ func (s *session) offers() []string {
 		all = append(all, "STLS")
 	}
 	if s.mayLogIn() {
-		all = append(all, "USER", "SASL "+strings.Join(s.visit.Mechanisms(), " "))
+		all = append(all, "USER", "SASL "+strings.Join(s.gate.Mechanisms(), " "))
 	}
 	return all
 }
@@ -139,7 +139,7 @@ func (s *session) passCommand(password string) {
 // enter lets the user in, or refuses him.
 func (s *session) enter(a access.Attempt) {
 	_ = s.out.Flush() // what was said before; the next read tells of an error
-	err := s.visit.Login(s.Ctx, a, s.openBackend)
+	err := s.gate.Login(s.Ctx, a, s.openBackend)
 	switch {
 	case err == nil && s.back != nil:
 		s.In.Cap, s.In.Idle, s.bad = noCap(), s.opt.Idle, 0
@@ -161,12 +161,12 @@ func (s *session) auth(rest string) {
 	x := sasl.Begin(rest)
 	switch {
 	case x.Mechanism == "" && s.mayLogIn(): // RFC 1734 as it was before CAPA: the list of mechanisms
-		s.out.Say(capabilities(s.visit.Mechanisms()))
+		s.out.Say(capabilities(s.gate.Mechanisms()))
 		return
 	case !s.mayLogIn():
 		s.refuse(replyTLSFirst)
 		return
-	case !slices.Contains(s.visit.Mechanisms(), x.Mechanism):
+	case !slices.Contains(s.gate.Mechanisms(), x.Mechanism):
 		s.refuse(replyNoMechanism)
 		return
 	}

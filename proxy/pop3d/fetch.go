@@ -15,7 +15,7 @@ import (
 
 // place is where a message lies; it is none if nobody knows whose mailbox it is.
 func (s *session) place(message int64) retrieval.Place {
-	owner := s.visit.Mailbox()
+	owner := s.gate.Mailbox()
 	if owner == "" {
 		return retrieval.Place{}
 	}
@@ -30,7 +30,7 @@ func (s *session) known(p retrieval.Place) (retrieval.Ruling, bool) {
 	if p.UIDL == "" {
 		return retrieval.Ruling{}, false
 	}
-	return s.opt.Desk.Known(s.Ctx, p)
+	return s.opt.VerdictCache.Known(s.Ctx, p)
 }
 
 // top is TOP with lines of the body: some clients never use RETR but ask for more lines than there are. A message that is
@@ -79,7 +79,7 @@ func (s *session) cleanTop(c command, p retrieval.Place) (done bool, err error) 
 	case err != nil:
 		return true, err
 	case known && !r.Masked:
-		s.opt.Desk.Fetched(s.Ctx, s.Mail, p, r)
+		s.opt.VerdictCache.Fetched(s.Ctx, s.Mail, p, r)
 		return true, d.through(nil)
 	}
 	return false, d.skip()
@@ -184,7 +184,7 @@ func (d *delivery) takeAll(p retrieval.Place, lines int64) (done bool, err error
 		if err := s.showLate(); err != nil {
 			return true, err
 		}
-		s.opt.Desk.Fetched(s.Ctx, s.Mail, d.place, d.ruling)
+		s.opt.VerdictCache.Fetched(s.Ctx, s.Mail, d.place, d.ruling)
 		return true, d.through(nil)
 	}
 	if err := d.takeIn(); err != nil {
@@ -218,7 +218,7 @@ func (d *delivery) show(lines int64) (err error) {
 	if r.Later {
 		return d.later(r.Why)
 	}
-	s.opt.Desk.Fetched(s.Ctx, s.Mail, d.place, r)
+	s.opt.VerdictCache.Fetched(s.Ctx, s.Mail, d.place, r)
 	var plan *mask.Plan
 	if r.Masked {
 		plan = mask.New(m, s.notice(r))
@@ -351,7 +351,7 @@ func (d *delivery) finish() (*mail.Message, error) {
 // tooLarge is the ruling on a message over the limit of what is judged.
 func (d *delivery) tooLarge(p retrieval.Place, m *mail.Message) retrieval.Ruling {
 	r := retrieval.Ruling{Masked: true, ID: d.s.Mail.ID, Why: "too large to be judged"}
-	if keeper, can := d.s.opt.Desk.(Keeper); can {
+	if keeper, can := d.s.opt.VerdictCache.(Keeper); can {
 		return keeper.Keep(d.s.Ctx, d.s.Mail, p, m, r)
 	}
 	return r
@@ -394,7 +394,7 @@ func (d *delivery) ask() {
 	earlier := s.early.Find(d.message)
 	go func() {
 		if earlier != nil {
-			<-earlier.Done() // the desk knows its octets then
+			<-earlier.Done() // the verdicts knows its octets then
 		}
 		r := s.safely(p, m)
 		d.answer <- judged{r, s.opt.Now()}
@@ -424,7 +424,7 @@ func (d *delivery) judgement() retrieval.Ruling {
 	}
 }
 
-// stale is how old a judgement may be when its message is sent, unless the desk remembers it by its place.
+// stale is how old a judgement may be when its message is sent, unless the verdicts remembers it by its place.
 const stale = time.Second
 
 // current is a judgement as it stands when the message's turn comes: it may have been called back meanwhile.

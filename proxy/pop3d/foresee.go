@@ -22,7 +22,7 @@ const steady = 3
 const wholeTop = 1_000_000_000
 
 // foresee has messages judged that a client will ask for next: it fetches one after the other, and each would wait for its
-// judgement. They are fetched by TOP, and what is found the desk remembers of their octets, not of their place: a server's
+// judgement. They are fetched by TOP, and what is found the verdicts remembers of their octets, not of their place: a server's
 // TOP may give less than its RETR.
 //
 // RFC 1939 section 7: TOP with more lines than there are gives the whole message; only RETR counts as having been read.
@@ -119,7 +119,7 @@ func (s *session) startJob(job *ahead.Job, message int64, m *mail.Message) {
 	})
 }
 
-// safely asks the desk. A panic is no verdict.
+// safely asks the verdicts. A panic is no verdict.
 func (s *session) safely(p retrieval.Place, m *mail.Message) (r retrieval.Ruling) {
 	r = retrieval.Ruling{Masked: true, Later: true, ID: s.Mail.ID, Why: "it could not be judged"}
 	defer func() {
@@ -127,5 +127,5 @@ func (s *session) safely(p retrieval.Place, m *mail.Message) (r retrieval.Ruling
 			s.opt.Log.Error("panic while a message was judged", "id", s.Mail.ID, "panic", x)
 		}
 	}()
-	return s.opt.Desk.Judge(s.Ctx, s.Mail, p, m)
+	return s.opt.VerdictCache.Judge(s.Ctx, s.Mail, p, m)
 }

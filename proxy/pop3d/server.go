@@ -17,8 +17,8 @@ import (
 	"postern/proxy/retrieval/ahead"
 )
 
-// Desk judges messages as they are fetched. It is called by many sessions at once.
-type Desk interface {
+// VerdictCache judges messages as they are fetched. It is called by many sessions at once.
+type VerdictCache interface {
 	// Known gives what is remembered of a message and still holds.
 	Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool)
 	// Judge judges a message; it always answers, within its own time limit.
@@ -27,7 +27,7 @@ type Desk interface {
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
-// Keeper is a Desk that keeps the originals of messages that the door masks by itself. A Desk may be one.
+// Keeper is a VerdictCache that keeps the originals of messages that the door masks by itself. A VerdictCache may be one.
 type Keeper interface {
 	Keep(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message, r retrieval.Ruling) retrieval.Ruling
 }
@@ -40,9 +40,9 @@ type Options struct {
 	TLS      *tls.Config
 	Implicit bool
 	// AuthInClear allows logins without TLS.
-	AuthInClear bool
-	Gate        *access.Gate
-	Desk        Desk
+	AuthInClear  bool
+	Gate         *access.Gate
+	VerdictCache VerdictCache
 	// Notice is what stands where content was overwritten; {id} in it is the judgement's.
 	Notice string
 	// SpoolDir is where messages that do not fit in memory are spooled; "" is the system's folder.
@@ -101,7 +101,7 @@ func (s *Server) Open(ctx context.Context, c *frame.Conn) frame.Dialogue { retur
 
 // Refuse implements frame.Protocol.
 func (s *Server) Refuse(c *frame.Conn, why frame.Reason) string {
-	s.opt.Gate.Visit(c.Mail(s.opt.Name, s.opt.Now()), "pop3").End("refused: "+string(why), 0)
+	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), "pop3").End("refused: "+string(why), 0)
 	return replyTooMany
 }
 

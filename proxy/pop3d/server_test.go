@@ -85,7 +85,7 @@ func TestTheNoticeNamesTheJudgement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, known := h.desk.Known(context.Background(), retrieval.Place{Backend: "default@" + drop.address, User: "c@d.example", UIDL: "uid-1"})
+	r, known := h.verdicts.Known(context.Background(), retrieval.Place{Backend: "default@" + drop.address, User: "c@d.example", UIDL: "uid-1"})
 	if text := strings.ReplaceAll(string(said), "\r\n", ""); !known || !r.Masked || !strings.Contains(text, "the id "+r.ID) {
 		t.Errorf("%v %+v\n%s", known, r, said)
 	}

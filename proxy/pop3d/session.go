@@ -22,7 +22,7 @@ type session struct {
 	server *Server
 	opt    *Options
 	out    *line.Writer
-	visit  *access.Visit
+	gate   *access.Session
 
 	user        string // what USER said
 	utf8        bool   // UTF8 was asked for
@@ -37,7 +37,7 @@ type session struct {
 func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
 	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
 		out: line.NewWriter(c.Conn, &s.buffers)}
-	n.visit = s.opt.Gate.Visit(n.Mail, "pop3")
+	n.gate = s.opt.Gate.Session(n.Mail, "pop3")
 	n.Lean = true
 	n.In.Now, n.In.Before = s.opt.Now, n.out.Flush
 	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)
@@ -75,7 +75,7 @@ func (s *session) end() {
 	}
 	s.Close()
 	s.Finish("broken off")
-	s.visit.End(s.End(), s.out.Octets())
+	s.gate.End(s.End(), s.out.Octets())
 }
 
 // bye says goodbye and ends the session.
@@ -88,7 +88,7 @@ func (s *session) bye(line, how string) {
 
 // observe notes what is to stand in the record.
 func (s *session) observe(symbol, evidence string) {
-	s.visit.Observe(mail.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
+	s.gate.Observe(mail.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
 }
 
 // Stop implements frame.Dialogue.

@@ -148,13 +148,13 @@ func (s *session) parse(line string) command {
 	word, rest, _ := strings.Cut(line, " ")
 	c := command{verb: strings.ToUpper(word)}
 	args := strings.Fields(rest)
-	least, most, known := arguments(c.verb)
+	least, limit, known := arguments(c.verb)
 	switch {
 	case c.verb == "LANG":
 		c.takeLanguage(args)
 	case !known:
 		c.reply = replyUnknown
-	case len(args) < least || len(args) > most:
+	case len(args) < least || len(args) > limit:
 		c.reply = replySyntax
 	default:
 		c.takeNumbers(args)
@@ -164,7 +164,7 @@ func (s *session) parse(line string) command {
 }
 
 // arguments is how many numbers a command takes: RFC 1939 sections 5 to 7, RFC 2449 section 5.
-func arguments(verb string) (least, most int, known bool) {
+func arguments(verb string) (least, limit int, known bool) {
 	switch verb {
 	case "STAT", "NOOP", "RSET", "QUIT", "LAST", "CAPA":
 		return 0, 0, true

@@ -16,11 +16,11 @@ import (
 
 // Status is what an admin sees of a message.
 type Status struct {
-	ID     string `json:"id"`
-	Folder string `json:"folder"` // "queue", "failed" or "expired"
-	Route  string `json:"route"`
-	From   string `json:"from"`
-	Size   int64  `json:"size"`
+	ID     string     `json:"id"`
+	Folder string     `json:"folder"` // "queue", "failed" or "expired"
+	Route  mail.Route `json:"route"`
+	From   string     `json:"from"`
+	Size   int64      `json:"size"`
 	// Why is the newest reason why it is not delivered: what the hop said last. Origin says how it came into the queue.
 	Why    string `json:"why"`
 	Origin string `json:"origin"`

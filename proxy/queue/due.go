@@ -5,12 +5,14 @@ import (
 	"container/heap"
 	"strings"
 	"time"
+
+	"postern/internal/mail"
 )
 
 // due orders the messages of each route by when their next attempt is. What it costs to find the next one does not depend on
 // how many wait.
 type due struct {
-	routes map[string]*line
+	routes map[mail.Route]*line
 }
 
 // line is the messages that wait for one route.
@@ -49,7 +51,7 @@ func (p *places) Pop() any {
 	return last
 }
 
-func (d *due) line(route string) *line {
+func (d *due) line(route mail.Route) *line {
 	l := d.routes[route]
 	if l == nil {
 		l = &line{}
@@ -78,8 +80,8 @@ func (d *due) next(now time.Time, perRoute int, valid func(*entry) bool) (*entry
 			}
 			continue
 		}
-		// what route "" means is only known once a message's file was read
-		full := name != "" && l.running >= perRoute
+		// what no route means is only known once a message's file was read
+		full := !name.IsZero() && l.running >= perRoute
 		if full || !l.ready(now) {
 			continue
 		}

@@ -105,7 +105,7 @@ type Queue struct {
 // entry is what the scheduler knows of a message.
 type entry struct {
 	id       string
-	route    string // "" until its file was read
+	route    mail.Route // zero until its file was read
 	next     time.Time
 	attempts int
 	busy     bool
@@ -140,7 +140,7 @@ func New(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		o: o, lock: lock, stop: make(chan struct{}), wake: make(chan struct{}, 1),
-		entries: map[string]*entry{}, puts: map[string]chan struct{}{}, done: map[string]time.Time{}, due: due{routes: map[string]*line{}},
+		entries: map[string]*entry{}, puts: map[string]chan struct{}{}, done: map[string]time.Time{}, due: due{routes: map[mail.Route]*line{}},
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	q.tidy()

@@ -42,7 +42,7 @@ func newRelay(t testing.TB, hop string) *relay.Relay {
 }
 
 func item(id string, to ...string) proxy.QueueItem {
-	one := proxy.QueueItem{ID: id, Route: "in", From: mail.Address{Local: "alice", Domain: "example.org"}, Why: "next hop down"}
+	one := proxy.QueueItem{ID: id, Route: mail.RouteTo("in"), From: mail.Address{Local: "alice", Domain: "example.org"}, Why: "next hop down"}
 	for _, local := range to {
 		one.Recipients = append(one.Recipients, mail.Recipient{Address: mail.Address{Local: local, Domain: "corp.example"}})
 	}

@@ -168,7 +168,7 @@ type outcome struct {
 	reached bool // the hop answered
 	down    bool // the hop could not be reached
 	pause   time.Duration
-	route   string
+	route   mail.Route
 }
 
 func (q *Queue) finish(e *entry, l *line, r outcome) {
@@ -177,7 +177,7 @@ func (q *Queue) finish(e *entry, l *line, r outcome) {
 	e.busy = false
 	q.running--
 	l.running--
-	if r.route != "" {
+	if !r.route.IsZero() {
 		e.route = r.route
 	}
 	of := q.due.line(e.route)

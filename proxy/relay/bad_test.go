@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/mail"
 	"postern/internal/testing/hoptest"
 	"postern/proxy"
 	"postern/proxy/relay"
@@ -250,7 +251,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		hop := hoptest.New(t, hoptest.Options{Replies: replies})
 		r := newRelay(t, quick, hops(hop.Addr()))
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		d := r.Open("in", envelope(t))
+		d := r.Open(mail.RouteTo("in"), envelope(t))
 		to := rcpts(t, "bob@corp.example")
 		if d.Rcpt(ctx, to[0]).Positive() {
 			got := d.Send(ctx, to, letter("x"))[0]

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/mail"
 	"postern/internal/testing/hoptest"
 	"postern/proxy/relay"
 )
@@ -17,7 +18,7 @@ func BenchmarkSend10KB(b *testing.B) {
 	b.SetBytes(c.Size())
 	b.ReportAllocs()
 	for b.Loop() {
-		d := r.Open("in", e)
+		d := r.Open(mail.RouteTo("in"), e)
 		if reply := d.Rcpt(b.Context(), to[0]); !reply.Positive() {
 			b.Fatal(reply)
 		}

@@ -30,7 +30,7 @@ type party struct {
 // messages, no network of clients takes what all others would need, and who only keeps a connection warm gives it up as soon
 // as somebody needs it.
 type places struct {
-	most, questions int
+	limit, questions int
 
 	mu      sync.Mutex
 	taken   int
@@ -47,8 +47,8 @@ type waiter struct {
 	ready chan struct{} // closed once the place is his
 }
 
-func newPlaces(most int) *places {
-	return &places{most: most, questions: max(1, most/2), held: map[netip.Prefix]int{}}
+func newPlaces(limit int) *places {
+	return &places{limit: limit, questions: max(1, limit/2), held: map[netip.Prefix]int{}}
 }
 
 // take waits for a place, no longer than limit.
@@ -102,7 +102,7 @@ func (p *places) giveUp(w *waiter) error {
 
 // roomFor says whether there is a place. The last quarter is for known clients, and for networks that hold none yet.
 func (p *places) roomFor(who party) bool {
-	limit, free := p.most, p.most-p.taken
+	limit, free := p.limit, p.limit-p.taken
 	if who.purpose == question {
 		limit, free = p.questions, min(p.questions-p.asking, free)
 	}

@@ -82,25 +82,24 @@ func newRoute(set Route, o Options, log *slog.Logger) (*route, error) {
 }
 
 // Open begins a transaction; nothing is sent before the first Rcpt.
-func (r *Relay) Open(name string, e proxy.Envelope) proxy.Delivery {
-	d := &delivery{relay: r, route: r.route(name), envelope: e, log: r.log.With("id", e.ID, "route", name)}
+func (r *Relay) Open(to mail.Route, e proxy.Envelope) proxy.Delivery {
+	d := &delivery{relay: r, route: r.route(to), envelope: e, log: r.log.With("id", e.ID, "route", to.String())}
 	if d.route == nil {
 		d.log.Error("no such route for mail")
 	}
 	return d
 }
 
-// route finds a route by its name. The way to where a client of a transparent door wanted to go is made as it is needed,
+// route finds the hops of a route. The way to where a client of a transparent door wanted to go is made as it is needed,
 // and its connections carry one transaction.
-func (r *Relay) route(name string) *route {
-	to, from, ok := proxy.Transparent(name)
-	if !ok {
-		return r.routes[name]
+func (r *Relay) route(to mail.Route) *route {
+	if !to.Transparent() {
+		return r.routes[to.NextHop]
 	}
-	hop := Hop{Address: to.String(), TLS: TLSOpportunistic, Source: from}
-	made, err := newRoute(Route{Hops: []Hop{hop}}.withDefaults(name), r.o, r.log)
+	hop := Hop{Address: to.To.String(), TLS: TLSOpportunistic, Source: to.Client}
+	made, err := newRoute(Route{Hops: []Hop{hop}}.withDefaults(to.String()), r.o, r.log)
 	if err != nil {
-		r.log.Error("transparent route", "route", name, "error", err)
+		r.log.Error("transparent route", "route", to.String(), "error", err)
 		return nil
 	}
 	made.hops[0].flush(true)
@@ -182,8 +181,8 @@ func (r *Relay) Offers() proxy.Extensions {
 
 // TakesEightBit says whether every hop of a route that has answered yet takes 8-bit text. Of a route that none has answered
 // on nothing is known.
-func (r *Relay) TakesEightBit(name string) bool {
-	rt := r.routes[name]
+func (r *Relay) TakesEightBit(to mail.Route) bool {
+	rt := r.routes[to.NextHop]
 	if rt == nil || !rt.answered() {
 		return false
 	}

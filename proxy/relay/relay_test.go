@@ -72,7 +72,7 @@ func letter(body string) mail.Copy {
 // pass opens, asks for all recipients, sends to those accepted and gives all replies.
 func pass(t testing.TB, r *relay.Relay, e proxy.Envelope, c mail.Copy, to ...string) (asked, sent []mail.Reply) {
 	t.Helper()
-	d := r.Open("in", e)
+	d := r.Open(mail.RouteTo("in"), e)
 	defer d.Close()
 	var yes []mail.Recipient
 	for _, one := range rcpts(t, to...) {
@@ -120,7 +120,7 @@ func TestConnectionIsUsedAgainAndAnAbandonedTransactionForgotten(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
 	pass(t, r, envelope(t), letter("1"), "bob@corp.example")
-	d := r.Open("in", envelope(t))
+	d := r.Open(mail.RouteTo("in"), envelope(t))
 	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "left@corp.example")[0]), "250")
 	d.Close()
 	pass(t, r, envelope(t), letter("2"), "carl@corp.example")
@@ -136,7 +136,7 @@ func TestCopiesForDifferentRecipients(t *testing.T) {
 	for _, ext := range [][]string{nil, {"8BITMIME"}} {
 		hop := hoptest.New(t, hoptest.Options{Extensions: ext})
 		r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
-		d := r.Open("in", envelope(t))
+		d := r.Open(mail.RouteTo("in"), envelope(t))
 		all := rcpts(t, "a@corp.example", "b@corp.example", "c@corp.example")
 		for _, one := range all {
 			wantReply(t, d.Rcpt(t.Context(), one), "250")
@@ -176,7 +176,7 @@ func TestParametersGoOnlyWhereTheyAreOffered(t *testing.T) {
 			if c.ext != nil { // or it could not have it at all
 				e.Params.Body = "7BIT"
 			}
-			d := newRelay(t, relay.Timeouts{}, hops(hop.Addr())).Open("in", e)
+			d := newRelay(t, relay.Timeouts{}, hops(hop.Addr())).Open(mail.RouteTo("in"), e)
 			defer d.Close()
 			wantReply(t, d.Rcpt(t.Context(), to), "250")
 			if got := hop.Commands()[1:]; !slices.Equal(got, []string{c.mail, c.rcpt}) {
@@ -287,7 +287,7 @@ func TestRestartOfTheHopIsNotSeen(t *testing.T) {
 	_, sent := pass(t, r, envelope(t), letter("2"), "bob@corp.example")
 	wantReply(t, sent[0], "250")
 
-	d := r.Open("in", envelope(t))
+	d := r.Open(mail.RouteTo("in"), envelope(t))
 	to := rcpts(t, "bob@corp.example")
 	wantReply(t, d.Rcpt(t.Context(), to[0]), "250")
 	hop.Hangup()
@@ -372,7 +372,7 @@ func TestAConnectionMoreThanAllowedWaits(t *testing.T) {
 	route := hops(hop.Addr())
 	route.MaxConnections = 1
 	r := newRelay(t, relay.Timeouts{}, route)
-	one, two := r.Open("in", envelope(t)), r.Open("in", envelope(t))
+	one, two := r.Open(mail.RouteTo("in"), envelope(t)), r.Open(mail.RouteTo("in"), envelope(t))
 	hop.Reply("RCPT", "AFTER 300ms 250 2.1.5 Ok")
 	asked := make(chan mail.Reply)
 	go func() { asked <- one.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]) }()
@@ -398,7 +398,7 @@ func TestASilentTransactionHoldsNobodyUp(t *testing.T) {
 	r := newRelay(t, relay.Timeouts{Hold: 100 * time.Millisecond}, route)
 	var idle []proxy.Delivery
 	for range 20 {
-		d := r.Open("in", envelope(t))
+		d := r.Open(mail.RouteTo("in"), envelope(t))
 		wantReply(t, d.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
 		idle = append(idle, d)
 	}
@@ -425,7 +425,7 @@ func TestASilentTransactionHoldsNobodyUp(t *testing.T) {
 func TestAnAnswerThatChanged(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	r := newRelay(t, relay.Timeouts{Hold: 20 * time.Millisecond}, hops(hop.Addr()))
-	d := r.Open("in", envelope(t))
+	d := r.Open(mail.RouteTo("in"), envelope(t))
 	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
 	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "b@corp.example")[0]), "250")
 	time.Sleep(100 * time.Millisecond)
@@ -440,7 +440,7 @@ func TestAnAnswerThatChanged(t *testing.T) {
 func TestAHopThatEndsItsSessionAtData(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
-	d := r.Open("in", envelope(t))
+	d := r.Open(mail.RouteTo("in"), envelope(t))
 	wantReply(t, d.Rcpt(t.Context(), rcpts(t, "a@corp.example")[0]), "250")
 	hop.Reply("DATA", "ONCE 421 4.4.2 time-out exceeded\nCLOSE")
 	wantReply(t, d.Send(t.Context(), rcpts(t, "a@corp.example"), letter("x"))[0], "250")
@@ -452,7 +452,7 @@ func TestAHopThatEndsItsSessionAtData(t *testing.T) {
 func TestATransactionNeverGoesOnInTheOneBefore(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{Extensions: []string{"PIPELINING"}}) // no SMTPUTF8
 	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
-	left := r.Open("in", envelope(t))
+	left := r.Open(mail.RouteTo("in"), envelope(t))
 	wantReply(t, left.Rcpt(t.Context(), rcpts(t, "left@corp.example")[0]), "250")
 	left.Close()
 	e := envelope(t)

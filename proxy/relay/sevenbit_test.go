@@ -30,7 +30,7 @@ func TestAHopThatTakesNoEightBits(t *testing.T) {
 			e.Size = int64(len(c.raw))
 			asked, sent := pass(t, r, e, mail.Copy{Message: mail.NewMessage([]byte(c.raw))}, "bob@corp.example")
 			wantReply(t, asked[0], "250")
-			if r.TakesEightBit("in") {
+			if r.TakesEightBit(mail.RouteTo("in")) {
 				t.Error("the hop is said to take 8-bit text")
 			}
 			want := c.smartHost

@@ -27,7 +27,7 @@ type found struct {
 
 // facts gives what was found in these octets before, in this epoch and within the time of trust.
 func (c *consultation) facts(ctx context.Context, sum [sha256.Size]byte) (policy.Facts, time.Time, bool) {
-	d := c.desk
+	d := c.verdicts
 	if d.opt.Decide == nil {
 		return policy.Facts{}, time.Time{}, false
 	}
@@ -45,7 +45,7 @@ func (c *consultation) facts(ctx context.Context, sum [sha256.Size]byte) (policy
 
 // rememberFacts keeps what was found. What is too long is found again for the next reader.
 func (c *consultation) rememberFacts(ctx context.Context, sum [sha256.Size]byte, facts policy.Facts) {
-	d := c.desk
+	d := c.verdicts
 	if d.opt.Decide == nil {
 		return
 	}
@@ -72,7 +72,7 @@ func withoutFailures(facts policy.Facts) policy.Facts {
 }
 
 // granted asks whether an admin let the owner of the mailbox read the message.
-func (d *Desk) granted(ctx context.Context, p Place, sum [sha256.Size]byte, messageID, sealID string) bool {
+func (d *VerdictCache) granted(ctx context.Context, p Place, sum [sha256.Size]byte, messageID, sealID string) bool {
 	if d.opt.Grants == nil || p.User == "" {
 		return false
 	}

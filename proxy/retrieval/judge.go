@@ -16,13 +16,13 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/quarantine"
+	"postern/policy/records/quarantine"
 	"postern/proxy/retrieval/seal"
 )
 
-// consultation is the way of one message over the desk.
+// consultation is the way of one message over the verdicts.
 type consultation struct {
-	desk      *Desk
+	verdicts  *VerdictCache
 	session   *mail.Session
 	place     Place
 	message   *mail.Message
@@ -47,7 +47,7 @@ const whyReleased = "released"
 // rule gives the ruling: what an admin released is shown, what was called back is masked, what an admin or the user let in at
 // the SMTP door is shown, what is known is taken, what that door sealed is clean, all else is judged.
 func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
-	d := c.desk
+	d := c.verdicts
 	sum, err := hashOf(c.message)
 	if err != nil {
 		return c.unreadable(err), 0
@@ -96,13 +96,13 @@ func (c *consultation) calledBack(ctx context.Context, r Ruling, before entry, k
 
 // unreadable is the ruling on a message that we can't read: our own fault, which is no word on the message.
 func (c *consultation) unreadable(err error) Ruling {
-	c.desk.opt.Log.Error("a fetched message can't be read", "id", c.session.ID, "error", err)
+	c.verdicts.opt.Log.Error("a fetched message can't be read", "id", c.session.ID, "error", err)
 	return Ruling{Masked: true, Later: true, ID: c.session.ID, Why: "the gateway could not read the message"}
 }
 
 // unlisted is the ruling while nobody can say what was called back.
 func (c *consultation) unlisted(err error, r Ruling) Ruling {
-	c.desk.opt.Log.Error("a fetched message has to wait", "id", c.session.ID, "error", err)
+	c.verdicts.opt.Log.Error("a fetched message has to wait", "id", c.session.ID, "error", err)
 	r.Masked, r.Later, r.ID, r.Why = true, true, c.session.ID, "it can't be judged now: "+err.Error()
 	return r
 }
@@ -130,7 +130,7 @@ func (c *consultation) owner() string {
 
 // keep puts the original away before a masked copy goes out. If it can't be kept that copy does not go out.
 func (c *consultation) keep(ctx context.Context, v policy.Verdict, r Ruling) Ruling {
-	d := c.desk
+	d := c.verdicts
 	if d.opt.Originals == nil {
 		return r
 	}
@@ -165,7 +165,7 @@ func (c *consultation) judge(ctx context.Context, r Ruling) (Ruling, memory) {
 	var err error
 	if known {
 		c.started = at
-		verdict = c.desk.opt.Decide(ctx, tx, facts)
+		verdict = c.verdicts.opt.Decide(ctx, tx, facts)
 	} else {
 		if verdict, err = c.ask(ctx, tx); err != nil {
 			tx = c.transaction() // the judge may still write to the first
@@ -192,7 +192,7 @@ func (c *consultation) judge(ctx context.Context, r Ruling) (Ruling, memory) {
 
 // weigh makes the ruling of a verdict. That something is away, late or broken is no verdict.
 func (c *consultation) weigh(ctx context.Context, tx *mail.Transaction, facts policy.Facts, v policy.Verdict, err error, r Ruling) Ruling {
-	d := c.desk
+	d := c.verdicts
 	later := func(why string) Ruling {
 		r.Masked, r.Later, r.Why = true, true, why
 		return r
@@ -242,7 +242,7 @@ type answer struct {
 
 // ask calls the judge, who has as long as the settings say and a little grace. A panic of his is an error.
 func (c *consultation) ask(ctx context.Context, tx *mail.Transaction) (policy.Verdict, error) {
-	d := c.desk
+	d := c.verdicts
 	ctx, cancel := context.WithTimeout(ctx, d.opt.Timeout)
 	defer cancel()
 	answered := make(chan answer, 1)

@@ -68,15 +68,15 @@ func TestAMaskKeepsTheOriginal(t *testing.T) {
 	if r, _ := o.ask(other, bad); !r.Later || !r.Masked {
 		t.Errorf("can't be kept: %+v", r)
 	}
-	if _, ok := o.desk.Known(context.Background(), other); ok {
+	if _, ok := o.verdicts.Known(context.Background(), other); ok {
 		t.Error("what could not be kept is remembered")
 	}
 	m := mail.NewMessage([]byte(bad))
-	if r := o.desk.Keep(context.Background(), session(), other, m, retrieval.Ruling{Masked: true, Why: "too large"}); !r.Later {
+	if r := o.verdicts.Keep(context.Background(), session(), other, m, retrieval.Ruling{Masked: true, Why: "too large"}); !r.Later {
 		t.Errorf("can't be kept: %+v", r)
 	}
 	s.gone = nil
-	if r := o.desk.Keep(context.Background(), session(), other, m, retrieval.Ruling{Masked: true, Why: "too large"}); r.Later || !r.Masked || s.held[r.ID] != bad {
+	if r := o.verdicts.Keep(context.Background(), session(), other, m, retrieval.Ruling{Masked: true, Why: "too large"}); r.Later || !r.Masked || s.held[r.ID] != bad {
 		t.Errorf("too large: %+v", r)
 	}
 }
@@ -86,14 +86,14 @@ func TestARecallKeepsTheOriginal(t *testing.T) {
 	o, s, _ := keeping(t)
 	o.ask(place(1), good)
 	o.back["<1@b.example>"] = "a late find"
-	if r, ok := o.desk.Known(context.Background(), place(1)); ok {
+	if r, ok := o.verdicts.Known(context.Background(), place(1)); ok {
 		t.Fatalf("known as %+v, and not kept", r)
 	}
 	r, _ := o.ask(place(1), good)
 	if !r.Masked || s.held[r.ID] != good {
 		t.Errorf("%+v", r)
 	}
-	if r, ok := o.desk.Known(context.Background(), place(1)); !ok || !r.Masked {
+	if r, ok := o.verdicts.Known(context.Background(), place(1)); !ok || !r.Masked {
 		t.Errorf("then known as %+v %v", r, ok)
 	}
 }
@@ -103,7 +103,7 @@ func TestReleased(t *testing.T) {
 	sum := sha256.Sum256([]byte(bad))
 	o.ask(place(1), bad)
 	g[[2]string{hex.EncodeToString(sum[:]), "c@d.example"}] = true
-	if r, ok := o.desk.Known(context.Background(), place(1)); !ok || r.Masked {
+	if r, ok := o.verdicts.Known(context.Background(), place(1)); !ok || r.Masked {
 		t.Errorf("known as %+v %v", r, ok)
 	}
 	if r, asked := o.ask(place(2), bad); r.Masked || asked != 0 {
@@ -163,7 +163,7 @@ func TestTheVerdictIsTheReaders(t *testing.T) {
 		s.User = user
 		m := mail.NewMessage([]byte(good))
 		defer m.Close()
-		return o.desk.Judge(context.Background(), s, p, m)
+		return o.verdicts.Judge(context.Background(), s, p, m)
 	}
 	for round := range 2 {
 		for _, user := range []string{"mild@d.example", "strict@d.example"} {
@@ -177,7 +177,7 @@ func TestTheVerdictIsTheReaders(t *testing.T) {
 			if r := ask(shared, user); r.Masked != strings.HasPrefix(user, "strict") {
 				t.Errorf("round %d, %s in a mailbox of others: %+v", round, user, r)
 			}
-			if r, ok := o.desk.Known(context.Background(), shared); !ok || r.Masked != strings.HasPrefix(user, "strict") {
+			if r, ok := o.verdicts.Known(context.Background(), shared); !ok || r.Masked != strings.HasPrefix(user, "strict") {
 				t.Errorf("round %d, %s in a mailbox of others: known as %+v %v", round, user, r, ok)
 			}
 		}
@@ -218,7 +218,7 @@ func TestTheSameIdOfAnotherMessage(t *testing.T) {
 	known := func(change func(*retrieval.Place)) bool {
 		q := p
 		change(&q)
-		_, ok := o.desk.Known(context.Background(), q)
+		_, ok := o.verdicts.Known(context.Background(), q)
 		return ok
 	}
 	for name, ok := range map[string]bool{

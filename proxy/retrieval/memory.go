@@ -85,7 +85,7 @@ func epochMark(epoch string) uint64 {
 	return binary.BigEndian.Uint64(sum[:8]) | 1
 }
 
-func (d *Desk) recall(ctx context.Context, key string) (entry, bool) {
+func (d *VerdictCache) recall(ctx context.Context, key string) (entry, bool) {
 	value, ok := d.opt.State.Get(ctx, key)
 	if !ok {
 		return entry{}, false
@@ -95,30 +95,30 @@ func (d *Desk) recall(ctx context.Context, key string) (entry, bool) {
 	return e, ok
 }
 
-func (d *Desk) remember(ctx context.Context, key string, e entry) {
+func (d *VerdictCache) remember(ctx context.Context, key string, e entry) {
 	if keep := e.at.Add(d.opt.Trust).Sub(d.opt.Now()); keep > 0 {
 		d.opt.State.Put(ctx, key, e.append(nil), keep)
 	}
 }
 
 // holds says whether what is remembered is of this epoch and not too old.
-func (d *Desk) holds(e entry) bool {
+func (d *VerdictCache) holds(e entry) bool {
 	return e.epoch == epochMark(d.opt.Epoch()) && d.fresh(e.at)
 }
 
 // stillHolds says whether what is remembered may be the answer again: what is masked only if its original is kept.
-func (d *Desk) stillHolds(e entry) bool {
+func (d *VerdictCache) stillHolds(e entry) bool {
 	return d.holds(e) && (!e.ruling.Masked || d.opt.Originals == nil || e.kept)
 }
 
 // fresh says whether a time is within the time of trust. A clock that differs by a few minutes does no harm.
-func (d *Desk) fresh(at time.Time) bool {
+func (d *VerdictCache) fresh(at time.Time) bool {
 	age := d.opt.Now().Sub(at)
 	return age < d.opt.Trust && age > -5*time.Minute
 }
 
 // recallsReady is nil if it is known what was called back.
-func (d *Desk) recallsReady(ctx context.Context) error {
+func (d *VerdictCache) recallsReady(ctx context.Context) error {
 	if d.opt.Recalls == nil {
 		return nil
 	}
@@ -127,7 +127,7 @@ func (d *Desk) recallsReady(ctx context.Context) error {
 
 // recalled asks whether an admin called the message back: by what lies in the mailbox, or by the seal's transaction, since
 // what came in had other octets and perhaps no Message-ID.
-func (d *Desk) recalled(ctx context.Context, sum [sha256.Size]byte, messageID, sealID string) (string, bool) {
+func (d *VerdictCache) recalled(ctx context.Context, sum [sha256.Size]byte, messageID, sealID string) (string, bool) {
 	if d.opt.Recalls == nil {
 		return "", false
 	}
@@ -196,7 +196,7 @@ func parseEntry(b []byte) (e entry, ok bool) {
 	return e, len(rest) == 0
 }
 
-func cut(text string, most int) string { return text[:min(len(text), most)] }
+func cut(text string, limit int) string { return text[:min(len(text), limit)] }
 
 // bounded leaves out a Message-ID that is longer than a line may be: nobody can call it back by that.
 func bounded(messageID string) string {

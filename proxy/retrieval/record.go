@@ -8,7 +8,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // record writes the record of a judgement and gives its id, that of the original if one is kept. Facts that are nil are
@@ -20,7 +20,7 @@ func (c *consultation) record(tx *mail.Transaction, facts *policy.Facts, v polic
 	if c.kept {
 		tx.ID = r.ID
 	}
-	d, s := c.desk, c.session
+	d, s := c.verdicts, c.session
 	if d.opt.Ledger == nil {
 		return tx.ID
 	}
@@ -54,7 +54,7 @@ func word(r Ruling) string {
 
 // Fetched tells that the user got the message or a part of it: one record for each session and message, up to 1,000 for
 // a session.
-func (d *Desk) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
+func (d *VerdictCache) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
 	if d.opt.Ledger == nil || !d.fetched.first(s.ID, r.SHA256) {
 		return
 	}
@@ -66,7 +66,7 @@ func (d *Desk) Fetched(_ context.Context, s *mail.Session, p Place, r Ruling) {
 		// the same fetch again has the same id, and so leaves one record
 		ID: s.ID + ".F" + hex.EncodeToString(r.SHA256[:6]), ConnID: s.ID, Kind: ledger.Fetch, Time: d.opt.Now(), Door: s.Door, Client: s.Client, User: s.User,
 		SHA256: hex.EncodeToString(r.SHA256[:]), MessageID: r.MessageID, Decisive: r.Why, Reply: "fetched, " + word(r) + ", judged as " + r.ID,
-		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: ledger.Word("fetched, " + word(r)), Route: p.Backend}},
+		Recipients: []ledger.Recipient{{Address: s.User, Disposition: disposition, Decisive: r.Why, Fate: ledger.Word("fetched, " + word(r)), Route: mail.RouteTo(p.Backend)}},
 	})
 }
 

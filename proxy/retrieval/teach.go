@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/retrieval/seal"
 )
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/proxy/retrieval"
 	"postern/proxy/retrieval/seal"
 )

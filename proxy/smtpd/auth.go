@@ -57,7 +57,7 @@ func (c *session) mayAuth() (mail.Reply, bool) {
 		return replyNotDone(), false
 	case c.Mail.Helo == "":
 		return replyNeedHelo(), false
-	case c.Mail.User != "" || c.exchange != nil:
+	case c.Mail.User != "" || c.transaction != nil:
 		return reply(503, "5.5.1", "No AUTH now"), false
 	case !c.canAuth():
 		// RFC 4954 section 4: 538 5.7.11 asks for encryption.
@@ -94,7 +94,7 @@ func (c *session) login(user, password string) {
 		c.commands = 0
 		c.reply(reply(235, "2.7.0", "Authentication succeeded"))
 	default:
-		c.visit.Observe(mail.Finding{Symbol: "AUTH_FAILED", Evidence: printable([]byte(user))})
+		c.connection.Observe(mail.Finding{Symbol: "AUTH_FAILED", Evidence: printable([]byte(user))})
 		select {
 		case <-answer.C:
 		case <-c.Ctx.Done():

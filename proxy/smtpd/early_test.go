@@ -13,8 +13,8 @@ import (
 	"postern/proxy/smtpd"
 )
 
-// visit speaks with a door as a client whose connection a trusted proxy brought, and gives all that was said.
-func visit(t *testing.T, b *bench, client, lines string) string {
+// connection speaks with a door as a client whose connection a trusted proxy brought, and gives all that was said.
+func connection(t *testing.T, b *bench, client, lines string) string {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan struct{})
@@ -50,7 +50,7 @@ func TestNoPasswordInEvidence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBenchInClear(t, c.settings)
-			visit(t, b, "203.0.113.9:99", c.lines)
+			connection(t, b, "203.0.113.9:99", c.lines)
 			b.ledger.mu.Lock()
 			defer b.ledger.mu.Unlock()
 			record := fmt.Sprintf("%+v", b.ledger.connections)

@@ -49,8 +49,8 @@ func (c *session) mailFrom(args string) {
 		return
 	}
 
-	x, r := c.visit.Begin(c.Ctx, from, params, c.clientPort)
-	c.exchange = x
+	x, r := c.connection.Begin(c.Ctx, from, params, c.clientPort)
+	c.transaction = x
 	if !r.Positive() {
 		c.fail(r)
 		c.reset("refused at MAIL")
@@ -65,7 +65,7 @@ func (c *session) notYet() *mail.Reply {
 	switch {
 	case c.Mail.Helo == "":
 		r = replyNeedHelo()
-	case c.exchange != nil:
+	case c.transaction != nil:
 		r = replyNested()
 	case !c.opt.Submission || c.Mail.User != "" || c.Mail.Trusted:
 		return nil
@@ -80,7 +80,7 @@ func (c *session) notYet() *mail.Reply {
 
 // rcptTo is RCPT: RFC 5321 section 4.1.1.3.
 func (c *session) rcptTo(args string) {
-	if c.exchange == nil {
+	if c.transaction == nil {
 		c.fail(replyNeedMail())
 		return
 	}
@@ -93,7 +93,7 @@ func (c *session) rcptTo(args string) {
 		c.fail(replySyntax("RCPT TO:<address>"))
 		return
 	}
-	utf8 := c.exchange.Params().UTF8
+	utf8 := c.transaction.Params().UTF8
 	to, rest, err := mail.ParsePath(path, utf8)
 	if err == nil && to.IsNull() {
 		err = mail.ErrPathSyntax
@@ -107,12 +107,12 @@ func (c *session) rcptTo(args string) {
 		c.fail(*bad)
 		return
 	}
-	if c.exchange.Recipients() >= c.opt.MaxRecipients {
+	if c.transaction.Recipients() >= c.opt.MaxRecipients {
 		// RFC 5321 section 4.5.3.1.10: 452, and those taken before stay; the client did nothing wrong
 		c.reply(replyRecipients(c.opt.MaxRecipients))
 		return
 	}
-	if r := c.exchange.Rcpt(c.Ctx, recipient); r.Positive() {
+	if r := c.transaction.Rcpt(c.Ctx, recipient); r.Positive() {
 		c.reply(r)
 	} else {
 		c.fail(r)

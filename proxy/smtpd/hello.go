@@ -25,7 +25,7 @@ func (c *session) hello(args string, esmtp bool) {
 	c.reset("EHLO")
 	c.offered = nil // it asks anew
 	c.Mail.Helo, c.Mail.ESMTP = name, esmtp
-	if r := c.visit.Helo(c.Ctx); !r.Positive() {
+	if r := c.connection.Helo(c.Ctx); !r.Positive() {
 		c.Mail.Helo = ""
 		c.fail(r)
 		return
@@ -103,7 +103,7 @@ func (c *session) startTLS(args string) {
 	case !c.canStartTLS():
 		c.fail(reply(503, "5.5.1", "STARTTLS is not offered here"))
 		return
-	case c.exchange != nil:
+	case c.transaction != nil:
 		c.fail(reply(503, "5.5.1", "STARTTLS within a transaction"))
 		return
 	}
@@ -113,7 +113,7 @@ func (c *session) startTLS(args string) {
 	}
 	if c.In.Buffered() > 0 {
 		// RFC 3207 section 4.2: knowledge from before the handshake is void, and such input is an attack.
-		c.visit.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: c.early()})
+		c.connection.Observe(mail.Finding{Symbol: "STARTTLS_INJECTION", Evidence: c.early()})
 		c.refuseAndEnd(replyEarlyInput(), "input pipelined behind STARTTLS")
 		return
 	}
@@ -135,7 +135,7 @@ func (c *session) xclient(args string) {
 		c.fail(reply(550, "5.7.0", "XCLIENT is not for you"))
 		return
 	}
-	if c.exchange != nil {
+	if c.transaction != nil {
 		c.fail(replyNested())
 		return
 	}
@@ -153,7 +153,7 @@ func (c *session) xclient(args string) {
 	// whoever speaks for a client he does not name speaks for nobody we trust
 	c.Mail.Trusted = strings.Contains(strings.ToUpper(args), "ADDR=") && contains(c.opt.Trusted, c.Mail.Client)
 	c.Mail.Findings = nil
-	c.reply(c.visit.Connect(c.Ctx))
+	c.reply(c.connection.Connect(c.Ctx))
 }
 
 func (c *session) xclientAttribute(name, value string) bool {

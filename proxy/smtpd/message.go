@@ -14,7 +14,7 @@ func (c *session) data(args string) {
 	case args != "":
 		c.fail(replySyntax("DATA"))
 		return
-	case c.exchange == nil:
+	case c.transaction == nil:
 		c.fail(replyNeedMail())
 		return
 	case c.chunks != nil:
@@ -24,7 +24,7 @@ func (c *session) data(args string) {
 	if !c.onlyAfterReply(c.early()) {
 		return
 	}
-	if c.exchange.Recipients() == 0 {
+	if c.transaction.Recipients() == 0 {
 		c.fail(replyNeedRcpt())
 		return
 	}
@@ -102,10 +102,10 @@ func (c *session) bdat(args string) {
 		return
 	}
 	switch {
-	case c.exchange == nil:
+	case c.transaction == nil:
 		c.discardChunk(n, replyNeedMail())
 		return
-	case c.exchange.Recipients() == 0:
+	case c.transaction.Recipients() == 0:
 		c.discardChunk(n, replyNeedRcpt())
 		return
 	}
@@ -160,7 +160,7 @@ func (c *session) discardChunk(n int64, r mail.Reply) {
 
 // finish hands a complete message to the gateway and gives its answer.
 func (c *session) finish(b *chunked) {
-	x := c.exchange
+	x := c.transaction
 	r := c.judge(b)
 	// whatever the answer, the transaction is over: RFC 5321 section 4.1.1.4
 	if r.Positive() {
@@ -169,7 +169,7 @@ func (c *session) finish(b *chunked) {
 	} else {
 		c.fail(r)
 	}
-	c.exchange = nil
+	c.transaction = nil
 	x.Close("answered")
 	if r.Positive() {
 		// RFC 2920 section 3.2: what took responsibility for mail is not held back for what comes behind it. If the line
@@ -183,23 +183,23 @@ func (c *session) judge(b *chunked) mail.Reply {
 	switch {
 	case l.tooBig():
 		b.discard()
-		return c.exchange.Refuse(mail.Finding{Symbol: "SIZE_LIMIT", Evidence: strconv.FormatInt(l.size, 10) + " octets"}, replyTooBig(c.maxSize()))
+		return c.transaction.Refuse(mail.Finding{Symbol: "SIZE_LIMIT", Evidence: strconv.FormatInt(l.size, 10) + " octets"}, replyTooBig(c.maxSize()))
 	case l.flaws != 0 && !c.normalises():
 		b.discard()
-		return c.exchange.Refuse(mail.Finding{Symbol: "BARE_LINE_END", Evidence: l.flaws.String()}, replyFlaw(l.flaws))
+		return c.transaction.Refuse(mail.Finding{Symbol: "BARE_LINE_END", Evidence: l.flaws.String()}, replyFlaw(l.flaws))
 	case l.broken != nil:
-		c.server.log.Error("spool", "id", c.exchange.ID(), "error", l.broken)
+		c.server.log.Error("spool", "id", c.transaction.ID(), "error", l.broken)
 		b.discard()
-		return c.exchange.Refuse(mail.Finding{Symbol: "SPOOL_FAILED"}, mail.TryLater())
+		return c.transaction.Refuse(mail.Finding{Symbol: "SPOOL_FAILED"}, mail.TryLater())
 	}
 	if l.flaws != 0 {
-		c.exchange.Observe(mail.Finding{Symbol: "BARE_LINE_END", Evidence: l.flaws.String()})
+		c.transaction.Observe(mail.Finding{Symbol: "BARE_LINE_END", Evidence: l.flaws.String()})
 	}
 	message, err := b.spool.Finish()
 	if err != nil {
-		c.server.log.Error("spool", "id", c.exchange.ID(), "error", err)
-		return c.exchange.Refuse(mail.Finding{Symbol: "SPOOL_FAILED"}, mail.TryLater())
+		c.server.log.Error("spool", "id", c.transaction.ID(), "error", err)
+		return c.transaction.Refuse(mail.Finding{Symbol: "SPOOL_FAILED"}, mail.TryLater())
 	}
 	defer message.Close()
-	return c.server.gateway.Handle(c.Ctx, c.exchange, message)
+	return c.server.gateway.Handle(c.Ctx, c.transaction, message)
 }

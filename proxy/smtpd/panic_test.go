@@ -16,7 +16,7 @@ func TestAPanicEndsOneSession(t *testing.T) {
 	o.AuthInClear = true
 	o.Login = func(context.Context, *mail.Session, string, string) (bool, error) { panic("a bug") }
 	b.server = smtpd.New(o, b.gateway, b.gateway.Log)
-	said := visit(t, b, "203.0.113.9:99", "EHLO a.example\nAUTH PLAIN AHVzZXIAc2VjcmV0\n")
+	said := connection(t, b, "203.0.113.9:99", "EHLO a.example\nAUTH PLAIN AHVzZXIAc2VjcmV0\n")
 	if !strings.Contains(said, "421 4.3.0 ") {
 		t.Errorf("the server said %q", said)
 	}

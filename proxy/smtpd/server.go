@@ -134,7 +134,7 @@ func (s *Server) Open(ctx context.Context, conn *frame.Conn) frame.Dialogue {
 // Refuse implements frame.Protocol.
 func (s *Server) Refuse(conn *frame.Conn, why frame.Reason) string {
 	m := s.newMail(conn)
-	s.gateway.Visit(context.Background(), m).End("refused: " + string(why))
+	s.gateway.Connection(context.Background(), m).End("refused: " + string(why))
 	return string(replyTooMany(s.opt.Hostname).WithID(m.ID).AppendWire(nil))
 }
 

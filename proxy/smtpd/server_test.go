@@ -16,8 +16,8 @@ import (
 	"postern/internal/testing/hoptest"
 	"postern/internal/testing/transcript"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/quarantine"
 	"postern/proxy"
 	"postern/proxy/frame"
 	"postern/proxy/relay"
@@ -80,8 +80,8 @@ func newBench(t testing.TB, settings map[string]string) *bench {
 
 // use puts a policy in force.
 func (b *bench) use(judge *policy.Policy) {
-	b.gateway.Use(&proxy.Setup{Chain: b.chain, Policy: judge, Outbound: "default", Postmaster: "corp.test",
-		Route: func(domain string) (string, bool) { return "default", domain == "corp.test" }})
+	b.gateway.Use(&proxy.Setup{Chain: b.chain, Policy: judge, Outbound: mail.RouteTo("default"), Postmaster: "corp.test",
+		Route: func(domain string) (mail.Route, bool) { return mail.RouteTo("default"), domain == "corp.test" }})
 }
 
 func options(t testing.TB, settings map[string]string) smtpd.Options {

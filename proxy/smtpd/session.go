@@ -22,20 +22,20 @@ const (
 	maxAuth    = 12288
 )
 
-// session is one client's visit at the door.
+// session is one client's connection at the door.
 type session struct {
 	*frame.Session
-	server *Server
-	opt    *Options
-	out    *line.Writer // replies wait in it to be sent in one write
-	oldest time.Time    // since when the first of them does
-	visit  *proxy.Visit
+	server     *Server
+	opt        *Options
+	out        *line.Writer // replies wait in it to be sent in one write
+	oldest     time.Time    // since when the first of them does
+	connection *proxy.Connection
 
 	caller     netip.Addr // the client before any XCLIENT
 	clientPort uint16
 
-	exchange *proxy.Exchange // the transaction under way, nil for none
-	chunks   *chunked        // its BDAT chunks, nil for none
+	transaction *proxy.Transaction // the transaction under way, nil for none
+	chunks      *chunked           // its BDAT chunks, nil for none
 
 	bareLine bool // the command under way was ended by a bare LF
 
@@ -47,10 +47,10 @@ type session struct {
 // Run implements frame.Dialogue.
 func (c *session) Run() {
 	defer c.Close()
-	c.visit = c.server.gateway.Visit(c.Ctx, c.Mail)
+	c.connection = c.server.gateway.Connection(c.Ctx, c.Mail)
 	c.Guard(c.server.log, c.speak, c.sorry)
 	c.reset(c.End())
-	c.visit.End(c.End())
+	c.connection.End(c.End())
 }
 
 // speak is the dialogue from the greeting on.
@@ -78,13 +78,13 @@ func (c *session) greet() bool {
 	}
 	c.In.Idle = c.opt.Idle
 	if early {
-		c.visit.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: c.early()})
+		c.connection.Observe(mail.Finding{Symbol: "EARLY_TALKER", Evidence: c.early()})
 		if !c.opt.ReportEarlyInput {
 			c.refuseAndEnd(replyEarlyInput(), "talked before the greeting")
 			return false
 		}
 	}
-	r := c.visit.Connect(c.Ctx)
+	r := c.connection.Connect(c.Ctx)
 	if r.Code != 220 {
 		c.refuseAndEnd(r, "refused at connect")
 		return false
@@ -103,13 +103,13 @@ func (c *session) command() {
 	if c.canAuth() {
 		limit = maxAuth
 	}
-	c.Await(c.exchange == nil)
+	c.Await(c.transaction == nil)
 	line, err := c.readLine(limit)
 	c.Await(false)
 	if err == nil {
 		c.obey(line)
 	}
-	if c.exchange == nil {
+	if c.transaction == nil {
 		c.commands++
 	}
 	if !c.Ended() && (c.errors > c.opt.MaxErrors || c.commands > c.opt.MaxCommands) {
@@ -139,8 +139,8 @@ func (c *session) suspect(symbol, evidence string) bool {
 	if _, known := mail.Find(c.Mail.Findings, symbol); known {
 		return true
 	}
-	c.visit.Observe(mail.Finding{Symbol: symbol, Evidence: evidence})
-	r, ok := c.visit.Judge()
+	c.connection.Observe(mail.Finding{Symbol: symbol, Evidence: evidence})
+	r, ok := c.connection.Decide()
 	if !ok {
 		c.refuseAndEnd(r, "refused by policy: "+symbol)
 	}
@@ -196,7 +196,7 @@ func (c *session) extension(verb string) (func(args string), bool) {
 
 // idle answers a command that brings nothing further; it counts within a transaction too.
 func (c *session) idle(r mail.Reply) {
-	if c.exchange != nil {
+	if c.transaction != nil {
 		c.commands++
 	}
 	c.reply(r)
@@ -247,7 +247,7 @@ func (c *session) readLine(limit int) (string, error) {
 		c.fail(replyLineLong())
 	case errors.Is(err, line.ErrBare):
 		// what a lone LF parts is read as one line by some and as two by others
-		c.visit.Observe(mail.Finding{Symbol: "BARE_LF_COMMAND"})
+		c.connection.Observe(mail.Finding{Symbol: "BARE_LF_COMMAND"})
 		c.refuseAndEnd(replyBareLine(), "bare LF in a command")
 	case errors.Is(err, line.ErrEndless):
 		c.refuseAndEnd(replyLineLong(), "endless line")
@@ -294,8 +294,8 @@ func (c *session) reply(r mail.Reply) {
 		r.Enhanced = ""
 	}
 	id := c.Mail.ID
-	if c.exchange != nil {
-		id = c.exchange.ID()
+	if c.transaction != nil {
+		id = c.transaction.ID()
 	}
 	if c.out.Buffered() == 0 {
 		c.oldest = time.Now()
@@ -344,7 +344,7 @@ func (c *session) flush() bool {
 // tarpit lets a client wait that policy wants to wait: not while connections are scarce, as he holds one, nor when the
 // door closes.
 func (c *session) tarpit() {
-	if c.opt.Tarpit <= 0 || c.visit == nil || !c.visit.Tarpit() {
+	if c.opt.Tarpit <= 0 || c.connection == nil || !c.connection.Tarpit() {
 		return
 	}
 	for end := time.Now().Add(c.opt.Tarpit); !c.Hurried() && (c.opt.Pressed == nil || !c.opt.Pressed()); {
@@ -371,7 +371,7 @@ func (c *session) onlyAfterReply(evidence string) bool {
 	if c.opt.ReportEarlyInput {
 		return c.suspect("EARLY_INPUT", evidence)
 	}
-	c.visit.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: evidence})
+	c.connection.Observe(mail.Finding{Symbol: "EARLY_INPUT", Evidence: evidence})
 	c.refuseAndEnd(replyEarlyInput(), "input before our reply")
 	return false
 }
@@ -402,9 +402,9 @@ func (c *session) reset(why string) {
 		c.chunks.discard()
 		c.chunks = nil
 	}
-	if c.exchange != nil {
-		c.exchange.Close(why)
-		c.exchange = nil
+	if c.transaction != nil {
+		c.transaction.Close(why)
+		c.transaction = nil
 	}
 }
 
@@ -435,9 +435,9 @@ func (c *session) early() string {
 
 // printable is a short form of octets from outside, fit for evidence.
 func printable(b []byte) string {
-	const most = 80
-	if len(b) > most {
-		b = b[:most]
+	const limit = 80
+	if len(b) > limit {
+		b = b[:limit]
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0xfffd {

@@ -11,16 +11,16 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/postern/house"
+	"postern/cmd/postern/app"
 	"postern/internal/config"
 	"postern/internal/dns"
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // Demo is a running demonstration: the mail system, the rest of the world and the gateway between them.
 type Demo struct {
 	Inside, World *MailSystem
-	House         *house.House
+	App           *app.App
 	dir           string
 	keys          map[string]ed25519.PrivateKey
 	seen          map[string]bool // the connections that were looked at
@@ -109,10 +109,10 @@ func Start(ctx context.Context, log *slog.Logger) (_ *Demo, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.House, err = house.Open(cfg, house.Outside{Log: log, Resolver: resolver}); err != nil {
+	if d.App, err = app.Open(cfg, app.Outside{Log: log, Resolver: resolver}); err != nil {
 		return nil, err
 	}
-	return d, d.House.Listen(ctx)
+	return d, d.App.Listen(ctx)
 }
 
 func (d *Demo) configure() (*config.Config, error) {
@@ -125,7 +125,7 @@ func (d *Demo) configure() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if problems := cfg.Check(house.KnownFilters()); len(problems) > 0 {
+	if problems := cfg.Check(app.KnownFilters()); len(problems) > 0 {
 		return nil, problems
 	}
 	return cfg, nil
@@ -145,8 +145,8 @@ func (d *Demo) resolver() (*dns.Resolver, error) {
 
 // Close stops everything and leaves nothing behind.
 func (d *Demo) Close() {
-	if d.House != nil {
-		d.House.Close()
+	if d.App != nil {
+		d.App.Close()
 	}
 	for _, m := range []*MailSystem{d.Inside, d.World} {
 		if m != nil {
@@ -176,7 +176,7 @@ func (d *Demo) Run(ctx context.Context, c Case) (Result, error) {
 		return Result{}, err
 	}
 	doors := map[string]string{}
-	for _, a := range d.House.Addresses() {
+	for _, a := range d.App.Addresses() {
 		doors[a.Name] = a.Address
 	}
 	r := Result{Case: c}
@@ -230,14 +230,14 @@ func (d *Demo) look(ctx context.Context, r *Result) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for {
-		if err := d.House.Ledger.Flush(ctx); err != nil {
+		if err := d.App.Ledger.Flush(ctx); err != nil {
 			return fmt.Errorf("demo ledger: %w", err)
 		}
 		id, err := d.connection(ctx, r)
 		if err != nil {
 			return err
 		}
-		record, err := d.House.Ledger.Explain(ctx, id)
+		record, err := d.App.Ledger.Explain(ctx, id)
 		if err == nil && record.Connection != nil && !d.seen[record.Connection.ID] {
 			d.seen[record.Connection.ID] = true
 			r.read(record)
@@ -260,7 +260,7 @@ func (d *Demo) connection(ctx context.Context, r *Result) (string, error) {
 		id, _, _ = strings.Cut("0"+id, ".")
 		return strings.TrimSuffix(id, ")"), nil
 	}
-	found, err := d.House.Ledger.Connections(ctx, ledger.Filter{Limit: 5})
+	found, err := d.App.Ledger.Connections(ctx, ledger.Filter{Limit: 5})
 	for _, c := range found {
 		if !d.seen[c.ID] { // two that begin in the same millisecond have no order
 			return c.ID, err

@@ -182,9 +182,9 @@ func (m *mechanism) cutLengths(text string) (rest string, err error) {
 }
 
 // parseLength wants a number without leading zeros.
-func parseLength(text string, most int) (int, error) {
+func parseLength(text string, limit int) (int, error) {
 	n, err := strconv.Atoi(text)
-	if err != nil || !allDigits(text) || n > most || text != "0" && text[0] == '0' {
+	if err != nil || !allDigits(text) || n > limit || text != "0" && text[0] == '0' {
 		return 0, errLength
 	}
 	return n, nil

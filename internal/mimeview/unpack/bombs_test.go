@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"postern/internal/testing/cputime"
-	"runtime"
+	"postern/internal/testing/heap"
 	"slices"
 	"strings"
 	"testing"
@@ -22,32 +22,6 @@ import (
 
 // unhurried is how the tests here read: which limit is met first must not depend on the machine.
 func unhurried() Options { return Options{Limits: Limits{Time: time.Hour}} }
-
-// peak runs f and gives how much the heap grew over its size before, sampled every few milliseconds.
-func peak(f func()) uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	before, most := m.HeapAlloc, m.HeapAlloc
-	done, sampled := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(sampled)
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(5 * time.Millisecond):
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				most = max(most, m.HeapAlloc)
-			}
-		}
-	}()
-	f()
-	close(done)
-	<-sampled
-	return most - before
-}
 
 // zeros packs n octets of zeros, a multiple of 4 MiB: one packed piece, again and again.
 func zeros(t testing.TB, n int64) []byte {
@@ -223,7 +197,7 @@ func TestBombs(t *testing.T) {
 	} {
 		var got walked
 		var grown uint64
-		took := cputime.Of(func() { grown = peak(func() { got = walkWith(unhurried(), c.content, "bomb") }) })
+		took := cputime.Of(func() { grown = heap.Peak(func() { got = walkWith(unhurried(), c.content, "bomb") }) })
 		t.Logf("%-32s %8d octets: %6d ms, %4d MiB, %v, %d objects, %d MiB decoded", name, len(c.content), took.Milliseconds(), grown>>20, got.Limits, got.Objects, got.Decoded>>20)
 		if took > bombTime || grown > 700<<20 {
 			t.Errorf("%s took %v and %d MiB", name, took, grown>>20)
@@ -250,7 +224,7 @@ func TestDictionariesAreCapped(t *testing.T) {
 	seven := slices.Clone(fixtures(t)["plain.7z"])
 	for name, content := range map[string][]byte{"xz": xzFile, "lzma": lz, "zstd": zst, "7z": sevenWith(seven)} {
 		var got walked
-		grown := peak(func() { got = walkWith(unhurried(), content, "a."+name) })
+		grown := heap.Peak(func() { got = walkWith(unhurried(), content, "a."+name) })
 		if len(got.Unscannable) == 0 || grown > 100<<20 {
 			t.Errorf("%s: %d MiB, %+v", name, grown>>20, got.Result)
 		}

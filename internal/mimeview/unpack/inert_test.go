@@ -36,7 +36,7 @@ func TestALargePictureIsNotKept(t *testing.T) {
 	for name, c := range map[string]struct {
 		content []byte
 		objects int
-		most    uint64
+		limit   uint64
 	}{"picture": {picture, 1, 4 << 20}, "picture and zip": {both, 2, 80 << 20}} {
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -49,7 +49,7 @@ func TestALargePictureIsNotKept(t *testing.T) {
 			objects++
 		})
 		runtime.ReadMemStats(&after)
-		if took := after.TotalAlloc - before.TotalAlloc; took > c.most {
+		if took := after.TotalAlloc - before.TotalAlloc; took > c.limit {
 			t.Errorf("%s: %d octets of memory", name, took)
 		}
 		if objects != c.objects || len(r.Limits) > 0 || len(r.Unscannable) > 0 {

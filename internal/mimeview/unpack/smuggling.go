@@ -77,9 +77,9 @@ func firstOf(text []byte, words []string) string {
 }
 
 // longest is the length of the longest text in quotes that is nothing but digits of some code.
-func longest(b []byte) (most int) {
-	literals(b, func(text []byte) { most = max(most, len(text)) })
-	return most
+func longest(b []byte) (limit int) {
+	literals(b, func(text []byte) { limit = max(limit, len(text)) })
+	return limit
 }
 
 // literals gives the texts in quotes of 100 octets and more that could be base64, hexadecimal or percent code.

@@ -10,11 +10,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,16 +80,6 @@ func Start(t testing.TB, o Options) *Server {
 func (s *Server) Text() string {
 	text, _ := os.ReadFile(s.Log) // no log is no text
 	return string(text)
-}
-
-// Doveadm runs doveadm with arguments, as in ("mailbox", "create", "-u", "bob", "Junk").
-func (s *Server) Doveadm(t testing.TB, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("doveadm", append([]string{"-c", s.config}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("doveadm %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 func (s *Server) settings(o Options) string {
@@ -259,6 +247,3 @@ func write(t testing.TB, name, text string) {
 		t.Fatal(err)
 	}
 }
-
-// String names it in messages of tests.
-func (s *Server) String() string { return fmt.Sprintf("Dovecot at %s", s.IMAP) }

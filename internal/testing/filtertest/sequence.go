@@ -25,8 +25,8 @@ import (
 //	judged reject 12.5  what policy decided about the message, and the score
 //	ended 1 0 0         the connection is over: so many recipients refused, messages delivered, messages junk
 //	asn 64500 192.0.2.1 the autonomous system of an address
-//	correct VERB TEXT   the admin corrects the row of the shelf that holds TEXT, before the transaction
-//	kept TEXT           a row of the shelf holds TEXT after it; "kept nothing" wants an empty shelf
+//	correct VERB TEXT   the admin corrects the row of the table that holds TEXT, before the transaction
+//	kept TEXT           a row of the table holds TEXT after it; "kept nothing" wants an empty table
 
 // step is one transaction of a case, or several that are alike.
 type step struct {
@@ -44,7 +44,7 @@ type step struct {
 	every       time.Duration
 	message     []byte
 	answer      mail.Reply
-	judged      *filters.Judgement
+	judged      *filters.Decision
 	conduct     *filters.Conduct
 	verb, which string
 	kept        []string
@@ -98,7 +98,7 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 			err = nil
 		}
 	case "judged":
-		s.judged = &filters.Judgement{}
+		s.judged = &filters.Decision{}
 		_, err = fmt.Sscanf(rest, "%s %g", &s.judged.Disposition, &s.judged.Score)
 	case "ended":
 		d := &filters.Conduct{Transactions: 1, Recipients: 1, End: "quit"}
@@ -154,11 +154,11 @@ func (s *step) reply() mail.Reply {
 // learn tells the filter what became of the transaction.
 func (s *step) learn(ctx context.Context, chain *filters.Chain, tx *mail.Transaction) {
 	if s.judged != nil {
-		var judged []filters.Judgement
+		var judged []filters.Decision
 		for _, r := range tx.Recipients {
-			judged = append(judged, filters.Judgement{Recipient: r.Address, Disposition: s.judged.Disposition, Score: s.judged.Score})
+			judged = append(judged, filters.Decision{Recipient: r.Address, Disposition: s.judged.Disposition, Score: s.judged.Score})
 		}
-		chain.Judged(ctx, tx, judged)
+		chain.Decided(ctx, tx, judged)
 	}
 	if s.conduct != nil {
 		chain.Ended(ctx, tx.Session, *s.conduct)
@@ -176,7 +176,7 @@ func (s *step) correct(ctx context.Context, chain *filters.Chain, name string) e
 	}
 	for _, row := range rows {
 		if strings.Contains(row.Text, s.which) {
-			return chain.Shelves()[name].Correct(ctx, s.verb, row.Key)
+			return chain.AdminTables()[name].Apply(ctx, s.verb, row.Key)
 		}
 	}
 	return fmt.Errorf("%sno row of the shelf holds %q: %v", s.title, s.which, rows)
@@ -199,12 +199,12 @@ func (s *step) looksKept(ctx context.Context, chain *filters.Chain, name string)
 	return nil
 }
 
-func rows(ctx context.Context, chain *filters.Chain, name string) ([]filters.Kept, error) {
-	shelf := chain.Shelves()[name]
-	if shelf == nil {
+func rows(ctx context.Context, chain *filters.Chain, name string) ([]filters.Row, error) {
+	table := chain.AdminTables()[name]
+	if table == nil {
 		return nil, fmt.Errorf("%s has no shelf", name)
 	}
-	return shelf.Kept(ctx, 100)
+	return table.Rows(ctx, 100)
 }
 
 // clock is the time of a case. The memory reads it in the background too.

@@ -18,7 +18,7 @@ import (
 // Build builds the program once for a test binary. Call it from TestMain.
 func Build(dir string) (string, error) {
 	program := filepath.Join(dir, "postern")
-	cmd := exec.Command("go", "build", "-o", program, "postern/cmd/postern")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "postern/cmd/postern") // as in make build
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
@@ -62,12 +62,12 @@ func (p *Postern) complete(t testing.TB, settings string) {
 		n, _ := strconv.Atoi(m[1]) // digits
 		accepted += n
 	}
-	const most = 10_000 // that one search gives
-	if accepted == 0 || accepted > most {
+	const limit = 10_000 // that one search gives
+	if accepted == 0 || accepted > limit {
 		return
 	}
 	records := map[string]int{}
-	out, err := exec.Command(p.Program, "ledger", "connections", "--json", "--limit", strconv.Itoa(most), "-c", p.Config).Output()
+	out, err := exec.Command(p.Program, "ledger", "connections", "--json", "--limit", strconv.Itoa(limit), "-c", p.Config).Output()
 	if err != nil {
 		t.Errorf("ledger connections: %v: %s", err, out)
 	}

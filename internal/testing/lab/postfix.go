@@ -126,10 +126,6 @@ func (p *Postfix) command(t testing.TB, word string) {
 	}
 }
 
-// Stop and Restart take the server away and bring it back.
-func (p *Postfix) Stop(t testing.TB)    { p.command(t, "stop") }
-func (p *Postfix) Restart(t testing.TB) { p.command(t, "start"); WaitPort(t, p.Addr, p.Log) }
-
 // Log is what Postfix logged.
 func (p *Postfix) Log() string {
 	text, err := os.ReadFile(filepath.Join(p.dir, "maillog"))

@@ -19,12 +19,14 @@ import (
 
 	"postern/filters"
 	"postern/internal/config"
-	"postern/policy/ledger"
-	"postern/policy/lessons"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
-	"postern/policy/recall"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lessons"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
+	"postern/policy/records/recall"
 	"postern/policy/replay"
+	"postern/proxy/digests"
+	"postern/proxy/release"
 )
 
 // Guard keeps out who guesses tokens, as at all doors.
@@ -36,23 +38,23 @@ type Guard interface {
 
 // Options are what the interface works on.
 type Options struct {
-	Store   *Store
-	Ledger  *ledger.Ledger
-	Recalls *recall.List
-	Shelves func() map[string]filters.Shelf
+	Store       *Store
+	Ledger      *ledger.Ledger
+	Recalls     *recall.List
+	AdminTables func() map[string]filters.AdminTable
 	// Troubles are what an admin should know of now; Queue is what waits for a next hop.
 	Troubles func() any
 	Queue    Queue
 	// Quarantine is the held mail; Release lets a message of it go.
 	Quarantine *quarantine.Quarantine
-	Release    func(context.Context, ReleaseOrder) (Released, error)
+	Release    func(context.Context, release.Order) (release.Released, error)
 	// Lists are looked at by themselves: what changes in them holds within seconds.
 	Lists        *lists.Store
 	Policies     Policies
 	Lessons      *lessons.Journal // nil if nobody learns
 	AppPasswords AppPasswords
 	// SendDigests tells users now what is held for them: user "" is all of them. One that is only tried is not sent.
-	SendDigests func(ctx context.Context, user string, try bool) ([]DigestReport, error)
+	SendDigests func(ctx context.Context, user string, try bool) ([]digests.Report, error)
 	// Sweep moves what was called back out of a user's mailboxes.
 	Sweep func(context.Context, SweepOrder) (sweep any, err error)
 	// Reload reads the configuration again.
@@ -260,7 +262,7 @@ func (a *API) fail(w http.ResponseWriter, err error, to Caller) {
 
 // isMissing says whether an error of what the table works on is that something isn't there.
 func isMissing(err error) bool {
-	for _, missing := range []error{ledger.ErrUnknown, recall.ErrUnknown, filters.ErrNotKept, filters.ErrUnknownVerb, quarantine.ErrUnknown, lists.ErrUnknown, lessons.ErrUnknown, replay.ErrNoVersion} {
+	for _, missing := range []error{ledger.ErrUnknown, recall.ErrUnknown, filters.ErrNoRow, filters.ErrUnknownVerb, quarantine.ErrUnknown, lists.ErrUnknown, lessons.ErrUnknown, replay.ErrNoVersion} {
 		if errors.Is(err, missing) {
 			return true
 		}
@@ -273,7 +275,8 @@ func isWrong(err error) bool {
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return true
 	}
-	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients} {
+	for _, wrong := range []error{ledger.ErrQuery, ledger.ErrAmbiguous, recall.ErrHash, recall.ErrNothing, lists.ErrInvalid, lists.ErrCursor, quarantine.ErrCursor, quarantine.ErrRecipients,
+		release.ErrNoWayOut, release.ErrNoSender, digests.ErrOff, digests.ErrUser} {
 		if errors.Is(err, wrong) {
 			return true
 		}

@@ -16,10 +16,11 @@ import (
 
 	"postern/filters"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
-	"postern/policy/recall"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
+	"postern/policy/records/recall"
+	"postern/proxy/release"
 )
 
 // waiting is a queue with one message.
@@ -42,21 +43,21 @@ func (w *waiting) Delete(id, _ string) error {
 	return nil
 }
 
-// row is a shelf with one row.
+// row is a table with one row.
 type row struct{}
 
 func (row) Verbs() []string { return []string{"lift"} }
 
-func (row) Kept(context.Context, int) ([]filters.Kept, error) {
-	return []filters.Kept{{Key: "192.0.2.1", Text: `<script>alert(1)</script>`}}, nil
+func (row) Rows(context.Context, int) ([]filters.Row, error) {
+	return []filters.Row{{Key: "192.0.2.1", Text: `<script>alert(1)</script>`}}, nil
 }
 
-func (row) Correct(_ context.Context, verb, key string) error {
+func (row) Apply(_ context.Context, verb, key string) error {
 	switch {
 	case verb != "lift":
 		return filters.ErrUnknownVerb
 	case key != "192.0.2.1":
-		return filters.ErrNotKept
+		return filters.ErrNoRow
 	}
 	return nil
 }
@@ -67,7 +68,7 @@ type office struct {
 	t      *testing.T
 	tokens map[Role]string
 	// released are the orders that were carried out.
-	released  []ReleaseOrder
+	released  []release.Order
 	held      *quarantine.Quarantine
 	entries   *lists.Store
 	passwords *passwords
@@ -110,7 +111,7 @@ func open(t *testing.T) *office {
 	o := &office{t: t, tokens: map[Role]string{}, passwords: &passwords{}}
 	options := o.furnish(dir)
 	options.Store, options.Ledger, options.Recalls, options.Troubles, options.Queue = store, l, recalls, func() any { return []string{} }, &waiting{map[string]bool{}}
-	options.Shelves = func() map[string]filters.Shelf { return map[string]filters.Shelf{"bans": row{}} }
+	options.AdminTables = func() map[string]filters.AdminTable { return map[string]filters.AdminTable{"bans": row{}} }
 	o.API = New(options)
 	for _, r := range Roles() {
 		token := Token{Name: string(r), Role: r, Created: at}

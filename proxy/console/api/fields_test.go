@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"postern/policy/ledger"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
+	"postern/policy/records/ledger"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
+	"postern/proxy/release"
 )
 
 // later is a record as it may be one day, with a field that nobody has thought about.
@@ -44,7 +45,7 @@ func TestAFieldThatIsAddedIsNotShown(t *testing.T) {
 
 // Every name in the table is that of a field, and of a field that is filled it is what is shown.
 func TestFieldsAreThere(t *testing.T) {
-	records := map[string]any{recordMessage: ledger.Transaction{}, recordHeld: held{}, recordEntry: lists.Entry{}, recordCampaign: quarantine.Campaign{}, recordReleased: Released{}, recordPassword: AppPassword{}}
+	records := map[string]any{recordMessage: ledger.Transaction{}, recordHeld: held{}, recordEntry: lists.Entry{}, recordCampaign: quarantine.Campaign{}, recordReleased: release.Released{}, recordPassword: AppPassword{}}
 	for _, f := range fields() {
 		there := map[string]bool{}
 		namesOf(reflect.TypeOf(records[f.record]), "", there)

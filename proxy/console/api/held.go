@@ -12,52 +12,8 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/policy/quarantine"
-)
-
-// ReleaseOrder is somebody's wish to have a held message.
-type ReleaseOrder struct {
-	ID string
-	// By is who wishes it, for the record.
-	By string
-	// Recipients are those whose copies go; none are all that are held. To is another address instead.
-	Recipients []mail.Address
-	To         mail.Address
-	// Allow lets the sender's mail in from now on, if it is authentic; Learn takes the release as a lesson.
-	Allow, Learn bool
-	// NoWait does not wait for the next hop's answer.
-	NoWait bool
-}
-
-// Released says what was done.
-type Released struct {
-	ID         string   `json:"id"`
-	Recipients []string `json:"recipients"`
-	// Learned says that it was taken as a lesson, Allowed are the ids of the entries that allow the sender.
-	Learned bool     `json:"learned"`
-	Allowed []string `json:"allowed,omitempty"`
-	// Answers are what the next hop said, for each recipient, if it said so within a few seconds.
-	Answers []ReleaseAnswer `json:"answers,omitempty"`
-	// Note says what could not be done beside the release.
-	Note string `json:"note,omitempty"`
-	// Unattended says that no gateway runs: it is delivered once one does.
-	Unattended bool `json:"unattended,omitempty"`
-}
-
-// ReleaseAnswer is what became of one recipient's copy so far.
-type ReleaseAnswer struct {
-	Recipient string `json:"recipient"`
-	// Fate is delivered, refused or deferred, "" if the next hop has not answered yet; Reply are its words.
-	Fate  string `json:"fate,omitempty"`
-	Reply string `json:"reply,omitempty"`
-	// Text is all of it in plain words.
-	Text string `json:"text"`
-}
-
-// Errors of a release.
-var (
-	ErrNoWayOut = BadRequest("there is no next hop for this address: its domain is not one of ours, and [outbound] names no server")
-	ErrNoSender = BadRequest("the message names no sender that could be allowed")
+	"postern/policy/records/quarantine"
+	"postern/proxy/release"
 )
 
 // Refusal says why a role may not have such a message released or fetched, "" if it may. What is dangerous is for the
@@ -188,11 +144,11 @@ func (c *call) times(since, until *time.Time) error {
 	return nil
 }
 
-func (c *call) limit(into *int, most int) error {
+func (c *call) limit(into *int, atMost int) error {
 	if text := c.r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > most {
-			return BadRequest("limit: write a number from 1 to %d", most)
+		if err != nil || n < 1 || n > atMost {
+			return BadRequest("limit: write a number from 1 to %d", atMost)
 		}
 		*into = n
 	}
@@ -286,12 +242,12 @@ func (c *call) release() (any, error) {
 }
 
 // order makes an order of what the caller wants, and of what it may.
-func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Address) (ReleaseOrder, error) {
+func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Address) (release.Order, error) {
 	learn := item.Category == quarantine.Spam
 	if body.Learn != nil {
 		learn = *body.Learn
 	}
-	o := ReleaseOrder{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: learn, Recipients: copies, NoWait: body.Wait != nil && !*body.Wait}
+	o := release.Order{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: learn, Recipients: copies, NoWait: body.Wait != nil && !*body.Wait}
 	if why := Refusal(c.caller.Role, item); why != "" {
 		return o, forbidden(why)
 	}
@@ -316,7 +272,7 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 }
 
 // orderTo sends a copy to somebody else instead.
-func (c *call) orderTo(o *ReleaseOrder, body releaseBody) (err error) {
+func (c *call) orderTo(o *release.Order, body releaseBody) (err error) {
 	if o.To, err = mail.ParseAddress(body.To); err != nil || o.To.IsNull() || o.To.Domain == "" {
 		return BadRequest("to: %.80q is not an address", body.To)
 	}

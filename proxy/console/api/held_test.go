@@ -15,10 +15,12 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/lessons"
-	"postern/policy/lists"
-	"postern/policy/quarantine"
+	"postern/policy/records/lessons"
+	"postern/policy/records/lists"
+	"postern/policy/records/quarantine"
 	"postern/policy/replay"
+	"postern/proxy/digests"
+	"postern/proxy/release"
 )
 
 // passwords are app passwords in memory.
@@ -69,21 +71,21 @@ func (o *office) furnish(dir string) Options {
 	})
 	bad := config.Problems{{File: "draft", Line: 3, Text: "no such key"}}
 	return Options{
-		SendDigests: func(_ context.Context, user string, try bool) ([]DigestReport, error) {
-			return []DigestReport{{To: user, Mailbox: user, Messages: 1, Sent: !try}}, nil
+		SendDigests: func(_ context.Context, user string, try bool) ([]digests.Report, error) {
+			return []digests.Report{{To: user, Mailbox: user, Messages: 1, Sent: !try}}, nil
 		},
 		Sweep: func(_ context.Context, order SweepOrder) (any, error) { return order, nil }, Written: func(context.Context) error { return nil },
 		Quarantine: o.held, Lists: o.entries, Lessons: journal, AppPasswords: o.passwords, Reload: func() error { return errors.New("postern.toml:3: bad") },
-		Release: func(ctx context.Context, order ReleaseOrder) (Released, error) {
+		Release: func(ctx context.Context, order release.Order) (release.Released, error) {
 			if order.To.IsNull() {
 				r, err := o.held.Claim(ctx, order.ID, order.By, order.Recipients...)
 				if err != nil {
-					return Released{}, err
+					return release.Released{}, err
 				}
 				check(o.held.Finish(ctx, r))
 			}
 			o.released = append(o.released, order)
-			return Released{ID: order.ID}, nil
+			return release.Released{ID: order.ID}, nil
 		},
 		Policies: Policies{
 			Current: func() (string, string, error) { return "v1", "quarantine = 6", nil },
@@ -103,7 +105,7 @@ const eml = "From: <script>alert(1)</script> <x@spam.example>\r\nSubject: " + ho
 // hold puts a message away for some.
 func (o *office) hold(id, symbol string, to ...string) {
 	o.t.Helper()
-	item := quarantine.Item{ID: id, Time: time.Now(), From: mail.Address{Local: "x", Domain: "spam.example"}, Route: "default", Subject: hostile, HeaderFrom: "<script>alert(1)</script> <x@spam.example>",
+	item := quarantine.Item{ID: id, Time: time.Now(), From: mail.Address{Local: "x", Domain: "spam.example"}, Route: mail.RouteTo("default"), Subject: hostile, HeaderFrom: "<script>alert(1)</script> <x@spam.example>",
 		Reasons: []policy.Reason{{Symbol: symbol, Score: 9, Evidence: []string{"eve@theirs.test was told"}}}, Campaign: strings.Repeat("c", 32)}
 	for _, text := range to {
 		a, err := mail.ParseAddress(text)

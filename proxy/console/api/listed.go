@@ -11,7 +11,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
-	"postern/policy/lists"
+	"postern/policy/records/lists"
 )
 
 // answersFor says whether an entry is within what the caller may see and change.
@@ -220,8 +220,8 @@ func (c *call) importList() (any, error) {
 // ErrNoGateway says of what only a running gateway knows that none runs.
 var ErrNoGateway = fmt.Errorf("%w: no gateway is running with this configuration", ErrNotNow)
 
-// correspondentsShelf is where pairs of correspondents are told, by this verb.
-const correspondentsShelf, correspondentsVerb = "correspondents", "know"
+// correspondentsTable is where pairs of correspondents are told, by this verb.
+const correspondentsTable, correspondentsVerb = "correspondents", "know"
 
 // correspondents takes pairs of who wrote to whom. Those that can't be are left out.
 func (c *call) correspondents() (any, error) {
@@ -232,15 +232,15 @@ func (c *call) correspondents() (any, error) {
 		return nil, err
 	}
 	c.what = fmt.Sprintf("%d pairs", len(body.Pairs))
-	s, err := c.named(correspondentsShelf)
+	s, err := c.named(correspondentsTable)
 	if err != nil {
 		return nil, err
 	}
 	c.takeTime()
 	learned := 0
 	for _, pair := range body.Pairs {
-		err := s.Correct(c.ctx, correspondentsVerb, pair)
-		if err != nil && !errors.Is(err, filters.ErrNotKept) {
+		err := s.Apply(c.ctx, correspondentsVerb, pair)
+		if err != nil && !errors.Is(err, filters.ErrNoRow) {
 			return nil, err
 		}
 		if err == nil {

@@ -1,15 +1,6 @@
 package api
 
-// DigestReport is a digest that was sent, or would be.
-type DigestReport struct {
-	To       string `json:"to"`
-	Mailbox  string `json:"mailbox"`
-	Messages int    `json:"messages"`
-	Sent     bool   `json:"sent"`
-}
-
-// ErrNoDigest says that digests are off.
-var ErrNoDigest = BadRequest("digests are off: set enabled = true in [digest]")
+import "postern/proxy/digests"
 
 func (c *call) sendDigests() (any, error) {
 	var body struct {
@@ -23,7 +14,7 @@ func (c *call) sendDigests() (any, error) {
 	c.takeTime()
 	all, err := c.o.SendDigests(c.ctx, body.User, body.DryRun)
 	if all == nil {
-		all = []DigestReport{}
+		all = []digests.Report{}
 	}
 	return all, err
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/policy/lessons"
+	"postern/policy/records/lessons"
 	"postern/policy/replay"
 )
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"postern/policy/ledger"
+	"postern/policy/records/ledger"
 )
 
 // Role says what a caller may do.

@@ -233,8 +233,8 @@ func cut(text string) string {
 }
 
 // Acts are what was done, the newest first.
-func (s *Store) Acts(ctx context.Context, most int) ([]Act, error) {
-	rows, err := s.db.Query(ctx, "SELECT time, who, role, origin, client, verb, what, outcome FROM act ORDER BY n DESC LIMIT ?", most)
+func (s *Store) Acts(ctx context.Context, limit int) ([]Act, error) {
+	rows, err := s.db.Query(ctx, "SELECT time, who, role, origin, client, verb, what, outcome FROM act ORDER BY n DESC LIMIT ?", limit)
 	if err != nil {
 		return nil, err
 	}

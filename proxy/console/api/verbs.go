@@ -10,8 +10,8 @@ import (
 
 	"postern/filters"
 	"postern/policy"
-	"postern/policy/ledger"
-	"postern/policy/recall"
+	"postern/policy/records/ledger"
+	"postern/policy/records/recall"
 )
 
 // The sets of roles that verbs are open to.
@@ -40,9 +40,9 @@ func mailVerbs() []Verb {
 		{Method: "POST", Path: "/recalls", Name: "recall add", Help: "Call a message back: whoever fetches it from now on by POP3 or IMAP gets it masked.", Roles: admins(), do: (*call).recall,
 			Body: []param{id("its id in the ledger"), {"sha256", "string", "its hash"}, {"message_id", "string", "its Message-ID"}, {"why", "string", "for the record"}}},
 		{Method: "DELETE", Path: "/recalls/{id}", Name: "recall undo", Help: "Take a recall back, by id, hash or Message-ID.", Roles: admins(), do: (*call).undoRecall},
-		{Method: "GET", Path: "/shelves", Help: "The names of what the running gateway remembers.", Roles: readers(), do: (*call).shelfNames},
-		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists.", Roles: readers(), Query: []param{{"limit", "integer", "how many"}}, do: (*call).shelf},
-		{Method: "POST", Path: "/shelves/{name}/{verb}", Name: ShelfVerb, Help: "Correct a row.", Roles: []Role{Admin, Helpdesk}, Body: []param{{"key", "string", "the row's key"}}, do: (*call).correct},
+		{Method: "GET", Path: "/shelves", Help: "The names of what the running gateway remembers.", Roles: readers(), do: (*call).tableNames},
+		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists.", Roles: readers(), Query: []param{{"limit", "integer", "how many"}}, do: (*call).table},
+		{Method: "POST", Path: "/shelves/{name}/{verb}", Name: TableVerb, Help: "Correct a row.", Roles: []Role{Admin, Helpdesk}, Body: []param{{"key", "string", "the row's key"}}, do: (*call).correct},
 		{Method: "GET", Path: "/queue", Help: "Mail that waits for a next hop.", Roles: readers(), do: (*call).queue},
 		{Method: "POST", Path: "/queue/{id}/retry", Name: "queue retry", Help: "Try now; what was given up is tried again.", Roles: []Role{Admin, Helpdesk}, do: (*call).retry},
 		{Method: "DELETE", Path: "/queue/{id}", Name: "queue delete", Help: "Throw a waiting message away for good.", Roles: admins(), do: (*call).unqueue},
@@ -111,8 +111,8 @@ func (c *call) query() (ledger.Query, error) {
 			q.Kind, err = kind(text)
 			return err
 		}},
-		{"since", func(text string) (err error) { q.Since, err = moment("since", text); return err }},
-		{"until", func(text string) (err error) { q.Until, err = moment("until", text); return err }},
+		{"since", func(text string) (err error) { q.Since, err = calendar("since", text); return err }},
+		{"until", func(text string) (err error) { q.Until, err = calendar("until", text); return err }},
 		{"limit", func(text string) (err error) {
 			if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 1 || q.Limit > ledger.MaxLimit {
 				return BadRequest("limit: write a number from 1 to %d", ledger.MaxLimit)
@@ -152,7 +152,7 @@ func kind(text string) (*ledger.Kind, error) {
 	return &k, nil
 }
 
-func moment(name, text string) (time.Time, error) {
+func calendar(name, text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return at, BadRequest("%s: %q is no time: write it as in 2026-11-23T12:00:00Z", name, text)
@@ -299,36 +299,36 @@ func (c *call) undoRecall() (any, error) {
 	return nil, c.o.Recalls.Remove(c.ctx, c.r.PathValue("id"), c.who())
 }
 
-func (c *call) shelfNames() (any, error) {
-	if c.o.Shelves == nil {
+func (c *call) tableNames() (any, error) {
+	if c.o.AdminTables == nil {
 		return nil, ErrNoGateway
 	}
 	names := map[string][]string{}
-	for name, s := range c.o.Shelves() {
+	for name, s := range c.o.AdminTables() {
 		names[name] = s.Verbs()
 	}
 	return names, nil
 }
 
-// maxRows bounds the rows of a shelf in one answer.
+// maxRows bounds the rows of a table in one answer.
 const maxRows = 10_000
 
-// ShelfVerb is the name of the verb that corrects a row. The log of acts has the command itself: bans lift.
-const ShelfVerb = "shelf"
+// TableVerb is the name of the verb that corrects a row. The log of acts has the command itself: bans lift.
+const TableVerb = "shelf"
 
-// named gives a shelf by its name.
-func (c *call) named(name string) (filters.Shelf, error) {
-	if c.o.Shelves == nil {
+// named gives a table by its name.
+func (c *call) named(name string) (filters.AdminTable, error) {
+	if c.o.AdminTables == nil {
 		return nil, ErrNoGateway
 	}
-	s, ok := c.o.Shelves()[name]
+	s, ok := c.o.AdminTables()[name]
 	if !ok {
 		return nil, NotFound("the gateway has no such thing: the filter may be switched off")
 	}
 	return s, nil
 }
 
-func (c *call) shelf() (any, error) {
+func (c *call) table() (any, error) {
 	s, err := c.named(c.r.PathValue("name"))
 	if err != nil {
 		return nil, err
@@ -337,9 +337,9 @@ func (c *call) shelf() (any, error) {
 	if err := c.limit(&limit, maxRows); err != nil {
 		return nil, err
 	}
-	rows, err := s.Kept(c.ctx, limit)
+	rows, err := s.Rows(c.ctx, limit)
 	if rows == nil {
-		rows = []filters.Kept{}
+		rows = []filters.Row{}
 	}
 	return rows, err
 }
@@ -357,7 +357,7 @@ func (c *call) correct() (any, error) {
 		return nil, err
 	}
 	c.what += " " + body.Key
-	return nil, s.Correct(c.ctx, c.r.PathValue("verb"), body.Key)
+	return nil, s.Apply(c.ctx, c.r.PathValue("verb"), body.Key)
 }
 
 func (c *call) queue() (any, error) { return c.o.Queue.All() }
@@ -399,18 +399,18 @@ func (c *call) removeToken() (any, error) {
 }
 
 func (c *call) audit() (any, error) {
-	most := 100
-	if err := c.limit(&most, maxRows); err != nil {
+	atMost := 100
+	if err := c.limit(&atMost, maxRows); err != nil {
 		return nil, err
 	}
-	acts, err := c.o.Store.Acts(c.ctx, most)
+	acts, err := c.o.Store.Acts(c.ctx, atMost)
 	names := map[string]string{}
 	for _, v := range c.verbs {
 		names[v.Method+" "+v.Path] = v.Name
 	}
 	for i, a := range acts {
 		acts[i].Name = names[a.Verb]
-		if acts[i].Name == ShelfVerb { // what is bans lift and the row
+		if acts[i].Name == TableVerb { // what is bans lift and the row
 			acts[i].Name = ""
 		}
 	}

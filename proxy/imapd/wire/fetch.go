@@ -406,9 +406,9 @@ func (t *Tail) Piece(p []byte, end bool) (Literal, bool) {
 		}
 		rest = rest[1:]
 	}
-	const most = 40
-	t.last = append(t.last, p[max(0, len(p)-most):]...)
-	t.last = t.last[max(0, len(t.last)-most):]
+	const limit = 40
+	t.last = append(t.last, p[max(0, len(p)-limit):]...)
+	t.last = t.last[max(0, len(t.last)-limit):]
 	if !end {
 		return Literal{}, false
 	}

@@ -47,11 +47,11 @@ func setNumber(text string) (uint32, bool) {
 }
 
 // Until gives the set with no number above most, "*" included: what it means at a moment, when most is the largest in use.
-func (s Set) Until(most uint32) Set {
+func (s Set) Until(limit uint32) Set {
 	out := Set{Saved: s.Saved}
 	clamp := func(n uint32) uint32 {
-		if n == Star || n > most {
-			return most
+		if n == Star || n > limit {
+			return limit
 		}
 		return n
 	}
@@ -62,9 +62,9 @@ func (s Set) Until(most uint32) Set {
 }
 
 // Open says whether the set has no fixed end: "*", or a number above most.
-func (s Set) Open(most uint32) bool {
+func (s Set) Open(limit uint32) bool {
 	for _, r := range s.Ranges {
-		if r.From == Star || r.To == Star || r.From > most || r.To > most {
+		if r.From == Star || r.To == Star || r.From > limit || r.To > limit {
 			return true
 		}
 	}

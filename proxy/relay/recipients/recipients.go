@@ -63,7 +63,7 @@ func (r *Recipients) Close() error {
 
 // Ask gives the answer to a recipient nobody knows; in all other cases the next hop has the word. RFC 5321 section 3.3:
 // 550 for a mailbox that does not exist.
-func (r *Recipients) Ask(ctx context.Context, route string, a mail.Address) (mail.Reply, bool) {
+func (r *Recipients) Ask(ctx context.Context, route mail.Route, a mail.Address) (mail.Reply, bool) {
 	// RFC 5321 section 4.5.1: postmaster is a mailbox of every domain, whatever a list says.
 	if strings.EqualFold(a.Local, "postmaster") {
 		return mail.Reply{}, false
@@ -84,7 +84,7 @@ func (r *Recipients) Ask(ctx context.Context, route string, a mail.Address) (mai
 }
 
 // look asks the directory. If it can't tell, the next hop is asked.
-func (r *Recipients) look(ctx context.Context, route string, a mail.Address) (mail.Reply, bool) {
+func (r *Recipients) look(ctx context.Context, route mail.Route, a mail.Address) (mail.Reply, bool) {
 	if _, known := r.State.Get(ctx, key("known", route, a)); known {
 		return mail.Reply{}, false
 	}
@@ -107,14 +107,14 @@ func (r *Recipients) look(ctx context.Context, route string, a mail.Address) (ma
 }
 
 // Accepted implements proxy.Recipients.
-func (r *Recipients) Accepted(ctx context.Context, route string, a mail.Address) bool {
+func (r *Recipients) Accepted(ctx context.Context, route mail.Route, a mail.Address) bool {
 	_, taken := r.State.Get(ctx, key("taken", route, a))
 	return taken
 }
 
 // Told remembers that the next hop took a recipient, or knows no such mailbox. RFC 3463 section 3.2: X.1.1 to X.1.3 and X.1.6, X.1.10 say so;
 // all other refusals may be about the sender or about today.
-func (r *Recipients) Told(ctx context.Context, route string, a mail.Address, said mail.Reply) {
+func (r *Recipients) Told(ctx context.Context, route mail.Route, a mail.Address, said mail.Reply) {
 	if said.Positive() {
 		r.State.Put(ctx, key("taken", route, a), []byte{1}, r.Known)
 		return
@@ -131,7 +131,7 @@ func (r *Recipients) Told(ctx context.Context, route string, a mail.Address, sai
 // maxText is how much of a hop's words is remembered, in octets.
 const maxText = 300
 
-func (r *Recipients) remember(ctx context.Context, route string, a mail.Address, said mail.Reply) {
+func (r *Recipients) remember(ctx context.Context, route mail.Route, a mail.Address, said mail.Reply) {
 	if len(said.Text) > maxText {
 		said.Text = strings.ToValidUTF8(said.Text[:maxText], "")
 	}
@@ -142,8 +142,8 @@ func (r *Recipients) remember(ctx context.Context, route string, a mail.Address,
 	r.State.Put(ctx, key("unknown", route, a), text, r.Unknown)
 }
 
-func key(kind, route string, a mail.Address) string {
-	return state.Key("rcpt-"+kind, route, a.Key())
+func key(kind string, route mail.Route, a mail.Address) string {
+	return state.Key("rcpt-"+kind, route.String(), a.Key())
 }
 
 func noSuchUser(a mail.Address) mail.Reply {

@@ -49,7 +49,7 @@ func address(t *testing.T, text string) mail.Address {
 // asks wants a refusal, or "" for the next hop's word.
 func (r *Recipients) asks(t *testing.T, text, want string) {
 	t.Helper()
-	said, ok := r.Ask(t.Context(), "default", address(t, text))
+	said, ok := r.Ask(t.Context(), mail.RouteTo("default"), address(t, text))
 	if ok != (want != "") || ok && said.String() != want {
 		t.Errorf("%s: %v %s, want %q", text, ok, said, want)
 	}
@@ -95,7 +95,7 @@ func TestWhatTheHopSaidIsRemembered(t *testing.T) {
 		enhanced, text := "", ""
 		_, _ = fmt.Sscanf(said, "%d %s", &code, &enhanced)
 		text = strings.SplitN(said, " ", 3)[2]
-		r.Told(t.Context(), "default", address(t, to), mail.Reply{Code: code, Enhanced: enhanced, Text: text})
+		r.Told(t.Context(), mail.RouteTo("default"), address(t, to), mail.Reply{Code: code, Enhanced: enhanced, Text: text})
 	}
 	told("nosuch@example.com", "550 5.1.1 Who is that?")
 	told("later@example.com", "450 4.1.1 Ask me later")
@@ -107,7 +107,7 @@ func TestWhatTheHopSaidIsRemembered(t *testing.T) {
 	r.asks(t, "spam@example.com", "")
 	r.asks(t, "full@example.com", "")
 	r.asks(t, "long@example.com", "550 5.1.1 "+strings.Repeat("x", 300))
-	if _, ok := r.Ask(t.Context(), "other", address(t, "nosuch@example.com")); ok {
+	if _, ok := r.Ask(t.Context(), mail.RouteTo("other"), address(t, "nosuch@example.com")); ok {
 		t.Error("another route's word counts")
 	}
 	c.now = c.now.Add(10*time.Minute + time.Second) // a mailbox may be new

@@ -32,7 +32,7 @@ type Room struct {
 }
 
 // most is the bound of all sessions: enough to keep every processor busy while others wait for a name server or a scanner.
-func (r *Room) most() bound {
+func (r *Room) limit() bound {
 	return bound{int64(max(4*Window, 8*runtime.GOMAXPROCS(0))), 64 << 20}
 }
 
@@ -65,7 +65,7 @@ func (l *Line) Take(octets int64) *Job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	mine, users, all := l.load.plus(octets), r.users[l.user].plus(octets), r.all.plus(octets)
-	if !forSession().holds(mine) || !forUser().holds(users) || !r.most().holds(all) {
+	if !forSession().holds(mine) || !forUser().holds(users) || !r.limit().holds(all) {
 		return nil
 	}
 	if r.users == nil {

@@ -31,8 +31,8 @@ func TestBounds(t *testing.T) {
 	for range 100 {
 		jobs = append(jobs, take(room.Enter(string(rune('a'+len(jobs)))), 1)...)
 	}
-	if int64(len(jobs)) != room.most().messages {
-		t.Errorf("all take %d, not %d", len(jobs), room.most().messages)
+	if int64(len(jobs)) != room.limit().messages {
+		t.Errorf("all take %d, not %d", len(jobs), room.limit().messages)
 	}
 	for _, j := range jobs {
 		j.Leave()

@@ -15,10 +15,10 @@ const (
 	epoch = "p12.r34"
 )
 
-func key() []byte       { return []byte("0123456789abcdef0123456789abcdef") }
-func moment() time.Time { return time.Unix(1800000000, 0) }
+func key() []byte         { return []byte("0123456789abcdef0123456789abcdef") }
+func calendar() time.Time { return time.Unix(1800000000, 0) }
 func field(s string) string {
-	return string(Field(key(), id, epoch, moment(), sha256.Sum256([]byte(s))))
+	return string(Field(key(), id, epoch, calendar(), sha256.Sum256([]byte(s))))
 }
 
 func TestASealedMessageIsKnown(t *testing.T) {
@@ -26,12 +26,12 @@ func TestASealedMessageIsKnown(t *testing.T) {
 		"Authentication-Results: gw.example; spf=pass\r\nARC-Seal: i=1\r\nX-Postern: A.1 accept 0.0\r\n"
 	for name, above := range map[string]string{"nothing above": "", "trace above": top} {
 		s, ok := Open(key(), mail.NewMessage([]byte(above+field(body)+body)))
-		if !ok || s.ID != id || !s.At.Equal(moment()) || !s.Epoch(epoch) || s.Epoch("p12.r35") || s.Epoch("") {
+		if !ok || s.ID != id || !s.At.Equal(calendar()) || !s.Epoch(epoch) || s.Epoch("p12.r35") || s.Epoch("") {
 			t.Errorf("%s: %+v %v", name, s, ok)
 		}
 	}
 	odd := "policy of\r\nX: 1; v=2"
-	if s, ok := Open(key(), mail.NewMessage(append(Field(key(), id, odd, moment(), sha256.Sum256([]byte(body))), body...))); !ok || !s.Epoch(odd) {
+	if s, ok := Open(key(), mail.NewMessage(append(Field(key(), id, odd, calendar(), sha256.Sum256([]byte(body))), body...))); !ok || !s.Epoch(odd) {
 		t.Error("an epoch that can't stand in a field")
 	}
 	for _, line := range strings.Split(field(body), "\r\n") {
@@ -59,7 +59,7 @@ func TestALargeMessageIsHashedFromItsFile(t *testing.T) {
 
 func TestNobodyElseSeals(t *testing.T) {
 	whole := field(body) + body
-	other := string(Field([]byte("another key of 32 octets, as it is"), id, epoch, moment(), sha256.Sum256([]byte(body))))
+	other := string(Field([]byte("another key of 32 octets, as it is"), id, epoch, calendar(), sha256.Sum256([]byte(body))))
 	change := func(from, to string) string {
 		if !strings.Contains(whole, from) {
 			t.Fatalf("no %q in %q", from, whole)
@@ -107,7 +107,7 @@ func TestNobodyElseSeals(t *testing.T) {
 	if _, ok := Open(nil, mail.NewMessage([]byte(whole))); ok {
 		t.Error("without a key")
 	}
-	if Field([]byte("short"), id, epoch, moment(), sha256.Sum256(nil)) != nil || Field(key(), "a\r\nb", epoch, moment(), sha256.Sum256(nil)) != nil {
+	if Field([]byte("short"), id, epoch, calendar(), sha256.Sum256(nil)) != nil || Field(key(), "a\r\nb", epoch, calendar(), sha256.Sum256(nil)) != nil {
 		t.Error("sealed with what can't be")
 	}
 }

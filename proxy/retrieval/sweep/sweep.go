@@ -17,7 +17,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"postern/internal/mail"
-	"postern/policy/recall"
+	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/retrieval/seal"
 )

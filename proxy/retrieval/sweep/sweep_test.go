@@ -10,7 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
-	"postern/policy/recall"
+	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/retrieval/sweep"
 )

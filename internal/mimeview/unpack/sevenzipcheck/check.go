@@ -108,9 +108,9 @@ func (c *cursor) number() uint64 {
 }
 
 // count is a number of things that each take memory.
-func (c *cursor) count(most int) (int, error) {
+func (c *cursor) count(limit int) (int, error) {
 	v := c.number()
-	if v > uint64(most) {
+	if v > uint64(limit) {
 		return 0, fmt.Errorf("7z: header claims %d entries", v)
 	}
 	return int(v), nil

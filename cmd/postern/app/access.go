@@ -1,0 +1,276 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/dns/asn"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/records/recall"
+	"postern/proxy"
+	"postern/proxy/access"
+	"postern/proxy/relay/recipients"
+	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/seal"
+)
+
+// AppPasswordsFile is where the app passwords are.
+func AppPasswordsFile(cfg *config.Config) string {
+	return filepath.Join(cfg.DataDir, "app-passwords.json")
+}
+
+// newGate makes the gate of all POP3 and IMAP doors.
+func (h *App) newGate() (*access.Gate, error) {
+	a := h.cfg.MailAccess
+	o := access.Options{
+		AppPasswords: access.OpenAppPasswords(AppPasswordsFile(h.cfg), a.AppPasswordsOnly), Bans: h.bans, State: h.out.State,
+		Ledger: h.Ledger, Trusted: h.trusted, Opaque: a.OpaqueBackend, OpaqueMechanisms: a.Opaque, Tokens: a.Tokens, Authzid: a.Authzid,
+		MaxSessions: a.MaxSessions, FailDelay: time.Duration(a.FailDelay), FromClient: map[string]bool{}, Transparent: map[string]access.Backend{},
+		Now: h.out.Now, Log: h.out.Log,
+	}
+	var err error
+	if o.Routes, err = MailRoutes(h.cfg); err != nil {
+		return nil, err
+	}
+	for _, d := range h.cfg.Doors {
+		o.FromClient[d.Name] = d.FromClient
+		if d.Transparent && !d.Receives() {
+			o.Transparent[d.Name] = access.Backend{Name: "transparent", TLS: access.TLSMode(d.TLS), Trust: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the client does not say whom it wanted
+		}
+	}
+	for _, r := range a.Rules {
+		o.Rules = append(o.Rules, accessRule(r))
+	}
+	if h.cfg.Geo.Country != "" {
+		db, err := asn.Open(h.cfg.Geo.Country) // for as long as the program runs
+		if err != nil {
+			return nil, fmt.Errorf("geo.country: %w", err)
+		}
+		o.Country = db.Country
+	}
+	if h.directory != nil {
+		o.Directory, o.HostAttribute = h.directory, a.LDAP.Attribute
+	}
+	o.Away = h.mailboxesAway
+	if a.HTTP.URL != "" {
+		if o.Authorizer, err = newAuthorizer(a.HTTP); err != nil {
+			return nil, err
+		}
+	}
+	if a.NotifyFrom != "" {
+		o.Notify = h.notifyLogin
+	}
+	return access.New(o), nil
+}
+
+func accessRule(r config.AccessRule) access.Rule {
+	rule := access.Rule{Users: r.Users, Protocols: r.Protocols, Networks: prefixes(r.Networks), Countries: r.Countries}
+	// what can't be read was refused when the configuration was checked
+	rule.From, rule.To, _ = r.Minutes()
+	for _, name := range r.Days {
+		if d, ok := config.Weekday(name); ok {
+			rule.Days = append(rule.Days, d)
+		}
+	}
+	return rule
+}
+
+func newAuthorizer(c config.AccessHTTP) (access.Authorizer, error) {
+	o := access.HTTPOptions{URL: c.URL, Timeout: time.Duration(c.Timeout)}
+	var err error
+	if o.Nonce, err = firstLine("mail_access.http.nonce_file", c.NonceFile); err != nil {
+		return nil, err
+	}
+	if o.Bearer, err = firstLine("mail_access.http.token_file", c.TokenFile); err != nil {
+		return nil, err
+	}
+	if c.Form == "dovecot" {
+		return access.NewDovecotForm(o), nil
+	}
+	return access.NewNginxForm(o), nil
+}
+
+// MailRoutes are the servers with the mailboxes, in the order of their names.
+func MailRoutes(cfg *config.Config) ([]access.Route, error) {
+	var routes []access.Route
+	for _, name := range slices.Sorted(maps.Keys(cfg.MailBackends)) {
+		b := cfg.MailBackends[name]
+		trust, err := clientTLS(b.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("mail_backend %s: %w", name, err)
+		}
+		// RFC 8446 section 2.2: a session that is resumed costs a fraction of a handshake, and each login makes one
+		trust.ClientSessionCache = tls.NewLRUClientSessionCache(64)
+		trust.ServerName, trust.InsecureSkipVerify = b.ServerName, !b.Verify.On()
+		r := access.Route{Name: name, Users: b.Users, Domains: b.Domains, Rewrite: b.LoginAs, MasterUser: b.MasterUser, Separator: b.MasterSeparator}
+		if b.Pattern != "" {
+			if r.Pattern, err = regexp.Compile(b.Pattern); err != nil {
+				return nil, fmt.Errorf("mail_backend %s: pattern: %w", name, err)
+			}
+		}
+		if r.MasterPassword, err = firstLine("mail_backend."+name+".master_password_file", b.MasterPasswordFile); err != nil {
+			return nil, err
+		}
+		list := func(addresses []config.HostPort) (all []access.Backend) {
+			for _, a := range addresses {
+				all = append(all, access.Backend{Name: name, Address: string(a), TLS: access.TLSMode(b.TLS), Trust: trust, Forward: b.ForwardClient})
+			}
+			return all
+		}
+		r.IMAP, r.POP3 = list(b.IMAP), list(b.POP3)
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+// openLDAP opens the directory that knows recipients and users.
+func openLDAP(cfg *config.Config) (*recipients.LDAP, error) {
+	l := cfg.Recipients.LDAP
+	password, err := firstLine("recipients.ldap.password_file", l.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	trust, err := clientTLS(l.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("recipients.ldap.%w", err)
+	}
+	recipients.BoundLDAP()
+	return &recipients.LDAP{URL: l.URL, StartTLS: l.StartTLS, TLS: trust, BindDN: l.BindDN, Password: password, BaseDN: l.BaseDN,
+		Filter: l.Filter, Timeout: time.Duration(l.Timeout)}, nil
+}
+
+// keyFile reads a secret key from its file, or makes it. Gateways that serve the same mailboxes share it.
+func keyFile(file string) ([]byte, error) {
+	key, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		key = make([]byte, 32)
+		_, _ = rand.Read(key) // it never fails
+		return key, os.WriteFile(file, key, 0o600)
+	case err == nil && len(key) < 32:
+		return nil, fmt.Errorf("%s holds less than 32 octets: remove it, and a new one is made", file)
+	}
+	return key, err
+}
+
+// notifyLogin tells a user by mail that he, or somebody, logged in from a new network.
+func (h *App) notifyLogin(ctx context.Context, n access.Notice) {
+	to, err := mail.ParseAddress(n.User)
+	if err != nil || !h.cfg.Local(to.ASCIIDomain()) { // a name that is no address: there is nobody to write to
+		return
+	}
+	from, err := mail.ParseAddress(h.cfg.MailAccess.NotifyFrom)
+	if err == nil {
+		id := mail.NewID(n.Time)
+		item := proxy.QueueItem{ID: id, Route: h.cfg.Route(to.ASCIIDomain()), Recipients: []mail.Recipient{{Address: to}}, Why: "login notice"}
+		err = h.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(loginNotice(h.cfg.Hostname, id, from, to, n))})
+	}
+	if err != nil {
+		h.out.Log.Error("login notice", "user", n.User, "error", err)
+	}
+}
+
+// loginNotice is the message. Its reverse-path is null, so that nothing answers it (RFC 3834 section 3.3).
+func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte {
+	country := ""
+	if n.Country != "" {
+		country = " (" + n.Country + ")"
+	}
+	return fmt.Appendf(nil, "From: <%s>\r\nTo: <%s>\r\nSubject: New login to your mailbox\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n"+
+		"Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"+
+		"Somebody logged in to your mailbox from a network that was not used for it before:\r\n\r\n"+
+		"  when   %s\r\n  where  %s%s\r\n  how    %s\r\n\r\n"+
+		"If this was you, there is nothing to do. If not, change your password now and tell your administrator.\r\n",
+		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(n.Protocol))
+}
+
+// newVerdictCache makes the verdicts at which POP3 and IMAP doors ask about messages.
+func (h *App) newVerdictCache() (*retrieval.VerdictCache, error) {
+	a := h.cfg.MailAccess
+	key, err := keyFile(h.dir("judged.key"))
+	if err != nil {
+		return nil, err
+	}
+	h.Gateway.SealHeader = func(id string, sum [sha256.Size]byte) []byte {
+		return seal.Field(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
+	}
+	h.letIn = func(id string, sum [sha256.Size]byte) []byte {
+		return seal.LetIn(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
+	}
+	h.Gateway.LetIn = h.letIn
+	o := retrieval.Options{
+		Judge: h.Gateway.JudgeFetched, Decide: h.Gateway.DecideFetched, Grants: grants{h.Recalls}, State: h.out.State, Recalls: h.Recalls, Ledger: h.masking, SealKey: key, Epoch: h.Gateway.Epoch,
+		Mask: policy.Quarantine, Timeout: time.Duration(a.ScanTimeout), OnTimeout: a.OnTimeout, Trust: time.Duration(a.Trust), Now: h.out.Now, Log: h.out.Log,
+	}
+	if a.Mask == "reject" {
+		o.Mask = policy.Reject
+	}
+	if a.KeepMasked.On() {
+		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: releaseRoute(h.cfg), protocol: h.protocol}
+	}
+	return retrieval.New(o), nil
+}
+
+// protocol is what a door speaks.
+func (h *App) protocol(door string) string {
+	for _, d := range h.cfg.Doors {
+		if d.Name == door {
+			return d.Protocol
+		}
+	}
+	return ""
+}
+
+// fetches says whether there is a door for POP3 or IMAP.
+func (h *App) fetches() bool {
+	return slices.ContainsFunc(h.cfg.Doors, func(d config.Door) bool { return !d.Receives() })
+}
+
+// openAccess makes what the POP3 and IMAP doors share.
+func (h *App) openAccess() (err error) {
+	if h.Recalls, err = recall.Open(RecallStore(h.cfg), h.out.Now); err != nil {
+		return err
+	}
+	h.laterPlain(h.Recalls.Close)
+	h.Recalls.Tell(recallTold(h.Ledger, h.fate))
+	if err = h.openCheckers(); err != nil {
+		return err
+	}
+	if !h.fetches() {
+		return nil
+	}
+	if err := h.Recalls.Ready(context.Background()); err != nil {
+		h.out.Log.Error("nobody reads mail before it is known what was called back", "error", err)
+	}
+	h.masking = h.newMasking()
+	if h.verdicts, err = h.newVerdictCache(); err != nil {
+		return err
+	}
+	if err = h.openLessons(); err != nil {
+		return err
+	}
+	h.gate, err = h.newGate()
+	return err
+}
+
+// RecallStore is where the recalls are: a file in data_dir, or the server that several gateways share.
+func RecallStore(cfg *config.Config) string {
+	if cfg.SharedDatabase() {
+		return cfg.Database.URL
+	}
+	return filepath.Join(cfg.DataDir, "recall.db")
+}

@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"postern/internal/config"
+	"postern/policy"
+	"postern/policy/records/lists"
+)
+
+// ListsStore is where the lists are: a file in data_dir, or the server that several gateways share.
+func ListsStore(cfg *config.Config) string {
+	if cfg.SharedDatabase() {
+		return cfg.Database.URL
+	}
+	return filepath.Join(cfg.DataDir, "lists.db")
+}
+
+// listsLook is how often it is looked whether somebody changed the lists; their hits are written as often.
+const listsLook = 3 * time.Second
+
+// openLists opens the lists and takes their entries into the policy that is made next.
+func (h *App) openLists() (err error) {
+	if h.Lists, err = lists.Open(ListsStore(h.cfg), lists.Options{Now: h.out.Now}); err != nil {
+		return err
+	}
+	h.later(h.Lists.Close)
+	ctx, cancel := context.WithTimeout(context.Background(), listsLook)
+	defer cancel()
+	version, entries, err := h.listEntries(ctx)
+	if err != nil { // mail goes on without them, and it is tried again
+		h.out.Log.Error("lists", "error", err)
+		return nil
+	}
+	h.out.Entries, h.listsVersion = entries, version
+	return nil
+}
+
+// listEntries gives the entries that decide, and a version that is not newer than they are.
+func (h *App) listEntries(ctx context.Context) (int64, []policy.ListEntry, error) {
+	version, err := h.Lists.Version(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	all, err := h.Lists.All(ctx)
+	return version, lists.Deciding(all), err
+}
+
+// watchLists puts the policy in force anew when somebody, at whichever gateway, has changed a list.
+func (h *App) watchLists(ctx context.Context) {
+	if err := h.Lists.Flush(ctx); err != nil {
+		h.out.Log.Error("hits of lists", "error", err)
+	}
+	version, err := h.Lists.Version(ctx)
+	if err != nil {
+		h.out.Log.Error("lists", "error", err)
+		return
+	}
+	if version == h.listsVersion {
+		return
+	}
+	version, entries, err := h.listEntries(ctx)
+	if err == nil {
+		h.changing.Lock()
+		h.out.Entries = entries
+		h.changing.Unlock()
+		err = h.rejudge()
+	}
+	if err != nil {
+		h.out.Log.Error("lists: what was in force stays", "error", err)
+		return
+	}
+	h.listsVersion = version
+	h.out.Log.Info("lists in force", "entries", len(entries))
+}
+
+func (h *App) expireLists(ctx context.Context) {
+	if _, err := h.Lists.Expire(ctx); err != nil {
+		h.out.Log.Error("lists expiry", "error", err)
+	}
+}
+
+// hearVerdicts tells the lists and the breaker of verdicts, and the gateway who had good ones before.
+func (h *App) hearVerdicts() {
+	h.Gateway.Known = h.known
+	h.Gateway.OnListHit = h.onListHit
+	if h.cfg.PolicyBreaker.Enabled.On() {
+		h.Gateway.OnVerdict = h.onVerdict
+	}
+}
+
+// listed counts a hit of an entry: in memory, it is written later.
+func (h *App) onListHit(entry string) { h.Lists.Hit(entry, h.out.Now()) }

@@ -1,0 +1,279 @@
+// Package app puts the parts together: configuration in, a gateway that runs out. It is the only place that knows all
+// of them.
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"postern/filters"
+	"postern/filters/all"
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/dns/asn"
+	"postern/internal/mail"
+	"postern/internal/state"
+	"postern/policy"
+	"postern/proxy"
+	"postern/rules"
+	defaultrules "postern/rules/default"
+)
+
+// Outside is what the house needs of the world and a test or the demo may replace.
+type Outside struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// Resolver replaces the configured DNS servers.
+	Resolver *dns.Resolver
+	// State is what the gateway remembers; nil is a memory of its own that begins empty.
+	State *state.State
+	// Muted are symbols that weigh nothing for now. Entries are those of the lists that are kept beside the policy's file.
+	Muted   []string
+	Entries []policy.ListEntry
+	// ASN says to which autonomous system an address belongs; nil opens the configured database, if there is one.
+	ASN func(netip.Addr) (number uint32, name string)
+	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell; nil without a directory.
+	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
+	// Shelved hears of what a filter put on its table, see filters.Env.
+	Shelved func(filter string)
+	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
+	QueueExpiry time.Duration
+	// DiskLeft says how much room a folder's disk has, in octets; nil asks the system.
+	DiskLeft func(dir string) (int64, error)
+	// Unwatched asks nothing whether it is there, for servers that record all that they hear.
+	Unwatched bool
+}
+
+func (o Outside) withDefaults() Outside {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.DiskLeft == nil {
+		o.DiskLeft = diskLeft
+	}
+	return o
+}
+
+// Pipeline is what a message is judged by: the filters that are switched on, and the policy.
+type Pipeline struct {
+	Specs []filters.Spec
+	Chain *filters.Chain
+	// Fetched is the part of the chain that judges mail as it is fetched from a mailbox.
+	Fetched *filters.Chain
+	Policy  *policy.Policy
+	// Epoch changes with whatever decides on the content of a message.
+	Epoch string
+	// DNS is the resolver that the filters ask.
+	DNS *dns.Resolver
+	// Problems are those of single content rules; the rest of the rules work.
+	Problems []rules.Problem
+}
+
+// NewPipeline makes the pipeline of a configuration. Filters in without are left out.
+func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline, error) {
+	out = out.withDefaults()
+	set, problems, err := LoadRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := out.complete(cfg); err != nil {
+		return nil, err
+	}
+
+	j := &Pipeline{DNS: out.Resolver, Specs: all.Specs(set), Problems: problems}
+	if err := j.link(cfg, out, without); err != nil {
+		return nil, err
+	}
+	text, err := PolicyText(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if j.Policy, err = compilePolicy(cfg, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
+		return nil, err
+	}
+	j.Epoch, err = epoch(cfg, j.Policy)
+
+	return j, err
+}
+
+// complete opens what filters need and nobody has given.
+func (o *Outside) complete(cfg *config.Config) (err error) {
+	if o.Resolver == nil {
+		if o.Resolver, err = NewResolver(cfg); err != nil {
+			return err
+		}
+	}
+	if o.State == nil {
+		if o.State, err = state.NewMemory(state.MemoryOptions{Now: o.Now, Log: o.Log}); err != nil {
+			return err
+		}
+	}
+	if o.ASN == nil && cfg.Geo.ASN != "" {
+		db, err := asn.Open(cfg.Geo.ASN) // for as long as the program runs
+		if err != nil {
+			return fmt.Errorf("geo.asn: %w", err)
+		}
+		o.ASN = db.Lookup
+	}
+
+	return nil
+}
+
+// link makes the filters that are switched on, and chains them.
+func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err error) {
+	env := filters.Env{DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved}
+	var links, content []filters.Link
+	for _, spec := range j.Specs {
+		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
+			continue
+		}
+		f, err := spec.New(cfg.Filter(spec.Name), env)
+		if err != nil {
+			return fmt.Errorf("filter %s: %w", spec.Name, err)
+		}
+		links = append(links, filters.Link{Spec: spec, Filter: f})
+		if spec.Content {
+			content = append(content, filters.Link{Spec: spec, Filter: f})
+		}
+	}
+
+	if j.Chain, err = filters.NewChain(links, out.Log); err != nil {
+		return err
+	}
+	j.Fetched, err = filters.NewChain(content, out.Log)
+
+	return err
+}
+
+// epoch is a short name for policy, content rules and filter settings together.
+func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, p.Version(), cfg.Filters) // maps are printed in the order of their keys
+	if cfg.Rules.Dir != "" {
+		err := filepath.WalkDir(cfg.Rules.Dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+			return err
+		})
+		if err != nil {
+			return "", fmt.Errorf("rules.dir: %w", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6]), nil
+}
+
+// KnownFilters is what `postern config` must know of the filters.
+func KnownFilters() []config.Known {
+	set, _, err := defaultrules.Load("", nil)
+	if err != nil {
+		return nil // they are built in: a test loads them
+	}
+	var known []config.Known
+	for _, s := range all.Specs(set) {
+		k := config.Known{Name: s.Name, Help: s.Help, Disabled: s.Disabled}
+		if s.Settings != nil {
+			k.Settings = s.Settings()
+		}
+		known = append(known, k)
+	}
+	return known
+}
+
+// LoadRules reads the content rules, the shipped ones and the admin's. No rule may bear the name of what a filter, a door or
+// the policy itself reports.
+func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
+	none, _ := rules.Parse()
+	taken := map[string]bool{filters.Failed: true}
+	for _, s := range Symbols(all.Specs(none)) {
+		taken[s.Name] = true
+	}
+	for _, name := range policy.OwnSymbols() {
+		taken[name] = true
+	}
+
+	return defaultrules.Load(cfg.Rules.Dir, taken)
+}
+
+// Symbols are all symbols with their defaults: those of the filters and those of the doors.
+func Symbols(specs []filters.Spec) []filters.Symbol {
+	var symbols []filters.Symbol
+	for _, s := range specs {
+		symbols = append(symbols, s.Symbols...)
+	}
+	return append(symbols, proxy.Symbols()...)
+}
+
+// compilePolicy makes the policy of a text. Muted symbols weigh nothing.
+func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, text []byte, muted []string, more ...policy.ListEntry) (*policy.Policy, error) {
+	settings := policy.Default()
+	if len(text) > 0 {
+		var problems []config.Problem
+		if settings, problems = policy.Parse(name, text); len(problems) > 0 {
+			return nil, config.Problems(problems)
+		}
+	}
+	settings.Disclose = cfg.SMTP.Disclose
+	mute(&settings, muted)
+	p, problems := policy.Compile(settings, symbols, more...)
+	if len(problems) > 0 {
+		return nil, config.Problems(problems)
+	}
+	return p, nil
+}
+
+// mute takes the weight of symbols out of a policy, wherever it speaks of it. Their actions stay: whoever set one wants just
+// that, and what is muted must never be judged more strictly for it.
+func mute(settings *policy.Config, symbols []string) {
+	if len(symbols) == 0 {
+		return
+	}
+	quiet := func(scores *map[string]float64) {
+		if *scores == nil {
+			*scores = map[string]float64{}
+		}
+		for _, s := range symbols {
+			(*scores)[s] = 0
+		}
+	}
+	quiet(&settings.Scores)
+	quiet(&settings.Outbound.Scores)
+	for _, scopes := range []map[string]policy.Scope{settings.Domains, settings.RecipientGroups, settings.Recipients} {
+		for name, s := range scopes {
+			quiet(&s.Scores)
+			scopes[name] = s
+		}
+	}
+}
+
+func serverNames(cfg *config.Config) (servers []string) {
+	for _, s := range cfg.DNS.Servers {
+		servers = append(servers, string(s))
+	}
+	return servers
+}
+
+// NewResolver makes the resolver of a configuration.
+func NewResolver(cfg *config.Config) (*dns.Resolver, error) {
+	r, err := dns.New(dns.Options{Timeout: time.Duration(cfg.DNS.Timeout), Servers: serverNames(cfg)})
+	if err != nil {
+		return nil, errors.Join(errors.New("[dns]: name a resolver with servers = [\"127.0.0.1\"]"), err)
+	}
+	return r, nil
+}

@@ -1,0 +1,63 @@
+package app
+
+import (
+	"crypto/sha256"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/policy/records/lessons"
+	"postern/proxy/release"
+	"postern/proxy/retrieval"
+	"postern/proxy/retrieval/seal"
+)
+
+// Releaser is the one of a running gateway.
+func (h *App) Releaser() *release.Releaser {
+	return &release.Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: releaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
+}
+
+// releaseRoute gives the next hop for mail that is released to an address that it was not for.
+func releaseRoute(cfg *config.Config) func(string) (mail.Route, bool) {
+	return func(domain string) (mail.Route, bool) {
+		if cfg.Local(domain) {
+			return cfg.Route(domain), true
+		}
+		return outboundRoute(), len(cfg.Outbound.Addresses) > 0
+	}
+}
+
+// letIn makes the field that lets released mail through the POP3 and IMAP doors, where no gateway runs: nil where there is no
+// such door.
+func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, error) {
+	if !slices.ContainsFunc(cfg.Doors, func(d config.Door) bool { return !d.Receives() }) {
+		return nil, nil
+	}
+	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+	if err != nil {
+		return nil, err
+	}
+	return func(id string, sum [sha256.Size]byte) []byte {
+		return seal.LetIn(key, id, "released", time.Now(), sum)
+	}, nil
+}
+
+// openTeacher opens what releases teach, where no gateway runs: nil if nobody learns, or nothing was ever learned.
+func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
+	nothing := func() error { return nil }
+	if !cfg.MailAccess.Learn.On() {
+		return nil, nothing, nil
+	}
+	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+	if err != nil {
+		return nil, nothing, err
+	}
+	journal, err := lessons.Open(LessonsFile(cfg), lessons.Options{Now: time.Now})
+	if err != nil {
+		return nil, nothing, err
+	}
+	return &retrieval.Teacher{Journal: journal, SealKey: key, Log: log}, journal.Close, nil
+}

@@ -1,0 +1,239 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"postern/filters"
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/policy"
+	"postern/policy/breaker"
+	"postern/policy/records/quarantine"
+	"postern/policy/replay"
+	"postern/proxy"
+)
+
+// Bounds beyond which a policy that is tried does harm: so many verdicts that hold or refuse what the other would have let
+// in, and such a share of all of its verdicts.
+const (
+	harmAtLeast = 10
+	harmShare   = 0.05
+)
+
+// trial is a policy that holds for a share of the recipients.
+type trial struct {
+	replay.Trial
+	verdicts, harm atomic.Int64
+}
+
+// try puts the trial there is into a setup.
+func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pipeline) error {
+	t, ok, err := h.Versions.Trial(ctx)
+	if err != nil || !ok || t.Share == 0 || t.Stopped != "" {
+		return err
+	}
+	tried, err := compilePolicy(cfg, Symbols(j.Specs), "the policy that is tried", []byte(t.Text), h.mutedSymbols(), h.out.Entries...)
+	if err != nil {
+		return fmt.Errorf("the policy that is tried: %w", err)
+	}
+	running := &trial{Trial: t}
+	s.Tried = tried
+	s.TriedFor = func(a mail.Address) bool { return inShare(a, t.Share) }
+	s.Compared = func(other, v policy.Verdict) { h.compared(running, other, v) }
+	return nil
+}
+
+// inShare picks so many of a hundred recipients, always the same ones.
+func inShare(a mail.Address, share int) bool {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(a.Key())) // it never fails
+	return int(sum.Sum32()%100) < share
+}
+
+// compared counts what the tried policy does to mail, and stops it if it does harm.
+func (h *App) compared(t *trial, other, tried policy.Verdict) {
+	n := t.verdicts.Add(1)
+	if tried.Disposition < policy.Quarantine || other.Disposition >= policy.Quarantine {
+		return
+	}
+	harm := t.harm.Add(1)
+	if harm != harmAtLeast && harm%harmAtLeast != 0 || float64(harm) < harmShare*float64(n) {
+		return
+	}
+	t.Stopped = fmt.Sprintf("%d of its %d verdicts held or refused what the policy in force would have let in", harm, n)
+	h.running.Go(func() { h.stopTrial(t.Trial) })
+}
+
+func (h *App) stopTrial(t replay.Trial) {
+	h.out.Log.Warn("the policy that is tried was stopped", "why", t.Stopped)
+	if err := h.Versions.Try(context.Background(), t); err != nil {
+		h.out.Log.Error("stop the trial", "error", err)
+	}
+	if err := h.rejudge(); err != nil {
+		h.out.Log.Error("stop the trial", "error", err)
+	}
+}
+
+// mutedSymbols are those that weigh nothing for now.
+func (h *App) mutedSymbols() []string {
+	var names []string
+	for _, m := range h.Breaker.Muted() {
+		names = append(names, m.Symbol)
+	}
+	return names
+}
+
+// proofToMute says what it takes to mute a symbol. Content rules go by volume: a rule that went wrong knows no friends. What
+// stands for who sent the mail, and what has an action, is never muted; all else only by what it does to known senders.
+func (h *App) proofToMute(symbol string) breaker.Proof {
+	j := h.pipeline.Load()
+	if j.Policy.Acts(symbol) {
+		return breaker.Never
+	}
+
+	for _, spec := range j.Specs {
+		if !slices.ContainsFunc(spec.Symbols, func(s filters.Symbol) bool { return s.Name == symbol }) {
+			continue
+		}
+		switch spec.Name {
+		case "content":
+			return breaker.Volume
+		case "spf", "dkim", "dmarc", "arc", "impersonation", "senderlogin":
+			return breaker.Never
+		}
+	}
+
+	return breaker.Vouched
+}
+
+// convicted lets the breaker look at a verdict. What it mutes holds from the next message on.
+func (h *App) onVerdict(tx *mail.Transaction, strictest policy.Verdict) {
+	m, tripped := h.Breaker.Observe(tx.ID, tx.From.ASCIIDomain(), strictest)
+	if !tripped {
+		return
+	}
+	h.out.Log.Warn("symbol muted", "symbol", m.Symbol, "why", m.Why, "until", m.Until)
+	if err := h.rejudge(); err != nil {
+		h.out.Log.Error("mute", "symbol", m.Symbol, "error", err)
+		return
+	}
+	h.running.Go(func() { h.makeGood(m) })
+}
+
+// rejudge puts policy in force anew, with what is muted and tried now.
+func (h *App) rejudge() error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	out := h.out
+	out.Muted = h.mutedSymbols()
+	text, err := PolicyText(h.cfg)
+	if err != nil {
+		return err
+	}
+	j := *h.pipeline.Load()
+	if j.Policy, err = compilePolicy(h.cfg, Symbols(j.Specs), h.cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
+		return err
+	}
+	if j.Epoch, err = epoch(h.cfg, j.Policy); err != nil {
+		return err
+	}
+	h.pipeline.Store(&j)
+	h.wasMuted = out.Muted
+	h.Gateway.Use(h.setup(h.cfg, &j))
+	return nil
+}
+
+// unmute puts symbols back in force whose time is over.
+func (h *App) unmute(context.Context) {
+	h.changing.Lock()
+	was := h.wasMuted
+	h.changing.Unlock()
+	if slices.Equal(was, h.mutedSymbols()) {
+		return
+	}
+	if err := h.rejudge(); err != nil {
+		h.out.Log.Error("unmute", "error", err)
+	}
+}
+
+// makeGood judges again what a muted symbol had held, and lets go what would have been let in without it.
+func (h *App) makeGood(m breaker.Muting) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	for _, id := range m.Messages {
+		record, err := h.Ledger.Explain(ctx, id)
+		if err != nil {
+			h.out.Log.Error("judge again", "id", id, "error", err)
+			continue
+		}
+		for _, t := range record.Transactions {
+			if t.Facts == nil || t.HeldID == "" {
+				continue
+			}
+			if err := h.letGo(ctx, t.HeldID, t.Facts); err != nil {
+				h.out.Log.Error("judge again", "id", t.ID, "error", err)
+			}
+		}
+	}
+}
+
+// letGo releases a held message for those recipients for whom it would be let in now.
+func (h *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
+	item, message, err := h.Quarantine.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := message.Close(); err != nil {
+		return err
+	}
+	now := h.pipeline.Load().Policy
+	var to []mail.Address
+	for _, r := range item.Recipients {
+		if now.Decide(facts, r.Address).Disposition < policy.Quarantine {
+			to = append(to, r.Address)
+		}
+	}
+	if len(to) == 0 {
+		return nil
+	}
+	release, err := h.Quarantine.Claim(ctx, id, "the breaker", to...)
+	if errors.Is(err, quarantine.ErrTaken) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return h.Releaser().Deliver(ctx, release)
+}
+
+// mutedTable shows the muted symbols to the admin.
+type mutedTable struct{ app *App }
+
+// Verbs implements filters.AdminTable.
+func (mutedTable) Verbs() []string { return []string{"lift"} }
+
+// Rows implements filters.AdminTable.
+func (s mutedTable) Rows(context.Context, int) ([]filters.Row, error) {
+	var rows []filters.Row
+	for _, m := range s.app.Breaker.Muted() {
+		rows = append(rows, filters.Row{Key: m.Symbol, Text: m.Why, Since: m.Since, Until: m.Until})
+	}
+	return rows, nil
+}
+
+// Apply implements filters.AdminTable.
+func (s mutedTable) Apply(_ context.Context, verb, key string) error {
+	switch {
+	case verb != "lift":
+		return filters.ErrUnknownVerb
+	case !s.app.Breaker.Lift(key):
+		return filters.ErrNoRow
+	}
+	return s.app.rejudge()
+}

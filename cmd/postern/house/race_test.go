@@ -1,6 +1,0 @@
-//go:build race
-
-package house_test
-
-// racing says that the race detector makes all ten times as slow.
-const racing = true

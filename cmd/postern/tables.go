@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"postern/filters"
+	"postern/policy/records/ledger"
+	"postern/proxy/console/api"
+)
+
+// What the running gateway remembers is asked of itself, over its control socket.
+
+type bansCommand struct {
+	List tableList `cmd:"" default:"withargs" help:"Who is kept out for guessing passwords, and until when."`
+	Lift tableVerb `cmd:"" help:"Let somebody in again."`
+}
+
+type greylistCommand struct {
+	List   tableList `cmd:"" default:"withargs" help:"Who was asked to come again, and has not yet."`
+	Pass   tableVerb `cmd:"" help:"Let the next try in."`
+	Forget tableVerb `cmd:"" help:"Forget an entry: the next try is a first one."`
+}
+
+type harvestCommand struct {
+	List    tableList `cmd:"" default:"withargs" help:"Clients that guess addresses, and are turned away for it."`
+	Forgive tableVerb `cmd:"" help:"Forget what a client asked for."`
+}
+
+type frozenCommand struct {
+	List tableList `cmd:"" default:"withargs" help:"Users who may not send just now, because they suddenly wrote to many strangers."`
+	Thaw tableVerb `cmd:"" help:"Let a user send again."`
+}
+
+type dnslistsCommand struct {
+	List   tableList `cmd:"" default:"withargs" help:"The DNS lists in use: how often they were asked, how they fare."`
+	Mute   tableVerb `cmd:"" help:"Ask a list no more until it is unmuted."`
+	Unmute tableVerb `cmd:"" help:"Ask a list again."`
+}
+
+type mutedCommand struct {
+	List tableList `cmd:"" default:"withargs" help:"Symbols that suddenly convicted mail all by themselves, and weigh nothing for a while."`
+	Lift tableVerb `cmd:"" help:"Let a symbol weigh again."`
+}
+
+type memoryCommand struct {
+	List tableList `cmd:"" default:"withargs" help:"Where the gateway remembers clients, and how that fares."`
+}
+
+type tableList struct {
+	where
+	output
+	Most int `default:"1000" help:"How many rows at most."`
+}
+
+// tableOf is what a command's name stands for at the gateway.
+func tableOf(command string) string {
+	if command == "frozen" {
+		return "correspondents"
+	}
+	return command
+}
+
+// Run lists a table, which the command above names.
+func (c *tableList) Run(w world, k *kong.Context) error {
+	command, _, _ := strings.Cut(k.Command(), " ")
+	var rows []filters.Row
+	limit := min(max(c.Most, 1), 10_000)
+	if err := act(w, c.where, http.MethodGet, "/shelves/"+tableOf(command)+"?limit="+strconv.Itoa(limit), nil, &rows); err != nil {
+		return plainly(err)
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(w.stderr, "postern: nothing")
+	}
+	for _, row := range rows {
+		err := c.tell(w, row, plainRow(row)+"\n")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func plainRow(row filters.Row) string {
+	parts := []string{ledger.Printable(row.Key)}
+	if row.Text != "" {
+		parts = append(parts, ledger.Printable(row.Text))
+	}
+	if !row.Since.IsZero() {
+		parts = append(parts, "since "+row.Since.Local().Format(time.DateTime))
+	}
+	if !row.Until.IsZero() {
+		parts = append(parts, "until "+row.Until.Local().Format(time.DateTime))
+	}
+	return strings.Join(parts, "  ")
+}
+
+type tableVerb struct {
+	where
+	output
+	Keys []string `arg:"" name:"key" help:"As the list shows it."`
+}
+
+// Run does what the command says with rows of a table.
+func (c *tableVerb) Run(w world, k *kong.Context) error {
+	words := strings.Fields(k.Command()) // "bans lift <key>"
+	for _, key := range c.Keys {
+		err := act(w, c.where, http.MethodPost, "/shelves/"+tableOf(words[0])+"/"+words[1], map[string]string{"key": key}, nil)
+		if p, ok := errors.AsType[api.Problem](err); ok && p.Detail == filters.ErrNoRow.Error() {
+			return refused(w, key, err)
+		}
+		if err != nil {
+			return plainly(err)
+		}
+		if err := c.tell(w, deed{key, past(words[1])}, ledger.Printable(key)+": done\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plainly is what the gateway says, without the kind of the problem.
+func plainly(err error) error {
+	if p, ok := errors.AsType[api.Problem](err); ok {
+		return errors.New(p.Detail)
+	}
+	return err
+}
+
+// past is what has become of a row, for other programs.
+func past(verb string) string {
+	switch verb {
+	case "forget":
+		return "forgotten"
+	case "forgive":
+		return "forgiven"
+	case "mute", "unmute":
+		return verb + "d"
+	}
+	return verb + "ed"
+}
