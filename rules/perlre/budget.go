@@ -17,9 +17,6 @@ func (b *Budget) Reset(steps int) { b.left, b.used, b.out = steps, 0, false }
 // Exhausted says that matching ended because no step was left: that nothing was found means nothing.
 func (b *Budget) Exhausted() bool { return b.out }
 
-// Left are the steps that are left.
-func (b *Budget) Left() int { return max(0, b.left) }
-
 // Used are the steps taken since the budget was made or reset.
 func (b *Budget) Used() int { return b.used }
 
