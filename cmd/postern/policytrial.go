@@ -16,19 +16,8 @@ type policyMonitorCommand struct {
 }
 
 // Run begins, ends or reports. What a watched draft would have done is judged from the facts of what came since.
-func (c *policyMonitorCommand) Run(w world) (err error) {
-	p, err := openPolicies(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	switch {
-	case c.Off:
-		return endTrial(w, c.where, c.output)
-	case c.File != "":
-		return p.beginTrial(w, c.where, c.output, c.File, 0)
-	}
-	return p.tellTrial(w, c.JSON)
+func (c *policyMonitorCommand) Run(w world) error {
+	return trial(w, c.where, c.output, c.File, 0, c.Off)
 }
 
 type policyCanaryCommand struct {
@@ -40,22 +29,27 @@ type policyCanaryCommand struct {
 }
 
 // Run begins, ends or reports.
-func (c *policyCanaryCommand) Run(w world) (err error) {
-	p, err := openPolicies(c.where)
+func (c *policyCanaryCommand) Run(w world) error {
+	if c.File != "" && (c.Share < 1 || c.Share > 100) {
+		return usageError{errors.New("--share is a percentage from 1 to 100")}
+	}
+	return trial(w, c.where, c.output, c.File, c.Share, c.Off)
+}
+
+// trial begins a trial of a draft, ends the one there is, or tells of it.
+func trial(w world, f where, o output, file string, share int, off bool) (err error) {
+	p, err := openPolicies(f)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	switch {
-	case c.Off:
-		return endTrial(w, c.where, c.output)
-	case c.File != "":
-		if c.Share < 1 || c.Share > 100 {
-			return usageError{errors.New("--share is a percentage from 1 to 100")}
-		}
-		return p.beginTrial(w, c.where, c.output, c.File, c.Share)
+	case off:
+		return endTrial(w, f, o)
+	case file != "":
+		return p.beginTrial(w, f, o, file, share)
 	}
-	return p.tellTrial(w, c.JSON)
+	return p.tellTrial(w, o.JSON)
 }
 
 func (p *policyWorld) beginTrial(w world, f where, o output, file string, share int) error {

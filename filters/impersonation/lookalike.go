@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 	"golang.org/x/text/unicode/norm"
 
+	"postern/internal/mail"
 	looks "postern/internal/mimeview/confusable"
 )
 
@@ -186,20 +187,11 @@ func (l *lookalikes) homograph(domain string) string {
 		switch {
 		case latin && foreign:
 			return "letters of several scripts in " + label
-		case foreign && isASCII(l.skeleton(label)) && isASCII(labels[len(labels)-1]):
+		case foreign && mail.IsASCII(l.skeleton(label)) && mail.IsASCII(labels[len(labels)-1]):
 			return label + " looks like " + l.skeleton(label)
 		}
 	}
 	return ""
-}
-
-func isASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // isInvisible holds for characters that show nothing and part no words.

@@ -75,6 +75,14 @@ func (c *Config) FilterEnabled(name string, byDefault bool) bool {
 	return byDefault
 }
 
+// Store is where one kind of record is kept: the file of this name in data_dir, or the server that several gateways share.
+func (c *Config) Store(file string) string {
+	if c.SharedDatabase() {
+		return c.Database.URL
+	}
+	return filepath.Join(c.DataDir, file)
+}
+
 // SharedDatabase says whether the database is a PostgreSQL server, which several gateways can share.
 func (c *Config) SharedDatabase() bool {
 	return strings.HasPrefix(c.Database.URL, "postgres://") || strings.HasPrefix(c.Database.URL, "postgresql://")

@@ -60,7 +60,7 @@ func (a Address) String() string {
 func (a Address) Path() string { return "<" + a.String() + ">" }
 
 // NeedsUTF8 says whether the address can only be written with SMTPUTF8 (RFC 6531 section 3.3).
-func (a Address) NeedsUTF8() bool { return !isASCII(a.Local) || !isASCII(a.Domain) }
+func (a Address) NeedsUTF8() bool { return !IsASCII(a.Local) || !IsASCII(a.Domain) }
 
 // ASCIIDomain is the domain as DNS and every comparison want it: A-labels, lower case, no trailing dot. It is empty if
 // the domain has no such form.
@@ -97,7 +97,7 @@ func (a Address) RoutesBySender() bool { return strings.ContainsAny(a.Local, "@%
 
 // WithASCIIDomain gives the address with its domain in A-labels where it is internationalised.
 func (a Address) WithASCIIDomain() Address {
-	if !isASCII(a.Domain) {
+	if !IsASCII(a.Domain) {
 		a.Domain = a.ASCIIDomain()
 	}
 	return a
@@ -106,7 +106,7 @@ func (a Address) WithASCIIDomain() Address {
 // WithNormalDomain gives the address with an internationalised domain as it was judged: the letters that its A-labels stand
 // for, whatever wide or capital forms it came in.
 func (a Address) WithNormalDomain() Address {
-	if isASCII(a.Domain) {
+	if IsASCII(a.Domain) {
 		return a
 	}
 	if u, err := idna.Lookup.ToUnicode(a.ASCIIDomain()); err == nil && u != "" {
@@ -119,7 +119,7 @@ func (a Address) WithNormalDomain() Address {
 // ASCIIDomain maps a domain to A-labels in lower case (RFC 5891, with the mapping of UTS 46); "" if it is none.
 func ASCIIDomain(domain string) string {
 	domain = strings.TrimSuffix(domain, ".")
-	if isASCII(domain) && !strings.Contains(domain, "xn--") && !strings.Contains(domain, "XN--") {
+	if IsASCII(domain) && !strings.Contains(domain, "xn--") && !strings.Contains(domain, "XN--") {
 		return strings.ToLower(domain)
 	}
 	ascii, err := idna.Lookup.ToASCII(domain)
@@ -319,7 +319,7 @@ func (p *pathParser) domain() (string, error) {
 
 func (p *pathParser) checkUTF8(text string) error {
 	switch {
-	case isASCII(text):
+	case IsASCII(text):
 		return nil
 	case !p.utf8:
 		return ErrNeedsSMTPUTF8
@@ -356,7 +356,7 @@ func checkDomain(text string) error {
 		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
 			return ErrPathSyntax
 		}
-		if len(label) > 63 && isASCII(label) {
+		if len(label) > 63 && IsASCII(label) {
 			return ErrPathTooLong
 		}
 	}
@@ -416,7 +416,8 @@ func isDomainByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c >= 0x80
 }
 
-func isASCII(s string) bool {
+// IsASCII says whether a text has octets of ASCII only.
+func IsASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
 			return false

@@ -214,7 +214,7 @@ func hasAt(text string) bool { return strings.Contains(shownText(text), "@") }
 // shownText is a text as the eye takes it: wide forms as plain ones (UAX 15), without what shows nothing. The ideographic
 // full stop parts the labels of a domain as the dot does (RFC 3490 section 3.1).
 func shownText(text string) string {
-	if isASCII(text) {
+	if IsASCII(text) {
 		return text
 	}
 

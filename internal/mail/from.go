@@ -311,7 +311,7 @@ func (p *fromParser) domainAfter(local string, quoted bool) (Address, error) {
 
 // plainText leaves out what is not UTF-8 and what shows nothing or turns the reading direction.
 func plainText(text string) bool {
-	if isASCII(text) {
+	if IsASCII(text) {
 		return true
 	}
 	if !utf8.ValidString(text) {

@@ -2,10 +2,11 @@ package mail
 
 import (
 	"fmt"
-	"postern/internal/testing/cputime"
 	"strings"
 	"testing"
 	"time"
+
+	"postern/internal/testing/cputime"
 )
 
 func TestParseFrom(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"postern/internal/config"
@@ -46,11 +45,7 @@ func Open(cfg *config.Config, key []byte, held digest.Held, onQueue Put, now fun
 	if d.builder, err = digest.NewBuilder(digest.Options{Site: cfg.Digest.LinkBase, From: from, Signer: d.Signer, Life: LinkLife, Zone: cfg.Digest.Zone()}); err != nil {
 		return nil, err
 	}
-	where := filepath.Join(cfg.DataDir, "digest.db")
-	if cfg.SharedDatabase() {
-		where = cfg.Database.URL
-	}
-	if d.Store, err = digest.OpenStore(where, now); err != nil {
+	if d.Store, err = digest.OpenStore(cfg.Store("digest.db"), now); err != nil {
 		return nil, err
 	}
 	d.Round = &digest.Round{

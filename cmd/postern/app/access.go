@@ -267,10 +267,5 @@ func (h *App) openAccess() (err error) {
 	return err
 }
 
-// RecallStore is where the recalls are: a file in data_dir, or the server that several gateways share.
-func RecallStore(cfg *config.Config) string {
-	if cfg.SharedDatabase() {
-		return cfg.Database.URL
-	}
-	return filepath.Join(cfg.DataDir, "recall.db")
-}
+// RecallStore is where the recalls are.
+func RecallStore(cfg *config.Config) string { return cfg.Store("recall.db") }

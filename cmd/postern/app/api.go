@@ -17,13 +17,8 @@ import (
 	"postern/proxy/retrieval/sweep"
 )
 
-// AdminStore is where tokens and the log of acts are: a file in data_dir, or the server that several gateways share.
-func AdminStore(cfg *config.Config) string {
-	if cfg.SharedDatabase() {
-		return cfg.Database.URL
-	}
-	return filepath.Join(cfg.DataDir, "admin.db")
-}
+// AdminStore is where tokens and the log of acts are.
+func AdminStore(cfg *config.Config) string { return cfg.Store("admin.db") }
 
 // newAPI makes the table of verbs of a running gateway.
 func (h *App) newAPI() *api.API {

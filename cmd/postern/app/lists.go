@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"postern/internal/config"
@@ -10,13 +9,8 @@ import (
 	"postern/policy/records/lists"
 )
 
-// ListsStore is where the lists are: a file in data_dir, or the server that several gateways share.
-func ListsStore(cfg *config.Config) string {
-	if cfg.SharedDatabase() {
-		return cfg.Database.URL
-	}
-	return filepath.Join(cfg.DataDir, "lists.db")
-}
+// ListsStore is where the lists are.
+func ListsStore(cfg *config.Config) string { return cfg.Store("lists.db") }
 
 // listsLook is how often it is looked whether somebody changed the lists; their hits are written as often.
 const listsLook = 3 * time.Second

@@ -19,13 +19,8 @@ import (
 	"postern/proxy/console/api"
 )
 
-// PolicyStore is where versions and trials of the policy are: a file in data_dir, or the server that several gateways share.
-func PolicyStore(cfg *config.Config) string {
-	if cfg.SharedDatabase() {
-		return cfg.Database.URL
-	}
-	return filepath.Join(cfg.DataDir, "policy.db")
-}
+// PolicyStore is where versions and trials of the policy are.
+func PolicyStore(cfg *config.Config) string { return cfg.Store("policy.db") }
 
 // CompilePolicy makes the policy of a text, as a gateway with this configuration would. The name is for problems.
 func CompilePolicy(cfg *config.Config, name string, text []byte, more ...policy.ListEntry) (*policy.Policy, error) {

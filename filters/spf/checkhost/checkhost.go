@@ -254,7 +254,7 @@ func (c *check) void(name string) error {
 
 // wellFormed says whether DNS can be asked for a name: labels of 1 to 63 octets, all of them ASCII.
 func wellFormed(name string) bool {
-	if name == "" || len(name) > maxName || !isASCII(name) {
+	if name == "" || len(name) > maxName || !mail.IsASCII(name) {
 		return false
 	}
 	for label := range strings.SplitSeq(name, ".") {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"postern/internal/mail"
 )
 
 // macroString is a text with macros in it: RFC 7208 section 7.1. A string that was read is never nil.
@@ -199,7 +201,7 @@ func (c *check) value(p part, domain string) (string, error) {
 	}
 	text := c.letter(p.letter, domain)
 	// RFC 8616 section 4: with a local part that is not ASCII a term that uses it does not match
-	if (p.letter == 's' || p.letter == 'l') && !isASCII(text) {
+	if (p.letter == 's' || p.letter == 'l') && !mail.IsASCII(text) {
 		return "", errNonASCII
 	}
 	if p.keep > 0 || p.reverse || p.delimiters != "." {
@@ -289,13 +291,4 @@ func urlEscape(text string) string {
 		}
 	}
 	return b.String()
-}
-
-func isASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"postern/internal/mail"
 )
 
 // parseIPv4 reads an address in one to four numbers, each in decimal, octal or hexadecimal, as browsers do. Odd is any
@@ -122,7 +124,7 @@ func looksLikeHost(text string, sure bool) bool {
 		end = len(text)
 	}
 	host := text[:end]
-	if len(host) > 253 || len(host) < 4 || !strings.Contains(host, ".") || !isASCII(host) || !plainName(strings.TrimSuffix(host, ".")) {
+	if len(host) > 253 || len(host) < 4 || !strings.Contains(host, ".") || !mail.IsASCII(host) || !plainName(strings.TrimSuffix(host, ".")) {
 		return false
 	}
 	return len(host) > 4 && strings.EqualFold(host[:4], "www.") || (sure || end < len(text) && text[end] != ':' || strings.Count(host, ".") > 1) && hasKnownSuffix(host)

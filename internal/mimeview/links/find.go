@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/publicsuffix"
+
+	"postern/internal/mail"
 )
 
 // trailing is what stands behind a link rather than in it.
@@ -202,7 +204,7 @@ func bare(text string) bool {
 		plain = strings.TrimRight(plain, trailing)
 	}
 	if www(plain) {
-		return odd || isASCII(plain) && plainName(strings.TrimRight(plain, "."))
+		return odd || mail.IsASCII(plain) && plainName(strings.TrimRight(plain, "."))
 	}
 
 	return (path || odd) && bareHost(plain, odd)
@@ -213,7 +215,7 @@ func bareHost(host string, odd bool) bool {
 	if strings.HasPrefix(host, ".") || !strings.Contains(host, ".") {
 		return false
 	}
-	if isASCII(host) && !plainName(host) {
+	if mail.IsASCII(host) && !plainName(host) {
 		return false
 	}
 	if _, _, ok := parseIPv4(host); ok {
@@ -259,7 +261,7 @@ func Shown(text string) string {
 	first = strings.Trim(first, trailing+"(<>\"")
 	if !strings.Contains(first, "://") {
 		host, _, _ := strings.Cut(first, "/")
-		if isASCII(host) && !plainName(host) || !hasKnownSuffix(host) {
+		if mail.IsASCII(host) && !plainName(host) || !hasKnownSuffix(host) {
 			return ""
 		}
 		first = "http://" + first

@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
 
+	"postern/internal/mail"
 	"postern/internal/mimeview/confusable"
 )
 
@@ -393,7 +393,7 @@ func registered(host string) string {
 
 // dots makes the dots of other scripts plain (RFC 3490 section 3.1) and takes out what shows nothing.
 func (l *Link) dots(host string) string {
-	if isASCII(host) {
+	if mail.IsASCII(host) {
 		return host
 	}
 	if plain := plainDots(host); plain != host {
@@ -409,7 +409,7 @@ func (l *Link) dots(host string) string {
 }
 
 func plainDots(host string) string {
-	if isASCII(host) {
+	if mail.IsASCII(host) {
 		return host
 	}
 	return strings.Map(func(r rune) rune {
@@ -423,7 +423,7 @@ func plainDots(host string) string {
 
 // labels gives a name in A-labels and flags what its letters are.
 func (l *Link) labels(host string) string {
-	if isASCII(host) && !strings.Contains(host, "xn--") {
+	if mail.IsASCII(host) && !strings.Contains(host, "xn--") {
 		if !plainName(host) {
 			l.flag(BadHost)
 		}
@@ -472,15 +472,6 @@ func plainName(host string) bool {
 			return false
 		}
 		label++
-	}
-	return true
-}
-
-func isASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return false
-		}
 	}
 	return true
 }
