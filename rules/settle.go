@@ -226,6 +226,11 @@ func (p *parser) report() {
 			}
 		}
 	}
+	p.cover(lost)
+}
+
+// cover counts the rules that have a score, and those of them that work.
+func (p *parser) cover(lost map[string]string) {
 	for _, r := range p.set.rules {
 		if r.hidden() || !r.weighs() {
 			continue
