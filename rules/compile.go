@@ -35,6 +35,9 @@ func (s *Set) compile() {
 		if !r.live {
 			continue
 		}
+		if r.kind == kindMeta {
+			r.meta.visit(func(e *expr) { e.rule = s.byName[e.name] })
+		}
 		s.asks = s.asks || s.network && r.looksUp()
 		if r.re != nil {
 			for _, name := range r.re.Names() {

@@ -163,7 +163,7 @@ func (p *parser) evalCondition(text string, ours bool) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("can't read the condition: its lines are left out: %w", err)
 	}
-	return e.value(func(string) float64 { return 0 }) != 0, nil
+	return e.value(func(*expr) float64 { return 0 }) != 0, nil
 }
 
 func digit(b bool) string {

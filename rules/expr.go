@@ -15,6 +15,8 @@ type expr struct {
 	left  *expr
 	right *expr
 	third *expr // of ?:
+	// rule is the one of the name, once it is known.
+	rule *rule
 }
 
 const maxExprDepth = 100
@@ -241,12 +243,12 @@ func (e *expr) asksNot(name string, not bool) bool {
 	return e.left.asksNot(name, not) || e.right.asksNot(name, not)
 }
 
-func (e *expr) value(of func(string) float64) float64 {
+func (e *expr) value(of func(*expr) float64) float64 {
 	switch e.op {
 	case "num":
 		return e.num
 	case "name":
-		return of(e.name)
+		return of(e)
 	case "!":
 		return truth(e.left.value(of) == 0)
 	case "neg":

@@ -96,6 +96,7 @@ type matcher struct {
 	ctx       *eval.Context
 	budget    *perlre.Budget
 	left      int
+	lookup    func(*expr) float64 // m.value, made once
 	outcomes  []outcome
 	texts     map[groupKey]*texts
 	tags      map[string][]string
@@ -118,6 +119,7 @@ type texts struct {
 
 func (s *Set) matcher(in Input) *matcher {
 	m := &matcher{set: s, in: in, outcomes: make([]outcome, len(s.rules)), texts: map[groupKey]*texts{}, tags: map[string][]string{}, budget: perlre.NewBudget(ruleSteps), left: messageSteps}
+	m.lookup = m.value
 	m.message = views.Read(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
@@ -195,8 +197,8 @@ func (m *matcher) All(re *perlre.Regexp, text string, most int) (all []string) {
 }
 
 // value is what a name in a meta stands for.
-func (m *matcher) value(name string) float64 {
-	r := m.set.byName[name]
+func (m *matcher) value(e *expr) float64 {
+	r := e.rule
 	if r == nil || !r.live { // a score of 0 switches a rule off for others, too
 		return 0
 	}
@@ -211,7 +213,7 @@ func (m *matcher) run(r *rule) outcome {
 	}
 	o.running = true
 	if r.kind == kindMeta {
-		if o.value = r.meta.value(m.value); o.value < 0 {
+		if o.value = r.meta.value(m.lookup); o.value < 0 {
 			o.value = 1 // whatever holds counts once
 		}
 	} else {
