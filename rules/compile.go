@@ -38,6 +38,7 @@ func (s *Set) compile() {
 		if r.kind == kindMeta {
 			r.meta.visit(func(e *expr) { e.rule = s.byName[e.name] })
 		}
+		s.foreign = s.foreign || r.foreign
 		s.asks = s.asks || s.network && r.looksUp()
 		if r.re != nil {
 			for _, name := range r.re.Names() {

@@ -38,8 +38,8 @@ type Set struct {
 	captures  map[string][]*rule
 	groups    map[groupKey]*group
 	// asks says that rules look names up.
-	asks, network bool
-	coverage      Coverage
+	asks, network, foreign bool
+	coverage               Coverage
 }
 
 // Symbol is what is known of a rule that reports.

@@ -67,6 +67,9 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		return nil, err
 	}
 	in := f.input(v, tx)
+	if in.ReverseName == "" && in.Client.IsValid() && f.set.Foreign() {
+		in.ReverseName = f.reverseName(ctx, in.Client)
+	}
 	if f.set.AsksNetwork() && f.env.DNS != nil {
 		in.Lists = f.ask(ctx, in)
 	}

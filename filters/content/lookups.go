@@ -61,7 +61,9 @@ func (a *answers) Listed(name, zone string) []string {
 }
 
 // Texts implements eval.Lists.
-func (a *answers) Texts(name, zone string) []string { return a.get(question{full(name, zone), askText}) }
+func (a *answers) Texts(name, zone string) []string {
+	return a.get(question{full(name, zone), askText})
+}
 
 // Dead implements eval.Lists.
 func (a *answers) Dead(name string) bool { return len(a.get(question{name, askDead})) > 0 }

@@ -85,6 +85,15 @@ func (c *Context) find(re *perlre.Regexp, text string) bool {
 // pattern compiles an expression of an argument, once for all messages.
 func (c *Context) pattern(expr string) *perlre.Regexp { return c.Config.pattern(expr) }
 
+// made compiles an expression that is made of the message: it is of no use to the next one.
+func made(expr string) *perlre.Regexp {
+	re, err := perlre.Compile(expr, 0)
+	if err != nil {
+		return nil
+	}
+	return re
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1

@@ -81,9 +81,9 @@ func msnGroupsHeaders(c *Context, _ []string) float64 {
 	}
 	id := c.text("Message-Id")
 	if to[1] == "notifications" {
-		return truth(c.find(c.pattern(`^<\S+@`+quote(from[1])+`>`), id))
+		return truth(c.find(made(`^<\S+@`+quote(from[1])+`>`), id))
 	}
-	return truth(c.find(c.pattern(`^<`+quote(to[1])+`-\S+@groups\.msn\.com>`), id) && strings.Contains(c.text("EnvelopeFrom:addr"), to[1]+"-bounce@groups.msn.com"))
+	return truth(c.find(made(`^<`+quote(to[1])+`-\S+@groups\.msn\.com>`), id) && strings.Contains(c.text("EnvelopeFrom:addr"), to[1]+"-bounce@groups.msn.com"))
 }
 
 func forgedEudora(c *Context, _ []string) float64 {

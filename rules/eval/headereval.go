@@ -225,12 +225,12 @@ func toInSubject(c *Context, args []string) float64 {
 		return 0
 	}
 	if arg(args, 0) == "address" {
-		return truth(c.find(c.pattern(`(?i)\b`+quote(to)+`\b`), subject))
+		return truth(c.find(made(`(?i)\b`+quote(to)+`\b`), subject))
 	}
 	user, _, _ := strings.Cut(to, "@")
 	user = quote(user)
 	re := `(?i)^(?:(?:re|fw):\s*(?:\w+\s+)?` + user + `$|(?-i:` + user + `)\s*[,:;!?-](?:$|\s)|` + user + `$|,\s*` + user + `[,:;!?-]$)`
-	return truth(arg(args, 0) == "user" && c.find(c.pattern(re), subject))
+	return truth(arg(args, 0) == "user" && c.find(made(re), subject))
 }
 
 // quote makes a text an expression for itself.
@@ -303,7 +303,7 @@ func unresolvedTemplate(c *Context, _ []string) float64 {
 
 func ratwareNameID(c *Context, _ []string) float64 {
 	m := ratwareID.FindStringSubmatch(c.text("MESSAGEID"))
-	return truth(m != nil && c.find(c.pattern(`"[^"]+"\s*<`+quote(m[1])+`>`), c.text("From")))
+	return truth(m != nil && c.find(made(`"[^"]+"\s*<`+quote(m[1])+`>`), c.text("From")))
 }
 
 func ratwareEnvelopeFrom(c *Context, _ []string) float64 {
@@ -313,7 +313,7 @@ func ratwareEnvelopeFrom(c *Context, _ []string) float64 {
 		return 0
 	}
 	domain := c.Config.Domains.Trim(host)
-	return truth(c.Config.Domains.Valid(domain) && c.find(c.pattern(`(?i)\b`+quote(domain)+`.`+quote(user)+`@`), from))
+	return truth(c.Config.Domains.Valid(domain) && c.find(made(`(?i)\b`+quote(domain)+`.`+quote(user)+`@`), from))
 }
 
 // gated says whether a message came through a gateway that takes Received fields out.
