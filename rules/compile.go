@@ -40,28 +40,7 @@ func (s *Set) compile() {
 		}
 		s.foreign = s.foreign || r.foreign
 		s.asks = s.asks || s.network && r.looksUp()
-		if r.re != nil {
-			for _, name := range r.re.Names() {
-				s.captures[name] = append(s.captures[name], r)
-			}
-		}
-		switch r.kind {
-		case kindHeader, kindBody, kindRaw, kindURI, kindFull, kindPart:
-		default:
-			continue
-		}
-		if r.re == nil || r.exists || len(r.templates) > 0 {
-			continue
-		}
-		key := r.key()
-		g := s.groups[key]
-		if g == nil {
-			g = &group{}
-			s.groups[key] = g
-		}
-		r.index = len(g.rules)
-		r.group = g
-		g.rules = append(g.rules, r)
+		s.join(r)
 	}
 	for _, g := range s.groups {
 		if len(g.rules) < enough {
@@ -75,11 +54,32 @@ func (s *Set) compile() {
 	}
 }
 
+// join puts a rule with an expression into the group of those that look at the same, and notes what it captures.
+func (s *Set) join(r *rule) {
+	if r.re == nil {
+		return
+	}
+	for _, name := range r.re.Names() {
+		s.captures[name] = append(s.captures[name], r)
+	}
+	if r.kind > kindFull || len(r.templates) > 0 {
+		return
+	}
+	key := r.key()
+	g := s.groups[key]
+	if g == nil {
+		g = &group{}
+		s.groups[key] = g
+	}
+	r.index, r.group = len(g.rules), g
+	g.rules = append(g.rules, r)
+}
+
 // key says what a rule looks at.
 func (r *rule) key() groupKey {
 	k := groupKey{kind: r.kind}
 	switch r.kind {
-	case kindHeader, kindPart:
+	case kindHeader:
 		k.spec = r.spec
 	case kindBody, kindRaw, kindURI:
 		k.foreign = r.foreign
