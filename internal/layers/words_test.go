@@ -14,7 +14,7 @@ import (
 
 // A switch over words of the house (stages, fates, actions, dispositions, verdicts, protocols, states: each exported type that
 // has constants of its own) names all of them, or says in a default what holds for the others. So who adds a word is led to
-// every place that must know it. Not so internal/mimeview: there a switch picks what it looks for out of a format.
+// every place that must know it.
 func TestSwitchesNameEveryWord(t *testing.T) {
 	fset, all := read(t)
 	words := wordsOf(all)
@@ -71,7 +71,7 @@ func (w *words) declared(s source, g *ast.GenDecl) {
 		v := spec.(*ast.ValueSpec)
 		if len(v.Values) > 0 {
 			named = ""
-			if id, ok := v.Type.(*ast.Ident); ok && id.IsExported() && !strings.HasPrefix(s.pkg, "internal/mimeview") {
+			if id, ok := v.Type.(*ast.Ident); ok && id.IsExported() && !grammar(s.pkg) {
 				named = s.pkg + "." + id.Name
 			}
 		}
@@ -83,6 +83,11 @@ func (w *words) declared(s source, g *ast.GenDecl) {
 			w.names[named] = append(w.names[named], name.Name)
 		}
 	}
+}
+
+// grammar says whether a package reads a format or a language: its types are that one's, and a switch picks what it looks for.
+func grammar(pkg string) bool {
+	return strings.HasPrefix(pkg, "internal/mimeview") || strings.HasPrefix(pkg, "rules/")
 }
 
 // passedOn takes the constants that are those of another package by another name.
