@@ -44,13 +44,18 @@ func (s *session) authorization() {
 	case "APOP": // it takes the password's plain text on our side
 		s.refuse(replyNoAPOP)
 	default:
-		if isHTTP(word) { // a browser was led here (ALPACA)
-			s.observe("HTTP_COMMAND", word)
-			s.Finish("spoke HTTP")
-			return
-		}
-		s.refuse(replyUnknown)
+		s.unknown(word)
 	}
+}
+
+// unknown refuses a command that is none. HTTP is spoken by a browser that was led here (ALPACA).
+func (s *session) unknown(word string) {
+	if isHTTP(word) {
+		s.observe("HTTP_COMMAND", word)
+		s.Finish("spoke HTTP")
+		return
+	}
+	s.refuse(replyUnknown)
 }
 
 // obeyBare does what a command without arguments says. It says no if there is no such command.

@@ -240,6 +240,11 @@ func (s *session) answer(c command) error {
 		s.out.Say(line + "\r\n")
 	}
 
+	return s.done(c, line, good)
+}
+
+// done takes what follows from an answer.
+func (s *session) done(c command, line string, good bool) error {
 	switch {
 	case c.verb == "QUIT":
 		s.Finish("quit")

@@ -173,7 +173,8 @@ func (c *consultation) judge(ctx context.Context, r Ruling) (Ruling, memory) {
 		facts = policy.FactsOf(tx)
 	}
 	r = c.weigh(ctx, tx, facts, verdict, err, r)
-	if r.Later || err != nil {
+	failed := r.Later || err != nil
+	if failed {
 		verdict = policy.Verdict{Disposition: policy.Defer, Decisive: r.Why}
 	}
 	if r.Masked && !r.Later {
@@ -181,13 +182,19 @@ func (c *consultation) judge(ctx context.Context, r Ruling) (Ruling, memory) {
 	}
 	r.Why = cut(filters.Printable(r.Why), maxWhy)
 	r.ID = c.record(tx, &facts, verdict, r)
-	if r.Later || err != nil || hasFailed(facts) {
+	if failed || hasFailed(facts) {
 		return r, 0
 	}
 	if !known {
 		c.rememberFacts(ctx, r.SHA256, facts)
 	}
 	return r, byPlace | byContent
+}
+
+// onlyFailed says whether the message would be shown if no filter had failed.
+func (c *consultation) onlyFailed(ctx context.Context, tx *mail.Transaction, facts policy.Facts) bool {
+	opt := &c.verdicts.opt
+	return hasFailed(facts) && opt.Decide != nil && opt.Decide(ctx, tx, withoutFailures(facts)).Disposition < opt.Mask
 }
 
 // weigh makes the ruling of a verdict. That something is away, late or broken is no verdict.
@@ -207,7 +214,7 @@ func (c *consultation) weigh(ctx context.Context, tx *mail.Transaction, facts po
 	case v.Disposition == policy.Defer:
 		return later("it can't be judged now: " + v.Decisive)
 	case v.Disposition < d.opt.Mask || c.ownWork(v):
-	case hasFailed(facts) && d.opt.Decide != nil && d.opt.Decide(ctx, tx, withoutFailures(facts)).Disposition < d.opt.Mask:
+	case c.onlyFailed(ctx, tx, facts):
 		// policy holds what a filter could not look at; here it lies safely in its mailbox meanwhile
 		return later("it can't be judged now: " + v.Decisive)
 	default:

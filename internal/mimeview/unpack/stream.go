@@ -106,7 +106,7 @@ func (w *walk) gzip(n *node) {
 // gzipHeader gives the FNAME of a member and the length of its header. RFC 1952 2.3
 func gzipHeader(b []byte) (name string, size int, err error) {
 	broken := errors.New("gzip: broken header")
-	if len(b) < 10 || b[0] != 0x1f || b[1] != 0x8b || b[2] != 8 {
+	if len(b) < 10 || string(b[:3]) != "\x1f\x8b\x08" {
 		return "", 0, broken
 	}
 	flags, at := b[3], 10
@@ -120,17 +120,14 @@ func gzipHeader(b []byte) (name string, size int, err error) {
 		if flags&bit == 0 {
 			continue
 		}
-		end := -1
-		if at <= len(b) {
-			end = bytes.IndexByte(b[at:], 0)
-		}
-		if end < 0 {
+		text, _, ended := bytes.Cut(b[min(at, len(b)):], []byte{0})
+		if !ended {
 			return "", 0, broken
 		}
 		if bit == 8 {
-			name = string(b[at : at+end])
+			name = string(text)
 		}
-		at += end + 1
+		at += len(text) + 1
 	}
 	if flags&2 != 0 {
 		at += 2
@@ -210,21 +207,24 @@ func cpioEntry(b []byte) (name string, mode int64, content, rest []byte, err err
 		}
 		return v
 	}
-	switch {
-	case len(b) >= 110 && (string(b[:6]) == "070701" || string(b[:6]) == "070702"):
+	switch kind := string(b[:min(len(b), 6)]); {
+	case len(b) >= 110 && (kind == "070701" || kind == "070702"):
 		mode, size, nameLen, head, align = number(14, 22, 16), number(54, 62, 16), number(94, 102, 16), 110, 4
-	case len(b) >= 76 && string(b[:6]) == "070707":
+	case len(b) >= 76 && kind == "070707":
 		mode, nameLen, size, head, align = number(18, 24, 8), number(59, 65, 8), number(65, 76, 8), 76, 1
-	case len(b) >= 26 && b[0] == 0xc7 && b[1] == 0x71:
+	case len(b) >= 26 && kind[:2] == "\xc7\x71":
 		mode, nameLen, size, head, align = int64(le16(b[6:])), int64(le16(b[20:])), int64(le16(b[22:]))<<16|int64(le16(b[24:])), 26, 2
 	default:
 		return "", 0, nil, nil, errors.New("cpio: a header of another kind")
 	}
 	pad := func(at int) int { return (at + align - 1) / align * align }
-	if err != nil || nameLen < 1 || nameLen > 1<<16 || int64(len(b)) < int64(pad(head+int(nameLen)))+size {
+	if err != nil || nameLen < 1 || nameLen > 1<<16 {
 		return "", 0, nil, nil, broken
 	}
 	start := pad(head + int(nameLen))
+	if int64(len(b)) < int64(start)+size {
+		return "", 0, nil, nil, broken
+	}
 	name = strings.TrimRight(string(b[head:head+int(nameLen)]), "\x00")
 	return name, mode, b[start : start+int(size)], b[min(len(b), pad(start+int(size))):], nil
 }

@@ -164,6 +164,9 @@ func trace(name string) bool {
 	return strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "arc-")
 }
 
+// isEpoch says whether a text is an epoch as Field writes it: in full, or as "~" and a hash.
+func isEpoch(text string) bool { return text == token(text) || strings.HasPrefix(text, "~") }
+
 // parse reads a field's value. All six tags must be there, in their order, written as Field writes them.
 func parse(value string) (s Seal, mac []byte, ok bool) {
 	var tags []string
@@ -174,7 +177,11 @@ func parse(value string) (s Seal, mac []byte, ok bool) {
 		}
 		tags = append(tags, tag)
 	}
-	if len(tags) != 6 || tags[0] != plainVersion && tags[0] != letInVersion || !mail.ValidID(tags[1]) || tags[3] != token(tags[3]) && !strings.HasPrefix(tags[3], "~") {
+	if len(tags) != 6 || !mail.ValidID(tags[1]) {
+		return Seal{}, nil, false
+	}
+	knownVersion := tags[0] == plainVersion || tags[0] == letInVersion
+	if !knownVersion || !isEpoch(tags[3]) {
 		return Seal{}, nil, false
 	}
 	seconds, err := strconv.ParseUint(tags[2], 10, 40)

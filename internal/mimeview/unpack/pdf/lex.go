@@ -3,6 +3,9 @@ package pdf
 import (
 	"bytes"
 	"strconv"
+	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // kind of a token. ISO 32000-1, 7.2 and 7.3
@@ -97,7 +100,7 @@ func (l *lexer) regular() []byte {
 
 func (l *lexer) word() token {
 	w := l.regular()
-	if c := w[0]; c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' {
+	if c := w[0]; ascii.IsDigit(c) || strings.IndexByte("-+.", c) >= 0 {
 		return token{number, string(w[:min(len(w), 32)]), l.at}
 	}
 	return token{word, string(w[:min(len(w), 64)]), l.at}
@@ -170,18 +173,23 @@ func (l *lexer) escape() byte {
 	case '\r', '\n':
 		return 0
 	case '0', '1', '2', '3', '4', '5', '6', '7':
-		v := int(c - '0')
-		for range 2 {
-			if d := l.peek(1); d < '0' || d > '7' {
-				break
-			}
-			l.at++
-			v = v<<3 | int(l.b[l.at]-'0')
-		}
-		return byte(v)
+		return l.octal(c)
 	default:
 		return c
 	}
+}
+
+// octal reads up to two digits more.
+func (l *lexer) octal(first byte) byte {
+	v := int(first - '0')
+	for range 2 {
+		if d := l.peek(1); d < '0' || d > '7' {
+			break
+		}
+		l.at++
+		v = v<<3 | int(l.b[l.at]-'0')
+	}
+	return byte(v)
 }
 
 func (l *lexer) hex() string {

@@ -245,13 +245,12 @@ func (r *reader) local(e *Entry, name []byte) {
 	packed, size, none := uint64(le32(l[18:])), uint64(le32(l[22:])), uint64(0)
 	flags, method := le16(l[6:]), le16(l[8:])
 	switch {
-	case name != nil && method != e.Method:
-		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
-	case name != nil && (flags^e.Flags)&1 != 0:
-		e.Odd = "encrypted by one header only"
-	}
-	if name == nil {
+	case name == nil:
 		e.Flags, e.Method, e.Time, e.CRC = flags, method, le16(l[10:]), le32(l[14:])
+	case method != e.Method:
+		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
+	case (flags^e.Flags)&1 != 0:
+		e.Odd = "encrypted by one header only"
 	}
 	e.extra(l[30+nameLen:30+nameLen+extraLen], &size, &packed, &none)
 	e.Flags |= flags & 1 // encrypted for one of the readers
@@ -266,6 +265,15 @@ func (r *reader) local(e *Entry, name []byte) {
 	e.Packed = min(e.Packed, int64(len(e.Data)))
 }
 
+// zip64 reads the numbers that did not fit into 32 bits. APPNOTE 4.5.3
+func zip64(f []byte, values ...*uint64) {
+	for _, v := range values {
+		if *v == 1<<32-1 && len(f) >= 8 {
+			*v, f = le64(f), f[8:]
+		}
+	}
+}
+
 // extra reads the fields that change sizes, name or method. APPNOTE 4.5.3, 4.6.9, and WinZip's AE-1, AE-2
 func (e *Entry) extra(b []byte, size, packed, header *uint64) {
 	for len(b) >= 4 {
@@ -277,11 +285,7 @@ func (e *Entry) extra(b []byte, size, packed, header *uint64) {
 		b = b[4+n:]
 		switch {
 		case id == 1:
-			for _, v := range []*uint64{size, packed, header} {
-				if *v == 1<<32-1 && len(f) >= 8 {
-					*v, f = le64(f), f[8:]
-				}
-			}
+			zip64(f, size, packed, header)
 		case id == 0x7075 && n > 5:
 			e.addName(f[5:])
 		case id == 0x9901 && n >= 7:
