@@ -63,6 +63,11 @@ func newWalker(v *View) *walker {
 	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text, tail: int64(v.options.MaxText)}
 }
 
+// toStop says whether nobody waits for the view any more.
+func (v *View) toStop() bool {
+	return v.closed.Load() || v.options.Stop != nil && v.options.Stop()
+}
+
 // spend accounts for octets looked at.
 func (w *walker) spend(n int64) {
 	if w.work -= n; w.work < 0 && !w.stop {
@@ -71,7 +76,7 @@ func (w *walker) spend(n int64) {
 	}
 	if w.asked += n; w.asked >= 64<<10 {
 		w.asked = 0
-		if !w.stop && (w.view.closed.Load() || w.view.options.Stop != nil && w.view.options.Stop()) {
+		if !w.stop && w.view.toStop() {
 			w.stop = true
 			w.view.limit(LimitTime)
 		}
@@ -115,6 +120,11 @@ func (w *walker) entity(e entity) {
 		e.unsure = true
 	}
 
+	w.bodies(e, h, f)
+}
+
+// bodies reads what follows the header, from each place where readers may see its end.
+func (w *walker) bodies(e entity, h *headerBlock, f *facts) {
 	for i, b := range h.bodies {
 		if w.stopped() {
 			return
@@ -141,8 +151,10 @@ func (e *entity) coverHeader(end int) {
 func (w *walker) header(e entity) *headerBlock {
 	for limit := int64(16 << 10); ; limit = maxHeader {
 		head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, limit)))
-		h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start, e.fallback)
-		if limit < maxHeader && (h.cut || slices.Max(h.bodies) > len(head)-1000) && int64(len(head)) < e.at.end-e.at.start {
+		whole := int64(len(head)) == e.at.end-e.at.start
+		h := lexHeader(head, whole, e.fallback)
+		tooShort := h.cut || slices.Max(h.bodies) > len(head)-1000
+		if limit < maxHeader && tooShort && !whole {
 			continue
 		}
 		w.spend(int64(h.bodies[0]))
@@ -288,24 +300,16 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	}
 	w.decodedMultipart(e, f, p, body)
 
-	by := func(b string, other bool) bool {
-		one := e
-		if other {
-			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
-		}
-		return w.parts(one, f, p, body, b)
-	}
-
 	found := false
 	for i, b := range f.boundaries {
-		found = by(b, found || i > 0 && f.plain) || found
+		found = w.byBoundary(e, f, p, body, b, found || i > 0 && f.plain) || found
 	}
 	if found && f.plain && len(f.boundaries) == 1 {
 		return true
 	}
 
 	for _, b := range w.guesses(e.src, body, f.boundaries) {
-		got := by(b, found)
+		got := w.byBoundary(e, f, p, body, b, found)
 		if got && !found {
 			w.view.ambiguous(BoundaryWrong, e.src, body.start, b)
 		}
@@ -313,6 +317,14 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	}
 
 	return found
+}
+
+// byBoundary takes a multipart apart at one boundary; other says that this is another reading than the first.
+func (w *walker) byBoundary(e entity, f *facts, p *Part, body region, boundary string, other bool) bool {
+	if other {
+		e.reading = otherReading(e.reading, "boundary "+boundary[:min(len(boundary), 40)])
+	}
+	return w.parts(e, f, p, body, boundary)
 }
 
 // decodedMultipart reads a multipart that is encoded as a whole, which RFC 2045 section 6.4 forbids.

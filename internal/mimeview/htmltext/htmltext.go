@@ -190,7 +190,8 @@ func (r *reader) start(z *html.Tokenizer) {
 	}
 	look := r.lookOf(name)
 	r.refs(name, look.hides() || r.inComment)
-	if !isVoid(name) && name != "script" && name != "style" && name != "title" && len(r.open) < maxDepth {
+	raw := name == "script" || name == "style" || name == "title"
+	if !raw && !isVoid(name) && len(r.open) < maxDepth {
 		r.open = append(r.open, element{name, look})
 	}
 }
@@ -246,7 +247,8 @@ func (r *reader) comment(z *html.Tokenizer) {
 		return
 	}
 	_, inner, ok := strings.Cut(text, "]>")
-	if !ok || strings.TrimSpace(inner) == "" || strings.HasPrefix(inner, "<!") && len(inner) < 5 {
+	onlyEnd := strings.HasPrefix(inner, "<!") && len(inner) < 5
+	if !ok || onlyEnd || strings.TrimSpace(inner) == "" {
 		return
 	}
 	open, anchor, inside := r.open, r.anchor, r.inside

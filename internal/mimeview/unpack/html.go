@@ -20,6 +20,14 @@ var (
 // maxDecoys is how many data: URIs, texts that scripts hold and pages within a page are decoded.
 const maxDecoys = 200
 
+// scriptKind tells a picture that has a script from a page, which may have a picture among its tags.
+func scriptKind(o *Object, svg bool) Kind {
+	if svg && (!o.isClass(filetype.HTML) || slices.Contains(LastExtensions(o.Names), ".svg")) {
+		return SVGScript
+	}
+	return ScriptInHTML
+}
+
 // inspectHTML looks at pages and SVG pictures that come as attachments: a browser runs them with the reader's rights.
 func inspectHTML(w *walk, n *node, o *Object) func() {
 	svg := o.is("image/svg+xml")
@@ -29,12 +37,8 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 	}
 	text := browserText(n.content)
 	page := readPage(text, w.late)
-	switch {
-	case page.active() == "":
-	case svg && (!o.isClass(filetype.HTML) || slices.Contains(LastExtensions(o.Names), ".svg")):
-		o.flag(SVGScript, page.active())
-	default: // a page may have a picture among its tags
-		o.flag(ScriptInHTML, page.active())
+	if script := page.active(); script != "" {
+		o.flag(scriptKind(o, svg), script)
 	}
 	flagURLs(o, text)
 	inside := append(page.inside, htmlData(o, text)...)

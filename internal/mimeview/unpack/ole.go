@@ -213,10 +213,15 @@ func (ole *oleFile) look(s oleStream) {
 		o.flag(EmbeddedObject, path.Base(s.dir))
 		ole.inside = append(ole.inside, inside)
 	default:
-		isMailPart := strings.HasPrefix(lower, "__substg1.0_") // read below
-		if !isMailPart && worthALook(s.content) {
-			ole.inside = append(ole.inside, inside)
-		}
+		ole.other(lower, inside)
+	}
+}
+
+// other keeps a stream that has no part in the format, if it may be a file.
+func (ole *oleFile) other(lower string, inside olePart) {
+	isMailPart := strings.HasPrefix(lower, "__substg1.0_") // read by attachments
+	if !isMailPart && worthALook(inside.content) {
+		ole.inside = append(ole.inside, inside)
 	}
 }
 
@@ -315,16 +320,16 @@ func (ole *oleFile) workbook(b []byte, depth int) {
 			ole.workbookLocked(all, rec, depth)
 			return
 		case id == 0x85 && size > 8 && rec[5] == 1: // BoundSheet8 of type "Excel 4.0 macro sheet"
-			ole.o.flag(ExcelMacro4, fmt.Sprintf("%s (%s)", ascii(rec[8:]), map[bool]string{true: "visible", false: "hidden"}[rec[4]&3 == 0]))
+			ole.o.flag(ExcelMacro4, fmt.Sprintf("%s (%s)", printable(rec[8:]), map[bool]string{true: "visible", false: "hidden"}[rec[4]&3 == 0]))
 		case id == 0x1ae && size > 5 && bytes.IndexByte(rec[4:], 3) > 0: // SupBook of a DDE link: program, 0x03, topic
-			ole.o.flag(DDE, ascii(bytes.ReplaceAll(rec[5:], []byte{3}, []byte{'|'})))
+			ole.o.flag(DDE, printable(bytes.ReplaceAll(rec[5:], []byte{3}, []byte{'|'})))
 		case id == 0x0a: // EOF of the globals; the sheets follow
 			return
 		}
 	}
 }
 
-func ascii(b []byte) string {
+func printable(b []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return -1

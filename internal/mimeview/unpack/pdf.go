@@ -69,6 +69,13 @@ func flagPDF(o *Object, found pdf.Found) {
 	}
 }
 
+func streamName(script bool) string {
+	if script {
+		return "script.js"
+	}
+	return "stream"
+}
+
 // pdfStreams visits the files inside, the scripts, and whatever else turns out to be more than a page's text.
 func (w *walk) pdfStreams(n *node, found pdf.Found) {
 	files := 0
@@ -82,14 +89,12 @@ func (w *walk) pdfStreams(n *node, found pdf.Found) {
 		if !wanted && !telling(s) {
 			continue
 		}
-		names := []string{"stream"}
-		switch {
-		case s.Embedded && files < len(found.Files):
-			names = []string{found.Files[files]}
+		name := streamName(script)
+		if s.Embedded && files < len(found.Files) {
+			name = found.Files[files]
 			files++
-		case script:
-			names = []string{"script.js"}
 		}
+		names := []string{name}
 		r, err := s.Decode()
 		if err != nil {
 			w.closed(n, names, Flag{Unscannable, brief(err)})

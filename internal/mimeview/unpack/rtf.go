@@ -178,7 +178,7 @@ func controlWord(b []byte) (word string, number, size int) {
 	}
 	word = strings.ToLower(string(b[:size]))
 
-	if size < len(b) && b[size] == '-' {
+	if bytes.HasPrefix(b[size:], []byte("-")) {
 		size++
 	}
 	for n := 0; n < 10 && size < len(b) && ascii.IsDigit(b[size]); n++ {

@@ -57,6 +57,7 @@ func (w *walk) sevenzip(n *node, b []byte, locked bool, known string) {
 		w.unscannable(n.path, "7z: the library does not read it")
 		return
 	}
+	sealed, opened := locked && !ok, locked && password != ""
 	var sum int64 // octets before a file in its solid block, all of which are decoded for it
 	for _, f := range r.File {
 		if w.stopped() {
@@ -66,11 +67,11 @@ func (w *walk) sevenzip(n *node, b []byte, locked bool, known string) {
 			continue
 		}
 		names, flags := []string{f.Name}, flags7z(f)
-		if locked && !ok && f.UncompressedSize > 0 {
+		if sealed && f.UncompressedSize > 0 {
 			w.closed(n, names, append(flags, Flag{Encrypted, "7z"})...)
 			continue
 		}
-		if locked && password != "" {
+		if opened {
 			flags = append(flags, Flag{Unlocked, "7z"})
 		}
 		if sum += int64(min(f.UncompressedSize, 1<<40)); sum > w.o.Total {

@@ -199,8 +199,8 @@ func (p Package) agile(password string) ([]byte, error) {
 	k := &info.Keys[0]
 	newHash, ok := k.hash()
 	dataHash, okData := info.Data.hash()
-	okKey := ok && k.sound() && k.Spin >= 0 && k.Spin <= maxSpin
-	if !okKey || !okData || !info.Data.sound() {
+	known := ok && okData && k.sound() && info.Data.sound()
+	if !known || k.Spin < 0 || k.Spin > maxSpin {
 		return nil, ErrUnknown
 	}
 	salt := decoded(k.Salt)

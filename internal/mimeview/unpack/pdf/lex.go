@@ -42,6 +42,13 @@ func isDelimiter(c byte) bool { return bytes.IndexByte([]byte("()<>[]{}/%"), c) 
 
 func isRegular(c byte) bool { return !isSpace(c) && !isDelimiter(c) }
 
+func bracketKind(c byte) kind {
+	if c == '[' || c == '<' {
+		return open
+	}
+	return shut
+}
+
 func (l *lexer) next() token {
 	for l.at < len(l.b) {
 		c := l.b[l.at]
@@ -57,15 +64,12 @@ func (l *lexer) next() token {
 			return token{text, l.literal(), l.at}
 		case c == '<' && l.peek(1) == '<', c == '>' && l.peek(1) == '>':
 			l.at += 2
-			return token{map[byte]kind{'<': open, '>': shut}[c], string([]byte{c, c}), l.at}
+			return token{bracketKind(c), string([]byte{c, c}), l.at}
 		case c == '<':
 			return token{text, l.hex(), l.at}
-		case c == '[':
+		case c == '[' || c == ']':
 			l.at++
-			return token{open, "[", l.at}
-		case c == ']':
-			l.at++
-			return token{shut, "]", l.at}
+			return token{bracketKind(c), string([]byte{c}), l.at}
 		case isDelimiter(c):
 			l.at++
 		default:

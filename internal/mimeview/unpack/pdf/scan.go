@@ -378,13 +378,8 @@ func (s *scanner) stream(l *lexer, d dict) {
 	if s.nested {
 		return // an object stream holds no streams. ISO 32000-1, 7.5.7
 	}
-	if l.at < len(l.b) && l.b[l.at] == '\r' {
-		l.at++
-	}
-	if l.at < len(l.b) && l.b[l.at] == '\n' {
-		l.at++
-	}
-	rest := l.b[l.at:]
+	rest := bytes.TrimPrefix(bytes.TrimPrefix(l.b[l.at:], []byte("\r")), []byte("\n"))
+	l.at = len(l.b) - len(rest)
 	size := streamSize(rest, d.length)
 	one := Stream{Object: s.object, Filters: d.filters, Content: rest[:size], Embedded: d.kind == "EmbeddedFile", kind: d.kind, filterAt: d.filterAt, first: d.first}
 	s.sealed(&one)

@@ -368,10 +368,10 @@ func (c *cursor) encoded(body []byte) (*cursor, error) {
 	if err := c.streams(); err != nil {
 		return c, err
 	}
-	if c.locked && c.limits.Password != "" {
+	switch {
+	case c.locked && c.limits.Password != "":
 		return c.unsealed(body)
-	}
-	if c.locked {
+	case c.locked:
 		return c, ErrEncrypted
 	}
 	packed, ok := c.firstPacked(body)

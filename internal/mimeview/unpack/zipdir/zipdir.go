@@ -221,6 +221,11 @@ func (r *reader) isLocal(at int64) bool {
 	return at >= 0 && at+30 <= int64(len(r.b)) && string(r.b[at:at+4]) == sigLocal
 }
 
+// hasSizes says whether the directory gives the same sizes.
+func (e *Entry) hasSizes(packed, size uint64) bool {
+	return toInt(packed) == e.Packed && toInt(size) == e.Sizes[0]
+}
+
 // local adds what the local header says. name is the central one, nil if there is none. APPNOTE 4.3.7
 func (r *reader) local(e *Entry, name []byte) {
 	if !r.isLocal(e.header) {
@@ -255,9 +260,7 @@ func (r *reader) local(e *Entry, name []byte) {
 	e.extra(l[30+nameLen:30+nameLen+extraLen], &size, &packed, &none)
 	e.Flags |= flags & 1 // encrypted for one of the readers
 	if flags&8 == 0 {    // no data descriptor: the sizes stand here. APPNOTE 4.4.4 bit 3
-		if name != nil && (toInt(packed) != e.Packed || toInt(size) != e.Sizes[0]) {
-			r.dir.LyingSize = true
-		}
+		r.dir.LyingSize = r.dir.LyingSize || name != nil && !e.hasSizes(packed, size)
 		e.Sizes = append(e.Sizes, toInt(size))
 		e.Packed = max(e.Packed, toInt(packed))
 	}
