@@ -194,11 +194,15 @@ func fits(line []byte, boundary string) fit {
 		return fitClose
 	case want == 0:
 		return fitNot
-	case string(rest) == "-" || rest[0] == '(' || !visible(rest[0]): // "-" is half of a closing delimiter
+	case isJunk(rest):
 		return fitJunk
 	}
 	return fitPrefix
 }
+
+// isJunk says whether what follows a boundary can't be part of a longer one: half of a closing delimiter, white space, a
+// comment.
+func isJunk(rest []byte) bool { return string(rest) == "-" || rest[0] == '(' || !visible(rest[0]) }
 
 // split is a multipart taken apart.
 type split struct {

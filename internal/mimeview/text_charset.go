@@ -239,10 +239,7 @@ func hasUTF7(raw []byte) bool {
 			return false
 		}
 		from += i + 2
-		end := from
-		for end < len(raw) && end < from+400 && charsets.InBase64(raw[end]) {
-			end++
-		}
+		end := from + base64Run(raw[from:])
 		text := charsets.FromUTF7(raw[from-2 : end])
 		from = end
 		closed := end < len(raw) && raw[end] == '-' && len(text) > 0
@@ -250,6 +247,14 @@ func hasUTF7(raw []byte) bool {
 			return true
 		}
 	}
+}
+
+// base64Run is how many octets in front are of base64, as far as they are looked at.
+func base64Run(b []byte) (n int) {
+	for n < min(len(b), 400) && charsets.InBase64(b[n]) {
+		n++
+	}
+	return n
 }
 
 // isHiddenASCII says whether what was decoded begins with a letter or sign of ASCII, which needs no UTF-7, and has no errors.

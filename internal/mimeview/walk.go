@@ -63,11 +63,6 @@ func newWalker(v *View) *walker {
 	return &walker{view: v, seen: map[spot]bool{}, known: map[spot]bool{}, work: v.options.Decoded, text: v.options.Text, tail: int64(v.options.MaxText)}
 }
 
-// toStop says whether nobody waits for the view any more.
-func (v *View) toStop() bool {
-	return v.closed.Load() || v.options.Stop != nil && v.options.Stop()
-}
-
 // spend accounts for octets looked at.
 func (w *walker) spend(n int64) {
 	if w.work -= n; w.work < 0 && !w.stop {
@@ -76,7 +71,7 @@ func (w *walker) spend(n int64) {
 	}
 	if w.asked += n; w.asked >= 64<<10 {
 		w.asked = 0
-		if !w.stop && w.view.toStop() {
+		if !w.stop && w.view.stopped() {
 			w.stop = true
 			w.view.limit(LimitTime)
 		}
@@ -300,10 +295,7 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	}
 	w.decodedMultipart(e, f, p, body)
 
-	found := false
-	for i, b := range f.boundaries {
-		found = w.byBoundary(e, f, p, body, b, found || i > 0 && f.plain) || found
-	}
+	found := w.byDeclared(e, f, p, body)
 	if found && f.plain && len(f.boundaries) == 1 {
 		return true
 	}
@@ -316,6 +308,14 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 		found = got || found
 	}
 
+	return found
+}
+
+// byDeclared takes a multipart apart at each boundary that its header declares.
+func (w *walker) byDeclared(e entity, f *facts, p *Part, body region) (found bool) {
+	for i, b := range f.boundaries {
+		found = w.byBoundary(e, f, p, body, b, found || i > 0 && f.plain) || found
+	}
 	return found
 }
 

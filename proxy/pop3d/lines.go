@@ -21,6 +21,11 @@ type response struct {
 	inLine, cr, lone bool
 }
 
+// endsCRLF says whether a line ends in CRLF, whose CR may be the last octet of the piece before.
+func (r *response) endsCRLF(p []byte) bool {
+	return bytes.HasSuffix(p, []byte("\r\n")) || len(p) == 1 && r.cr
+}
+
 // isDotLine says whether a line ends a response: RFC 1939 section 3. Some readers take one without CR for it as well.
 func isDotLine(line []byte) bool { return string(line) == ".\r\n" || string(line) == ".\n" }
 
@@ -45,7 +50,7 @@ func (r *response) piece() (p []byte, begins, ok bool, err error) {
 		return p, true, false, nil
 	}
 	if end {
-		r.lone = !bytes.HasSuffix(p, []byte("\r\n")) && !(len(p) == 1 && r.cr)
+		r.lone = !r.endsCRLF(p)
 	}
 	r.inLine, r.cr = !end, p[len(p)-1] == '\r'
 	return p, begins, true, nil

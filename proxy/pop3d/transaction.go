@@ -213,14 +213,19 @@ func isLanguage(tag string) bool {
 	}) < 0
 }
 
+// refuseInTurn refuses a command that the backend never got, behind the answers to those before it.
+func (s *session) refuseInTurn(reply string) error {
+	if err := s.showLate(); err != nil {
+		return err
+	}
+	s.refuse(reply)
+	return nil
+}
+
 // answer reads what the backend says to a command, and says it to the client.
 func (s *session) answer(c command) error {
 	if c.line == "" {
-		if err := s.showLate(); err != nil {
-			return err
-		}
-		s.refuse(c.reply)
-		return nil
+		return s.refuseInTurn(c.reply)
 	}
 
 	line, good, err := s.back.status()

@@ -327,7 +327,7 @@ type Response struct {
 // ParseResponse reads the beginning of a line: RFC 9051 section 9, response. ok is false if it is none.
 func ParseResponse(line []byte) (r Response, ok bool) {
 	if bytes.HasPrefix(line, []byte("+")) {
-		return Response{Tag: "+", Body: 1}, len(line) > 1 && (line[1] == ' ' || line[1] == '\r')
+		return Response{Tag: "+", Body: 1}, endsPlus(line[1:])
 	}
 	tag, n := field(line, 0)
 	if tag == "" || len(tag) > maxTag || !spaceAt(line, n) {
@@ -352,6 +352,9 @@ func ParseResponse(line []byte) (r Response, ok bool) {
 
 	return r, name != "" && len(name) <= 64
 }
+
+// endsPlus says whether the "+" of a continuation is a word by itself.
+func endsPlus(rest []byte) bool { return len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\r') }
 
 func beginsWithDigit(name string) bool { return name != "" && ascii.IsDigit(name[0]) }
 

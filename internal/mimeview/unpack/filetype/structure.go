@@ -75,14 +75,11 @@ func isCompress(b []byte) bool {
 	if len(b) < 5 {
 		return false
 	}
-	bits, reserved, blockMode := b[2]&0x1f, b[2]&0x60, b[2]&0x80
+	bits, reserved, blockMode := b[2]&0x1f, b[2]&0x60, b[2]>>7 // the latter has a code that clears the table
 	if reserved != 0 || bits < 9 || bits > 16 {
 		return false
 	}
-	next := 255
-	if blockMode != 0 {
-		next = 256
-	}
+	next := 255 + int(blockMode)
 	for i := range min(32, (len(b)-3)*8/9) {
 		at := i * 9
 		code := (int(b[3+at/8]) | int(b[4+at/8])<<8) >> (at % 8) & 0x1ff
