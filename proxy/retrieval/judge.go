@@ -44,6 +44,15 @@ const (
 // whyReleased stands in records of messages that an admin let their reader see.
 const whyReleased = "released"
 
+// foundOut gives what was found out about the same octets, for whatever reader.
+func (c *consultation) foundOut(ctx context.Context, sum [sha256.Size]byte) (entry, bool) {
+	e, ok := c.verdicts.recall(ctx, c.contentKey(sum))
+	return e, ok && e.ruling.SHA256 == sum
+}
+
+// trusts says whether a seal still stands for a verdict: it is of this epoch, and fresh.
+func (d *VerdictCache) trusts(s seal.Seal) bool { return s.Epoch(d.opt.Epoch()) && d.fresh(s.At) }
+
 // rule gives the ruling: what an admin released is shown, what was called back is masked, what an admin or the user let in at
 // the SMTP door is shown, what is known is taken, what that door sealed is clean, all else is judged.
 func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
@@ -56,8 +65,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 	if err := d.recallsReady(ctx); err != nil {
 		return c.unlisted(err, r), 0
 	}
-	before, known := d.recall(ctx, c.contentKey(sum))
-	known = known && before.ruling.SHA256 == sum
+	before, known := c.foundOut(ctx, sum)
 	s, sealed := seal.Open(d.opt.SealKey, c.message)
 	c.sealID = s.ID
 	if d.granted(ctx, c.place, sum, c.messageID, c.sealID) {
@@ -75,7 +83,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 		c.started, c.kept = before.at, before.kept // trust does not begin anew
 		return before.ruling, byPlace
 	}
-	if sealed && s.Epoch(d.opt.Epoch()) && d.fresh(s.At) {
+	if sealed && d.trusts(s) {
 		r.ID, c.started = s.ID, s.At
 		return r, byPlace | byContent
 	}

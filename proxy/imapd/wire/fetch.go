@@ -110,13 +110,26 @@ func (f *Fetch) lineEnd(ch byte) Event {
 	return EventHead
 }
 
+func (f *Fetch) startOctet(ch byte) Event {
+	if ch != '(' {
+		return EventBroken
+	}
+	f.depth, f.state = 1, inName
+	return EventMore
+}
+
+// headOctet keeps the head of a literal.
+func (f *Fetch) headOctet(ch byte) Event {
+	if f.value = append(f.value, ch); len(f.value) > 32 {
+		return EventBroken
+	}
+	return EventMore
+}
+
 func (f *Fetch) octet(ch byte) Event {
 	switch f.state {
 	case inStart:
-		if ch != '(' {
-			return EventBroken
-		}
-		f.depth, f.state = 1, inName
+		return f.startOctet(ch)
 	case inName:
 		return f.nameOctet(ch)
 	case inNameQuote:
@@ -133,9 +146,7 @@ func (f *Fetch) octet(ch byte) Event {
 			f.state = f.quoteIn
 		}
 	case inHead:
-		if f.value = append(f.value, ch); len(f.value) > 32 {
-			return EventBroken
-		}
+		return f.headOctet(ch)
 	case inEnd:
 		return EventBroken
 	}
@@ -265,11 +276,16 @@ func (f *Fetch) valueOctet(ch byte) Event {
 			f.state = inName
 		}
 	default:
-		if f.depth == 1 && len(f.value) < 32 {
-			f.value = append(f.value, ch)
-		}
+		f.keepValue(ch)
 	}
 	return EventMore
+}
+
+// keepValue keeps the front of a value that is no list.
+func (f *Fetch) keepValue(ch byte) {
+	if f.depth == 1 && len(f.value) < 32 {
+		f.value = append(f.value, ch)
+	}
 }
 
 func (f *Fetch) binary() bool { return len(f.value) == 1 && f.value[0] == '~' }

@@ -42,6 +42,11 @@ func isDelimiter(c byte) bool { return bytes.IndexByte([]byte("()<>[]{}/%"), c) 
 
 func isRegular(c byte) bool { return !isSpace(c) && !isDelimiter(c) }
 
+// atDouble says whether "<<" or ">>" is next, the brackets of a dictionary.
+func (l *lexer) atDouble(c byte) bool { return (c == '<' || c == '>') && l.peek(1) == c }
+
+func isSquare(c byte) bool { return c == '[' || c == ']' }
+
 func bracketKind(c byte) kind {
 	if c == '[' || c == '<' {
 		return open
@@ -62,12 +67,12 @@ func (l *lexer) next() token {
 			return token{name, unescaped(l.regular()), l.at}
 		case c == '(':
 			return token{text, l.literal(), l.at}
-		case c == '<' && l.peek(1) == '<', c == '>' && l.peek(1) == '>':
+		case l.atDouble(c):
 			l.at += 2
 			return token{bracketKind(c), string([]byte{c, c}), l.at}
 		case c == '<':
 			return token{text, l.hex(), l.at}
-		case c == '[' || c == ']':
+		case isSquare(c):
 			l.at++
 			return token{bracketKind(c), string([]byte{c}), l.at}
 		case isDelimiter(c):

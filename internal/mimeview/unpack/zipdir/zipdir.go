@@ -221,6 +221,16 @@ func (r *reader) isLocal(at int64) bool {
 	return at >= 0 && at+30 <= int64(len(r.b)) && string(r.b[at:at+4]) == sigLocal
 }
 
+// compare notes where the local header contradicts the directory.
+func (e *Entry) compare(flags, method uint16) {
+	switch {
+	case method != e.Method:
+		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
+	case (flags^e.Flags)&1 != 0:
+		e.Odd = "encrypted by one header only"
+	}
+}
+
 // hasSizes says whether the directory gives the same sizes.
 func (e *Entry) hasSizes(packed, size uint64) bool {
 	return toInt(packed) == e.Packed && toInt(size) == e.Sizes[0]
@@ -249,14 +259,10 @@ func (r *reader) local(e *Entry, name []byte) {
 	e.addName(localName)
 	packed, size, none := uint64(le32(l[18:])), uint64(le32(l[22:])), uint64(0)
 	flags, method := le16(l[6:]), le16(l[8:])
-	switch {
-	case name == nil:
+	if name == nil {
 		e.Flags, e.Method, e.Time, e.CRC = flags, method, le16(l[10:]), le32(l[14:])
-	case method != e.Method:
-		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
-	case (flags^e.Flags)&1 != 0:
-		e.Odd = "encrypted by one header only"
 	}
+	e.compare(flags, method)
 	e.extra(l[30+nameLen:30+nameLen+extraLen], &size, &packed, &none)
 	e.Flags |= flags & 1 // encrypted for one of the readers
 	if flags&8 == 0 {    // no data descriptor: the sizes stand here. APPNOTE 4.4.4 bit 3
