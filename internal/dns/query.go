@@ -104,7 +104,7 @@ func (r *Resolver) ask(ctx context.Context, q question) (answer, error) {
 // server is one recursive resolver.
 type server struct {
 	address string
-	// trusted means that its AD bit is believed.
+	// trusted means that its AD bit counts.
 	trusted bool
 	// shunned is until when others are asked first, in nanoseconds of Unix time.
 	shunned atomic.Int64
@@ -141,7 +141,7 @@ func (r *Resolver) fetch(ctx context.Context, q question) (answer, error) {
 		for _, s := range r.order() {
 			reply, err := r.try(ctx, q, s)
 			if !errors.Is(err, errNobody) {
-				failure.UnwrapErr = nil // somebody is there, whatever it says
+				failure.UnwrapErr = nil // a server answers there, whatever it says
 			}
 			if err != nil {
 				var timeout net.Error
@@ -384,4 +384,3 @@ func unescape(text string) string {
 	}
 	return string(b)
 }
-

@@ -44,7 +44,7 @@ func (a Address) IsNull() bool { return a.Local == "" && a.Domain == "" }
 
 // String writes the address in its one canonical form, without angle brackets: the local part is a dot-string where
 // that is possible and a correctly quoted string where it is not. Dots where RFC 5321 has none ("a..b", "a.") stay as
-// they are: that is how the mailbox is written where it lives.
+// they are: that is how the mailbox's own server writes it.
 func (a Address) String() string {
 	if a.IsNull() {
 		return ""

@@ -71,7 +71,7 @@ func (w *walker) oneBoundary(f *facts, one field, b string, s *source, at int64)
 	f.boundaries = appendOnce(f.boundaries, b[:min(len(b), maxBoundary)])
 }
 
-// namesBoundary says whether somebody may read a boundary in a field's value.
+// namesBoundary says whether any reader may find a boundary in a field's value.
 func namesBoundary(value string) bool {
 	if strings.Contains(squeeze(value), "boundary") {
 		return true
@@ -158,7 +158,7 @@ func plainTail(rest string) bool {
 	return tail == "" || named && isToken(strings.TrimRight(name, " \t\n"))
 }
 
-// encodedWord says whether somebody may decode it: RFC 2047 section 2. "=?" by itself may stand in a boundary.
+// encodedWord says whether any reader may decode it: RFC 2047 section 2. "=?" by itself may stand in a boundary.
 func encodedWord(b string) bool {
 	_, rest, ok := strings.Cut(b, "=?")
 	return ok && strings.Contains(rest, "?=")

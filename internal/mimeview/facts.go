@@ -112,7 +112,7 @@ func strictKind(kind string) string {
 	return "text/plain"
 }
 
-// maybes notes what somebody may take a part for whose type is not plainly written.
+// maybes notes what readers may take a part for whose type is not plainly written.
 func (w *walker) maybes(f *facts, kind string, one field, s *source, at int64) {
 	squeezed := squeeze(one.value[:min(len(one.value), maxDetail)])
 	multi := strings.Contains(squeezed, "multipart")

@@ -13,7 +13,7 @@ type field struct {
 	value string // unfolded: line ends gone, white space kept
 	lines string // the same with "\n" where it was folded
 	at    int
-	// strict says that a reader who goes by RFC 5322 sees this field, too
+	// strict says that a reader that keeps to RFC 5322 sees this field, too
 	strict bool
 	// broken says that a line follows that is no field: some take it for a fold without its blank, and the value for another
 	broken bool

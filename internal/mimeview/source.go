@@ -23,7 +23,7 @@ type source struct {
 	window   []byte // octets of a file at windowAt
 	windowAt int64
 	err      error
-	// delimiters are the lines that begin with "--", in order, once somebody has asked.
+	// delimiters are the lines that begin with "--", in order, once they were asked for.
 	delimiters []delimiter
 	indexed    bool
 	// covered are the regions whose encoding is known and without fault: nothing else can be hidden in them.

@@ -23,7 +23,7 @@ const (
 	maxAttributes = 2000
 )
 
-// tnef reads the attributes of a winmail.dat. Their lengths are never believed beyond the end of what is there.
+// tnef reads the attributes of a winmail.dat. A length is cut at the end of the attachment.
 func (w *walker) tnef(c *content, s *source, at region, depth int) {
 	if depth > 5 || c.part != nil && c.part.Depth+depth > w.view.options.Depth {
 		w.view.limit(LimitDepth)

@@ -272,7 +272,7 @@ func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region, messa
 	}
 	if !message {
 		for _, b := range w.guesses(e.src, body, append(slices.Clip(f.boundaries), e.open...)) {
-			w.view.guessing++ // nobody reads it so who goes by the header: what is odd in there is no more than that
+			w.view.guessing++ // no reader that keeps to the header takes it so: what is odd in there does not count
 			found := w.parts(e, f, p, body, b)
 			if w.view.guessing--; found {
 				w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)

@@ -307,7 +307,7 @@ func (k *backend) let(status string) error {
 }
 
 // refused says what a login that failed failed of. RFC 5530 section 3: UNAVAILABLE and SERVERBUG say nothing of the password;
-// with INUSE and LIMIT the server lives, and another one would be no help.
+// with INUSE and LIMIT the server is up, and another one would be no help.
 func (k *backend) refused() error {
 	switch k.code {
 	case "UNAVAILABLE", "SERVERBUG":

@@ -208,7 +208,7 @@ func (s *session) learnFrom(c *wire.Command, p *pending) (*teaching, error) {
 // uploadOne sends the head of a literal and its octets. taken is false if the backend answers the command instead; then
 // none of the octets was sent.
 //
-// RFC 9051 section 4.3: a client that waits hears the backend's own leave.
+// RFC 9051 section 4.3: a client that waits gets the backend's own continuation.
 func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken bool, err error) {
 	lit := *c.Literal
 	asks := !lit.Plus

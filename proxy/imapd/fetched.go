@@ -221,8 +221,8 @@ func (m *message) tell(uid uint32, r retrieval.Ruling) {
 	}
 }
 
-// examine reads a whole message, has it judged if it is not known, and sends it on. The client hears meanwhile that
-// somebody works on it, unless a part of the response was sent already.
+// examine reads a whole message, has it judged if it is not known, and sends it on. The client is told meanwhile that
+// work goes on, unless a part of the response was sent already.
 func (m *message) examine(size int64, uid uint32) error {
 	s := m.s
 	stop := s.progress()

@@ -20,7 +20,7 @@ type Learner interface {
 	// Learn takes a lesson, whose hash and Message-ID are for the learner to find. Of the message there are up to
 	// lessons.MaxContent octets.
 	Learn(ctx context.Context, l lessons.Lesson, m *mail.Message)
-	// TakeBack takes the lesson back that the user gave with this message, if he gave it.
+	// TakeBack takes back the lesson that the user gave with this message, if there is one.
 	TakeBack(ctx context.Context, l lessons.Lesson, m *mail.Message)
 	// Pass counts messages that gave no lesson, and says why.
 	Pass(ctx context.Context, user, why string, messages int64)
@@ -39,7 +39,7 @@ const (
 	nothing says = iota
 	isSpam
 	isHam
-	notSpam // a lesson of his is taken back
+	notSpam // a lesson of the user's is taken back
 	notHam
 )
 
@@ -76,7 +76,7 @@ func (t *teaching) drop() {
 	t.messages, t.passed = nil, 0
 }
 
-// doubted says whether the login is in doubt, so that nobody learns from this session: somebody else may be the user.
+// doubted says whether the login is in doubt, so that nothing is learned from this session: it may not be the user's.
 func (s *session) doubted() bool {
 	doubted := slices.ContainsFunc(s.Mail.Findings, func(f mail.Finding) bool { return f.Symbol == "LOGIN_NEW_NETWORK" })
 	if doubted && !s.toldDoubt {

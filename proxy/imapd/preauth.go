@@ -179,7 +179,7 @@ func credential(text string) bool {
 	return len(text) <= maxCredential && !strings.ContainsAny(text, "\x00\r\n")
 }
 
-// enter lets the user in, or refuses him.
+// enter admits the user or refuses the login.
 func (s *session) enter(tag string, a access.Attempt) {
 	_ = s.out.flush() // what was said before; the next read tells of an error
 	s.settled(tag, s.gate.Login(s.Ctx, a, s.openBackend))
@@ -197,7 +197,7 @@ func (s *session) settled(tag string, err error) {
 	default:
 		s.say(loginRefused(tag))
 	}
-	if s.back != nil { // the backend let him in, and somebody else did not
+	if s.back != nil { // the backend admitted the user, and another check refused
 		s.back.close()
 		s.back = nil
 	}

@@ -220,7 +220,7 @@ func (s *session) pass(piece []byte, end bool) error {
 	return s.passing(piece, end, func([]byte) {})
 }
 
-// passing is pass where somebody sees what passes behind the first piece.
+// passing is pass with a function that sees what passes behind the first piece.
 func (s *session) passing(piece []byte, end bool, see func([]byte)) error {
 	s.out.begin()
 	var tail wire.Tail

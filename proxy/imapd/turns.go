@@ -37,7 +37,7 @@ type turns struct {
 	mu      sync.Mutex
 	change  *sync.Cond
 	waiting []*parcel
-	running bool // somebody sends them
+	running bool // a goroutine sends them
 	err     error
 }
 
@@ -234,7 +234,7 @@ func (p *parcel) send() error {
 	return errors.Join(err, s.out.send(p.back), s.out.end())
 }
 
-// wait waits for the judgement. The client has all that is before it then, and hears that somebody works.
+// wait waits for the judgement. The client has all that is before it then, and is told that work goes on.
 func (p *parcel) wait() {
 	select {
 	case <-p.job.Done():

@@ -141,7 +141,7 @@ func (s *session) passCommand(password string) {
 	s.enter(a)
 }
 
-// enter lets the user in, or refuses him.
+// enter admits the user or refuses the login.
 func (s *session) enter(a access.Attempt) {
 	_ = s.out.Flush() // what was said before; the next read tells of an error
 	err := s.gate.Login(s.Ctx, a, s.openBackend)
@@ -155,7 +155,7 @@ func (s *session) enter(a access.Attempt) {
 	default:
 		s.out.Say(replyAuthFailed)
 	}
-	s.leaveBackend() // it may have let him in, and somebody else did not
+	s.leaveBackend() // it may have admitted the user, and another check refused
 	if s.logins++; s.logins >= s.opt.MaxLogins {
 		s.bye(replyTooManyBad, "too many failed logins")
 	}

@@ -40,7 +40,7 @@ func (s *session) mayForesee(message int64) bool {
 }
 
 // foresee has messages judged that a client will ask for next: it fetches one after the other, and each would wait for its
-// judgement. They are fetched by TOP, and what is found the verdicts remembers of their octets, not of their place: a server's
+// judgement. They are fetched by TOP, and the verdict cache remembers what is found by their octets, not by their place: a server's
 // TOP may give less than its RETR.
 //
 // RFC 1939 section 7: TOP with more lines than there are gives the whole message; only RETR counts as having been read.
@@ -87,7 +87,7 @@ func (s *session) sized(message int64) bool { return s.ids.sizes[message] <= max
 // lookInto takes a message in that the backend sends, and has it judged in the background.
 func (s *session) lookInto(message int64) error {
 	d := s.delivery("")
-	d.next = s.opt.Now().Add(1000 * s.opt.Patience) // the client hears nothing of it
+	d.next = s.opt.Now().Add(1000 * s.opt.Patience) // nothing is sent to the client meanwhile
 	job := s.early.Take(max(s.ids.sizes[message], 1))
 	if job == nil {
 		return d.skip()

@@ -232,7 +232,7 @@ func (s *session) answer(c command) error {
 	if c.verb == "RETR" && good && err == nil {
 		return s.retrieved(c, line)
 	}
-	if !c.own || err != nil { // the client hears something
+	if !c.own || err != nil { // the client gets an answer
 		if failed := s.showLate(); failed != nil {
 			return failed
 		}

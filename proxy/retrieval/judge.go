@@ -255,7 +255,7 @@ type answer struct {
 	err     error
 }
 
-// ask calls the judge, who has as long as the settings say and a little grace. A panic of his is an error.
+// ask calls the judge, who has as long as the settings say and a little grace. A panic in it is an error.
 func (c *consultation) ask(ctx context.Context, tx *mail.Transaction) (policy.Verdict, error) {
 	d := c.verdicts
 	ctx, cancel := context.WithTimeout(ctx, d.opt.Timeout)

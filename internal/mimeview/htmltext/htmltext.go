@@ -240,7 +240,7 @@ func (r *reader) end(name string) {
 	}
 }
 
-// comment reads what Outlook shows: <!--[if mso]> ... <![endif]-->. All else in comments is seen by nobody.
+// comment reads what Outlook shows: <!--[if mso]> ... <![endif]-->. All else in comments is not shown.
 func (r *reader) comment(z *html.Tokenizer) {
 	text := string(z.Text())
 	if r.inComment || !strings.HasPrefix(strings.TrimSpace(text), "[if") {

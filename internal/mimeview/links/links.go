@@ -61,10 +61,10 @@ const (
 	Redirector      = "redirector"          // a known service that leads on to an address it carries
 	Nested          = "nested"              // carries another address
 	Redirected      = "redirected"          // the address that another one carried
-	Shortener       = "shortener"           // leads to what nobody can see
+	Shortener       = "shortener"           // the target can't be told from the address
 	Mismatch        = "mismatch"            // the text shows another domain
 	CarriesAddress  = "recipient"           // the address of a recipient stands in it
-	HiddenLink      = "hidden"              // nobody sees it
+	HiddenLink      = "hidden"              // the page does not show it
 	TooLong         = "too long"            // cut at MaxURL
 	SplitOverLines  = "split over lines"    // written within <> over several lines
 	maxLabelsOfHost = 64

@@ -98,7 +98,7 @@ func (w *walk) packet(tag int, body io.Reader, depth int) error {
 		}
 		inner, err := decompressed(body)
 		if err != nil {
-			return nil // a method that nobody knows, or broken: readers get nothing out of it
+			return nil // an unknown method, or broken: readers get nothing out of it
 		}
 		err = w.packets(bufio.NewReaderSize(inner, maxBuffer), depth+1)
 		if isBroken(err) {

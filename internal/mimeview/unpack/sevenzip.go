@@ -38,7 +38,7 @@ func inspect7z(w *walk, n *node, o *Object) func() {
 }
 
 // sealed7z tries the passwords on an archive whose names are encrypted, too. Without the right one nothing of it is read:
-// the numbers behind the encryption can't be checked before the library believes them.
+// the numbers behind the encryption can't be checked before the library allocates by them.
 func sealed7z(w *walk, n *node, o *Object, b []byte, limits sevenzipcheck.Limits) func() {
 	for _, limits.Password = range w.slowPasswords() {
 		if _, err := sevenzipcheck.Check(b, limits); err == nil {

@@ -213,7 +213,7 @@ func (w *walk) part(n *node, names []string, content []byte, flags ...Flag) {
 	w.visit(c)
 }
 
-// closed visits an entry whose content nobody can read here.
+// closed visits an entry whose content can't be read here.
 func (w *walk) closed(n *node, names []string, flags ...Flag) {
 	for _, f := range flags {
 		path := append(slices.Clone(n.path), first(names))

@@ -19,7 +19,7 @@ import (
 	"unicode/utf16"
 )
 
-// Excel opens by this one what is encrypted with it, and asks nobody: OFFCRYPTO 2.2.1 and the read-only mode of books.
+// Excel tries this password by itself, without a dialogue: OFFCRYPTO 2.2.1 and the read-only mode of books.
 const BuiltIn = "VelvetSweatshop"
 
 var (

@@ -128,7 +128,7 @@ func (c *cursor) count(limit int) (int, error) {
 func (c *cursor) header() error {
 	id := c.octet()
 	if id == 2 {
-		return errBroken // archive properties: nobody writes them
+		return errBroken // archive properties: no program writes them
 	}
 	if id == 3 {
 		return errBroken // additional streams: likewise
