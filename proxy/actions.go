@@ -87,7 +87,7 @@ func (x *Transaction) handOver(ctx context.Context, list []*batch, held bool) ma
 	x.g.Log.Error("redirect", "id", x.tx.ID, "error", err)
 	if err := x.hold(ctx, elsewhere); err != nil {
 		x.g.Log.Error("quarantine", "id", x.tx.ID, "error", err)
-		return mail.TryLater() // a copy too many, none too few
+		return mail.TryLater() // a duplicate is better than a loss
 	}
 	return reply
 }

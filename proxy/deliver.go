@@ -219,7 +219,7 @@ func (x *Transaction) unkeep(ctx context.Context, list []*batch) {
 			continue
 		}
 		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
-			x.g.Log.Error("quarantine drop", "id", b.heldID, "error", err) // it stays held: a copy too many, none too few
+			x.g.Log.Error("quarantine drop", "id", b.heldID, "error", err) // it stays held: a duplicate is better than a loss
 		}
 	}
 }
@@ -267,7 +267,7 @@ func (x *Transaction) unhold(ctx context.Context, list []*batch) {
 	for _, b := range list {
 		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
 			x.g.Log.Error("quarantine drop", "id", b.heldID, "error", err)
-			continue // it stays held: a copy too many, none too few
+			continue // it stays held: a duplicate is better than a loss
 		}
 		for _, m := range b.members {
 			x.outcomes[m].fate, x.outcomes[m].heldID = undecided, "" // until the answer
@@ -299,7 +299,7 @@ func (x *Transaction) deliver(ctx context.Context, list []*batch, held bool) mai
 		}
 		if err := x.settle(ctx, list[:i+1], taken.Positive()); err != nil {
 			x.g.Log.Error("settle", "id", x.tx.ID, "error", err)
-			return mail.TryLater() // a copy too many, none too few
+			return mail.TryLater() // a duplicate is better than a loss
 		}
 	}
 	switch {

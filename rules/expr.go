@@ -9,18 +9,21 @@ import (
 
 // expr is the expression of a meta. Its value is Perl's: && and || give one of their operands.
 type expr struct {
-	op    string // "num", "name", "!", "neg" or the operator
+	op    string // "num", "name", "!", "neg", "?" or the operator
 	num   float64
 	name  string
 	left  *expr
 	right *expr
+	third *expr // of ?:
+	// rule is the one of the name, once it is known.
+	rule *rule
 }
 
-const maxExprDepth = 60
+const maxExprDepth = 100
 
 func parseExpr(text string) (*expr, error) {
 	p := &exprParser{rest: text}
-	e, err := p.binary(0, 0)
+	e, err := p.choice(0)
 	if err == nil && p.skip() != "" {
 		err = fmt.Errorf("can't read the expression from %q on", p.rest)
 	}
@@ -34,7 +37,7 @@ func (p *exprParser) skip() string {
 	return p.rest
 }
 
-// operators by how tightly they bind.
+// operators by how tightly they bind in Perl.
 func operators(level int) []string {
 	switch level {
 	case 0:
@@ -42,13 +45,41 @@ func operators(level int) []string {
 	case 1:
 		return []string{"&&"}
 	case 2:
-		return []string{"==", "!=", "<=", ">=", "<", ">"}
+		return []string{"^", "|"}
 	case 3:
-		return []string{"+", "-"}
+		return []string{"&"}
 	case 4:
+		return []string{"==", "!="}
+	case 5:
+		return []string{"<=", ">=", "<", ">"}
+	case 6:
+		return []string{"+", "-"}
+	case 7:
 		return []string{"*", "/"}
 	}
 	return nil
+}
+
+// choice reads an expression with ?: or without.
+func (p *exprParser) choice(depth int) (*expr, error) {
+	if depth > maxExprDepth {
+		return nil, errors.New("the expression is nested too deep")
+	}
+	e, err := p.binary(0, depth)
+	if err != nil || !strings.HasPrefix(p.skip(), "?") {
+		return e, err
+	}
+	p.rest = p.rest[1:]
+	yes, err := p.choice(depth + 1)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(p.skip(), ":") {
+		return nil, errors.New("a : is missing")
+	}
+	p.rest = p.rest[1:]
+	no, err := p.choice(depth + 1)
+	return &expr{op: "?", left: e, right: yes, third: no}, err
 }
 
 func (p *exprParser) binary(level, depth int) (*expr, error) {
@@ -78,10 +109,11 @@ func (p *exprParser) binary(level, depth int) (*expr, error) {
 func (p *exprParser) operator(level int) string {
 	p.skip()
 	for _, op := range operators(level) {
-		if strings.HasPrefix(p.rest, op) {
-			p.rest = p.rest[len(op):]
-			return op
+		if !strings.HasPrefix(p.rest, op) || (op == "|" || op == "&") && strings.HasPrefix(p.rest, op+op) {
+			continue
 		}
+		p.rest = p.rest[len(op):]
+		return op
 	}
 	return ""
 }
@@ -100,6 +132,9 @@ func (p *exprParser) unary(depth int) (*expr, error) {
 		return p.negated("!", depth)
 	case '-':
 		return p.negated("neg", depth)
+	case '+':
+		p.rest = p.rest[1:]
+		return p.unary(depth + 1)
 	case '(':
 		return p.group(depth)
 	}
@@ -114,10 +149,14 @@ func (p *exprParser) negated(op string, depth int) (*expr, error) {
 	return &expr{op: op, left: e}, err
 }
 
-// group reads what stands in parentheses.
+// group reads what stands in parentheses. Nothing in them is 0.
 func (p *exprParser) group(depth int) (*expr, error) {
 	p.rest = p.rest[1:]
-	e, err := p.binary(0, depth+1)
+	if strings.HasPrefix(p.skip(), ")") {
+		p.rest = p.rest[1:]
+		return &expr{op: "num"}, nil
+	}
+	e, err := p.choice(depth + 1)
 	if err != nil {
 		return e, err
 	}
@@ -141,6 +180,15 @@ func (p *exprParser) operand(text string) (*expr, error) {
 	if word != "" && (word[0] >= '0' && word[0] <= '9' || word[0] == '.') {
 		f, err := strconv.ParseFloat(word, 64)
 		return &expr{op: "num", num: f}, err
+	}
+	if word == "rules_matching" {
+		inner, rest, ok := strings.Cut(p.skip(), ")")
+		pattern, open := strings.CutPrefix(inner, "(")
+		if !ok || !open {
+			return nil, errors.New("want rules_matching(PATTERN)")
+		}
+		p.rest = rest
+		return &expr{op: "matching", name: strings.TrimSpace(pattern)}, nil
 	}
 	if !isRuleName(word) {
 		return nil, fmt.Errorf("can't read the expression from %q on", text)
@@ -172,15 +220,35 @@ func (e *expr) visit(f func(*expr)) {
 		if e.right != nil {
 			e.right.visit(f)
 		}
+		if e.third != nil {
+			e.third.visit(f)
+		}
 	}
 }
 
-func (e *expr) value(of func(string) float64) float64 {
+// asks says whether the expression may hold because a rule does not: it stands under a "not" or in a comparison.
+func (e *expr) asksNot(name string, not bool) bool {
+	if e == nil {
+		return false
+	}
+	switch e.op {
+	case "name":
+		return not && e.name == name
+	case "!", "<", "<=", "==", "!=", "-", "^", "?", "neg":
+		inner := e.op != "!" || !not
+		return e.left.asksNot(name, inner) || e.right.asksNot(name, true) || e.third.asksNot(name, not)
+	case ">", ">=":
+		return e.left.asksNot(name, not) || e.right.asksNot(name, true)
+	}
+	return e.left.asksNot(name, not) || e.right.asksNot(name, not)
+}
+
+func (e *expr) value(of func(*expr) float64) float64 {
 	switch e.op {
 	case "num":
 		return e.num
 	case "name":
-		return of(e.name)
+		return of(e)
 	case "!":
 		return truth(e.left.value(of) == 0)
 	case "neg":
@@ -188,6 +256,11 @@ func (e *expr) value(of func(string) float64) float64 {
 	}
 	l := e.left.value(of)
 	switch e.op {
+	case "?":
+		if l != 0 {
+			return e.right.value(of)
+		}
+		return e.third.value(of)
 	case "&&":
 		if l == 0 {
 			return l
@@ -215,18 +288,30 @@ func arithmetic(op string, l, r float64) float64 {
 			return 0
 		}
 		return l / r
-	case "==":
-		return truth(l == r)
-	case "!=":
-		return truth(l != r)
-	case "<":
-		return truth(l < r)
-	case ">":
-		return truth(l > r)
-	case "<=":
-		return truth(l <= r)
+	case "^":
+		return float64(int64(l) ^ int64(r))
+	case "&":
+		return float64(int64(l) & int64(r))
+	case "|":
+		return float64(int64(l) | int64(r))
 	}
-	return truth(l >= r)
+	return truth(compare(op, l, r))
+}
+
+func compare(op string, l, r float64) bool {
+	switch op {
+	case "==":
+		return l == r
+	case "!=":
+		return l != r
+	case "<":
+		return l < r
+	case ">":
+		return l > r
+	case "<=":
+		return l <= r
+	}
+	return l >= r
 }
 
 func truth(b bool) float64 {
@@ -234,82 +319,4 @@ func truth(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// evalCondition decides an if. There are no plugins and no optional features here, and the version is 4.
-func evalCondition(text string) (bool, error) {
-	var b strings.Builder
-	for text != "" {
-		i := strings.IndexAny(text, "pcv(")
-		if i < 0 {
-			b.WriteString(text)
-			break
-		}
-		b.WriteString(text[:i])
-		text = text[i:]
-		rest, isCall := strings.CutPrefix(text, "plugin")
-		if !isCall {
-			rest, isCall = strings.CutPrefix(text, "can")
-		}
-		rest = strings.TrimLeft(rest, " \t")
-		end := strings.IndexByte(rest, ')')
-		switch {
-		case isCall && strings.HasPrefix(rest, "(") && end > 0:
-			b.WriteString("0")
-			text = rest[end+1:]
-		case strings.HasPrefix(text, "version"):
-			b.WriteString("4.000000")
-			text = text[len("version"):]
-		default:
-			b.WriteByte(text[0])
-			text = text[1:]
-		}
-	}
-	e, err := parseExpr(b.String())
-	if err != nil {
-		return false, fmt.Errorf("can't read the condition: its lines are left out: %w", err)
-	}
-	return e.value(func(string) float64 { return 0 }) != 0, nil
-}
-
-// breakCycles takes out metas that need themselves.
-func (p *parser) breakCycles() {
-	const (
-		open = 1
-		done = 2
-	)
-	state := map[string]int{}
-	bad := map[string]bool{}
-	var visit func(r *rule, depth int)
-	visit = func(r *rule, depth int) {
-		state[r.name] = open
-		for _, name := range r.meta.names() {
-			other := p.set.byName[name]
-			if other == nil || other.kind != kindMeta {
-				continue
-			}
-			if state[name] == open || depth > 1000 {
-				bad[r.name] = true
-			} else if state[name] == 0 {
-				visit(other, depth+1)
-			}
-		}
-		state[r.name] = done
-	}
-	for _, r := range p.set.rules {
-		if r.kind == kindMeta && state[r.name] == 0 {
-			visit(r, 0)
-		}
-	}
-	kept := p.set.rules[:0]
-	for _, r := range p.set.rules {
-		if bad[r.name] {
-			p.file, p.line = r.file, r.line
-			p.problem("meta "+r.name, "the rule is left out: it needs itself")
-			delete(p.set.byName, r.name)
-			continue
-		}
-		kept = append(kept, r)
-	}
-	p.set.rules = kept
 }

@@ -1,168 +1,325 @@
 package rules
 
 import (
-	"io"
+	"net/netip"
+	"regexp"
 	"strings"
-	"unicode/utf8"
+	"time"
 
-	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/rules/eval"
+	"postern/rules/perlre"
+	"postern/rules/relays"
+	"postern/rules/scan"
+	"postern/rules/views"
 )
 
-// How much text is looked at, in octets. What is behind is the business of other filters.
+// How much work a message may make. Steps take some nanoseconds.
 const (
-	maxBodyText = 128 << 10
-	maxRawText  = 256 << 10
-	maxFullText = 256 << 10
-	maxHeader   = 64 << 10
-	maxEvidence = 80
+	maxEvidence  = 80
+	ruleSteps    = 400_000
+	messageSteps = 12_000_000
+	maxMessage   = 4 << 20
 )
 
 // Input is what rules look at.
 type Input struct {
 	View *mimeview.View
-	// EnvelopeFrom is the reverse-path without brackets.
+	// EnvelopeFrom is the reverse-path without brackets; HasEnvelope says that it is known, and not only empty.
 	EnvelopeFrom string
+	HasEnvelope  bool
+	// Client is the address the message came from, with its HELO name, its reverse name and the user who logged in. An invalid
+	// one means that only the Received fields tell.
+	Client            netip.Addr
+	Helo, ReverseName string
+	User              string
+	// Host is our own name.
+	Host string
+	// Trusted and Internal are our own networks, besides those that rule files name.
+	Trusted, Internal []netip.Prefix
+	// Facts are what other filters found; Lists asks the lists in the DNS.
+	Facts eval.Facts
+	Lists eval.Lists
+	// Now is the time; rules about age need it.
+	Now time.Time
 }
 
-// headerSpec says which header fields a rule looks at and what of them.
-type headerSpec struct {
-	name               string
-	exists             bool
-	raw, addr, display bool
-	unset              string
+// Result is what a message showed.
+type Result struct {
+	// Hits are the rules that hold, in file order.
+	Hits []Hit
+	// Exhausted are the rules that took too many steps; they count as not holding.
+	Exhausted []string
 }
 
 // Match gives the rules that hold for a message, in file order.
-func (s *Set) Match(in Input) []Hit {
-	m := &matcher{set: s, in: in, header: in.View.Message().Header(), values: map[string]*outcome{}, headers: map[headerSpec]*scanText{}}
-	var hits []Hit
+func (s *Set) Match(in Input) []Hit { return s.Run(in).Hits }
+
+// Run gives the rules that hold for a message, and those that were given up.
+func (s *Set) Run(in Input) Result { return s.run(in, func(r *rule) bool { return r.reports() }) }
+
+// Values gives the values of all rules that are run, hidden ones too, that are not 0.
+func (s *Set) Values(in Input) map[string]float64 {
+	all := map[string]float64{}
+	m := s.matcher(in)
 	for _, r := range s.rules {
-		if r.hidden() || r.off() {
+		if r.live {
+			if v := m.run(r).value; v != 0 {
+				all[r.name] = v
+			}
+		}
+	}
+	return all
+}
+
+func (s *Set) run(in Input, wanted func(*rule) bool) Result {
+	m := s.matcher(in)
+	var result Result
+	for _, r := range s.rules {
+		if !r.live || !wanted(r) {
 			continue
 		}
 		if o := m.run(r); o.value != 0 {
-			hits = append(hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
+			result.Hits = append(result.Hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
 		}
 	}
-	return hits
+	result.Exhausted = m.exhausted
+	return result
 }
 
 // matcher is the work on one message.
 type matcher struct {
-	set     *Set
-	in      Input
-	header  *mail.Header
-	values  map[string]*outcome
-	headers map[headerSpec]*scanText
-
-	body, raw, uri, full *scanText
+	set       *Set
+	in        Input
+	message   *views.Message
+	own       *ownViews
+	ctx       *eval.Context
+	budget    *perlre.Budget
+	left      int
+	lookup    func(*expr) float64 // m.value, made once
+	outcomes  []outcome
+	texts     map[groupKey]*texts
+	tags      map[string][]string
+	exhausted []string
 }
 
 type outcome struct {
-	value    float64
-	evidence string
+	done, running bool
+	value         float64
+	evidence      string
 }
 
-// scanText is text that rules look at: pieces, each of which a rule sees by itself.
-type scanText struct {
+// texts are what the rules of a group look at, with what one pass over each says.
+type texts struct {
 	pieces []string
-	// seen says which literals stand in each piece; nil if nobody has looked.
-	seen []bits
+	found  []*scan.Found
+	// there says that a field is in the message.
+	there bool
 }
 
-// newScanText maps octets above 127 to the characters of the same number, so that an expression sees octets.
-func newScanText(pieces []string, l *literals) *scanText {
-	t := &scanText{pieces: pieces}
-	for i, p := range pieces {
-		pieces[i] = octets(p)
-		if l != nil {
-			t.seen = append(t.seen, l.scan(p))
+func (s *Set) matcher(in Input) *matcher {
+	m := &matcher{set: s, in: in, outcomes: make([]outcome, len(s.rules)), texts: map[groupKey]*texts{}, tags: map[string][]string{}, budget: perlre.NewBudget(ruleSteps), left: messageSteps}
+	m.lookup = m.value
+	m.message = views.Read(m.raw(), m.options())
+	m.own = &ownViews{view: in.View}
+	now := in.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Matcher: m, Now: now}
+	return m
+}
+
+func (m *matcher) raw() string {
+	message := m.in.View.Message()
+	if mem := message.Memory(); mem != nil {
+		return string(mem[:min(len(mem), maxMessage)])
+	}
+	head, err := message.Head(maxMessage)
+	if err != nil {
+		return ""
+	}
+	return string(head)
+}
+
+func (m *matcher) options() views.Options {
+	s := m.set
+	o := views.Options{
+		Redirects: s.redirects, OriginFields: s.origin, Networks: s.networks, EnvelopeFrom: m.in.EnvelopeFrom,
+		HasEnvelope: m.in.HasEnvelope || m.in.EnvelopeFrom != "",
+	}
+	if s.config.Domains.Loaded() {
+		o.Domains = s.config.Domains
+	}
+	for _, p := range m.in.Trusted {
+		o.Networks.Trusted = append(o.Networks.Trusted, relays.Network{Prefix: p})
+	}
+	for _, p := range m.in.Internal {
+		o.Networks.Internal = append(o.Networks.Internal, relays.Network{Prefix: p})
+	}
+	if m.in.Client.IsValid() {
+		o.First = m.connection(o.HasEnvelope)
+	}
+	return o
+}
+
+// connection is the relay that no Received field tells of yet: the client's.
+func (m *matcher) connection(envelope bool) *relays.Relay {
+	ip := m.in.Client.Unmap().String()
+	r := &relays.Relay{
+		IP: ip, Helo: m.in.Helo, RDNS: m.in.ReverseName, By: m.in.Host, EnvFrom: m.in.EnvelopeFrom, HasEnvFrom: envelope,
+		NoRDNS: m.in.ReverseName == "", Private: relays.Private(ip),
+	}
+	if m.in.User != "" {
+		r.Auth = "ESMTPA"
+	}
+	return r
+}
+
+// Find matches an expression of a function within the budget of its rule.
+func (m *matcher) Find(re *perlre.Regexp, text string) bool {
+	_, ok := re.Find(text, 0, m.budget)
+	return ok
+}
+
+// All gives what an expression matches: its first group where it has one.
+func (m *matcher) All(re *perlre.Regexp, text string, most int) (all []string) {
+	match, ok := re.Find(text, 0, m.budget)
+	for ok && len(all) < most {
+		found, grouped := match.Group(1)
+		if re.Groups() == 0 || !grouped {
+			found = text[match.Start:match.End]
 		}
+		all = append(all, found)
+		match, ok = re.Next(text, match, m.budget)
 	}
-	return t
+	return all
 }
 
-// may says whether an expression can match a piece at all.
-func (t *scanText) may(p *pattern, piece int) bool {
-	return t.seen == nil || p.needs.met(t.seen[piece])
-}
-
-func octets(text string) string {
-	i := 0
-	for i < len(text) && text[i] < utf8.RuneSelf {
-		i++
-	}
-	if i == len(text) {
-		return text
-	}
-	var b strings.Builder
-	b.Grow(len(text) + len(text)/4)
-	b.WriteString(text[:i])
-	for ; i < len(text); i++ {
-		b.WriteRune(rune(text[i]))
-	}
-	return b.String()
-}
-
-// back turns evidence into what the message has.
-func back(text string) string {
-	var b []byte
-	for _, r := range text {
-		b = append(b, byte(r))
-	}
-	return strings.ToValidUTF8(string(b), "?")
-}
-
-func (m *matcher) value(name string) float64 {
-	r := m.set.byName[name]
-	if r == nil || r.off() { // a score of 0 switches a rule off for others, too
+// value is what a name in a meta stands for.
+func (m *matcher) value(e *expr) float64 {
+	r := e.rule
+	if r == nil || !r.live { // a score of 0 switches a rule off for others, too
 		return 0
 	}
 	return m.run(r).value
 }
 
+// run gives the outcome of a rule.
 func (m *matcher) run(r *rule) outcome {
-	if o := m.values[r.name]; o != nil {
+	o := &m.outcomes[r.id]
+	if o.done || o.running {
 		return *o
 	}
-	o := &outcome{}
-	m.values[r.name] = o
+	o.running = true
+	if r.kind == kindMeta {
+		if o.value = r.meta.value(m.lookup); o.value < 0 {
+			o.value = 1 // whatever holds counts once
+		}
+	} else {
+		m.measured(r, o)
+	}
+	o.running, o.done = false, true
+	return *o
+}
+
+// measured runs a rule within its budget. What it found by then counts for nothing if that is exhausted.
+func (m *matcher) measured(r *rule, o *outcome) {
+	steps := min(ruleSteps, m.left)
+	m.budget.Reset(steps)
+	m.dispatch(r, o)
+	m.left -= m.budget.Used()
+	if m.budget.Exhausted() {
+		o.value, o.evidence = 0, ""
+		m.exhausted = append(m.exhausted, r.name)
+	}
+}
+
+func (m *matcher) dispatch(r *rule, o *outcome) {
 	switch r.kind {
-	case kindMeta:
-		o.value = r.meta.value(m.value)
-		return *o
-	case kindHeader:
-		if r.header.exists {
-			o.value = truth(m.header.Count(r.header.name) > 0)
-			return *o
+	case kindEval:
+		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
+			return
+		}
+		m.ctx.Rule, m.ctx.Flags = r.name, r.flags
+		o.value = m.set.functions[r.function](m.ctx, r.args)
+	case kindDetail:
+		o.value = m.details(r)
+	case kindDNS:
+		o.value = m.askDNS(r)
+	case kindPart:
+		m.parts(r, o)
+	case kindEmpty:
+	default:
+		m.pattern(r, o)
+	}
+}
+
+// known says whether the facts tell what a function asks.
+func (m *matcher) known(function string) bool {
+	f := m.in.Facts
+	switch {
+	case strings.Contains(function, "spf"):
+		return f.SPF != "" || f.SPFHelo != ""
+	case strings.Contains(function, "dmarc"):
+		return f.DMARC != ""
+	case strings.Contains(function, "dkim"), strings.Contains(function, "arc_"):
+		return f.DKIMKnown || f.ARC
+	}
+	return false
+}
+
+// pattern looks for an expression.
+func (m *matcher) pattern(r *rule, o *outcome) {
+	t := m.textsOf(r)
+	if r.exists {
+		o.value = truth(t.there != r.negate)
+		return
+	}
+	re := r.re
+	if len(r.templates) > 0 {
+		if re = m.filledIn(r); re == nil {
+			return
 		}
 	}
-	text := m.text(r)
-	count, evidence := r.pattern.find(text, r)
+	pieces, scanned := t.pieces, t.found
+	if r.hasUn && !t.there {
+		pieces, scanned = []string{r.unset}, nil
+	}
+	if r.kind == kindBody && r.flag("nosubject") && len(pieces) > 0 {
+		pieces = pieces[1:]
+		if scanned != nil {
+			scanned = scanned[1:]
+		}
+	}
+	count, evidence := m.count(r, re, pieces, scanned)
 	if r.negate {
 		count, evidence = 1-min(count, 1), ""
 	}
 	o.value, o.evidence = float64(count), evidence
-	return *o
 }
 
-// find counts the matches, up to the rule's limit.
-func (p *pattern) find(t *scanText, r *rule) (count int, evidence string) {
-	for i, piece := range t.pieces {
-		if !t.may(p, i) {
-			continue
-		}
-		if !r.multiple {
-			if at := p.re.FindStringIndex(piece); at != nil {
-				return 1, clip(piece[at[0]:at[1]])
+// count counts the matches, up to the rule's limit.
+func (m *matcher) count(r *rule, re *perlre.Regexp, pieces []string, scanned []*scan.Found) (count int, evidence string) {
+	for i, piece := range pieces {
+		if scanned != nil && r.group != nil {
+			if !scanned[i].May(r.index) {
+				continue
 			}
-			continue
+			if scanned[i].Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
+				return 1, "" // nobody asks where
+			}
 		}
-		for _, at := range p.re.FindAllStringIndex(piece, r.maxHits-count) {
+		match, ok := re.Find(piece, 0, m.budget)
+		for ok && count < r.maxHits {
 			if count++; count == 1 {
-				evidence = clip(piece[at[0]:at[1]])
+				evidence = clip(piece[match.Start:match.End])
 			}
+			m.capture(re, match)
+			if !r.multiple {
+				return count, evidence
+			}
+			match, ok = re.Next(piece, match, m.budget)
 		}
 		if count >= r.maxHits {
 			break
@@ -171,224 +328,132 @@ func (p *pattern) find(t *scanText, r *rule) (count int, evidence string) {
 	return count, evidence
 }
 
+// capture keeps the values of named groups.
+func (m *matcher) capture(re *perlre.Regexp, match perlre.Match) {
+	for _, name := range re.Names() {
+		if v, ok := match.Named(name); ok && v != "" && len(m.tags[name]) < 50 {
+			m.tags[name] = append(m.tags[name], v)
+		}
+	}
+}
+
+// filledIn puts the captured values into an expression, nil if one is not there.
+func (m *matcher) filledIn(r *rule) *perlre.Regexp {
+	expr := r.expr
+	for _, name := range r.templates {
+		values := m.tag(name)
+		if len(values) == 0 {
+			return nil
+		}
+		quoted := make([]string, len(values))
+		for i, v := range values {
+			quoted[i] = regexp.QuoteMeta(v)
+		}
+		expr = strings.ReplaceAll(expr, "%{"+name+"}", "(?:"+strings.Join(quoted, "|")+")")
+	}
+	re, err := compileExpr(expr)
+	if err != nil {
+		return nil
+	}
+	return re
+}
+
+// tag gives the values of a capture, or of what is known by name of every message.
+func (m *matcher) tag(name string) []string {
+	for _, r := range m.set.captures[name] {
+		if r.live {
+			m.run(r)
+		}
+	}
+	if v := m.tags[name]; v != nil {
+		return v
+	}
+	switch name {
+	case "SENDERDOMAIN":
+		return m.message.Get("EnvelopeFrom:first:addr:host")
+	case "AUTHORDOMAIN":
+		return m.message.Get("From:addr:host")
+	}
+	return nil
+}
+
 func clip(text string) string {
-	text = back(text)
+	text = strings.ToValidUTF8(text, "?")
 	if len(text) > maxEvidence {
 		text = strings.ToValidUTF8(text[:maxEvidence], "") + "..."
 	}
 	return strings.TrimSpace(text)
 }
 
-// text gives what a rule looks at, made when it is first needed.
-func (m *matcher) text(r *rule) *scanText {
-	switch r.kind {
-	case kindHeader:
-		t := m.headers[r.header]
-		if t == nil {
-			t = newScanText([]string{m.headerText(r.header)}, nil)
-			m.headers[r.header] = t
-		}
+// textsOf gives what a rule looks at, made and passed over when it is first needed.
+func (m *matcher) textsOf(r *rule) *texts {
+	key := r.key()
+	t := m.texts[key]
+	if t != nil {
 		return t
+	}
+	t = &texts{}
+	m.texts[key] = t
+	t.pieces, t.there = m.pieces(key)
+	if g := m.set.groups[key]; g != nil && g.scan != nil {
+		for _, p := range t.pieces {
+			f := g.scan.NewFound()
+			g.scan.Candidates(p, f)
+			t.found = append(t.found, f)
+		}
+	}
+	return t
+}
+
+// pieces are the texts themselves. For a field, there says whether it is in the message.
+func (m *matcher) pieces(key groupKey) (pieces []string, there bool) {
+	switch key.kind {
+	case kindHeader:
+		values := m.message.Values(key.spec)
+		if len(values) == 0 {
+			return []string{""}, false
+		}
+		between := "\n"
+		if strings.HasSuffix(values[0], "\n") {
+			between = ""
+		}
+		return []string{strings.Join(values, between)}, true
 	case kindBody:
-		if m.body == nil {
-			m.body = newScanText(m.paragraphs(), m.set.literals[kindBody])
+		if key.foreign {
+			return m.message.Body(), true
 		}
-		return m.body
+		return m.own.paragraphs(), true
 	case kindRaw:
-		if m.raw == nil {
-			m.raw = newScanText(m.rawChunks(), m.set.literals[kindRaw])
+		if key.foreign {
+			return m.message.Raw(), true
 		}
-		return m.raw
+		return m.own.rawChunks(), true
 	case kindURI:
-		if m.uri == nil {
-			m.uri = newScanText(append([]string(nil), m.in.View.URLs()...), m.set.literals[kindURI])
+		if key.foreign {
+			return m.message.URIs(), true
 		}
-		return m.uri
+		return m.own.uris(), true
 	}
-	if m.full == nil {
-		head := make([]byte, min(maxFullText, m.in.View.Message().Size()))
-		n, err := m.in.View.Message().ReadAt(head, 0)
-		if err != nil && err != io.EOF {
-			n = 0
-		}
-		m.full = newScanText([]string{string(head[:n])}, m.set.literals[kindFull])
-	}
-	return m.full
+	return []string{m.message.Full()}, true
 }
 
-// paragraphs is the text of the message: the Subject as a line of its own, then the paragraphs of all text parts, white
-// space in each made one space. Behind these stand the paragraphs that read differently for a reader that follows no
-// styles, and for one that takes letters by their looks.
-func (m *matcher) paragraphs() []string {
-	all := []string{m.in.View.Subject() + "\n"}
-	left := maxBodyText
-	take := func(text string) {
-		text = text[:min(len(text), left)]
-		left -= len(text)
-		all = appendParagraphs(all, text)
-	}
-	hidden := false
-	for _, p := range m.in.View.Parts() {
-		take(p.Text)
-		hidden = hidden || p.Hidden != ""
-	}
-	seen := map[string]bool{}
-	if hidden {
-		for _, p := range all {
-			seen[p] = true
-		}
-		left = maxBodyText
-		shown := len(all)
-		for _, p := range m.in.View.Parts() {
-			if p.Hidden != "" {
-				take(p.Unstyled)
-			}
-		}
-		all = append(all[:shown], unseen(all[shown:], seen)...)
-	}
-	return append(all, folded(all)...)
+// AsksNetwork says whether there are rules that look names up, and that are run.
+func (s *Set) AsksNetwork() bool { return s.asks }
+
+// Foreign says whether rules are run that were written for SpamAssassin: they ask for the way of a message.
+func (s *Set) Foreign() bool { return s.foreign }
+
+// looksUp says whether a rule looks names up.
+func (r *rule) looksUp() bool {
+	return r.kind == kindDNS || r.kind == kindEval && (strings.HasPrefix(r.function, "check_rbl") || r.function == "check_uridnsbl" || r.function == "check_dns_sender" || strings.HasPrefix(r.function, "check_hashbl"))
 }
 
-// unseen leaves out the paragraphs that are there already.
-func unseen(paragraphs []string, seen map[string]bool) []string {
-	kept := paragraphs[:0]
-	for _, p := range paragraphs {
-		if !seen[p] {
-			seen[p] = true
-			kept = append(kept, p)
+// Rehearse runs the rules that look names up, so that Input.Lists hears what they ask.
+func (s *Set) Rehearse(in Input) {
+	m := s.matcher(in)
+	for _, r := range s.rules {
+		if r.live && r.looksUp() {
+			m.run(r)
 		}
 	}
-	return kept
-}
-
-// folded are the paragraphs that fold to another text.
-func folded(paragraphs []string) (all []string) {
-	for _, p := range paragraphs {
-		if text := mimeview.Fold(p); text != p {
-			all = append(all, text)
-		}
-	}
-	return all
-}
-
-// appendParagraphs cuts text at empty lines, and where a paragraph gets longer than 2 KiB at the next line.
-func appendParagraphs(all []string, text string) []string {
-	b := make([]byte, 0, 1024)
-	flush := func() {
-		if len(b) > 0 {
-			all = append(all, string(append(b, '\n')))
-			b = b[:0]
-		}
-	}
-	for line := range strings.Lines(text) {
-		before := len(b)
-		space := before > 0
-		for i := range len(line) {
-			c := line[i]
-			if c == ' ' || c >= '\t' && c <= '\r' {
-				space = len(b) > 0
-				continue
-			}
-			if space {
-				b = append(b, ' ')
-				space = false
-			}
-			b = append(b, c)
-		}
-		if len(b) == before || len(b) > 2048 {
-			flush()
-		}
-	}
-	flush()
-	return all
-}
-
-// rawChunks is the text of the parts as it was decoded, HTML with its tags, in pieces of 4 KiB at most, cut at line
-// ends where there are some.
-func (m *matcher) rawChunks() []string {
-	var all []string
-	left := maxRawText
-	for _, p := range m.in.View.Parts() {
-		text := strings.ReplaceAll(string(p.Body[:min(len(p.Body), left)]), "\r\n", "\n")
-		left -= len(text)
-		for len(text) > 0 {
-			n := min(len(text), 4096)
-			if n < len(text) {
-				if i := strings.LastIndexByte(text[2048:n], '\n'); i >= 0 {
-					n = 2048 + i + 1
-				}
-			}
-			all = append(all, text[:n])
-			text = text[n:]
-		}
-	}
-	return all
-}
-
-// headerText is the value of the fields a rule names. A field that is missing is empty; each value ends in a line end.
-func (m *matcher) headerText(h headerSpec) string {
-	var b strings.Builder
-	add := func(f mail.Field, named bool) {
-		if b.Len() > maxHeader {
-			return
-		}
-		value := f.Value()
-		if named {
-			b.WriteString(f.Name + ": ")
-		}
-		switch {
-		case h.raw:
-			value = strings.ReplaceAll(string(f.Raw[f.ValueAt:]), "\r\n", "\n")
-			b.WriteString(value)
-			return
-		case h.addr || h.display:
-			value = mailboxPart(value, h.addr)
-		default:
-			value = mimeview.DecodeValue(value)
-		}
-		b.WriteString(value + "\n")
-	}
-	names := []string{h.name}
-	switch h.name {
-	case "ALL":
-		for _, f := range m.header.Fields {
-			add(f, true)
-		}
-		return b.String()
-	case "EnvelopeFrom":
-		return m.in.EnvelopeFrom + "\n"
-	case "ToCc":
-		names = []string{"To", "Cc"}
-	case "MESSAGEID":
-		names = []string{"Message-Id", "Resent-Message-Id", "X-Message-Id"}
-	}
-	for _, name := range names {
-		for _, f := range m.header.All(name) {
-			add(f, false)
-		}
-	}
-	if b.Len() == 0 {
-		return h.unset
-	}
-	return b.String()
-}
-
-// mailboxPart is the address or the name of the first mailbox.
-func mailboxPart(value string, address bool) string {
-	boxes, _, err := mail.ParseFrom(value)
-	if err != nil || len(boxes) == 0 {
-		before, rest, ok := strings.Cut(value, "<")
-		inner, _, _ := strings.Cut(rest, ">")
-		switch {
-		case address && ok:
-			return inner
-		case address || !ok:
-			return value
-		}
-		return mimeview.DecodeValue(strings.Trim(before, ` "`))
-	}
-	if address {
-		return boxes[0].Address.String()
-	}
-	return mimeview.DecodeValue(boxes[0].Name)
 }

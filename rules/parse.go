@@ -2,71 +2,90 @@ package rules
 
 import (
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
+
+	"postern/rules/eval"
+	"postern/rules/views"
 )
 
 // Limits of a set. What is beyond is a Problem.
 const (
-	maxRules    = 50_000
-	maxLine     = 16 << 10
-	maxProblems = 1000
+	maxRules    = 100_000
+	maxLine     = 64 << 10
+	maxProblems = 100_000
 )
 
-// Parse reads files of rules. A rule that stands there twice is the later one, at the earlier one's place, so that
-// local files can change shipped rules.
-func Parse(files ...File) (*Set, []Problem) { return ParseBeside(nil, files...) }
+// Options say for what a set is.
+type Options struct {
+	// Taken are the symbols of filters: no rule may speak with their voice, their weight and their action.
+	Taken map[string]bool
+	// Network says that names are looked up: of a rule's four scores the second one counts, else the first. There is no
+	// classifier of SpamAssassin's here, for which the third and fourth are.
+	Network bool
+	// All runs rules that nothing with a score needs, too.
+	All bool
+}
 
-// ParseBeside reads files whose rules must not bear names that are taken: a rule would speak with the voice, the weight and
-// the action of something else.
-func ParseBeside(taken map[string]bool, files ...File) (*Set, []Problem) {
-	p := &parser{set: &Set{byName: map[string]*rule{}}, taken: taken}
+// Parse reads files of rules. A rule that stands there twice is the later one, at the earlier one's place, so that local
+// files can change shipped rules.
+func Parse(files ...File) (*Set, []Problem) { return ParseWith(Options{Network: true}, files...) }
+
+// ParseWith reads files of rules for what the options say.
+func ParseWith(o Options, files ...File) (*Set, []Problem) {
+	p := &parser{options: o, set: &Set{byName: map[string]*rule{}, config: eval.NewConfig(), functions: eval.Functions()}, compat: map[string]bool{}, skipped: map[string]bool{}, tags: replaceTags{rules: map[string]bool{}, open: "<", close: ">"}}
 	for _, f := range files {
-		p.file, p.line = f.Name, 0
-		p.skips = p.skips[:0]
-		for line := range strings.Lines(f.Text) {
-			p.line++
-			p.parseLine(strings.TrimRight(line, "\r\n"))
-		}
-		if len(p.skips) > 0 {
-			p.problem("", "an if without endif")
-		}
+		p.readFile(f)
 	}
 	p.settle()
-	p.set.collectLiterals()
+	p.set.network = o.Network
+	p.set.compile()
 	return p.set, p.problems
 }
 
 type parser struct {
 	set      *Set
-	taken    map[string]bool
+	options  Options
 	problems []Problem
-	file     string
+	file     File
 	line     int
-	// skips has one entry for each if: whether its lines are left out.
-	skips []bool
-	// later are score, describe and tflags lines: they may stand before their rule.
+	blocks   []*block
+	// loaded are the plugins that lines load, nil if none does; compat are old names that lines bring back.
+	loaded, compat map[string]bool
+	// skipped are rules that SpamAssassin would have.
+	skipped map[string]bool
+	tags    replaceTags
+	// later are score, describe, tflags and priority lines: they may stand before their rule.
 	later []directive
+	// reused are the rules of reuse lines.
+	reused []directive
 }
 
 type directive struct {
 	word, name, rest string
 	file             string
 	line             int
+	foreign          bool
 }
 
-func (p *parser) problem(text, why string) {
+func (p *parser) add(problem Problem) {
 	if len(p.problems) < maxProblems {
-		p.problems = append(p.problems, Problem{File: p.file, Line: p.line, Text: text, Why: why})
+		p.problems = append(p.problems, problem)
 	}
 }
 
-// clash notes a rule whose name is taken.
-func (p *parser) clash(text string) {
-	if len(p.problems) < maxProblems {
-		p.problems = append(p.problems, Problem{File: p.file, Line: p.line, Text: text, Taken: true,
-			Why: "the rule is left out: a filter reports a symbol of that name; give the rule another one"})
+func (p *parser) problem(text, why string) {
+	p.add(Problem{File: p.file.Name, Line: p.line, Text: text, Why: why, Kind: BadLine})
+}
+
+func (p *parser) readFile(f File) {
+	p.file, p.line, p.blocks = f, 0, nil
+	for line := range strings.Lines(f.Text) {
+		p.line++
+		p.parseLine(strings.TrimRight(line, "\r\n"))
+	}
+	for _, b := range p.blocks {
+		p.add(Problem{File: b.file, Line: b.line, Text: b.text, Why: "an if without endif", Kind: BadLine})
+		p.endBlock(b)
 	}
 }
 
@@ -80,8 +99,20 @@ func (p *parser) parseLine(line string) {
 		return
 	}
 	word, rest := cut(text)
-	word = strings.ToLower(word)
-	if p.condition(word, rest, text) || p.skipping() {
+	word = strings.ReplaceAll(strings.ToLower(word), "-", "_")
+	if word == "lang" { // texts in other languages
+		language, line := cut(rest)
+		if !strings.HasPrefix("en_us", strings.ToLower(language)) {
+			return
+		}
+		word, rest = cut(line)
+		word = strings.ToLower(word)
+	}
+	if p.condition(word, rest, text) {
+		return
+	}
+	if p.skipping() {
+		p.skipLine(word, rest)
 		return
 	}
 	if why := p.directive(word, rest); why != "" {
@@ -89,75 +120,98 @@ func (p *parser) parseLine(line string) {
 	}
 }
 
-// condition reads if, ifplugin, else and endif.
-func (p *parser) condition(word, rest, text string) bool {
+// ruleWord says whether a word begins a rule.
+func ruleWord(word string) (kind, bool) {
 	switch word {
-	case "if":
-		hold, err := evalCondition(rest)
-		if err != nil {
-			p.problem(text, err.Error())
-		}
-		p.skips = append(p.skips, !hold)
-	case "ifplugin": // there are no plugins
-		p.skips = append(p.skips, true)
-	case "else":
-		if len(p.skips) == 0 {
-			p.problem(text, "an else without if")
-			return true
-		}
-		p.skips[len(p.skips)-1] = !p.skips[len(p.skips)-1]
-	case "endif":
-		if len(p.skips) == 0 {
-			p.problem(text, "an endif without if")
-			return true
-		}
-		p.skips = p.skips[:len(p.skips)-1]
-	default:
-		return false
+	case "header":
+		return kindHeader, true
+	case "body":
+		return kindBody, true
+	case "rawbody":
+		return kindRaw, true
+	case "uri":
+		return kindURI, true
+	case "full":
+		return kindFull, true
+	case "meta":
+		return kindMeta, true
+	case "mimeheader":
+		return kindPart, true
+	case "uri_detail":
+		return kindDetail, true
+	case "askdns":
+		return kindDNS, true
 	}
-	return true
-}
-
-func (p *parser) skipping() bool {
-	for _, s := range p.skips {
-		if s {
-			return true
-		}
-	}
-	return false
+	return 0, false
 }
 
 // directive reads one line and gives the reason why it can't be used, or "".
 func (p *parser) directive(word, rest string) string {
 	name, value := cut(rest)
+	if k, ok := ruleWord(word); ok {
+		return p.rule(word, k, name, value)
+	}
 	switch word {
-	case "lang", "test", "reuse", "priority", "loadplugin", "tryplugin", "require_version": // nothing to us
-		return ""
-	case "header", "body", "rawbody", "uri", "full", "meta":
-		if !isRuleName(name) {
-			return fmt.Sprintf("%q is not the name of a rule: letters, digits and _ are", name)
-		}
-		if p.taken[name] {
-			p.clash(word + " " + rest)
-			return ""
-		}
-		if len(p.set.rules) >= maxRules {
-			return "too many rules"
-		}
-		r := &rule{name: name, file: p.file, line: p.line, maxHits: 1}
-		if err := r.read(word, value); err != nil {
-			return "the rule is left out: " + err.Error()
-		}
-		p.set.put(r)
-		return ""
-	case "score", "describe", "tflags":
+	case "score", "describe", "tflags", "priority":
 		if !isRuleName(name) {
 			return fmt.Sprintf("%q is not the name of a rule", name)
 		}
-		p.later = append(p.later, directive{word, name, value, p.file, p.line})
+		p.later = append(p.later, directive{word, name, value, p.file.Name, p.line, p.file.Foreign})
 		return ""
+	case "reuse":
+		p.reused = append(p.reused, directive{word, name, value, p.file.Name, p.line, p.file.Foreign})
+		return ""
+	case "loadplugin", "tryplugin":
+		p.load(name)
+		return ""
+	case "enable_compat":
+		p.compat[name] = true
+		return ""
+	case "replace_tag", "replace_pre", "replace_inter", "replace_post", "replace_rules", "replace_start", "replace_end":
+		return p.tags.set(word, name, value, rest)
+	case "redirector_pattern":
+		return p.redirector(rest)
+	}
+	if why, known := p.setting(word, rest); known {
+		return why
 	}
 	return fmt.Sprintf("%q is no directive that is known here", word)
+}
+
+// load notes a plugin. The first line of a .pre file says that only those count that lines load.
+func (p *parser) load(name string) {
+	if p.loaded == nil {
+		p.loaded = map[string]bool{}
+		if !strings.HasSuffix(p.file.Name, ".pre") {
+			for _, n := range standardPlugins() {
+				p.loaded[n] = true
+			}
+		}
+	}
+	p.loaded[pluginName(name)] = true
+}
+
+// rule reads a rule.
+func (p *parser) rule(word string, k kind, name, value string) string {
+	if !isRuleName(name) {
+		return fmt.Sprintf("%q is not the name of a rule: letters, digits and _ are", name)
+	}
+	if p.options.Taken[name] && !p.file.Foreign {
+		p.add(Problem{File: p.file.Name, Line: p.line, Text: word + " " + name + " " + value, Rule: name, Taken: true, Kind: NameTaken,
+			Why: "the rule is left out: a filter reports a symbol of that name; give the rule another one"})
+		return ""
+	}
+	if len(p.set.rules) >= maxRules {
+		return "too many rules"
+	}
+	r := &rule{name: name, kind: k, file: p.file.Name, line: p.line, foreign: p.file.Foreign, maxHits: 1}
+	r.left = p.options.Taken[name]
+	if err := p.readRule(r, value); err != nil {
+		p.add(Problem{File: p.file.Name, Line: p.line, Text: word + " " + name + " " + value, Rule: name, Kind: BadLine, Why: "the rule is left out: " + err.Error()})
+		return ""
+	}
+	p.set.put(r)
+	return ""
 }
 
 func (s *Set) put(r *rule) {
@@ -169,149 +223,119 @@ func (s *Set) put(r *rule) {
 	s.rules = append(s.rules, r)
 }
 
-func (r *rule) read(word, value string) (err error) {
-	switch word {
-	case "header":
-		return r.readHeader(value)
-	case "meta":
-		r.kind = kindMeta
+func (p *parser) readRule(r *rule, value string) (err error) {
+	switch r.kind {
+	case kindMeta:
 		r.meta, err = parseExpr(value)
 		return err
+	case kindPart:
+		return r.readPart(value)
+	case kindDetail:
+		return r.readDetail(value)
+	case kindDNS:
+		return r.readDNS(value)
 	}
-	r.kind = map[string]kind{"body": kindBody, "rawbody": kindRaw, "uri": kindURI, "full": kindFull}[word]
-	if strings.HasPrefix(value, "eval:") {
-		return fmt.Errorf("%s is a function, and functions are not known here", value)
+	if call, ok := strings.CutPrefix(strings.TrimPrefix(value, "rbl"), "eval:"); ok {
+		return p.readCall(r, call)
 	}
-	r.pattern, err = parsePattern(value)
-	return err
+	if r.kind == kindHeader {
+		return r.readHeader(value)
+	}
+	return r.readPattern(value)
+}
+
+// readCall reads name(arg, "arg"). A function that is not known is no fault of the line.
+func (p *parser) readCall(r *rule, call string) error {
+	name, inner, ok := strings.Cut(call, "(")
+	inner, closed := strings.CutSuffix(strings.TrimSpace(inner), ")")
+	if !ok || !closed {
+		return fmt.Errorf("want a function as name(...)")
+	}
+	args, err := readArgs(inner)
+	if err != nil {
+		return err
+	}
+	r.kind, r.function, r.args = kindEval, strings.TrimSpace(name), args
+	p.set.config.NoteSet(r.function, args)
+	if p.set.functions[r.function] == nil {
+		r.broken = "the function " + r.function + " is not known here"
+	}
+	return nil
+}
+
+// readArgs parts arguments at commas. They are quoted, or words.
+func readArgs(text string) ([]string, error) {
+	var args []string
+	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
+		if q := text[0]; q == '"' || q == '\'' {
+			end := strings.IndexByte(text[1:], q)
+			for end >= 0 { // the quote that a comma or the end follows is the last one
+				rest := strings.TrimSpace(text[end+2:])
+				if rest == "" || rest[0] == ',' {
+					break
+				}
+				more := strings.IndexByte(text[end+2:], q)
+				if more < 0 {
+					end = -1
+					break
+				}
+				end += more + 1
+			}
+			if end < 0 {
+				return nil, fmt.Errorf("an argument is not closed")
+			}
+			args, text = append(args, text[1:end+1]), text[end+2:]
+		} else {
+			end := strings.IndexByte(text, ',')
+			if end < 0 {
+				end = len(text)
+			}
+			args, text = append(args, strings.TrimSpace(text[:end])), text[end:]
+		}
+		text = strings.TrimPrefix(strings.TrimSpace(text), ",")
+	}
+	return args, nil
 }
 
 // readHeader reads Header:mod =~ /re/ [if-unset: text], or exists:Header.
-func (r *rule) readHeader(value string) (err error) {
-	r.kind = kindHeader
+func (r *rule) readHeader(value string) error {
 	if name, ok := strings.CutPrefix(value, "exists:"); ok {
-		r.header = headerSpec{name: name, exists: true}
+		r.exists = true
+		spec, unknown := views.ParseSpec(strings.TrimSuffix(strings.TrimSpace(name), ":"))
+		if unknown != "" {
+			return fmt.Errorf("the modifier :%s is not known", unknown)
+		}
+		r.spec = spec
 		return nil
 	}
-	if strings.HasPrefix(value, "eval:") {
-		return fmt.Errorf("%s is a function, and functions are not known here", value)
+	at := strings.Index(value, "=~")
+	if n := strings.Index(value, "!~"); n >= 0 && (at < 0 || n < at) {
+		at, r.negate = n, true
 	}
-	spec, rest := cut(value)
-	op, re := cut(rest)
-	if op != "=~" && op != "!~" {
-		return fmt.Errorf("want =~ or !~ behind %q", spec)
+	if at <= 0 {
+		return fmt.Errorf("want =~ or !~ behind the name of a field")
 	}
-	r.negate = op == "!~"
-	if i := strings.LastIndex(re, "[if-unset:"); i >= 0 && strings.HasSuffix(re, "]") {
-		r.header.unset = strings.TrimSpace(re[i+len("[if-unset:") : len(re)-1])
-		re = strings.TrimSpace(re[:i])
+	name := strings.TrimSuffix(strings.TrimSpace(value[:at]), ":")
+	if strings.ContainsAny(name, " \t") {
+		return fmt.Errorf("%q is not the name of a field", name)
 	}
-	mods := strings.Split(spec, ":")
-	r.header.name = mods[0]
-	for _, m := range mods[1:] {
-		switch m {
-		case "raw":
-			r.header.raw = true
-		case "addr":
-			r.header.addr = true
-		case "name":
-			r.header.display = true
-		default:
-			return fmt.Errorf("the modifier :%s is not known here", m)
-		}
+	spec, unknown := views.ParseSpec(name)
+	if unknown != "" {
+		return fmt.Errorf("the modifier :%s is not known", unknown)
 	}
-	r.pattern, err = parsePattern(re)
-	return err
-}
-
-// settle applies what may stand before its rule, and takes out metas that need themselves.
-func (p *parser) settle() {
-	for _, d := range p.later {
-		p.file, p.line = d.file, d.line
-		text := d.word + " " + d.name + " " + d.rest
-		r := p.set.byName[d.name]
-		if r == nil {
-			p.problem(text, "there is no rule of this name, or it was left out")
-			continue
-		}
-		if why := r.apply(d); why != "" {
-			p.problem(text, why)
-		}
+	r.spec = spec
+	pattern := strings.TrimSpace(value[at+2:])
+	if i := strings.LastIndex(pattern, "[if-unset:"); i > 0 && strings.HasSuffix(pattern, "]") {
+		r.unset, r.hasUn = strings.TrimLeft(pattern[i+len("[if-unset:"):len(pattern)-1], " \t"), true
+		pattern = strings.TrimSpace(pattern[:i])
 	}
-	for _, r := range p.set.rules {
-		if r.kind != kindMeta {
-			continue
-		}
-		p.file, p.line = r.file, r.line
-		for _, name := range r.meta.names() {
-			if p.set.byName[name] == nil {
-				p.problem("meta "+r.name, name+" is not known and counts as 0")
-			}
-		}
-	}
-	p.breakCycles()
-}
-
-func (r *rule) apply(d directive) string {
-	switch d.word {
-	case "describe":
-		r.describe = d.rest
-	case "tflags":
-		for flag := range strings.FieldsSeq(d.rest) {
-			r.flag(flag)
-		}
-	case "score":
-		fields := strings.Fields(d.rest)
-		if len(fields) != 1 && len(fields) != 4 {
-			return "want one score or four"
-		}
-		// the last of four is for sites with network tests and a classifier, as here
-		text := fields[len(fields)-1]
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsNaN(n) || math.Abs(n) > 10_000 {
-			return fmt.Sprintf("%q is not a score", text)
-		}
-		r.score, r.scored = n, true
-	}
-	return ""
-}
-
-func (r *rule) flag(flag string) {
-	switch {
-	case flag == "nice":
-		r.nice = true
-	case flag == "multiple":
-		r.multiple = true
-		if r.maxHits == 1 {
-			r.maxHits = 100
-		}
-	case strings.HasPrefix(flag, "maxhits="):
-		if n, err := strconv.Atoi(flag[len("maxhits="):]); err == nil && n > 0 {
-			r.maxHits = min(n, 1000)
-		}
-	}
-}
-
-// collectLiterals prepares the one pass over a text that says which rules can match at all. Header fields are short and
-// are searched as they are.
-func (s *Set) collectLiterals() {
-	s.literals = map[kind]*literals{kindBody: {}, kindRaw: {}, kindURI: {}, kindFull: {}}
-	for _, r := range s.rules {
-		l := s.literals[r.kind]
-		if l == nil || r.pattern == nil {
-			continue
-		}
-		r.pattern.needs.number(l)
-	}
-	for _, l := range s.literals {
-		l.build()
-	}
+	return r.readPattern(pattern)
 }
 
 func isRuleName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
-		if !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_' || i > 0 && c >= '0' && c <= '9') {
+		if !(isWord(c) && (i > 0 || c < '0' || c > '9')) {
 			return false
 		}
 	}
@@ -320,15 +344,16 @@ func isRuleName(name string) bool {
 
 // stripComment takes away what stands behind a # that no backslash escapes.
 func stripComment(line string) string {
+	if !strings.Contains(line, "#") {
+		return line
+	}
 	for i := 0; i < len(line); i++ {
-		switch line[i] {
-		case '\\':
-			i++
-		case '#':
-			return line[:i]
+		if line[i] == '#' && (i == 0 || line[i-1] != '\\') {
+			line = line[:i]
+			break
 		}
 	}
-	return line
+	return strings.ReplaceAll(line, `\#`, "#")
 }
 
 func cut(text string) (word, rest string) {

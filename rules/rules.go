@@ -1,38 +1,45 @@
-// Package rules is the language of the content rules: SpamAssassin's .cf as a subset. A rule looks at header fields,
-// text, links or the whole message with a regular expression, or combines other rules (meta).
+// Package rules is the language of the content rules: SpamAssassin's .cf. A rule looks at header fields, text, links, parts
+// or the whole message with a regular expression, calls a function (package eval), or combines other rules (meta).
 //
-// Expressions are Perl's as far as they can be matched in time linear in the text: look-around and back-references
-// can't, and a rule that has them is refused with file and line. One bad line never takes a set down. Text is matched
-// as octets, as Perl does it: "." is one octet, \w, \s, \b and the folding of /i know ASCII.
+// What a rule file means is what SpamAssassin makes of it: its files, its conditions, its views of a message (package
+// views), its values of metas. One bad line never takes a set down: it is a Problem, with file and line and what it costs.
+// Rules of the gateway's own see more than SpamAssassin's: what readers see who take letters by their looks.
 package rules
 
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"postern/rules/eval"
+	"postern/rules/perlre"
+	"postern/rules/views"
 )
 
-// File is a file of rules.
-type File struct{ Name, Text string }
-
-// Problem is a line that was left out, and why.
-type Problem struct {
-	File string
-	Line int
-	Text string
-	Why  string
-	// Taken says that the rule bears a name that stands for something else already.
-	Taken bool
+// File is a file of rules. Foreign says that it was written for SpamAssassin: its rules see that program's views, and a name
+// of theirs that a filter has already is left to the filter.
+type File struct {
+	Name, Text string
+	Foreign    bool
 }
 
 // Set is a set of rules, ready to match. It is immutable and serves many messages at once.
 type Set struct {
-	rules  []*rule
-	byName map[string]*rule
-	// literals are what the expressions of one kind of rule need in their text.
-	literals map[kind]*literals
+	rules     []*rule
+	byName    map[string]*rule
+	config    *eval.Config
+	functions map[string]eval.Func
+	redirects []views.Redirector
+	origin    []string
+	networks  networks
+	captures  map[string][]*rule
+	groups    map[groupKey]*group
+	// asks says that rules look names up.
+	asks, network, foreign bool
+	coverage               Coverage
 }
 
 // Symbol is what is known of a rule that reports.
@@ -61,79 +68,198 @@ const (
 	kindURI
 	kindFull
 	kindMeta
+	kindPart
+	kindEval
+	kindDetail
+	kindDNS
+	kindEmpty
 )
 
+// String is the word for a kind in rule files.
+func (k kind) String() string {
+	return [...]string{"header", "body", "rawbody", "uri", "full", "meta", "mimeheader", "eval", "uri_detail", "askdns", "reuse"}[k]
+}
+
 type rule struct {
-	name     string
-	kind     kind
-	file     string
-	line     int
-	header   headerSpec
-	negate   bool // !~
-	pattern  *pattern
+	name    string
+	kind    kind
+	file    string
+	line    int
+	foreign bool
+	// left says that a filter has a symbol of this name: the rule serves others, and does not report.
+	left bool
+
+	spec   views.Spec
+	exists bool
+	unset  string
+	hasUn  bool
+	negate bool // !~
+	expr   string
+	re     *perlre.Regexp
+	// templates are the captures that the expression holds the values of.
+	templates []string
+	id        int // its place in the set
+	group     *group
+	index     int // in its group
+
 	meta     *expr
-	score    float64
+	function string
+	args     []string
+	details  []detail
+	query    dnsQuery
+
+	scores   [4]float64
 	scored   bool // a score line stands for it
+	score    float64
 	describe string
-	nice     bool
+	flags    string
 	multiple bool
 	maxHits  int
+	// broken says why it can't be run, "" if it can.
+	broken string
+	live   bool
 }
 
 // hidden rules only serve metas.
 func (r *rule) hidden() bool { return strings.HasPrefix(r.name, "__") }
 
-// effective is the score: that of its line, else SpamAssassin's defaults.
-func (r *rule) effective() float64 {
-	switch {
-	case r.hidden():
-		return 0
-	case r.scored:
-		return r.score
-	case strings.HasPrefix(r.name, "T_"):
-		return 0.01
-	case r.nice:
-		return -1
+func (r *rule) flag(name string) bool { return slices.Contains(strings.Fields(r.flags), name) }
+
+// standard is the score of a rule that no line gives one.
+func (r *rule) standard() float64 {
+	score := 1.0
+	if strings.HasPrefix(r.name, "T_") {
+		score = 0.01
 	}
-	return 1
+	if r.flag("nice") {
+		return -score
+	}
+	return score
 }
 
 // off says whether a score of 0 switches the rule off.
-func (r *rule) off() bool { return !r.hidden() && r.effective() == 0 }
+func (r *rule) off() bool { return r.score == 0 }
+
+// reports says whether the rule is a symbol.
+func (r *rule) reports() bool { return !r.hidden() && !r.off() && !r.left && r.broken == "" }
 
 // Symbols lists the rules that can report, in file order.
 func (s *Set) Symbols() []Symbol {
 	var all []Symbol
 	for _, r := range s.rules {
-		if !r.hidden() && !r.off() {
-			all = append(all, Symbol{r.name, r.effective(), r.describe, r.file, r.line})
+		if r.reports() {
+			all = append(all, Symbol{r.name, r.score, r.describe, r.file, r.line})
 		}
 	}
 	return all
 }
 
+// Coverage says how many rules have a score, and how many of those work with all that they need.
+type Coverage struct{ Scored, Whole int }
+
+// Coverage tells how much of the files works.
+func (s *Set) Coverage() Coverage { return s.coverage }
+
 // Len is the number of rules, hidden ones included.
 func (s *Set) Len() int { return len(s.rules) }
 
-// ReadFiles reads all .cf files of a folder, in the order of their names.
+// ReadFiles reads all files of a folder that hold rules: what plugins there are (.pre), then rules (.cf), each in the order
+// of their names.
 func ReadFiles(dir fs.FS) ([]File, error) {
-	names, err := fs.Glob(dir, "*.cf")
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(names)
 	var files []File
-	for _, n := range names {
-		text, err := fs.ReadFile(dir, n)
+	for _, pattern := range []string{"*.pre", "*.cf"} {
+		names, err := fs.Glob(dir, pattern)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, File{path.Base(n), string(text)})
+		slices.Sort(names)
+		for _, n := range names {
+			text, err := fs.ReadFile(dir, n)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, File{Name: path.Base(n), Text: string(text)})
+		}
 	}
 	return files, nil
 }
 
+// ReadFolders reads folders of rules for SpamAssassin as that program does: what plugins there are in all of them first, then
+// the rules of each.
+func ReadFolders(folders ...string) ([]File, error) {
+	var plugins, rules []File
+	for _, dir := range folders {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("read the folder of rules: %w", err)
+		}
+		files, err := ReadFiles(os.DirFS(dir))
+		if err != nil {
+			return nil, fmt.Errorf("read the folder of rules: %w", err)
+		}
+		for _, f := range files {
+			if strings.HasSuffix(f.Name, ".pre") {
+				plugins = append(plugins, f)
+			} else {
+				rules = append(rules, f)
+			}
+		}
+	}
+	return Foreign(append(plugins, rules...)), nil
+}
+
+// Foreign marks files as written for SpamAssassin.
+func Foreign(files []File) []File {
+	out := slices.Clone(files)
+	for i := range out {
+		out[i].Foreign = true
+	}
+	return out
+}
+
+// Problem is a line that was left out, or a rule that does not do what it says, and why.
+type Problem struct {
+	File string
+	Line int
+	Text string
+	Why  string
+	// Kind sorts problems.
+	Kind ProblemKind
+	// Rule is the rule it is about, "" if it is about none; Points is its score.
+	Rule   string
+	Points float64
+	// Taken says that the rule bears a name that stands for something else already.
+	Taken bool
+}
+
+// ProblemKind is the kind of a problem.
+type ProblemKind string
+
+// The kinds of problems.
+const (
+	// BadLine can't be read.
+	BadLine ProblemKind = "bad line"
+	// Unsupported asks for a function or a plugin that is not there.
+	Unsupported ProblemKind = "unsupported"
+	// Lost is a meta that needs a rule that is not there or can't be run.
+	Lost ProblemKind = "lost by dependency"
+	// Loose is a meta that may hold only because a rule it needs is not there.
+	Loose ProblemKind = "true because something is missing"
+	// Skipped is a block of lines under a condition that does not hold here and would in SpamAssassin.
+	Skipped ProblemKind = "skipped block"
+	// NameTaken is a rule whose name is a filter's symbol.
+	NameTaken ProblemKind = "name is taken"
+	// Left is a rule of others whose name is a filter's symbol: the filter reports it.
+	Left ProblemKind = "left to the filter"
+)
+
+// Note says that nothing is wrong: it is as it is.
+func (p Problem) Note() bool { return p.Kind == Left || p.Kind == Skipped }
+
 // String is the problem as one line: file, line, reason.
 func (p Problem) String() string {
-	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Text, p.Why)
+	points := ""
+	if p.Points != 0 {
+		points = fmt.Sprintf(" (%g points)", p.Points)
+	}
+	return fmt.Sprintf("%s:%d: %s: %s%s", p.File, p.Line, p.Text, p.Why, points)
 }

@@ -16,7 +16,7 @@ import (
 
 type appPasswordCommand struct {
 	Add    appPasswordAddCommand    `cmd:"" help:"${app_password_add}"`
-	List   appPasswordListCommand   `cmd:"" help:"Who has which."`
+	List   appPasswordListCommand   `cmd:"" help:"List app passwords."`
 	Remove appPasswordRemoveCommand `cmd:"" help:"${app_password_remove}"`
 }
 
@@ -83,7 +83,7 @@ type appPasswordRemoveCommand struct {
 	where
 	output
 	User string `arg:""`
-	Name string `arg:"" optional:"" help:"All of the user's without a name."`
+	Name string `arg:"" optional:"" help:"Without a name: all of the user's."`
 }
 
 // Run takes away.

@@ -23,7 +23,7 @@ type backupCommand struct {
 	where
 	output
 	File  string `arg:"" help:"File to write: a tar archive, compressed by gzip. It holds keys and held mail: keep it where nobody else reads."`
-	Force bool   `help:"Write over a file that is there."`
+	Force bool   `help:"Overwrite an existing file."`
 }
 
 // Names in an archive: the configuration, what it names, and what is in data_dir.

@@ -12,7 +12,7 @@ import (
 )
 
 type quarantineCampaignsCommand struct {
-	List    campaignListCommand    `cmd:"" default:"withargs" help:"Held mails that are alike, most of them first."`
+	List    campaignListCommand    `cmd:"" default:"withargs" help:"Similar held messages, most of them first."`
 	Release campaignReleaseCommand `cmd:"" help:"${quarantine_campaigns_release}"`
 	Delete  campaignDeleteCommand  `cmd:"" help:"${quarantine_campaigns_delete}"`
 }
@@ -44,7 +44,7 @@ func (c *campaignListCommand) Run(w world) (err error) {
 type campaignReleaseCommand struct {
 	where
 	output
-	Learn bool   `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
+	Learn bool   `default:"true" negatable:"" help:"Learn the message as ham."`
 	Key   string `arg:"" help:"As campaigns shows it."`
 }
 

@@ -22,7 +22,7 @@ type checkCommand struct {
 	Helo  string   `help:"The client's name in EHLO."`
 	From  string   `placeholder:"ADDRESS" help:"The envelope sender (default: the address in the From field)."`
 	Rcpt  []string `placeholder:"ADDRESS" help:"An envelope recipient; several are judged each."`
-	Jobs  int      `default:"1" help:"How many messages are judged at a time."`
+	Jobs  int      `default:"1" help:"How many messages are checked in parallel."`
 	Paths []string `arg:"" name:"file" help:"Messages, mbox files, Maildirs or folders; - is standard input."`
 }
 

@@ -17,7 +17,7 @@ type digestSendCommand struct {
 	where
 	output
 	User   string `placeholder:"ADDRESS" help:"Only this user."`
-	DryRun bool   `help:"Only tell who would get one."`
+	DryRun bool   `help:"Dry run: only report who would get a digest."`
 }
 
 // Run sends.

@@ -19,7 +19,7 @@ import (
 )
 
 type dmarcCommand struct {
-	Check dmarcCheckCommand `cmd:"" help:"Say step by step which policy holds for a domain, and whether what passed stands for it."`
+	Check dmarcCheckCommand `cmd:"" help:"Show step by step which policy applies to a domain, and whether what passed is aligned with it."`
 	Parse dmarcParseCommand `cmd:"" help:"Show aggregate reports that others sent you: XML, gzip or zip."`
 }
 
@@ -161,8 +161,8 @@ type mtaSTSCommand struct {
 	output
 	Domain  string   `required:""`
 	MX      []string `name:"mx" required:"" placeholder:"HOST" help:"The domain's mail hosts, as in its MX records; *.NAME for one label."`
-	Mode    string   `default:"testing" enum:"testing,enforce,none" help:"testing first: failures are reported, mail is not held up."`
-	MaxAge  int64    `default:"604800" placeholder:"SECONDS" help:"How long senders keep the policy."`
+	Mode    string   `default:"testing" enum:"testing,enforce,none" help:"testing: failures are reported, mail is delivered."`
+	MaxAge  int64    `default:"604800" placeholder:"SECONDS" help:"How long senders cache the policy (max_age)."`
 	Reports string   `placeholder:"ADDRESS" help:"Where reports go (TLS-RPT)."`
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -33,32 +32,25 @@ func openLedger(f where) (*ledger.Ledger, error) {
 type explainCommand struct {
 	where
 	output
-	For string `enum:"admin,user,sender" default:"admin" help:"Whom it is for: admin, user or sender."`
-	ID  string `arg:"" help:"The id in a reply, a header or the log; its front is enough."`
+	For string `enum:"admin,user,sender" default:"admin" help:"Audience: admin, user or sender."`
+	ID  string `arg:"" help:"The id from a reply, a header or the log; a unique prefix is enough."`
 }
 
 // Run prints the record; an unknown id is the answer no.
-func (c *explainCommand) Run(w world) (err error) {
-	l, err := openLedger(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	record, err := l.Explain(w.ctx, c.ID)
-	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
-		fmt.Fprintf(w.stderr, "postern: %v\n", err)
-		return errNo
-	}
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(w, record)
-	}
-	if err := ledger.Describe(w.stdout, record, ledger.Voice(c.For)); err != nil || ledger.Voice(c.For) != ledger.Admin {
-		return err
-	}
-	return c.flips(w, record)
+func (c *explainCommand) Run(w world) error {
+	return inLedger(c.where, func(l *ledger.Ledger) error {
+		record, err := explained(w, l, c.ID)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(w, record)
+		}
+		if err := ledger.Describe(w.stdout, record, ledger.Voice(c.For)); err != nil || ledger.Voice(c.For) != ledger.Admin {
+			return err
+		}
+		return c.flips(w, record)
+	})
 }
 
 // flips tells what would have led to another verdict, by the policy in force.
@@ -76,23 +68,28 @@ func (c *explainCommand) flips(w world, record *ledger.Record) error {
 		return nil // `postern config check` tells of it; what was decided is told
 	}
 	for _, t := range record.Transactions {
-		if t.Facts == nil || t.Facts.Stage < mail.StageMessage {
-			continue
-		}
-		told := false
-		for _, r := range t.Recipients {
-			to, err := mail.ParseAddress(r.Address)
-			if err != nil || r.Required == (policy.Thresholds{}) || told {
-				continue
-			}
-			for _, line := range p.Counterfactuals(t.Facts, to) {
-				if !told {
-					fmt.Fprintf(w.stdout, "  what would have changed it (by policy %s)\n", p.Version())
-					told = true
-				}
-				fmt.Fprintf(w.stdout, "           %s\n", ledger.Printable(line))
-			}
+		if t.Facts != nil && t.Facts.Stage >= mail.StageMessage {
+			flipsOf(w, p, t)
 		}
 	}
 	return nil
+}
+
+// flipsOf tells it of the first recipient for whom there is something to tell.
+func flipsOf(w world, p *policy.Policy, t ledger.Transaction) {
+	for _, r := range t.Recipients {
+		to, err := mail.ParseAddress(r.Address)
+		if err != nil || r.Required == (policy.Thresholds{}) {
+			continue
+		}
+		lines := p.Counterfactuals(t.Facts, to)
+		if len(lines) == 0 {
+			continue
+		}
+		fmt.Fprintf(w.stdout, "  what would have changed it (by policy %s)\n", p.Version())
+		for _, line := range lines {
+			fmt.Fprintf(w.stdout, "           %s\n", ledger.Printable(line))
+		}
+		return
+	}
 }

@@ -70,8 +70,8 @@ func (c *learnStatusCommand) Run(w world) (err error) {
 type learnListCommand struct {
 	where
 	output
-	User  string `placeholder:"LOGIN" help:"Those of one user."`
-	Since string `placeholder:"DATE" help:"Those from this day on, as in 2026-11-23."`
+	User  string `placeholder:"LOGIN" help:"Everything of one user."`
+	Since string `placeholder:"DATE" help:"Everything from this day on, as in 2026-11-23."`
 	Limit int    `default:"100" help:"How many at most."`
 }
 

@@ -16,7 +16,7 @@ import (
 type learnCorrespondentsCommand struct {
 	where
 	output
-	Files []string `arg:"" name:"file" help:"Logs of the time before: Postfix's mail log, or lines that name a sender and behind him recipients, such as CSV of a message tracking log."`
+	Files []string `arg:"" name:"file" help:"Earlier logs: a Postfix mail log, or lines with a sender followed by recipients, such as the CSV of a message tracking log."`
 }
 
 // Run reads the files and hands on each pair once.

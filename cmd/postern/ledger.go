@@ -16,9 +16,9 @@ import (
 
 type ledgerCommand struct {
 	Search      ledgerSearchCommand      `cmd:"" help:"Find messages by words, sender, recipient, client, verdict, symbol, time."`
-	Connections ledgerConnectionsCommand `cmd:"" help:"Connections, the newest first: also those that brought no message."`
-	Fetched     ledgerFetchedCommand     `cmd:"" help:"Who has fetched a message by POP3 or IMAP."`
-	Export      ledgerExportCommand      `cmd:"" help:"Write all that is found as CSV or JSON lines, the newest first."`
+	Connections ledgerConnectionsCommand `cmd:"" help:"Connections, newest first, including those without a message."`
+	Fetched     ledgerFetchedCommand     `cmd:"" help:"Users who fetched a message by POP3 or IMAP."`
+	Export      ledgerExportCommand      `cmd:"" help:"Export all matches as CSV or JSON lines, newest first."`
 }
 
 // ledgerQuery are the flags that say what is looked for.
@@ -29,7 +29,7 @@ type ledgerQuery struct {
 	Domain      string `help:"Of the sender or of a recipient."`
 	Client      string `placeholder:"ADDR|NETWORK"`
 	Disposition string `placeholder:"WORD" help:"accept, tag, quarantine, defer or reject."`
-	Fate        string `placeholder:"WORD" help:"What became of it after the reply: deferred, delivered, refused, expired, bounced, released, requeued, redirected, deleted, masked, recalled or restored."`
+	Fate        string `placeholder:"WORD" help:"Fate after the reply: deferred, delivered, refused, expired, bounced, released, requeued, redirected, deleted, masked, recalled or restored."`
 	Symbol      string `placeholder:"NAME"`
 	SHA256      string `name:"sha256" placeholder:"HEX" help:"The message's hash."`
 	MessageID   string `name:"message-id" placeholder:"<ID>"`
@@ -81,29 +81,42 @@ type ledgerSearchCommand struct {
 	where
 	output
 	ledgerQuery
-	Limit int `default:"50" help:"How many, the newest first."`
+	Limit int `default:"50" help:"Maximum number of results, newest first."`
 }
 
 // Run prints what was found; nothing is the answer no.
-func (c *ledgerSearchCommand) Run(w world) (err error) {
+func (c *ledgerSearchCommand) Run(w world) error {
 	query, err := c.query(c.Limit)
 	if err != nil {
 		return usageError{err}
 	}
-	l, err := openLedger(c.where)
+	return inLedger(c.where, func(l *ledger.Ledger) error {
+		found, err := l.Search(w.ctx, query)
+		return tellFound(w, c.output, found, err, transactionLine)
+	})
+}
+
+// inLedger does something with the ledger open.
+func inLedger(f where, do func(*ledger.Ledger) error) (err error) {
+	l, err := openLedger(f)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	found, err := l.Search(w.ctx, query)
+
+	return do(l)
+}
+
+// tellFound prints what a search found, a line each; nothing is the answer no.
+func tellFound[T any](w world, o output, found []T, err error, line func(T) string) error {
 	if errors.Is(err, ledger.ErrQuery) {
 		return usageError{err}
 	}
 	if err != nil {
 		return err
 	}
-	for _, t := range found {
-		if err := c.tell(w, t, transactionLine(t)); err != nil {
+	for _, one := range found {
+		if err := o.tell(w, one, line(one)); err != nil {
 			return err
 		}
 	}
@@ -127,35 +140,20 @@ type ledgerConnectionsCommand struct {
 }
 
 // Run lists; nothing is the answer no.
-func (c *ledgerConnectionsCommand) Run(w world) (err error) {
+func (c *ledgerConnectionsCommand) Run(w world) error {
 	search := ledgerQuery{Client: c.Client, Door: c.Door, User: c.User, Symbol: c.Symbol, Since: c.Since, Until: c.Until}
 	query, err := search.query(c.Limit)
 	if err != nil {
 		return usageError{err}
 	}
-	l, err := openLedger(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	found, err := l.Connections(w.ctx, query)
-	if errors.Is(err, ledger.ErrQuery) {
-		return usageError{err}
-	}
-	if err != nil {
-		return err
-	}
-	for _, f := range found {
-		err = c.tell(w, f, fmt.Sprintf("%s  %s  %-10s  %s  %s  %s\n", f.Started.Local().Format("2006-01-02 15:04:05"), f.ID, f.Door, f.Client, ledger.Printable(f.User), ledger.Printable(f.End)))
-		if err != nil {
-			return err
-		}
-	}
-	if len(found) == 0 {
-		fmt.Fprintln(w.stderr, "postern: nothing found")
-		return errNo
-	}
-	return nil
+	return inLedger(c.where, func(l *ledger.Ledger) error {
+		found, err := l.Connections(w.ctx, query)
+		return tellFound(w, c.output, found, err, connectionLine)
+	})
+}
+
+func connectionLine(c ledger.Connection) string {
+	return fmt.Sprintf("%s  %s  %-10s  %s  %s  %s\n", c.Started.Local().Format(second), c.ID, c.Door, c.Client, ledger.Printable(c.User), ledger.Printable(c.End))
 }
 
 type ledgerFetchedCommand struct {
@@ -166,47 +164,57 @@ type ledgerFetchedCommand struct {
 
 // Run looks for fetches of the message: by its hash, and by its Message-ID, as the server may have put fields on top. Nobody
 // is the answer no.
-func (c *ledgerFetchedCommand) Run(w world) (err error) {
-	l, err := openLedger(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	record, err := l.Explain(w.ctx, c.ID)
+func (c *ledgerFetchedCommand) Run(w world) error {
+	return inLedger(c.where, func(l *ledger.Ledger) error {
+		record, err := explained(w, l, c.ID)
+		if err != nil {
+			return err
+		}
+		found, err := fetches(w, l, record)
+		if err == nil && len(found) == 0 {
+			fmt.Fprintln(w.stderr, "postern: nobody has fetched it through this gateway")
+			return errNo
+		}
+		return tellFound(w, c.output, found, err, fetchLine)
+	})
+}
+
+// explained is the record of an id; one that is unknown or ambiguous is the answer no.
+func explained(w world, l *ledger.Ledger, id string) (*ledger.Record, error) {
+	record, err := l.Explain(w.ctx, id)
 	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
 		fmt.Fprintf(w.stderr, "postern: %v\n", err)
-		return errNo
+		return nil, errNo
 	}
-	if err != nil {
-		return err
-	}
+	return record, err
+}
+
+// fetches finds who has fetched the messages of a record. A record with facts tells how a fetched message was judged, not that
+// somebody got it.
+func fetches(w world, l *ledger.Ledger, record *ledger.Record) (all []ledger.Transaction, err error) {
 	kind, seen := ledger.Fetch, map[string]bool{}
 	for _, t := range record.Transactions {
-		for _, q := range []ledger.Query{{SHA256: t.SHA256, Kind: &kind, Limit: ledger.MaxLimit}, {MessageID: t.MessageID, Kind: &kind, Limit: ledger.MaxLimit}} {
+		for _, q := range []ledger.Query{{SHA256: t.SHA256}, {MessageID: t.MessageID}} {
 			if q.SHA256 == "" && q.MessageID == "" {
 				continue
 			}
+			q.Kind, q.Limit = &kind, ledger.MaxLimit
 			found, err := l.Search(w.ctx, q)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			for _, f := range found {
-				if seen[f.ID] || f.Facts != nil { // how it was judged, not that somebody got it
-					continue
-				}
-				seen[f.ID] = true
-				err = c.tell(w, f, fmt.Sprintf("%s  %s  %s  %s  %s\n", f.Time.Local().Format("2006-01-02 15:04:05"), ledger.Printable(f.User), f.Client, f.Door, ledger.Printable(f.Reply)))
-				if err != nil {
-					return err
+				if !seen[f.ID] && f.Facts == nil {
+					seen[f.ID], all = true, append(all, f)
 				}
 			}
 		}
 	}
-	if len(seen) == 0 {
-		fmt.Fprintln(w.stderr, "postern: nobody has fetched it through this gateway")
-		return errNo
-	}
-	return nil
+	return all, nil
+}
+
+func fetchLine(f ledger.Transaction) string {
+	return fmt.Sprintf("%s  %s  %s  %s  %s\n", f.Time.Local().Format(second), ledger.Printable(f.User), f.Client, f.Door, ledger.Printable(f.Reply))
 }
 
 type ledgerExportCommand struct {
@@ -214,51 +222,49 @@ type ledgerExportCommand struct {
 	output
 	ledgerQuery
 	Format string `enum:"csv,json" default:"csv" help:"csv, with a row of names first, or json, one object a line, which --json says, too."`
-	Output string `short:"o" placeholder:"FILE" help:"Where to (default: standard output)."`
-	Force  bool   `help:"Write over a file that is there."`
+	Output string `short:"o" placeholder:"FILE" help:"Output file (default: standard output)."`
+	Force  bool   `help:"Overwrite an existing file."`
 }
 
 // Run writes all of it, without a limit.
-func (c *ledgerExportCommand) Run(w world) (err error) {
+func (c *ledgerExportCommand) Run(w world) error {
 	query, err := c.query(0)
 	if err != nil {
 		return usageError{err}
 	}
-	l, err := openLedger(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	out := w.stdout
-	if c.Output != "" {
-		how := os.O_WRONLY | os.O_CREATE | os.O_EXCL
-		if c.Force {
-			how = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	return inLedger(c.where, func(l *ledger.Ledger) (err error) {
+		counted := &counter{to: w.stdout, bar: newProgress(w, "export").aside()}
+		if c.Output != "" {
+			f, err := c.create()
+			if err != nil {
+				return usageError{err}
+			}
+			defer func() { err = errors.Join(err, f.Close()) }()
+			counted = &counter{to: f, bar: newProgress(w, "export")}
 		}
-		f, err := os.OpenFile(c.Output, how, 0o600)
-		if errors.Is(err, fs.ErrExist) {
-			return usageError{fmt.Errorf("%s is there already: name another file, or say --force", c.Output)}
+		defer counted.bar.done()
+		write := l.WriteCSV
+		if c.JSON || c.Format == "json" {
+			write = l.WriteJSONLines
 		}
-		if err != nil {
+		if err = write(w.ctx, counted, query); errors.Is(err, ledger.ErrQuery) {
 			return usageError{err}
 		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		out = f
+		return err
+	})
+}
+
+// create makes the file to write to.
+func (c *ledgerExportCommand) create() (*os.File, error) {
+	how := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if c.Force {
+		how = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	}
-	counted := &counter{to: out, bar: newProgress(w, "export").aside()}
-	if c.Output != "" {
-		counted.bar = newProgress(w, "export")
+	f, err := os.OpenFile(c.Output, how, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%s is there already: name another file, or say --force", c.Output)
 	}
-	defer counted.bar.done()
-	if c.JSON || c.Format == "json" {
-		err = l.WriteJSONLines(w.ctx, counted, query)
-	} else {
-		err = l.WriteCSV(w.ctx, counted, query)
-	}
-	if errors.Is(err, ledger.ErrQuery) {
-		return usageError{err}
-	}
-	return err
+	return f, err
 }
 
 // counter shows how many octets were written.
@@ -285,6 +291,9 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return n.Prefix, err
 }
 
+// second is how times are written in lists.
+const second = "2006-01-02 15:04:05"
+
 // transactionLine is one line a message, text from outside made safe for a terminal.
 func transactionLine(t ledger.Transaction) string {
 	var to []string
@@ -293,6 +302,6 @@ func transactionLine(t ledger.Transaction) string {
 		to = append(to, r.Address)
 		fate = r.Last()
 	}
-	return fmt.Sprintf("%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), t.ID, fate,
+	return fmt.Sprintf("%s  %s  %-9s  <%s> -> %s  %s\n", t.Time.Local().Format(second), t.ID, fate,
 		ledger.Printable(t.From), ledger.Printable(strings.Join(to, ", ")), ledger.Printable(t.PlainSubject()))
 }

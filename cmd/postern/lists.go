@@ -20,7 +20,7 @@ import (
 )
 
 type listsCommand struct {
-	List   listsListCommand   `cmd:"" help:"Entries, the newest first, with their owners, ends and hits."`
+	List   listsListCommand   `cmd:"" help:"Entries, newest first, with owner, expiry and hits."`
 	Search listsListCommand   `cmd:"" help:"The same as list."`
 	Add    listsAddCommand    `cmd:"" help:"${lists_add}"`
 	Remove listsRemoveCommand `cmd:"" help:"${lists_remove}"`
@@ -50,7 +50,7 @@ type listsListCommand struct {
 	Text   string          `arg:"" optional:"" help:"Only those with this text in sender, network, recipient, owner or reason."`
 	List   string          `name:"of" enum:"allow,block,both" default:"both" help:"allow, block or both."`
 	Scope  string          `enum:"admin,domain,user,all" default:"all" help:"admin, domain, user or all."`
-	Unused config.Duration `placeholder:"90d" help:"Only those without a hit for so long."`
+	Unused config.Duration `placeholder:"90d" help:"Only entries without a hit for this long."`
 	Limit  int             `default:"100"`
 }
 
@@ -118,14 +118,14 @@ type listsAddCommand struct {
 	output
 	List            string          `arg:"" enum:"allow,block" help:"allow or block."`
 	Sender          string          `arg:"" optional:"" help:"An address, a domain, .domain for those below it, or <>."`
-	Network         string          `placeholder:"ADDRESS|NETWORK" help:"The client's."`
+	Network         string          `placeholder:"ADDRESS|NETWORK" help:"The client's network."`
 	Recipient       string          `placeholder:"ADDRESS|DOMAIN" help:"Only for mail to it."`
-	Domain          string          `help:"The word of who looks after this domain." xor:"scope"`
-	User            string          `placeholder:"ADDRESS" help:"The word of this user." xor:"scope"`
-	Unauthenticated bool            `help:"Let in who only claims to be the sender, too: anybody can."`
-	Monitored       bool            `help:"It decides nothing."`
-	Reason          string          `help:"For the record."`
-	Expires         config.Duration `placeholder:"90d" help:"How long it holds (default: until it is removed)."`
+	Domain          string          `help:"Entries for this domain." xor:"scope"`
+	User            string          `placeholder:"ADDRESS" help:"Entries of this user." xor:"scope"`
+	Unauthenticated bool            `help:"Also match unauthenticated mail: anybody can forge the sender."`
+	Monitored       bool            `help:"A comment; it has no effect on verdicts."`
+	Reason          string          `help:"A note for the audit log."`
+	Expires         config.Duration `placeholder:"90d" help:"How long the entry is valid (default: until it is removed)."`
 }
 
 // Run adds.
@@ -183,12 +183,12 @@ type listsImportCommand struct {
 	output
 	Format string `arg:"" enum:"pmg,spamassassin,rspamd,assp,exchange" help:"pmg, spamassassin, rspamd, assp or exchange."`
 	File   string `arg:"" help:"Its list."`
-	List   string `name:"as" enum:"allow,block" default:"allow" help:"Where the file does not say: allow or block."`
+	List   string `name:"as" enum:"allow,block" default:"allow" help:"List for entries that name none: allow or block."`
 	Domain string `help:"Only for this domain's mail." xor:"scope"`
 	User   string `placeholder:"ADDRESS" help:"Only for this user's mail." xor:"scope"`
-	Reason string `help:"For entries that bring none."`
-	Widen  bool   `help:"Take entries that hold for more mail here than there, too."`
-	DryRun bool   `help:"Only tell what would be taken."`
+	Reason string `help:"Default for entries without one."`
+	Widen  bool   `help:"Also import entries that match more mail here than in the other product."`
+	DryRun bool   `help:"Dry run: only report what would be imported."`
 }
 
 // Run imports. What could not be taken is told line by line, and is the answer no.

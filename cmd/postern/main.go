@@ -38,25 +38,25 @@ type world struct {
 
 type cli struct {
 	Serve       serveCommand       `cmd:"" help:"Run the gateway in the foreground."`
-	Demo        demoCommand        `cmd:"" help:"Show it at work: a mail system in memory, the gateway in front of it, good and bad mail through it."`
-	Check       checkCommand       `cmd:"" help:"Judge messages offline with the same filters and policy."`
-	Explain     explainCommand     `cmd:"" help:"Say why: the whole record of a connection or a message."`
+	Demo        demoCommand        `cmd:"" help:"Run a demonstration: a mail system in memory behind the gateway, with good and bad mail sent through it."`
+	Check       checkCommand       `cmd:"" help:"Check messages offline with the same filters and policy."`
+	Explain     explainCommand     `cmd:"" help:"Explain a verdict: the whole record of a connection or a message."`
 	Quarantine  quarantineCommand  `cmd:"" help:"Held mail: list, show, release, delete, export, campaigns."`
-	Lists       listsCommand       `cmd:"" help:"Whom mail is taken from, and whom not: list, search, add, remove, import."`
-	Digest      digestCommand      `cmd:"" help:"Mails that tell users what is held for them: send."`
+	Lists       listsCommand       `cmd:"" help:"Allow and block lists: list, search, add, remove, import."`
+	Digest      digestCommand      `cmd:"" help:"Quarantine digests for users: send."`
 	Queue       queueCommand       `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
-	Ledger      ledgerCommand      `cmd:"" help:"Search the record of everything."`
-	Bans        bansCommand        `cmd:"" help:"Who is kept out for guessing passwords: list, lift."`
-	Greylist    greylistCommand    `cmd:"" help:"Who was asked to come again: list, let in."`
-	Harvest     harvestCommand     `cmd:"" help:"Who guesses addresses: list, forgive."`
-	Frozen      frozenCommand      `cmd:"" help:"Users whose sending was stopped: list, thaw."`
+	Ledger      ledgerCommand      `cmd:"" help:"Search the ledger of connections and messages."`
+	Bans        bansCommand        `cmd:"" help:"Bans for password guessing: list, lift."`
+	Greylist    greylistCommand    `cmd:"" help:"Greylisted senders: list, let in."`
+	Harvest     harvestCommand     `cmd:"" help:"Address harvesters: list, forgive."`
+	Frozen      frozenCommand      `cmd:"" help:"Frozen users: list, thaw."`
 	DNSLists    dnslistsCommand    `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
-	Muted       mutedCommand       `cmd:"" help:"Symbols that weigh nothing for a while: list, lift."`
-	Memory      memoryCommand      `cmd:"" help:"Where the gateway remembers clients."`
-	Recall      recallCommand      `cmd:"" help:"Messages that turned out bad after delivery: call back, list, undo."`
+	Muted       mutedCommand       `cmd:"" help:"Temporarily muted symbols: list, lift."`
+	Memory      memoryCommand      `cmd:"" help:"The state store (memory or Redis)."`
+	Recall      recallCommand      `cmd:"" help:"Recall messages that turned out bad after delivery: add, list, undo."`
 	Probe       probeCommand       `cmd:"" help:"Send test messages through the gateway: an honest one, GTUBE, EICAR."`
 	Sweep       sweepCommand       `cmd:"" help:"${sweep}"`
-	Learn       learnCommand       `cmd:"" help:"What users teach by moving mail into Junk and out of it: status, list, undo."`
+	Learn       learnCommand       `cmd:"" help:"Lessons from users moving mail into and out of Junk: status, list, undo."`
 	AppPassword appPasswordCommand `cmd:"" name:"app-password" help:"Passwords for single devices at the POP3 and IMAP doors: add, list, remove."`
 	Policy      policyCommand      `cmd:"" help:"The policy: show, lint, plan, apply, rollback, diff, monitor, canary."`
 	Token       tokenCommand       `cmd:"" help:"Tokens for the JSON interface: add, list, remove."`
@@ -67,13 +67,13 @@ type cli struct {
 	DKIM        dkimCommand        `cmd:"" name:"dkim" help:"Verify signatures, make keys."`
 	ARC         arcCommand         `cmd:"" name:"arc" help:"Validate the chain of a forwarded message, step by step."`
 	DMARC       dmarcCommand       `cmd:"" name:"dmarc" help:"Explain a domain's policy, read aggregate reports."`
-	MTASTS      mtaSTSCommand      `cmd:"" name:"mta-sts" help:"Write what a domain publishes to get mail over TLS only (RFC 8461)."`
+	MTASTS      mtaSTSCommand      `cmd:"" name:"mta-sts" help:"Write the records and policy a domain publishes for MTA-STS (RFC 8461)."`
 	TLSReport   tlsReportCommand   `cmd:"" name:"tls-rpt" help:"Read reports on TLS."`
-	Status      statusCommand      `cmd:"" help:"How the running gateway is, and all that it depends on."`
+	Status      statusCommand      `cmd:"" help:"Status of the running gateway and of everything it depends on."`
 	Reload      reloadCommand      `cmd:"" help:"${reload}"`
-	Backup      backupCommand      `cmd:"" help:"Write all that the gateway needs to be put up again into one file, while it runs."`
+	Backup      backupCommand      `cmd:"" help:"Back up everything the gateway needs into one file, while it runs."`
 	Restore     restoreCommand     `cmd:"" help:"Unpack a backup."`
-	Completion  completionCommand  `cmd:"" help:"Write the completion of commands for bash, zsh or fish."`
+	Completion  completionCommand  `cmd:"" help:"Write shell completion for bash, zsh or fish."`
 	Man         manCommand         `cmd:"" help:"Write manual pages."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 

@@ -20,16 +20,16 @@ import (
 )
 
 type policyCommand struct {
-	Show     policyShowCommand     `cmd:"" help:"The policy in force: its version and its text."`
-	Lint     policyLintCommand     `cmd:"" help:"What is wrong with a policy, and which rules and entries can never decide."`
-	Plan     policyPlanCommand     `cmd:"" help:"Judge the mail of the past by a draft and list each verdict that would flip."`
+	Show     policyShowCommand     `cmd:"" help:"Show the active policy: version and text."`
+	Lint     policyLintCommand     `cmd:"" help:"Report errors in a policy, and rules and entries that can never take effect."`
+	Plan     policyPlanCommand     `cmd:"" help:"Replay past mail against a draft policy and list each verdict that would change."`
 	Tune     policyTuneCommand     `cmd:"" help:"Find the least change of scores that puts marked messages right, and what else it would flip."`
 	Apply    policyApplyCommand    `cmd:"" help:"${policy_apply}"`
 	Rollback policyRollbackCommand `cmd:"" help:"${policy_rollback}"`
-	Versions policyVersionsCommand `cmd:"" help:"What was in force, the newest first."`
+	Versions policyVersionsCommand `cmd:"" help:"Earlier versions, newest first."`
 	Diff     policyDiffCommand     `cmd:"" help:"How two versions differ, line by line."`
-	Monitor  policyMonitorCommand  `cmd:"" help:"Watch what a draft would do to mail that comes in from now on."`
-	Canary   policyCanaryCommand   `cmd:"" help:"Put a draft in force for a share of the recipients. It stops by itself if it does harm."`
+	Monitor  policyMonitorCommand  `cmd:"" help:"Monitor what a draft would do to mail that arrives from now on."`
+	Canary   policyCanaryCommand   `cmd:"" help:"Apply a draft to a share of the recipients. It stops by itself if it blocks mail that the current policy accepts."`
 }
 
 // policyWorld is what the policy commands work on.
@@ -170,7 +170,7 @@ type policyPlanCommand struct {
 	output
 	File  string          `arg:"" help:"The draft."`
 	Since config.Duration `default:"30d" help:"How far back."`
-	Limit int             `default:"50" help:"How many flips are listed; all are counted."`
+	Limit int             `default:"50" help:"How many changed verdicts are listed; all are counted."`
 }
 
 // Run replays. A plan that flips something is no failure.
@@ -253,7 +253,7 @@ type policyApplyCommand struct {
 	where
 	output
 	File string `arg:"" help:"The draft."`
-	Note string `help:"For the list of versions: why."`
+	Note string `help:"A note for the list of versions."`
 }
 
 // Run puts it in force.

@@ -11,51 +11,45 @@ import (
 type policyMonitorCommand struct {
 	where
 	output
-	File string `arg:"" optional:"" help:"The draft to watch from now on. Without: what the one that is watched would have done so far."`
-	Off  bool   `help:"Watch no more."`
+	File string `arg:"" optional:"" help:"The draft to monitor from now on. Without it: what the monitored draft would have done so far."`
+	Off  bool   `help:"Stop monitoring."`
 }
 
 // Run begins, ends or reports. What a watched draft would have done is judged from the facts of what came since.
-func (c *policyMonitorCommand) Run(w world) (err error) {
-	p, err := openPolicies(c.where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.versions.Close()) }()
-	switch {
-	case c.Off:
-		return endTrial(w, c.where, c.output)
-	case c.File != "":
-		return p.beginTrial(w, c.where, c.output, c.File, 0)
-	}
-	return p.tellTrial(w, c.JSON)
+func (c *policyMonitorCommand) Run(w world) error {
+	return trial(w, c.where, c.output, c.File, 0, c.Off)
 }
 
 type policyCanaryCommand struct {
 	where
 	output
-	File  string `arg:"" optional:"" help:"The draft to put in force for a share of the recipients. Without: how the one that is tried fares."`
-	Share int    `default:"10" help:"How many recipients of a hundred."`
-	Off   bool   `help:"End it: the policy holds for all again."`
+	File  string `arg:"" optional:"" help:"The draft to apply to a share of the recipients. Without it: results of the running trial."`
+	Share int    `default:"10" help:"Percentage of recipients."`
+	Off   bool   `help:"End the trial: the active policy applies to everyone again."`
 }
 
 // Run begins, ends or reports.
-func (c *policyCanaryCommand) Run(w world) (err error) {
-	p, err := openPolicies(c.where)
+func (c *policyCanaryCommand) Run(w world) error {
+	if c.File != "" && (c.Share < 1 || c.Share > 100) {
+		return usageError{errors.New("--share is a percentage from 1 to 100")}
+	}
+	return trial(w, c.where, c.output, c.File, c.Share, c.Off)
+}
+
+// trial begins a trial of a draft, ends the one there is, or tells of it.
+func trial(w world, f where, o output, file string, share int, off bool) (err error) {
+	p, err := openPolicies(f)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.versions.Close()) }()
 	switch {
-	case c.Off:
-		return endTrial(w, c.where, c.output)
-	case c.File != "":
-		if c.Share < 1 || c.Share > 100 {
-			return usageError{errors.New("--share is a percentage from 1 to 100")}
-		}
-		return p.beginTrial(w, c.where, c.output, c.File, c.Share)
+	case off:
+		return endTrial(w, f, o)
+	case file != "":
+		return p.beginTrial(w, f, o, file, share)
 	}
-	return p.tellTrial(w, c.JSON)
+	return p.tellTrial(w, o.JSON)
 }
 
 func (p *policyWorld) beginTrial(w world, f where, o output, file string, share int) error {

@@ -19,7 +19,7 @@ type policyTuneCommand struct {
 	output
 	Wanted   []string        `placeholder:"ID" help:"Messages that should have been let in."`
 	Unwanted []string        `placeholder:"ID" help:"Messages that should have been held or refused."`
-	Since    config.Duration `default:"30d" help:"How far back a proposal is tried on other mail."`
+	Since    config.Duration `default:"30d" help:"How far back a proposal is tested against other mail."`
 }
 
 // Run looks for the least change of scores that puts the messages right, and tells what else it would flip.

@@ -20,13 +20,13 @@ import (
 )
 
 type quarantineCommand struct {
-	List    quarantineListCommand    `cmd:"" help:"What is held, the newest first."`
+	List    quarantineListCommand    `cmd:"" help:"Held messages, newest first."`
 	Show    quarantineShowCommand    `cmd:"" help:"One held message: why, and its octets."`
 	Release quarantineReleaseCommand `cmd:"" help:"${quarantine_release}"`
 	Delete  quarantineDeleteCommand  `cmd:"" help:"${quarantine_delete}"`
 	Export  quarantineExportCommand  `cmd:"" help:"${quarantine_export}"`
 
-	Campaigns quarantineCampaignsCommand `cmd:"" help:"Held mails that are alike: list, release, delete."`
+	Campaigns quarantineCampaignsCommand `cmd:"" help:"Similar held messages: list, release, delete."`
 }
 
 // openQuarantine opens the held mail, for looking.
@@ -46,7 +46,7 @@ type quarantineListCommand struct {
 	where
 	output
 	State     string `enum:"held,releasing,released,all" default:"held" help:"held, releasing, released or all."`
-	Category  string `enum:"spam,virus,attachment,policy,rejected,all,wanted" default:"wanted" help:"spam, virus, attachment, policy, rejected, all, or wanted: all but what was rejected."`
+	Category  string `enum:"spam,virus,attachment,policy,rejected,all,wanted" default:"wanted" help:"spam, virus, attachment, policy, rejected, all, or wanted: all except rejected."`
 	Recipient string `placeholder:"ADDRESS|DOMAIN"`
 	Text      string `help:"Only those with this text in subject, sender or author."`
 	Limit     int    `default:"100"`
@@ -200,9 +200,9 @@ type quarantineReleaseCommand struct {
 	output
 	To    string   `placeholder:"ADDRESS" help:"Deliver it to another address instead, say for analysis."`
 	For   []string `placeholder:"ADDRESS" help:"Only these recipients' copies."`
-	Allow bool     `help:"Let the sender's mail in from now on, for those who get this message, if it is authentic."`
-	Learn bool     `default:"true" negatable:"" help:"Take it as a lesson that it was no spam."`
-	Wait  bool     `default:"true" negatable:"" help:"Wait a few seconds for what the mail server answers."`
+	Allow bool     `help:"Also allow the sender's authenticated mail to these recipients from now on."`
+	Learn bool     `default:"true" negatable:"" help:"Learn the message as ham."`
+	Wait  bool     `default:"true" negatable:"" help:"Wait a few seconds for the mail server's answer."`
 	IDs   []string `arg:"" name:"id"`
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 type queueCommand struct {
-	List   queueListCommand   `cmd:"" help:"What waits, and what was given up."`
+	List   queueListCommand   `cmd:"" help:"Queued messages, and those given up."`
 	Retry  queueRetryCommand  `cmd:"" help:"${queue_retry}"`
 	Delete queueDeleteCommand `cmd:"" help:"${queue_delete}"`
 }

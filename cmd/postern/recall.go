@@ -13,7 +13,7 @@ import (
 
 type recallCommand struct {
 	Add  recallAddCommand  `cmd:"" help:"${recall_add}"`
-	List recallListCommand `cmd:"" help:"What was called back."`
+	List recallListCommand `cmd:"" help:"Recalled messages."`
 	Undo recallUndoCommand `cmd:"" help:"${recall_undo}"`
 }
 
@@ -22,8 +22,8 @@ type recallAddCommand struct {
 	output
 	ID        string `arg:"" optional:"" help:"The id of the message, as the ledger knows it."`
 	SHA256    string `name:"sha256" placeholder:"HEX" help:"The hash of its octets."`
-	MessageID string `name:"message-id" placeholder:"<ID>" help:"Its Message-ID: for servers that write messages anew, such as Exchange."`
-	Why       string `default:"called back by an administrator" help:"For the record."`
+	MessageID string `name:"message-id" placeholder:"<ID>" help:"The Message-ID, for servers that rewrite messages, such as Exchange."`
+	Why       string `default:"called back by an administrator" help:"A note for the audit log."`
 }
 
 // Run calls a message back: by its id that is its hash and its Message-ID.

@@ -14,9 +14,9 @@ import (
 // restoreCommand unpacks what backup wrote, for a gateway that does not run.
 type restoreCommand struct {
 	output
-	File  string `arg:"" help:"What postern backup wrote."`
+	File  string `arg:"" help:"A file written by postern backup."`
 	To    string `required:"" placeholder:"DIR" help:"Folder to unpack into: it gets config/, rules/ and data/. Point data_dir, policy and rules of the configuration there, or move the three where they were."`
-	Force bool   `help:"Unpack into a folder that is not empty, over what is there."`
+	Force bool   `help:"Unpack into a non-empty folder and overwrite files."`
 }
 
 // Run unpacks. Names that lead out of the folder are an error: an archive may come from anywhere.

@@ -2,15 +2,17 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"postern/cmd/postern/app"
 	"postern/internal/mail"
 	"postern/policy/records/ledger"
+	"postern/rules"
 )
 
 type rulesCommand struct {
 	Lint rulesLintCommand `cmd:"" help:"Read all rules and say which can't be used, with file, line and reason."`
-	Test rulesTestCommand `cmd:"" help:"Say which rules hit a message."`
+	Test rulesTestCommand `cmd:"" help:"Show which rules hit a message."`
 }
 
 type rulesLintCommand struct {
@@ -28,25 +30,51 @@ func (c *rulesLintCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	report, text := rulesReport{Rules: set.Len(), LeftOut: []ruleProblem{}}, ""
-	for _, p := range problems {
-		report.LeftOut = append(report.LeftOut, ruleProblem{p.File, p.Line, p.Text, p.Why})
-		text += ledger.Printable(p.String()) + "\n"
-	}
-	text += fmt.Sprintf("%d rules, %d left out\n", set.Len(), len(problems))
+	report, text := lintReport(set, problems)
 	if err := c.tell(w, report, text); err != nil {
 		return err
 	}
-	if len(problems) > 0 {
+	if len(report.LeftOut) > 0 {
 		return errNo
 	}
 	return nil
 }
 
+// lintReport tells the whole gap between what the files say and what works, by kind.
+func lintReport(set *rules.Set, problems []rules.Problem) (rulesReport, string) {
+	c := set.Coverage()
+	report := rulesReport{Rules: set.Len(), Scored: c.Scored, Whole: c.Whole, LeftOut: []ruleProblem{}, Notes: []ruleProblem{}}
+	var text strings.Builder
+	for _, kind := range []rules.ProblemKind{rules.BadLine, rules.NameTaken, rules.Unsupported, rules.Lost, rules.Loose, rules.Skipped, rules.Left} {
+		for _, p := range problems {
+			if p.Kind != kind {
+				continue
+			}
+			one := ruleProblem{p.File, p.Line, p.Text, p.Why, string(p.Kind), p.Rule, p.Points}
+			if p.Note() {
+				report.Notes = append(report.Notes, one)
+			} else {
+				report.LeftOut = append(report.LeftOut, one)
+			}
+			fmt.Fprintf(&text, "%s: %s\n", kind, ledger.Printable(p.String()))
+		}
+	}
+	fmt.Fprintf(&text, "%d rules, %d left out\n", set.Len(), len(report.LeftOut))
+	if c.Whole < c.Scored {
+		fmt.Fprintf(&text, "of %d rules with a score %d work with all that they need\n", c.Scored, c.Whole)
+	}
+	return report, text.String()
+}
+
 // rulesReport is what rules lint found, as JSON.
 type rulesReport struct {
-	Rules   int           `json:"rules"`
+	Rules int `json:"rules"`
+	// Scored rules have a score, Whole ones of them all that they need.
+	Scored  int           `json:"scored"`
+	Whole   int           `json:"whole"`
 	LeftOut []ruleProblem `json:"left_out"`
+	// Notes are what is as it should be: rules that are left to a filter, blocks for plugins.
+	Notes []ruleProblem `json:"notes"`
 }
 
 type ruleProblem struct {
@@ -54,6 +82,10 @@ type ruleProblem struct {
 	Line int    `json:"line"`
 	Text string `json:"text"`
 	Why  string `json:"why"`
+	// Kind sorts problems; Rule is the one it is about, and Points its score.
+	Kind   string  `json:"kind"`
+	Rule   string  `json:"rule,omitempty"`
+	Points float64 `json:"points,omitempty"`
 }
 
 type rulesTestCommand struct {

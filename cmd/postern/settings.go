@@ -83,7 +83,7 @@ func (f where) read() (*config.Config, error) {
 }
 
 type configCommand struct {
-	Check configCheckCommand `cmd:"" help:"Say what is wrong, with line and remedy."`
+	Check configCheckCommand `cmd:"" help:"Report errors, with line and remedy."`
 	Show  configShowCommand  `cmd:"" help:"Print the configuration in effect, secrets hidden."`
 }
 

@@ -21,7 +21,7 @@ type sweepCommand struct {
 	Backend string   `placeholder:"NAME" help:"The [mail_backend] whose mailboxes are swept. It needs a master_user."`
 	To      string   `default:"Quarantine" help:"The mailbox of each user that the messages are moved to."`
 	User    []string `placeholder:"LOGIN" help:"Only these users; without, all who logged in through the gateway."`
-	DryRun  bool     `help:"Only look."`
+	DryRun  bool     `help:"Change nothing, only report."`
 }
 
 // Run moves what was called back out of sight.

@@ -18,39 +18,39 @@ import (
 // What the running gateway remembers is asked of itself, over its control socket.
 
 type bansCommand struct {
-	List tableList `cmd:"" default:"withargs" help:"Who is kept out for guessing passwords, and until when."`
-	Lift tableVerb `cmd:"" help:"Let somebody in again."`
+	List tableList `cmd:"" default:"withargs" help:"Bans for password guessing, with their expiry."`
+	Lift tableVerb `cmd:"" help:"Lift a ban."`
 }
 
 type greylistCommand struct {
-	List   tableList `cmd:"" default:"withargs" help:"Who was asked to come again, and has not yet."`
-	Pass   tableVerb `cmd:"" help:"Let the next try in."`
-	Forget tableVerb `cmd:"" help:"Forget an entry: the next try is a first one."`
+	List   tableList `cmd:"" default:"withargs" help:"Greylisted senders that have not retried yet."`
+	Pass   tableVerb `cmd:"" help:"Accept the next attempt."`
+	Forget tableVerb `cmd:"" help:"Remove an entry: the next attempt is greylisted anew."`
 }
 
 type harvestCommand struct {
-	List    tableList `cmd:"" default:"withargs" help:"Clients that guess addresses, and are turned away for it."`
-	Forgive tableVerb `cmd:"" help:"Forget what a client asked for."`
+	List    tableList `cmd:"" default:"withargs" help:"Clients blocked for guessing recipient addresses."`
+	Forgive tableVerb `cmd:"" help:"Clear a client's record."`
 }
 
 type frozenCommand struct {
-	List tableList `cmd:"" default:"withargs" help:"Users who may not send just now, because they suddenly wrote to many strangers."`
-	Thaw tableVerb `cmd:"" help:"Let a user send again."`
+	List tableList `cmd:"" default:"withargs" help:"Users frozen because they suddenly wrote to many strangers."`
+	Thaw tableVerb `cmd:"" help:"Allow a frozen user to send again."`
 }
 
 type dnslistsCommand struct {
-	List   tableList `cmd:"" default:"withargs" help:"The DNS lists in use: how often they were asked, how they fare."`
-	Mute   tableVerb `cmd:"" help:"Ask a list no more until it is unmuted."`
-	Unmute tableVerb `cmd:"" help:"Ask a list again."`
+	List   tableList `cmd:"" default:"withargs" help:"The DNS lists in use: queries, answers and state."`
+	Mute   tableVerb `cmd:"" help:"Stop querying a DNS list until it is unmuted."`
+	Unmute tableVerb `cmd:"" help:"Query a muted DNS list again."`
 }
 
 type mutedCommand struct {
-	List tableList `cmd:"" default:"withargs" help:"Symbols that suddenly convicted mail all by themselves, and weigh nothing for a while."`
-	Lift tableVerb `cmd:"" help:"Let a symbol weigh again."`
+	List tableList `cmd:"" default:"withargs" help:"Symbols muted for a while because they alone suddenly blocked mail."`
+	Lift tableVerb `cmd:"" help:"Unmute a symbol."`
 }
 
 type memoryCommand struct {
-	List tableList `cmd:"" default:"withargs" help:"Where the gateway remembers clients, and how that fares."`
+	List tableList `cmd:"" default:"withargs" help:"The state store (memory or Redis) and its health."`
 }
 
 type tableList struct {

@@ -17,18 +17,18 @@ import (
 
 type tokenCommand struct {
 	Add    tokenAddCommand    `cmd:"" help:"${token_add}"`
-	List   tokenListCommand   `cmd:"" help:"All tokens, without what is secret."`
+	List   tokenListCommand   `cmd:"" help:"All tokens, without their secrets."`
 	Remove tokenRemoveCommand `cmd:"" help:"${token_remove}"`
 }
 
 type tokenAddCommand struct {
 	where
 	output
-	Name    string          `arg:"" help:"For the log of acts: who or what it is for."`
+	Name    string          `arg:"" help:"Who or what the token is for, for the audit log."`
 	Role    string          `required:"" enum:"admin,domain-admin,helpdesk,auditor,user" help:"admin, domain-admin, helpdesk, auditor or user."`
 	Domain  []string        `help:"Of a domain-admin."`
 	Address []string        `help:"The mailboxes of a user."`
-	Expires config.Duration `placeholder:"90d" help:"How long it holds (default: until it is removed)."`
+	Expires config.Duration `placeholder:"90d" help:"How long the entry is valid (default: until it is removed)."`
 }
 
 // Run makes one.

@@ -18,7 +18,7 @@ import (
 
 func specs(t testing.TB) []filters.Spec {
 	t.Helper()
-	set, problems, err := defaultrules.Load("", nil)
+	set, problems, err := defaultrules.Load(defaultrules.Folders{}, nil)
 	if err != nil || len(problems) > 0 {
 		t.Fatal(err, problems)
 	}

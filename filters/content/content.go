@@ -3,6 +3,7 @@ package content
 
 import (
 	"context"
+	"time"
 
 	"postern/filters"
 	"postern/internal/config"
@@ -21,9 +22,12 @@ func defaults() Settings {
 	return Settings{Outbound: true}
 }
 
+// exhausted is the symbol of rules that were given up.
+const exhausted = "RULES_LIMIT"
+
 // Spec is what is known of the filter when it works with these rules.
 func Spec(set *rules.Set) filters.Spec {
-	var symbols []filters.Symbol
+	symbols := []filters.Symbol{{Name: exhausted, Score: 0, Help: "Content rules that took too long on this message: they count as not holding"}}
 	for _, s := range set.Symbols() {
 		help := s.Describe
 		if help == "" {
@@ -35,14 +39,15 @@ func Spec(set *rules.Set) filters.Spec {
 		Name:   "content",
 		Help:   "Applies the content rules to header, text and links.",
 		Stages: mail.StageMessage, Content: true,
+		After:    []string{"spf", "dkim", "arc", "dmarc"},
 		Symbols:  symbols,
 		Settings: func() any { s := defaults(); return &s },
-		New: func(section config.Section, _ filters.Env) (filters.Filter, error) {
+		New: func(section config.Section, env filters.Env) (filters.Filter, error) {
 			s := defaults()
 			if err := section.Decode(&s); err != nil {
 				return nil, err
 			}
-			return filter{set, s}, nil
+			return &filter{set, s, env}, nil
 		},
 	}
 }
@@ -50,9 +55,10 @@ func Spec(set *rules.Set) filters.Spec {
 type filter struct {
 	set      *rules.Set
 	settings Settings
+	env      filters.Env
 }
 
-func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
+func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	if tx.Session.Outbound() && !f.settings.Outbound {
 		return nil, nil
 	}
@@ -60,9 +66,35 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	if err := v.Err(); err != nil {
 		return nil, err
 	}
+	in := f.input(v, tx)
+	if in.ReverseName == "" && in.Client.IsValid() && f.set.Foreign() {
+		in.ReverseName = f.reverseName(ctx, in.Client)
+	}
+	if f.set.AsksNetwork() && f.env.DNS != nil {
+		in.Lists = f.ask(ctx, in)
+	}
+	result := f.set.Run(in)
 	var found []filters.Finding
-	for _, h := range f.set.Match(rules.Input{View: v, EnvelopeFrom: tx.From.String()}) {
+	for _, h := range result.Hits {
 		found = append(found, filters.Finding{Symbol: h.Rule, Evidence: filters.Printable(h.Evidence)})
 	}
+	for _, name := range result.Exhausted {
+		found = append(found, filters.Finding{Symbol: exhausted, Evidence: filters.Printable(name)})
+	}
 	return found, nil
+}
+
+// input is what rules are told besides the message.
+func (f *filter) input(v *mimeview.View, tx *mail.Transaction) rules.Input {
+	s := tx.Session
+	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings())}
+	if in.HasEnvelope = s.Client.IsValid(); in.HasEnvelope && in.EnvelopeFrom == "<>" {
+		in.EnvelopeFrom = ""
+	}
+	if f.env.Now != nil {
+		in.Now = f.env.Now()
+	} else {
+		in.Now = time.Now()
+	}
+	return in
 }

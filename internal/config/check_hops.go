@@ -193,10 +193,9 @@ func (k *checker) rest() {
 		k.bad("dns.timeout", "is out of range; write a duration between \"100ms\" and \"1m\"")
 	}
 	k.readable("policy.file", c.Policy.File)
-	if c.Rules.Dir != "" {
-		if info, err := os.Stat(c.Rules.Dir); err != nil || !info.IsDir() {
-			k.bad("rules.dir", "%q is not a folder; make it, or take this key away", c.Rules.Dir)
-		}
+	k.folder("rules.dir", c.Rules.Dir)
+	for _, dir := range c.Rules.SpamAssassin {
+		k.folder("rules.spamassassin", dir)
 	}
 	k.kept()
 	k.digest()
@@ -234,5 +233,15 @@ func (k *checker) ledger(l *Ledger) {
 	}
 	if l.Waiting < 1<<20 {
 		k.bad("ledger.waiting", "is less than 1MiB, which a busy minute fills; write for example \"1GiB\"")
+	}
+}
+
+// folder says whether a folder of rules is there.
+func (k *checker) folder(key, dir string) {
+	if dir == "" {
+		return
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		k.bad(key, "%q is not a folder; make it, or take this key away", dir)
 	}
 }

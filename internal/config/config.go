@@ -230,6 +230,9 @@ type PolicyBreaker struct {
 // Rules names the folder of the admin's own content rules.
 type Rules struct {
 	Dir string `toml:"dir"`
+	// SpamAssassin are folders of rules for that program. Lookups lets such rules ask the DNS, and scores those that do.
+	SpamAssassin []string `toml:"spamassassin"`
+	Lookups      bool     `toml:"lookups"`
 }
 
 // Quarantine says how long mail is held.

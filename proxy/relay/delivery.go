@@ -110,7 +110,7 @@ func (d *delivery) yield() {
 }
 
 // begin opens a new transaction for these recipients and gives one reply each. Nothing was handed over yet, so it may try
-// again: a connection of the pool may have died in its sleep, and another hop may be better.
+// again: an idle connection of the pool may have been closed by the hop, and another hop may be better.
 func (d *delivery) begin(ctx context.Context, why purpose, to []mail.Recipient, size int64) []mail.Reply {
 	tried := make(map[*hopState]bool, len(d.route.hops))
 	err := errGone

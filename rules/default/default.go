@@ -12,24 +12,38 @@ import (
 //go:embed *.cf
 var shipped embed.FS
 
-// Load reads the shipped rules and behind them, so that they can change the shipped ones, those of the admin's folder,
-// "" for none. Rules with names that are taken are left out. Lines that can't be used are Problems; the error is that of a
-// folder that can't be read.
-func Load(dir string, taken map[string]bool) (*rules.Set, []rules.Problem, error) {
+// Folders are those that rules are read from besides the shipped ones.
+type Folders struct {
+	// Own is the admin's own, "" for none. SpamAssassin are those of an installation of that program, or of a set for it.
+	Own          string
+	SpamAssassin []string
+	// Lookups says that rules that look names up are scored, and ask.
+	Lookups bool
+}
+
+// Load reads the shipped rules, behind them those of SpamAssassin's folders, and last, so that they can change all others,
+// those of the admin's own. Rules with names that are taken are left out, or serve others only. Lines that can't be used are
+// Problems; the error is that of a folder that can't be read.
+func Load(from Folders, taken map[string]bool) (*rules.Set, []rules.Problem, error) {
 	files, err := rules.ReadFiles(shipped)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the shipped rules: %w", err)
 	}
-	if dir != "" {
-		if _, err := os.Stat(dir); err != nil {
-			return nil, nil, fmt.Errorf("read the folder of rules: %w", err)
+	foreign, err := rules.ReadFolders(from.SpamAssassin...)
+	if err != nil {
+		return nil, nil, err
+	}
+	files = append(files, foreign...)
+	if from.Own != "" {
+		own, err := rules.ReadFiles(os.DirFS(from.Own))
+		if _, missing := os.Stat(from.Own); missing != nil {
+			err = missing
 		}
-		own, err := rules.ReadFiles(os.DirFS(dir))
 		if err != nil {
 			return nil, nil, fmt.Errorf("read the folder of rules: %w", err)
 		}
 		files = append(files, own...)
 	}
-	set, problems := rules.ParseBeside(taken, files...)
+	set, problems := rules.ParseWith(rules.Options{Taken: taken, Network: from.Lookups}, files...)
 	return set, problems, nil
 }

@@ -11,7 +11,7 @@ import (
 
 func load(t testing.TB) *rules.Set {
 	t.Helper()
-	set, problems, err := Load("", nil)
+	set, problems, err := Load(Folders{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,6 +159,9 @@ func (h *App) openPipeline() error {
 	}
 	h.pipeline.Store(pipeline)
 	for _, p := range pipeline.Problems {
+		if p.Note() {
+			continue
+		}
 		h.out.Log.Warn("content rule left out", "problem", p.String())
 	}
 

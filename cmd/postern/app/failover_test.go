@@ -48,7 +48,8 @@ func TestFailoverRefusesNobody(t *testing.T) {
 				}
 				code, said := c.transaction("MAIL FROM:<anna@friend.example>" + params)
 				switch {
-				case code == 0: // the session has had its time
+				case code == 0: // the session has had its time; the gateway is told, as it counts who is connected
+					_ = c.conn.Close()
 					c, offers = g.offered()
 				case code >= 500:
 					if refused.Add(1) < 5 {

@@ -163,8 +163,12 @@ func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err 
 func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, p.Version(), cfg.Filters) // maps are printed in the order of their keys
-	if cfg.Rules.Dir != "" {
-		err := filepath.WalkDir(cfg.Rules.Dir, func(path string, d fs.DirEntry, err error) error {
+	fmt.Fprintln(h, cfg.Rules.Lookups)
+	for _, dir := range append([]string{cfg.Rules.Dir}, cfg.Rules.SpamAssassin...) {
+		if dir == "" {
+			continue
+		}
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return err
 			}
@@ -173,7 +177,7 @@ func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
 			return err
 		})
 		if err != nil {
-			return "", fmt.Errorf("rules.dir: %w", err)
+			return "", fmt.Errorf("folder of rules: %w", err)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6]), nil
@@ -181,7 +185,7 @@ func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
 
 // KnownFilters is what `postern config` must know of the filters.
 func KnownFilters() []config.Known {
-	set, _, err := defaultrules.Load("", nil)
+	set, _, err := defaultrules.Load(defaultrules.Folders{}, nil)
 	if err != nil {
 		return nil // they are built in: a test loads them
 	}
@@ -208,7 +212,7 @@ func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
 		taken[name] = true
 	}
 
-	return defaultrules.Load(cfg.Rules.Dir, taken)
+	return defaultrules.Load(defaultrules.Folders{Own: cfg.Rules.Dir, SpamAssassin: cfg.Rules.SpamAssassin, Lookups: cfg.Rules.Lookups}, taken)
 }
 
 // Symbols are all symbols with their defaults: those of the filters and those of the doors.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Campaign is a number of held mails that are alike.
+// Campaign is a group of similar held messages.
 type Campaign struct {
 	// Key is that of CampaignKey.
 	Key string `json:"key"`

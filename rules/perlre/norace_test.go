@@ -1,0 +1,5 @@
+//go:build !race
+
+package perlre_test
+
+const raced = false

@@ -1,0 +1,316 @@
+package scan
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"postern/rules/perlre/syntax"
+)
+
+// walker is one pass of a group over a text.
+type walker struct {
+	g      *group
+	core   *core
+	snap   *snapshot
+	at     uint32
+	found  uint64
+	builds int // states that may still be made
+	work   []int32
+	mark   []uint32
+	round  uint32
+}
+
+// room is what a pass over a text works with.
+type room struct {
+	walkers [2]walker
+	hits    []uint64 // words that are there, by the bits of patterns and gates
+}
+
+// Limits of one pass: whoever sends a text that needs more has all patterns of the group tried on it.
+const (
+	minBuilds    = 600
+	buildsPerOne = 64 // octets of text that allow one more
+)
+
+// begin makes a walker ready to read a text for a group.
+func (w *walker) begin(g *group, text string) {
+	w.g, w.core, w.at = g, g.core.Load(), 0
+	w.snap = w.core.snap.Load()
+	w.builds = minBuilds + len(text)/buildsPerOne
+	w.found = w.snap.states[0].found
+}
+
+// finish gives the patterns that may match, as bits, and false if that is all of them because the text was not read.
+func (w *walker) finish(read bool) (uint64, bool) {
+	if read {
+		if cell := w.step(w.at, w.g.stride-1); cell != 0 {
+			w.enter(cell)
+			return w.found, true
+		}
+	}
+	w.g.gaveUp.Add(1)
+	return uint64(1)<<len(w.g.patterns) - 1, false
+}
+
+// run reads a text, and says false if that takes too much.
+func (w *walker) run(text string) bool {
+	table, classes, at := w.snap.table, &w.g.classes, w.at
+	for i := range len(text) {
+		c := uint32(classes[text[i]])
+		cell := atomic.LoadUint32(&table[at+c])
+		if cell-1 < uint32(len(table)) {
+			at = cell - 1
+			continue
+		}
+		if at = w.turn(cell, at, c); at == nowhere {
+			return false
+		}
+		table = w.snap.table
+	}
+	w.at = at
+	return true
+}
+
+// together reads a text with two walkers: the processor waits for one table while it waits for the other.
+func together(text string, w, v *walker) (bool, bool) {
+	table, classes, at := w.snap.table, &w.g.classes, w.at
+	table2, classes2, at2 := v.snap.table, &v.g.classes, v.at
+	for i := range len(text) {
+		c, c2 := uint32(classes[text[i]]), uint32(classes2[text[i]])
+		cell, cell2 := atomic.LoadUint32(&table[at+c]), atomic.LoadUint32(&table2[at2+c2])
+		if cell-1 < uint32(len(table)) && cell2-1 < uint32(len(table2)) {
+			at, at2 = cell-1, cell2-1
+			continue
+		}
+		at, at2 = w.turn(cell, at, c), v.turn(cell2, at2, c2)
+		table, table2 = w.snap.table, v.snap.table
+		if at == nowhere || at2 == nowhere {
+			w.at, v.at = at, at2
+			return at != nowhere && w.run(text[i+1:]), at2 != nowhere && v.run(text[i+1:])
+		}
+	}
+	w.at, v.at = at, at2
+	return true, true
+}
+
+// nowhere is no row.
+const nowhere = ^uint32(0)
+
+// turn gives the row of a cell that was not simply one, made if nobody did; nowhere if too many were made.
+func (w *walker) turn(cell, at, class uint32) uint32 {
+	if cell == 0 {
+		if cell = w.step(at, class); cell == 0 {
+			return nowhere
+		}
+	}
+	return w.enter(cell)
+}
+
+// enter gives the row of a cell and notes what is found there.
+func (w *walker) enter(cell uint32) uint32 {
+	at := cell&^flagged - 1
+	if int(at) >= len(w.snap.table) {
+		w.snap = w.core.snap.Load()
+	}
+	if cell&flagged != 0 {
+		w.found |= w.snap.states[at/w.g.stride].found
+	}
+	return at
+}
+
+// step gives the cell of a class in a row, and makes its state if nobody did; 0 if too many were made.
+func (w *walker) step(at, class uint32) uint32 {
+	if cell := atomic.LoadUint32(&w.snap.table[at+class]); cell != 0 {
+		return cell
+	}
+	if w.builds--; w.builds < 0 {
+		return 0
+	}
+	from := w.snap.states[at/w.g.stride]
+	next := w.next(from, class)
+	g := w.g
+	c := g.core.Load()
+	c.Lock()
+	if c.size > g.limit {
+		g.flushes.Add(1)
+		w.builds -= minBuilds / 4
+		fresh := g.fresh()
+		g.core.CompareAndSwap(c, fresh)
+		c.Unlock()
+		c = g.core.Load()
+		c.Lock()
+	}
+	defer c.Unlock()
+	row := g.intern(c, next)
+	cell := row + 1
+	if next.found != 0 {
+		cell |= flagged
+	}
+	same := c == w.core
+	w.core, w.snap = c, c.snap.Load()
+	if same { // another core has other rows
+		atomic.StoreUint32(&w.snap.table[at+class], cell)
+	}
+	return cell
+}
+
+// next works out the state behind one octet, or behind the end of the text.
+func (w *walker) next(from *state, class uint32) *state {
+	g := w.g
+	end := class == g.stride-1
+	var octet byte
+	if !end {
+		octet = g.sample[class]
+	}
+	w.clear()
+	var found uint64
+	// What was left to be checked is checked now, with what stands behind the place.
+	work := w.work[:0]
+	for _, s := range from.steps {
+		work = w.reach(work, s, from.before, octet, end, &found)
+	}
+	w.work = work
+	to := &state{}
+	if !end {
+		w.clear()
+		var steps []int32
+		for _, s := range work {
+			if st := &g.nfa.steps[s]; st.kind == kindSet && st.set.Has(octet) {
+				steps = w.follow(steps, st.x)
+			}
+		}
+		for _, s := range g.starting {
+			if w.fresh(s) {
+				steps = append(steps, s)
+			}
+		}
+		w.keep(to, steps, octet)
+	}
+	to.found |= found
+	return to
+}
+
+// keep leaves in a state only what counts.
+func (w *walker) keep(to *state, steps []int32, octet byte) {
+	g := w.g
+	kept := steps[:0]
+	var reads []syntax.Set
+	for _, s := range steps {
+		switch g.nfa.steps[s].kind {
+		case kindMatch:
+			to.found |= 1 << g.nfa.steps[s].n
+			continue
+		case kindEither:
+			continue
+		case kindCheck:
+			reads = append(reads, g.reads[s]...)
+		}
+		kept = append(kept, s)
+	}
+	slices.Sort(kept)
+	to.steps = slices.Clip(kept)
+	to.before = g.likeness(octet, reads)
+}
+
+// likeness is the first octet that is in the same sets as one; 0 if nobody asks.
+func (g *group) likeness(octet byte, sets []syntax.Set) uint16 {
+	if len(sets) == 0 {
+		return 0
+	}
+	for _, like := range g.sample {
+		same := true
+		for i := range sets {
+			if sets[i].Has(like) != sets[i].Has(octet) {
+				same = false
+				break
+			}
+		}
+		if same {
+			return uint16(like)
+		}
+	}
+	return uint16(octet)
+}
+
+func (w *walker) clear() {
+	if len(w.mark) < len(w.g.nfa.steps) {
+		w.mark = make([]uint32, len(w.g.nfa.steps))
+		w.round = 0
+	}
+	if w.round++; w.round == 0 {
+		clear(w.mark)
+		w.round = 1
+	}
+}
+
+// fresh says that a step was not met in this round.
+func (w *walker) fresh(s int32) bool {
+	if w.mark[s] == w.round {
+		return false
+	}
+	w.mark[s] = w.round
+	return true
+}
+
+// follow is as that of the group, with marks.
+func (w *walker) follow(to []int32, s int32) []int32 {
+	if !w.fresh(s) {
+		return to
+	}
+	switch st := &w.g.nfa.steps[s]; st.kind {
+	case kindEither:
+		to = w.follow(to, st.x)
+		return w.follow(to, st.y)
+	case kindNever:
+		return to
+	}
+	return append(to, s)
+}
+
+// reach adds a step and what is reached from it at a place where what stands before and behind is known.
+func (w *walker) reach(to []int32, s int32, before uint16, octet byte, end bool, found *uint64) []int32 {
+	if !w.fresh(s) {
+		return to
+	}
+	switch st := &w.g.nfa.steps[s]; st.kind {
+	case kindEither:
+		to = w.reach(to, st.x, before, octet, end, found)
+		return w.reach(to, st.y, before, octet, end, found)
+	case kindCheck:
+		if st.check.holds(before, octet, end) {
+			return w.reach(to, st.x, before, octet, end, found)
+		}
+		return to
+	case kindMatch:
+		*found |= 1 << st.n
+		return to
+	case kindNever:
+		return to
+	}
+	return append(to, s)
+}
+
+// holds says whether a check holds between two octets.
+func (c *check) holds(before uint16, octet byte, end bool) bool {
+	first := before == noBefore
+	if c.near {
+		in := !end && c.set.Has(octet)
+		if c.behind {
+			in = !first && c.set.Has(byte(before))
+		}
+		return in != c.negative
+	}
+	switch c.assert {
+	case syntax.BeginText:
+		return first
+	case syntax.BeginLine:
+		return first || before == '\n' && !end
+	case syntax.EndText:
+		return end
+	case syntax.EndLine:
+		return end || octet == '\n'
+	}
+	word := syntax.Word()
+	left, right := !first && word.Has(byte(before)), !end && word.Has(octet)
+	return (left != right) == (c.assert == syntax.WordBoundary)
+}

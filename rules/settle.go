@@ -1,0 +1,333 @@
+package rules
+
+import (
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// settle applies what may stand before its rule, and finds out which rules can be run, and which are needed.
+func (p *parser) settle() {
+	s := p.set
+	if len(p.reused) > 0 {
+		p.placeholders()
+	}
+	for _, d := range p.later {
+		p.apply(d)
+	}
+	for _, r := range s.rules {
+		r.score = r.standard()
+		if r.scored {
+			r.score = r.scores[0]
+			if p.options.Network {
+				r.score = r.scores[1]
+			}
+		}
+	}
+	p.replace()
+	p.expandMatching()
+	p.breakCycles()
+	p.report()
+	p.reach()
+}
+
+// placeholders makes the rules that only reuse lines name: results that others would have noted.
+func (p *parser) placeholders() {
+	for _, d := range p.reused {
+		if isRuleName(d.name) && p.set.byName[d.name] == nil && d.foreign {
+			p.set.put(&rule{name: d.name, kind: kindEmpty, file: d.file, line: d.line, foreign: true})
+		}
+	}
+}
+
+// apply takes one of the lines that may stand before their rule.
+func (p *parser) apply(d directive) {
+	r := p.set.byName[d.name]
+	text := d.word + " " + d.name + " " + d.rest
+	why := ""
+	switch {
+	case r == nil && d.foreign: // the rule stands in a block for a plugin, or was given up long ago
+		return
+	case r == nil:
+		why = "there is no rule of this name, or it was left out"
+	default:
+		why = r.apply(d)
+	}
+	if why != "" {
+		p.add(Problem{File: d.file, Line: d.line, Text: text, Why: why, Kind: BadLine, Rule: d.name})
+	}
+}
+
+func (r *rule) apply(d directive) string {
+	switch d.word {
+	case "describe":
+		r.describe = d.rest
+	case "tflags":
+		r.setFlags(d.rest)
+	case "score":
+		return r.setScore(strings.Fields(d.rest))
+	}
+	return ""
+}
+
+func (r *rule) setFlags(text string) {
+	r.flags = text
+	r.multiple, r.maxHits = r.flag("multiple"), 1
+	if r.multiple {
+		r.maxHits = mostHits
+		for f := range strings.FieldsSeq(text) {
+			if n, err := strconv.Atoi(strings.TrimPrefix(f, "maxhits=")); err == nil && n > 0 && strings.HasPrefix(f, "maxhits=") {
+				r.maxHits = min(n, mostHits)
+			}
+		}
+	}
+}
+
+// mostHits is how often a rule is counted.
+const mostHits = 5000
+
+// setScore reads one score or four; in parentheses they are added to what there was.
+func (r *rule) setScore(fields []string) string {
+	if len(fields) != 1 && len(fields) != 4 {
+		return "want one score or four"
+	}
+	var scores [4]float64
+	relative := false
+	for i, f := range fields {
+		inner, ok := strings.CutPrefix(f, "(")
+		if ok {
+			f, relative = strings.TrimSuffix(inner, ")"), true
+		}
+		n, err := strconv.ParseFloat(f, 64)
+		if err != nil || math.IsNaN(n) || math.Abs(n) > 10_000 {
+			return fmt.Sprintf("%q is not a score", f)
+		}
+		scores[i] = n
+	}
+	if len(fields) == 1 {
+		scores = [4]float64{scores[0], scores[0], scores[0], scores[0]}
+	}
+	if relative {
+		if !r.scored {
+			return "a score in parentheses changes one that stands before it"
+		}
+		for i := range scores {
+			scores[i] += r.scores[i]
+		}
+	}
+	r.scores, r.scored = scores, true
+	return ""
+}
+
+// expandMatching puts in the rules that rules_matching names: their sum.
+func (p *parser) expandMatching() {
+	for _, r := range p.set.rules {
+		if r.kind != kindMeta {
+			continue
+		}
+		r.meta.visit(func(e *expr) {
+			if e.op != "matching" {
+				return
+			}
+			pattern := e.name
+			*e = expr{op: "num"}
+			for _, other := range p.set.rules {
+				if ok, _ := path.Match(pattern, other.name); ok && other != r {
+					sum := *e
+					*e = expr{op: "+", left: &sum, right: &expr{op: "name", name: other.name}}
+				}
+			}
+		})
+	}
+}
+
+// breakCycles takes out the metas that need themselves, and those that need such: no order solves them.
+func (p *parser) breakCycles() {
+	waits := map[string]int{}
+	needed := map[string][]string{}
+	var ready []string
+	for _, r := range p.set.rules {
+		if r.kind != kindMeta {
+			continue
+		}
+		for _, name := range r.meta.names() {
+			if other := p.set.byName[name]; other != nil && other.kind == kindMeta {
+				waits[r.name]++
+				needed[name] = append(needed[name], r.name)
+			}
+		}
+		if waits[r.name] == 0 {
+			ready = append(ready, r.name)
+		}
+	}
+	for len(ready) > 0 {
+		name := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		for _, n := range needed[name] {
+			if waits[n]--; waits[n] == 0 {
+				ready = append(ready, n)
+			}
+		}
+	}
+	for _, r := range p.set.rules {
+		if waits[r.name] > 0 {
+			r.broken = "it needs itself, or a meta that does"
+			p.add(Problem{File: r.file, Line: r.line, Text: "meta " + r.name, Rule: r.name, Points: r.points(), Kind: BadLine, Why: "the rule is left out: " + r.broken})
+		}
+	}
+}
+
+// points is what a rule can cost a message.
+func (r *rule) points() float64 {
+	if r.hidden() {
+		return 0
+	}
+	return r.score
+}
+
+// missing says why a rule gives nothing here that it gives elsewhere, "" if it is as it should be.
+func (p *parser) missing(name string) string {
+	r := p.set.byName[name]
+	switch {
+	case r == nil:
+		return name + " is not known and counts as 0"
+	case r.broken != "":
+		return name + ": " + r.broken
+	}
+	return ""
+}
+
+// report tells of the rules that can't be run, and of the metas that need them.
+func (p *parser) report() {
+	lost := map[string]string{}
+	for _, r := range p.set.rules {
+		if r.broken != "" && r.kind != kindMeta {
+			lost[r.name] = r.broken
+			p.add(Problem{File: r.file, Line: r.line, Text: r.kind.String() + " " + r.name, Rule: r.name, Points: r.points(), Kind: Unsupported, Why: r.broken})
+		}
+		if r.left {
+			p.add(Problem{File: r.file, Line: r.line, Text: r.kind.String() + " " + r.name, Rule: r.name, Points: r.points(), Kind: Left,
+				Why: "a filter reports a symbol of that name; the rule serves other rules only"})
+		}
+	}
+	for again := true; again; {
+		again = false
+		for _, r := range p.set.rules {
+			if r.kind != kindMeta || lost[r.name] != "" || r.broken != "" {
+				continue
+			}
+			if name := p.firstLost(r, lost); name != "" {
+				lost[r.name] = name
+				again = true
+				p.lostMeta(r, name)
+			}
+		}
+	}
+	p.cover(lost)
+}
+
+// cover counts the rules that have a score, and those of them that work.
+func (p *parser) cover(lost map[string]string) {
+	for _, r := range p.set.rules {
+		if r.hidden() || !r.weighs() {
+			continue
+		}
+		if p.set.coverage.Scored++; lost[r.name] == "" && r.broken == "" {
+			p.set.coverage.Whole++
+		}
+	}
+}
+
+// weighs says whether one of the scores of a rule is more than a note.
+func (r *rule) weighs() bool {
+	if !r.scored {
+		return true
+	}
+	for _, s := range r.scores {
+		if math.Abs(s) > 0.0011 {
+			return true
+		}
+	}
+	return false
+}
+
+// firstLost is the first rule that a meta needs and that is lost, "" for none. What SpamAssassin does not have either is no
+// loss.
+func (p *parser) firstLost(r *rule, lost map[string]string) string {
+	for _, name := range r.meta.names() {
+		if lost[name] != "" || p.missing(name) != "" && !(r.foreign && p.set.byName[name] == nil && !p.skipped[name]) {
+			return name
+		}
+	}
+	return ""
+}
+
+func (p *parser) lostMeta(r *rule, name string) {
+	problem := Problem{File: r.file, Line: r.line, Text: "meta " + r.name, Rule: r.name, Points: r.points(), Kind: Lost}
+	problem.Why = "it needs a rule that is not there: " + p.missing(name)
+	if p.missing(name) == "" {
+		problem.Why = "it needs " + name + ", which needs a rule that is not there"
+	}
+	if r.meta.asksNot(name, false) {
+		problem.Kind = Loose
+		problem.Why += "; it may hold only because of that"
+	}
+	p.add(problem)
+}
+
+// reach marks the rules that are run: those with a score, and what they need.
+func (p *parser) reach() {
+	for _, r := range p.set.rules {
+		if r.reports() || p.options.All {
+			p.mark(r)
+		}
+	}
+	p.deadMetas()
+	// captures serve expressions that hold their values
+	used := map[string]bool{}
+	for _, r := range p.set.rules {
+		for _, t := range r.templates {
+			used[t] = used[t] || r.live
+		}
+	}
+	for _, r := range p.set.rules {
+		if r.re != nil && slices.ContainsFunc(r.re.Names(), func(n string) bool { return used[n] }) {
+			p.mark(r)
+		}
+	}
+}
+
+// mark marks a rule and what it needs.
+func (p *parser) mark(r *rule) {
+	if r == nil || r.live || r.off() || r.broken != "" {
+		return
+	}
+	r.live = true
+	if r.kind == kindMeta {
+		for _, name := range r.meta.names() {
+			p.mark(p.set.byName[name])
+		}
+	}
+}
+
+// deadMetas: SpamAssassin never comes to a meta that needs another one which a score of 0 switches off.
+func (p *parser) deadMetas() {
+	for again := true; again; {
+		again = false
+		for _, r := range p.set.rules {
+			if r.kind != kindMeta || !r.foreign || r.off() || r.broken != "" {
+				continue
+			}
+			for _, name := range r.meta.names() {
+				other := p.set.byName[name]
+				if other != nil && other.kind == kindMeta && other.off() {
+					r.score, r.live, again = 0, false, true
+					break
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,478 @@
+package views
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+)
+
+// Page is what a part in HTML holds.
+type Page struct {
+	// Inside has each tag that was met, with how often it is still open.
+	Inside map[string]int
+	// Comments, Scripts, Titles and Anchors are their texts.
+	Comments, Scripts, Titles, Anchors []string
+	// URIs are the links in order.
+	URIs []*PageURI
+	// Charsets are those of meta elements, apart by spaces.
+	Charsets string
+	// Truncated says that a link was too long.
+	Truncated bool
+
+	numbers map[string]float64
+	byURI   map[string]*PageURI
+
+	chunks                 []chunk
+	styles                 []style
+	baseFont               int
+	baseHref               string
+	lastAnchor             string
+	tags, elements         int
+	tagsSeen, elementsSeen int
+	closedExtra            int
+	obfuscation            int
+	backhair               map[[2]int]bool
+	wide                   bool
+}
+
+// PageURI is a link in HTML: the elements it stands in and the texts of its anchors.
+type PageURI struct {
+	URI     string
+	Types   []string
+	Anchors []string
+}
+
+type chunk struct {
+	text                  string
+	whitespace, invisible bool
+}
+
+// Number is a measure of the page by its name in html_test and html_range.
+func (p *Page) Number(name string) (float64, bool) {
+	n, ok := p.numbers[name]
+	return n, ok
+}
+
+// Texts are the texts of a kind by its name in html_text_match.
+func (p *Page) Texts(name string) []string {
+	switch name {
+	case "comment":
+		return p.Comments
+	case "script":
+		return p.Scripts
+	case "title":
+		return p.Titles
+	case "anchor":
+		return p.Anchors
+	}
+	return nil
+}
+
+// readPage reads HTML. Wide says that its characters were decoded.
+func readPage(source string, wide bool, octets int) (p *Page, text string) {
+	p = &Page{Inside: map[string]int{}, numbers: map[string]float64{}, byURI: map[string]*PageURI{}, backhair: map[[2]int]bool{}, wide: wide, baseFont: 3}
+	p.styles = []style{{tag: "default", fg: "#000000", bg: "#ffffff", size: 3}}
+	p.numbers["html"], p.numbers["min_size"], p.numbers["max_size"], p.numbers["image_area"] = 1, 3, 3, 0
+	p.numbers["length"] = float64(utf8.RuneCountInString(source))
+	z := &tokenizer{text: prepareHTML(source)}
+	for {
+		t, ok := z.next()
+		if !ok {
+			break
+		}
+		p.take(&t)
+	}
+	var b strings.Builder
+	for _, c := range p.chunks {
+		b.WriteString(c.text)
+	}
+	text = b.String()
+	p.sum(text, octets)
+	return p, text
+}
+
+// prepareHTML takes away what the text is not read with: named no-break spaces, curly quotes, slashes that end a tag.
+func prepareHTML(text string) string {
+	if strings.Contains(text, "&nbsp;") {
+		text = strings.ReplaceAll(text, "&nbsp;", " ")
+	}
+	if strings.Contains(text, "/>") {
+		text = unslash(text)
+	}
+	if strings.Contains(text, "\u201c") || strings.Contains(text, "\u201d") {
+		text = strings.NewReplacer("\u201c", `"`, "\u201d", `"`).Replace(text)
+	}
+	return text
+}
+
+// unslash makes <br/> a <br>.
+func unslash(text string) string {
+	var b strings.Builder
+	for {
+		i := strings.Index(text, "/>")
+		if i < 0 {
+			break
+		}
+		j := i
+		for j > 0 && isSpace(text[j-1]) {
+			j--
+		}
+		k := j
+		for k > 0 && isWordByte(text[k-1]) {
+			k--
+		}
+		if k > 0 && k < j && text[k-1] == '<' {
+			b.WriteString(text[:j])
+			b.WriteByte('>')
+		} else {
+			b.WriteString(text[:i+2])
+		}
+		text = text[i+2:]
+	}
+	b.WriteString(text)
+	return b.String()
+}
+
+// sum makes the measures that the whole page has.
+func (p *Page) sum(text string, octets int) {
+	n := p.numbers
+	if p.tags > 0 {
+		n["closed_extra_ratio"] = float64(p.closedExtra) / float64(p.tags)
+		if p.elements > 0 {
+			n["bad_tag_ratio"] = float64(p.tags-p.elements) / float64(p.tags)
+		}
+		if p.obfuscation > 0 {
+			n["obfuscation_ratio"] = float64(p.obfuscation) / float64(p.tags)
+		}
+	}
+	if p.tagsSeen > 0 && p.elementsSeen > 0 {
+		n["non_element_ratio"] = float64(p.tagsSeen-p.elementsSeen) / float64(p.tagsSeen)
+	}
+	if len(p.backhair) > 0 {
+		n["backhair_count"] = float64(len(p.backhair))
+	}
+	length, spaces := 0, 0
+	for _, r := range text {
+		length++
+		if p.wide && spaceRune(r) || !p.wide && r < 0x80 && r != '\f' && isSpace(byte(r)) {
+			spaces++
+		}
+	}
+	n["html_length"], n["non_space_len"] = float64(length), float64(length-spaces)
+	if octets > 0 {
+		n["ratio"] = float64(octets-length) / float64(octets)
+	}
+}
+
+// spaceRune is Perl's \s for characters.
+func spaceRune(r rune) bool {
+	switch {
+	case r < 0x80:
+		return isSpace(byte(r))
+	case r == 0x85, r == 0xa0, r == 0x1680, r >= 0x2000 && r <= 0x200a, r == 0x2028, r == 0x2029, r == 0x202f, r == 0x205f, r == 0x3000:
+		return true
+	}
+	return false
+}
+
+func (p *Page) take(t *token) {
+	switch t.kind {
+	case tokenText:
+		p.takeText(t.text)
+	case tokenStart, tokenEnd:
+		p.takeTag(t)
+	case tokenComment:
+		p.Comments = append(p.Comments, t.text)
+	case tokenDeclaration:
+		p.elements++
+		p.tags++
+		p.Inside["!doctype"] = 0
+	}
+}
+
+func (p *Page) takeTag(t *token) {
+	known, office := oneOf(knownElements, t.name), officeTag(t.name)
+	open, met := p.Inside[t.name]
+	p.tags++
+	if known || office {
+		p.elements++
+	}
+	if !met {
+		p.tagsSeen++
+		if known || office {
+			p.elementsSeen++
+		}
+	}
+	if t.kind == tokenStart {
+		open++
+	} else if open--; open < 0 {
+		open = 0
+		p.closedExtra++
+	}
+	p.Inside[t.name] = open
+	if office || !known && !oneOf(trickElements, t.name) {
+		return
+	}
+	if oneOf(styledElements, t.name) {
+		p.style(t)
+	}
+	if oneOf(whitespaceElements, t.name) {
+		p.whitespace(t.name)
+	}
+	if t.kind == tokenStart {
+		if oneOf(linkElements, t.name) {
+			p.linkOf(t)
+		}
+		p.test(t)
+	}
+}
+
+func (p *Page) whitespace(name string) {
+	switch name {
+	case "br", "div":
+		p.show("\n", true, false)
+	case "p", "hr", "blockquote", "pre", "listing", "plaintext", "xmp", "title":
+		p.show("\n\n", true, false)
+	default:
+		p.show(" ", true, false)
+	}
+}
+
+// show adds text to what is seen.
+func (p *Page) show(text string, whitespace, invisible bool) {
+	var last *chunk
+	if len(p.chunks) > 0 {
+		last = &p.chunks[len(p.chunks)-1]
+	}
+	if whitespace {
+		if last != nil && !last.whitespace && !last.invisible {
+			last.text = strings.TrimSuffix(last.text, " ")
+		}
+	} else {
+		text = squeeze(text)
+		if last != nil && !invisible && last.whitespace {
+			text = strings.TrimPrefix(text, " ")
+		}
+	}
+	p.chunks = append(p.chunks, chunk{text, whitespace, invisible})
+}
+
+// squeeze makes runs of white space one space.
+func squeeze(text string) string {
+	same := true
+	for i := range len(text) {
+		if isSpace(text[i]) && (text[i] != ' ' || i > 0 && isSpace(text[i-1])) {
+			same = false
+			break
+		}
+	}
+	if same {
+		return text
+	}
+	b := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if !isSpace(text[i]) {
+			b = append(b, text[i])
+		} else if i == 0 || !isSpace(text[i-1]) {
+			b = append(b, ' ')
+		}
+	}
+	return string(b)
+}
+
+func (p *Page) takeText(text string) {
+	if !p.wide {
+		for _, r := range text {
+			if r > 0xff {
+				p.wide = true
+				break
+			}
+		}
+	}
+	if p.Inside["script"] > 0 {
+		p.Scripts = append(p.Scripts, text)
+		return
+	}
+	if p.Inside["style"] > 0 {
+		return
+	}
+	if p.Inside["a"] > 0 {
+		p.anchorText(text)
+	}
+	if p.Inside["title"] > 0 && len(p.Titles) > 0 {
+		p.Titles[len(p.Titles)-1] += text
+	}
+	invisible := !blank(text) && p.invisible()
+	if len(p.chunks) > 0 {
+		p.obfuscated(p.chunks[len(p.chunks)-1].text, text)
+	}
+	p.show(text, false, invisible)
+}
+
+func (p *Page) anchorText(text string) {
+	u := p.uri(p.lastAnchor)
+	if len(u.Anchors) == 0 {
+		u.Anchors = append(u.Anchors, "")
+	}
+	u.Anchors[len(u.Anchors)-1] += text
+	if len(p.Anchors) == 0 {
+		p.Anchors = append(p.Anchors, "")
+	}
+	p.Anchors[len(p.Anchors)-1] += text
+}
+
+// solid says whether a character is neither white space nor ASCII punctuation.
+func (p *Page) solid(r rune) bool {
+	switch {
+	case r < 0x80 && isSpace(byte(r)), r >= 0x21 && r <= 0x2f, r >= 0x3a && r <= 0x40, r >= 0x5b && r <= 0x60, r >= 0x7b && r <= 0x7e:
+		return false
+	case p.wide && spaceRune(r):
+		return false
+	}
+	return true
+}
+
+// obfuscated notes words that are cut by a tag.
+func (p *Page) obfuscated(before, text string) {
+	last, _ := utf8.DecodeLastRuneInString(before)
+	first, _ := utf8.DecodeRuneInString(text)
+	if before == "" || text == "" || !p.solid(last) || !p.solid(first) {
+		return
+	}
+	p.obfuscation++
+	start := 0
+	for before != "" && start <= 8 {
+		r, n := utf8.DecodeLastRuneInString(before)
+		if !p.solid(r) {
+			break
+		}
+		start++
+		before = before[:len(before)-n]
+	}
+	end := 0
+	for text != "" && end <= 8 {
+		r, n := utf8.DecodeRuneInString(text)
+		if !p.solid(r) {
+			break
+		}
+		end++
+		text = text[n:]
+	}
+	if start <= 7 && end <= 7 && !strings.HasSuffix(before, "_") && !strings.HasPrefix(text, "_") {
+		p.backhair[[2]int{start, end}] = true
+	}
+}
+
+// test notes what single tags show.
+func (p *Page) test(t *token) {
+	switch t.name {
+	case "font":
+		if face, ok := t.get("face"); ok && !properFace(face) {
+			p.numbers["font_face_bad"] = 1
+		}
+	case "img":
+		if p.Inside["a"] > 0 {
+			p.anchorText("<img>\n")
+		}
+		p.imageSize(t)
+	case "form":
+		if action, ok := t.get("action"); ok && strings.Contains(strings.ToLower(action), "mailto:") {
+			p.numbers["form_action_mailto"] = 1
+		}
+	case "object", "embed":
+		p.numbers["embeds"] = 1
+	case "a":
+		href, _ := t.get("href")
+		p.lastAnchor = p.canon(href)
+		u := p.uri(p.lastAnchor)
+		u.Anchors = append(u.Anchors, "")
+		p.Anchors = append(p.Anchors, "")
+	case "title":
+		p.Titles = append(p.Titles, "")
+	case "meta":
+		p.metaCharset(t)
+	}
+}
+
+func (p *Page) metaCharset(t *token) {
+	equiv, _ := t.get("http-equiv")
+	content, _ := t.get("content")
+	if !strings.Contains(strings.ToLower(equiv), "content-type") {
+		return
+	}
+	i := findParam(content, "charset", 0)
+	if i < 0 {
+		return
+	}
+	name := content[i:]
+	if name != "" && (name[0] == '"' || name[0] == '\'') {
+		name = name[1:]
+	}
+	if end := strings.IndexAny(name, `"'`); end >= 0 {
+		name = name[:end]
+	}
+	if name != "" {
+		p.Charsets = strings.TrimPrefix(p.Charsets+" "+name, " ")
+	}
+}
+
+// imageSize adds up the areas of images; what gives no sensible number is 200.
+func (p *Page) imageSize(t *token) {
+	width, hasWidth := t.get("width")
+	height, hasHeight := t.get("height")
+	if hasWidth && hasHeight {
+		p.numbers["image_area"] += side(width, 8) * side(height, 6)
+	}
+}
+
+func side(text string, percent float64) float64 {
+	text = strings.TrimSuffix(text, "\n")
+	digits, relative := strings.CutSuffix(text, "%")
+	n := 0.0
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 200
+		}
+		n = n*10 + float64(digits[i]-'0')
+	}
+	if relative {
+		n *= percent
+	}
+	if n <= 0 || digits == "" || math.IsInf(n, 0) {
+		return 200
+	}
+	return n
+}
+
+// properFace says whether a font's names are such: words of letters, apart by commas.
+func properFace(face string) bool {
+	face = strings.TrimSuffix(strings.TrimSuffix(face, "\n"), ";")
+	for i, name := range strings.Split(face, ",") {
+		name = strings.TrimLeft(name, " \t\n\r\f\v")
+		if name != "" && (name[0] == '"' || name[0] == '\'' || i == 0 && name[0] == '.') {
+			name = name[1:]
+		}
+		name = strings.TrimSuffix(strings.TrimSuffix(name, `"`), "'")
+		if n := len(name); n > 0 && name[n-1] >= '0' && name[n-1] <= '9' {
+			name = name[:n-1]
+		}
+		if !properFaceName(name, i == 0) {
+			return false
+		}
+	}
+	return true
+}
+
+func properFaceName(name string, first bool) bool {
+	if len(name) < 2 || !isLetter(name[len(name)-1]) || !isLetter(name[0]) && !(first && name[0] == ' ') {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; !isLetter(c) && c != ' ' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
