@@ -163,7 +163,7 @@ func (k *checker) access() {
 	if a.ScanTimeout < Duration(time.Second) || a.ScanTimeout > Duration(10*time.Minute) {
 		k.bad("mail_access.scan_timeout", "is out of range; write a duration from \"1s\" to \"10m\"")
 	}
-	if len(a.Notice) > 1000 || strings.ContainsFunc(a.Notice, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }) {
+	if len(a.Notice) > 1000 || strings.ContainsFunc(a.Notice, isNotPlain) {
 		k.bad("mail_access.notice", "is not plain ASCII of up to 1000 characters; it must fit into any message")
 	}
 	k.positive("mail_access.max_connections", a.MaxConnections)
@@ -182,6 +182,9 @@ func (k *checker) access() {
 	}
 	k.backends()
 }
+
+// isNotPlain holds for all but printable ASCII and the line end.
+func isNotPlain(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }
 
 // opaque checks the mechanisms whose words are handed on as they are.
 func (k *checker) opaque(a *MailAccess) {
@@ -220,12 +223,21 @@ func (k *checker) accessHTTP(h *AccessHTTP) {
 	if h.URL == "" {
 		return
 	}
-	u, err := url.Parse(h.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	u, isServer := serverURL(h.URL, "http", "https")
+	if !isServer {
 		k.bad("mail_access.http.url", "is not the URL of a server; write it as in \"https://auth.internal/mail\"")
 	} else if u.Scheme == "http" && h.Form == "nginx" && !onThisMachine(u.Hostname()) {
 		k.bad("mail_access.http.url", "would send passwords over the net in the clear; use https")
 	}
+}
+
+// serverURL reads a URL, nil if the text is none. ok says that it names a server, by one of these schemes.
+func serverURL(text string, schemes ...string) (u *url.URL, ok bool) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, false
+	}
+	return u, u.Host != "" && slices.Contains(schemes, u.Scheme)
 }
 
 func (k *checker) accessRule(path string, r *AccessRule) {
@@ -282,15 +294,9 @@ func (k *checker) backend(path string, b *MailBackend) {
 	if len(b.IMAP)+len(b.POP3) == 0 {
 		k.bad(path+".imap", "is missing; name the server, as in [\"exchange.internal:993\"], or with pop3 that of POP3")
 	}
-	for _, l := range []struct {
-		key  string
-		list []HostPort
-	}{{".imap", b.IMAP}, {".pop3", b.POP3}} {
-		for i, a := range l.list {
-			if b.TLS == "none" && !onThisMachine(hostOf(string(a))) {
-				k.bad(fmt.Sprintf("%s%s[%d]", path, l.key, i), "%s would get passwords over the net in the clear; set tls = \"implicit\" or \"starttls\"", a)
-			}
-		}
+	if b.TLS == "none" {
+		k.onlyLocal(path+".imap", b.IMAP)
+		k.onlyLocal(path+".pop3", b.POP3)
 	}
 	k.readable(path+".ca_file", b.CAFile)
 	k.readable(path+".master_password_file", b.MasterPasswordFile)
@@ -308,11 +314,20 @@ func (k *checker) backend(path string, b *MailBackend) {
 	}
 }
 
+// onlyLocal checks that servers that are spoken to without TLS are on this machine.
+func (k *checker) onlyLocal(path string, servers []HostPort) {
+	for i, a := range servers {
+		if !onThisMachine(hostOf(string(a))) {
+			k.bad(fmt.Sprintf("%s[%d]", path, i), "%s would get passwords over the net in the clear; set tls = \"implicit\" or \"starttls\"", a)
+		}
+	}
+}
+
 // alerts checks [alerts] and [probe].
 func (k *checker) alerts() {
 	a, p := &k.c.Alerts, &k.c.Probe
 	k.positive("breaker.convictions", k.c.PolicyBreaker.Convictions)
-	if u, err := url.Parse(a.Webhook); a.Webhook != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+	if _, isServer := serverURL(a.Webhook, "http", "https"); a.Webhook != "" && !isServer {
 		k.bad("alerts.webhook", "is not a URL; write it as in \"https://chat.example.com/hooks/abc\"")
 	}
 	for key, address := range map[string]string{"alerts.mail_to": a.MailTo, "probe.to": p.To} {

@@ -22,7 +22,7 @@ type VerdictCache interface {
 	Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool)
 	// Judge judges a message; it always answers, within its own time limit.
 	Judge(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message) retrieval.Ruling
-	// Fetched hears that the user got a message, or a part of it.
+	// Fetched is called when the user got a message, or a part of it.
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
