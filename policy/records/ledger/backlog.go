@@ -61,7 +61,7 @@ func (b *backlog) add(e entry) error {
 	return nil
 }
 
-// wait returns when all that was added so far is written.
+// wait signals on told when all that was added so far is written.
 func (b *backlog) wait(told chan<- error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
