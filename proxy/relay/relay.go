@@ -212,8 +212,8 @@ func (h *hopState) extensions() (offers proxy.Extensions, known bool) {
 	}, true
 }
 
-// Probe asks every hop what it offers, side by side. It returns when all have answered or failed; run it in the background
-// at the start and now and then, so that Offers and Health know of hops that nobody writes to.
+// Probe asks every hop what it offers, side by side. It returns when all have answered or failed; run it in the
+// background at the start and now and then, so that Offers and Health cover hops without traffic.
 func (r *Relay) Probe(ctx context.Context) {
 	var wait sync.WaitGroup
 	for _, name := range r.names {

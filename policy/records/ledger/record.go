@@ -123,7 +123,8 @@ const (
 	maxRecord = 64<<10 + maxRecipients*1000
 )
 
-// bounded gives the record with every text from outside cut to its bound. Slices are copied: the caller's stay his.
+// bounded gives the record with every text from outside cut to its bound. Slices are copied: the caller's are
+// unchanged.
 func (c Connection) bounded() Connection {
 	for _, s := range []*string{&c.Door, &c.ClientName, &c.Helo, &c.TLSVersion, &c.TLSCipher, &c.User, &c.End} {
 		*s = cut(*s, maxText)

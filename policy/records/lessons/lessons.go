@@ -51,7 +51,7 @@ type Lesson struct {
 	Spam      bool   `json:"spam"`
 	How       string `json:"how"`
 	Place     string `json:"place,omitempty"`
-	// Undone is when it was taken back, and UndoneBy by whom: the zero time for a lesson that holds.
+	// Undone is when it was withdrawn, and UndoneBy the author: the zero time for a lesson that holds.
 	Undone   time.Time `json:"undone,omitzero"`
 	UndoneBy string    `json:"undone_by,omitempty"`
 }

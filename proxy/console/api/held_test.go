@@ -119,7 +119,7 @@ func (o *office) hold(id, symbol string, to ...string) {
 	}
 }
 
-// asked is a request, by whom, and what must come of it.
+// asked is a request, its caller, and the expected result.
 type asked struct {
 	role         Role
 	method, path string

@@ -138,7 +138,7 @@ func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 		}
 		e.Network = p
 	}
-	if e.Scope == lists.User { // an entry for somebody that is no address is told below
+	if e.Scope == lists.User { // an invalid address is reported below
 		if a, err := mail.ParseAddress(e.ScopeOf); err == nil {
 			e.ScopeOf = a.Key()
 		}
