@@ -1,7 +1,7 @@
 package filters
 
-// Action is what a symbol asks for by itself, whatever the score is: by its Spec, or by [actions] of the policy. What each
-// does stands in policy's table.
+// Action is a symbol's action regardless of the score: by its Spec, or by [actions] of the policy. Its effect is in
+// policy's table.
 type Action string
 
 // The actions. NoAction is a symbol's that only has a score; ActionNone takes a built-in action away.

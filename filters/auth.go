@@ -7,8 +7,8 @@ import (
 	"postern/internal/mail"
 )
 
-// The typed values of the findings on authentication. They stand here, so that no filter has to know another: DMARC
-// reads what SPF and DKIM found, the console and the reports read all three.
+// The typed values of the findings on authentication. They are defined here, so that no filter depends on another:
+// DMARC reads the results of SPF and DKIM, the console and the reports read all three.
 
 // SPF is the value of a finding on SPF: RFC 7208.
 type SPF struct {
@@ -20,7 +20,7 @@ type SPF struct {
 	Helo   bool
 	Sender string
 	Client netip.Addr
-	// Relay is the host of ours that passed the mail on, if Client is not who we talked to.
+	// Relay is the host of ours that relayed the mail, if Client is not the connected client.
 	Relay netip.Addr
 	// Why names what matched or what went wrong.
 	Why string
@@ -28,8 +28,8 @@ type SPF struct {
 	Explanation string
 }
 
-// SPFHelo is the value of a finding on the HELO name beside that on the reverse-path: RFC 7208 section 2.3. It is no SPF,
-// so that nobody takes it for a word about the sender.
+// SPFHelo is the value of a finding on the HELO name beside that on the reverse-path: RFC 7208 section 2.3. It is not
+// an SPF value, so that it can't be mistaken for a result about the sender.
 type SPFHelo struct{ SPF }
 
 // AuthResults implements mail.AuthResulter.
@@ -41,7 +41,8 @@ func (s SPF) AuthResults() []mail.AuthResult {
 	return []mail.AuthResult{{Method: mail.MethodSPF, Result: s.Result, Reason: reasonUnless(s.Result, mail.AuthPass, s.Why), Props: []mail.AuthProp{prop}}}
 }
 
-// AuthenticatedDomains says for whom SPF spoke: the domain of the reverse-path, if it passed. A HELO name proves no sender.
+// AuthenticatedDomains gives the domain that SPF authenticates: that of the reverse-path, if it passed. A HELO name
+// authenticates no sender.
 func (s SPF) AuthenticatedDomains() []string {
 	if s.Result != mail.AuthPass || s.Helo {
 		return nil
@@ -115,15 +116,15 @@ type ARC struct {
 	// OldestPass is the lowest instance from which on nothing signed was changed, 0 if nothing ever was: section 5.2
 	// step 5. It says something only if the chain passed.
 	OldestPass int
-	// Unsure is set if a trusted sealer's word could not be had because DNS gave no answer.
+	// Unsure is set if a trusted sealer's set could not be verified because DNS gave no answer.
 	Unsure bool
-	// Trusted is the sealer of the oldest set that only trusted sealers stand above, itself one; Vouched is what it
-	// says it saw.
+	// Trusted is the trusted sealer of the oldest set with only trusted sealers above it; Vouched are the results that it
+	// recorded.
 	Trusted string
 	Vouched []mail.AuthResult
 }
 
-// AuthResults implements mail.AuthResulter: RFC 8617 section 7. Most mail has no chain, which needs no word.
+// AuthResults implements mail.AuthResulter: RFC 8617 section 7. Most mail has no chain, which is not mentioned.
 func (a ARC) AuthResults() []mail.AuthResult {
 	if a.Result == mail.AuthNone {
 		return nil
@@ -152,7 +153,7 @@ type DMARC struct {
 	// Rua are the addresses that want aggregate reports.
 	Rua []string
 	// Undecided is set beside "temperror" if the name must not get through unproven: its domain asks for that or is one of
-	// ours, or nobody can tell what it asks for.
+	// ours, or its policy is unknown.
 	Undecided bool
 	// Override says why the policy is not followed, the zero value if it is.
 	Override DMARCOverride

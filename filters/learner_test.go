@@ -10,7 +10,7 @@ import (
 	"postern/internal/mail"
 )
 
-// diary is a filter that writes down what it hears.
+// diary is a filter that records its calls.
 type diary struct {
 	inspect
 	lines *[]string
@@ -44,7 +44,7 @@ func TestLearnersHearWhatBecameOfMail(t *testing.T) {
 	}
 	ann, _ := mail.ParseAddress("ann@example.com")
 	gone, end := context.WithCancel(t.Context())
-	end() // the client has gone; what became of its mail is learned all the same
+	end() // the client has disconnected; the fate of its mail is learned all the same
 	c.Answered(gone, &mail.Transaction{}, ann, mail.NewReply(550, "5.1.1", "No such user"))
 	c.Decided(gone, &mail.Transaction{}, []filters.Decision{{Recipient: ann, Disposition: mail.Reject}})
 	c.Ended(gone, &mail.Session{}, filters.Conduct{})

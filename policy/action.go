@@ -16,11 +16,11 @@ type action struct {
 	word filters.Action
 	// symbol and rule say what may have it: a symbol by its Spec or [actions], a rule by its key action.
 	symbol, rule bool
-	// forced is the least that becomes of the message; Accept leaves that to the score.
+	// forced is the mildest disposition of the message; Accept leaves it to the score.
 	forced Disposition
 	// drop ends the connection with the refusal.
 	drop bool
-	// note is what else it does to the verdict when the symbol is found, nil for nothing.
+	// note is its further effect on the verdict when the symbol is found, nil for none.
 	note func(t *tally, found *Finding, sym *symbol)
 	// part is the list of symbols whose parts are rewritten, nil where none are.
 	part func(t *tally) *[]string
@@ -43,17 +43,17 @@ var actionTable = []*action{
 	{word: filters.ActionNone, symbol: true, help: "takes a built-in action away"},
 }
 
-// slows lets each of our replies wait.
+// slows delays each of our replies.
 func slows(t *tally, _ *Finding, _ *symbol) { t.tarpit = true }
 
-// putsOff notes the first symbol that lets wait what would be delivered.
+// putsOff notes the first symbol that defers what would be delivered.
 func putsOff(t *tally, found *Finding, sym *symbol) {
 	if t.laterName == "" {
 		t.later, t.laterName = *sym, found.Symbol
 	}
 }
 
-// actionOf is the row of a word, nil if there is none.
+// actionOf is the row of an action's name, nil if there is none.
 func actionOf(word filters.Action) *action {
 	for _, a := range actionTable {
 		if a.word == word {
@@ -88,7 +88,7 @@ func (s *symbol) drops() bool { return s.does != nil && s.does.drop }
 // rewrites says whether the symbol's part is taken out or made harmless.
 func (s *symbol) rewrites() bool { return s.does != nil && s.does.part != nil }
 
-// action is the word for what a symbol does, as act reads it.
+// action is the name of a symbol's action, as act reads it.
 func (s *symbol) action() filters.Action {
 	if s.does == nil {
 		return filters.NoAction
@@ -118,7 +118,7 @@ func ruleAction(word filters.Action) (Disposition, error) {
 	return a.forced, nil
 }
 
-// wordsOf are the words of some actions, in the order of the table.
+// wordsOf are the names of some actions, in the order of the table.
 func wordsOf(some func(*action) bool) []string {
 	var words []string
 	for _, a := range actionTable {
@@ -148,8 +148,8 @@ const (
 	argFields    argument = "header fields"
 )
 
-// ruleEffect is what a rule does beside its action, by a key with an argument. A new one is a row here and a field of Rule and
-// of Verdict; what it does to the copy stands in proxy/actions.go.
+// ruleEffect is what a rule does beside its action, by a key with an argument. A new one is a row here and a field of
+// Rule and of Verdict; its effect on the copy is in proxy/actions.go.
 type ruleEffect struct {
 	// key is that of the rule; word is what some write as an action instead.
 	key, word string

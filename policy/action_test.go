@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Each action has its row in docs/policy.md, and so has each key of a rule; a rule that does nothing is told all of them.
+// Each action has its row in docs/policy.md, and so has each key of a rule; the error for a rule that does nothing
+// names all of them.
 func TestActionsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/policy.md")
 	if err != nil {

@@ -77,13 +77,13 @@ type scope struct {
 	symbols  map[string]symbol
 }
 
-// symbol is what a scope makes of a symbol.
+// symbol is a symbol's score and action in a scope.
 type symbol struct {
 	score int64 // in thousandths: sums of whole numbers don't depend on their order
-	// does is its action, nil for none; forced is the least that becomes of the message for it.
+	// does is its action, nil for none; forced is the mildest disposition it allows.
 	does   *action
 	forced Disposition
-	// form says that it speaks of how the mail is written alone.
+	// form is set for symbols about the form of the mail alone.
 	form  bool
 	help  string
 	reply string
@@ -124,7 +124,7 @@ func Compile(cfg Config, defaults []filters.Symbol, more ...ListEntry) (*Policy,
 	return p, nil
 }
 
-// scopes lays what is particular over what holds for all: one of them counts for a recipient, see Policy.scopeOf.
+// scopes combines particular settings with the general ones: one scope counts for a recipient, see Policy.scopeOf.
 func (c *compiler) scopes(p *Policy) {
 	cfg := c.cfg
 	base := Scope{Scores: cfg.Scores, Actions: cfg.Actions}
@@ -335,7 +335,7 @@ func (c *compiler) failures(p *Policy) {
 	}
 }
 
-// CheckFilters says which names in [on_failure] are no filter's.
+// CheckFilters reports the names in [on_failure] that are not filters.
 func (c Config) CheckFilters(names []string) []config.Problem {
 	k := compiler{cfg: c}
 	for _, name := range slices.Sorted(maps.Keys(c.OnFailure)) {
@@ -366,7 +366,7 @@ func (p *Policy) everywhere() map[string]Disposition {
 	return early
 }
 
-// version is the hash of all that a verdict depends on.
+// version is the hash of everything that a verdict depends on.
 func (c *compiler) version(defaults []filters.Symbol) string {
 	sorted := slices.SortedFunc(slices.Values(defaults), func(a, b filters.Symbol) int { return strings.Compare(a.Name, b.Name) })
 	text, err := json.Marshal(struct {

@@ -18,9 +18,9 @@ type tally struct {
 	forced Disposition
 	by     *symbol
 	byName string
-	// firm is what of it an entry of the allow list can't help against: all that speaks of more than form.
+	// firm is the part that an allow entry can't override: all but symbols of form.
 	firm force
-	// later is the symbol that puts off what nothing else keeps out, and its name, "" for none.
+	// later is the symbol that defers mail which would be delivered, and its name, "" for none.
 	later     symbol
 	laterName string
 	tarpit    bool
@@ -214,13 +214,13 @@ func (t *tally) force(found *Finding, sym *symbol) {
 	}
 }
 
-// stricter says whether what a symbol forces goes before what another does: of two that put off, the one that ends the
+// stricter says whether what a symbol forces goes before what another does: of two that defer, the one that ends the
 // connection.
 func stricter(d Disposition, sym *symbol, than Disposition, by *symbol) bool {
 	return d > than || d == Defer && than == Defer && sym.drops() && !by.drops()
 }
 
-// bound takes away what the symbols of a group count above their most.
+// bound subtracts what the symbols of a group count above their maximum.
 func (t *tally) bound(caps map[string]*groupCap) {
 	var order []*groupCap
 	sums := map[*groupCap]int64{}
@@ -275,8 +275,8 @@ func (t *tally) add(found *Finding, sym *symbol, evidence []string) {
 	t.weights = append(t.weights, weight)
 }
 
-// failure counts a filter that could not do its work. One whose server is away, and that nobody requires, lets mail be
-// judged without it unless [on_failure] names it.
+// failure counts a filter that could not do its work. Mail is judged without a filter whose server is down and that is
+// not required, unless [on_failure] names it.
 func (t *tally) failure(p *Policy, found *Finding) {
 	d, ok := p.onFailure[found.Filter]
 	switch {
@@ -329,7 +329,7 @@ func (p *Policy) allowing(f *Facts, who parties, t *tally, but *without) *entry 
 	return nil
 }
 
-// weigh brings the tally to a disposition, in the order that Decide states. The rule that acts is nil if none does.
+// weigh turns the tally into a disposition, in the order that Decide states. The rule that acts is nil if none does.
 func (t *tally) weigh(s *scope, allowed bool, acting *rule) (Disposition, cause) {
 	if allowed {
 		t.forced, t.by, t.byName = t.firm.disposition, t.firm.by, t.firm.name
@@ -379,8 +379,8 @@ func (t *tally) deliver(byScore Disposition, allowed, accepted, tag bool, why ca
 	return byScore, cause{kind: causeScore}
 }
 
-// putOff defers what would be delivered though nobody vouches for it. So a message that is refused or held anyway does
-// not have to come twice to be known for what it is.
+// putOff defers unvouched mail that would be delivered. So a message that is refused or held anyway need not come
+// twice.
 func (t *tally) putOff(d Disposition, why cause) (Disposition, cause) {
 	if t.laterName == "" || d > Tag || why.kind == causeAllow || why.kind == causeRule && d == Accept {
 		return d, why

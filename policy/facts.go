@@ -25,12 +25,12 @@ type Facts struct {
 	// Authenticated are the domains for which SPF or DKIM passed, sorted.
 	Authenticated []string `json:"authenticated,omitempty"`
 
-	// Time is when it was judged, 0 where nobody knows: then no time window fits and nothing has expired.
+	// Time is when it was judged, 0 if unknown: then no time window fits and nothing has expired.
 	Time calendar.Minute `json:"time,omitempty"`
 	// Groups are the directory's groups of an address, by its Key. An address that is not there has not been looked up.
 	Groups map[string][]string `json:"groups,omitempty"`
 
-	// What follows is there only if the policy that judged has rules: see Gather.
+	// The fields below are set only if the policy has rules: see Gather.
 
 	// Size is that of the message in octets.
 	Size int64 `json:"size,omitempty"`
@@ -108,7 +108,7 @@ type Finding struct {
 	Evidence string `json:"evidence,omitempty"`
 	// Filter is the name of the filter that failed, for FILTER_FAILED.
 	Filter string `json:"filter,omitempty"`
-	// Away says that it failed because its server is away, and that mail may be judged without it.
+	// Away says that it failed because its server is down, and that mail may be judged without it.
 	Away bool `json:"away,omitempty"`
 	// Located says that what was found is a part that can be taken out.
 	Located bool `json:"located,omitempty"`
@@ -116,16 +116,16 @@ type Finding struct {
 	Weight float64 `json:"weight,omitempty"`
 }
 
-// Proven says whether SPF or DKIM proves that a sender of this domain sent it: only then an allow entry for the sender holds.
+// Proven reports whether SPF or DKIM authenticates this domain: only then does an allow entry for the sender apply.
 func (f *Facts) Proven(domain string) bool { return aligned(mail.ASCIIDomain(domain), f.Authenticated) }
 
-// Authenticated is a finding's value that proves who sent the message: that of SPF or DKIM when it passed.
+// Authenticated is a finding's value that authenticates the sender: that of SPF or DKIM when it passed.
 type Authenticated interface {
 	AuthenticatedDomains() []string
 }
 
-// Weighted is a finding's value that is more or less sure, such as a classifier's: only that share of its symbol's
-// score counts, from 0 to 1.
+// Weighted is a finding's value with a confidence, such as a classifier's: only that share of its symbol's score
+// counts, from 0 to 1.
 type Weighted interface {
 	Weight() float64
 }
@@ -153,8 +153,8 @@ func finding(found mail.Finding) Finding {
 	return f
 }
 
-// authors are the mailboxes of all From fields, read as every filter reads them. A field that can't be read gives none: a
-// list entry then finds nothing to match, which is the safe side for allowing; filters flag such fields on their own.
+// authors are the mailboxes of all From fields, read as every filter reads them. A field that can't be read gives none:
+// a list entry then matches nothing, which is the safe side for allowing; filters flag such fields on their own.
 func authors(h *mail.Header) []mail.Address {
 	var found []mail.Address
 	for _, field := range h.All("From") {

@@ -38,7 +38,7 @@ func (p *Policy) FactsOf(tx *mail.Transaction) Facts { return Gather(p).Facts(tx
 // FactsOf gathers the facts of a transaction at its stage, without those that only rules ask for.
 func FactsOf(tx *mail.Transaction) Facts { return Gather().Facts(tx) }
 
-// Facts are those of the transaction as it stands. Time and Groups are the caller's to add.
+// Facts are those of the transaction so far. Time and Groups are the caller's to add.
 func (g *Gathering) Facts(tx *mail.Transaction) Facts {
 	f := &g.facts
 	f.Stage, f.Outbound, f.Client = tx.Stage, tx.Session.Outbound(), tx.Session.Client.Unmap().WithZone("")
@@ -48,7 +48,7 @@ func (g *Gathering) Facts(tx *mail.Transaction) Facts {
 		f.HeaderFrom = authors(tx.Message.Header())
 	}
 
-	// what the session found stands before what the transaction did
+	// the session's findings come before the transaction's
 	if g.session != len(tx.Session.Findings) || g.own > len(tx.Findings) || f.Findings == nil {
 		g.session, g.own = len(tx.Session.Findings), 0
 		g.proof = 0
@@ -66,8 +66,8 @@ func (g *Gathering) Facts(tx *mail.Transaction) Facts {
 	return *f
 }
 
-// Forget takes out the findings of the transaction behind the first ones: those about a recipient who was refused. It must be
-// called before others stand in their place.
+// Forget takes out the findings of the transaction behind the first ones: those about a recipient who was refused. It
+// must be called before others take their place.
 func (g *Gathering) Forget(first int) {
 	if g.own <= first {
 		return
@@ -80,10 +80,10 @@ func (g *Gathering) Forget(first int) {
 	g.own = first
 }
 
-// add puts findings behind those that are there.
+// add appends findings.
 func (g *Gathering) add(findings []mail.Finding) {
 	f := &g.facts
-	proved := slices.Clip(f.Authenticated) // facts that were given away keep theirs
+	proved := slices.Clip(f.Authenticated) // facts that were given out keep theirs
 	for _, found := range findings {
 		f.Findings = append(f.Findings, finding(found))
 		if a, ok := found.Value.(Authenticated); ok {

@@ -57,7 +57,7 @@ func TestGatheringGrows(t *testing.T) {
 	}
 }
 
-// What was found once is read once, however often the facts are asked for.
+// Each finding is read once, however often the facts are asked for.
 func TestGatheringReadsOnce(t *testing.T) {
 	read := 0
 	tx := &mail.Transaction{Session: &mail.Session{}}

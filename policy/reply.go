@@ -8,7 +8,7 @@ import (
 	"postern/internal/mail"
 )
 
-// cause is what a verdict hangs on.
+// cause is what decided a verdict.
 type cause struct {
 	kind causeKind
 	name string // the symbol, filter, entry or rule
@@ -91,8 +91,8 @@ const (
 	shortDefer  = "Not accepted just now. Please try again later"
 )
 
-// reply is what the sender hears: why, and what he can do. Evidence is never in it: it may tell a spammer what to
-// change, or hold what a third party wrote.
+// reply is the reply to the sender: the reason, and what to do. Evidence is never in it: it may tell a spammer what to
+// change, or hold text of a third party.
 func (p *Policy) reply(f *Facts, d Disposition, why cause, t *tally) mail.Reply {
 	direction := 0
 	if f.Outbound {
@@ -112,7 +112,7 @@ func (p *Policy) reply(f *Facts, d Disposition, why cause, t *tally) mail.Reply 
 			text = deferText(why, t)
 		}
 		return mail.Reply{Code: 451, Enhanced: "4.7.1", Text: bounded(text)}
-	default: // accept, tag and quarantine are taken: whoever sends spam learns nothing more
+	default: // accept, tag and quarantine all mean accepted: a spammer learns nothing more
 		return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}
 	}
 }
@@ -199,7 +199,7 @@ func bounded(text string) string {
 	return cut + " ..."
 }
 
-// ascii makes a text fit for a reply to a client that didn't ask for SMTPUTF8, and for one line.
+// ascii makes a text fit for a one-line reply to a client that didn't ask for SMTPUTF8.
 func ascii(text string) string {
 	text = strings.TrimRight(strings.TrimSpace(text), ".")
 	return strings.Map(func(r rune) rune {

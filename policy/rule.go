@@ -14,7 +14,7 @@ import (
 	"postern/internal/mail"
 )
 
-// rule is a Rule ready to be asked.
+// rule is a compiled Rule.
 type rule struct {
 	Rule
 	place          int // among the rules as they are asked
@@ -180,7 +180,7 @@ func (r *rule) changes() bool {
 	return slices.ContainsFunc(ruleEffects, func(e ruleEffect) bool { return e.given(&r.Rule) > 0 })
 }
 
-// effects checks what else a rule does.
+// effects checks a rule's further effects.
 func (c *compiler) effects(at string, r *rule) {
 	for _, e := range ruleEffects {
 		e.check(c, at+"."+e.key, r)

@@ -7,7 +7,7 @@ import (
 	"postern/filters"
 )
 
-// Weight is what the policy makes of one symbol for incoming mail, where nothing particular holds for its recipient.
+// Weight is a symbol's score and action for incoming mail, where nothing particular applies to the recipient.
 type Weight struct {
 	Symbol string  `json:"symbol"`
 	Score  float64 `json:"score"`
@@ -31,8 +31,8 @@ func (p *Policy) Weights() []Weight {
 // Thresholds are those that hold where nothing particular does.
 func (p *Policy) Thresholds() Thresholds { return p.inbound.required }
 
-// ForReading is the policy for mail that lies in a mailbox already. What speaks of form alone weighs nothing there: a mask
-// over an old letter needs content that convicts.
+// ForReading is the policy for mail already in a mailbox. Symbols of form alone weigh nothing there: masking an old
+// message needs evidence in its content.
 func (p *Policy) ForReading() *Policy {
 	reading := *p
 	relax := func(s *scope) *scope {

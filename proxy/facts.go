@@ -17,12 +17,12 @@ func (s *Setup) policyFor(to mail.Address) *policy.Policy {
 	return s.Policy
 }
 
-// gathered is what is known of a transaction so far. Filters may ask whether policy refuses a message while others still work,
-// so it has a lock.
+// gathered is what is known of a transaction so far. It is locked, as filters may ask whether policy refuses a message
+// while other filters still run.
 type gathered struct {
 	lock  *sync.Mutex
 	facts *policy.Gathering
-	// groups are what the directory said of addresses.
+	// groups are the directory's groups of addresses.
 	groups map[string][]string
 }
 
@@ -36,8 +36,8 @@ func (s *Setup) gather() gathered {
 	return gathered{lock: new(sync.Mutex), facts: policy.Gather(asking...), groups: map[string][]string{}}
 }
 
-// gather brings together all that policy may ask for: what is new since it was last asked for, and at RCPT the groups of the last
-// recipient alone. Groups are looked up where the policy asks for them.
+// gather collects the facts that policy may ask for: only what is new since the last call, and at RCPT the groups of
+// the last recipient alone. Groups are looked up where the policy asks for them.
 func (x *Transaction) gather(ctx context.Context) policy.Facts {
 	x.gathered.lock.Lock()
 	defer x.gathered.lock.Unlock()
@@ -85,7 +85,7 @@ func (s *Setup) lookUp(ctx context.Context, known map[string][]string, recipient
 	return found
 }
 
-// refused says whether all recipients would refuse the message by what is found so far.
+// refused reports whether the findings so far refuse the message for all recipients.
 func (x *Transaction) refused(ctx context.Context) bool {
 	f := x.gather(ctx)
 	for i := range x.outcomes {
@@ -97,7 +97,7 @@ func (x *Transaction) refused(ctx context.Context) bool {
 	return true
 }
 
-// decide gives the verdict for one recipient, by the policy that holds for him.
+// decide gives the verdict for one recipient, by that recipient's policy.
 func (x *Transaction) decide(f *policy.Facts, to mail.Address) policy.Verdict {
 	p := x.setup.policyFor(to)
 	v := p.Decide(f, to)

@@ -49,7 +49,7 @@ func (c *appPasswordAddCommand) Run(w world) error {
 	return c.tell(w, appPasswordJSON{User: c.User, Name: c.Name, Protocols: c.Protocols, Password: made.Password}, made.Password+"\n")
 }
 
-// appPasswordJSON is an app password as it is told to other programs. The password itself is told once.
+// appPasswordJSON is an app password as JSON. The password itself is printed once.
 type appPasswordJSON struct {
 	User      string          `json:"user"`
 	Name      string          `json:"name,omitempty"`

@@ -69,7 +69,7 @@ func (c *arcVerifyCommand) Run(w world) error {
 	return err
 }
 
-// arcReport is what came of one message's chain, as JSON.
+// arcReport is the result of one message's chain, as JSON.
 type arcReport struct {
 	File       string           `json:"file"`
 	Result     mail.AuthVerdict `json:"result"`

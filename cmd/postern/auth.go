@@ -35,7 +35,7 @@ func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.S
 	defer run.Close()
 	run.Stage(w.ctx, stage)
 	if stage != mail.StageMessage {
-		run.Stage(w.ctx, mail.StageMessage) // what works in the background is awaited here
+		run.Stage(w.ctx, mail.StageMessage) // background work is awaited here
 	}
 	if failed, ok := mail.Find(tx.Findings, filters.Failed); ok {
 		return nil, errors.New(failed.Evidence)
@@ -109,7 +109,7 @@ func (c *dkimVerifyCommand) Run(w world) error {
 	return err
 }
 
-// dkimReport is what came of one message's signatures, as JSON. Result is pass if one of them passes.
+// dkimReport is the result of one message's signatures, as JSON. Result is pass if one of them passes.
 type dkimReport struct {
 	File       string           `json:"file"`
 	Result     mail.AuthVerdict `json:"result"`

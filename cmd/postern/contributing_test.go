@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What docs/contributing.md shows as a diff can be applied to the tree, builds, and does what it says.
+// The diffs in docs/contributing.md apply to the tree, build, and work as described.
 func TestContributing(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {

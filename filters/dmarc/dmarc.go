@@ -1,5 +1,5 @@
-// Package dmarc asks whether what SPF and DKIM found stands for the domain that a reader sees in From, and what that
-// domain wants done if it does not: RFC 9989.
+// Package dmarc checks whether SPF or DKIM authenticates the domain in From, and what that domain's policy is if not:
+// RFC 9989.
 //
 // What a domain wants is asked first, as soon as From is known, and whatever SPF and DKIM do meanwhile. What DNS leaves
 // open comes again a few times, and is then held: it never gets through for being slow.
@@ -188,7 +188,7 @@ func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filter
 
 // report names the result, or the reason why it does not hold.
 func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.DMARC) []filters.Finding {
-	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no domain to stand for
+	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no author domain
 	if v.Result == mail.AuthPass && j.from.doubt != "" {
 		v.Result, v.Why = mail.AuthPermError, j.from.doubt
 		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(v)), Value: v}}
@@ -236,7 +236,7 @@ func symbolOf(v filters.DMARC) (string, int) {
 	}
 }
 
-// failed names and ranks what neither SPF nor DKIM stands for.
+// failed names and ranks the author domains that neither SPF nor DKIM authenticates.
 func failed(policy filters.DMARCPolicy) (string, int) {
 	switch policy {
 	case filters.DMARCReject:

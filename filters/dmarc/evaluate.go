@@ -17,8 +17,8 @@ type background struct {
 	own func(domain string) bool
 	// last is what the domain asked for when DNS could last tell, nil if it never could.
 	last *remembered
-	// deferUnknown and deferNobody say that unproven mail waits if nobody knows what its domain asks for: because DNS has
-	// no answer, because no resolver of ours is there.
+	// deferUnknown and deferNobody defer unauthenticated mail whose domain's policy is unknown: because DNS has no answer,
+	// because no resolver of ours answers.
 	deferUnknown, deferNobody bool
 }
 
@@ -48,7 +48,7 @@ func (s *search) evaluate(ctx context.Context, findings []mail.Finding, domain s
 	}
 	r := found.record
 	v.PolicyDomain, v.Record, v.Published, v.Tags, v.Rua = found.domain, r.text, r.policy, r.tags(), r.rua
-	// RFC 9989 section 4.10.1: no valid p= and nobody who would hear of it
+	// RFC 9989 section 4.10.1: no valid p= and no report address
 	if r.unusable {
 		v.Published, v.Result, v.Why = "", mail.AuthPermError, "p= is none of none, quarantine, reject, and nobody wants a report"
 		return withoutRecord(v, findings, b)
@@ -153,7 +153,7 @@ func (s *search) withoutPolicy(v filters.DMARC, findings []mail.Finding, err err
 	return v
 }
 
-// stands says whether a domain that was authenticated stands for an author whose record can't be had.
+// stands reports whether an authenticated domain is aligned with an author domain whose record is unavailable.
 func stands(domain, author string, method mail.AuthMethod, last *remembered) bool {
 	switch {
 	case domain == author:
@@ -204,7 +204,7 @@ func has(findings []mail.Finding, result mail.AuthVerdict, meant func(string) bo
 // aligned is how a result names what passed.
 func aligned(method mail.AuthMethod, domain string) string { return string(method) + ":" + domain }
 
-// align collects what passed and stands for the author domain. It says whether something that gave no answer might have.
+// align collects the passes aligned with the author domain. It reports whether an unanswered check might have been one.
 func (s *search) align(ctx context.Context, findings []mail.Finding, r record, v *filters.DMARC) (unsure bool) {
 	eachResult(findings, func(method mail.AuthMethod, result mail.AuthVerdict, domain string) {
 		if result != mail.AuthPass && result != mail.AuthTempError || domain == "" {

@@ -20,7 +20,7 @@ type record struct {
 	testing               bool
 	failure               string
 	rua                   []string
-	// unusable is set if there is no p= of the three words, and nobody wants a report.
+	// unusable is set if there is no valid p= and no report address.
 	unusable bool
 }
 
@@ -53,7 +53,7 @@ func parseRecord(text string) (record, error) {
 			}
 			continue
 		}
-		// a tag that stands there again says nothing: the first one that can be read holds
+		// a repeated tag is ignored: the first valid one counts
 		if !ok || given[name] {
 			continue
 		}
@@ -113,7 +113,7 @@ func yesOrNo(into *bool, value, yes, no string) bool {
 	return value == yes || value == no
 }
 
-// reportAddresses keeps the mailto: addresses of a list, as they stand there (RFC 9989 section 4.7: other schemes must be
+// reportAddresses keeps the mailto: addresses of a list, verbatim (RFC 9989 section 4.7: other schemes must be
 // ignored).
 func reportAddresses(list string) []string {
 	var uris []string

@@ -1,5 +1,5 @@
-// Package ratelimit counts connections, messages, recipients and refusals by client, network, sender, recipient, user and
-// what else names a source of mail, and reports who is over a limit.
+// Package ratelimit counts connections, messages, recipients and refusals by client, network, sender, recipient, user
+// and other marks of a source, and reports excess over a limit.
 package ratelimit
 
 import (
@@ -19,12 +19,13 @@ type Limit struct {
 	// Key says by what is counted: "client", "network" (/24, /56), "asn", "helo", "sender", "sender_domain", "recipient",
 	// "recipient_domain", "user" or several with a "+" between.
 	Key string `toml:"key"`
-	// Count says what: "connections", "messages", "recipients" or "refused", recipients that were refused for good.
+	// Count is what is counted: "connections", "messages", "recipients" or "refused", recipients that were permanently
+	// refused.
 	Count string `toml:"count"`
 	// Rate is as in "100/1h": what may go on for long. Burst is how many may come at once; 0 is all of the rate.
 	Rate  string `toml:"rate"`
 	Burst int    `toml:"burst"`
-	// Ratio stands in place of Count and Rate: "rejected" is the share of recipients that were refused for good, "junk"
+	// Ratio stands in place of Count and Rate: "rejected" is the share of recipients that were permanently refused, "junk"
 	// the share of messages that policy refused or held. Over is the share from which on the limit holds, Min how many
 	// there must have been; what is longer ago than Per counts half, then a quarter.
 	Ratio string          `toml:"ratio"`
@@ -119,7 +120,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	return found, nil
 }
 
-// over says in a few words how far somebody is over a limit, "" if he is not.
+// over describes the excess over a limit, "" if there is none.
 func (f filter) over(ctx context.Context, l *limit, parts []string) string {
 	switch l.count {
 	case countRejected, countJunk:

@@ -53,7 +53,7 @@ func (f *filter) add(ctx context.Context, sort, who string, add state.Tally) sta
 	return f.env.State.Tally(ctx, key(sort, who), add, f.half)
 }
 
-// name keeps a good name for all who ask filters.GoodClient: enough good mail, and hardly any bad.
+// name stores a good reputation for filters.GoodClient: enough good mail, and hardly any bad.
 func (f *filter) name(ctx context.Context, tx *mail.Transaction, t state.Tally) {
 	good := t[0] <= t[1]/20
 	if good && t[1] < f.settings.Least {
@@ -107,8 +107,9 @@ func lesson(judged []filters.Decision, own float64) state.Tally {
 	return sum
 }
 
-// A connection in which recipients were refused for good and no message was taken is a little bad. The mark is there from
-// the first such refusal to the end of the connection; what is put off (greylisting, a server that is down) marks nobody.
+// A connection in which recipients were permanently refused and no message was accepted counts as slightly bad. The
+// mark is set from the first such refusal to the end of the connection; deferrals (greylisting, a server that is down)
+// set none.
 const (
 	littleBad = 0.1
 	markFor   = time.Hour

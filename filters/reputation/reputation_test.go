@@ -43,7 +43,7 @@ func TestLesson(t *testing.T) {
 		{mail.Reject, 0, 0, state.Tally{1, 0}}, // by a forced action
 		{mail.Reject, -1, -1, state.Tally{1, 0}},
 		{mail.Accept, 0, 0, state.Tally{0, 1}},
-		{mail.Accept, 1, -1.5, state.Tally{}}, // without our good word it looks odd
+		{mail.Accept, 1, -1.5, state.Tally{}}, // without a good reputation it looks odd
 		{mail.Accept, 2.5, 2.5, state.Tally{0, 1}},
 		{mail.Accept, 3, 0, state.Tally{}},
 		{mail.Defer, 0, 0, state.Tally{}},

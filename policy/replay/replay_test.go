@@ -135,7 +135,7 @@ func TestMovedThreshold(t *testing.T) {
 	}
 }
 
-// The same through a real ledger; messages that were not judged are left out, and what users had let go is told.
+// The same through a real ledger; messages that were not judged are left out, and users' releases are reported.
 func TestThroughALedger(t *testing.T) {
 	l, err := ledger.Open(filepath.Join(t.TempDir(), "ledger.db"), slog.New(slog.DiscardHandler))
 	if err != nil {

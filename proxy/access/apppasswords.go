@@ -23,9 +23,8 @@ import (
 	"postern/internal/mail"
 )
 
-// AppPassword is one password of a user for one of his devices. The file holds no password: a mark made with argon2id
-// (RFC 9106), and, if the backend has no master user, the real password sealed with a key that only the app password
-// gives.
+// AppPassword is one password of a user for one device. The file holds no password: a mark made with argon2id (RFC
+// 9106), and, if the backend has no master user, the real password sealed with a key that only the app password gives.
 type AppPassword struct {
 	User string `json:"user"`
 	Name string `json:"name"`
@@ -40,7 +39,7 @@ type AppPassword struct {
 // AppPasswords is the file with the app passwords. The gateway reads it again when it has changed.
 type AppPasswords struct {
 	file string
-	// Only keeps users out who have an app password and use another one.
+	// Only refuses other passwords of users who have an app password.
 	only bool
 
 	now    func() time.Time
@@ -58,12 +57,12 @@ func OpenAppPasswords(file string, only bool) *AppPasswords {
 	return &AppPasswords{file: file, only: only, now: time.Now, busy: make(chan struct{}, 2)}
 }
 
-// Found is what the store knows of a password.
+// Found is the store's answer about a password.
 type Found struct {
 	// OK says that it is an app password, with this Name. Password is the real one if it is kept.
 	OK             bool
 	Name, Password string
-	// Only says that the user may come in with nothing else.
+	// Only says that the user may log in with app passwords only.
 	Only bool
 }
 

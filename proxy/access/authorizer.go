@@ -64,7 +64,7 @@ func (n *NginxForm) Authorize(ctx context.Context, s *mail.Session, protocol mai
 	if err != nil {
 		return Answer{}, err
 	}
-	// nginx percent-encodes user and password, and so do those who read them
+	// nginx percent-encodes user and password, and servers decode them
 	r.Header.Set("Auth-Method", "plain")
 	r.Header.Set("Auth-User", url.PathEscape(a.User))
 	r.Header.Set("Auth-Pass", url.PathEscape(a.Password+a.Token))
@@ -233,7 +233,7 @@ func (d *DovecotForm) Report(ctx context.Context, s *mail.Session, protocol mail
 	no := false
 	q.Success, q.Reject = &ok, &no
 	if body, err := d.ask(ctx, "report", q); err == nil {
-		_ = body.Close() // what it says is of no interest
+		_ = body.Close() // the response is ignored
 	}
 }
 

@@ -14,15 +14,16 @@ import (
 	"postern/internal/mail"
 )
 
-// Route is a group of servers that stand in for each other, and the users they serve.
+// Route is a group of servers that replace each other, and the users they serve.
 type Route struct {
 	Name string
-	// Users, Domains and Pattern say whom it serves; a route that says nothing serves all whom no other serves.
+	// Users, Domains and Pattern select the users it serves; a route without any serves all remaining users.
 	Users, Domains []string
 	Pattern        *regexp.Regexp
 	// IMAP and POP3 are the addresses, tried in their order.
 	IMAP, POP3 []Backend
-	// Rewrite is the user's name for the backend: {user}, {local} and {domain} in it stand for those of the client's name.
+	// Rewrite is the user's name for the backend: {user}, {local} and {domain} in it are replaced by the parts of the
+	// client's name.
 	Rewrite string
 	// Master logs in for users of app passwords: MasterUser and its password, put behind the user's name with Separator
 	// (Dovecot: "*"), or by authorization id (RFC 4616) if Separator is "".
@@ -54,7 +55,7 @@ func (r *Route) serves(user string) bool {
 
 func (r *Route) forAll() bool { return len(r.Users) == 0 && len(r.Domains) == 0 && r.Pattern == nil }
 
-// rewritten is the user's name as the backend knows it. What stands in for a placeholder is not looked at again.
+// rewritten is the user's name at the backend. A placeholder's value is not expanded again.
 func (r *Route) rewritten(user string) string {
 	if r.Rewrite == "" {
 		return user
@@ -192,7 +193,7 @@ func LoginDeadline(ctx context.Context) time.Time {
 	return latest
 }
 
-// try asks one server. One that did not answer a moment ago is not waited for as long again.
+// try asks one server. One that did not answer a moment ago gets less time.
 func (r *resting) try(ctx context.Context, now time.Time, b *Backend, as Attempt, enter Enter) error {
 	r.mu.Lock()
 	late := now.Before(r.until[b.Address])

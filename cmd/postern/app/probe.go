@@ -33,7 +33,7 @@ func (h *App) runProbe(ctx context.Context) {
 	}
 }
 
-// held says whether the message with this Message-ID was taken and kept back.
+// held reports whether the message with this Message-ID was accepted and held.
 func (h *App) held(ctx context.Context, messageID string) bool {
 	return probe.Held(ctx, h.Ledger, messageID)
 }

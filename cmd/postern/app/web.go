@@ -83,7 +83,7 @@ func (h *App) ConsoleAddress() string {
 	return h.webs[0].address
 }
 
-// applyByConsole corrects a row as the console's admin.
+// applyByConsole changes a row as the console's admin.
 func (h *App) applyByConsole(ctx context.Context, client netip.Addr, table, verb, key string) error {
 	by := api.Direct{Handler: h.verbs.As(api.Caller{Name: console.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
 	err := api.Ask(ctx, by, http.MethodPost, "/shelves/"+url.PathEscape(table)+"/"+url.PathEscape(verb), map[string]string{"key": key}, nil)
@@ -129,7 +129,7 @@ func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]c
 		q.Sender, q.Recipient = "", q.Sender
 		found, err = h.Ledger.Search(ctx, q)
 	}
-	if errors.Is(err, ledger.ErrQuery) { // nothing is like that
+	if errors.Is(err, ledger.ErrQuery) { // nothing matches
 		err = nil
 	}
 	rows := make([]console.Message, 0, len(found))

@@ -11,7 +11,7 @@ import (
 // Observation is what one message says about a policy domain: a record of a report, and the report it belongs to.
 type Observation struct {
 	Published PolicyPublished `json:"published"`
-	// Rua are the addresses that want the report, as they stand in the record.
+	// Rua are the report's addresses, as in the record.
 	Rua    []string `json:"rua"`
 	Record Record   `json:"record"`
 }
@@ -69,8 +69,8 @@ func signatures(all filters.DKIM) []DKIMResult {
 	return passed[:min(len(passed), maxSignatures)]
 }
 
-// evaluated says what came of the policy. What else may have spoken against the message is nobody's business (RFC 9990
-// section 8.3), so it is never more than the policy asks for.
+// evaluated is the result of the policy. Other reasons against the message are not disclosed (RFC 9990 section 8.3), so
+// it is never stricter than the policy.
 func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
 	e := Evaluated{Disposition: string(filters.DMARCNone), DKIM: string(mail.AuthFail), SPF: string(mail.AuthFail)}
 	for _, a := range d.Aligned {
@@ -104,7 +104,7 @@ func (e *Evaluated) followed(d filters.DMARC, done policy.Disposition) {
 	switch {
 	case d.Override.Type != "":
 		e.Reasons = append(e.Reasons, Reason{string(d.Override.Type), d.Override.Comment})
-		if d.Override.Type == filters.MailingList && done >= policy.Quarantine { // milder than asked, not let through
+		if d.Override.Type == filters.MailingList && done >= policy.Quarantine { // milder than asked, not delivered
 			e.Disposition = string(filters.DMARCQuarantine)
 		}
 	case d.Policy == filters.DMARCNone:

@@ -417,7 +417,7 @@ func (c *call) audit() (any, error) {
 	return acts, err
 }
 
-// waitForRecords lets an id be found that was just told to somebody. If the database is away the look for it says so.
+// waitForRecords makes an id that was just given out findable. If the database is down the search reports it.
 func (c *call) waitForRecords() {
 	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
 	defer cancel()

@@ -32,14 +32,14 @@ type Links struct {
 	Log        *slog.Logger
 }
 
-// read reads a token, whose action somebody may still take.
+// read reads a token whose action is still allowed.
 func (l Links) read(token string) (digest.Claim, error) {
 	claim, err := l.Digests.Signer.Open(token, l.Now())
 	if err != nil {
 		l.Log.Info("a link does not hold", "why", err)
 		return claim, console.ErrLink
 	}
-	if !l.Digests.Access.May(claim.User, claim.Mailbox) { // he looks after it no more
+	if !l.Digests.Access.May(claim.User, claim.Mailbox) { // no longer a deputy
 		l.Log.Info("a link does not hold", "why", "its user may not see the mailbox", "user", claim.User.String())
 		return claim, console.ErrLink
 	}
