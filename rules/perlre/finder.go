@@ -24,12 +24,14 @@ type finder struct {
 // maxPrefix is how many places are looked at.
 const maxPrefix = 8
 
-func newFinder(t *syntax.Tree) finder {
+func newFinder(t *syntax.Tree, begin *syntax.Set) finder {
 	f := finder{}
 	f.least, _ = t.Root.Widths()
 	f.atText = begins(t.Root, syntax.BeginText)
 	f.atLine = begins(t.Root, syntax.BeginLine)
-	f.sets, _ = prefix(t.Root)
+	if f.sets, _ = prefix(t.Root); len(f.sets) == 0 && begin != nil {
+		f.sets = []syntax.Set{*begin}
+	}
 	var b []byte
 	for _, s := range f.sets {
 		if s.Len() != 1 {
