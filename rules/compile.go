@@ -30,6 +30,7 @@ const tableSize = 4 << 20
 func (s *Set) compile() {
 	s.groups = map[groupKey]*group{}
 	s.captures = map[string][]*rule{}
+	s.headOnly = true
 	for i, r := range s.rules {
 		r.id = i
 		if !r.live {
@@ -39,6 +40,7 @@ func (s *Set) compile() {
 			r.meta.visit(func(e *expr) { e.rule = s.byName[e.name] })
 		}
 		s.foreign = s.foreign || r.foreign
+		s.headOnly = s.headOnly && !r.foreign && (r.kind <= kindURI || r.kind == kindMeta)
 		s.asks = s.asks || s.network && r.looksUp()
 		s.join(r)
 	}

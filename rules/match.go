@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -113,6 +114,8 @@ type outcome struct {
 type texts struct {
 	pieces []string
 	found  []*scan.Found
+	// again says of a piece that the same text stands before it: the two forms of a message say the same.
+	again []bool
 	// there says that a field is in the message.
 	there bool
 }
@@ -130,10 +133,17 @@ func (s *Set) matcher(in Input) *matcher {
 	return m
 }
 
+// raw is the message, or only its header if no rule looks at anything else of it than the text that readers see.
 func (m *matcher) raw() string {
 	message := m.in.View.Message()
 	if mem := message.Memory(); mem != nil {
-		return string(mem[:min(len(mem), maxMessage)])
+		mem = mem[:min(len(mem), maxMessage)]
+		if m.set.headOnly {
+			if i := bytes.Index(mem, []byte("\r\n\r\n")); i >= 0 {
+				mem = mem[:i+4]
+			}
+		}
+		return string(mem)
 	}
 	head, err := message.Head(maxMessage)
 	if err != nil {
@@ -282,17 +292,10 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 			return
 		}
 	}
-	pieces, scanned := t.pieces, t.found
 	if r.hasUn && !t.there {
-		pieces, scanned = []string{r.unset}, nil
+		t = &texts{pieces: []string{r.unset}}
 	}
-	if r.kind == kindBody && r.flag("nosubject") && len(pieces) > 0 {
-		pieces = pieces[1:]
-		if scanned != nil {
-			scanned = scanned[1:]
-		}
-	}
-	count, evidence := m.count(r, re, pieces, scanned)
+	count, evidence := m.count(r, re, t)
 	if r.negate {
 		count, evidence = 1-min(count, 1), ""
 	}
@@ -300,16 +303,22 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 }
 
 // count counts the matches, up to the rule's limit.
-func (m *matcher) count(r *rule, re *perlre.Regexp, pieces []string, scanned []*scan.Found) (count int, evidence string) {
-	for i, piece := range pieces {
-		if scanned != nil && r.group != nil {
-			if !scanned[i].May(r.index) {
+func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, evidence string) {
+	first := 0
+	if r.kind == kindBody && r.flag("nosubject") {
+		first = 1
+	}
+	for i := first; i < len(t.pieces); i++ {
+		if t.found != nil && r.group != nil {
+			f := t.found[i]
+			if !f.May(r.index) || first == 0 && t.again[i] && !r.multiple {
 				continue
 			}
-			if scanned[i].Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
+			if f.Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
 				return 1, "" // nobody asks where
 			}
 		}
+		piece := t.pieces[i]
 		match, ok := re.Find(piece, 0, m.budget)
 		for ok && count < r.maxHits {
 			if count++; count == 1 {
@@ -396,13 +405,26 @@ func (m *matcher) textsOf(r *rule) *texts {
 	m.texts[key] = t
 	t.pieces, t.there = m.pieces(key)
 	if g := m.set.groups[key]; g != nil && g.scan != nil {
-		for _, p := range t.pieces {
-			f := g.scan.NewFound()
-			g.scan.Candidates(p, f)
-			t.found = append(t.found, f)
-		}
+		t.pass(g.scan)
 	}
 	return t
+}
+
+// pass looks once at each text.
+func (t *texts) pass(s *scan.Set) {
+	all := s.NewFounds(len(t.pieces))
+	t.found = make([]*scan.Found, len(all))
+	t.again = make([]bool, len(all))
+	first := make(map[string]int, len(all))
+	for i, p := range t.pieces {
+		if at, ok := first[p]; ok {
+			t.found[i], t.again[i] = t.found[at], true
+			continue
+		}
+		first[p] = i
+		s.Candidates(p, &all[i])
+		t.found[i] = &all[i]
+	}
 }
 
 // pieces are the texts themselves. For a field, there says whether it is in the message.

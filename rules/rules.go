@@ -39,6 +39,8 @@ type Set struct {
 	groups    map[groupKey]*group
 	// asks says that rules look names up.
 	asks, network, foreign bool
+	// headOnly says that rules need no more of the message itself than its header.
+	headOnly bool
 	coverage               Coverage
 }
 
