@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // How much work a message may make. Steps take some nanoseconds.
 const (
 	maxEvidence  = 80
-	ruleSteps    = 400_000
+	ruleSteps    = 300_000
 	messageSteps = 12_000_000
 	maxMessage   = 4 << 20
 )
@@ -43,14 +44,20 @@ type Input struct {
 	Lists eval.Lists
 	// Now is the time; rules about age need it.
 	Now time.Time
+	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
+	Offenders *Offenders
 }
 
 // Result is what a message showed.
 type Result struct {
 	// Hits are the rules that hold, in file order.
 	Hits []Hit
-	// Exhausted are the rules that took too many steps; they count as not holding.
+	// Exhausted are the rules that took too many steps, each of them more than one rule may take; they count as not holding.
 	Exhausted []string
+	// Suspended are the rules that would have been tried, were they not suspended.
+	Suspended []string
+	// CutShort says that all rules together took too many steps: some were not tried.
+	CutShort bool
 }
 
 // Match gives the rules that hold for a message, in file order.
@@ -84,7 +91,7 @@ func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 			result.Hits = append(result.Hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
 		}
 	}
-	result.Exhausted = m.exhausted
+	result.Exhausted, result.Suspended, result.CutShort = m.exhausted, m.suspended, m.cutShort
 	return result
 }
 
@@ -102,6 +109,8 @@ type matcher struct {
 	texts     map[groupKey]*texts
 	tags      map[string][]string
 	exhausted []string
+	suspended []string
+	cutShort  bool
 }
 
 type outcome struct {
@@ -235,17 +244,33 @@ func (m *matcher) run(r *rule) outcome {
 
 // measured runs a rule within its budget. What it found by then counts for nothing if that is exhausted.
 func (m *matcher) measured(r *rule, o *outcome) {
-	steps := min(ruleSteps, m.left)
-	m.budget.Reset(steps)
+	m.budget.Reset(min(ruleSteps, m.left))
 	m.dispatch(r, o)
-	m.left -= m.budget.Used()
-	if m.budget.Exhausted() {
-		o.value, o.evidence = 0, ""
-		m.exhausted = append(m.exhausted, r.name)
+	m.left = max(0, m.left-m.budget.Used())
+	if !m.budget.Exhausted() {
+		return
 	}
+	o.value, o.evidence = 0, ""
+	if m.left == 0 {
+		m.cutShort = true
+		return
+	}
+	m.exhausted = append(m.exhausted, r.name)
+}
+
+// leftAlone says whether a rule is suspended that would be tried now, and notes it.
+func (m *matcher) leftAlone(r *rule) bool {
+	if !m.in.Offenders.Suspended(r.name, m.ctx.Now) {
+		return false
+	}
+	m.suspended = append(m.suspended, r.name)
+	return true
 }
 
 func (m *matcher) dispatch(r *rule, o *outcome) {
+	if r.kind > kindFull && m.leftAlone(r) {
+		return
+	}
 	switch r.kind {
 	case kindEval:
 		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
@@ -296,7 +321,7 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 		t = &texts{pieces: []string{r.unset}}
 	}
 	count, evidence := m.count(r, re, t)
-	if r.negate {
+	if r.negate && !slices.Contains(m.suspended, r.name) {
 		count, evidence = 1-min(count, 1), ""
 	}
 	o.value, o.evidence = float64(count), evidence
@@ -304,7 +329,7 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 
 // count counts the matches, up to the rule's limit.
 func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, evidence string) {
-	first := 0
+	first, tried := 0, false
 	if r.kind == kindBody && r.flag("nosubject") {
 		first = 1
 	}
@@ -317,6 +342,9 @@ func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, eviden
 			if f.Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
 				return 1, "" // nobody asks where
 			}
+		}
+		if tried = tried || !m.leftAlone(r); !tried {
+			return 0, ""
 		}
 		piece := t.pieces[i]
 		match, ok := re.Find(piece, 0, m.budget)
@@ -457,25 +485,4 @@ func (m *matcher) pieces(key groupKey) (pieces []string, there bool) {
 		return m.own.uris(), true
 	}
 	return []string{m.message.Full()}, true
-}
-
-// AsksNetwork says whether there are rules that look names up, and that are run.
-func (s *Set) AsksNetwork() bool { return s.asks }
-
-// Foreign says whether rules are run that were written for SpamAssassin: they ask for the way of a message.
-func (s *Set) Foreign() bool { return s.foreign }
-
-// looksUp says whether a rule looks names up.
-func (r *rule) looksUp() bool {
-	return r.kind == kindDNS || r.kind == kindEval && (strings.HasPrefix(r.function, "check_rbl") || r.function == "check_uridnsbl" || r.function == "check_dns_sender" || strings.HasPrefix(r.function, "check_hashbl"))
-}
-
-// Rehearse runs the rules that look names up, so that Input.Lists hears what they ask.
-func (s *Set) Rehearse(in Input) {
-	m := s.matcher(in)
-	for _, r := range s.rules {
-		if r.live && r.looksUp() {
-			m.run(r)
-		}
-	}
 }

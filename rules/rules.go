@@ -41,7 +41,7 @@ type Set struct {
 	asks, network, foreign bool
 	// headOnly says that rules need no more of the message itself than its header.
 	headOnly bool
-	coverage               Coverage
+	coverage Coverage
 }
 
 // Symbol is what is known of a rule that reports.

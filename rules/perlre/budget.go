@@ -24,7 +24,7 @@ func (b *Budget) Used() int { return b.used }
 const maxText = 1 << 30
 
 // RuleSteps is a budget for one rule on one text: a few milliseconds.
-const RuleSteps = 3 << 17
+const RuleSteps = 1 << 18
 
 // defaultSteps is the budget of whoever brings none.
 const defaultSteps = 1 << 20
@@ -91,7 +91,8 @@ func (re *Regexp) find(text string, from int, notEmpty bool, b *Budget) (Match, 
 	m := b.machine(re.prog, text, from, notEmpty)
 	defer b.settle(m)
 	for at := from; ; at++ {
-		next := re.look.next(text, at)
+		next, looked := re.look.next(text, at)
+		m.steps -= looked / 2
 		if next < 0 {
 			m.steps -= (len(text) - at) / 16
 			return Match{}, false

@@ -10,8 +10,9 @@ type memo struct {
 
 // Sizes of the table, in keys.
 const (
-	minMemo = 1 << 10
-	maxMemo = 1 << 19
+	minMemo   = 1 << 10
+	smallMemo = 1 << 14
+	maxMemo   = 1 << 19
 )
 
 // maxCount is the highest count that a key has room for; instructions have 16 bits of it, places 30.
@@ -32,7 +33,14 @@ func (m *machine) remembered(in *inst, pos int) bool {
 	if in.counter >= 0 {
 		key |= uint64(m.slots[in.counter]) << 46
 	}
-	return m.memo.had(key)
+	if m.memo.had(key) {
+		return true
+	}
+	m.steps-- // what is noted costs more than a step, and more in a table that no cache holds
+	if len(m.memo.keys) > smallMemo {
+		m.steps -= 3
+	}
+	return false
 }
 
 // had says whether a key is there, and puts it in.
