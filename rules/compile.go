@@ -50,7 +50,7 @@ func (s *Set) compile() {
 		}
 		patterns := make([]*perlre.Regexp, len(g.rules))
 		for i, r := range g.rules {
-			patterns[i] = r.re
+			patterns[i] = r.loose
 		}
 		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize})
 	}
@@ -58,13 +58,16 @@ func (s *Set) compile() {
 
 // join puts a rule with an expression into the group of those that look at the same, and notes what it captures.
 func (s *Set) join(r *rule) {
-	if r.re == nil {
-		return
+	r.loose = r.re
+	if len(r.templates) > 0 { // whatever is filled in, it finds no more than it would with anything there
+		r.loose, _ = compileExpr(template.ReplaceAllString(r.expr, "(?s:.*)"))
 	}
-	for _, name := range r.re.Names() {
-		s.captures[name] = append(s.captures[name], r)
+	if r.re != nil {
+		for _, name := range r.re.Names() {
+			s.captures[name] = append(s.captures[name], r)
+		}
 	}
-	if r.kind > kindFull || len(r.templates) > 0 {
+	if r.loose == nil || r.kind > kindFull {
 		return
 	}
 	key := r.key()

@@ -313,6 +313,9 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 	}
 	re := r.re
 	if len(r.templates) > 0 {
+		if !r.negate && !r.hasUn && !t.may(r) {
+			return
+		}
 		if re = m.filledIn(r); re == nil {
 			return
 		}
@@ -339,7 +342,7 @@ func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, eviden
 			if !f.May(r.index) || first == 0 && t.again[i] && !r.multiple {
 				continue
 			}
-			if f.Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
+			if f.Sure(r.index) && r.hidden() && !r.multiple && len(r.templates) == 0 && len(re.Names()) == 0 {
 				return 1, "" // nobody asks where
 			}
 		}
@@ -363,6 +366,11 @@ func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, eviden
 		}
 	}
 	return count, evidence
+}
+
+// may says whether a rule may match one of the texts.
+func (t *texts) may(r *rule) bool {
+	return t.found == nil || r.group == nil || slices.ContainsFunc(t.found, func(f *scan.Found) bool { return f.May(r.index) })
 }
 
 // capture keeps the values of named groups.

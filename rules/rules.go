@@ -100,9 +100,11 @@ type rule struct {
 	re     *perlre.Regexp
 	// templates are the captures that the expression holds the values of.
 	templates []string
-	id        int // its place in the set
-	group     *group
-	index     int // in its group
+	// loose is what is looked for in the common pass: the expression, with anything where captures are filled in.
+	loose *perlre.Regexp
+	id    int // its place in the set
+	group *group
+	index int // in its group
 
 	meta     *expr
 	function string
