@@ -16,6 +16,7 @@ func (r *rule) looksUp() bool {
 // Rehearse runs the rules that look names up, so that Input.Lists hears what they ask.
 func (s *Set) Rehearse(in Input) {
 	m := s.matcher(in)
+	defer m.done()
 	for _, r := range s.rules {
 		if r.live && r.looksUp() {
 			m.run(r)

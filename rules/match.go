@@ -12,7 +12,6 @@ import (
 	"postern/rules/eval"
 	"postern/rules/perlre"
 	"postern/rules/relays"
-	"postern/rules/scan"
 	"postern/rules/views"
 )
 
@@ -70,6 +69,7 @@ func (s *Set) Run(in Input) Result { return s.run(in, func(r *rule) bool { retur
 func (s *Set) Values(in Input) map[string]float64 {
 	all := map[string]float64{}
 	m := s.matcher(in)
+	defer m.done()
 	for _, r := range s.rules {
 		if r.live {
 			if v := m.run(r).value; v != 0 {
@@ -82,6 +82,7 @@ func (s *Set) Values(in Input) map[string]float64 {
 
 func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 	m := s.matcher(in)
+	defer m.done()
 	var result Result
 	for _, r := range s.rules {
 		if !r.live || !wanted(r) {
@@ -95,9 +96,22 @@ func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 	return result
 }
 
+// room is what matchers use one after the other.
+type room struct {
+	outcomes []outcome
+	budget   *perlre.Budget
+}
+
+// done gives the room back.
+func (m *matcher) done() {
+	clear(m.room.outcomes)
+	m.set.rooms.Put(m.room)
+}
+
 // matcher is the work on one message.
 type matcher struct {
 	set       *Set
+	room      *room
 	in        Input
 	message   *views.Message
 	own       *ownViews
@@ -119,18 +133,12 @@ type outcome struct {
 	evidence      string
 }
 
-// texts are what the rules of a group look at, with what one pass over each says.
-type texts struct {
-	pieces []string
-	found  []*scan.Found
-	// again says of a piece that the same text stands before it: the two forms of a message say the same.
-	again []bool
-	// there says that a field is in the message.
-	there bool
-}
-
 func (s *Set) matcher(in Input) *matcher {
-	m := &matcher{set: s, in: in, outcomes: make([]outcome, len(s.rules)), texts: map[groupKey]*texts{}, tags: map[string][]string{}, budget: perlre.NewBudget(ruleSteps), left: messageSteps}
+	r, _ := s.rooms.Get().(*room)
+	if r == nil {
+		r = &room{make([]outcome, len(s.rules)), perlre.NewBudget(ruleSteps)}
+	}
+	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: map[groupKey]*texts{}, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
 	m.message = views.Read(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
@@ -368,11 +376,6 @@ func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, eviden
 	return count, evidence
 }
 
-// may says whether a rule may match one of the texts.
-func (t *texts) may(r *rule) bool {
-	return t.found == nil || r.group == nil || slices.ContainsFunc(t.found, func(f *scan.Found) bool { return f.May(r.index) })
-}
-
 // capture keeps the values of named groups.
 func (m *matcher) capture(re *perlre.Regexp, match perlre.Match) {
 	for _, name := range re.Names() {
@@ -444,23 +447,6 @@ func (m *matcher) textsOf(r *rule) *texts {
 		t.pass(g.scan)
 	}
 	return t
-}
-
-// pass looks once at each text.
-func (t *texts) pass(s *scan.Set) {
-	all := s.NewFounds(len(t.pieces))
-	t.found = make([]*scan.Found, len(all))
-	t.again = make([]bool, len(all))
-	first := make(map[string]int, len(all))
-	for i, p := range t.pieces {
-		if at, ok := first[p]; ok {
-			t.found[i], t.again[i] = t.found[at], true
-			continue
-		}
-		first[p] = i
-		s.Candidates(p, &all[i])
-		t.found[i] = &all[i]
-	}
 }
 
 // pieces are the texts themselves. For a field, there says whether it is in the message.

@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"postern/rules/eval"
 	"postern/rules/perlre"
@@ -42,6 +43,7 @@ type Set struct {
 	// headOnly says that rules need no more of the message itself than its header.
 	headOnly bool
 	coverage Coverage
+	rooms    sync.Pool // of *room
 }
 
 // Symbol is what is known of a rule that reports.
