@@ -89,8 +89,8 @@ type Symbol struct {
 	Score float64
 	// Help says in one sentence what was seen.
 	Help string
-	// Action is the default forced disposition, "" for none: the words of policy.Disposition.
-	Action string
+	// Action is the default one.
+	Action Action
 	// Form says that the symbol speaks of how the mail is written, not of what it holds or who sent it: an entry of the
 	// allow list overrides its action, and mail that lies in a mailbox already is not masked for it.
 	Form bool

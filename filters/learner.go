@@ -28,10 +28,10 @@ type SessionLearner interface {
 	Ended(ctx context.Context, s *mail.Session, c Conduct)
 }
 
-// Decision is what policy decided for one recipient: the word of its disposition, and the score.
+// Decision is what policy decided for one recipient.
 type Decision struct {
 	Recipient   mail.Address
-	Disposition string
+	Disposition mail.Disposition
 	Score       float64
 }
 

@@ -56,11 +56,12 @@ func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address, accepting []
 		if slices.ContainsFunc(accepting, func(r *rule) bool { return slices.Contains(r.Override, n) }) {
 			continue
 		}
-		d := s.symbols[n].forced
+		sym, by := s.symbols[n], s.symbols[name]
+		d := sym.forced
 		if !f.Outbound && !p.scoped(f, rcpt) {
 			d = p.early[n]
 		}
-		if d > strictest || d == Defer && strictest == Defer && s.symbols[n].drop && !s.symbols[name].drop {
+		if stricter(d, &sym, strictest, &by) {
 			strictest, name = d, n
 		}
 	}

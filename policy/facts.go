@@ -3,7 +3,6 @@ package policy
 import (
 	"math"
 	"net/netip"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,7 +30,7 @@ type Facts struct {
 	// Groups are the directory's groups of an address, by its Key. An address that is not there has not been looked up.
 	Groups map[string][]string `json:"groups,omitempty"`
 
-	// What follows is there only if the policy that judged has rules: see Policy.FactsOf.
+	// What follows is there only if the policy that judged has rules: see Gather.
 
 	// Size is that of the message in octets.
 	Size int64 `json:"size,omitempty"`
@@ -60,22 +59,6 @@ const (
 	maxFact        = 1000 // octets
 	maxAttachments = 100
 )
-
-// FactsOf gathers the facts of a transaction that this policy can ask for. Time and Groups are the caller's to add.
-func (p *Policy) FactsOf(tx *mail.Transaction) Facts {
-	f := FactsOf(tx)
-	if len(p.rules) == 0 || tx.Message == nil || tx.Stage != mail.StageMessage {
-		return f
-	}
-	h := tx.Message.Header()
-	f.Size = tx.Message.Size()
-	f.Subject = fact(mimeview.DecodeValue(h.Get("Subject")))
-	f.MessageID, f.ListID, f.ReplyTo = fact(h.Get("Message-ID")), fact(h.Get("List-ID")), fact(mimeview.DecodeValue(h.Get("Reply-To")))
-	if p.asks.attachments {
-		f.Attachments, f.AttachmentsPartial = attachments(mimeview.Of(tx.Message))
-	}
-	return f
-}
 
 // attachments are the contents that have a name, or that are said to be attachments, in every reading.
 func attachments(v *mimeview.View) (found []Attachment, partial bool) {
@@ -145,30 +128,6 @@ type Authenticated interface {
 // score counts, from 0 to 1.
 type Weighted interface {
 	Weight() float64
-}
-
-// FactsOf gathers the facts of a transaction at its stage.
-func FactsOf(tx *mail.Transaction) Facts {
-	f := Facts{
-		Stage: tx.Stage, Outbound: tx.Session.Outbound(), Client: tx.Session.Client.Unmap().WithZone(""),
-		From: tx.From, User: tx.Session.User,
-	}
-	if tx.Message != nil {
-		f.HeaderFrom = authors(tx.Message.Header())
-	}
-	all := tx.AllFindings()
-	f.Findings = make([]Finding, len(all))
-	for i, found := range all {
-		f.Findings[i] = finding(found)
-		if a, ok := found.Value.(Authenticated); ok {
-			for _, domain := range a.AuthenticatedDomains() {
-				f.Authenticated = append(f.Authenticated, mail.ASCIIDomain(domain))
-			}
-		}
-	}
-	slices.Sort(f.Authenticated)
-	f.Authenticated = slices.Compact(f.Authenticated)
-	return f
 }
 
 func finding(found mail.Finding) Finding {

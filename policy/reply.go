@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 
+	"postern/filters"
 	"postern/internal/mail"
 )
 
@@ -37,7 +38,7 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 	case causeRule:
 		return done(d) + ": the rule \"" + c.name + "\" says so."
 	case causeForced:
-		if t.by != nil && t.by.ifPermit && d == Defer {
+		if t.by != nil && t.by.is(filters.ActionDeferIfPermit) && d == Defer {
 			return done(d) + ": " + c.name + " puts off what would be delivered" + about(t.by) + "."
 		}
 		return done(d) + ": " + c.name + " always leads to " + d.String() + about(t.by) + "."
@@ -65,9 +66,9 @@ func (s *scope) reaches(d Disposition) string {
 		return " reaches " + decimal(s.limits[0]) + "."
 	case Quarantine:
 		return " reaches " + decimal(s.limits[1]) + "."
+	default: // reject; a score never defers
+		return " reaches " + decimal(s.limits[2]) + "."
 	}
-
-	return " reaches " + decimal(s.limits[2]) + "."
 }
 
 func about(by *symbol) string {
@@ -111,8 +112,9 @@ func (p *Policy) reply(f *Facts, d Disposition, why cause, t *tally) mail.Reply 
 			text = deferText(why, t)
 		}
 		return mail.Reply{Code: 451, Enhanced: "4.7.1", Text: bounded(text)}
+	default: // accept, tag and quarantine are taken: whoever sends spam learns nothing more
+		return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}
 	}
-	return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}
 }
 
 func rejectText(why cause, t *tally, outbound bool) string {

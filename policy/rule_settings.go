@@ -1,6 +1,9 @@
 package policy
 
-import "postern/internal/config"
+import (
+	"postern/filters"
+	"postern/internal/config"
+)
 
 // Rule is what the admin wants to happen to some mail, once there is a message. It fits if all that it names fits.
 type Rule struct {
@@ -21,7 +24,7 @@ type Rule struct {
 	NotWhat []string `toml:"not_what"`
 	NotTime []string `toml:"not_time"`
 	// Action is accept, tag, quarantine, defer, reject, or "" for a rule that leaves the disposition as it is.
-	Action string `toml:"action"`
+	Action filters.Action `toml:"action"`
 	// Reply is what the sender hears with reject and defer.
 	Reply string `toml:"reply"`
 	// What else is done to a message that is delivered.

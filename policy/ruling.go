@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"cel.dev/cel-go/common/types"
 
@@ -254,7 +253,7 @@ func (t *tally) stripAlso(f *Facts, r *rule) {
 	}
 	for i := range f.Findings {
 		if found := &f.Findings[i]; slices.Contains(r.Strip, found.Symbol) {
-			t.force(found, &symbol{strip: true, help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
+			t.force(found, &symbol{does: actionOf(filters.ActionStrip), help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
 		}
 	}
 }
@@ -279,33 +278,14 @@ func (v *Verdict) watched(f *Facts, s *scope, t *tally, r *rulings, allowed bool
 	}
 }
 
-// effects are what the rules that fit do beside their action. Of what there can be one of, the first rule's counts.
+// effects are what the rules that fit do beside their action.
 func (v *Verdict) effects(r *rulings) {
 	for _, x := range r.matched {
 		v.Rules = append(v.Rules, x.Name)
-		for _, h := range x.headers {
-			if !slices.ContainsFunc(v.Headers, func(o HeaderField) bool { return strings.EqualFold(o.Name, h.Name) }) {
-				v.Headers = append(v.Headers, h)
+		for _, e := range ruleEffects {
+			if e.ask != nil {
+				e.ask(v, x)
 			}
 		}
-		if v.RedirectTo.IsNull() {
-			v.RedirectTo = x.redirect
-		}
-		v.CopyTo, v.Notify = union(v.CopyTo, x.copies), union(v.Notify, x.notify)
-		if v.Banner == "" {
-			v.Banner = x.Banner
-		}
-		if v.Disclaimer == "" {
-			v.Disclaimer = x.Disclaimer
-		}
 	}
-}
-
-func union(to, more []mail.Address) []mail.Address {
-	for _, a := range more {
-		if !slices.ContainsFunc(to, func(b mail.Address) bool { return a.Key() == b.Key() }) {
-			to = append(to, a)
-		}
-	}
-	return to
 }

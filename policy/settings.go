@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"postern/filters"
 	"postern/internal/config"
 )
 
@@ -8,10 +9,8 @@ import (
 type Config struct {
 	Thresholds Thresholds         `toml:"thresholds"`
 	Scores     map[string]float64 `toml:"scores"`
-	// Actions forces a disposition where a symbol was seen: reject, defer, defer_if_permit (only what would be
-	// delivered), drop (4xx and the connection ends), tarpit (each reply waits), quarantine, strip (the part is taken out), defang (it is made harmless), tag, or none to take a
-	// built-in one away.
-	Actions map[string]string `toml:"actions"`
+	// Actions is what is done where a symbol was seen, whatever the score is: see actionTable.
+	Actions map[string]filters.Action `toml:"actions"`
 	// OnFailure says per filter what happens when it could not do its work; "default" holds for all others.
 	OnFailure map[string]string `toml:"on_failure"`
 	// Outbound differs for our own users' mail, Domains for recipients of a domain.
@@ -42,12 +41,12 @@ type Config struct {
 
 // Scope holds what differs from the rest of the file. What it leaves out stays.
 type Scope struct {
-	Tag        *float64           `toml:"tag"`
-	Quarantine *float64           `toml:"quarantine"`
-	Reject     *float64           `toml:"reject"`
-	Early      *float64           `toml:"early"`
-	Scores     map[string]float64 `toml:"scores"`
-	Actions    map[string]string  `toml:"actions"`
+	Tag        *float64                  `toml:"tag"`
+	Quarantine *float64                  `toml:"quarantine"`
+	Reject     *float64                  `toml:"reject"`
+	Early      *float64                  `toml:"early"`
+	Scores     map[string]float64        `toml:"scores"`
+	Actions    map[string]filters.Action `toml:"actions"`
 }
 
 // Entry of a list fits a message if all that it names fit.
@@ -91,9 +90,9 @@ type SymbolGroup struct {
 	Symbols []string `toml:"symbols"`
 	// Max is the most that they count together, Score what each of them weighs, Action what each leads to; an entry for
 	// a single symbol in [scores] or [actions] goes before the last two.
-	Max    *float64 `toml:"max"`
-	Score  *float64 `toml:"score"`
-	Action string   `toml:"action"`
+	Max    *float64       `toml:"max"`
+	Score  *float64       `toml:"score"`
+	Action filters.Action `toml:"action"`
 }
 
 // Default is the policy without a file.

@@ -129,7 +129,7 @@ func (r *rule) always() bool { return !r.acts || r.disposition != Accept || r.Un
 
 // does says whether a rule does more than to act.
 func (r *rule) does() bool {
-	return r.Stop || len(r.headers)+len(r.copies)+len(r.notify)+len(r.Strip) > 0 || r.RedirectTo+r.Banner+r.Disclaimer != ""
+	return r.Stop || r.changes()
 }
 
 // covers says whether a rule fits whatever another one fits.

@@ -118,7 +118,7 @@ type Signer interface {
 
 // Sealer makes the ARC fields for a copy as it goes out, nil if there is no key for the domain.
 type Sealer interface {
-	Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv string) ([]byte, error)
+	Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv mail.AuthVerdict) ([]byte, error)
 }
 
 // Witness hears of a message once it is answered: for reports to others. It must be quick.

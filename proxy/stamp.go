@@ -147,7 +147,7 @@ func (g *Gateway) headerName() string {
 func (x *Transaction) authResults() []mail.AuthResult {
 	var all []mail.AuthResult
 	if u := x.tx.Session.User; u != "" {
-		all = append(all, mail.AuthResult{Method: "auth", Result: "pass", Props: []mail.AuthProp{{Type: "smtp", Property: "auth", Value: u}}})
+		all = append(all, mail.AuthResult{Method: mail.MethodAuth, Result: mail.AuthPass, Props: []mail.AuthProp{{Type: "smtp", Property: "auth", Value: u}}})
 	}
 	for _, f := range x.tx.AllFindings() {
 		if r, ok := f.Value.(mail.AuthResulter); ok {

@@ -30,8 +30,8 @@ type Transaction struct {
 	answered *mail.Reply
 	// facts are what the verdicts were made from.
 	facts *policy.Facts
-	// groups are what the directory said of addresses so far.
-	groups map[string][]string
+	// gathered is what they are made from, and grows with the transaction.
+	gathered gathered
 	// done are the things that were done to copies, for the record.
 	done []string
 	// refusedFor are findings about recipients that were refused.
@@ -66,6 +66,7 @@ func (c *Connection) Begin(ctx context.Context, from mail.Address, params mail.P
 	g := c.g
 	s := c.session
 	x := &Transaction{g: g, c: c, setup: g.setup.Load(), started: g.Now()}
+	x.gathered = x.setup.gather()
 	x.tx = &mail.Transaction{ID: mail.TransactionID(s.ID, c.began), Session: s, From: from, Params: params}
 	x.env = Envelope{ID: x.tx.ID, From: from, Params: params, Size: params.Size, Client: Client{
 		Known: c.known(), Addr: s.Client, Port: clientPort, Name: s.ClientName, Helo: s.Helo, Proto: x.protocol(), User: s.User}}
@@ -138,6 +139,7 @@ func (x *Transaction) rcpt(ctx context.Context, r mail.Recipient) (*leg, mail.Re
 		// what was found about this recipient must not be held against the others
 		x.refusedFor = append(x.refusedFor, x.tx.Findings[before:]...)
 		x.tx.Findings = x.tx.Findings[:before:before]
+		x.gathered.facts.Forget(before)
 		x.tx.Recipients = x.tx.Recipients[:len(x.tx.Recipients)-1]
 		return nil, reply
 	}
@@ -325,7 +327,7 @@ func (x *Transaction) learn() {
 		if o.verdict.PolicyVersion == "" {
 			continue
 		}
-		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
+		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition, Score: o.verdict.Score})
 		taken = taken || o.fate == ledger.Delivered || o.fate == ledger.Queued
 		junk = junk && (o.verdict.Disposition == policy.Reject || o.verdict.Disposition == policy.Quarantine)
 	}

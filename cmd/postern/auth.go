@@ -73,11 +73,11 @@ func (c *dkimVerifyCommand) Run(w world) error {
 			return err
 		}
 		passed, text := false, ""
-		report := dkimReport{File: s.name, Result: "none", Signatures: []dkimSignature{}, Steps: []string{}}
+		report := dkimReport{File: s.name, Result: mail.AuthNone, Signatures: []dkimSignature{}, Steps: []string{}}
 		for _, f := range found {
 			signatures, _ := f.Value.(filters.DKIM)
 			for _, g := range signatures {
-				passed = passed || g.Result == "pass"
+				passed = passed || g.Result == mail.AuthPass
 				line := fmt.Sprintf("%s: dkim=%s d=%s s=%s a=%s", s.name, g.Result, g.Domain, g.Selector, g.Algorithm)
 				if g.KeyBits > 0 {
 					line += fmt.Sprintf(" %d bits", g.KeyBits)
@@ -111,24 +111,24 @@ func (c *dkimVerifyCommand) Run(w world) error {
 
 // dkimReport is what came of one message's signatures, as JSON. Result is pass if one of them passes.
 type dkimReport struct {
-	File       string          `json:"file"`
-	Result     string          `json:"result"`
-	Signatures []dkimSignature `json:"signatures"`
-	Steps      []string        `json:"steps"`
+	File       string           `json:"file"`
+	Result     mail.AuthVerdict `json:"result"`
+	Signatures []dkimSignature  `json:"signatures"`
+	Steps      []string         `json:"steps"`
 }
 
 type dkimSignature struct {
-	Result    string `json:"result"`
-	Domain    string `json:"domain"`
-	Selector  string `json:"selector"`
-	Algorithm string `json:"algorithm"`
-	KeyBits   int    `json:"key_bits,omitempty"`
-	Why       string `json:"why,omitempty"`
+	Result    mail.AuthVerdict `json:"result"`
+	Domain    string           `json:"domain"`
+	Selector  string           `json:"selector"`
+	Algorithm string           `json:"algorithm"`
+	KeyBits   int              `json:"key_bits,omitempty"`
+	Why       string           `json:"why,omitempty"`
 }
 
 func (r *dkimReport) add(g filters.DKIMSignature) {
 	r.Signatures = append(r.Signatures, dkimSignature{g.Result, g.Domain, g.Selector, g.Algorithm, g.KeyBits, g.Why})
-	if r.Result != "pass" {
+	if r.Result != mail.AuthPass {
 		r.Result = g.Result
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"postern/internal/config"
-	"postern/policy"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 )
 
@@ -61,7 +61,7 @@ func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
 		q.Fate = word
 	}
 	if c.Disposition != "" {
-		d, err := policy.ParseDisposition(c.Disposition)
+		d, err := mail.ParseDisposition(c.Disposition)
 		if err != nil {
 			return q, fmt.Errorf("--disposition: %w", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/proxy/probe"
 )
@@ -61,7 +62,7 @@ func (c *probeCommand) Run(w world) (err error) {
 // plainDoor is the first door where anybody can be a client, as HOST:PORT.
 func plainDoor(cfg *config.Config) string {
 	for _, d := range cfg.Doors {
-		if d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent {
+		if d.Protocol == mail.ProtocolSMTP && !d.ProxyProtocol && !d.Transparent {
 			return probe.Reachable(string(d.Listen))
 		}
 	}

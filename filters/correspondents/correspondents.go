@@ -54,7 +54,7 @@ var Spec = filters.Spec{
 		{Name: "KNOWN_SENDER_UNPROVEN", Score: 0, Help: "The recipient has written to this sender before, but nothing proves that it is he"},
 		{Name: "REPLY", Score: -4, Help: "It answers a message that the recipient has sent"},
 		{Name: "BOUNCE_UNSOLICITED", Score: 0, Help: "It returns a message that we did not send; needs all outbound mail to go through this gateway"},
-		{Name: "USER_FROZEN", Score: 0, Action: "defer", Help: "One of our users suddenly wrote to many strangers and was stopped",
+		{Name: "USER_FROZEN", Score: 0, Action: filters.ActionDefer, Help: "One of our users suddenly wrote to many strangers and was stopped",
 			Reply: "Your account sends to many new recipients and was stopped; ask your postmaster"},
 	},
 	Settings: func() any { s := defaults(); return &s },
@@ -184,8 +184,8 @@ func proven(tx *mail.Transaction, sender mail.Address, isAuthor bool) bool {
 		return false
 	}
 	for _, found := range tx.AllFindings() {
-		if d, ok := found.Value.(filters.DMARC); ok && (d.Result == "pass" || d.Result == "fail") {
-			return d.Result == "pass" && mail.ASCIIDomain(d.Domain) == domain
+		if d, ok := found.Value.(filters.DMARC); ok && (d.Result == mail.AuthPass || d.Result == mail.AuthFail) {
+			return d.Result == mail.AuthPass && mail.ASCIIDomain(d.Domain) == domain
 		}
 	}
 	org := filters.RegisteredDomain(domain)
@@ -206,7 +206,7 @@ func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []fil
 	ours := f.ours(tx)
 	taken := false
 	for _, j := range judged {
-		if j.Disposition != "accept" && j.Disposition != "tag" {
+		if j.Disposition > mail.Tag {
 			continue
 		}
 		taken = true
@@ -225,7 +225,7 @@ func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []fil
 // heard remembers who wrote to us, so that an answer to him is none to a stranger.
 func (f *filter) heard(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	for _, j := range judged {
-		if j.Disposition != "accept" {
+		if j.Disposition != mail.Accept {
 			return
 		}
 	}

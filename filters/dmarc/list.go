@@ -65,7 +65,7 @@ func structured(h *mail.Header) bool {
 // chained names the newest sealer of a chain that verifies.
 func chained(findings []mail.Finding) string {
 	for _, f := range findings {
-		if c, ok := f.Value.(filters.ARC); ok && c.Result == "pass" && len(c.Sealers) > 0 {
+		if c, ok := f.Value.(filters.ARC); ok && c.Result == mail.AuthPass && len(c.Sealers) > 0 {
 			return c.Sealers[len(c.Sealers)-1]
 		}
 	}
@@ -114,7 +114,7 @@ func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filt
 	}
 	domains := senders(tx)
 	for _, one := range judged[:min(len(judged), maxLooks)] {
-		if one.Disposition != "accept" {
+		if one.Disposition != mail.Accept {
 			continue
 		}
 		for _, d := range domains {

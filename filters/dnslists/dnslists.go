@@ -139,6 +139,7 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 			found = append(found, filters.Finding{Symbol: limitSymbol, Evidence: over})
 		}
 		return found, err
+	case mail.StageRcpt: // a recipient is ours, and stands on no list
 	}
 	return nil, nil
 }

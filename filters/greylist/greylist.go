@@ -50,7 +50,7 @@ var Spec = filters.Spec{
 	After: []string{"harvest", "helo", "dnslists", "spf", "dkim", "arc", "dmarc", "reputation", "correspondents", "headers",
 		"impersonation", "mime", "attachments", "content", "classifier"},
 	Symbols: []filters.Symbol{
-		{Name: symbol, Score: 0, Action: "defer_if_permit", Help: "The sender is not known yet and was asked to come again",
+		{Name: symbol, Score: 0, Action: filters.ActionDeferIfPermit, Help: "The sender is not known yet and was asked to come again",
 			Reply: "We do not know you yet. Please try again in a few minutes; nothing else is needed"},
 	},
 	Settings: func() any { s := defaults(); return &s },

@@ -51,7 +51,7 @@ var Spec = filters.Spec{
 	Stages: mail.StageConnect | mail.StageMail | mail.StageRcpt,
 	Inline: true,
 	Symbols: []filters.Symbol{
-		{Name: "DIRECTORY_HARVEST", Score: 5, Action: "drop", Help: "The client has asked for many recipients that do not exist, or never wrote to those it asked for",
+		{Name: "DIRECTORY_HARVEST", Score: 5, Action: filters.ActionDrop, Help: "The client has asked for many recipients that do not exist, or never wrote to those it asked for",
 			Reply: "Too many recipients that you asked for do not exist, please try again later"},
 		{Name: "SPAMTRAP", Score: 8, Help: "A recipient is an address that no honest sender knows"},
 		{Name: "SPAMTRAP_CLIENT", Score: 4, Help: "The client has written to a spam trap lately"},

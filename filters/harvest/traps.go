@@ -23,8 +23,9 @@ func (f *filter) trapped(ctx context.Context, tx *mail.Transaction) []filters.Fi
 		}
 		f.remember(ctx, tx)
 		return []filters.Finding{{Symbol: "SPAMTRAP", Evidence: filters.Printable(to.String())}}
+	default: // no other stage tells of a trap
+		return nil
 	}
-	return nil
 }
 
 func (f *filter) isTrap(a mail.Address) bool {

@@ -38,11 +38,11 @@ var Spec = filters.Spec{
 	After:   []string{"spf", "dkim", "arc", "dmarc"},
 	Timeout: 10 * time.Second,
 	Symbols: []filters.Symbol{
-		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: "quarantine", Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
+		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: filters.ActionQuarantine, Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_OWN_SENDER", Score: 2, Help: "Sender or Resent-From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_PROTECTED_NAME", Score: 4, Help: "The name shown is that of somebody of ours, the address is not"},
 		{Name: "SPOOF_OWN_NAME", Score: 3, Help: "The name shown holds a domain of ours, the address is foreign"},
-		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: "quarantine", Help: "A sender's domain is made of letters that look like one of our domains"},
+		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: filters.ActionQuarantine, Help: "A sender's domain is made of letters that look like one of our domains"},
 		{Name: "LOOKALIKE_NEAR", Score: 4, Help: "A sender's domain is one letter, a hyphen or a label away from one of our domains"},
 		{Name: "HOMOGRAPH_DOMAIN", Score: 4, Help: "A sender's domain mixes scripts, or is written in letters that only look Latin"},
 		{Name: "NAME_INVISIBLE", Score: 2, Help: "The name shown holds characters that can't be seen"},
@@ -188,12 +188,12 @@ func authenticated(findings []mail.Finding, domain string, local func(string) bo
 		proven := false
 		switch v := finding.Value.(type) {
 		case filters.DMARC:
-			proven = v.Domain == domain && (v.Result == "pass" || v.Override.Type == filters.LocalPolicy)
+			proven = v.Domain == domain && (v.Result == mail.AuthPass || v.Override.Type == filters.LocalPolicy)
 		case filters.ARC:
 			proven = vouched(v, domain, local)
 		case filters.SPF:
 			checked = true
-			proven = v.Result == "pass" && local(v.Domain)
+			proven = v.Result == mail.AuthPass && local(v.Domain)
 		case filters.DKIM:
 			checked = true
 			proven = signedByUs(v, local)
@@ -208,7 +208,7 @@ func authenticated(findings []mail.Finding, domain string, local func(string) bo
 
 func signedByUs(signatures filters.DKIM, local func(string) bool) bool {
 	for _, s := range signatures {
-		if s.Result == "pass" && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
+		if s.Result == mail.AuthPass && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
 			return true
 		}
 	}
@@ -219,17 +219,17 @@ func signedByUs(signatures filters.DKIM, local func(string) bool) bool {
 // vouched says whether a trusted sealer saw a proof before the mail was changed: so our own users' letters come back from a
 // mailing list (RFC 8617 section 7.2.1).
 func vouched(v filters.ARC, domain string, local func(string) bool) bool {
-	if v.Result != "pass" || v.Trusted == "" {
+	if v.Result != mail.AuthPass || v.Trusted == "" {
 		return false
 	}
 	for _, r := range v.Vouched {
 		for _, p := range r.Props {
 			of := mail.ASCIIDomain(p.Value[strings.LastIndexByte(p.Value, '@')+1:])
 			switch {
-			case r.Result != "pass":
-			case r.Method == "dmarc" && p.Property == "from" && of == domain,
-				r.Method == "dkim" && (p.Property == "d" || p.Property == "i") && local(of),
-				r.Method == "spf" && p.Property == "mailfrom" && local(of):
+			case r.Result != mail.AuthPass:
+			case r.Method == mail.MethodDMARC && p.Property == "from" && of == domain,
+				r.Method == mail.MethodDKIM && (p.Property == "d" || p.Property == "i") && local(of),
+				r.Method == mail.MethodSPF && p.Property == "mailfrom" && local(of):
 				return true
 			}
 		}
@@ -357,7 +357,7 @@ func (f filter) envelope(r *report, tx *mail.Transaction, s senders) {
 		return
 	}
 	for _, finding := range tx.AllFindings() {
-		if v, ok := finding.Value.(filters.DMARC); ok && v.Result == "pass" {
+		if v, ok := finding.Value.(filters.DMARC); ok && v.Result == mail.AuthPass {
 			return
 		}
 	}
@@ -386,7 +386,7 @@ func (f filter) brand(ctx context.Context, r *report, tx *mail.Transaction) erro
 	}
 	for _, finding := range tx.AllFindings() {
 		v, ok := finding.Value.(filters.DMARC)
-		if !ok || v.Result != "pass" || v.Policy != "quarantine" && v.Policy != "reject" {
+		if !ok || v.Result != mail.AuthPass || v.Policy != filters.DMARCQuarantine && v.Policy != filters.DMARCReject {
 			continue
 		}
 		for _, domain := range slices.Compact([]string{v.Domain, v.Org}) {

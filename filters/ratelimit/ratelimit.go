@@ -63,10 +63,10 @@ var Spec = filters.Spec{
 	Stages: mail.StageConnect | mail.StageHelo | mail.StageMail | mail.StageRcpt,
 	Inline: true,
 	Symbols: []filters.Symbol{
-		{Name: "RATELIMIT", Score: 0, Action: "defer", Help: "More came than the limits allow",
+		{Name: "RATELIMIT", Score: 0, Action: filters.ActionDefer, Help: "More came than the limits allow",
 			Reply: "You are sending more than we take at once, please try again later"},
-		{Name: "RATELIMIT_TARPIT", Score: 0, Action: "tarpit", Help: "More came than the limits allow, and replies wait"},
-		{Name: "RATELIMIT_REFUSE", Score: 0, Action: "reject", Help: "Far more came than the limits allow",
+		{Name: "RATELIMIT_TARPIT", Score: 0, Action: filters.ActionTarpit, Help: "More came than the limits allow, and replies wait"},
+		{Name: "RATELIMIT_REFUSE", Score: 0, Action: filters.ActionReject, Help: "Far more came than the limits allow",
 			Reply: "You are sending more than we take. If this is wrong, please ask the recipient's postmaster and quote the id in this reply"},
 	},
 	Settings: func() any { s := defaults(); return &s },
@@ -178,10 +178,10 @@ func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filt
 		}
 		for _, j := range judged {
 			parts, ok := f.parts(l, tx, j.Recipient)
-			if !ok || j.Disposition == "defer" {
+			if !ok || j.Disposition == mail.Defer {
 				continue
 			}
-			f.env.State.Tally(ctx, l.key(parts), share(j.Disposition == "reject" || j.Disposition == "quarantine"), l.half)
+			f.env.State.Tally(ctx, l.key(parts), share(j.Disposition == mail.Reject || j.Disposition == mail.Quarantine), l.half)
 			if !l.byRecipient {
 				break // it is one message
 			}

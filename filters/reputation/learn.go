@@ -85,16 +85,16 @@ func lesson(judged []filters.Decision, own float64) state.Tally {
 		others := j.Score - own
 		bad := 0.0
 		switch j.Disposition {
-		case "reject", "quarantine":
+		case mail.Reject, mail.Quarantine:
 			bad = 1
-		case "tag":
+		case mail.Tag:
 			bad = 0.5
-		case "accept":
+		case mail.Accept:
 			if others < unsure {
 				sum[1]++
 			}
 			continue
-		default: // put off: nothing is known yet
+		case mail.Defer: // nothing is known yet
 			continue
 		}
 		if others >= j.Score/2 {

@@ -23,7 +23,7 @@ func symbols() []filters.Symbol {
 	for i := range 30 {
 		s := filters.Symbol{Name: fmt.Sprintf("S%d", i), Score: float64(i%9) - 2.5}
 		if i%10 == 9 {
-			s.Action = []string{"reject", "quarantine", "tag"}[i/10]
+			s.Action = []filters.Action{filters.ActionReject, filters.ActionQuarantine, filters.ActionTag}[i/10]
 		}
 		all = append(all, s)
 	}

@@ -143,7 +143,7 @@ func TestFailover(t *testing.T) {
 func TestRefusalsLookAlike(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) // a Monday
 	rules := []Rule{
-		{Users: []string{"@ruled.example"}, Protocols: []string{"pop3"}},
+		{Users: []string{"@ruled.example"}, Protocols: []mail.Protocol{"pop3"}},
 		{Users: []string{"net"}, Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}},
 		{Users: []string{"land"}, Countries: []string{"DE"}},
 		{Users: []string{"night"}, From: 22 * 60, To: 6 * 60},
@@ -182,7 +182,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 
 func TestRuleLetsIn(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
-	r := Rule{Users: []string{"*"}, Protocols: []string{"imap"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Countries: []string{"de"}, From: 8 * 60, To: 18 * 60, Days: []time.Weekday{time.Monday}}
+	r := Rule{Users: []string{"*"}, Protocols: []mail.Protocol{"imap"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Countries: []string{"de"}, From: 8 * 60, To: 18 * 60, Days: []time.Weekday{time.Monday}}
 	if why := r.refuses("imap", netip.MustParseAddr("192.0.2.9"), "DE", noon); why != "" {
 		t.Error(why)
 	}
@@ -238,11 +238,11 @@ func TestAppPasswords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	master, err := store.Add("eve", "tablet", "", []string{"imap"}, time.Now())
+	master, err := store.Add("eve", "tablet", "", []mail.Protocol{"imap"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	pop, err := store.Add("eve", "old phone", "", []string{"pop3"}, time.Now())
+	pop, err := store.Add("eve", "old phone", "", []mail.Protocol{"pop3"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

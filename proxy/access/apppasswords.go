@@ -30,11 +30,11 @@ type AppPassword struct {
 	User string `json:"user"`
 	Name string `json:"name"`
 	// Protocols are those it is good for, empty for all.
-	Protocols []string  `json:"protocols,omitempty"`
-	Created   time.Time `json:"created"`
-	Salt      []byte    `json:"salt"`
-	Mark      []byte    `json:"mark"`
-	Sealed    []byte    `json:"sealed,omitempty"`
+	Protocols []mail.Protocol `json:"protocols,omitempty"`
+	Created   time.Time       `json:"created"`
+	Salt      []byte          `json:"salt"`
+	Mark      []byte          `json:"mark"`
+	Sealed    []byte          `json:"sealed,omitempty"`
 }
 
 // AppPasswords is the file with the app passwords. The gateway reads it again when it has changed.
@@ -83,7 +83,7 @@ func plainAppPassword(password string) string {
 }
 
 // Check looks whether a password is one of the user's app passwords.
-func (a *AppPasswords) Check(ctx context.Context, user, password, protocol string) (Found, error) {
+func (a *AppPasswords) Check(ctx context.Context, user, password string, protocol mail.Protocol) (Found, error) {
 	all, err := a.of(user)
 	if err != nil || len(all) == 0 {
 		return Found{}, err
@@ -139,7 +139,7 @@ func unseal(key, sealed []byte) (string, error) {
 
 // Add makes an app password and gives it: it is shown once and never again. With real, the user's real password, the
 // backend needs no master user.
-func (a *AppPasswords) Add(user, name, real string, protocols []string, now time.Time) (string, error) {
+func (a *AppPasswords) Add(user, name, real string, protocols []mail.Protocol, now time.Time) (string, error) {
 	user = key(user)
 	if !plainName(user) || !plainName(name) {
 		return "", errors.New("user and name must be plain text")

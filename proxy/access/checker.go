@@ -30,7 +30,7 @@ func (c *Checker) Login(ctx context.Context, s *mail.Session, user, password str
 	if !plainName(user) {
 		return false, nil
 	}
-	w, err := c.o.choose(ctx, key(user), "imap")
+	w, err := c.o.choose(ctx, key(user), mail.ProtocolIMAP)
 	if err != nil {
 		return false, err
 	}

@@ -29,9 +29,9 @@ type Ledger interface {
 // Authorizer is asked by HTTP about every login, and told of it.
 type Authorizer interface {
 	// Authorize says whether a login may go on, and where to.
-	Authorize(ctx context.Context, s *mail.Session, protocol string, a Attempt) (Answer, error)
+	Authorize(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt) (Answer, error)
 	// Report tells how it ended.
-	Report(ctx context.Context, s *mail.Session, protocol string, a Attempt, ok bool)
+	Report(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt, ok bool)
 }
 
 // Answer is what an authorizer says.
@@ -46,9 +46,10 @@ type Answer struct {
 
 // Notice tells of a login from a network that the user has not logged in from before.
 type Notice struct {
-	User, Protocol, Country string
-	Client                  netip.Addr
-	Time                    time.Time
+	User, Country string
+	Protocol      mail.Protocol
+	Client        netip.Addr
+	Time          time.Time
 }
 
 // Options of a Gate. Zero values mean the defaults.

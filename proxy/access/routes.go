@@ -29,8 +29,8 @@ type Route struct {
 	MasterUser, MasterPassword, Separator string
 }
 
-func (r *Route) addresses(protocol string) []Backend {
-	if protocol == "pop3" {
+func (r *Route) addresses(protocol mail.Protocol) []Backend {
+	if protocol == mail.ProtocolPOP3 {
 		return r.POP3
 	}
 	return r.IMAP
@@ -78,7 +78,7 @@ type way struct {
 }
 
 // choose finds the servers of a user: as the answer of the authorizer says, as the directory says, else by the routes.
-func (o *Options) choose(ctx context.Context, user, protocol string) (way, error) {
+func (o *Options) choose(ctx context.Context, user string, protocol mail.Protocol) (way, error) {
 	if o.Directory != nil && o.HostAttribute != "" {
 		if address, err := mail.ParseAddress(user); err == nil {
 			hosts, err := o.Directory.Attribute(ctx, address, o.HostAttribute)
@@ -121,7 +121,7 @@ func Serving(routes []Route, user string) string {
 
 // byHost takes the server that a directory or an authorizer names, which must be one of the routes: no answer from there
 // sends a password to a server that the admin did not name.
-func (o *Options) byHost(hosts []string, protocol string) (way, bool) {
+func (o *Options) byHost(hosts []string, protocol mail.Protocol) (way, bool) {
 	for _, host := range hosts {
 		for i := range o.Routes {
 			r := &o.Routes[i]

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/internal/mail"
 )
 
 // Rule limits when and from where users may log in. All rules that name a user must let him in.
@@ -12,7 +14,7 @@ type Rule struct {
 	// Users are addresses or user names, "@example.com" for all of a domain, "*" for everybody.
 	Users []string
 	// Protocols are "imap" and "pop3", Networks and Countries (ISO 3166-1 codes) where the client is. Empty lists allow all.
-	Protocols []string
+	Protocols []mail.Protocol
 	Networks  []netip.Prefix
 	Countries []string
 	// From and To are minutes since midnight, To is behind From or, over midnight, before it; both 0 is the whole day.
@@ -32,7 +34,7 @@ func (r *Rule) names(user string) bool {
 }
 
 // refuses says why a login is not let in, "" if it is.
-func (r *Rule) refuses(protocol string, client netip.Addr, country string, now time.Time) string {
+func (r *Rule) refuses(protocol mail.Protocol, client netip.Addr, country string, now time.Time) string {
 	switch {
 	case len(r.Protocols) > 0 && !slices.Contains(r.Protocols, protocol):
 		return "protocol"

@@ -20,7 +20,7 @@ import (
 type Session struct {
 	g        *Gate
 	s        *mail.Session
-	protocol string
+	protocol mail.Protocol
 	user     string // who has a place, "" for nobody
 	mailbox  string
 	failed   int
@@ -31,7 +31,7 @@ type Session struct {
 func (v *Session) Mailbox() string { return v.mailbox }
 
 // Visit begins a session; the protocol is "imap" or "pop3". End must be called once.
-func (g *Gate) Session(s *mail.Session, protocol string) *Session {
+func (g *Gate) Session(s *mail.Session, protocol mail.Protocol) *Session {
 	return &Session{g: g, s: s, protocol: protocol}
 }
 

@@ -195,7 +195,7 @@ func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte
 		"Somebody logged in to your mailbox from a network that was not used for it before:\r\n\r\n"+
 		"  when   %s\r\n  where  %s%s\r\n  how    %s\r\n\r\n"+
 		"If this was you, there is nothing to do. If not, change your password now and tell your administrator.\r\n",
-		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(n.Protocol))
+		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(string(n.Protocol)))
 }
 
 // newVerdictCache makes the verdicts at which POP3 and IMAP doors ask about messages.
@@ -226,7 +226,7 @@ func (h *App) newVerdictCache() (*retrieval.VerdictCache, error) {
 }
 
 // protocol is what a door speaks.
-func (h *App) protocol(door string) string {
+func (h *App) protocol(door string) mail.Protocol {
 	for _, d := range h.cfg.Doors {
 		if d.Name == door {
 			return d.Protocol

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
@@ -108,7 +109,7 @@ func (p apiAppPasswords) List(user string) ([]api.AppPassword, error) {
 }
 
 // Add implements api.AppPasswords.
-func (p apiAppPasswords) Add(user, name, real string, protocols []string) (string, error) {
+func (p apiAppPasswords) Add(user, name, real string, protocols []mail.Protocol) (string, error) {
 	return p.store.Add(user, name, real, protocols, p.now())
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/pop3d"
@@ -54,7 +55,7 @@ func (h *App) accessProtocol(d config.Door) frame.Protocol {
 	a := h.cfg.MailAccess
 	notice := strings.ReplaceAll(a.Notice, "\n", "\r\n")
 	clear := !d.RequireTLSForAuth.On()
-	if d.Protocol == "pop3" {
+	if d.Protocol == mail.ProtocolPOP3 {
 		o := pop3d.Options{Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", AuthInClear: clear, Gate: h.gate, VerdictCache: h.verdicts,
 			Notice: notice, SpoolDir: h.dir("spool"), Now: h.out.Now, Log: h.out.Log}
 		if d.TLS != "none" {

@@ -31,7 +31,7 @@ func outboundRoute() mail.Route { return mail.RouteTo(outboundHop) }
 func (h *App) doorOptions(d config.Door) smtpd.Options {
 	s := h.cfg.SMTP
 	o := smtpd.Options{
-		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == "submission",
+		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == mail.ProtocolSubmission,
 		AuthInClear: !d.RequireTLSForAuth.On(), XClient: prefixes(d.XClientNetworks), Trusted: prefixes(h.cfg.TrustedNetworks),
 		MaxSize: int64(s.MaxMessageSize), MaxRecipients: s.MaxRecipients, MaxErrors: s.MaxErrors,
 		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/proxy/access"
 	"postern/proxy/imapd"
 	"postern/proxy/pop3d"
@@ -111,7 +112,7 @@ func (h *App) mailboxes() (map[string]mailbox, error) {
 			}
 			take(asked, true, false)
 		case !d.Receives() && !d.Transparent:
-			take(routes, d.Protocol == "imap", d.Protocol == "pop3")
+			take(routes, d.Protocol == mail.ProtocolIMAP, d.Protocol == mail.ProtocolPOP3)
 		}
 	}
 	return all, nil

@@ -16,7 +16,7 @@ type originals struct {
 	quarantine *quarantine.Quarantine
 	hostname   string
 	route      func(domain string) (mail.Route, bool)
-	protocol   func(door string) string
+	protocol   func(door string) mail.Protocol
 }
 
 // Keep implements retrieval.Originals.

@@ -24,7 +24,7 @@ func TestReleasesOfWhatWasFetched(t *testing.T) {
 	const raw = "From: a@b.example\r\nSubject: x\r\n\r\nhello\r\n"
 	key := []byte("0123456789abcdef0123456789abcdef")
 	sum := sha256.Sum256([]byte(raw))
-	for protocol, deliveries := range map[string]int{"imap": 0, "pop3": 1} {
+	for protocol, deliveries := range map[mail.Protocol]int{"imap": 0, "pop3": 1} {
 		q, err := quarantine.Open(t.TempDir(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)

@@ -3,13 +3,14 @@ package app
 import (
 	"context"
 
+	"postern/internal/mail"
 	"postern/proxy/probe"
 )
 
 // probeDoor is the address of the first SMTP door, as one connects to it from this machine.
 func (h *App) probeDoor() string {
 	for i, d := range h.cfg.Doors {
-		if d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent && i < len(h.doors) {
+		if d.Protocol == mail.ProtocolSMTP && !d.ProxyProtocol && !d.Transparent && i < len(h.doors) {
 			return probe.Reachable(h.doors[i].listener.Addr().String())
 		}
 	}

@@ -203,6 +203,7 @@ func (d *describer) forUser(t *Transaction) {
 		d.line("If this was wrong, tell your administrator the id %s.", t.ID)
 	case policy.Defer:
 		d.line("It comes later by itself: the sender's server tries again.")
+	case policy.Accept: // there is nothing to do
 	}
 }
 
@@ -258,8 +259,9 @@ func fate(d policy.Disposition) string {
 		return "not taken for now"
 	case policy.Reject:
 		return "refused"
+	default: // accept
+		return "delivered"
 	}
-	return "delivered"
 }
 
 func number(f float64) string { return fmt.Sprintf("%g", f) }

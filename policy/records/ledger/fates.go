@@ -177,8 +177,9 @@ func (w Word) step() int {
 		return 0
 	case Deferred:
 		return 1
+	default: // an end
+		return 2
 	}
-	return 2
 }
 
 // become tells each recipient the last that became of its copy.

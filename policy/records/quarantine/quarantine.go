@@ -70,9 +70,9 @@ type Item struct {
 // Fetched says out of which mailbox a message was fetched.
 type Fetched struct {
 	Backend string `json:"backend"`
-	// Mailbox is its owner as he logs in, Protocol "imap" or "pop3".
-	Mailbox  string `json:"mailbox"`
-	Protocol string `json:"protocol"`
+	// Mailbox is its owner as he logs in.
+	Mailbox  string        `json:"mailbox"`
+	Protocol mail.Protocol `json:"protocol"`
 	// SHA256 is that of the octets, in hexadecimal.
 	SHA256 string `json:"sha256"`
 }

@@ -35,7 +35,7 @@ func (p *passwords) List(user string) (found []AppPassword, err error) {
 	return found, nil
 }
 
-func (p *passwords) Add(user, name, _ string, protocols []string) (string, error) {
+func (p *passwords) Add(user, name, _ string, protocols []mail.Protocol) (string, error) {
 	p.list = append(p.list, AppPassword{User: user, Name: name, Protocols: protocols})
 	return "abcd-efgh", nil
 }

@@ -172,6 +172,7 @@ func (c *call) ownScope(e *lists.Entry) {
 		if e.ScopeOf == "" && len(c.caller.Addresses) > 0 {
 			e.ScopeOf = c.caller.Addresses[0]
 		}
+	case Helpdesk, Auditor: // they make no entries
 	}
 }
 

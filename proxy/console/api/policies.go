@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mail"
 	"postern/policy/records/lessons"
 	"postern/policy/replay"
 )
@@ -36,17 +37,17 @@ type TrialReport struct {
 
 // AppPassword is what is known of a password for one device.
 type AppPassword struct {
-	User      string    `json:"user"`
-	Name      string    `json:"name"`
-	Protocols []string  `json:"protocols,omitempty"`
-	Created   time.Time `json:"created"`
+	User      string          `json:"user"`
+	Name      string          `json:"name"`
+	Protocols []mail.Protocol `json:"protocols,omitempty"`
+	Created   time.Time       `json:"created"`
 }
 
 // AppPasswords are the passwords for single devices.
 type AppPasswords interface {
 	List(user string) ([]AppPassword, error)
 	// Add makes one; real is the user's own password if it is to be kept sealed, else "".
-	Add(user, name, real string, protocols []string) (password string, err error)
+	Add(user, name, real string, protocols []mail.Protocol) (password string, err error)
 	Remove(user, name string) error
 }
 
@@ -246,10 +247,10 @@ func (c *call) appPasswords() (any, error) {
 
 func (c *call) addAppPassword() (any, error) {
 	var body struct {
-		User      string   `json:"user"`
-		Name      string   `json:"name"`
-		Protocols []string `json:"protocols"`
-		Real      string   `json:"real"`
+		User      string          `json:"user"`
+		Name      string          `json:"name"`
+		Protocols []mail.Protocol `json:"protocols"`
+		Real      string          `json:"real"`
 	}
 	if err := c.read(&body); err != nil {
 		return nil, err
@@ -262,7 +263,7 @@ func (c *call) addAppPassword() (any, error) {
 		return nil, err
 	}
 	for _, p := range body.Protocols {
-		if p != "imap" && p != "pop3" {
+		if p != mail.ProtocolIMAP && p != mail.ProtocolPOP3 {
 			return nil, BadRequest("protocols: write imap or pop3")
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"postern/filters"
-	"postern/policy"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/policy/records/recall"
 )
@@ -99,7 +99,7 @@ func (c *call) query() (ledger.Query, error) {
 			return nil
 		}},
 		{"disposition", func(text string) error {
-			d, err := policy.ParseDisposition(text)
+			d, err := mail.ParseDisposition(text)
 			q.Disposition = &d
 			return wrongWord("disposition", err)
 		}},

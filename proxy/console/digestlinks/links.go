@@ -103,8 +103,9 @@ func wording(a digest.Action) (title, button string) {
 		return "Throw this message away for good?", "Throw it away"
 	case digest.Block:
 		return "Refuse what this sender writes to you from now on?", "Block the sender"
+	default: // the list itself, and an appeal: there is nothing to confirm
+		return "", ""
 	}
-	return "", ""
 }
 
 // refusal says why users may not do it with such a message, "" if they may.
@@ -223,6 +224,7 @@ func (l Links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 			}
 		}
 		return "The sender is blocked for you.", nil
+	default: // no other link does anything
+		return "", console.ErrLink
 	}
-	return "", console.ErrLink
 }
