@@ -26,6 +26,10 @@ const enough = 3
 // messages.
 const tableSize = 4 << 20
 
+// groupSize is about how many rules share an automaton: with fewer there are more passes over each text, with more too many
+// states.
+const groupSize = 16
+
 // compile groups the rules that are run.
 func (s *Set) compile() {
 	s.groups = map[groupKey]*group{}
@@ -52,7 +56,7 @@ func (s *Set) compile() {
 		for i, r := range g.rules {
 			patterns[i] = r.loose
 		}
-		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize})
+		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize, Group: groupSize})
 	}
 }
 
