@@ -154,7 +154,7 @@ func (p *Page) sum(text string, octets int) {
 	length, spaces := 0, 0
 	for _, r := range text {
 		length++
-		if p.wide && spaceRune(r) || !p.wide && r < 0x80 && r != '\f' && isSpace(byte(r)) {
+		if p.countsAsSpace(r) {
 			spaces++
 		}
 	}
@@ -162,6 +162,14 @@ func (p *Page) sum(text string, octets int) {
 	if octets > 0 {
 		n["ratio"] = float64(octets-length) / float64(octets)
 	}
+}
+
+// countsAsSpace says whether the measures of a page take a character for white space.
+func (p *Page) countsAsSpace(r rune) bool {
+	if p.wide {
+		return spaceRune(r)
+	}
+	return r < 0x80 && r != '\f' && isSpace(byte(r))
 }
 
 // spaceRune is Perl's \s for characters.
@@ -192,24 +200,7 @@ func (p *Page) take(t *token) {
 
 func (p *Page) takeTag(t *token) {
 	known, office := oneOf(knownElements, t.name), officeTag(t.name)
-	open, met := p.Inside[t.name]
-	p.tags++
-	if known || office {
-		p.elements++
-	}
-	if !met {
-		p.tagsSeen++
-		if known || office {
-			p.elementsSeen++
-		}
-	}
-	if t.kind == tokenStart {
-		open++
-	} else if open--; open < 0 {
-		open = 0
-		p.closedExtra++
-	}
-	p.Inside[t.name] = open
+	p.count(t, known || office)
 	if office || !known && !oneOf(trickElements, t.name) {
 		return
 	}
@@ -225,6 +216,28 @@ func (p *Page) takeTag(t *token) {
 		}
 		p.test(t)
 	}
+}
+
+// count counts a tag, and follows how often it is open.
+func (p *Page) count(t *token, element bool) {
+	open, met := p.Inside[t.name]
+	p.tags++
+	if element {
+		p.elements++
+	}
+	if !met {
+		p.tagsSeen++
+		if element {
+			p.elementsSeen++
+		}
+	}
+	if t.kind == tokenStart {
+		open++
+	} else if open--; open < 0 {
+		open = 0
+		p.closedExtra++
+	}
+	p.Inside[t.name] = open
 }
 
 func (p *Page) whitespace(name string) {
@@ -259,14 +272,7 @@ func (p *Page) show(text string, whitespace, invisible bool) {
 
 // squeeze makes runs of white space one space.
 func squeeze(text string) string {
-	same := true
-	for i := range len(text) {
-		if isSpace(text[i]) && (text[i] != ' ' || i > 0 && isSpace(text[i-1])) {
-			same = false
-			break
-		}
-	}
-	if same {
+	if squeezed(text) {
 		return text
 	}
 	b := make([]byte, 0, len(text))
@@ -280,15 +286,21 @@ func squeeze(text string) string {
 	return string(b)
 }
 
-func (p *Page) takeText(text string) {
-	if !p.wide {
-		for _, r := range text {
-			if r > 0xff {
-				p.wide = true
-				break
-			}
+// squeezed says whether all white space is single spaces.
+func squeezed(text string) bool {
+	for i := range len(text) {
+		if !isSpace(text[i]) {
+			continue
+		}
+		if text[i] != ' ' || i > 0 && isSpace(text[i-1]) {
+			return false
 		}
 	}
+	return true
+}
+
+func (p *Page) takeText(text string) {
+	p.wide = p.wide || beyondLatin1(text)
 	if p.Inside["script"] > 0 {
 		p.Scripts = append(p.Scripts, text)
 		return
@@ -307,6 +319,15 @@ func (p *Page) takeText(text string) {
 		p.obfuscated(p.chunks[len(p.chunks)-1].text, text)
 	}
 	p.show(text, false, invisible)
+}
+
+func beyondLatin1(text string) bool {
+	for _, r := range text {
+		if r > 0xff {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Page) anchorText(text string) {
@@ -334,51 +355,63 @@ func (p *Page) solid(r rune) bool {
 
 // obfuscated notes words that are cut by a tag.
 func (p *Page) obfuscated(before, text string) {
-	last, _ := utf8.DecodeLastRuneInString(before)
-	first, _ := utf8.DecodeRuneInString(text)
-	if before == "" || text == "" || !p.solid(last) || !p.solid(first) {
+	start, front := p.wordBefore(before)
+	if start == 0 {
+		return
+	}
+	end, rest := p.wordAfter(text)
+	if end == 0 {
 		return
 	}
 	p.obfuscation++
-	start := 0
-	for before != "" && start <= 8 {
-		r, n := utf8.DecodeLastRuneInString(before)
+	joined := strings.HasSuffix(front, "_") || strings.HasPrefix(rest, "_")
+	if start <= maxHair && end <= maxHair && !joined {
+		p.backhair[[2]int{start, end}] = true
+	}
+}
+
+// maxHair is how long the piece of a word beside a tag may be to count as one.
+const maxHair = 7
+
+// wordBefore counts the characters of the word that a text ends with, up to two more than count, and gives what stands
+// before them.
+func (p *Page) wordBefore(text string) (length int, front string) {
+	for text != "" && length <= maxHair+1 {
+		r, n := utf8.DecodeLastRuneInString(text)
 		if !p.solid(r) {
 			break
 		}
-		start++
-		before = before[:len(before)-n]
+		length++
+		text = text[:len(text)-n]
 	}
-	end := 0
-	for text != "" && end <= 8 {
+	return length, text
+}
+
+// wordAfter is the same for the word that a text begins with.
+func (p *Page) wordAfter(text string) (length int, rest string) {
+	for text != "" && length <= maxHair+1 {
 		r, n := utf8.DecodeRuneInString(text)
 		if !p.solid(r) {
 			break
 		}
-		end++
+		length++
 		text = text[n:]
 	}
-	if start <= 7 && end <= 7 && !strings.HasSuffix(before, "_") && !strings.HasPrefix(text, "_") {
-		p.backhair[[2]int{start, end}] = true
-	}
+	return length, text
 }
 
 // test notes what single tags show.
 func (p *Page) test(t *token) {
 	switch t.name {
 	case "font":
-		if face, ok := t.get("face"); ok && !properFace(face) {
-			p.numbers["font_face_bad"] = 1
-		}
+		p.note("font_face_bad", t, "face", badFace)
 	case "img":
 		if p.Inside["a"] > 0 {
 			p.anchorText("<img>\n")
 		}
 		p.imageSize(t)
 	case "form":
-		if action, ok := t.get("action"); ok && strings.Contains(strings.ToLower(action), "mailto:") {
-			p.numbers["form_action_mailto"] = 1
-		}
+		p.note("form_action_mailto", t, "action", mailsForm)
 	case "object", "embed":
 		p.numbers["embeds"] = 1
 	case "a":
@@ -394,6 +427,17 @@ func (p *Page) test(t *token) {
 	}
 }
 
+// note sets a measure if an attribute is there and its value is suspect.
+func (p *Page) note(measure string, t *token, attribute string, suspect func(string) bool) {
+	if value, ok := t.get(attribute); ok && suspect(value) {
+		p.numbers[measure] = 1
+	}
+}
+
+func badFace(face string) bool { return !properFace(face) }
+
+func mailsForm(action string) bool { return strings.Contains(strings.ToLower(action), "mailto:") }
+
 func (p *Page) metaCharset(t *token) {
 	equiv, _ := t.get("http-equiv")
 	content, _ := t.get("content")
@@ -405,7 +449,7 @@ func (p *Page) metaCharset(t *token) {
 		return
 	}
 	name := content[i:]
-	if name != "" && (name[0] == '"' || name[0] == '\'') {
+	if name != "" && isQuote(name[0]) {
 		name = name[1:]
 	}
 	if end := strings.IndexAny(name, `"'`); end >= 0 {
@@ -448,23 +492,34 @@ func side(text string, percent float64) float64 {
 func properFace(face string) bool {
 	face = strings.TrimSuffix(strings.TrimSuffix(face, "\n"), ";")
 	for i, name := range strings.Split(face, ",") {
-		name = strings.TrimLeft(name, " \t\n\r\f\v")
-		if name != "" && (name[0] == '"' || name[0] == '\'' || i == 0 && name[0] == '.') {
-			name = name[1:]
-		}
-		name = strings.TrimSuffix(strings.TrimSuffix(name, `"`), "'")
-		if n := len(name); n > 0 && name[n-1] >= '0' && name[n-1] <= '9' {
-			name = name[:n-1]
-		}
-		if !properFaceName(name, i == 0) {
+		first := i == 0
+		if !properFaceName(bareFaceName(name, first), first) {
 			return false
 		}
 	}
 	return true
 }
 
+// bareFaceName takes off what may stand around the name of a font: quotes, a digit behind it, a full stop before the first.
+func bareFaceName(name string, first bool) string {
+	name = strings.TrimLeft(name, " \t\n\r\f\v")
+	switch {
+	case name == "":
+	case isQuote(name[0]), first && name[0] == '.':
+		name = name[1:]
+	}
+	name = strings.TrimSuffix(strings.TrimSuffix(name, `"`), "'")
+	if n := len(name); n > 0 && isDigit(name[n-1]) {
+		name = name[:n-1]
+	}
+	return name
+}
+
 func properFaceName(name string, first bool) bool {
-	if len(name) < 2 || !isLetter(name[len(name)-1]) || !isLetter(name[0]) && !(first && name[0] == ' ') {
+	if len(name) < 2 || !isLetter(name[len(name)-1]) {
+		return false
+	}
+	if !isLetter(name[0]) && !(first && name[0] == ' ') {
 		return false
 	}
 	for i := range len(name) {
