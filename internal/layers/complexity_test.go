@@ -63,7 +63,7 @@ func crowded() []string {
 		"policy/records/lists", "policy/records/quarantine", "policy/records/recall", "policy/replay",
 		"policy/reports/digest", "policy/reports/dmarcreport", "policy/reports/tlsreport", "proxy", "proxy/access",
 		"proxy/digests", "proxy/frame", "proxy/line", "proxy/queue", "proxy/relay", "proxy/sasl", "proxy/smtpd",
-		"rules", "rules/eval", "rules/perlre", "rules/perlre/syntax", "rules/relays", "rules/scan", "rules/views",
+		"rules", "rules/perlre", "rules/perlre/syntax", "rules/scan",
 	}
 }
 
