@@ -129,10 +129,7 @@ func (p *parser) skipLine(word, rest string) {
 func (p *parser) evalCondition(text string, ours bool) (bool, error) {
 	var b strings.Builder
 	for text != "" {
-		n := 0
-		for n < len(text) && (isWord(text[n]) || text[n] == ':') {
-			n++
-		}
+		n := runLength(text, ":")
 		if n == 0 {
 			b.WriteByte(text[0])
 			text = text[1:]
@@ -141,22 +138,15 @@ func (p *parser) evalCondition(text string, ours bool) (bool, error) {
 		word := text[:n]
 		text = text[n:]
 		switch word {
-		case "version":
-			b.WriteString(languageVersion)
-		case "perl_version":
-			b.WriteString(perlVersion)
-		case "local_tests_only":
-			b.WriteString(digit(!p.options.Network))
 		case "plugin", "can", "has":
-			inner, rest, ok := strings.Cut(strings.TrimLeft(text, " \t"), ")")
-			inner, open := strings.CutPrefix(inner, "(")
-			if !ok || !open {
+			inner, rest, ok := parenthesised(strings.TrimLeft(text, " \t"))
+			if !ok {
 				return false, fmt.Errorf("can't read the condition: its lines are left out")
 			}
-			b.WriteString(digit(p.claims(word, strings.TrimSpace(inner), ours)))
+			b.WriteString(digit(p.claims(word, inner, ours)))
 			text = rest
 		default:
-			b.WriteString(word)
+			b.WriteString(p.conditionWord(word))
 		}
 	}
 	e, err := parseExpr(b.String())
@@ -164,6 +154,34 @@ func (p *parser) evalCondition(text string, ours bool) (bool, error) {
 		return false, fmt.Errorf("can't read the condition: its lines are left out: %w", err)
 	}
 	return e.value(func(*expr) float64 { return 0 }) != 0, nil
+}
+
+// conditionWord is what a word of a condition stands for, itself if for nothing else.
+func (p *parser) conditionWord(word string) string {
+	switch word {
+	case "version":
+		return languageVersion
+	case "perl_version":
+		return perlVersion
+	case "local_tests_only":
+		return digit(!p.options.Network)
+	}
+	return word
+}
+
+// parenthesised parts a text into what stands in parentheses at the front, and the rest.
+func parenthesised(text string) (inner, rest string, ok bool) {
+	inner, rest, closed := strings.Cut(text, ")")
+	inner, open := strings.CutPrefix(inner, "(")
+	return strings.TrimSpace(inner), rest, open && closed
+}
+
+// runLength counts the characters of words, and the given ones, at the front.
+func runLength(text, more string) (n int) {
+	for n < len(text) && (isWord(text[n]) || strings.IndexByte(more, text[n]) >= 0) {
+		n++
+	}
+	return n
 }
 
 func digit(b bool) string {

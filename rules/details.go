@@ -17,7 +17,7 @@ func (r *rule) readPart(value string) error {
 	if err := r.readHeader(value); err != nil {
 		return err
 	}
-	if s := r.spec; s.Addr || s.Display || s.Host || s.Domain || s.IP || s.RevIP || s.First || s.Last || r.exists {
+	if rawOnly := (views.Spec{Name: r.spec.Name, Raw: r.spec.Raw}); r.exists || r.spec != rawOnly {
 		return errors.New("of a part's header only :raw is known")
 	}
 	return nil
@@ -76,12 +76,9 @@ func patternLength(text string) int {
 		if text[i] != text[at-1] {
 			continue
 		}
-		end := i + 1
-		for end < len(text) && strings.IndexByte("imsx", text[end]) >= 0 {
-			end++
-		}
-		if end == len(text) || text[end] == ' ' || text[end] == '\t' {
-			return end
+		rest := strings.TrimLeft(text[i+1:], "imsx")
+		if rest == "" || rest[0] == ' ' || rest[0] == '\t' {
+			return len(text) - len(rest)
 		}
 	}
 	return 0

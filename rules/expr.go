@@ -109,7 +109,10 @@ func (p *exprParser) binary(level, depth int) (*expr, error) {
 func (p *exprParser) operator(level int) string {
 	p.skip()
 	for _, op := range operators(level) {
-		if !strings.HasPrefix(p.rest, op) || (op == "|" || op == "&") && strings.HasPrefix(p.rest, op+op) {
+		if !strings.HasPrefix(p.rest, op) {
+			continue
+		}
+		if bitwise := op == "|" || op == "&"; bitwise && strings.HasPrefix(p.rest, op+op) {
 			continue
 		}
 		p.rest = p.rest[len(op):]
@@ -170,25 +173,21 @@ func (p *exprParser) group(depth int) (*expr, error) {
 
 // operand reads a number or the name of a rule.
 func (p *exprParser) operand(text string) (*expr, error) {
-	n := 0
-	for n < len(text) && (isWord(text[n]) || text[n] == '.') {
-		n++
-	}
+	n := runLength(text, ".")
 	word := text[:n]
 	p.rest = text[n:]
 
-	if word != "" && (word[0] >= '0' && word[0] <= '9' || word[0] == '.') {
+	if word != "" && (isDigit(word[0]) || word[0] == '.') {
 		f, err := strconv.ParseFloat(word, 64)
 		return &expr{op: "num", num: f}, err
 	}
 	if word == "rules_matching" {
-		inner, rest, ok := strings.Cut(p.skip(), ")")
-		pattern, open := strings.CutPrefix(inner, "(")
-		if !ok || !open {
+		pattern, rest, ok := parenthesised(p.skip())
+		if !ok {
 			return nil, errors.New("want rules_matching(PATTERN)")
 		}
 		p.rest = rest
-		return &expr{op: "matching", name: strings.TrimSpace(pattern)}, nil
+		return &expr{op: "matching", name: pattern}, nil
 	}
 	if !isRuleName(word) {
 		return nil, fmt.Errorf("can't read the expression from %q on", text)
@@ -196,6 +195,8 @@ func (p *exprParser) operand(text string) (*expr, error) {
 
 	return &expr{op: "name", name: word}, nil
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func isWord(c byte) bool {
 	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_'
@@ -231,16 +232,18 @@ func (e *expr) asksNot(name string, not bool) bool {
 	if e == nil {
 		return false
 	}
+	left, right := not, not
 	switch e.op {
 	case "name":
 		return not && e.name == name
-	case "!", "<", "<=", "==", "!=", "-", "^", "?", "neg":
-		inner := e.op != "!" || !not
-		return e.left.asksNot(name, inner) || e.right.asksNot(name, true) || e.third.asksNot(name, not)
+	case "!":
+		left, right = !not, true
+	case "<", "<=", "==", "!=", "-", "^", "?", "neg":
+		left, right = true, true
 	case ">", ">=":
-		return e.left.asksNot(name, not) || e.right.asksNot(name, true)
+		right = true
 	}
-	return e.left.asksNot(name, not) || e.right.asksNot(name, not)
+	return e.left.asksNot(name, left) || e.right.asksNot(name, right) || e.third.asksNot(name, not)
 }
 
 func (e *expr) value(of func(*expr) float64) float64 {
@@ -254,7 +257,11 @@ func (e *expr) value(of func(*expr) float64) float64 {
 	case "neg":
 		return -e.left.value(of)
 	}
-	l := e.left.value(of)
+	return e.joined(e.left.value(of), of)
+}
+
+// joined is the value of an operation whose left side is known. The others are worked out only if they are needed.
+func (e *expr) joined(l float64, of func(*expr) float64) float64 {
 	switch e.op {
 	case "?":
 		if l != 0 {

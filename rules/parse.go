@@ -301,12 +301,7 @@ func readArgs(text string) ([]string, error) {
 func (r *rule) readHeader(value string) error {
 	if name, ok := strings.CutPrefix(value, "exists:"); ok {
 		r.exists = true
-		spec, unknown := views.ParseSpec(strings.TrimSuffix(strings.TrimSpace(name), ":"))
-		if unknown != "" {
-			return fmt.Errorf("the modifier :%s is not known", unknown)
-		}
-		r.spec = spec
-		return nil
+		return r.readSpec(strings.TrimSuffix(strings.TrimSpace(name), ":"))
 	}
 	at := strings.Index(value, "=~")
 	if n := strings.Index(value, "!~"); n >= 0 && (at < 0 || n < at) {
@@ -319,11 +314,9 @@ func (r *rule) readHeader(value string) error {
 	if strings.ContainsAny(name, " \t") {
 		return fmt.Errorf("%q is not the name of a field", name)
 	}
-	spec, unknown := views.ParseSpec(name)
-	if unknown != "" {
-		return fmt.Errorf("the modifier :%s is not known", unknown)
+	if err := r.readSpec(name); err != nil {
+		return err
 	}
-	r.spec = spec
 	pattern := strings.TrimSpace(value[at+2:])
 	if i := strings.LastIndex(pattern, "[if-unset:"); i > 0 && strings.HasSuffix(pattern, "]") {
 		r.unset, r.hasUn = strings.TrimLeft(pattern[i+len("[if-unset:"):len(pattern)-1], " \t"), true
@@ -332,14 +325,21 @@ func (r *rule) readHeader(value string) error {
 	return r.readPattern(pattern)
 }
 
-func isRuleName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		if !(isWord(c) && (i > 0 || c < '0' || c > '9')) {
-			return false
-		}
+// readSpec reads the name of a field and its modifiers.
+func (r *rule) readSpec(name string) error {
+	spec, unknown := views.ParseSpec(name)
+	if unknown != "" {
+		return fmt.Errorf("the modifier :%s is not known", unknown)
 	}
-	return name != "" && len(name) <= 128
+	r.spec = spec
+	return nil
+}
+
+func isRuleName(name string) bool {
+	if name == "" || len(name) > 128 || isDigit(name[0]) {
+		return false
+	}
+	return runLength(name, "") == len(name)
 }
 
 // stripComment takes away what stands behind a # that no backslash escapes.

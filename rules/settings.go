@@ -24,13 +24,10 @@ func (p *parser) setting(word, rest string) (why string, known bool) {
 	if p.domains(word, fields) {
 		return "", true
 	}
+	if p.names(word, fields) {
+		return "", true
+	}
 	switch word {
-	case "freemail_domains":
-		c.Freemail.Add(fields...)
-	case "originating_ip_headers":
-		p.set.origin = append(p.set.origin, fields...)
-	case "clear_originating_ip_headers":
-		p.set.origin = nil
 	case "trusted_networks", "internal_networks", "msa_networks", "clear_trusted_networks", "clear_internal_networks", "clear_msa_networks":
 		return p.network(word, fields), true
 	case "enlist_addrlist", "enlist_uri_host", "delist_uri_host", "blocklist_uri_host", "welcomelist_uri_host":
@@ -41,10 +38,23 @@ func (p *parser) setting(word, rest string) (why string, known bool) {
 		return "lists of name servers are not asked here", true
 	case "include":
 		return "include: put the file into the folder, all files of which are read", true
-	default:
-		return p.plain(word, rest, fields)
 	}
-	return "", true
+	return p.plain(word, rest, fields)
+}
+
+// names reads the settings that are lists of names.
+func (p *parser) names(word string, fields []string) bool {
+	switch word {
+	case "freemail_domains":
+		p.set.config.Freemail.Add(fields...)
+	case "originating_ip_headers":
+		p.set.origin = append(p.set.origin, fields...)
+	case "clear_originating_ip_headers":
+		p.set.origin = nil
+	default:
+		return false
+	}
+	return true
 }
 
 // domains reads the lists of names that others register under.
@@ -188,10 +198,7 @@ func readNetwork(text string) (netip.Prefix, error) {
 // enlist reads (LIST) entries.
 func (p *parser) enlist(word string, fields []string) string {
 	c := p.set.config
-	name := map[string]string{"blocklist_uri_host": "BLOCK", "welcomelist_uri_host": "WELCOME"}[word]
-	if name == "" && len(fields) > 0 && strings.HasPrefix(fields[0], "(") && strings.HasSuffix(fields[0], ")") {
-		name, fields = strings.Trim(fields[0], "()"), fields[1:]
-	}
+	name, fields := listName(word, fields)
 	if name == "" || len(fields) == 0 && word != "delist_uri_host" {
 		return "want the name of a list in parentheses, and entries"
 	}
@@ -215,6 +222,20 @@ func (p *parser) enlist(word string, fields []string) string {
 		}
 	}
 	return ""
+}
+
+// listName parts the name of a list of hosts from its entries. The word gives it, or the first field in parentheses.
+func listName(word string, fields []string) (name string, entries []string) {
+	switch word {
+	case "blocklist_uri_host":
+		return "BLOCK", fields
+	case "welcomelist_uri_host":
+		return "WELCOME", fields
+	}
+	if len(fields) == 0 || !strings.HasPrefix(fields[0], "(") || !strings.HasSuffix(fields[0], ")") {
+		return "", fields
+	}
+	return strings.Trim(fields[0], "()"), fields[1:]
 }
 
 // uriList reads RULE ZONE TYPE TEST.

@@ -101,11 +101,9 @@ func (r *rule) setScore(fields []string) string {
 		if ok {
 			f, relative = strings.TrimSuffix(inner, ")"), true
 		}
-		n, err := strconv.ParseFloat(f, 64)
-		if err != nil || math.IsNaN(n) || math.Abs(n) > 10_000 {
+		if scores[i], ok = readScore(f); !ok {
 			return fmt.Sprintf("%q is not a score", f)
 		}
-		scores[i] = n
 	}
 	if len(fields) == 1 {
 		scores = [4]float64{scores[0], scores[0], scores[0], scores[0]}
@@ -120,6 +118,12 @@ func (r *rule) setScore(fields []string) string {
 	}
 	r.scores, r.scored = scores, true
 	return ""
+}
+
+// readScore reads a number that can be a score.
+func readScore(text string) (score float64, ok bool) {
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil && !math.IsNaN(n) && math.Abs(n) <= 10_000
 }
 
 // expandMatching puts in the rules that rules_matching names: their sum.
@@ -163,6 +167,18 @@ func (p *parser) breakCycles() {
 			ready = append(ready, r.name)
 		}
 	}
+	release(ready, needed, waits)
+	for _, r := range p.set.rules {
+		if waits[r.name] > 0 {
+			r.broken = "it needs itself, or a meta that does"
+			p.add(Problem{File: r.file, Line: r.line, Text: "meta " + r.name, Rule: r.name, Points: r.points(), Kind: BadLine, Why: "the rule is left out: " + r.broken})
+		}
+	}
+}
+
+// release goes through the metas that wait for no other, and from each to those that waited for it: waits counts what each
+// still waits for. What waits in the end stands in a cycle.
+func release(ready []string, needed map[string][]string, waits map[string]int) {
 	for len(ready) > 0 {
 		name := ready[len(ready)-1]
 		ready = ready[:len(ready)-1]
@@ -170,12 +186,6 @@ func (p *parser) breakCycles() {
 			if waits[n]--; waits[n] == 0 {
 				ready = append(ready, n)
 			}
-		}
-	}
-	for _, r := range p.set.rules {
-		if waits[r.name] > 0 {
-			r.broken = "it needs itself, or a meta that does"
-			p.add(Problem{File: r.file, Line: r.line, Text: "meta " + r.name, Rule: r.name, Points: r.points(), Kind: BadLine, Why: "the rule is left out: " + r.broken})
 		}
 	}
 }
@@ -213,20 +223,24 @@ func (p *parser) report() {
 				Why: "a filter reports a symbol of that name; the rule serves other rules only"})
 		}
 	}
-	for again := true; again; {
-		again = false
-		for _, r := range p.set.rules {
-			if r.kind != kindMeta || lost[r.name] != "" || r.broken != "" {
-				continue
-			}
-			if name := p.firstLost(r, lost); name != "" {
-				lost[r.name] = name
-				again = true
-				p.lostMeta(r, name)
-			}
-		}
+	for p.loseMetas(lost) {
 	}
 	p.cover(lost)
+}
+
+// loseMetas adds the metas that need a lost rule, and says whether there were any.
+func (p *parser) loseMetas(lost map[string]string) (any bool) {
+	for _, r := range p.set.rules {
+		if r.kind != kindMeta || lost[r.name] != "" || r.broken != "" {
+			continue
+		}
+		if name := p.firstLost(r, lost); name != "" {
+			lost[r.name] = name
+			any = true
+			p.lostMeta(r, name)
+		}
+	}
+	return any
 }
 
 // cover counts the rules that have a score, and those of them that work.
@@ -258,7 +272,8 @@ func (r *rule) weighs() bool {
 // loss.
 func (p *parser) firstLost(r *rule, lost map[string]string) string {
 	for _, name := range r.meta.names() {
-		if lost[name] != "" || p.missing(name) != "" && !(r.foreign && p.set.byName[name] == nil && !p.skipped[name]) {
+		theirs := r.foreign && p.set.byName[name] == nil && !p.skipped[name]
+		if lost[name] != "" || p.missing(name) != "" && !theirs {
 			return name
 		}
 	}
@@ -302,7 +317,7 @@ func (p *parser) reach() {
 
 // mark marks a rule and what it needs.
 func (p *parser) mark(r *rule) {
-	if r == nil || r.live || r.off() || r.broken != "" {
+	if r == nil || r.live || !r.runs() {
 		return
 	}
 	r.live = true
@@ -318,16 +333,21 @@ func (p *parser) deadMetas() {
 	for again := true; again; {
 		again = false
 		for _, r := range p.set.rules {
-			if r.kind != kindMeta || !r.foreign || r.off() || r.broken != "" {
+			if r.kind != kindMeta || !r.foreign || !r.runs() {
 				continue
 			}
-			for _, name := range r.meta.names() {
-				other := p.set.byName[name]
-				if other != nil && other.kind == kindMeta && other.off() {
-					r.score, r.live, again = 0, false, true
-					break
-				}
+			if slices.ContainsFunc(r.meta.names(), p.metaOff) {
+				r.score, r.live, again = 0, false, true
 			}
 		}
 	}
 }
+
+// metaOff says whether a meta of a name is switched off.
+func (p *parser) metaOff(name string) bool {
+	r := p.set.byName[name]
+	return r != nil && r.kind == kindMeta && r.off()
+}
+
+// runs says whether a rule can be run and is not switched off.
+func (r *rule) runs() bool { return !r.off() && r.broken == "" }

@@ -59,8 +59,10 @@ func (r *report) missing(i *contents.Item, flag unpack.Flag) bool {
 	// a run of base64 that the part explains stands there as well, for half a group at its end
 	part, elsewhere := false, false
 	for _, p := range i.Object.Parts {
-		part = part || p != nil && r.cut[placeOf(p)]
-		elsewhere = elsewhere || p != nil && !r.cut[placeOf(p)]
+		if p != nil {
+			cut := r.cut[placeOf(p)]
+			part, elsewhere = part || cut, elsewhere || !cut
+		}
 	}
 	if !part || elsewhere {
 		return false

@@ -68,7 +68,8 @@ func (r *report) flag(i *contents.Item, flag unpack.Flag, classed bool) {
 // class ("Word.Document.8") or by the part of the document that holds it.
 func packed(detail string) bool {
 	low := strings.ToLower(detail)
-	if strings.HasPrefix(low, "package") || low == "ole10native" || low == "objdata" || strings.HasPrefix(low, "afchunk") {
+	switch {
+	case strings.HasPrefix(low, "package"), strings.HasPrefix(low, "afchunk"), low == "ole10native", low == "objdata":
 		return true
 	}
 	ext := low[strings.LastIndexByte(low, '.')+1:]
@@ -89,20 +90,21 @@ func (f filter) class(i *contents.Item) (all []reason) {
 	if why := f.program(i); why != "" {
 		all = append(all, reason{executable, why})
 	}
-	if i.Body || len(i.Names) == 0 && i.Parent == nil && i.Object.Part == nil { // nothing here makes a file of it
+	if noFile(i) || scriptOfPDF(i) {
 		return all
 	}
-	if scriptOfPDF(i) {
-		return all
-	}
-	if why := f.kind(i, filetype.Script, filetype.Scripts); why != "" {
-		all = append(all, reason{script, why})
-	}
-	if why := f.kind(i, filetype.Shortcut, filetype.Opens); why != "" {
-		all = append(all, reason{shortcut, why})
-	}
-	if why := f.kind(i, filetype.Disk, filetype.Mounts); why != "" {
-		all = append(all, reason{diskImage, why})
+	for _, k := range []struct {
+		symbol string
+		class  filetype.Class
+		danger filetype.Danger
+	}{
+		{script, filetype.Script, filetype.Scripts},
+		{shortcut, filetype.Shortcut, filetype.Opens},
+		{diskImage, filetype.Disk, filetype.Mounts},
+	} {
+		if why := f.kind(i, k.class, k.danger); why != "" {
+			all = append(all, reason{k.symbol, why})
+		}
 	}
 	for _, e := range i.Opens {
 		if filetype.DangerOf(e) == filetype.Caution && len(all) == 0 && sent(i) {
@@ -110,6 +112,11 @@ func (f filter) class(i *contents.Item) (all []reason) {
 		}
 	}
 	return all
+}
+
+// noFile says whether nothing makes a file of it: it is the text of the message, or stands in that without a name.
+func noFile(i *contents.Item) bool {
+	return i.Body || len(i.Names) == 0 && i.Parent == nil && i.Object.Part == nil
 }
 
 // program says why it is one.
@@ -125,12 +132,15 @@ func (f filter) program(i *contents.Item) string {
 		}
 	}
 	for _, e := range i.Opens {
-		if f.extensions[e] && !((e == ".com" || e == ".app") && readable(i)) {
+		if f.extensions[e] && !(endsDomain(e) && readable(i)) {
 			return "named " + e
 		}
 	}
 	return ""
 }
+
+// endsDomain says whether an extension of programs is a top-level domain as well.
+func endsDomain(extension string) bool { return extension == ".com" || extension == ".app" }
 
 // readable: a text or document whose name ends like a domain is no program of DOS, which has no mark of its own, nor one of
 // macOS, which is a folder.
@@ -147,7 +157,10 @@ func (f filter) kind(i *contents.Item, class filetype.Class, danger filetype.Dan
 	}
 	for _, t := range i.Types {
 		// shell scripts, and texts that only look like a script, start nowhere by a click
-		if t.Class == class && t.Name != "text/x-shellscript" && (class != filetype.Script || slices.Contains(i.Opens, t.Ext)) {
+		if t.Class != class || t.Name == "text/x-shellscript" {
+			continue
+		}
+		if class != filetype.Script || slices.Contains(i.Opens, t.Ext) {
 			return t.Name
 		}
 	}

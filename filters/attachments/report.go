@@ -113,7 +113,7 @@ func tail(path string, n int) string {
 func (r *report) findings(worst bool) (all []filters.Finding) {
 	for _, s := range Spec.Symbols {
 		g := r.by[s.Name]
-		if g == nil || worst && s.Name != eicar && s.Name != hash && s.Name != executable {
+		if g == nil || worst && !isWorst(s.Name) {
 			continue
 		}
 		for _, f := range g.found {
@@ -130,6 +130,8 @@ func (r *report) findings(worst bool) (all []filters.Finding) {
 	}
 	return all
 }
+
+func isWorst(symbol string) bool { return symbol == eicar || symbol == hash || symbol == executable }
 
 func unique(spans []filters.PartSpan) (all []filters.PartSpan) {
 	seen := map[int64]bool{}

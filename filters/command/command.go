@@ -85,17 +85,10 @@ func newFilter(section config.Section, _ filters.Env) (filters.Filter, error) {
 	if err := section.Decode(&s); err != nil {
 		return nil, err
 	}
-	switch {
-	case len(s.Command) == 0:
-		return nil, errors.New("[filters.command]: command is missing: write it as in [\"/usr/local/bin/scan\", \"-\"]")
-	case !filepath.IsAbs(s.Command[0]):
-		return nil, fmt.Errorf("[filters.command]: command: %q is not a whole path: write it as in \"/usr/local/bin/scan\"", s.Command[0])
-	case s.Processes < 1 || s.CPU < 1 || s.Memory < 1<<20:
-		return nil, errors.New("[filters.command]: processes, cpu_seconds and memory: set them to 1, 1 and 1MB or more")
-	case s.Timeout <= 0 || time.Duration(s.Timeout) > 55*time.Second:
-		return nil, errors.New("[filters.command]: timeout: set it above 0 and to 55s at most")
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("[filters.command]: %w", err)
 	}
-	if info, err := os.Stat(s.Command[0]); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+	if info, err := os.Stat(s.Command[0]); err != nil || !runnable(info) {
 		return nil, fmt.Errorf("[filters.command]: command: %s is not a program that can be run", s.Command[0])
 	}
 	f := &filter{settings: s, path: s.Command[0], places: make(chan struct{}, s.Processes)}
@@ -108,6 +101,23 @@ func newFilter(section config.Section, _ filters.Env) (filters.Filter, error) {
 	}
 	return f, nil
 }
+
+// check says what is wrong with the settings by themselves.
+func (s Settings) check() error {
+	switch {
+	case len(s.Command) == 0:
+		return errors.New("command is missing: write it as in [\"/usr/local/bin/scan\", \"-\"]")
+	case !filepath.IsAbs(s.Command[0]):
+		return fmt.Errorf("command: %q is not a whole path: write it as in \"/usr/local/bin/scan\"", s.Command[0])
+	case s.Processes < 1 || s.CPU < 1 || s.Memory < 1<<20:
+		return errors.New("processes, cpu_seconds and memory: set them to 1, 1 and 1MB or more")
+	case s.Timeout <= 0 || time.Duration(s.Timeout) > 55*time.Second:
+		return errors.New("timeout: set it above 0 and to 55s at most")
+	}
+	return nil
+}
+
+func runnable(info os.FileInfo) bool { return !info.IsDir() && info.Mode()&0o111 != 0 }
 
 func credential(name string) (*syscall.Credential, error) {
 	u, err := user.Lookup(name)
@@ -122,7 +132,7 @@ func credential(name string) (*syscall.Credential, error) {
 // Ping implements filters.Server: whether the program is there and may be run. Running it is for messages only.
 func (f *filter) Ping(context.Context) error {
 	info, err := os.Stat(f.path)
-	if err == nil && (info.IsDir() || info.Mode()&0o111 == 0) {
+	if err == nil && !runnable(info) {
 		err = fmt.Errorf("%s is not a program that can be run", f.path)
 	}
 	return err
@@ -136,14 +146,11 @@ func (f *filter) Required() bool { return f.settings.Required }
 
 // Inspect implements filters.Filter.
 func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
-	switch {
-	case tx.Session.Outbound() && !f.settings.Outbound:
+	if tx.Session.Outbound() && !f.settings.Outbound {
 		return nil, nil
-	case tx.Message.Size() > int64(f.settings.MaxSize):
-		return []filters.Finding{{Symbol: "COMMAND_NOT_SCANNED", Evidence: fmt.Sprintf("%d octets", tx.Message.Size())}}, nil
 	}
-	if tx.Refused != nil && tx.Refused() {
-		return []filters.Finding{{Symbol: "COMMAND_NOT_SCANNED", Evidence: "the message is refused anyway"}}, nil
+	if why := f.passedOver(tx); why != "" {
+		return []filters.Finding{{Symbol: "COMMAND_NOT_SCANNED", Evidence: why}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.settings.Timeout))
 	defer cancel()
@@ -167,6 +174,17 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%s ended with exit code %d: %s", f.path, code, evidence)
+}
+
+// passedOver says why the program is not asked about a message, "" if it is.
+func (f *filter) passedOver(tx *mail.Transaction) string {
+	switch {
+	case tx.Message.Size() > int64(f.settings.MaxSize):
+		return fmt.Sprintf("%d octets", tx.Message.Size())
+	case tx.Refused != nil && tx.Refused():
+		return "the message is refused anyway"
+	}
+	return ""
 }
 
 // run gives the exit code and the first line that the program wrote.

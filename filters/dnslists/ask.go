@@ -135,6 +135,11 @@ func (f *filter) await(ctx context.Context, rounds []round) {
 		}
 	}
 	all.Wait()
+	awaitProbes(ctx, rounds)
+}
+
+// awaitProbes waits for the tests of lists whose answers depend on them.
+func awaitProbes(ctx context.Context, rounds []round) {
 	for _, r := range rounds {
 		if r.probe == nil || len(r.questions) == 0 {
 			continue
@@ -213,8 +218,7 @@ func findings(rounds []round, kinds kind) (found []filters.Finding) {
 	for _, r := range rounds {
 		switch {
 		case r.muted != "":
-			// what was said at MAIL is not said again for the message
-			if !r.before || kinds&mailKinds != 0 || r.list.kinds&mailKinds == 0 {
+			if !r.saidBefore(kinds) {
 				found = append(found, filters.Finding{Symbol: mutedSymbol, Evidence: filters.Printable(r.list.name + ": " + r.muted)})
 			}
 			continue
@@ -243,6 +247,11 @@ func findings(rounds []round, kinds kind) (found []filters.Finding) {
 		side.weight += highest
 	}
 	return allow.finding(allowSymbol, block.finding(blockSymbol, found))
+}
+
+// saidBefore says whether a muted list was reported already: what was said at MAIL is not said again for the message.
+func (r *round) saidBefore(kinds kind) bool {
+	return r.before && kinds&mailKinds == 0 && r.list.kinds&mailKinds != 0
 }
 
 // sum is what own lists say together: each with the highest of its weights.

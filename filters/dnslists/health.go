@@ -266,6 +266,30 @@ func (l *list) count(questions []question) string {
 	return ""
 }
 
+// add counts what the list was asked about.
+func (w *window) add(id uint64, hit, agreed bool) {
+	w.seen[id] = struct{}{}
+	if hit {
+		w.hits++
+		if !agreed {
+			w.alone++
+		}
+	}
+}
+
+// close keeps the share of those that were listed, if enough were asked about to mean something.
+func (w *window) close() {
+	if n := len(w.seen); n >= minSeen {
+		w.before, w.known = float64(w.hits)/float64(n), true
+	}
+}
+
+// listsAll says whether nearly all that was asked about is listed, and more than now and then by this list alone.
+func (w *window) listsAll() bool {
+	n := len(w.seen)
+	return n >= minSeen && w.hits*100 > n*95 && w.alone*10 > w.hits
+}
+
 func (w *window) reset(now time.Time) {
 	w.since, w.hits, w.alone = now, 0, 0
 	clear(w.seen)
@@ -284,24 +308,15 @@ func (l *list) observe(text string, hit, agreed bool) {
 		w.reset(now)
 	}
 	if now.Sub(w.since) >= windowTime || len(w.seen) >= maxSeen {
-		if n := len(w.seen); n >= minSeen {
-			w.before, w.known = float64(w.hits)/float64(n), true
-		}
+		w.close()
 		w.reset(now)
 	}
 	id := maphash.String(w.seed, text)
 	if _, again := w.seen[id]; again || h.phase != good {
 		return
 	}
-	w.seen[id] = struct{}{}
-	if hit {
-		w.hits++
-		if !agreed {
-			w.alone++
-		}
-	}
-	n := len(w.seen)
-	if n >= minSeen && w.hits*100 > n*95 && w.known && w.before <= 0.95 && w.alone*10 > w.hits {
-		l.muteLocked(fmt.Sprintf("lists the world: %d of the last %d, before it were %.0f %%", w.hits, n, 100*w.before), muteWrong)
+	w.add(id, hit, agreed)
+	if w.listsAll() && w.known && w.before <= 0.95 {
+		l.muteLocked(fmt.Sprintf("lists the world: %d of the last %d, before it were %.0f %%", w.hits, len(w.seen), 100*w.before), muteWrong)
 	}
 }

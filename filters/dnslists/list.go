@@ -156,14 +156,23 @@ func (d List) read() (*list, error) {
 	if err := l.readKinds(d.Kinds); err != nil {
 		return nil, err
 	}
-	if d.Hash != "" && d.Hash != "sha1" && d.Hash != "md5" {
-		return nil, fmt.Errorf("hash = %q: set \"sha1\" or \"md5\"", d.Hash)
-	}
-	if l.muteAfter < 1 || l.muteAfter > 1000 {
-		return nil, fmt.Errorf("mute_after = %d: set it between 1 and 1000", l.muteAfter)
+	if err := l.checkOptions(d); err != nil {
+		return nil, err
 	}
 
 	return l, l.readCodes(d)
+}
+
+// checkOptions says what is wrong with the settings that have a value by default.
+func (l *list) checkOptions(d List) error {
+	if d.Hash != "" && d.Hash != "sha1" && d.Hash != "md5" {
+		return fmt.Errorf("hash = %q: set \"sha1\" or \"md5\"", d.Hash)
+	}
+	if l.muteAfter < 1 || l.muteAfter > 1000 {
+		return fmt.Errorf("mute_after = %d: set it between 1 and 1000", l.muteAfter)
+	}
+
+	return nil
 }
 
 // readKinds takes what the list is asked about.
@@ -187,7 +196,7 @@ func (l *list) readKinds(names []string) error {
 }
 
 func (l *list) readCodes(d List) error {
-	if l.own && (len(d.Codes) > maxCodes || len(d.Refused) > maxCodes) {
+	if l.own && max(len(d.Codes), len(d.Refused)) > maxCodes {
 		return fmt.Errorf("codes: %d are the most", maxCodes)
 	}
 	if l.own && d.Weight == 0 && len(d.Codes) == 0 {
@@ -198,23 +207,22 @@ func (l *list) readCodes(d List) error {
 	}
 
 	for text, c := range d.Codes {
-		p, err := readPattern(text)
+		read, err := c.read(text)
 		if err != nil {
-			return fmt.Errorf("codes: %w", err)
-		}
-		if c.Weight == 0 {
-			return fmt.Errorf("codes: %s: set its weight", text)
-		}
-		if err := checkWeight(c.Weight); err != nil {
 			return err
 		}
-		l.codes = append(l.codes, code{pattern: p, label: filters.Printable(c.Label), weight: c.Weight, kinds: allKinds})
+		l.codes = append(l.codes, read)
 	}
 	if d.Codes != nil { // maps have no order
 		slices.SortFunc(l.codes, exactFirst)
 	}
 
-	for _, text := range d.Refused {
+	return l.readRefused(d.Refused)
+}
+
+// readRefused takes the codes by which the list says that it does not answer us.
+func (l *list) readRefused(codes []string) error {
+	for _, text := range codes {
 		p, err := readPattern(text)
 		if err != nil {
 			return fmt.Errorf("refused: %w", err)
@@ -223,6 +231,21 @@ func (l *list) readCodes(d List) error {
 	}
 
 	return nil
+}
+
+// read reads a code of an own list and its pattern.
+func (c Code) read(text string) (code, error) {
+	p, err := readPattern(text)
+	if err != nil {
+		return code{}, fmt.Errorf("codes: %w", err)
+	}
+	if c.Weight == 0 {
+		return code{}, fmt.Errorf("codes: %s: set its weight", text)
+	}
+	if err := checkWeight(c.Weight); err != nil {
+		return code{}, err
+	}
+	return code{pattern: p, label: filters.Printable(c.Label), weight: c.Weight, kinds: allKinds}, nil
 }
 
 func checkWeight(w float64) error {
@@ -291,8 +314,9 @@ func isToken(text string) bool {
 		return false
 	}
 	for i := range len(text) {
-		c := text[i] | 0x20
-		if !(c >= 'a' && c <= 'z' || text[i] >= '0' && text[i] <= '9' || text[i] == '-') {
+		switch c := text[i]; {
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '-':
+		default:
 			return false
 		}
 	}

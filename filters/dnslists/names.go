@@ -35,7 +35,8 @@ type subject struct {
 func address(k kind, ip netip.Addr) subject {
 	ip = ip.Unmap().WithZone("")
 	// RFC 6890: private, loopback, link-local and the like; RFC 6598: those between a provider and its customers
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is4() && number(ip)>>22 == 0x6440>>6 {
+	shared := ip.Is4() && number(ip)>>22 == 0x6440>>6
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || shared {
 		return subject{}
 	}
 	return subject{kind: k, text: ip.String(), reversed: reversed(ip)}
@@ -69,7 +70,10 @@ func (l *list) question(s subject) string {
 		return l.within(l.hash(s.text))
 	}
 	if s.reversed != "" {
-		if l.names || s.isIPv6() && (l.ipv4Only || !l.health.knowsIPv6()) {
+		if l.names {
+			return ""
+		}
+		if s.isIPv6() && (l.ipv4Only || !l.health.knowsIPv6()) {
 			return ""
 		}
 		return l.within(s.reversed)
@@ -182,15 +186,7 @@ func (f *filter) contents(ctx context.Context, m *mail.Message) (about []subject
 	if err := view.Err(); err != nil {
 		return nil, "", err
 	}
-	for _, link := range view.URLs() {
-		rest, mailto := cutScheme(link, "mailto")
-		switch {
-		case mailto && wanted&kindHash != 0:
-			eachAddress(rest, func(a mail.Address) bool { g.add(f.mailbox(a)); return false })
-		case !mailto && wanted&kindURI != 0:
-			g.add(f.site(link))
-		}
-	}
+	f.linked(view, wanted, g)
 	if wanted&kindURI != 0 {
 		if err := f.elsewhere(ctx, view, g); err != nil {
 			return nil, "", err
@@ -203,6 +199,19 @@ func (f *filter) contents(ctx context.Context, m *mail.Message) (about []subject
 	}
 
 	return g.about, g.over, nil
+}
+
+// linked gathers the sites and the mailboxes that links lead to.
+func (f *filter) linked(view *mimeview.View, wanted kind, g *gathered) {
+	for _, link := range view.URLs() {
+		rest, mailto := cutScheme(link, "mailto")
+		switch {
+		case mailto && wanted&kindHash != 0:
+			eachAddress(rest, func(a mail.Address) bool { g.add(f.mailbox(a)); return false })
+		case !mailto && wanted&kindURI != 0:
+			g.add(f.site(link))
+		}
+	}
 }
 
 // authors collects the header's fields about the author.
@@ -334,11 +343,8 @@ func numericHost(host string) (netip.Addr, bool) {
 	}
 	var ip uint64
 	for i, p := range parts {
-		if p == "" || strings.ContainsAny(p, "_+-") {
-			return netip.Addr{}, false
-		}
-		n, err := strconv.ParseUint(p, 0, 32)
-		if err != nil || strings.HasPrefix(strings.ToLower(p), "0b") || strings.HasPrefix(strings.ToLower(p), "0o") {
+		n, ok := browserNumber(p)
+		if !ok {
 			return netip.Addr{}, false
 		}
 		// the last number fills all octets that are left
@@ -354,6 +360,16 @@ func numericHost(host string) (netip.Addr, bool) {
 	return netip.AddrFrom4([4]byte{byte(ip >> 24), byte(ip >> 16), byte(ip >> 8), byte(ip)}), true
 }
 
+// browserNumber reads a number as browsers do in addresses: decimal, octal with 0 and hexadecimal with 0x before it.
+func browserNumber(text string) (n uint64, ok bool) {
+	if text == "" || strings.ContainsAny(text, "_+-") {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 0, 32)
+	low := strings.ToLower(text)
+	return n, err == nil && !strings.HasPrefix(low, "0b") && !strings.HasPrefix(low, "0o")
+}
+
 // eachAddress finds mail addresses in text until yield says false. It looks at each octet a bounded number of times.
 func eachAddress(text string, yield func(mail.Address) bool) {
 	at := 0
@@ -363,13 +379,7 @@ func eachAddress(text string, yield func(mail.Address) bool) {
 			return
 		}
 		i += at
-		start, end := i, i+1
-		for start > at && i-start < 64 && isLocalOctet(text[start-1]) {
-			start--
-		}
-		for end < len(text) && end-i <= 253 && isDomainOctet(text[end]) {
-			end++
-		}
+		start, end := addressAround(text, at, i)
 		at = i + 1
 		local, domain := strings.Trim(text[start:i], "."), strings.Trim(text[i+1:end], ".-")
 		if local == "" || !strings.Contains(domain, ".") {
@@ -379,6 +389,18 @@ func eachAddress(text string, yield func(mail.Address) bool) {
 			return
 		}
 	}
+}
+
+// addressAround gives the bounds of the address around an @, which begins at a given offset at the earliest.
+func addressAround(text string, from, at int) (start, end int) {
+	start, end = at, at+1
+	for start > from && at-start < 64 && isLocalOctet(text[start-1]) {
+		start--
+	}
+	for end < len(text) && end-at <= 253 && isDomainOctet(text[end]) {
+		end++
+	}
+	return start, end
 }
 
 // isLocalOctet accepts the octets of addresses in text: RFC 5322 atext without surrounding punctuation.

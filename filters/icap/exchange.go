@@ -175,44 +175,63 @@ func virusOf(h textproto.MIMEHeader) string {
 
 // body reads the HTTP message within an answer and gives its status (0 for a request) and what its body hashes to.
 func body(in *bufio.Reader, encapsulated string) (status int, sum [sha256.Size]byte, err error) {
-	hasBody := false
+	status, hasBody, err := headers(in, encapsulated)
+	if err != nil {
+		return 0, sum, err
+	}
+	if !hasBody {
+		return status, sha256.Sum256(nil), nil
+	}
+	hash := sha256.New()
+	n, err := io.Copy(hash, io.LimitReader(httputil.NewChunkedReader(in), maxBody+1))
+	if err != nil {
+		return 0, sum, eof(err)
+	}
+	if n > maxBody {
+		return 0, sum, errors.New("the answer is too long")
+	}
+	hash.Sum(sum[:0])
+	return status, sum, nil
+}
+
+// headers reads what stands before the body of an HTTP message (RFC 3507 section 4.4.1): its status, and whether it has a body.
+func headers(in *bufio.Reader, encapsulated string) (status int, hasBody bool, err error) {
 	for part := range strings.SplitSeq(encapsulated, ",") {
 		name, _, _ := strings.Cut(strings.TrimSpace(part), "=")
 		text := textproto.NewReader(in)
 		switch name {
-		case "req-hdr", "res-hdr":
-			line, err := text.ReadLine()
-			if err == nil {
-				_, err = text.ReadMIMEHeader()
+		case "req-hdr":
+			if _, err := httpHeader(text); err != nil {
+				return 0, false, err
 			}
+		case "res-hdr":
+			line, err := httpHeader(text)
 			if err != nil {
-				return 0, sum, eof(err)
+				return 0, false, err
 			}
-			if name == "res-hdr" {
-				_, rest, _ := strings.Cut(line, " ")
-				if status, err = strconv.Atoi(rest[:min(3, len(rest))]); err != nil {
-					return 0, sum, fmt.Errorf("no HTTP answer: %.80q", line)
-				}
+			_, rest, _ := strings.Cut(line, " ")
+			if status, err = strconv.Atoi(rest[:min(3, len(rest))]); err != nil {
+				return 0, false, fmt.Errorf("no HTTP answer: %.80q", line)
 			}
 		case "req-body", "res-body", "opt-body":
 			hasBody = true
 		case "null-body":
 		default:
-			return 0, sum, fmt.Errorf("Encapsulated names %.40q", name)
+			return 0, false, fmt.Errorf("Encapsulated names %.40q", name)
 		}
 	}
-	hash := sha256.New()
-	if hasBody {
-		n, err := io.Copy(hash, io.LimitReader(httputil.NewChunkedReader(in), maxBody+1))
-		if err != nil {
-			return 0, sum, eof(err)
-		}
-		if n > maxBody {
-			return 0, sum, errors.New("the answer is too long")
-		}
+	return status, hasBody, nil
+}
+
+// httpHeader reads the header of an HTTP message and gives its first line.
+func httpHeader(text *textproto.Reader) (line string, err error) {
+	if line, err = text.ReadLine(); err != nil {
+		return "", eof(err)
 	}
-	hash.Sum(sum[:0])
-	return status, sum, nil
+	if _, err = text.ReadMIMEHeader(); err != nil {
+		return "", eof(err)
+	}
+	return line, nil
 }
 
 func eof(err error) error {

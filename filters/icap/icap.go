@@ -101,14 +101,11 @@ func (f *filter) Required() bool { return f.settings.Required }
 // never clean.
 func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	m := tx.Message
-	switch {
-	case tx.Session.Outbound() && !f.settings.Outbound:
+	if tx.Session.Outbound() && !f.settings.Outbound {
 		return nil, nil
-	case m.Size() > int64(f.settings.MaxSize):
-		return []filters.Finding{{Symbol: "ICAP_NOT_SCANNED", Evidence: fmt.Sprintf("%d octets", m.Size())}}, nil
 	}
-	if tx.Refused != nil && tx.Refused() {
-		return []filters.Finding{{Symbol: "ICAP_NOT_SCANNED", Evidence: "the message is refused anyway"}}, nil
+	if why := f.passedOver(tx); why != "" {
+		return []filters.Finding{{Symbol: "ICAP_NOT_SCANNED", Evidence: why}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.settings.Timeout))
 	defer cancel()
@@ -132,6 +129,17 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		return []filters.Finding{{Symbol: "ICAP_BLOCKED"}}, nil
 	}
 	return nil, nil
+}
+
+// passedOver says why a message is not scanned, "" if it is.
+func (f *filter) passedOver(tx *mail.Transaction) string {
+	switch {
+	case tx.Message.Size() > int64(f.settings.MaxSize):
+		return fmt.Sprintf("%d octets", tx.Message.Size())
+	case tx.Refused != nil && tx.Refused():
+		return "the message is refused anyway"
+	}
+	return ""
 }
 
 // ask makes sure now and then that the service is there and does what is wanted.

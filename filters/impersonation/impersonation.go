@@ -74,7 +74,7 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	f := filter{env: env, bimi: s.BIMI, look: newLookalikes()}
 	for _, text := range s.ProtectedNames {
 		boxes, group, err := mail.ParseFrom(text)
-		if err != nil || group || len(boxes) != 1 || len(f.look.words(boxes[0].Name)) == 0 {
+		if one := err == nil && !group && len(boxes) == 1; !one || len(f.look.words(boxes[0].Name)) == 0 {
 			return nil, fmt.Errorf("[filters.impersonation]: protected_names: %q: write it as \"Ada Chief <ada@example.com>\"", text)
 		}
 		f.names = append(f.names, protectedName{boxes[0].Name, f.look.words(boxes[0].Name), boxes[0].Address.Key()})
@@ -223,14 +223,20 @@ func vouched(v filters.ARC, domain string, local func(string) bool) bool {
 		return false
 	}
 	for _, r := range v.Vouched {
+		if r.Result != mail.AuthPass {
+			continue
+		}
 		for _, p := range r.Props {
 			of := mail.ASCIIDomain(p.Value[strings.LastIndexByte(p.Value, '@')+1:])
-			switch {
-			case r.Result != mail.AuthPass:
-			case r.Method == mail.MethodDMARC && p.Property == "from" && of == domain,
-				r.Method == mail.MethodDKIM && (p.Property == "d" || p.Property == "i") && local(of),
-				r.Method == mail.MethodSPF && p.Property == "mailfrom" && local(of):
-				return true
+			switch string(r.Method) + "." + p.Property {
+			case string(mail.MethodDMARC) + ".from":
+				if of == domain {
+					return true
+				}
+			case string(mail.MethodDKIM) + ".d", string(mail.MethodDKIM) + ".i", string(mail.MethodSPF) + ".mailfrom":
+				if local(of) {
+					return true
+				}
 			}
 		}
 	}
@@ -254,6 +260,11 @@ func (f filter) name(r *report, b mail.Mailbox) {
 			r.add("SPOOF_PROTECTED_NAME", b.Name+" is "+b.Address.String())
 		}
 	}
+	f.ownName(r, b)
+}
+
+// ownName reports each domain of ours that stands in the name of a stranger.
+func (f filter) ownName(r *report, b mail.Mailbox) {
 	for word := range strings.FieldsFuncSeq(b.Name, func(c rune) bool { return strings.ContainsRune(" \t<>()[]{}\"',;:/|@", c) }) {
 		domain := mail.ASCIIDomain(strings.Trim(word, "."))
 		if strings.Contains(domain, ".") && f.env.Local(domain) && !strings.Contains(b.Name, "@"+word) {
@@ -321,7 +332,8 @@ func (f filter) own(tx *mail.Transaction) []string {
 	list := slices.Clone(f.domains)
 	for _, rcpt := range tx.Recipients {
 		d := rcpt.Address.ASCIIDomain()
-		if d != "" && d[0] != '[' && !slices.Contains(list, d) && f.env.Local(d) {
+		literal := strings.HasPrefix(d, "[")
+		if known := literal || d == "" || slices.Contains(list, d); !known && f.env.Local(d) {
 			list = append(list, d)
 		}
 		if len(list) == len(f.domains)+maxSenders {
@@ -378,6 +390,11 @@ func (f filter) organization(domain string) string {
 	return org
 }
 
+// isBIMI says whether the texts of a name are one BIMI record.
+func isBIMI(texts []string) bool {
+	return len(texts) == 1 && strings.HasPrefix(strings.ReplaceAll(texts[0], " ", ""), "v=BIMI1")
+}
+
 // brand looks for a BIMI record where DMARC passed with a policy that is meant (draft-brand-indicators-for-message-
 // identification section 7.2). It reports the record and fetches nothing.
 func (f filter) brand(ctx context.Context, r *report, tx *mail.Transaction) error {
@@ -386,12 +403,13 @@ func (f filter) brand(ctx context.Context, r *report, tx *mail.Transaction) erro
 	}
 	for _, finding := range tx.AllFindings() {
 		v, ok := finding.Value.(filters.DMARC)
-		if !ok || v.Result != mail.AuthPass || v.Policy != filters.DMARCQuarantine && v.Policy != filters.DMARCReject {
+		enforced := v.Policy == filters.DMARCQuarantine || v.Policy == filters.DMARCReject
+		if !ok || v.Result != mail.AuthPass || !enforced {
 			continue
 		}
 		for _, domain := range slices.Compact([]string{v.Domain, v.Org}) {
 			texts, err := f.env.DNS.LookupTXT(ctx, "default._bimi."+domain)
-			if err == nil && len(texts) == 1 && strings.HasPrefix(strings.ReplaceAll(texts[0], " ", ""), "v=BIMI1") {
+			if err == nil && isBIMI(texts) {
 				r.add("BIMI", domain+": "+texts[0])
 				return nil
 			}

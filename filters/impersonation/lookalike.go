@@ -119,7 +119,8 @@ func (l *lookalikes) compareLabels(org, ownOrg string) (kind, string) {
 	}
 
 	n := len([]rune(own))
-	if (n >= minNear && suffix == ownSuffix || n >= minAnywhere) && oneEdit([]rune(label), []rune(own)) {
+	long := n >= minNear && suffix == ownSuffix || n >= minAnywhere // enough that one letter is no chance
+	if long && oneEdit([]rune(label), []rune(own)) {
 		return near, "one letter differs"
 	}
 
@@ -163,12 +164,16 @@ func oneEdit(a, b []rune) bool {
 		if i == len(a) {
 			return false // the same
 		}
-		swapped := i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && slices.Equal(a[i+2:], b[i+2:])
-		return swapped || slices.Equal(a[i+1:], b[i+1:])
+		return swapped(a[i:], b[i:]) || slices.Equal(a[i+1:], b[i+1:])
 	case 1:
 		return slices.Equal(a[i:], b[i+1:])
 	}
 	return false
+}
+
+// swapped says whether two texts of one length differ in the order of their first two letters alone.
+func swapped(a, b []rune) bool {
+	return len(a) > 1 && a[0] == b[1] && a[1] == b[0] && slices.Equal(a[2:], b[2:])
 }
 
 // homograph says what is wrong with the letters of a domain: several of the scripts that look alike within one label, or a
@@ -179,11 +184,7 @@ func (l *lookalikes) homograph(domain string) string {
 	}
 	labels := strings.Split(display(domain), ".")
 	for _, label := range labels {
-		var latin, foreign bool
-		for _, r := range label {
-			latin = latin || r < 0x80 && unicode.IsLetter(r) || unicode.Is(unicode.Latin, r)
-			foreign = foreign || unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee)
-		}
+		latin, foreign := scripts(label)
 		switch {
 		case latin && foreign:
 			return "letters of several scripts in " + label
@@ -192,6 +193,15 @@ func (l *lookalikes) homograph(domain string) string {
 		}
 	}
 	return ""
+}
+
+// scripts says whether a label has letters of Latin, and of the scripts that look like it.
+func scripts(label string) (latin, foreign bool) {
+	for _, r := range label {
+		latin = latin || r < 0x80 && unicode.IsLetter(r) || unicode.Is(unicode.Latin, r)
+		foreign = foreign || unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee)
+	}
+	return latin, foreign
 }
 
 // isInvisible holds for characters that are invisible and don't separate words.

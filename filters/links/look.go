@@ -47,25 +47,35 @@ func (l *look) mismatch(link *mimeview.Link, behind []mimeview.Link) {
 	if own != "" {
 		shown = own
 	}
-	if shown == "" || shown == link.Domain || link.Host == "" || link.Scheme == "mailto" {
+	if shown == "" || shown == link.Domain || !leadsToHost(link) {
 		return
 	}
 	if l.ours(link.Host) != "" || l.endsAt(behind, shown, own) {
 		return
 	}
 
-	evidence := shown + " leads to " + link.Host
-	switch {
-	case own != "":
-		if !l.oursSent() {
-			l.add("PHISHING_OWN_DOMAIN", evidence)
-		}
-	case link.Has(links.IPHost):
-		l.add("PHISHING_IP", evidence)
-	case link.Domain != "" && !l.sender[link.Domain]:
-		l.add("PHISHING", evidence)
+	if symbol := l.mismatchSymbol(link, own != ""); symbol != "" {
+		l.add(symbol, shown+" leads to "+link.Host)
 	}
 }
+
+// mismatchSymbol is what a link is reported as whose text shows another domain: one of ours (own) or any other. It is "" for
+// one that honest senders write.
+func (l *look) mismatchSymbol(link *mimeview.Link, own bool) string {
+	switch {
+	case own && l.oursSent():
+	case own:
+		return "PHISHING_OWN_DOMAIN"
+	case link.Has(links.IPHost):
+		return "PHISHING_IP"
+	case link.Domain != "" && !l.sender[link.Domain]:
+		return "PHISHING"
+	}
+	return ""
+}
+
+// leadsToHost says whether a link opens something at a host, which one to a mailbox does not.
+func leadsToHost(link *mimeview.Link) bool { return link.Host != "" && link.Scheme != "mailto" }
 
 // endsAt says whether what a link redirects to is what its text shows.
 func (l *look) endsAt(behind []mimeview.Link, shown, own string) bool {
@@ -147,10 +157,14 @@ func obfuscated(link *mimeview.Link) string {
 		return "dots of another script"
 	case link.Has(links.BadPunycode):
 		return "an xn-- label that stands for nothing"
-	case link.Has(links.OddScheme) && (strings.HasPrefix(link.Raw, "view-source:") || strings.HasPrefix(link.Raw, "jar:")):
+	case link.Has(links.OddScheme) && wrapsScheme(link.Raw):
 		return "a scheme around another"
 	}
 	return ""
+}
+
+func wrapsScheme(link string) bool {
+	return strings.HasPrefix(link, "view-source:") || strings.HasPrefix(link, "jar:")
 }
 
 // brokenHost says whether a control stands in the scheme or in the host. Mailers that break long lines put line ends
@@ -179,16 +193,21 @@ func (l *look) recipients(all []mimeview.Link, to []mail.Recipient) {
 		coded := base64.RawStdEncoding.EncodeToString([]byte(address))
 		for i := range all[:min(len(all), maxLinks)] {
 			link := &all[i]
-			if link.Scheme == "mailto" || link.Host == "" || strings.HasPrefix(link.Where, "header ") {
+			if !leadsToHost(link) || strings.HasPrefix(link.Where, "header ") {
 				continue
 			}
-			lower := strings.ToLower(link.URL)
-			if strings.Contains(lower, address) || strings.Contains(lower, strings.Replace(address, "@", "%40", 1)) || strings.Contains(link.URL, coded[:len(coded)-1]) {
+			if names(link.URL, address) || strings.Contains(link.URL, coded[:len(coded)-1]) {
 				l.add("URL_RECIPIENT", address+" in a link to "+link.Host)
 				return
 			}
 		}
 	}
+}
+
+// names says whether a link holds an address, its @ escaped or not.
+func names(link, address string) bool {
+	lower := strings.ToLower(link)
+	return strings.Contains(lower, address) || strings.Contains(lower, strings.Replace(address, "@", "%40", 1))
 }
 
 func (l *look) codes(codes []mimeview.Link) {

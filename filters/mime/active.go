@@ -18,10 +18,7 @@ func (r *report) active(v *mimeview.View) {
 	var seen []string
 	located := !r.grave
 	for _, p := range v.Parts() {
-		if p.Type != "text/html" && p.Type != "text/x-amp-html" || len(p.Body) == 0 {
-			continue
-		}
-		acts := whatActs(p.UTF8())
+		acts := actsOf(p)
 		if len(acts) == 0 {
 			continue
 		}
@@ -42,6 +39,14 @@ func (r *report) active(v *mimeview.View) {
 	if located {
 		r.found[len(r.found)-1].Value = filters.Located{Spans: spans}
 	}
+}
+
+// actsOf names what acts in a part, which only HTML does.
+func actsOf(p *mimeview.Part) []string {
+	if p.Type != "text/html" && p.Type != "text/x-amp-html" || len(p.Body) == 0 {
+		return nil
+	}
+	return whatActs(p.UTF8())
 }
 
 var errCut = errors.New("the text was not read to its end")
@@ -68,10 +73,8 @@ func whatActs(text string) (found []string) {
 	}
 	for at := strings.IndexByte(low, '<') + 1; at > 0 && at < len(low); {
 		rest := low[at:]
-		for _, name := range acting {
-			if rest[0] == name[0] && strings.HasPrefix(rest, name) && !letterAt(rest, len(name)) {
-				add(name)
-			}
+		if name := actingName(rest); name != "" {
+			add(name)
 		}
 		next := strings.IndexByte(rest, '<')
 		if next < 0 {
@@ -86,6 +89,16 @@ func whatActs(text string) (found []string) {
 		add("event attribute")
 	}
 	return found
+}
+
+// actingName is the name of an acting element at the front, "" for none.
+func actingName(text string) string {
+	for _, name := range acting {
+		if text[0] == name[0] && strings.HasPrefix(text, name) && !letterAt(text, len(name)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // mayHaveEvent looks for the letters of an attribute such as onclick=, which are rare.

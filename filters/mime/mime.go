@@ -115,24 +115,30 @@ func (r *report) ambiguous(all []mimeview.Ambiguity) {
 			continue
 		}
 		seen[a.Kind] = true
-		switch {
-		case a.Kind == mimeview.MessagePartial:
+		switch a.Kind {
+		case mimeview.MessagePartial:
 			r.add("MIME_PARTIAL", place(a))
-		case a.Kind == mimeview.MessageExternal:
+		case mimeview.MessageExternal:
 			r.add("MIME_EXTERNAL_BODY", place(a))
-		case a.Kind == mimeview.VersionMissing:
+		case mimeview.VersionMissing:
 			r.add("MISSING_MIME_VERSION", a.Detail)
-		case a.Grave():
-			r.add("MIME_AMBIGUOUS", place(a))
-		case a.Kind == mimeview.EncodedNoHeader || a.Kind == mimeview.NamesDiffer:
-			// every PGP signature in a text is the one, RFC 2231 beside an older form for older readers the other
 		default:
-			odd = append(odd, place(a))
+			if a.Grave() {
+				r.add("MIME_AMBIGUOUS", place(a))
+			} else if !common(a.Kind) {
+				odd = append(odd, place(a))
+			}
 		}
 	}
 	if len(odd) > 0 {
 		r.add("MIME_ODD", strings.Join(odd, ", "))
 	}
+}
+
+// common says whether honest mail has such ambiguities: every PGP signature in a text is the one, RFC 2231 beside an older
+// form for older readers the other.
+func common(kind string) bool {
+	return kind == mimeview.EncodedNoHeader || kind == mimeview.NamesDiffer
 }
 
 func place(a mimeview.Ambiguity) string {
@@ -153,16 +159,19 @@ func (r *report) parts(v *mimeview.View) {
 	}
 	bogus := false
 	for _, p := range v.Parts() {
-		if p.Reading != "" {
+		if bogus || p.Reading != "" {
 			continue
 		}
-		if !bogus && p.Encoding == "base64" && !p.Attachment && p.Name == "" && len(p.Body) > 0 && bogusBase64(p.Body) {
+		if p.Encoding == "base64" && !isFile(p) && bogusBase64(p.Body) {
 			bogus = true
 			r.add("MIME_BASE64_TEXT_BOGUS", p.Type)
 		}
 	}
 	r.active(v)
 }
+
+// isFile says whether a part is one for its reader, not text to be shown; an empty one is neither.
+func isFile(p *mimeview.Part) bool { return p.Attachment || p.Name != "" || len(p.Body) == 0 }
 
 // encrypted says so of a message that is (RFC 3156 section 4, RFC 8551 section 3.4): by what it holds, not by what it says.
 func (r *report) encrypted(v *mimeview.View, root *mimeview.Part) {

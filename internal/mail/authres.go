@@ -49,11 +49,15 @@ func FormatAuthResults(authservID string, results []AuthResult) []byte {
 func appendToken(b []byte, text string) []byte {
 	for i := range len(text) {
 		c := text[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+		if letterOrDigit(c) || c == '-' || c == '_' {
 			b = append(b, c)
 		}
 	}
 	return b
+}
+
+func letterOrDigit(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // appendPvalue writes a value bare where that is safe, else as a quoted string.
@@ -64,7 +68,7 @@ func appendPvalue(b []byte, value string) []byte {
 	}
 	for i := range len(value) {
 		c := value[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') && strings.IndexByte("-_.@:+/=", c) < 0 {
+		if !letterOrDigit(c) && strings.IndexByte("-_.@:+/=", c) < 0 {
 			return appendQuoted(b, value)
 		}
 	}
@@ -125,7 +129,7 @@ func skipCFWS(text string) string {
 			depth++
 		case c == ')' && depth > 0:
 			depth--
-		case depth > 0 || c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		case depth > 0 || strings.IndexByte(" \t\r\n", c) >= 0:
 		default:
 			return text[i:]
 		}
@@ -143,7 +147,13 @@ func ClaimsAuthservID(value, id string) bool {
 	if read, _, err := ParseAuthResults(value); err == nil && ValidDomain(read) && ASCIIDomain(read) == read {
 		return false
 	}
-	var all, bare strings.Builder // with what stands in comments, and without
+	all, bare := joinedPieces(value)
+	return strings.Contains(strings.ToLower(all), id) || strings.Contains(strings.ToLower(bare), id)
+}
+
+// joinedPieces gives a value without white space, quotes and escapes: with what stands in comments, and without.
+func joinedPieces(value string) (withComments, without string) {
+	var all, bare strings.Builder
 	depth := 0
 	for i := range len(value) {
 		switch c := value[i]; {
@@ -158,5 +168,5 @@ func ClaimsAuthservID(value, id string) bool {
 			}
 		}
 	}
-	return strings.Contains(strings.ToLower(all.String()), id) || strings.Contains(strings.ToLower(bare.String()), id)
+	return all.String(), bare.String()
 }

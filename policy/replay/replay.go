@@ -114,7 +114,7 @@ func Rescore(ctx context.Context, source Source, p *policy.Policy, o Options) (R
 }
 
 func (x *replayer) transaction(t *ledger.Transaction) {
-	if t.Kind != ledger.SMTP || t.Facts == nil || t.PolicyVersion == "" || x.o.PolicyVersion != "" && t.PolicyVersion != x.o.PolicyVersion || t.Facts.Stage < mail.StageMessage {
+	if !judgedWhole(t) || x.o.PolicyVersion != "" && t.PolicyVersion != x.o.PolicyVersion {
 		x.r.Skipped++
 		return
 	}
@@ -136,6 +136,15 @@ func (x *replayer) transaction(t *ledger.Transaction) {
 	}
 }
 
+func (x *replayer) released(id string) bool {
+	return id != "" && x.o.Released != nil && x.o.Released(id)
+}
+
+// judgedWhole says whether a policy judged a message in whole, and its facts are known.
+func judgedWhole(t *ledger.Transaction) bool {
+	return t.Kind == ledger.SMTP && t.Facts != nil && t.PolicyVersion != "" && t.Facts.Stage >= mail.StageMessage
+}
+
 func (x *replayer) verdict(t *ledger.Transaction, was *ledger.Recipient, v policy.Verdict) {
 	x.r.Verdicts++
 	for _, m := range v.Monitored {
@@ -149,7 +158,7 @@ func (x *replayer) verdict(t *ledger.Transaction, was *ledger.Recipient, v polic
 	}
 	f := Flip{ID: t.ID, Time: t.Time, From: t.From, Recipient: was.Address, Subject: t.Subject, Before: was.Disposition, After: v.Disposition,
 		ScoreBefore: was.Score, ScoreAfter: v.Score, Why: v.Decisive}
-	if f.Stricter() && t.HeldID != "" && x.o.Released != nil && x.o.Released(t.HeldID) {
+	if f.Stricter() && x.released(t.HeldID) {
 		f.Released = true
 		x.r.Released++
 	}

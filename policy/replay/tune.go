@@ -118,13 +118,7 @@ func (t *tuner) candidates() (found []Proposal, err error) {
 func (t *tuner) bothWays(base *policy.Policy) (found []Proposal, err error) {
 	var halves [2][]Proposal
 	for i, wanted := range []bool{true, false} {
-		half := &tuner{compile: t.compile}
-		for _, m := range t.marks {
-			if m.Wanted == wanted && !m.right(base) {
-				half.marks = append(half.marks, m)
-			}
-		}
-		half.gather(base)
+		half := t.half(wanted, base)
 		if halves[i], err = half.candidates(); err != nil || len(halves[i]) == 0 {
 			return nil, err
 		}
@@ -144,6 +138,18 @@ func (t *tuner) bothWays(base *policy.Policy) (found []Proposal, err error) {
 		}
 	}
 	return found, nil
+}
+
+// half is a tuner for those of the marks that are wrong and are of what is wanted, or of what is not.
+func (t *tuner) half(wanted bool, base *policy.Policy) *tuner {
+	half := &tuner{compile: t.compile}
+	for _, m := range t.marks {
+		if m.Wanted == wanted && !m.right(base) {
+			half.marks = append(half.marks, m)
+		}
+	}
+	half.gather(base)
+	return half
 }
 
 type tuner struct {
@@ -187,15 +193,8 @@ func (t *tuner) search(symbols []string) (Proposal, bool, error) {
 		low, high := 0, int(tuneMost/tuneStep)
 		if t.wrong(all) > 0 {
 			// too much of it may put another mark wrong: look whether any step does
-			high = 0
-			for step := 1; step <= int(tuneMost/tuneStep) && high == 0; step += 5 {
-				p, err := t.tried(symbols, sign*float64(step)*tuneStep)
-				if err != nil {
-					return Proposal{}, false, err
-				}
-				if t.wrong(p) == 0 {
-					high = step
-				}
+			if high, err = t.anyStep(symbols, sign); err != nil {
+				return Proposal{}, false, err
 			}
 			if high == 0 {
 				continue
@@ -217,6 +216,20 @@ func (t *tuner) search(symbols []string) (Proposal, bool, error) {
 		return Proposal{Scores: t.changed(symbols, change), Change: round(float64(high) * tuneStep * float64(len(symbols)))}, true, nil
 	}
 	return Proposal{}, false, nil
+}
+
+// anyStep is the first step in a direction, of every fifth one, that puts all marks right, 0 for none.
+func (t *tuner) anyStep(symbols []string, sign float64) (int, error) {
+	for step := 1; step <= int(tuneMost/tuneStep); step += 5 {
+		p, err := t.tried(symbols, sign*float64(step)*tuneStep)
+		if err != nil {
+			return 0, err
+		}
+		if t.wrong(p) == 0 {
+			return step, nil
+		}
+	}
+	return 0, nil
 }
 
 // greedy takes the symbols together that put most marks right, up to a few.

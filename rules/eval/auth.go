@@ -69,7 +69,10 @@ func (c *Context) authorDomains() []string { return c.hostsOf(c.Message.Get("Fro
 func (c *Context) signedBy(valid, author bool, domains []string) bool {
 	return slices.ContainsFunc(c.Facts.DKIM, func(s Signature) bool {
 		name := strings.ToLower(s.Domain)
-		if valid && !s.Valid || author && !slices.Contains(c.authorDomains(), name) {
+		if valid && !s.Valid {
+			return false
+		}
+		if author && !slices.Contains(c.authorDomains(), name) {
 			return false
 		}
 		return len(domains) == 0 || slices.ContainsFunc(domains, func(d string) bool { return domainIs(name, d) })

@@ -37,23 +37,7 @@ func (c *Context) difference() difference {
 			return d
 		}
 		for _, a := range alternatives {
-			html, text := map[string]int{}, map[string]int{}
-			for _, p := range a.Find(false, func(t string) bool { return strings.HasPrefix(t, "text") }) {
-				words, isHTML, ok := p.Rendered()
-				if !ok {
-					continue
-				}
-				into := text
-				if isHTML {
-					into = html
-				}
-				countWords(words, into)
-				if page := p.Page(); isHTML && len(html) == 0 && page != nil {
-					if _, img := page.Inside["img"]; img {
-						html["\n"] = 1
-					}
-				}
-			}
+			html, text := wordsOf(a)
 			if len(html) == 0 {
 				continue
 			}
@@ -70,6 +54,33 @@ func (c *Context) difference() difference {
 	})
 }
 
+// wordsOf counts the words of the HTML and of the plain text of an alternative. HTML of an image alone counts as one word.
+func wordsOf(alternative *views.Part) (html, text map[string]int) {
+	html, text = map[string]int{}, map[string]int{}
+	for _, p := range alternative.Find(false, func(t string) bool { return strings.HasPrefix(t, "text") }) {
+		words, isHTML, ok := p.Rendered()
+		switch {
+		case !ok:
+		case !isHTML:
+			countWords(words, text)
+		default:
+			countWords(words, html)
+			if len(html) == 0 && hasImage(p.Page()) {
+				html["\n"] = 1
+			}
+		}
+	}
+	return html, text
+}
+
+func hasImage(page *views.Page) bool {
+	if page == nil {
+		return false
+	}
+	_, img := page.Inside["img"]
+	return img
+}
+
 // calendarMail says whether a message is an invitation: HTML and a calendar as alternatives.
 func calendarMail(root *views.Part) bool {
 	return root.Type == "multipart/alternative" && len(root.Parts) == 2 && root.Parts[0].Type == "text/html" && root.Parts[1].Type == "text/calendar" &&
@@ -78,12 +89,22 @@ func calendarMail(root *views.Part) bool {
 
 func countWords(text string, into map[string]int) {
 	for _, w := range strings.Fields(text) {
-		if strings.ContainsFunc(w, func(r rune) bool {
-			return r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || r == '_' || r >= 0xaa && r != 0xb7 && r != 0xab && r != 0xbb
-		}) {
+		if strings.ContainsFunc(w, inWords) {
 			into[w]++
 		}
 	}
+}
+
+// inWords says whether a character is one of a word: of ASCII those of \w, beyond it all but points and guillemets.
+func inWords(r rune) bool {
+	if r < 0x80 {
+		return isWordByte(byte(r))
+	}
+	return r >= 0xaa && r != 0xb7 && r != 0xab && r != 0xbb
+}
+
+func isWordByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
 
 func alternativeDifference(c *Context, args []string) float64 {

@@ -182,15 +182,16 @@ func (d *dates) readReceived(c *Context) {
 	} else if len(local) > 0 {
 		lines, local = append(local, lines...), nil
 	}
-	times := func(lines []string) (all []int64) {
-		for _, l := range lines {
-			if m := receivedDate.FindString(l); m != "" {
-				if t, ok := parseDate(m); ok {
-					all = append(all, t)
-				}
+	d.received, d.fetched = receivedTimes(lines), receivedTimes(local)
+}
+
+func receivedTimes(lines []string) (all []int64) {
+	for _, l := range lines {
+		if m := receivedDate.FindString(l); m != "" {
+			if t, ok := parseDate(m); ok {
+				all = append(all, t)
 			}
 		}
-		return all
 	}
-	d.received, d.fetched = times(lines), times(local)
+	return all
 }

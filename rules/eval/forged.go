@@ -52,6 +52,14 @@ func ends(address, domain string) bool {
 	return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_')
 }
 
+// hotmailSent says whether a relay of Hotmail's, or of Outlook's for an organisation, handed the message over.
+func (c *Context) hotmailSent(received string) bool {
+	if anyIP.MatchString(c.text("X-Originating-Ip")) && hotmailRelay.MatchString(received) {
+		return true
+	}
+	return outlookOrg.MatchString(c.text("X-OriginatorOrg")) && outlookRelay.MatchString(received)
+}
+
 // hotmail gives 2 for a forged relay of Hotmail's, 1 for a sender there without its relay.
 func (c *Context) hotmail() int {
 	return once(c, "hotmail", func() int {
@@ -59,8 +67,7 @@ func (c *Context) hotmail() int {
 		if hotmailPickup.MatchString(received) || msnGroupsHeaders(c, nil) > 0 || gated(c, nil) > 0 {
 			return 0
 		}
-		if anyIP.MatchString(c.text("X-Originating-Ip")) && hotmailRelay.MatchString(received) ||
-			outlookOrg.MatchString(c.text("X-OriginatorOrg")) && outlookRelay.MatchString(received) {
+		if c.hotmailSent(received) {
 			return 0
 		}
 		if hotmailClaim.MatchString(received) {
@@ -121,8 +128,7 @@ func forgedJuno(c *Context, _ []string) float64 {
 	}
 	origin, mailer, received := c.text("X-Originating-IP"), c.text("X-Mailer"), c.text("Received")
 	if origin != "" {
-		ours := junoRelay.MatchString(received) || strings.Contains(received, " cookie.juno.com ") || strings.Contains(received, " cookie.untd.com ")
-		return truth(!ours || !strings.Contains(mailer, "Juno "))
+		return truth(!junoSent(received) || !strings.Contains(mailer, "Juno "))
 	}
 	if m := junoWeb.FindStringSubmatch(received); mailcomRelay.MatchString(received) {
 		if !strings.Contains(mailer, "mail.com") {
@@ -132,6 +138,11 @@ func forgedJuno(c *Context, _ []string) float64 {
 		return 1
 	}
 	return truth(!anyIP.MatchString(origin))
+}
+
+// junoSent says whether a relay of Juno's handed the message over.
+func junoSent(received string) bool {
+	return junoRelay.MatchString(received) || strings.Contains(received, " cookie.juno.com ") || strings.Contains(received, " cookie.untd.com ")
 }
 
 func forgedGmail(c *Context, _ []string) float64 {

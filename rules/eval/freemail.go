@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -97,10 +98,7 @@ func freemailReplyTo(c *Context, args []string) float64 {
 	if c.Config.Freemail.Len() == 0 {
 		return 0
 	}
-	what := arg(args, 0)
-	if what == "" {
-		what = "replyto"
-	}
+	what := cmp.Or(arg(args, 0), "replyto")
 	if c.bulk() {
 		return 0
 	}
@@ -114,10 +112,22 @@ func freemailReplyTo(c *Context, args []string) float64 {
 	if what == "replyto" || replyFree {
 		answers = replyTo
 	}
-	if what == "replyto" && !replyFree || what == "reply" && (len(replyTo) > 0 && !replyFree || !fromFree) {
+	if paid := len(replyTo) > 0 && !replyFree; !answersFree(what, fromFree, replyFree, paid) {
 		return 0
 	}
 	return c.otherInBody(answers)
+}
+
+// answersFree says whether answers go to a free address, as what the rule asks for has it; paid says that there is a Reply-To
+// and that it has none.
+func answersFree(what string, fromFree, replyFree, paid bool) bool {
+	switch what {
+	case "replyto":
+		return replyFree
+	case "reply":
+		return fromFree && !paid
+	}
+	return true
 }
 
 // otherInBody says whether the text names a free address besides those that answers go to.
@@ -181,22 +191,32 @@ func (c *Context) bodyAddresses() []string {
 		if !strings.Contains(line, "@") {
 			continue
 		}
-		line = linkedAddress.ReplaceAllString(line, " ")
-		for _, at := range plainAddress.FindAllStringIndex(line, 100) {
-			address := line[at[0]:at[1]]
-			local, _, _ := strings.Cut(address, "@")
-			if len(local) > 64 || !c.Config.Domains.Valid(address) || isQuoting(line[:at[0]], line[at[1]:]) {
-				continue
-			}
-			add(address)
+		for _, a := range c.lineAddresses(linkedAddress.ReplaceAllString(line, " ")) {
+			add(a)
 		}
 	}
 	return all
 }
 
+// lineAddresses are the addresses in a line of the text that quote nobody.
+func (c *Context) lineAddresses(line string) (all []string) {
+	for _, at := range plainAddress.FindAllStringIndex(line, 100) {
+		address := line[at[0]:at[1]]
+		local, _, _ := strings.Cut(address, "@")
+		if len(local) > 64 || !c.Config.Domains.Valid(address) || isQuoting(line[:at[0]], line[at[1]:]) {
+			continue
+		}
+		all = append(all, address)
+	}
+	return all
+}
+
+// isMailto says whether a link is to a mailbox.
+func isMailto(uri string) bool { return len(uri) >= 7 && strings.EqualFold(uri[:7], "mailto:") }
+
 // linkedAddress is the address that only a link in HTML leads to.
 func (c *Context) linkedAddress(u *views.URI) string {
-	if !slices.Contains(u.Types, "a") || slices.Contains(u.Types, "parsed") || len(u.Raw) <= 7 || !strings.EqualFold(u.Raw[:7], "mailto:") {
+	if !slices.Contains(u.Types, "a") || slices.Contains(u.Types, "parsed") || !isMailto(u.Raw) {
 		return ""
 	}
 	at := plainAddress.FindStringIndex(u.Raw[7:])

@@ -62,14 +62,22 @@ func illegalChars(c *Context, args []string) float64 {
 		return 0
 	}
 	controls, high := countIllegal(text)
-	if high > 0 && controls == 0 && utf8.ValidString(text) && !asciiOnly(text) {
+	if high > 0 && controls == 0 && unencodedUTF8(text) {
 		return 0
 	}
 	illegal := controls + high
-	if illegal > 0 && strings.EqualFold(name, "subject:raw") && strings.Count(text, "\xa2")+strings.Count(text, "\xa3")+strings.Count(text, "\xae") == 1 {
+	if illegal > 0 && strings.EqualFold(name, "subject:raw") && countSigns(text) == 1 {
 		illegal-- // one sign of money or of a trade mark may be
 	}
 	return truth(float64(illegal)/float64(len(text)) >= number(arg(args, 1)) && float64(illegal) >= number(arg(args, 2)))
+}
+
+// unencodedUTF8 says whether a text is UTF-8 as RFC 6532 allows it in a header.
+func unencodedUTF8(text string) bool { return utf8.ValidString(text) && !asciiOnly(text) }
+
+// countSigns counts the signs of cent, pound and registered trade marks, as octets of ISO-8859-1.
+func countSigns(text string) int {
+	return strings.Count(text, "\xa2") + strings.Count(text, "\xa3") + strings.Count(text, "\xae")
 }
 
 // countIllegal counts octets that no header has by its grammar.
@@ -238,7 +246,7 @@ func quote(text string) string {
 	var b strings.Builder
 	for i := range len(text) {
 		ch := text[i]
-		if !(ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z' || ch >= '0' && ch <= '9' || ch == '_' || ch >= 0x80) {
+		if !isWordByte(ch) && ch < 0x80 {
 			b.WriteByte('\\')
 		}
 		b.WriteByte(ch)
@@ -308,8 +316,11 @@ func ratwareNameID(c *Context, _ []string) float64 {
 
 func ratwareEnvelopeFrom(c *Context, _ []string) float64 {
 	to, from := c.text("To:addr"), c.text("EnvelopeFrom:addr")
-	user, host, ok := strings.Cut(to, "@")
-	if from == "" || !ok || user == "" || host == "" || rewrittenSRS.MatchString(from) {
+	user, host, _ := strings.Cut(to, "@")
+	if from == "" || rewrittenSRS.MatchString(from) {
+		return 0
+	}
+	if user == "" || host == "" {
 		return 0
 	}
 	domain := c.Config.Domains.Trim(host)

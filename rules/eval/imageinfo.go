@@ -84,17 +84,24 @@ func jpegSize(data string) (height, width int) {
 	if !strings.HasPrefix(data, "\xff\xd8") {
 		return 0, 0
 	}
+	const scan, end = 0xda, 0xd9
 	for at := 2; at+9 <= len(data) && data[at] == 0xff; {
 		mark, size := data[at+1], int(binary.BigEndian.Uint16([]byte(data[at+2:at+4])))
-		if mark == 0xda || mark == 0xd9 || size < 2 {
+		if mark == scan || mark == end || size < 2 {
 			break
 		}
-		if mark >= 0xc0 && mark <= 0xcf && mark != 0xc4 && mark != 0xc8 && mark != 0xcc {
+		if startsFrame(mark) {
 			return int(binary.BigEndian.Uint16([]byte(data[at+5 : at+7]))), int(binary.BigEndian.Uint16([]byte(data[at+7 : at+9])))
 		}
 		at += 2 + size
 	}
 	return 0, 0
+}
+
+// startsFrame says whether a marker begins a frame, whose header has the size (ITU-T T.81 table B.1): of SOF0 to SOF15 the
+// numbers 4, 8 and 12 are taken by others.
+func startsFrame(mark byte) bool {
+	return mark&0xf0 == 0xc0 && mark != 0xc4 && mark != 0xc8 && mark != 0xcc
 }
 
 // between says whether a value is at least one bound and at most the other, if that is given.

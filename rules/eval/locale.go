@@ -21,13 +21,7 @@ func (c *Context) locales() []string {
 
 // localCharset says whether a charset is of a language that is welcome.
 func (c *Context) localCharset(name string) bool {
-	var b strings.Builder
-	for _, r := range strings.ToUpper(name) {
-		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			b.WriteRune(r)
-		}
-	}
-	name = strings.TrimPrefix(b.String(), "3D")
+	name = strings.TrimPrefix(strings.Map(capitalOrDigit, strings.ToUpper(name)), "3D")
 	for _, front := range []string{"USASCII", "ASCII", "ISO8859", "ISO10646", "UTF", "UCS", "CP125", "WINDOWS", "IBM852", "UNICODE11UTF", "XUNKNOWN"} {
 		if strings.HasPrefix(name, front) {
 			return true
@@ -42,6 +36,15 @@ func (c *Context) localCharset(name string) bool {
 		}
 	}
 	return false
+}
+
+// capitalOrDigit keeps capitals and digits, for strings.Map.
+func capitalOrDigit(r rune) rune {
+	switch {
+	case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		return r
+	}
+	return -1
 }
 
 // charsetsOf are the charsets of a language.
@@ -65,7 +68,7 @@ func charsetsOf(language string) string {
 func capsCharset(name string) bool {
 	name = strings.ToLower(name)
 	for i := range len(name) {
-		if c := name[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+		if c := name[i]; c != '-' && !isWordByte(c) {
 			return false
 		}
 	}

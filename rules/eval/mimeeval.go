@@ -2,6 +2,7 @@ package eval
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"postern/rules/views"
@@ -103,7 +104,7 @@ func (m *mimeCounts) part(c *Context, p *views.Part) {
 	attached := strings.Contains(disposition, "attachment")
 	b := partBytes{kind: kind, counted: !attached}
 	lines := p.Lines()
-	if m.alternative && !attached && (kind == "text/plain" || kind == "text/html") {
+	if m.alternative && b.readable() {
 		for _, l := range lines {
 			b.n += len(l)
 		}
@@ -117,6 +118,11 @@ func (m *mimeCounts) part(c *Context, p *views.Part) {
 	if kind == "text/plain" {
 		m.plainLines(lines, encoding, charset == "us-ascii" || !p.HasCharset())
 	}
+}
+
+// readable says whether a part is shown, as plain text or HTML.
+func (b partBytes) readable() bool {
+	return b.counted && (b.kind == "text/plain" || b.kind == "text/html")
 }
 
 // plainLines looks at the lines of plain text.
@@ -173,11 +179,18 @@ func (m *mimeCounts) header(c *Context, kind, encoding, disposition, charset str
 	if strings.Contains(disposition, "attachment") {
 		m.counts["mime_attachment"]++
 	}
-	disposed := strings.HasPrefix(disposition, "attachment") || strings.HasPrefix(disposition, "inline")
-	if strings.HasPrefix(kind, "text") && strings.Contains(encoding, "base64") && (charset == "" || asciiNames.MatchString(charset)) && !disposed {
+	if strings.HasPrefix(kind, "text") && strings.Contains(encoding, "base64") && needlessBase64(disposition, charset) {
 		m.counts["mime_base64_encoded_text"] = 1
 	}
 	m.charset(c, charset)
+}
+
+// needlessBase64 says whether text has no reason for base64: it is of ASCII and no file.
+func needlessBase64(disposition, charset string) bool {
+	if strings.HasPrefix(disposition, "attachment") || strings.HasPrefix(disposition, "inline") {
+		return false
+	}
+	return charset == "" || asciiNames.MatchString(charset)
 }
 
 // charset looks at a declared charset.
@@ -195,20 +208,20 @@ func (m *mimeCounts) charset(c *Context, charset string) {
 
 // alternativeRatio is that of the last plain text to the last HTML.
 func (m *mimeCounts) alternativeRatio() {
-	text, html := -1, -1
-	for i := len(m.bytes) - 1; i >= 0 && (text < 0 || html < 0); i-- {
-		b := m.bytes[i]
-		switch {
-		case !b.counted:
-		case html < 0 && b.kind == "text/html":
-			html = b.n
-		case text < 0 && b.kind == "text/plain":
-			text = b.n
-		}
-	}
+	text, html := m.lastOf("text/plain"), m.lastOf("text/html")
 	if text >= 0 && html > 0 {
 		m.ratio = float64(text) / float64(html)
 	}
+}
+
+// lastOf is the length of the last part of a type that counts, -1 for none.
+func (m *mimeCounts) lastOf(kind string) int {
+	for _, b := range slices.Backward(m.bytes) {
+		if b.counted && b.kind == kind {
+			return b.n
+		}
+	}
+	return -1
 }
 
 // fieldCharset is the charset in a Content-Type as it is written.

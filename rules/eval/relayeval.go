@@ -58,7 +58,7 @@ func checkForSenderNoReverse(c *Context, _ []string) float64 {
 
 func heloIPMismatch(c *Context, _ []string) float64 {
 	for _, r := range c.Message.Path().Untrusted {
-		if !quad(r.Helo) || relays.Private(r.Helo) || !quad(r.IP) || relays.Private(r.IP) || r.Helo == r.IP {
+		if !publicQuad(r.Helo) || !publicQuad(r.IP) || r.Helo == r.IP {
 			continue
 		}
 		if !strings.HasPrefix(r.IP, r.Helo[:strings.LastIndexByte(r.Helo, '.')+1]) {
@@ -67,6 +67,8 @@ func heloIPMismatch(c *Context, _ []string) float64 {
 	}
 	return 0
 }
+
+func publicQuad(address string) bool { return quad(address) && !relays.Private(address) }
 
 func checkForFromDomainInReceived(c *Context, args []string) float64 {
 	domain, wanted := arg(args, 0), arg(args, 1) == "true"

@@ -67,30 +67,47 @@ func httpsMismatch(c *Context, args []string) float64 {
 	return c.anyPage(func(p *views.Page) bool {
 		hit, anchors := false, 0.0
 		for _, u := range p.URIs {
-			m := webHost.FindStringSubmatch(u.URI)
-			if len(u.Anchors) == 0 || m == nil || views.IsIP(m[1]) {
-				continue
-			}
-			site := d.Trim(m[1])
-			if domain, _ := d.OfURI(site); domain == "" || !d.Valid(domain) {
+			site := linkedSite(u, d)
+			if site == "" {
 				continue
 			}
 			anchors++
 			for _, text := range u.Anchors {
-				if h := httpsHost.FindStringSubmatch(text); h != nil {
-					claimed := h[1]
-					if !views.IsIP(claimed) {
-						if claimed = d.Trim(claimed); !d.Valid(claimed) {
-							continue
-						}
-					}
-					hit = hit || claimed != site
-				}
+				claimed := claimedSite(text, d)
+				hit = hit || claimed != "" && claimed != site
 			}
 		}
 		most := arg(args, 1)
 		return hit && anchors >= least && (most == "" || anchors < number(most))
 	})
+}
+
+// linkedSite is the registered domain that a link with a text leads to, "" for none.
+func linkedSite(u *views.PageURI, d *views.Domains) string {
+	m := webHost.FindStringSubmatch(u.URI)
+	if len(u.Anchors) == 0 || m == nil || views.IsIP(m[1]) {
+		return ""
+	}
+	site := d.Trim(m[1])
+	if domain, _ := d.OfURI(site); domain == "" || !d.Valid(domain) {
+		return ""
+	}
+	return site
+}
+
+// claimedSite is the domain or the address that the text of a link names by https, "" for none.
+func claimedSite(text string, d *views.Domains) string {
+	h := httpsHost.FindStringSubmatch(text)
+	if h == nil {
+		return ""
+	}
+	if views.IsIP(h[1]) {
+		return h[1]
+	}
+	if domain := d.Trim(h[1]); d.Valid(domain) {
+		return domain
+	}
+	return ""
 }
 
 // uriListed looks the links up in the list that the rule names.
@@ -127,7 +144,7 @@ func (c *Context) lookedUp() []string {
 		mail := c.Config.number("uridnsbl_skip_mailto", 1) == 0
 		var first, then []string
 		for _, u := range c.Message.Links() {
-			if !mail && len(u.Raw) >= 7 && strings.EqualFold(u.Raw[:7], "mailto:") {
+			if !mail && isMailto(u.Raw) {
 				continue
 			}
 			for _, d := range u.Domains {

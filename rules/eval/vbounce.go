@@ -2,6 +2,7 @@ package eval
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -25,21 +26,19 @@ func bounceRelays(c *Context, _ []string) float64 {
 	if list.Len() == 0 {
 		return 0
 	}
-	names := func(line string) bool {
-		for _, m := range dottedWord.FindAllStringSubmatch(line+" ", 100) {
-			if list.Holds(m[1]) {
-				return true
-			}
+	ours := func(field string) bool {
+		if !receivedLine.MatchString(field) {
+			return false
 		}
-		return false
+		return slices.ContainsFunc(dottedWord.FindAllStringSubmatch(field+" ", 100), func(m []string) bool { return list.Holds(m[1]) })
 	}
-	for _, line := range c.Message.Body() {
-		if receivedLine.MatchString(line) && names(line) {
-			return 1
-		}
-	}
+	return truth(slices.ContainsFunc(c.Message.Body(), ours) || anyField(c.Message.Pristine(), ours))
+}
+
+// anyField says whether something holds of a field, unfolded, or of a line from the first Received field on.
+func anyField(message string, holds func(field string) bool) bool {
 	field, found := "", false
-	for _, line := range strings.Split(c.Message.Pristine(), "\n") {
+	for _, line := range strings.Split(message, "\n") {
 		if !found && !receivedLine.MatchString(line) {
 			continue
 		}
@@ -49,9 +48,9 @@ func bounceRelays(c *Context, _ []string) float64 {
 		} else {
 			field = line
 		}
-		if receivedLine.MatchString(field) && names(field) {
-			return 1
+		if holds(field) {
+			return true
 		}
 	}
-	return 0
+	return false
 }

@@ -18,55 +18,52 @@ var (
 
 // authOf says by what means the client of a handover logged in, "" if it did not.
 func authOf(text string) string {
-	by := contain(text, " by ")
-	if by {
-		if m := authWith.FindStringSubmatch(text); m != nil {
-			return m[1]
-		}
+	if m := noted(text, " by ", authWith); m != nil {
+		return m[1]
 	}
-	if contain(text, "google.com") && authGoogle.MatchString(text) {
+	if noted(text, "google.com", authGoogle) != nil {
 		if m := authCipher.FindStringSubmatch(text); m != nil {
 			return "GMail - transport=" + m[1] + " cipher=" + m[2]
 		}
 	}
-	if contain(text, "(AUTH: ") {
-		if m := authExim.FindStringSubmatch(text); m != nil {
-			return m[1]
-		}
+	if m := noted(text, "(AUTH: ", authExim); m != nil {
+		return m[1]
 	}
-	if contain(text, "authenticated") && authSendmail.MatchString(text) {
+	if noted(text, "authenticated", authSendmail) != nil {
 		return "Sendmail"
 	}
-	if contain(text, "mail.gmx.") {
-		if m := authGMX.FindStringSubmatch(text); m != nil {
-			return "GMX (" + m[4] + " / " + m[3] + ")"
-		}
+	if m := noted(text, "mail.gmx.", authGMX); m != nil {
+		return "GMX (" + m[4] + " / " + m[3] + ")"
 	}
-	return otherAuth(text, by)
+	return otherAuth(text)
 }
 
-func otherAuth(text string, by bool) string {
-	if contain(text, " (authenticated as ") && authCritical.MatchString(text) {
+func otherAuth(text string) string {
+	if noted(text, " (authenticated as ", authCritical) != nil {
 		return "CriticalPath"
 	}
-	if contain(text, "Authenticated sender: ") {
-		if m := authPostfix.FindStringSubmatch(text); m != nil {
-			if m[1] == "Postfix" {
-				return m[1]
-			}
-			return "Postfix (" + m[1] + ")"
+	if m := noted(text, "Authenticated sender: ", authPostfix); m != nil {
+		if m[1] == "Postfix" {
+			return m[1]
 		}
+		return "Postfix (" + m[1] + ")"
 	}
 	switch {
-	case contain(text, " (account ") && authStalker.MatchString(text):
+	case noted(text, " (account ", authStalker) != nil:
 		return "Communigate"
 	case contain(text, " with Microsoft Exchange Server HTTP-DAV"):
 		return "HTTP-DAV"
 	}
-	if by && contain(text, "(via ") {
-		if m := authVia.FindStringSubmatch(text); m != nil {
-			return m[1]
-		}
+	if m := noted(text, "(via ", authVia); m != nil && contain(text, " by ") {
+		return m[1]
 	}
 	return ""
+}
+
+// noted gives what a server noted about the login; has is what stands in each such note, and is looked for first.
+func noted(text, has string, form *regexp.Regexp) []string {
+	if !contain(text, has) {
+		return nil
+	}
+	return form.FindStringSubmatch(text)
 }

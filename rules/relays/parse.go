@@ -51,13 +51,7 @@ func parseField(field string) *parsed {
 		text = strings.TrimSuffix(strings.TrimSuffix(text, ";"), " ")
 	}
 	p := &parsed{}
-	lower := strings.ToLower(text[:min(len(text), 6)])
-	if !strings.HasPrefix(lower, "from ") && !strings.HasPrefix(lower, "(from ") || contain(text, " with local for ") || strings.HasSuffix(text, " with local for") {
-		p.skip = true
-		return p
-	}
-	if m := bareBy.FindStringSubmatch(text); m != nil && !quadOnly.MatchString(m[1]) {
-		p.skip = true
+	if p.skip = !isHandover(text); p.skip {
 		return p
 	}
 	if loc := dateEnd.FindStringIndex(text); loc != nil {
@@ -71,6 +65,20 @@ func parseField(field string) *parsed {
 		p.finish()
 	}
 	return p
+}
+
+// isHandover says whether a field is about one: it names a client, and the delivery is neither within the host nor all it is
+// about.
+func isHandover(text string) bool {
+	lower := strings.ToLower(text[:min(len(text), 6)])
+	if !strings.HasPrefix(lower, "from ") && !strings.HasPrefix(lower, "(from ") {
+		return false
+	}
+	if contain(text, " with local for ") || strings.HasSuffix(text, " with local for") {
+		return false
+	}
+	m := bareBy.FindStringSubmatch(text)
+	return m == nil || quadOnly.MatchString(m[1])
 }
 
 // general finds what stands in fields of any format.
@@ -106,12 +114,7 @@ func (p *parsed) read(text string) {
 			return
 		}
 	case strings.HasPrefix(text, "FROM "):
-		if m := simta.FindStringSubmatch(text[5:]); m != nil && addressLength(m[3]) == len(m[3]) {
-			p.looks = true
-			p.relay.Helo, p.relay.RDNS, p.relay.IP, p.relay.By, p.relay.ID = m[1], m[2], m[3], m[4], m[5]
-			if p.relay.RDNS == "unverified" {
-				p.relay.RDNS = ""
-			}
+		if p.simta(text[len("FROM "):]) {
 			return
 		}
 	case strings.HasPrefix(text, "(from "):
@@ -120,14 +123,33 @@ func (p *parsed) read(text string) {
 		}
 	}
 	if p.relay.IP == "" {
-		for _, m := range bracketIP.FindAllStringSubmatch(text, 20) {
-			if addressLength(m[1]) == len(m[1]) {
-				p.relay.IP = m[1]
-				break
-			}
-		}
+		p.relay.IP = addressInBrackets(text)
 	}
 	p.unknown = p.relay.IP == "" || p.relay.By == ""
+}
+
+// simta reads what simta writes behind "FROM".
+func (p *parsed) simta(text string) bool {
+	m := simta.FindStringSubmatch(text)
+	if m == nil || addressLength(m[3]) != len(m[3]) {
+		return false
+	}
+	p.looks = true
+	p.relay.Helo, p.relay.RDNS, p.relay.IP, p.relay.By, p.relay.ID = m[1], m[2], m[3], m[4], m[5]
+	if p.relay.RDNS == "unverified" {
+		p.relay.RDNS = ""
+	}
+	return true
+}
+
+// addressInBrackets is the first address in brackets, "" if there is none.
+func addressInBrackets(text string) string {
+	for _, m := range bracketIP.FindAllStringSubmatch(text, 20) {
+		if addressLength(m[1]) == len(m[1]) {
+			return m[1]
+		}
+	}
+	return ""
 }
 
 // bracketed reads what stands behind "(from".
@@ -164,17 +186,22 @@ func (p *parsed) from(text string) bool {
 	if p.skip = within(text, exim); p.skip {
 		return true
 	}
-	if p.any(formats) || exim && p.exim() || p.any(commonFormats()) || p.any(rareFormats()) {
+	if p.any(formats) || exim && p.exim() {
 		return true
 	}
-	if p.qmailScanner() {
+	if p.unmarked() {
 		return true
 	}
-	if p.skip = fits(text, skipped()...) || fits(text, "%w by %w with Novell_GroupWise"); p.skip {
+	if p.skip = fits(text, append(skipped(), "%w by %w with Novell_GroupWise")...); p.skip {
 		return true
 	}
 	p.guessHelo()
 	return false
+}
+
+// unmarked tries the formats that no mark of a server gives away.
+func (p *parsed) unmarked() bool {
+	return p.any(commonFormats()) || p.any(rareFormats()) || p.qmailScanner()
 }
 
 // within says whether a handover is one within a host.
@@ -186,11 +213,14 @@ func within(text string, exim bool) bool {
 func (p *parsed) guessHelo() {
 	word, _, _ := strings.Cut(p.text, " ")
 	for end := len(word); end > 0 && p.relay.Helo == ""; end-- {
-		if end < len(p.text) && (!isWord(p.text[end]) && p.text[end] != '-' && p.text[end] != '.' || p.text[end] == '_') {
+		if end < len(p.text) && endsName(p.text[end]) {
 			p.relay.Helo = p.text[:end]
 		}
 	}
 }
+
+// endsName says whether an octet can't stand in the name of a host.
+func endsName(c byte) bool { return c == '_' || !isWord(c) && c != '-' && c != '.' }
 
 // any tries formats in order.
 func (p *parsed) any(formats []format) bool {

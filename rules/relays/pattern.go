@@ -30,10 +30,8 @@ func (m match) match(pattern, text string) (rest string, ok bool) {
 	for pattern != "" {
 		switch pattern[0] {
 		case '~':
-			if strings.HasPrefix(text, pattern[1:2]) {
-				if rest, ok := m.match(pattern[2:], text[1:]); ok {
-					return rest, true
-				}
+			if rest, ok := m.optional(pattern, text); ok {
+				return rest, true
 			}
 			pattern = pattern[2:]
 			continue
@@ -56,6 +54,14 @@ func (m match) match(pattern, text string) (rest string, ok bool) {
 	return text, true
 }
 
+// optional matches a pattern with the character at its front that may be missing.
+func (m match) optional(pattern, text string) (rest string, ok bool) {
+	if !strings.HasPrefix(text, pattern[1:2]) {
+		return "", false
+	}
+	return m.match(pattern[2:], text[1:])
+}
+
 // variable matches what a letter stands for and the pattern behind it.
 func (m match) variable(letter byte, pattern, text string) (rest string, ok bool) {
 	switch letter {
@@ -71,13 +77,22 @@ func (m match) variable(letter byte, pattern, text string) (rest string, ok bool
 		}
 		return m.keep(letter, 4, pattern, text)
 	case '?':
-		for n := 0; n <= len(text); n++ {
-			if rest, ok := m.keep(letter, n, pattern, text); ok {
-				return rest, true
-			}
-		}
-		return "", false
+		return m.shortest(letter, pattern, text)
 	}
+	return m.longest(letter, pattern, text)
+}
+
+// shortest matches as few octets as the pattern behind allows, longest as many.
+func (m match) shortest(letter byte, pattern, text string) (rest string, ok bool) {
+	for n := 0; n <= len(text); n++ {
+		if rest, ok := m.keep(letter, n, pattern, text); ok {
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+func (m match) longest(letter byte, pattern, text string) (rest string, ok bool) {
 	least, longest := 1, reach(letter, text)
 	if letter == '*' || letter >= 'A' && letter <= 'Z' {
 		least = 0
@@ -92,15 +107,20 @@ func (m match) variable(letter byte, pattern, text string) (rest string, ok bool
 
 // reach is how far what a letter stands for can go.
 func reach(letter byte, text string) int {
-	n := 0
-	for n < len(text) {
-		c := text[n]
-		if letter == 'd' && (c < '0' || c > '9') || (letter == 'p' || letter == 'P') && c == ')' || strings.IndexByte("dpP*", letter) < 0 && c == ' ' {
-			break
-		}
-		n++
+	end := -1
+	switch letter {
+	case '*':
+	case 'd':
+		end = strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	case 'p', 'P':
+		end = strings.IndexByte(text, ')')
+	default:
+		end = strings.IndexByte(text, ' ')
 	}
-	return n
+	if end < 0 {
+		return len(text)
+	}
+	return end
 }
 
 func (m match) keep(letter byte, n int, pattern, text string) (rest string, ok bool) {
@@ -119,11 +139,7 @@ func addressLength(text string) int {
 	if len(text) > 5 && strings.EqualFold(text[:5], "ipv6:") {
 		front = 5
 	}
-	n := front
-	for n < len(text) && n < front+45 && isAddressByte(text[n]) {
-		n++
-	}
-	for end := n; end > front+1; end-- {
+	for end := front + addressRun(text[front:]); end > front+1; end-- {
 		if end < len(text) && isWord(text[end]) && isWord(text[end-1]) {
 			continue
 		}
@@ -132,6 +148,14 @@ func addressLength(text string) int {
 		}
 	}
 	return 0
+}
+
+// addressRun counts the octets at the front that addresses are written with, up to the longest one's.
+func addressRun(text string) (n int) {
+	for n < len(text) && n < 45 && isAddressByte(text[n]) {
+		n++
+	}
+	return n
 }
 
 func isAddressByte(c byte) bool {

@@ -198,20 +198,29 @@ func (w *walk) add(r *Relay) {
 	}
 }
 
+// judgeUnlisted trusts private networks and who logged in, where no networks are set.
+func (w *walk) judgeUnlisted(r *Relay) {
+	if !r.Private && r.Auth == "" {
+		w.trusted, w.internal = false, false
+	}
+}
+
+// orElse gives the first list, or the second one if the first is empty.
+func orElse[T any](first, second []T) []T {
+	if len(first) == 0 {
+		return second
+	}
+	return first
+}
+
 // judge says whether a relay ends the chain of those that are trusted, or that are internal.
 func (w *walk) judge(r *Relay) {
 	trusted, internal := w.nets.Trusted, w.nets.Internal
-	switch {
-	case len(trusted) == 0 && len(internal) == 0:
-		if !r.Private && r.Auth == "" {
-			w.trusted, w.internal = false, false
-		}
+	if len(trusted) == 0 && len(internal) == 0 {
+		w.judgeUnlisted(r)
 		return
-	case len(internal) == 0:
-		internal = trusted
-	case len(trusted) == 0:
-		trusted = internal
 	}
+	trusted, internal = orElse(trusted, internal), orElse(internal, trusted)
 	if r.Auth == "" && !contains(trusted, r.IP) {
 		w.trusted, w.internal = false, false
 		return

@@ -30,7 +30,7 @@ func ParseMailboxes(field string) []Mailbox {
 	// what is left holds addresses in angle brackets, or nothing of use
 	for i := strings.IndexByte(text, '<'); i >= 0; i = strings.IndexByte(text, '<') {
 		text = text[i+1:]
-		if n := addressLength(text); n > 0 && n < len(text) && text[n] == '>' && validAddress(text[:n]) {
+		if n := addressLength(text); n > 0 && stands(text, n, '>') && validAddress(text[:n]) {
 			all = append(all, Mailbox{Address: oneAt(text[:n]), Addressed: true})
 			text = text[n+1:]
 		}
@@ -129,14 +129,8 @@ func phraseEnd(text string, i int) int {
 // bracket reads <address>: up to the last closing bracket behind which the mailbox can end.
 func (d *draft) bracket(text string, open int) int {
 	start := skipSpace(text, open+1)
-	soft := start // before any @ or >, blanks may stand within
-	for soft < len(text) && text[soft] != '>' && text[soft] != '@' {
-		soft++
-	}
-	hard := soft
-	for hard < len(text) && !isSpace(text[hard]) {
-		hard++
-	}
+	soft := before(text, start, "@>") // up to here blanks may stand within
+	hard := wordEnd(text, soft)
 	try := func(end int) int {
 		inner := text[start:end]
 		if trimmed := strings.TrimRight(inner, " \t\n\r\f\v"); trimmed != "" {
@@ -145,7 +139,7 @@ func (d *draft) bracket(text string, open int) int {
 		d.address = inner
 		return d.finish(text, moreBrackets(text, end+1))
 	}
-	if end := skipSpace(text, hard); end > hard && end < len(text) && text[end] == '>' {
+	if end := skipSpace(text, hard); end > hard && stands(text, end, '>') {
 		if n := try(end); n > 0 {
 			return n
 		}
@@ -164,15 +158,12 @@ func (d *draft) bracket(text string, open int) int {
 func moreBrackets(text string, i int) int {
 	for {
 		j := skipSpace(text, i)
-		if j >= len(text) || text[j] != '<' {
+		if !stands(text, j, '<') {
 			return i
 		}
 		j = skipSpace(text, j+1)
-		k := quotedEnd(text, j)
-		for k < len(text) && !isSpace(text[k]) {
-			k++
-		}
-		if after := skipSpace(text, k); after < len(text) && text[after] == '>' {
+		k := wordEnd(text, quotedEnd(text, j))
+		if after := skipSpace(text, k); stands(text, after, '>') {
 			i = after + 1
 			continue
 		}
@@ -294,12 +285,7 @@ func (d draft) settle() (box Mailbox) {
 		d.hasAddr = false
 	}
 	if d.hasPhrase {
-		d.phrase = unquote(d.phrase)
-		if !d.hasAddr && addressLength(d.phrase) == len(d.phrase) && validAddress(d.phrase) && ValidName(domainOf(d.phrase)) {
-			d.address, d.hasAddr, d.hasPhrase = d.phrase, true, false
-		} else if d.hasAddr && d.phrase == d.address || d.phrase == "" {
-			d.hasPhrase = false
-		}
+		d.settlePhrase()
 	}
 	if !d.hasPhrase && d.hasNote {
 		d.phrase, d.hasPhrase = d.comment, true
@@ -309,6 +295,23 @@ func (d draft) settle() (box Mailbox) {
 		box.Address, box.Addressed = oneAt(d.address), true
 	}
 	return box
+}
+
+// settlePhrase unquotes the phrase. One that is an address is the address if there is no other, and one that repeats it says
+// nothing.
+func (d *draft) settlePhrase() {
+	d.phrase = unquote(d.phrase)
+	switch {
+	case !d.hasAddr && isAddress(d.phrase):
+		d.address, d.hasAddr, d.hasPhrase = d.phrase, true, false
+	case d.phrase == "", d.hasAddr && d.phrase == d.address:
+		d.hasPhrase = false
+	}
+}
+
+// isAddress says whether a text is nothing but an address that can be.
+func isAddress(text string) bool {
+	return addressLength(text) == len(text) && validAddress(text) && ValidName(domainOf(text))
 }
 
 func domainOf(address string) string {
@@ -367,13 +370,26 @@ func ValidName(host string) bool {
 		return false
 	}
 	for i, l := range labels {
-		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+		if underscores := len(labels)-i > 2; !validLabel(l, underscores) {
 			return false
 		}
-		for j := range len(l) {
-			if !isWordByte(l[j]) && l[j] != '-' || l[j] == '_' && len(labels)-i <= 2 {
-				return false
-			}
+	}
+	return true
+}
+
+// validLabel says whether a text can be a label of a host name (RFC 1123 section 2.1), underscores allowed or not.
+func validLabel(label string, underscores bool) bool {
+	if label == "" || len(label) > 63 {
+		return false
+	}
+	if label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for i := range len(label) {
+		switch c := label[i]; {
+		case c == '-', c == '_' && underscores:
+		case c == '_' || !isWordByte(c):
+			return false
 		}
 	}
 	return true

@@ -50,25 +50,30 @@ func asciiLike(name string) bool {
 }
 
 func decodeDeclared(text, name string, insist, ascii bool) (string, bool) {
-	switch {
-	case name == "us-ascii" || name == "ascii":
+	switch name {
+	case "us-ascii", "ascii":
 		return asciiOnly(text), insist
-	case name == "utf-8" || name == "utf8":
+	case "utf-8", "utf8":
 		if insist {
 			return strings.ToValidUTF8(text, "\ufffd"), true
 		}
 		return text, utf8.ValidString(text) && !ascii
-	case strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf16"):
-		return utf16(text)
-	case oneOf(" iso-8859-1 iso8859-1 windows-1252 cp1252 ", name):
+	case "iso-8859-1", "iso8859-1", "windows-1252", "cp1252":
 		if !insist && hasUndefined1252(text) {
 			return "", false
 		}
 		return windows1252(text), true
-	case name == "utf-7" || name == "unicode-1-1-utf-7":
+	case "utf-7", "unicode-1-1-utf-7":
 		return charset.FromUTF7([]byte(text)), true
 	}
+	if isUTF16(name) {
+		return utf16(text)
+	}
 	return decodeOther(text, name, insist)
+}
+
+func isUTF16(name string) bool {
+	return strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf16")
 }
 
 // decodeOther reads octets in a charset that a table is needed for.

@@ -24,7 +24,11 @@ func colorOf(text string) string {
 			return "invalid"
 		}
 	}
-	digits := strings.ReplaceAll(text, "#", "")
+	return "#" + sixDigits(strings.ReplaceAll(text, "#", ""))
+}
+
+// sixDigits makes six hexadecimal digits of however many there are, as browsers do.
+func sixDigits(digits string) string {
 	switch {
 	case len(digits) > 6:
 		digits = digits[:6]
@@ -37,7 +41,7 @@ func colorOf(text string) string {
 	if len(digits) == 3 {
 		digits = string([]byte{digits[0], digits[0], digits[1], digits[1], digits[2], digits[2]})
 	}
-	return "#" + digits
+	return digits
 }
 
 // rgbInner gives what stands in rgb(...).
@@ -126,15 +130,9 @@ func backgroundTokens(value string) (tokens []string) {
 	for i := 0; i < len(value); i++ {
 		c := value[i]
 		if len(stack) > 0 {
-			top := stack[len(stack)-1]
-			switch {
-			case c == top:
-				stack = stack[:len(stack)-1]
-				if c == ')' {
-					flush(i + 1)
-				}
-			case top == ')' && (c == '"' || c == '\''):
-				stack = append(stack, c)
+			var closed bool
+			if stack, closed = nested(stack, c); closed {
+				flush(i + 1)
 			}
 			continue
 		}
@@ -148,10 +146,8 @@ func backgroundTokens(value string) (tokens []string) {
 				tokens = nil
 			}
 			continue
-		case '(':
-			stack = append(stack, ')')
-		case '"', '\'':
-			stack = append(stack, c)
+		case '(', '"', '\'':
+			stack = append(stack, closing(c))
 		}
 		if start < 0 {
 			start = i
@@ -159,6 +155,26 @@ func backgroundTokens(value string) (tokens []string) {
 	}
 	flush(len(value))
 	return tokens
+}
+
+// nested follows an octet within brackets and quotes: stack holds what closes them. Closed says that a bracket was.
+func nested(stack []byte, c byte) (rest []byte, closed bool) {
+	top := stack[len(stack)-1]
+	switch {
+	case c == top:
+		return stack[:len(stack)-1], c == ')'
+	case top == ')' && isQuote(c):
+		return append(stack, c), false
+	}
+	return stack, false
+}
+
+// closing is what closes a bracket or a quote.
+func closing(c byte) byte {
+	if c == '(' {
+		return ')'
+	}
+	return c
 }
 
 // namedColor gives the colors of CSS Color Module Level 3 section 4.3.

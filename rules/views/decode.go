@@ -7,7 +7,7 @@ import (
 
 // decodeQuoted decodes quoted-printable, and leaves as it is what is none.
 func decodeQuoted(text string) string {
-	if !strings.ContainsAny(text, "=") && !strings.Contains(text, " \n") && !strings.Contains(text, "\t\n") && !strings.Contains(text, " \r\n") {
+	if !strings.Contains(text, "=") && !blankAtLineEnd(text) {
 		return text
 	}
 	b := make([]byte, 0, len(text))
@@ -28,6 +28,11 @@ func decodeQuoted(text string) string {
 		}
 	}
 	return string(b)
+}
+
+// blankAtLineEnd says whether white space stands at the end of a line that quoted-printable takes off.
+func blankAtLineEnd(text string) bool {
+	return strings.Contains(text, " \n") || strings.Contains(text, "\t\n") || strings.Contains(text, " \r\n")
 }
 
 // blanks counts the blanks and tabs at the front.
@@ -69,19 +74,7 @@ func hexValue(c byte) int {
 
 // decodeBase64 decodes base64 with whatever stands in it.
 func decodeBase64(text string) string {
-	clean := make([]byte, 0, len(text))
-	pure := true
-	for i := range len(text) {
-		c := text[i]
-		if isSpace(c) {
-			continue
-		}
-		if base64Value(c) < 0 && c != '=' {
-			pure = false
-			continue
-		}
-		clean = append(clean, c)
-	}
+	clean, pure := base64Octets(text)
 	end := len(clean)
 	for end > 0 && clean[end-1] == '=' {
 		end--
@@ -102,6 +95,24 @@ func decodeBase64(text string) string {
 	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(clean)))
 	n, _ := base64.RawStdEncoding.Decode(out, clean)
 	return string(out[:n])
+}
+
+// base64Octets gives the octets of base64 and its padding. Pure says that there are no others but white space.
+func base64Octets(text string) (clean []byte, pure bool) {
+	clean = make([]byte, 0, len(text))
+	pure = true
+	for i := range len(text) {
+		c := text[i]
+		if isSpace(c) {
+			continue
+		}
+		if base64Value(c) < 0 && c != '=' {
+			pure = false
+			continue
+		}
+		clean = append(clean, c)
+	}
+	return clean, pure
 }
 
 func base64Value(c byte) int {
@@ -161,7 +172,7 @@ func encodedWord(text string) (charset string, quoted bool, data string, size in
 	for i < len(text) && (isWordByte(text[i]) || text[i] == '*' || text[i] == '-') {
 		i++
 	}
-	if i == 2 || i+3 > len(text) || text[i] != '?' || text[i+2] != '?' || !strings.ContainsRune("bqBQ", rune(text[i+1])) {
+	if i == 2 || !isEncoding(text[i:]) {
 		return
 	}
 	end := strings.IndexByte(text[i+3:], '?')
@@ -169,6 +180,11 @@ func encodedWord(text string) (charset string, quoted bool, data string, size in
 		return
 	}
 	return text[2:i], text[i+1]|0x20 == 'q', text[i+3 : i+3+end], i + 3 + end + 2
+}
+
+// isEncoding says whether the encoding of an encoded word and the marks around it stand at the front (RFC 2047 section 2).
+func isEncoding(text string) bool {
+	return len(text) >= 3 && text[0] == '?' && text[2] == '?' && strings.IndexByte("bqBQ", text[1]) >= 0
 }
 
 // joinWords takes out the white space between encoded words.

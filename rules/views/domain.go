@@ -84,9 +84,14 @@ func (d *Domains) registry(labels []string) bool {
 		}
 		return d.three[name]
 	case 4:
-		return last == "us" && usState(labels[2]) && (labels[0] == "pvt" && labels[1] == "k12" || labels[0] == "ci" || labels[0] == "co")
+		return last == "us" && usState(labels[2]) && usLocality(labels[0], labels[1])
 	}
 	return false
+}
+
+// usLocality says whether a city, a county or the private schools stand before a state (RFC 1480 section 2).
+func usLocality(first, second string) bool {
+	return first == "ci" || first == "co" || first == "pvt" && second == "k12"
 }
 
 // usState says whether a label is a state of the US (RFC 1480 section 2).
@@ -132,16 +137,7 @@ func (d *Domains) OfURI(uri string) (domain, host string) {
 
 // hostOf takes scheme, user, port and path off a link.
 func hostOf(uri string) string {
-	i := 0
-	for i < len(uri) && uri[i] >= 'a' && uri[i] <= 'z' {
-		i++
-	}
-	if i > 0 && i < len(uri) && uri[i] == ':' {
-		uri = uri[i+1:]
-		for n := 0; n < 2 && strings.HasPrefix(uri, "/"); n++ {
-			uri = uri[1:]
-		}
-	}
+	uri = dropScheme(uri)
 	if i := strings.IndexAny(uri, "/?#"); i >= 0 {
 		uri = uri[:i]
 	}
@@ -154,13 +150,30 @@ func hostOf(uri string) string {
 	return uri
 }
 
+// dropScheme takes off a scheme in small letters and up to two slashes behind it.
+func dropScheme(uri string) string {
+	i := 0
+	for i < len(uri) && uri[i] >= 'a' && uri[i] <= 'z' {
+		i++
+	}
+	if i == 0 || !stands(uri, i, ':') {
+		return uri
+	}
+	return dropSlashes(uri[i+1:])
+}
+
+// dropSlashes takes up to two slashes off the front.
+func dropSlashes(text string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(text, "/"), "/")
+}
+
 // hasEscape says whether printable ASCII is escaped by percent signs.
 func hasEscape(text string) bool {
 	for i := 0; i+2 < len(text); i++ {
-		if text[i] != '%' {
+		if !isEscape(text, i) {
 			continue
 		}
-		if n := hexValue(text[i+1])<<4 | hexValue(text[i+2]); hexValue(text[i+1]) >= 0 && hexValue(text[i+2]) >= 0 && n > 0x20 && n < 0x7f {
+		if n := hexValue(text[i+1])<<4 | hexValue(text[i+2]); n > 0x20 && n < 0x7f {
 			return true
 		}
 	}

@@ -5,7 +5,7 @@ import "strings"
 // officeTag says whether a tag is of the name spaces of office programs.
 func officeTag(name string) bool {
 	front, rest, ok := strings.Cut(name, ":")
-	if !ok || front != "o" && !(len(front) == 3 && front[:2] == "st" && front[2] >= '0' && front[2] <= '9') {
+	if !ok || !officeSpace(front) {
 		return false
 	}
 	rest = strings.TrimSuffix(rest, "/")
@@ -15,6 +15,12 @@ func officeTag(name string) bool {
 		}
 	}
 	return rest != ""
+}
+
+// officeSpace says whether a name space is of office programs: o, or st and a digit.
+func officeSpace(name string) bool {
+	digit, smart := strings.CutPrefix(name, "st")
+	return name == "o" || smart && len(digit) == 1 && isDigit(digit[0])
 }
 
 const (

@@ -39,16 +39,12 @@ func entity(text string) (decoded string, size int) {
 	if len(text) > 1 && text[1] == '#' {
 		return numericEntity(text)
 	}
-	n := 1
-	for n < len(text) && n < 33 && isWordByte(text[n]) {
-		n++
-	}
+	n := 1 + wordRun(text[1:], 32)
 	name := text[1:n]
 	if name == "" {
 		return "", 0
 	}
-	ended := n < len(text) && text[n] == ';'
-	if ended && (strings.Contains(otherEntities, " "+name+" ") || strings.Contains(latinEntities, " "+name+" ")) {
+	if stands(text, n, ';') && (strings.Contains(otherEntities, " "+name+" ") || strings.Contains(latinEntities, " "+name+" ")) {
 		return named(name), n + 1
 	}
 	for end := len(name); end > 1; end-- {
@@ -72,7 +68,7 @@ func named(name string) string {
 
 func numericEntity(text string) (decoded string, size int) {
 	n, base := 2, 10
-	if n < len(text) && (text[n] == 'x' || text[n] == 'X') {
+	if stands(text, n, 'x') || stands(text, n, 'X') {
 		n, base = 3, 16
 	}
 	start := n
@@ -83,7 +79,7 @@ func numericEntity(text string) (decoded string, size int) {
 	if err != nil || code == 0 || code > utf8.MaxRune {
 		return "", 0
 	}
-	if n < len(text) && text[n] == ';' {
+	if stands(text, n, ';') {
 		n++
 	}
 	return string(rune(code)), n

@@ -202,10 +202,10 @@ func isFieldLine(line string, spaced bool) bool {
 	if i == 0 {
 		return false
 	}
-	for spaced && i < len(line) && (line[i] == ' ' || line[i] == '\t') {
-		i++
+	if spaced {
+		i += blanks(line[i:])
 	}
-	return i < len(line) && line[i] == ':'
+	return stands(line, i, ':')
 }
 
 // squeezeBlank cuts runs of empty lines to a length.

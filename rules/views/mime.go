@@ -21,13 +21,7 @@ func parseContentType(value string) (ct contentType) {
 	}
 	ct.boundary, ct.bounded = boundaryOf(value)
 	ct.charset, ct.declared = param(value, "charset")
-	ct.name, _ = param(value, "name")
-	if ct.name == "" {
-		ct.name, _ = param(value, "filename")
-	}
-	if ct.name == "" {
-		ct.name = continuedName(value)
-	}
+	ct.name = paramName(value)
 	media, _, _ := strings.Cut(value, ";")
 	media = mediaType(strings.TrimLeft(media, " \t\n\r\f\v"))
 	media = strings.ToLower(media)
@@ -44,6 +38,16 @@ func parseContentType(value string) (ct contentType) {
 		return r
 	}, media)
 	return ct
+}
+
+// paramName is the file name that parameters give.
+func paramName(value string) string {
+	for _, key := range []string{"name", "filename"} {
+		if name, _ := param(value, key); name != "" {
+			return name
+		}
+	}
+	return continuedName(value)
 }
 
 // mediaType is a type, a slash and a subtype; or all there is if there is no slash.
@@ -85,16 +89,8 @@ func findParam(value, name string, from int) int {
 		if i > 0 && isWordByte(lower[i-1]) {
 			continue
 		}
-		j := i + len(name)
-		for j < len(value) && isSpace(value[j]) {
-			j++
-		}
-		if j < len(value) && value[j] == '=' {
-			j++
-			for j < len(value) && isSpace(value[j]) {
-				j++
-			}
-			return j
+		if j := skipSpace(value, i+len(name)); stands(value, j, '=') {
+			return skipSpace(value, j+1)
 		}
 	}
 	return -1
@@ -108,26 +104,26 @@ func boundaryOf(value string) (string, bool) {
 			return "", false
 		}
 		from = i
-		rest := value[i:]
-		if rest[0] == '"' {
-			if end := strings.IndexByte(rest[1:], '"'); end >= 0 {
-				rest = rest[1 : 1+end]
-			} else {
-				rest = rest[1:]
-			}
-			if rest != "" {
-				return rest, true
-			}
-			continue
-		}
-		n := 0
-		for n < len(rest) && !isSpace(rest[n]) && rest[n] != '"' && rest[n] != ';' {
-			n++
-		}
-		if n > 0 && (n == len(rest) || rest[n] != '"') {
-			return rest[:n], true
+		if boundary := boundaryValue(value[i:]); boundary != "" {
+			return boundary, true
 		}
 	}
+}
+
+// boundaryValue is the boundary at the front of a text, "" for none: what stands in quotes, or a word that no quote ends.
+func boundaryValue(text string) string {
+	if quoted, ok := strings.CutPrefix(text, `"`); ok {
+		quoted, _, _ = strings.Cut(quoted, `"`)
+		return quoted
+	}
+	n := 0
+	for n < len(text) && !isSpace(text[n]) && text[n] != '"' && text[n] != ';' {
+		n++
+	}
+	if stands(text, n, '"') {
+		return ""
+	}
+	return text[:n]
 }
 
 // param is the value of a parameter: up to a semicolon or the end, without quotes around it.
@@ -140,14 +136,14 @@ func param(value, name string) (string, bool) {
 }
 
 func paramValue(rest string) string {
-	if rest != "" && (rest[0] == '"' || rest[0] == '\'') {
+	if rest != "" && isQuote(rest[0]) {
 		rest = rest[1:]
 	}
 	for j := 0; j < len(rest); j++ {
 		if rest[j] == ';' {
 			return rest[:j]
 		}
-		if (rest[j] == '"' || rest[j] == '\'') && (j+1 == len(rest) || rest[j+1] == ';') {
+		if isQuote(rest[j]) && (j+1 == len(rest) || rest[j+1] == ';') {
 			return rest[:j]
 		}
 	}
@@ -194,11 +190,19 @@ func (m *Message) parsePart(p pending) {
 	}
 	part.raw = strings.Join(p.lines, "")
 	part.leaf = true
-	if (part.Type == "message/rfc822" || part.Type == "message/global") && p.depth > 0 {
-		if text := part.Decode(); text != "" {
-			part.Parts = []*Part{m.parse(text, p.depth-1, map[string]bool{})}
-			part.leaf, part.raw, part.decoded = false, "", nil
-		}
+	if p.depth > 0 {
+		m.parseAttached(part, p.depth-1)
+	}
+}
+
+// parseAttached reads the message that is attached, if the part holds one.
+func (m *Message) parseAttached(part *Part, depth int) {
+	if part.Type != "message/rfc822" && part.Type != "message/global" {
+		return
+	}
+	if text := part.Decode(); text != "" {
+		part.Parts = []*Part{m.parse(text, depth, map[string]bool{})}
+		part.leaf, part.raw, part.decoded = false, "", nil
 	}
 }
 
@@ -289,26 +293,12 @@ func (s *splitter) line(l string, rest []string) bool {
 
 // close ends a part, at a delimiter or at the end of the lines.
 func (s *splitter) close(l string, is, last bool, rest []string) bool {
-	switch {
-	case !is:
+	if is {
+		s.dropLineEnd()
+	} else {
 		s.add(l)
-	case len(s.body) > 0:
-		end := &s.body[len(s.body)-1]
-		*end = strings.TrimSuffix(*end, "\n")
-		if *end == "" {
-			s.body = s.body[:len(s.body)-1]
-		}
 	}
-	ct := parseContentType(s.part.last("content-type"))
-	s.part.Type = ct.media
-	if ct.missing && s.parent.part.Type == "multipart/digest" {
-		s.part.Type = "message/rfc822"
-	}
-	if !ct.bounded || ct.boundary == "0" {
-		ct.boundary = s.parent.boundary
-	}
-	s.m.queue = append(s.m.queue, pending{s.part, ct.boundary, true, s.body, s.parent.depth - 1})
-	s.parent.part.Parts = append(s.parent.part.Parts, s.part)
+	s.enqueue()
 	if is && last {
 		s.m.boundaries[s.parent.boundary]--
 		return true
@@ -322,6 +312,32 @@ func (s *splitter) close(l string, is, last bool, rest []string) bool {
 	}
 	s.part, s.field, s.body, s.inBody = &Part{}, nil, nil, false
 	return false
+}
+
+// dropLineEnd takes the last line end off the body: it belongs to the delimiter (RFC 2046 section 5.1.1).
+func (s *splitter) dropLineEnd() {
+	if len(s.body) == 0 {
+		return
+	}
+	end := &s.body[len(s.body)-1]
+	*end = strings.TrimSuffix(*end, "\n")
+	if *end == "" {
+		s.body = s.body[:len(s.body)-1]
+	}
+}
+
+// enqueue adds the part to its multipart, its body to be read later.
+func (s *splitter) enqueue() {
+	ct := parseContentType(s.part.last("content-type"))
+	s.part.Type = ct.media
+	if ct.missing && s.parent.part.Type == "multipart/digest" {
+		s.part.Type = "message/rfc822"
+	}
+	if !ct.bounded || ct.boundary == "0" {
+		ct.boundary = s.parent.boundary
+	}
+	s.m.queue = append(s.m.queue, pending{s.part, ct.boundary, true, s.body, s.parent.depth - 1})
+	s.parent.part.Parts = append(s.parent.part.Parts, s.part)
 }
 
 // header takes a line of a part's header; it says false for a line of the body.

@@ -1,7 +1,6 @@
 package views
 
 import (
-	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -154,7 +153,7 @@ func (p *Page) sum(text string, octets int) {
 	length, spaces := 0, 0
 	for _, r := range text {
 		length++
-		if p.wide && spaceRune(r) || !p.wide && r < 0x80 && r != '\f' && isSpace(byte(r)) {
+		if p.countsAsSpace(r) {
 			spaces++
 		}
 	}
@@ -162,6 +161,14 @@ func (p *Page) sum(text string, octets int) {
 	if octets > 0 {
 		n["ratio"] = float64(octets-length) / float64(octets)
 	}
+}
+
+// countsAsSpace says whether the measures of a page take a character for white space.
+func (p *Page) countsAsSpace(r rune) bool {
+	if p.wide {
+		return spaceRune(r)
+	}
+	return r < 0x80 && r != '\f' && isSpace(byte(r))
 }
 
 // spaceRune is Perl's \s for characters.
@@ -192,24 +199,7 @@ func (p *Page) take(t *token) {
 
 func (p *Page) takeTag(t *token) {
 	known, office := oneOf(knownElements, t.name), officeTag(t.name)
-	open, met := p.Inside[t.name]
-	p.tags++
-	if known || office {
-		p.elements++
-	}
-	if !met {
-		p.tagsSeen++
-		if known || office {
-			p.elementsSeen++
-		}
-	}
-	if t.kind == tokenStart {
-		open++
-	} else if open--; open < 0 {
-		open = 0
-		p.closedExtra++
-	}
-	p.Inside[t.name] = open
+	p.count(t, known || office)
 	if office || !known && !oneOf(trickElements, t.name) {
 		return
 	}
@@ -225,6 +215,28 @@ func (p *Page) takeTag(t *token) {
 		}
 		p.test(t)
 	}
+}
+
+// count counts a tag, and follows how often it is open.
+func (p *Page) count(t *token, element bool) {
+	open, met := p.Inside[t.name]
+	p.tags++
+	if element {
+		p.elements++
+	}
+	if !met {
+		p.tagsSeen++
+		if element {
+			p.elementsSeen++
+		}
+	}
+	if t.kind == tokenStart {
+		open++
+	} else if open--; open < 0 {
+		open = 0
+		p.closedExtra++
+	}
+	p.Inside[t.name] = open
 }
 
 func (p *Page) whitespace(name string) {
@@ -259,14 +271,7 @@ func (p *Page) show(text string, whitespace, invisible bool) {
 
 // squeeze makes runs of white space one space.
 func squeeze(text string) string {
-	same := true
-	for i := range len(text) {
-		if isSpace(text[i]) && (text[i] != ' ' || i > 0 && isSpace(text[i-1])) {
-			same = false
-			break
-		}
-	}
-	if same {
+	if squeezed(text) {
 		return text
 	}
 	b := make([]byte, 0, len(text))
@@ -280,15 +285,21 @@ func squeeze(text string) string {
 	return string(b)
 }
 
-func (p *Page) takeText(text string) {
-	if !p.wide {
-		for _, r := range text {
-			if r > 0xff {
-				p.wide = true
-				break
-			}
+// squeezed says whether all white space is single spaces.
+func squeezed(text string) bool {
+	for i := range len(text) {
+		if !isSpace(text[i]) {
+			continue
+		}
+		if text[i] != ' ' || i > 0 && isSpace(text[i-1]) {
+			return false
 		}
 	}
+	return true
+}
+
+func (p *Page) takeText(text string) {
+	p.wide = p.wide || beyondLatin1(text)
 	if p.Inside["script"] > 0 {
 		p.Scripts = append(p.Scripts, text)
 		return
@@ -307,6 +318,15 @@ func (p *Page) takeText(text string) {
 		p.obfuscated(p.chunks[len(p.chunks)-1].text, text)
 	}
 	p.show(text, false, invisible)
+}
+
+func beyondLatin1(text string) bool {
+	for _, r := range text {
+		if r > 0xff {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Page) anchorText(text string) {
@@ -334,145 +354,47 @@ func (p *Page) solid(r rune) bool {
 
 // obfuscated notes words that are cut by a tag.
 func (p *Page) obfuscated(before, text string) {
-	last, _ := utf8.DecodeLastRuneInString(before)
-	first, _ := utf8.DecodeRuneInString(text)
-	if before == "" || text == "" || !p.solid(last) || !p.solid(first) {
+	start, front := p.wordBefore(before)
+	if start == 0 {
+		return
+	}
+	end, rest := p.wordAfter(text)
+	if end == 0 {
 		return
 	}
 	p.obfuscation++
-	start := 0
-	for before != "" && start <= 8 {
-		r, n := utf8.DecodeLastRuneInString(before)
-		if !p.solid(r) {
-			break
-		}
-		start++
-		before = before[:len(before)-n]
-	}
-	end := 0
-	for text != "" && end <= 8 {
-		r, n := utf8.DecodeRuneInString(text)
-		if !p.solid(r) {
-			break
-		}
-		end++
-		text = text[n:]
-	}
-	if start <= 7 && end <= 7 && !strings.HasSuffix(before, "_") && !strings.HasPrefix(text, "_") {
+	joined := strings.HasSuffix(front, "_") || strings.HasPrefix(rest, "_")
+	if start <= maxHair && end <= maxHair && !joined {
 		p.backhair[[2]int{start, end}] = true
 	}
 }
 
-// test notes what single tags show.
-func (p *Page) test(t *token) {
-	switch t.name {
-	case "font":
-		if face, ok := t.get("face"); ok && !properFace(face) {
-			p.numbers["font_face_bad"] = 1
+// maxHair is how long the piece of a word beside a tag may be to count as one.
+const maxHair = 7
+
+// wordBefore counts the characters of the word that a text ends with, up to two more than count, and gives what stands
+// before them.
+func (p *Page) wordBefore(text string) (length int, front string) {
+	for text != "" && length <= maxHair+1 {
+		r, n := utf8.DecodeLastRuneInString(text)
+		if !p.solid(r) {
+			break
 		}
-	case "img":
-		if p.Inside["a"] > 0 {
-			p.anchorText("<img>\n")
-		}
-		p.imageSize(t)
-	case "form":
-		if action, ok := t.get("action"); ok && strings.Contains(strings.ToLower(action), "mailto:") {
-			p.numbers["form_action_mailto"] = 1
-		}
-	case "object", "embed":
-		p.numbers["embeds"] = 1
-	case "a":
-		href, _ := t.get("href")
-		p.lastAnchor = p.canon(href)
-		u := p.uri(p.lastAnchor)
-		u.Anchors = append(u.Anchors, "")
-		p.Anchors = append(p.Anchors, "")
-	case "title":
-		p.Titles = append(p.Titles, "")
-	case "meta":
-		p.metaCharset(t)
+		length++
+		text = text[:len(text)-n]
 	}
+	return length, text
 }
 
-func (p *Page) metaCharset(t *token) {
-	equiv, _ := t.get("http-equiv")
-	content, _ := t.get("content")
-	if !strings.Contains(strings.ToLower(equiv), "content-type") {
-		return
-	}
-	i := findParam(content, "charset", 0)
-	if i < 0 {
-		return
-	}
-	name := content[i:]
-	if name != "" && (name[0] == '"' || name[0] == '\'') {
-		name = name[1:]
-	}
-	if end := strings.IndexAny(name, `"'`); end >= 0 {
-		name = name[:end]
-	}
-	if name != "" {
-		p.Charsets = strings.TrimPrefix(p.Charsets+" "+name, " ")
-	}
-}
-
-// imageSize adds up the areas of images; what gives no sensible number is 200.
-func (p *Page) imageSize(t *token) {
-	width, hasWidth := t.get("width")
-	height, hasHeight := t.get("height")
-	if hasWidth && hasHeight {
-		p.numbers["image_area"] += side(width, 8) * side(height, 6)
-	}
-}
-
-func side(text string, percent float64) float64 {
-	text = strings.TrimSuffix(text, "\n")
-	digits, relative := strings.CutSuffix(text, "%")
-	n := 0.0
-	for i := range len(digits) {
-		if digits[i] < '0' || digits[i] > '9' {
-			return 200
+// wordAfter is the same for the word that a text begins with.
+func (p *Page) wordAfter(text string) (length int, rest string) {
+	for text != "" && length <= maxHair+1 {
+		r, n := utf8.DecodeRuneInString(text)
+		if !p.solid(r) {
+			break
 		}
-		n = n*10 + float64(digits[i]-'0')
+		length++
+		text = text[n:]
 	}
-	if relative {
-		n *= percent
-	}
-	if n <= 0 || digits == "" || math.IsInf(n, 0) {
-		return 200
-	}
-	return n
+	return length, text
 }
-
-// properFace says whether a font's names are such: words of letters, apart by commas.
-func properFace(face string) bool {
-	face = strings.TrimSuffix(strings.TrimSuffix(face, "\n"), ";")
-	for i, name := range strings.Split(face, ",") {
-		name = strings.TrimLeft(name, " \t\n\r\f\v")
-		if name != "" && (name[0] == '"' || name[0] == '\'' || i == 0 && name[0] == '.') {
-			name = name[1:]
-		}
-		name = strings.TrimSuffix(strings.TrimSuffix(name, `"`), "'")
-		if n := len(name); n > 0 && name[n-1] >= '0' && name[n-1] <= '9' {
-			name = name[:n-1]
-		}
-		if !properFaceName(name, i == 0) {
-			return false
-		}
-	}
-	return true
-}
-
-func properFaceName(name string, first bool) bool {
-	if len(name) < 2 || !isLetter(name[len(name)-1]) || !isLetter(name[0]) && !(first && name[0] == ' ') {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; !isLetter(c) && c != ' ' && c != '-' {
-			return false
-		}
-	}
-	return true
-}
-
-func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }

@@ -101,20 +101,29 @@ func (p *Page) base(t *token) {
 	if !strings.HasPrefix(lower, "http:") && !strings.HasPrefix(lower, "https:") && !strings.HasPrefix(lower, "ftp:") {
 		return
 	}
-	// a file name with an ending is no folder
-	if i := strings.LastIndexByte(href, '/'); i > strings.Index(href, ":")+3 {
-		file := href[i+1:]
-		if dot := strings.LastIndexByte(file, '.'); dot > 0 && len(file)-dot-1 >= 2 && len(file)-dot-1 <= 4 {
-			start := strings.LastIndexByte(file[:dot], '.') + 1
-			if start < dot {
-				href = href[:i+1+start]
-			}
-		}
-	}
+	href = dropFile(href)
 	if !strings.HasSuffix(href, "/") {
 		href += "/"
 	}
 	p.baseHref = href
+}
+
+// dropFile takes a file name with an ending off an address: it is no folder.
+func dropFile(href string) string {
+	i := strings.LastIndexByte(href, '/')
+	if i <= strings.Index(href, ":")+3 {
+		return href
+	}
+	file := href[i+1:]
+	dot := strings.LastIndexByte(file, '.')
+	if ending := len(file) - dot - 1; dot <= 0 || ending < 2 || ending > 4 {
+		return href
+	}
+	start := strings.LastIndexByte(file[:dot], '.') + 1
+	if start == dot {
+		return href
+	}
+	return href[:i+1+start]
 }
 
 // refresh takes the address a page sends its reader to.
@@ -184,8 +193,6 @@ func targetURI(base, text string) string {
 		if !r.hasQuery {
 			t.query, t.hasQuery = b.query, b.hasQuery
 		}
-	case strings.HasPrefix(r.path, "/"):
-		t.path = removeDots(r.path)
 	default:
 		t.path = removeDots(mergePaths(b, r.path))
 	}
@@ -198,7 +205,11 @@ func targetURI(base, text string) string {
 	return t.String()
 }
 
+// mergePaths puts a relative path behind the base's (RFC 3986 section 5.2.3). One from the root stays.
 func mergePaths(base reference, path string) string {
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
 	if base.hasAuthority && base.path == "" {
 		return "/" + path
 	}
@@ -235,16 +246,22 @@ func numbered(host, word string) bool {
 	return ok && strings.HasPrefix(strings.TrimLeft(rest, "0123456789"), ".")
 }
 
+// fromRoot makes a path that begins with . or .. one from the root.
+func fromRoot(path string) string {
+	for _, dots := range []string{"../", "./"} {
+		if rest, ok := strings.CutPrefix(path, dots); ok {
+			return "/" + rest
+		}
+	}
+	return path
+}
+
 // removeDots takes . and .. out of a path (RFC 3986 section 5.2.4).
 func removeDots(path string) string {
 	if !strings.Contains(path, ".") {
 		return path
 	}
-	if rest, ok := strings.CutPrefix(path, "../"); ok {
-		path = "/" + rest
-	} else if rest, ok := strings.CutPrefix(path, "./"); ok {
-		path = "/" + rest
-	}
+	path = fromRoot(path)
 	var out []string
 	for path != "" {
 		switch {

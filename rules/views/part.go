@@ -71,12 +71,12 @@ func unfold(text string) string {
 	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
-		if text[i] == '\n' && i+1 < len(text) && (text[i+1] == ' ' || text[i+1] == '\t') {
-			for i+1 < len(text) && (text[i+1] == ' ' || text[i+1] == '\t') {
-				i++
+		if text[i] == '\n' {
+			if n := blanks(text[i+1:]); n > 0 {
+				i += n
+				b.WriteByte(' ')
+				continue
 			}
-			b.WriteByte(' ')
-			continue
 		}
 		b.WriteByte(text[i])
 	}
@@ -214,7 +214,10 @@ func (p *Part) Effective() string {
 func (p *Part) Find(leaves bool, is func(string) bool) []*Part {
 	var found []*Part
 	p.visit(func(x *Part) {
-		if x.Type != "" && (!leaves || x.Leaf()) && (is == nil || is(x.Type)) {
+		if x.Type == "" || leaves && !x.Leaf() {
+			return
+		}
+		if is == nil || is(x.Type) {
 			found = append(found, x)
 		}
 	})

@@ -17,13 +17,13 @@ type style struct {
 func styleAttributes(tag, name string) bool {
 	switch tag {
 	case "basefont", "font":
-		return name == "color" || name == "face" || name == "size"
+		return oneOf(" color face size ", name)
 	case "body":
-		return name == "text" || name == "bgcolor" || name == "link" || name == "alink" || name == "vlink" || name == "background"
+		return oneOf(" text bgcolor link alink vlink background ", name)
 	case "marquee":
-		return name == "bgcolor" || name == "background"
+		return oneOf(" bgcolor background ", name)
 	case "table", "td", "tr":
-		return name == "bgcolor" || name == "style"
+		return oneOf(" bgcolor style ", name)
 	case "span", "p", "div", "a":
 		return name == "style"
 	}
@@ -37,9 +37,7 @@ func (p *Page) style(t *token) {
 		tag = "td"
 	}
 	if t.kind == tokenEnd {
-		if tag != "body" {
-			p.closeStyle(tag)
-		}
+		p.closeStyle(tag)
 		return
 	}
 	if size, ok := t.get("size"); tag == "basefont" && ok {
@@ -51,26 +49,33 @@ func (p *Page) style(t *token) {
 	if tag == "td" || tag == "tr" {
 		p.closeTable(tag)
 	}
+	look := p.look(tag, t.attrs)
+	if len(p.styles) < 2000 {
+		p.styles = append(p.styles, look)
+	}
+}
+
+// look is the style of what an element opens.
+func (p *Page) look(tag string, attrs []attribute) style {
 	outer := p.outer()
 	look := outer
 	look.tag = tag
 	switch tag {
 	case "big":
 		look.size++
+		return look
 	case "small":
 		look.size--
-	default:
-		for _, a := range t.attrs {
-			if styleAttributes(tag, a.name) {
-				look.attribute(a, outer, p.baseFont)
-				p.numbers["max_size"] = max(p.numbers["max_size"], float64(look.size))
-				p.numbers["min_size"] = min(p.numbers["min_size"], float64(look.size))
-			}
+		return look
+	}
+	for _, a := range attrs {
+		if styleAttributes(tag, a.name) {
+			look.attribute(a, outer, p.baseFont)
+			p.numbers["max_size"] = max(p.numbers["max_size"], float64(look.size))
+			p.numbers["min_size"] = min(p.numbers["min_size"], float64(look.size))
 		}
 	}
-	if len(p.styles) < 2000 {
-		p.styles = append(p.styles, look)
-	}
+	return look
 }
 
 // outer is the look of what is open.
@@ -81,7 +86,11 @@ func (p *Page) outer() style {
 	return p.styles[len(p.styles)-1]
 }
 
+// closeStyle ends the style of an element; that of the body goes on.
 func (p *Page) closeStyle(tag string) {
+	if tag == "body" {
+		return
+	}
 	for i := len(p.styles) - 1; i >= 0; i-- {
 		if p.styles[i].tag == tag {
 			p.styles = p.styles[:i]
@@ -98,7 +107,7 @@ func (p *Page) closeTable(tag string) {
 	}
 	for found && len(p.styles) > 0 {
 		top := p.styles[len(p.styles)-1].tag
-		if top != "font" && top != "td" && !(tag == "tr" && top == "tr") {
+		if row := tag == "tr" && top == "tr"; !row && top != "font" && top != "td" {
 			return
 		}
 		p.styles = p.styles[:len(p.styles)-1]
@@ -165,19 +174,23 @@ func (s *style) declare(text string) {
 	}
 	switch strings.TrimRight(name, " \t\n\r\f\v") {
 	case "background":
-		if name != "background" {
-			return
-		}
-		for _, one := range backgroundTokens(strings.ToLower(value)) {
-			if c := colorOf(one); c != "invalid" {
-				s.bg = c
-				return
-			}
+		if name == "background" {
+			s.background(value)
 		}
 	case "display":
 		s.display = value
 	case "visibility":
 		s.visibility = value
+	}
+}
+
+// background takes the first color of a background.
+func (s *style) background(value string) {
+	for _, one := range backgroundTokens(strings.ToLower(value)) {
+		if c := colorOf(one); c != "invalid" {
+			s.bg = c
+			return
+		}
 	}
 }
 

@@ -28,8 +28,11 @@ func beginsLink(text string, i int) bool {
 		return false
 	}
 	c := text[i-1]
-	return isSpace(c) || c == 0x1b || c == 0xa0 || strings.IndexByte("><\"'`,{[(|", c) >= 0 || i >= 3 && text[i-3] == 0x1b && text[i-2] == '('
+	return isSpace(c) || c == 0x1b || c == 0xa0 || strings.IndexByte("><\"'`,{[(|", c) >= 0 || behindShift(text, i)
 }
+
+// behindShift says whether an escape sequence of ISO 2022 for a set of 94 characters ends at an offset.
+func behindShift(text string, i int) bool { return i >= 3 && text[i-3] == 0x1b && text[i-2] == '(' }
 
 // beginsBare says whether a link without a scheme can begin at an offset.
 func beginsBare(text string, i int) bool {
@@ -103,28 +106,7 @@ func run(text string, i, most int, ends func(byte) bool) int {
 }
 
 func schemeLink(text string, i int) int {
-	front := 0
-	rest := text[i:]
-	switch rest[0] | 0x20 {
-	case 'h', 'f', 'w':
-	default:
-		return 0
-	}
-	for _, s := range []string{"http://", "https://", "ftp://", "ftp."} {
-		if hasPrefixFold(rest, s) {
-			front = len(s)
-			break
-		}
-	}
-	if front == 0 && hasPrefixFold(rest, "www") {
-		n := 3
-		for n < len(rest) && n < 5 && rest[n] >= '0' && rest[n] <= '9' {
-			n++
-		}
-		if n < len(rest) && rest[n] == '.' {
-			front = n + 1
-		}
-	}
+	front := linkFront(text[i:])
 	if front == 0 {
 		return 0
 	}
@@ -133,6 +115,27 @@ func schemeLink(text string, i int) int {
 		return 0
 	}
 	return front + n
+}
+
+// linkFront is the length of what a link in a text begins with: a scheme, or a host name that is known for one.
+func linkFront(text string) int {
+	switch text[0] | 0x20 {
+	case 'h', 'f', 'w':
+	default:
+		return 0
+	}
+	for _, s := range []string{"http://", "https://", "ftp://", "ftp."} {
+		if hasPrefixFold(text, s) {
+			return len(s)
+		}
+	}
+	if !hasPrefixFold(text, "www") {
+		return 0
+	}
+	if n := 3 + digitRun(text[3:], 2); stands(text, n, '.') {
+		return n + 1
+	}
+	return 0
 }
 
 func mailLink(text string, i, at int) int {
@@ -159,15 +162,19 @@ func mailLink(text string, i, at int) int {
 
 func isHostByte(c byte) bool { return isWordByte(c) || c == '.' || c == '-' }
 
+func hostEnd(text string, i int) int {
+	for i < len(text) && isHostByte(text[i]) {
+		i++
+	}
+	return i
+}
+
 // bareLink finds a host name with a top-level domain that exists, and a port and a path behind it.
 func (m *Message) bareLink(text string, i int) (n int, host string) {
 	if c := text[i]; c == '_' || !isWordByte(c) || !beginsBare(text, i) {
 		return 0, ""
 	}
-	end := i
-	for end < len(text) && isHostByte(text[end]) {
-		end++
-	}
+	end := hostEnd(text, i)
 	name := end
 	if text[name-1] == '.' { // one full stop may follow
 		name--
@@ -185,16 +192,12 @@ func (m *Message) bareLink(text string, i int) (n int, host string) {
 
 // behindHost gives the end of a port and a path, -1 if something else follows.
 func behindHost(text string, j int) int {
-	if j < len(text) && text[j] == ':' {
-		k := j + 1
-		for k < len(text) && k-j <= 5 && text[k] >= '0' && text[k] <= '9' {
-			k++
-		}
-		if k > j+1 {
-			j = k
+	if stands(text, j, ':') {
+		if digits := digitRun(text[j+1:], 5); digits > 0 {
+			j += 1 + digits
 		}
 	}
-	if j < len(text) && text[j] == '/' {
+	if stands(text, j, '/') {
 		path := run(text, j+1, maxPath, endsLink)
 		if path == 0 {
 			return -1
@@ -217,10 +220,7 @@ func (m *Message) takeTextLink(raw string, kind linkKind, host string, seen map[
 		return
 	}
 	seen[raw] = true
-	switch {
-	case kind == linkMail && !strings.Contains(raw, "@"),
-		kind == linkBare && !ValidName(host),
-		hasPrefixFold(raw, "cid:"), hasPrefixFold(raw, "mid:"), onlyScheme(raw):
+	if leadsNowhere(raw, kind, host) {
 		return
 	}
 	types := []string{"parsed"}
@@ -242,6 +242,17 @@ func (m *Message) takeTextLink(raw string, kind linkKind, host string, seen map[
 		}
 	}
 	m.addLink(uri, types, true)
+}
+
+// leadsNowhere says whether a link has no host, or leads into the message itself.
+func leadsNowhere(raw string, kind linkKind, host string) bool {
+	switch {
+	case kind == linkMail && !strings.Contains(raw, "@"),
+		kind == linkBare && !ValidName(host),
+		hasPrefixFold(raw, "cid:"), hasPrefixFold(raw, "mid:"), onlyScheme(raw):
+		return true
+	}
+	return false
 }
 
 func oneOfSchemes(raw string) bool {
@@ -268,15 +279,20 @@ func schemeFor(raw string) (uri string, unlinked bool) {
 	case slash >= 0 && strings.LastIndexByte(raw, '@') > slash+1:
 		return "http://" + raw, false
 	case strings.Contains(raw, "@"):
-		at := strings.IndexByte(raw, '@')
-		if at+2 >= len(raw) || !strings.Contains(raw[at+2:], ".") || strings.Contains(raw, "&nbsp;") {
-			return "", false
-		}
-		return "mailto:" + stripMailWords(raw), false
+		return mailtoFor(raw), false
 	case !strings.Contains(raw, "."):
 		return "", false
 	}
 	return "http://" + raw, true
+}
+
+// mailtoFor makes a link of an address in a text, "" if its domain has no dot.
+func mailtoFor(raw string) string {
+	at := strings.IndexByte(raw, '@')
+	if at+2 >= len(raw) || !strings.Contains(raw[at+2:], ".") || strings.Contains(raw, "&nbsp;") {
+		return ""
+	}
+	return "mailto:" + stripMailWords(raw)
 }
 
 // stripMailWords takes off words that people write before an address.

@@ -202,24 +202,10 @@ func (z *tokenizer) attribute(t *token, i int) (next int, ok bool) {
 	name := strings.ToLower(s[start:i])
 	value := name
 	i = skipSpace(s, i)
-	if i < len(s) && s[i] == '=' {
-		i = skipSpace(s, i+1)
-		if i >= len(s) {
+	if stands(s, i, '=') {
+		value, i, ok = attributeValue(s, skipSpace(s, i+1))
+		if !ok {
 			return i, false
-		}
-		begin := i
-		if q := s[i]; q == '"' || q == '\'' {
-			end := strings.IndexByte(s[i+1:], q)
-			if end < 0 {
-				return i, false
-			}
-			value = s[i+1 : i+1+end]
-			i += end + 2
-		} else {
-			for i < len(s) && !isSpace(s[i]) && s[i] != '>' {
-				i++
-			}
-			value = s[begin:i]
 		}
 		value = decodeEntities(value)
 		i = skipSpace(s, i)
@@ -228,6 +214,25 @@ func (z *tokenizer) attribute(t *token, i int) (next int, ok bool) {
 		t.attrs = append(t.attrs, attribute{name, value})
 	}
 	return i, true
+}
+
+// attributeValue reads a value, in quotes or not; it says false for one without an end.
+func attributeValue(s string, i int) (value string, next int, ok bool) {
+	if i >= len(s) {
+		return "", i, false
+	}
+	if isQuote(s[i]) {
+		end := strings.IndexByte(s[i+1:], s[i])
+		if end < 0 {
+			return "", i, false
+		}
+		return s[i+1 : i+1+end], i + end + 2, true
+	}
+	begin := i
+	for i < len(s) && !isSpace(s[i]) && s[i] != '>' {
+		i++
+	}
+	return s[begin:i], i, true
 }
 
 // endTag reads an end tag, or a comment that begins like one.

@@ -100,18 +100,24 @@ func (m *Message) addLink(raw string, types []string, named bool) *URI {
 	if named && len(domains) == 0 {
 		return nil
 	}
-	u := l.byRaw[raw]
-	if u == nil {
-		u = &URI{Raw: raw}
-		l.byRaw[raw] = u
-		l.all = append(l.all, u)
-	}
+	u := l.entry(raw)
 	u.Cleaned = appendNew(u.Cleaned, forms...)
 	u.Types = appendNew(u.Types, types...)
 	for i, h := range hosts {
 		if !slices.Contains(u.Hosts, h) {
 			u.Hosts, u.Domains = append(u.Hosts, h), append(u.Domains, domains[i])
 		}
+	}
+	return u
+}
+
+// entry gives the entry of a link, made if it is new.
+func (l *linkList) entry(raw string) *URI {
+	u := l.byRaw[raw]
+	if u == nil {
+		u = &URI{Raw: raw}
+		l.byRaw[raw] = u
+		l.all = append(l.all, u)
 	}
 	return u
 }
@@ -123,7 +129,7 @@ func canonical(raw string, d *Domains, redirects []Redirector) []string {
 	for i := 0; i < len(uris) && i < 20; i++ {
 		uri := trimSpace(strings.ReplaceAll(strings.ReplaceAll(uris[i], "\n", ""), "\r", ""))
 		uris[i] = uri
-		if len(uri) <= 1 || uri[0] == '#' || uri[0] == '?' || uri[0] == '&' || uri[0] == '/' && uri[1] != '/' {
+		if withinPage(uri) {
 			continue
 		}
 		if isMailLink(uri) {
@@ -139,6 +145,18 @@ func canonical(raw string, d *Domains, redirects []Redirector) []string {
 		uris = append(uris, within...)
 	}
 	return appendNew(appendNew(nil, uris...), forms...)
+}
+
+// withinPage says whether a link leads to no other host: to a place, a query or a path.
+func withinPage(uri string) bool {
+	if len(uri) <= 1 {
+		return true
+	}
+	switch uri[0] {
+	case '#', '?', '&':
+		return true
+	}
+	return uri[0] == '/' && uri[1] != '/'
 }
 
 func isMailLink(uri string) bool {
@@ -178,25 +196,38 @@ func mailForms(uri string) (forms []string) {
 		forms = append(forms, front)
 	}
 	if strings.Contains(uri, "%20") {
-		rest := uri
-		if hasPrefixFold(rest, "mailto:") {
-			rest = rest[len("mailto:"):]
-		}
-		for strings.HasPrefix(rest, "%20") {
-			rest = rest[3:]
-		}
-		if front := upTo(rest, "?&%"); front != "" {
-			forms = append(forms, "mailto:"+front)
+		if address := spacedAddress(uri); address != "" {
+			forms = append(forms, "mailto:"+address)
 		}
 	}
-	if open := strings.IndexByte(uri, '<'); open >= 0 && !strings.ContainsAny(uri[:open], "?&") {
-		rest := uri[open+1:]
-		a, end := strings.IndexByte(rest, '@'), strings.IndexByte(rest, '>')
-		if a > 0 && end > a+1 {
-			forms = append(forms, "mailto:"+rest[:end])
-		}
+	if address := bracketedAddress(uri); address != "" {
+		forms = append(forms, "mailto:"+address)
 	}
 	return forms
+}
+
+// spacedAddress is the address between escaped spaces.
+func spacedAddress(uri string) string {
+	if hasPrefixFold(uri, "mailto:") {
+		uri = uri[len("mailto:"):]
+	}
+	for strings.HasPrefix(uri, "%20") {
+		uri = uri[3:]
+	}
+	return upTo(uri, "?&%")
+}
+
+// bracketedAddress is the address in angle brackets.
+func bracketedAddress(uri string) string {
+	front, rest, found := strings.Cut(uri, "<")
+	if !found || strings.ContainsAny(front, "?&") {
+		return ""
+	}
+	at, end := strings.IndexByte(rest, '@'), strings.IndexByte(rest, '>')
+	if at <= 0 || end <= at+1 {
+		return ""
+	}
+	return rest[:end]
 }
 
 // plainURI undoes what hides a link from a reader.
@@ -204,11 +235,7 @@ func plainURI(uri string) string {
 	uri = strings.ReplaceAll(uri, `\`, "/")
 	for _, scheme := range []string{"http:", "https:"} {
 		if hasPrefixFold(uri, scheme) {
-			rest := uri[len(scheme):]
-			for n := 0; n < 2 && strings.HasPrefix(rest, "/"); n++ {
-				rest = rest[1:]
-			}
-			uri = uri[:len(scheme)] + "//" + rest
+			uri = uri[:len(scheme)] + "//" + dropSlashes(uri[len(scheme):])
 			break
 		}
 	}
@@ -271,13 +298,18 @@ func unescapeURI(uri string) string {
 			i += 2
 			continue
 		}
-		if c <= ' ' || c >= 0x7f || c == '"' || c == '%' || c == '<' || c == '>' {
+		if mustEscape(c) {
 			fmt.Fprintf(&b, "%%%02x", c)
 			continue
 		}
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// mustEscape says whether an octet may not stand in a link as it is.
+func mustEscape(c byte) bool {
+	return c <= ' ' || c >= 0x7f || c == '"' || c == '%' || c == '<' || c == '>'
 }
 
 // isEscape says whether a percent escape stands at an offset.
@@ -291,18 +323,8 @@ func uriEntities(uri string) string {
 	for i := 0; i < len(uri); {
 		end := strings.IndexByte(uri[i:], ';')
 		if uri[i] == '&' && end > 2 && uri[i+1] == '#' {
-			digits, base := strings.ToLower(uri[i+2:i+end]), 10
-			if strings.HasPrefix(digits, "x") {
-				digits, base = digits[1:], 16
-			}
-			code, err := strconv.ParseUint(digits, base, 32)
-			if err == nil && code > 0x20 && code < 0x7f {
-				b.WriteByte(byte(code))
-				i += end + 1
-				continue
-			}
-			if err == nil && (code == 0x3002 || code == 0xff0e || code == 0xff61) {
-				b.WriteByte('.')
+			if c := linkOctet(uri[i+2 : i+end]); c != 0 {
+				b.WriteByte(c)
 				i += end + 1
 				continue
 			}
@@ -313,22 +335,33 @@ func uriEntities(uri string) string {
 	return b.String()
 }
 
+// linkOctet is the octet that a numeric character reference stands for in a link, 0 for one that stays as it is. The full
+// stops of East Asian scripts part labels as well (RFC 3490 section 3.1).
+func linkOctet(digits string) byte {
+	digits, base := strings.ToLower(digits), 10
+	if strings.HasPrefix(digits, "x") {
+		digits, base = digits[1:], 16
+	}
+	code, err := strconv.ParseUint(digits, base, 32)
+	switch {
+	case err != nil:
+		return 0
+	case code > 0x20 && code < 0x7f:
+		return byte(code)
+	case code == 0x3002 || code == 0xff0e || code == 0xff61:
+		return '.'
+	}
+	return 0
+}
+
 // webForms gives further forms of a link by HTTP, and links within it.
 func webForms(uri string, d *Domains, redirects []Redirector) (forms, within []string) {
 	n := webScheme(uri)
 	if n == 0 {
 		return nil, nil
 	}
-	proto, rest := uri[:n], uri[n:]
-	user := ""
-	if i := strings.IndexAny(rest, "@/?#"); i >= 0 && rest[i] == '@' {
-		user, rest = rest[:i+1], rest[i+1:]
-	}
-	end := strings.IndexAny(rest, "/?#:")
-	if end < 0 {
-		end = len(rest)
-	}
-	host, rest := rest[:end], rest[end:]
+	proto := uri[:n]
+	user, host, rest := splitAuthority(uri[n:])
 	if host == "" {
 		return nil, nil
 	}
@@ -339,12 +372,7 @@ func webForms(uri string, d *Domains, redirects []Redirector) (forms, within []s
 		forms = append(forms, proto+host+bare)
 	}
 	name := strings.ToLower(host)
-	if clean := strings.Map(func(r rune) rune {
-		if r <= ' ' {
-			return -1
-		}
-		return r
-	}, host); clean != host {
+	if clean := dropControls(host); clean != host {
 		host = clean
 		forms = append(forms, proto+host+rest)
 	}
@@ -353,7 +381,7 @@ func webForms(uri string, d *Domains, redirects []Redirector) (forms, within []s
 		host = host[i+1:]
 		forms = append(forms, proto+host+rest)
 	}
-	if trimmed := strings.TrimRightFunc(host, func(r rune) bool { return r >= 0x80 || !isWordByte(byte(r)) || r == '_' }); trimmed != host {
+	if trimmed := strings.TrimRightFunc(host, endsNoHost); trimmed != host {
 		host = trimmed
 		forms = append(forms, proto+host+rest)
 	}
@@ -362,6 +390,29 @@ func webForms(uri string, d *Domains, redirects []Redirector) (forms, within []s
 	}
 	return forms, within
 }
+
+// splitAuthority parts what follows a scheme into the user with its @, the host, and the rest from the port on (RFC 3986
+// section 3.2).
+func splitAuthority(text string) (user, host, rest string) {
+	if i := strings.IndexAny(text, "@/?#"); i >= 0 && text[i] == '@' {
+		user, text = text[:i+1], text[i+1:]
+	}
+	end := before(text, 0, "/?#:")
+	return user, text[:end], text[end:]
+}
+
+// dropControls takes out control characters and spaces.
+func dropControls(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// endsNoHost says whether a character can't be the last one of a host name.
+func endsNoHost(r rune) bool { return r >= 0x80 || !isWordByte(byte(r)) || r == '_' }
 
 func standardPort(proto string) string {
 	if proto == "http://" {
@@ -389,19 +440,27 @@ func redirected(whole, rest string, redirects []Redirector) []string {
 			return []string{to}
 		}
 	}
+	if to := linkWithin(rest); to != "" {
+		return []string{to}
+	}
+	return nil
+}
+
+// linkWithin is the first link by HTTP that stands in the path or the query of another.
+func linkWithin(rest string) string {
 	lower := strings.ToLower(rest)
 	for from := 0; ; {
 		i := strings.Index(lower[from:], "http")
 		if i < 0 {
-			return nil
+			return ""
 		}
 		i += from
 		from = i + 4
 		n := i + 4
-		if n < len(lower) && lower[n] == 's' {
+		if stands(lower, n, 's') {
 			n++
 		}
-		if n >= len(lower) || lower[n] != ':' {
+		if !stands(lower, n, ':') {
 			continue
 		}
 		to := rest[i:]
@@ -409,87 +468,8 @@ func redirected(whole, rest string, redirects []Redirector) []string {
 			to = to[:end]
 		}
 		if len(to) > n-i+1 && strings.Contains(to, ".") {
-			return []string{to}
+			return to
 		}
-		return nil
-	}
-}
-
-// hostForms gives another spelling of a host: a network address as four numbers, a bare word as what browsers make of it.
-func hostForms(proto, host, name, user, port string, d *Domains) string {
-	if quad := quadOf(host); quad != "" {
-		return quad
-	}
-	if hex, ok := strings.CutPrefix(strings.ToLower(host), "0x"); ok && hex != "" && isHex(hex) {
-		n, _ := strconv.ParseUint(hex[max(0, len(hex)-8):], 16, 64)
-		return longAddress(n)
-	}
-	if host != "" && strings.Trim(host, "0123456789") == "" {
-		n, err := strconv.ParseUint(host, 10, 64)
-		if err != nil {
-			n = 1<<64 - 1
-		}
-		return longAddress(n)
-	}
-	word := strings.TrimPrefix(name, "www.")
-	if proto == "http://" && user == "" && name != "localhost" && port == "80" && word != "" && !strings.Contains(word, ".") && !d.Valid(name) {
-		return "www." + word + ".com"
-	}
-	return ""
-}
-
-func isHex(text string) bool {
-	for i := range len(text) {
-		if hexValue(text[i]) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// longAddress writes a number as an address. Of more than 32 bits it takes the first four octets.
-func longAddress(n uint64) string {
-	hex := fmt.Sprintf("%08x", n)
-	if len(hex)%2 == 1 {
-		hex += "0"
-	}
-	var parts []string
-	for i := 0; i < 8; i += 2 {
-		v, _ := strconv.ParseUint(hex[i:i+2], 16, 8)
-		parts = append(parts, strconv.FormatUint(v, 10))
-	}
-	return strings.Join(parts, ".")
-}
-
-// quadOf reads four numbers, each decimal, octal or hexadecimal.
-func quadOf(host string) string {
-	fields := strings.Split(strings.ToLower(host), ".")
-	if len(fields) != 4 {
 		return ""
 	}
-	for i, f := range fields {
-		hex, isX := strings.CutPrefix(f, "0x")
-		switch {
-		case isX && hex != "" && isHex(hex):
-			n, _ := strconv.ParseUint(hex[max(0, len(hex)-15):], 16, 64)
-			fields[i] = strconv.FormatUint(n, 10)
-		case f == "" || strings.Trim(f, "0123456789") != "":
-			return ""
-		case f[0] == '0':
-			fields[i] = octal(f)
-		}
-	}
-	return strings.Join(fields, ".")
-}
-
-// octal reads a number with zeros in front: octal if it can be an octet.
-func octal(text string) string {
-	digits := strings.TrimLeft(text, "0")
-	if digits == "" {
-		return ""
-	}
-	if n, err := strconv.ParseUint(digits, 8, 8); err == nil {
-		return strconv.FormatUint(n, 10)
-	}
-	return digits
 }

@@ -69,11 +69,7 @@ func (m *Message) Values(s Spec) []string {
 	if len(all) == 0 {
 		return nil
 	}
-	if s.First {
-		all = all[:1]
-	} else if s.Last {
-		all = all[len(all)-1:]
-	}
+	all = s.pick(all)
 	if s.Addr || s.Display {
 		all = mailboxValues(all, s)
 	}
@@ -82,6 +78,17 @@ func (m *Message) Values(s Spec) []string {
 		all = m.hostValues(all, s)
 	case s.IP || s.RevIP:
 		all = ipValues(all, s.RevIP)
+	}
+	return all
+}
+
+// pick gives the first or the last value alone, if that is asked for.
+func (s Spec) pick(all []string) []string {
+	switch {
+	case s.First:
+		return all[:1]
+	case s.Last:
+		return all[len(all)-1:]
 	}
 	return all
 }
@@ -150,29 +157,31 @@ func (m *Message) fieldRange(s Spec, start, end int) []string {
 	return all
 }
 
+// folded gives the values of a field on one line each, decoded or as they came.
+func (m *Message) folded(name string, raw bool) []string {
+	if !raw {
+		return m.root.Values(name)
+	}
+	all := m.root.RawValues(name)
+	for i, v := range all {
+		all[i] = foldSpace(v)
+	}
+	return all
+}
+
 // fieldValues gives the values a name stands for.
 func (m *Message) fieldValues(s Spec) []string {
-	folded := func(name string) []string {
-		if !s.Raw {
-			return m.root.Values(name)
-		}
-		all := m.root.RawValues(name)
-		for i, v := range all {
-			all[i] = foldSpace(v)
-		}
-		return all
-	}
 	if all, ok := m.made(strings.ToLower(s.Name)); ok {
 		return all
 	}
 	switch strings.ToLower(s.Name) {
 	case "tocc":
-		return append(folded("To"), folded("Cc")...)
+		return append(m.folded("To", s.Raw), m.folded("Cc", s.Raw)...)
 	case "messageid":
 		if s.Name == "MESSAGEID" {
 			var all []string
 			for _, name := range []string{"X-Message-Id", "Resent-Message-Id", "X-Original-Message-ID", "Message-Id"} {
-				all = append(all, folded(name)...)
+				all = append(all, m.folded(name, s.Raw)...)
 			}
 			return all
 		}
@@ -340,28 +349,14 @@ func (m *Message) EnvelopeFrom() (string, bool) {
 }
 
 func (m *Message) guessEnvelope() (string, bool) {
-	path := m.Path()
-	var last *relays.Relay
-	if len(path.Untrusted) > 0 {
-		last = path.Untrusted[0]
-	} else if n := len(path.Trusted); n > 0 {
-		last = path.Trusted[n-1]
+	if from, ok := m.notedEnvelope(); ok {
+		return from, true
 	}
-	if last != nil && last.HasEnvFrom && (strings.Index(last.EnvFrom, "@") > 0 || last.EnvFrom == "") {
-		return last.EnvFrom, true
-	}
-	first := func(field string) (string, bool) {
-		all := m.Values(Spec{Name: field, First: true, Addr: true})
-		if len(all) == 0 {
-			return "", false
-		}
-		return all[0], true
-	}
-	if sender, ok := first("X-Sender"); ok && strings.Contains(sender, "@") && strings.Contains(strings.Join(m.root.Values("Received"), ""), "(fetchmail") {
+	if sender, _ := m.firstAddress("X-Sender"); strings.Contains(sender, "@") && m.fetchmailed() {
 		return "", false
 	}
 	for _, field := range []string{"X-Envelope-From", "Envelope-Sender", "Return-Path"} {
-		from, ok := first(field)
+		from, ok := m.firstAddress(field)
 		if !ok {
 			continue
 		}
@@ -373,6 +368,34 @@ func (m *Message) guessEnvelope() (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// notedEnvelope is the envelope sender that the last relay that is not ours noted, or the first of ours if all are.
+func (m *Message) notedEnvelope() (string, bool) {
+	path := m.Path()
+	var last *relays.Relay
+	if len(path.Untrusted) > 0 {
+		last = path.Untrusted[0]
+	} else if n := len(path.Trusted); n > 0 {
+		last = path.Trusted[n-1]
+	}
+	if last == nil || !last.HasEnvFrom {
+		return "", false
+	}
+	return last.EnvFrom, last.EnvFrom == "" || strings.Index(last.EnvFrom, "@") > 0
+}
+
+func (m *Message) firstAddress(field string) (string, bool) {
+	all := m.Values(Spec{Name: field, First: true, Addr: true})
+	if len(all) == 0 {
+		return "", false
+	}
+	return all[0], true
+}
+
+// fetchmailed says whether fetchmail took the message from a mailbox.
+func (m *Message) fetchmailed() bool {
+	return strings.Contains(strings.Join(m.root.Values("Received"), ""), "(fetchmail")
 }
 
 // behindReceived says whether a field stands below a Received field.

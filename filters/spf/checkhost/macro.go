@@ -48,28 +48,33 @@ func parseMacros(text string, explanation bool) (macroString, error) {
 		if len(text) < 2 {
 			return nil, errMacro
 		}
-		switch text[1] {
-		case '%':
-			m, text = append(m, part{literal: "%", letter: '%'}), text[2:]
-		case '_':
-			m, text = append(m, part{literal: " ", letter: '%'}), text[2:]
-		case '-':
-			m, text = append(m, part{literal: "%20", letter: '%'}), text[2:]
-		case '{':
-			inner, rest, ok := strings.Cut(text[2:], "}")
-			if !ok {
-				return nil, errMacro
-			}
-			p, err := parseMacro(inner, explanation)
-			if err != nil {
-				return nil, err
-			}
-			m, text = append(m, p), rest
-		default:
-			return nil, errMacro
+		p, rest, err := parseEscape(text, explanation)
+		if err != nil {
+			return nil, err
 		}
+		m, text = append(m, p), rest
 	}
 	return m, nil
+}
+
+// parseEscape reads the percent sign at the front and what it makes of the characters behind it.
+func parseEscape(text string, explanation bool) (p part, rest string, err error) {
+	switch text[1] {
+	case '%':
+		return part{literal: "%", letter: '%'}, text[2:], nil
+	case '_':
+		return part{literal: " ", letter: '%'}, text[2:], nil
+	case '-':
+		return part{literal: "%20", letter: '%'}, text[2:], nil
+	case '{':
+		inner, rest, ok := strings.Cut(text[2:], "}")
+		if !ok {
+			return part{}, "", errMacro
+		}
+		p, err := parseMacro(inner, explanation)
+		return p, rest, err
+	}
+	return part{}, "", errMacro
 }
 
 // parseMacro reads what stands between the braces: a letter, transformers, delimiters (RFC 7208 section 7.1).
@@ -84,18 +89,9 @@ func parseMacro(inner string, explanation bool) (part, error) {
 	}
 	p.escape = inner[0] >= 'A' && inner[0] <= 'Z'
 	p.letter = inner[0] | 0x20
-	inner = inner[1:]
-
-	rest := strings.TrimLeft(inner, "0123456789")
-	if number := inner[:len(inner)-len(rest)]; number != "" {
-		// section 7.3: the number must not be zero; more parts than a name can have mean all of them
-		keep, err := strconv.Atoi(number)
-		if err == nil && keep == 0 {
-			return p, errMacro
-		}
-		if err == nil {
-			p.keep = keep
-		}
+	rest, err := p.readKeep(inner[1:])
+	if err != nil {
+		return p, err
 	}
 	if rest != "" && rest[0]|0x20 == 'r' {
 		p.reverse, rest = true, rest[1:]
@@ -106,6 +102,21 @@ func parseMacro(inner string, explanation bool) (part, error) {
 	p.delimiters = cmp.Or(rest, p.delimiters)
 
 	return p, nil
+}
+
+// readKeep reads how many parts are kept, if that is said, and gives what stands behind it.
+func (p *part) readKeep(text string) (rest string, err error) {
+	rest = strings.TrimLeft(text, "0123456789")
+	keep, err := strconv.Atoi(text[:len(text)-len(rest)])
+	switch {
+	// section 7.3: the number must not be zero; more parts than a name can have mean all of them
+	case err != nil:
+		return rest, nil
+	case keep == 0:
+		return "", errMacro
+	}
+	p.keep = keep
+	return rest, nil
 }
 
 // parseDomainSpec reads a macro-string that ends in a macro or in a top label: section 7.1.
@@ -205,19 +216,24 @@ func (c *check) value(p part, domain string) (string, error) {
 		return "", errNonASCII
 	}
 	if p.keep > 0 || p.reverse || p.delimiters != "." {
-		parts := splitAny(text, p.delimiters)
-		if p.reverse {
-			slices.Reverse(parts)
-		}
-		if p.keep > 0 && p.keep < len(parts) {
-			parts = parts[len(parts)-p.keep:]
-		}
-		text = strings.Join(parts, ".")
+		text = p.transform(text)
 	}
 	if p.escape {
 		text = urlEscape(text)
 	}
 	return text, nil
+}
+
+// transform reverses the parts of a value and keeps the last ones, as the macro has it: section 7.1.
+func (p part) transform(text string) string {
+	parts := splitAny(text, p.delimiters)
+	if p.reverse {
+		slices.Reverse(parts)
+	}
+	if p.keep > 0 && p.keep < len(parts) {
+		parts = parts[len(parts)-p.keep:]
+	}
+	return strings.Join(parts, ".")
 }
 
 // splitAny cuts at each of the delimiters.
@@ -254,6 +270,13 @@ func (c *check) letter(letter byte, domain string) string {
 		return "ip6"
 	case 'h':
 		return c.query.Helo
+	}
+	return c.explanationLetter(letter)
+}
+
+// explanationLetter is the value of a letter that only explanations have.
+func (c *check) explanationLetter(letter byte) string {
+	switch letter {
 	case 'c':
 		return c.client.String()
 	case 'r':

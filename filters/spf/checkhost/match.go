@@ -41,27 +41,32 @@ func (c *check) matchName(m mechanism, domain string) (matches bool, err error) 
 			return false, nil
 		}
 	}
-	var found string
-	switch m.name {
-	case "include":
+	if m.name == "include" {
 		return c.include(m, name)
-	case "a":
-		found, matches, err = c.matchA(m, name)
-	case "mx":
-		found, matches, err = c.matchMX(m, name)
-	case "exists":
-		found, matches, err = c.matchExists(name)
-	case "ptr":
-		names := c.clientNames()
-		found = strings.Join(names, " ")
-		matches = within(names, name) != ""
 	}
+	found, matches, err := c.answered(m, name)
 	if err != nil {
 		c.step("%s: %v", m.text, err)
 		return false, err
 	}
 	c.step("%s: look-up %d: %s: %s: %s", m.text, c.lookups, name, found, yes(matches))
 	return matches, nil
+}
+
+// answered asks DNS what the mechanism wants to know: it gives what was found, and whether that matches the client.
+func (c *check) answered(m mechanism, name string) (found string, matches bool, err error) {
+	switch m.name {
+	case "a":
+		return c.matchA(m, name)
+	case "mx":
+		return c.matchMX(m, name)
+	case "exists":
+		return c.matchExists(name)
+	case "ptr":
+		names := c.clientNames()
+		return strings.Join(names, " "), within(names, name) != "", nil
+	}
+	return "", false, nil
 }
 
 // include asks another record, which matches if that says pass: section 5.2.

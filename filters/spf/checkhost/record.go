@@ -100,7 +100,8 @@ func (r *record) addModifier(term string) error {
 func isModifierName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
-		if !isAlpha(c) && (i == 0 || !isDigit(c) && c != '-' && c != '_' && c != '.') {
+		later := isDigit(c) || c == '-' || c == '_' || c == '.' // may stand behind a letter
+		if !isAlpha(c) && (i == 0 || !later) {
 			return false
 		}
 	}
@@ -127,7 +128,6 @@ func (r *record) addDirective(term string) error {
 
 // readArguments reads what stands behind the name of a mechanism: sections 5.1 to 5.7.
 func (m *mechanism) readArguments(rest string) (err error) {
-	domain, hasDomain := strings.CutPrefix(rest, ":")
 	switch m.name {
 	case "all":
 		if rest != "" {
@@ -135,9 +135,6 @@ func (m *mechanism) readArguments(rest string) (err error) {
 		}
 		return nil
 	case "include", "exists":
-		if !hasDomain {
-			return errDomain
-		}
 	case "ptr":
 		if rest == "" {
 			return nil
@@ -146,20 +143,26 @@ func (m *mechanism) readArguments(rest string) (err error) {
 		if rest, err = m.cutLengths(rest); err != nil || rest == "" {
 			return err
 		}
-		domain, hasDomain = strings.CutPrefix(rest, ":")
 	case "ip4", "ip6":
-		m.network, err = parseNetwork(domain, m.name == "ip4")
-		if !hasDomain {
-			return errNetwork
-		}
-		return err
+		return m.readNetwork(rest)
 	default:
 		return errMechanism
 	}
-	if !hasDomain {
+	domain, found := strings.CutPrefix(rest, ":")
+	if !found {
 		return errDomain
 	}
 	m.domain, err = parseDomainSpec(domain)
+	return err
+}
+
+// readNetwork reads what stands behind ip4 and ip6: section 5.6.
+func (m *mechanism) readNetwork(rest string) (err error) {
+	network, found := strings.CutPrefix(rest, ":")
+	if !found {
+		return errNetwork
+	}
+	m.network, err = parseNetwork(network, m.name == "ip4")
 	return err
 }
 
@@ -184,7 +187,10 @@ func (m *mechanism) cutLengths(text string) (rest string, err error) {
 // parseLength wants a number without leading zeros.
 func parseLength(text string, limit int) (int, error) {
 	n, err := strconv.Atoi(text)
-	if err != nil || !allDigits(text) || n > limit || text != "0" && text[0] == '0' {
+	if err != nil || !allDigits(text) {
+		return 0, errLength
+	}
+	if padded := text != "0" && text[0] == '0'; padded || n > limit {
 		return 0, errLength
 	}
 	return n, nil

@@ -88,18 +88,28 @@ func collect(h *mail.Header) (Chain, error) {
 			sets[i] = &Set{}
 		}
 		highest = max(highest, i)
-		place := &sets[i].AS
-		switch kind {
-		case "arc-authentication-results":
-			place = &sets[i].AAR
-		case "arc-message-signature":
-			place = &sets[i].AMS
-		}
+		place := sets[i].place(kind)
 		if place.Raw != nil {
 			return nil, fmt.Errorf("instance %d: more than one %s", i, f.Name)
 		}
 		*place = f
 	}
+	return inOrder(sets, highest)
+}
+
+// place is where a set keeps a field, by its name in small letters.
+func (s *Set) place(kind string) *mail.Field {
+	switch kind {
+	case "arc-authentication-results":
+		return &s.AAR
+	case "arc-message-signature":
+		return &s.AMS
+	}
+	return &s.AS
+}
+
+// inOrder makes a chain of the sets; it ends with the first one that is not whole.
+func inOrder(sets map[int]*Set, highest int) (Chain, error) {
 	var chain Chain
 	for i := 1; i <= highest; i++ {
 		s := sets[i]
@@ -211,16 +221,8 @@ func ParseSeal(f mail.Field) (*Seal, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"a", "b", "cv", "d", "s"} {
-		if tags[name] == "" {
-			return nil, fmt.Errorf("no %s= tag", name)
-		}
-	}
-	// section 4.1.3: what is signed is given, not chosen
-	for _, name := range []string{"h", "bh"} {
-		if _, ok := tags[name]; ok {
-			return nil, fmt.Errorf("%s= has no place there", name)
-		}
+	if err := checkSealTags(tags); err != nil {
+		return nil, err
 	}
 	s := &Signature{Domain: mail.ASCIIDomain(tags["d"]), Selector: mail.ASCIIDomain(tags["s"]), Algorithm: strings.ToLower(tags["a"])}
 	if err := s.checkName(); err != nil {
@@ -230,7 +232,7 @@ func ParseSeal(f mail.Field) (*Seal, error) {
 		return nil, err
 	}
 	seal := &Seal{Algorithm: s.Algorithm, Domain: s.Domain, Selector: s.Selector, CV: mail.AuthVerdict(strings.ToLower(tags["cv"]))}
-	if seal.CV != mail.AuthNone && seal.CV != mail.AuthPass && seal.CV != mail.AuthFail {
+	if !isChainVerdict(seal.CV) {
 		return nil, errors.New("cv= is neither none nor pass nor fail")
 	}
 	if t, ok := tags["t"]; ok {
@@ -242,6 +244,27 @@ func ParseSeal(f mail.Field) (*Seal, error) {
 		return nil, errors.New("b= is not base64")
 	}
 	return seal, nil
+}
+
+// isChainVerdict says whether a result is one that cv= may have (RFC 8617 section 4.1.3).
+func isChainVerdict(v mail.AuthVerdict) bool {
+	return v == mail.AuthNone || v == mail.AuthPass || v == mail.AuthFail
+}
+
+// checkSealTags wants the tags that a seal must have, and none of those that it must not.
+func checkSealTags(tags Tags) error {
+	for _, name := range []string{"a", "b", "cv", "d", "s"} {
+		if tags[name] == "" {
+			return fmt.Errorf("no %s= tag", name)
+		}
+	}
+	// section 4.1.3: what is signed is given, not chosen
+	for _, name := range []string{"h", "bh"} {
+		if _, ok := tags[name]; ok {
+			return fmt.Errorf("%s= has no place there", name)
+		}
+	}
+	return nil
 }
 
 // HashSeals gives what each seal of the chain signs: the fields of all sets up to its own, in the order of RFC 8617
@@ -278,9 +301,14 @@ func Newest(h *mail.Header) (instances int, failed bool) {
 			instances, failed = i, false
 		}
 		if isSeal {
-			tags, err := ParseTags(string(f.Raw[f.ValueAt:]))
-			failed = failed || err == nil && strings.EqualFold(tags["cv"], string(mail.AuthFail))
+			failed = failed || sealsFailure(f)
 		}
 	}
 	return instances, failed
+}
+
+// sealsFailure says whether a seal says that the chain has failed.
+func sealsFailure(f mail.Field) bool {
+	tags, err := ParseTags(string(f.Raw[f.ValueAt:]))
+	return err == nil && strings.EqualFold(tags["cv"], string(mail.AuthFail))
 }

@@ -86,16 +86,9 @@ func usable(tags map[string]string) error {
 		return errors.New("key record is of another version")
 	}
 
-	p, ok := tags["p"]
-	switch {
-	case !ok:
-		return errors.New("key record without p=")
-	case p == "":
-		return errors.New("the key is revoked")
-	case len(p) > 16<<10:
-		return errors.New("the key is too long")
+	if err := present(tags); err != nil {
+		return err
 	}
-
 	if h, ok := tags["h"]; ok && !listHas(h, "sha256") {
 		return errors.New("the key does not allow sha256")
 	}
@@ -103,6 +96,20 @@ func usable(tags map[string]string) error {
 		return errors.New("the key is not for mail")
 	}
 
+	return nil
+}
+
+// present says why there is no key in the record, if there is none.
+func present(tags map[string]string) error {
+	p, ok := tags["p"]
+	switch {
+	case !ok:
+		return errors.New("key record without p=")
+	case p == "": // RFC 6376 section 3.6.1
+		return errors.New("the key is revoked")
+	case len(p) > 16<<10:
+		return errors.New("the key is too long")
+	}
 	return nil
 }
 

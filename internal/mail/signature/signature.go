@@ -61,11 +61,11 @@ func ParseTags(text string) (Tags, error) {
 		spec, left, more = strings.Cut(left, ";")
 		name, value, ok := strings.Cut(spec, "=")
 		name = strings.Trim(name, " \t\r\n")
-		switch {
 		// RFC 6376 section 3.2: one semicolon may end the list; nothing between two of them is no tag
-		case !ok && name == "" && !more:
+		switch empty := !ok && name == ""; {
+		case empty && !more:
 			continue
-		case !ok && name == "":
+		case empty:
 			return nil, errors.New("nothing between two semicolons")
 		case !ok:
 			return nil, errors.New("a tag without =")
@@ -89,7 +89,8 @@ func isTagName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || !(c >= '0' && c <= '9' || c == '_')) {
+		later := c >= '0' && c <= '9' || c == '_' // may stand behind a letter
+		if !letter && (i == 0 || !later) {
 			return false
 		}
 	}
@@ -152,18 +153,28 @@ func (s *Signature) checkName() error {
 	return nil
 }
 
+// readIdentity reads i=, which is of the domain itself by default.
+func (s *Signature) readIdentity(tags Tags) error {
+	s.Identity = "@" + s.Domain
+	i, ok := tags["i"]
+	if !ok {
+		return nil
+	}
+	s.Identity = i
+	at := strings.LastIndexByte(i, '@')
+	// RFC 6376 section 6.1.1: the domain of i= is d= or a subdomain of it; domains know no case
+	if domain := mail.ASCIIDomain(i[at+1:]); at < 0 || domain != s.Domain && !strings.HasSuffix(domain, "."+s.Domain) {
+		return errors.New("i= is not within d=")
+	}
+	return nil
+}
+
 func (s *Signature) readNames(tags Tags) error {
 	if err := s.checkName(); err != nil {
 		return err
 	}
-	s.Identity = "@" + s.Domain
-	if i, ok := tags["i"]; ok {
-		s.Identity = i
-		at := strings.LastIndexByte(i, '@')
-		// RFC 6376 section 6.1.1: the domain of i= is d= or a subdomain of it; domains know no case
-		if domain := mail.ASCIIDomain(i[at+1:]); at < 0 || domain != s.Domain && !strings.HasSuffix(domain, "."+s.Domain) {
-			return errors.New("i= is not within d=")
-		}
+	if err := s.readIdentity(tags); err != nil {
+		return err
 	}
 	from := false
 	for name := range strings.SplitSeq(tags["h"], ":") {
@@ -204,6 +215,8 @@ func (s *Signature) checkAlgorithm() error {
 	return errors.New("unknown algorithm")
 }
 
+func (c Canonical) known() bool { return c == Simple || c == Relaxed }
+
 func (s *Signature) readForm(tags Tags) error {
 	if err := s.checkAlgorithm(); err != nil {
 		return err
@@ -216,7 +229,7 @@ func (s *Signature) readForm(tags Tags) error {
 			s.Body = Canonical(body)
 		}
 	}
-	if s.Header != Simple && s.Header != Relaxed || s.Body != Simple && s.Body != Relaxed {
+	if !s.Header.known() || !s.Body.known() {
 		return errors.New("unknown canonical form")
 	}
 	if q, ok := tags["q"]; ok {
@@ -277,7 +290,8 @@ func number(text string) (int64, error) {
 
 func withoutSpace(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r == ' ' || r == '\t' || r == '\r' || r == '\n' {
+		switch r {
+		case ' ', '\t', '\r', '\n':
 			return -1
 		}
 		return r

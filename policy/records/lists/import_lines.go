@@ -88,7 +88,7 @@ func (i *importer) spamAssassin(text string) {
 func (i *importer) spamAssassinEntry(text, kind string, base Entry, values []string) {
 	allow := base.List == policy.Allow
 	switch {
-	case kind == "from" || kind == "auth" || kind == "from_spf":
+	case slices.Contains([]string{"from", "auth", "from_spf"}, kind):
 		i.proven = kind != "from"
 		for _, v := range values {
 			i.one(v, v, base, "")
@@ -189,12 +189,7 @@ func (i *importer) assp(text string) {
 	}
 	base := Entry{}
 	if name, value, found := strings.Cut(text, ":="); found {
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "whitelisteddomains", "noprocessingdomains", "noprocessing", "noprocessingips", "whitelistedips", "noprocessingfrom":
-			base.List = policy.Allow
-		case "blacklisteddomains", "denysmtpconnectionsfrom", "denysmtpconnectionsfromalways":
-			base.List = policy.Block
-		default:
+		if base.List = asspList(strings.ToLower(strings.TrimSpace(name))); base.List == "" {
 			i.refuse(text, "not a setting with a list")
 			return
 		}
@@ -213,6 +208,17 @@ func (i *importer) assp(text string) {
 			i.asspOne(one, base)
 		}
 	}
+}
+
+// asspList is the list that a setting of ASSP stands for, "" for none.
+func asspList(setting string) policy.ListName {
+	switch setting {
+	case "whitelisteddomains", "noprocessingdomains", "noprocessing", "noprocessingips", "whitelistedips", "noprocessingfrom":
+		return policy.Allow
+	case "blacklisteddomains", "denysmtpconnectionsfrom", "denysmtpconnectionsfromalways":
+		return policy.Block
+	}
+	return ""
 }
 
 func (i *importer) asspOne(text string, base Entry) {

@@ -100,9 +100,8 @@ func (i *importer) who(text string, o whoObject) {
 	}
 }
 
-// exchange reads CSV with a header row, whose columns say what it is.
-func (i *importer) exchange(raw []byte) error {
-	skipped := 0
+// skipPreamble takes off the lines above the header row, and counts them: empty ones, and the type that PowerShell writes.
+func skipPreamble(raw []byte) (rest []byte, skipped int) {
 	for bytes.HasPrefix(raw, []byte("#TYPE")) || bytes.HasPrefix(raw, []byte("\r\n")) || bytes.HasPrefix(raw, []byte("\n")) {
 		_, after, found := bytes.Cut(raw, []byte("\n"))
 		if !found {
@@ -111,14 +110,25 @@ func (i *importer) exchange(raw []byte) error {
 		raw = after
 		skipped++
 	}
-	in := csv.NewReader(bytes.NewReader(raw))
+	return raw, skipped
+}
+
+// separatorOf is what stands between the columns of the header row.
+func separatorOf(raw []byte) rune {
 	first, _, _ := bytes.Cut(raw, []byte("\n"))
 	for _, comma := range []rune{',', ';', '\t'} {
 		if bytes.ContainsRune(first, comma) {
-			in.Comma = comma
-			break
+			return comma
 		}
 	}
+	return ','
+}
+
+// exchange reads CSV with a header row, whose columns say what it is.
+func (i *importer) exchange(raw []byte) error {
+	raw, skipped := skipPreamble(raw)
+	in := csv.NewReader(bytes.NewReader(raw))
+	in.Comma = separatorOf(raw)
 	in.FieldsPerRecord = -1
 	header, err := in.Read()
 	if err != nil {

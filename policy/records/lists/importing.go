@@ -202,13 +202,7 @@ func (i *importer) refuse(text, why string) { i.tell(text, Refused, why) }
 // take takes an entry in, as the options have it where it says nothing itself. wider says in what it holds for more than
 // before, "" for nothing; note is what else is worth telling.
 func (i *importer) take(text string, e Entry, wider, note string) {
-	if e.List == "" {
-		e.List = i.List
-	}
-	if e.Scope == "" {
-		e.Scope, e.ScopeOf = i.Scope, i.ScopeOf
-	}
-	e.Owner, e.Reason = cmp.Or(e.Owner, i.Owner), cmp.Or(e.Reason, i.Reason)
+	e = i.withDefaults(e)
 	if wider != "" && !i.Widen {
 		i.refuse(text, wider)
 		return
@@ -222,20 +216,35 @@ func (i *importer) take(text string, e Entry, wider, note string) {
 		i.refuse(text, strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": "))
 		return
 	}
-	if e.List == policy.Allow && !e.Network.IsValid() && !i.proven && wider == "" {
+	if bySender := e.List == policy.Allow && !e.Network.IsValid(); bySender && !i.proven && wider == "" {
 		note = join(onlyProven, note)
 	}
-	if i.seen[e.ID] {
-		note = join(note, "stands above already")
-	} else {
-		i.seen[e.ID] = true
-		i.report.Entries = append(i.report.Entries, e)
-	}
+	note = i.enter(e, note)
 	if wider != "" {
 		i.tell(text, Widened, join(wider, note))
 		return
 	}
 	i.tell(text, Taken, note)
+}
+
+// enter adds an entry to the report, once, and gives the note to it.
+func (i *importer) enter(e Entry, note string) string {
+	if i.seen[e.ID] {
+		return join(note, "stands above already")
+	}
+	i.seen[e.ID] = true
+	i.report.Entries = append(i.report.Entries, e)
+	return note
+}
+
+// withDefaults gives an entry what the options say where it says nothing itself.
+func (i *importer) withDefaults(e Entry) Entry {
+	e.List = cmp.Or(e.List, i.List)
+	if e.Scope == "" {
+		e.Scope, e.ScopeOf = i.Scope, i.ScopeOf
+	}
+	e.Owner, e.Reason = cmp.Or(e.Owner, i.Owner), cmp.Or(e.Reason, i.Reason)
+	return e
 }
 
 func join(texts ...string) string {
@@ -250,10 +259,8 @@ func join(texts ...string) string {
 
 // tooWide refuses networks too wide to be intended, such as half of the internet.
 func tooWide(e Entry) string {
-	if n := e.Network; n.IsValid() {
-		if n.Addr().Is4() && n.Bits() < 8 || n.Addr().Is6() && !n.Addr().Is4In6() && n.Bits() < 19 {
-			return "a network as large as this is nobody's"
-		}
+	if n := e.Network; n.IsValid() && n.Bits() < smallestPrefix(n.Addr()) {
+		return "a network as large as this is nobody's"
 	}
 	domain := strings.ToLower(strings.TrimPrefix(e.Sender, "."))
 	if domain == "" || strings.Contains(domain, "@") || e.Sender == "<>" {
@@ -263,6 +270,17 @@ func tooWide(e Entry) string {
 		return "anybody can register a domain below this one"
 	}
 	return ""
+}
+
+// smallestPrefix is the length of the largest network that one holder has. What is IPv4 in IPv6 is not looked at.
+func smallestPrefix(a netip.Addr) int {
+	switch {
+	case a.Is4():
+		return 8
+	case a.Is4In6():
+		return 0
+	}
+	return 19
 }
 
 // onlyProven is reported for entries that applied without authentication in the other program.

@@ -311,10 +311,9 @@ func (s *Store) Search(ctx context.Context, q Query) (found []Entry, next string
 		and("last_hit < ?", q.Unused.UnixMilli())
 	}
 	if q.After != "" {
-		at, id, ok := strings.Cut(q.After, "_")
-		created, err := strconv.ParseInt(at, 10, 64)
-		if !ok || err != nil || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, "", ErrCursor
+		created, id, err := readCursor(q.After)
+		if err != nil {
+			return nil, "", err
 		}
 		and("(created, id) < (CAST(? AS BIGINT), ?)", created, id)
 	}
@@ -328,6 +327,19 @@ func (s *Store) Search(ctx context.Context, q Query) (found []Entry, next string
 		next = strconv.FormatInt(last.Created.UnixMilli(), 10) + "_" + last.ID
 	}
 	return found, next, nil
+}
+
+// readCursor reads what Search gave as the cursor of the next page.
+func readCursor(text string) (created int64, id string, err error) {
+	at, id, ok := strings.Cut(text, "_")
+	created, err = strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || len(id) > 64 {
+		return 0, "", ErrCursor
+	}
+	if strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return 0, "", ErrCursor
+	}
+	return created, id, nil
 }
 
 func (s *Store) query(ctx context.Context, text string, args ...any) (found []Entry, err error) {
