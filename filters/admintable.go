@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// AdminTable is what a filter remembers that an admin may look into and correct: who waits on the greylist, who is frozen.
+// AdminTable is a filter's state that an admin may read and correct: greylisted clients, frozen users.
 type AdminTable interface {
 	// Rows lists what is on it, most rows at most.
 	Rows(ctx context.Context, limit int) ([]Row, error)

@@ -7,20 +7,20 @@ import (
 	"postern/internal/mail"
 )
 
-// The typed values of the findings on authentication. They stand here, so that no filter has to know another: DMARC
-// reads what SPF and DKIM found, the console and the reports read all three.
+// The typed values of the findings on authentication. They are defined here, so that no filter depends on another:
+// DMARC reads the results of SPF and DKIM, the console and the reports read all three.
 
 // SPF is the value of a finding on SPF: RFC 7208.
 type SPF struct {
 	// Result is "pass", "fail", "softfail", "neutral", "none", "temperror" or "permerror": section 2.6.
-	Result string
+	Result mail.AuthVerdict
 	// Domain is the one that was checked, in A-labels. Helo is set if it came from HELO because the reverse-path is
 	// null: section 2.4.
 	Domain string
 	Helo   bool
 	Sender string
 	Client netip.Addr
-	// Relay is the host of ours that passed the mail on, if Client is not who we talked to.
+	// Relay is the host of ours that relayed the mail, if Client is not the connected client.
 	Relay netip.Addr
 	// Why names what matched or what went wrong.
 	Why string
@@ -28,8 +28,8 @@ type SPF struct {
 	Explanation string
 }
 
-// SPFHelo is the value of a finding on the HELO name beside that on the reverse-path: RFC 7208 section 2.3. It is no SPF,
-// so that nobody takes it for a word about the sender.
+// SPFHelo is the value of a finding on the HELO name beside that on the reverse-path: RFC 7208 section 2.3. It is not
+// an SPF value, so that it can't be mistaken for a result about the sender.
 type SPFHelo struct{ SPF }
 
 // AuthResults implements mail.AuthResulter.
@@ -38,12 +38,13 @@ func (s SPF) AuthResults() []mail.AuthResult {
 	if s.Helo {
 		prop = mail.AuthProp{Type: "smtp", Property: "helo", Value: s.Domain}
 	}
-	return []mail.AuthResult{{Method: "spf", Result: s.Result, Reason: reasonUnless(s.Result, "pass", s.Why), Props: []mail.AuthProp{prop}}}
+	return []mail.AuthResult{{Method: mail.MethodSPF, Result: s.Result, Reason: reasonUnless(s.Result, mail.AuthPass, s.Why), Props: []mail.AuthProp{prop}}}
 }
 
-// AuthenticatedDomains says for whom SPF spoke: the domain of the reverse-path, if it passed. A HELO name proves no sender.
+// AuthenticatedDomains gives the domain that SPF authenticates: that of the reverse-path, if it passed. A HELO name
+// authenticates no sender.
 func (s SPF) AuthenticatedDomains() []string {
-	if s.Result != "pass" || s.Helo {
+	if s.Result != mail.AuthPass || s.Helo {
 		return nil
 	}
 	return []string{s.Domain}
@@ -55,7 +56,7 @@ type DKIM []DKIMSignature
 // DKIMSignature is one signature: RFC 6376.
 type DKIMSignature struct {
 	// Result is "pass", "fail", "policy", "neutral", "temperror" or "permerror": RFC 8601 section 2.7.1.
-	Result string
+	Result mail.AuthVerdict
 	// Domain is d=, Selector s=, Identity i=, Algorithm a=; KeyBits is the size of the key once it is known.
 	Domain, Selector, Identity, Algorithm string
 	KeyBits                               int
@@ -70,11 +71,11 @@ type DKIMSignature struct {
 // AuthResults implements mail.AuthResulter.
 func (d DKIM) AuthResults() []mail.AuthResult {
 	if len(d) == 0 {
-		return []mail.AuthResult{{Method: "dkim", Result: "none"}}
+		return []mail.AuthResult{{Method: mail.MethodDKIM, Result: mail.AuthNone}}
 	}
 	var all []mail.AuthResult
 	for _, s := range d {
-		r := mail.AuthResult{Method: "dkim", Result: s.Result, Reason: reasonUnless(s.Result, "pass", s.Why)}
+		r := mail.AuthResult{Method: mail.MethodDKIM, Result: s.Result, Reason: reasonUnless(s.Result, mail.AuthPass, s.Why)}
 		for _, p := range []mail.AuthProp{{Type: "header", Property: "d", Value: s.Domain}, {Type: "header", Property: "s", Value: s.Selector},
 			{Type: "header", Property: "a", Value: s.Algorithm}, {Type: "header", Property: "b", Value: s.Sig}} {
 			if p.Value != "" {
@@ -83,7 +84,7 @@ func (d DKIM) AuthResults() []mail.AuthResult {
 		}
 		if s.Testing {
 			r.Reason = "the domain only tests this key (t=y)"
-		} else if s.Result == "pass" && s.KeyBits > 0 && s.KeyBits < 2048 && s.Algorithm == "rsa-sha256" {
+		} else if s.Result == mail.AuthPass && s.KeyBits > 0 && s.KeyBits < 2048 && s.Algorithm == "rsa-sha256" {
 			r.Reason = strconv.Itoa(s.KeyBits) + "-bit key"
 		}
 		all = append(all, r)
@@ -96,7 +97,7 @@ func (d DKIM) AuthResults() []mail.AuthResult {
 func (d DKIM) AuthenticatedDomains() []string {
 	var domains []string
 	for _, s := range d {
-		if s.Result == "pass" && !s.Testing {
+		if s.Result == mail.AuthPass && !s.Testing {
 			domains = append(domains, s.Domain)
 		}
 	}
@@ -107,28 +108,29 @@ func (d DKIM) AuthenticatedDomains() []string {
 type ARC struct {
 	// Result is "pass", "fail" or "none"; Why says what failed. Temporary is set if the fail is one of DNS and may be
 	// gone tomorrow: a chain must not be sealed as failed for that.
-	Result, Why string
-	Temporary   bool
+	Result    mail.AuthVerdict
+	Why       string
+	Temporary bool
 	// Sealers are the d= of the seals, the first hop's first.
 	Sealers []string
 	// OldestPass is the lowest instance from which on nothing signed was changed, 0 if nothing ever was: section 5.2
 	// step 5. It says something only if the chain passed.
 	OldestPass int
-	// Unsure is set if a trusted sealer's word could not be had because DNS gave no answer.
+	// Unsure is set if a trusted sealer's set could not be verified because DNS gave no answer.
 	Unsure bool
-	// Trusted is the sealer of the oldest set that only trusted sealers stand above, itself one; Vouched is what it
-	// says it saw.
+	// Trusted is the trusted sealer of the oldest set with only trusted sealers above it; Vouched are the results that it
+	// recorded.
 	Trusted string
 	Vouched []mail.AuthResult
 }
 
-// AuthResults implements mail.AuthResulter: RFC 8617 section 7. Most mail has no chain, which needs no word.
+// AuthResults implements mail.AuthResulter: RFC 8617 section 7. Most mail has no chain, which is not mentioned.
 func (a ARC) AuthResults() []mail.AuthResult {
-	if a.Result == "none" {
+	if a.Result == mail.AuthNone {
 		return nil
 	}
-	r := mail.AuthResult{Method: "arc", Result: a.Result, Reason: reasonUnless(a.Result, "pass", a.Why)}
-	if a.Result == "pass" {
+	r := mail.AuthResult{Method: mail.MethodARC, Result: a.Result, Reason: reasonUnless(a.Result, mail.AuthPass, a.Why)}
+	if a.Result == mail.AuthPass {
 		r.Props = []mail.AuthProp{{Type: "header", Property: "oldest-pass", Value: strconv.Itoa(a.OldestPass)}}
 	}
 	return []mail.AuthResult{r}
@@ -137,11 +139,12 @@ func (a ARC) AuthResults() []mail.AuthResult {
 // DMARC is the value of a finding on DMARC: RFC 9989.
 type DMARC struct {
 	// Result is "pass", "fail", "none", "temperror" or "permerror".
-	Result string
-	// Policy is the one that applies to this message after sp, np and t: "none", "quarantine", "reject", "" without a
-	// record. Published is the p the record has; Record its text, Tags what it says, defaults filled in.
-	Policy, Published, Record string
-	Tags                      DMARCTags
+	Result mail.AuthVerdict
+	// Policy is the one that applies to this message after sp, np and t, "" without a record. Published is the p the record
+	// has; Record its text, Tags what it says, defaults filled in.
+	Policy, Published DMARCPolicy
+	Record            string
+	Tags              DMARCTags
 	// Domain is the author domain, Org its organizational domain as far as it had to be found, PolicyDomain where the
 	// record was found, Method how: "treewalk" or "psl".
 	Domain, Org, PolicyDomain, Method string
@@ -150,7 +153,7 @@ type DMARC struct {
 	// Rua are the addresses that want aggregate reports.
 	Rua []string
 	// Undecided is set beside "temperror" if the name must not get through unproven: its domain asks for that or is one of
-	// ours, or nobody can tell what it asks for.
+	// ours, or its policy is unknown.
 	Undecided bool
 	// Override says why the policy is not followed, the zero value if it is.
 	Override DMARCOverride
@@ -160,9 +163,20 @@ type DMARC struct {
 // DMARCTags are the tags of a policy record (RFC 9989 section 4.7) that an aggregate report repeats. SP and NP are ""
 // where the record has none.
 type DMARCTags struct {
-	P, SP, NP, ADKIM, ASPF, FO string
-	Testing                    bool
+	P, SP, NP       DMARCPolicy
+	ADKIM, ASPF, FO string
+	Testing         bool
 }
+
+// DMARCPolicy is what a domain asks for: RFC 9989 section 4.7, p=.
+type DMARCPolicy string
+
+// The policies.
+const (
+	DMARCNone       DMARCPolicy = "none"
+	DMARCQuarantine DMARCPolicy = "quarantine"
+	DMARCReject     DMARCPolicy = "reject"
+)
 
 // DMARCOverride is a reason not to follow a policy, and a comment.
 type DMARCOverride struct {
@@ -181,9 +195,9 @@ const (
 
 // AuthResults implements mail.AuthResulter.
 func (d DMARC) AuthResults() []mail.AuthResult {
-	r := mail.AuthResult{Method: "dmarc", Result: d.Result, Reason: reasonUnless(d.Result, "pass", d.Why)}
+	r := mail.AuthResult{Method: mail.MethodDMARC, Result: d.Result, Reason: reasonUnless(d.Result, mail.AuthPass, d.Why)}
 	if d.Policy != "" {
-		r.Props = append(r.Props, mail.AuthProp{Type: "policy", Property: "dmarc", Value: d.Policy})
+		r.Props = append(r.Props, mail.AuthProp{Type: "policy", Property: "dmarc", Value: string(d.Policy)})
 	}
 	if d.Domain != "" {
 		r.Props = append(r.Props, mail.AuthProp{Type: "header", Property: "from", Value: d.Domain})
@@ -191,7 +205,7 @@ func (d DMARC) AuthResults() []mail.AuthResult {
 	return []mail.AuthResult{r}
 }
 
-func reasonUnless(result, good, why string) string {
+func reasonUnless(result, good mail.AuthVerdict, why string) string {
 	if result == good {
 		return ""
 	}

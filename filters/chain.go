@@ -24,7 +24,7 @@ type Link struct {
 type Chain struct {
 	waves [][]Link
 	log   *slog.Logger
-	watch Watcher // nil for nobody who knows
+	watch Watcher // nil if unknown
 }
 
 // NewChain orders the links by their After. A filter that is switched off counts as done without findings.
@@ -55,7 +55,7 @@ func NewChain(links []Link, log *slog.Logger) (*Chain, error) {
 	return c, nil
 }
 
-// Watch says who knows which servers are away: before the first transaction.
+// Watch sets the source of which servers are down: before the first transaction.
 func (c *Chain) Watch(w Watcher) { c.watch = w }
 
 // Servers are the filters with servers of their own, by name.
@@ -71,7 +71,7 @@ func (c *Chain) Servers() map[string]Server {
 	return all
 }
 
-// away says whether the server of a filter is known to be away, and what that means: nobody waits for it.
+// away reports whether a filter's server is known to be down, and the consequence: it is not waited for.
 func (c *Chain) away(l Link) (found []Finding, away bool) {
 	s, ok := l.Filter.(Server)
 	if !ok || c.watch == nil || !c.watch.Away(l.Spec.Name) {
@@ -121,7 +121,7 @@ func (r *Run) Close() { r.cancel() }
 // Stage asks the filters of one stage and puts their findings behind those of the transaction. At StageMessage it
 // waits for the background as well. It gives the findings that are new.
 //
-// Each filter has its own time and its own DNS queries: whoever makes one of them slow takes nothing from another.
+// Each filter has its own time and its own DNS queries: a slow one takes nothing from another.
 func (r *Run) Stage(ctx context.Context, stage mail.Stage) []Finding {
 	r.tx.Stage = stage
 	first := len(r.tx.Findings)

@@ -12,7 +12,7 @@ import (
 	"postern/internal/state"
 )
 
-// What one filter remembers and others read. No filter knows another, so what they share stands here.
+// State that one filter writes and others read. Filters don't depend on each other, so shared state is here.
 
 // ClientKey is the address as limits and reputations count it: of IPv6 its /64, as RFC 4291 section 2.5.4 gives each host
 // that many addresses. It is "" without an address.
@@ -51,8 +51,8 @@ func Public(a netip.Addr) bool {
 	return a.IsValid() && !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsUnspecified()
 }
 
-// RegisteredDomain is the domain under which somebody registered a name, by the public-suffix list; the domain itself if
-// there is none above it. The domain is in A-labels.
+// RegisteredDomain is the registered domain of a name, by the public-suffix list; the domain itself if there is none
+// above it. The domain is in A-labels.
 func RegisteredDomain(domain string) string {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	if d, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
@@ -93,7 +93,7 @@ const (
 )
 
 // CorrespondentKey is the key under which it is remembered that ours wrote to theirs: two addresses (mail.Address.Key),
-// two domains, or "*" for anybody of ours. The filter correspondents keeps it.
+// two domains, or "*" for any user of ours. The filter correspondents keeps it.
 func CorrespondentKey(ours, theirs string) string { return state.Key(kindCorrespondent, ours, theirs) }
 
 // Corresponds says whether one of ours has written to one of theirs.
@@ -105,7 +105,7 @@ func Corresponds(ctx context.Context, s *state.State, ours, theirs mail.Address)
 	return ok
 }
 
-// CorrespondsDomain says whether somebody of our domain has written to somebody of theirs.
+// CorrespondsDomain reports whether a user of our domain has written to an address in theirs.
 func CorrespondsDomain(ctx context.Context, s *state.State, ours, theirs string) bool {
 	_, ok := s.Get(ctx, CorrespondentKey(ours, theirs))
 	return ok
@@ -134,7 +134,7 @@ func SetGoodClient(ctx context.Context, s *state.State, client netip.Addr, good 
 	}
 }
 
-// SetCorrespondent remembers for a time that ours wrote to theirs: the addresses, the domains, and that somebody did.
+// SetCorrespondent remembers for a time that ours wrote to theirs: by addresses, by domains, and by any user.
 func SetCorrespondent(ctx context.Context, s *state.State, ours, theirs mail.Address, keep time.Duration) {
 	for _, key := range []string{
 		CorrespondentKey(ours.Key(), theirs.Key()), CorrespondentKey("*", theirs.Key()),

@@ -1,5 +1,5 @@
-// Package filters says what a filter is and runs a chain of them. A filter looks at one transaction and reports
-// findings: facts with evidence. It never says what is to be done; that is policy's word.
+// Package filters defines filters and runs a chain of them. A filter examines one transaction and reports findings:
+// facts with evidence. It never decides; policy does.
 //
 // Adding one touches one new folder and one line in filters/all. Its Spec is the single home of what is known about it.
 package filters
@@ -39,7 +39,7 @@ type Server interface {
 type Watcher interface {
 	// Away says whether the server of this filter was away when it was last asked.
 	Away(filter string) bool
-	// Failed hears that a filter could not do its work: its server may be away.
+	// Failed is called when a filter failed: its server may be down.
 	Failed(filter string)
 }
 
@@ -65,7 +65,7 @@ type Spec struct {
 	After []string
 	// Background filters wait on the network: started at their stage, awaited when the message is judged.
 	Background bool
-	// Inline filters wait for nobody: they only compute, or ask Env.State, which answers in time by itself. They run in the
+	// Inline filters never wait: they only compute, or ask Env.State, which answers in time by itself. They run in the
 	// session's own goroutine, which for the dozen of them at the edge costs less than their work.
 	Inline bool
 	// Timeout bounds one Inspect; 0 is DefaultTimeout.
@@ -89,12 +89,12 @@ type Symbol struct {
 	Score float64
 	// Help says in one sentence what was seen.
 	Help string
-	// Action is the default forced disposition, "" for none: the words of policy.Disposition.
-	Action string
-	// Form says that the symbol speaks of how the mail is written, not of what it holds or who sent it: an entry of the
-	// allow list overrides its action, and mail that lies in a mailbox already is not masked for it.
+	// Action is the default one.
+	Action Action
+	// Form says that the symbol is about the form of the mail, not its content or sender: an entry of the allow list
+	// overrides its action, and mail that lies in a mailbox already is not masked for it.
 	Form bool
-	// Reply is what the sender is told where this symbol decides: why, and what can be done. "" leaves it to policy.
+	// Reply is the reply to the sender where this symbol decides: the reason, and the remedy. "" leaves it to policy.
 	Reply string
 }
 
@@ -110,10 +110,11 @@ type Env struct {
 	// Hostname is the gateway's name, Local says whether a domain is one of ours.
 	Hostname string
 	Local    func(domain string) bool
-	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell now; nil without a directory.
+	// Logins gives the logins that own an address of ours, not ok if the directory can't be asked now; nil without a
+	// directory.
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
-	// Shelved hears that a filter put something on its AdminTable that the admin should know of at once; nil for nobody. It must be
-	// quick.
+	// Shelved is called when a filter adds a row to its AdminTable that the admin should know of at once, unless nil. It
+	// must be quick.
 	Shelved func(filter string)
 	// RulesDir holds the admin's own content rules, "" for none.
 	RulesDir string

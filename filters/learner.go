@@ -10,35 +10,36 @@ import (
 	"postern/internal/mail"
 )
 
-// A filter that remembers what became of mail implements one of the interfaces below. It hears after the client was
-// answered, reads only, and is quick: it has LearnTimeout. What it learns is a fact for later mail, never for this one.
+// A filter that learns from the fate of mail implements one of the interfaces below. It is called after the reply to
+// the client, reads only, and is quick: it has LearnTimeout. What it learns is a fact for later mail, never for this
+// one.
 
-// RecipientLearner hears the reply to each recipient, which is the last of tx.Recipients while it stands in it.
+// RecipientLearner gets the reply to each recipient, which is the last of tx.Recipients at that time.
 type RecipientLearner interface {
 	Answered(ctx context.Context, tx *mail.Transaction, to mail.Address, r mail.Reply)
 }
 
-// MessageLearner hears what policy decided about a message that was judged.
+// MessageLearner gets policy's verdict on a judged message.
 type MessageLearner interface {
 	Decided(ctx context.Context, tx *mail.Transaction, judged []Decision)
 }
 
-// SessionLearner hears that a connection is over.
+// SessionLearner is called at the end of a connection.
 type SessionLearner interface {
 	Ended(ctx context.Context, s *mail.Session, c Conduct)
 }
 
-// Decision is what policy decided for one recipient: the word of its disposition, and the score.
+// Decision is what policy decided for one recipient.
 type Decision struct {
 	Recipient   mail.Address
-	Disposition string
+	Disposition mail.Disposition
 	Score       float64
 }
 
 // Conduct is how a client behaved during one connection.
 type Conduct struct {
 	Transactions, Recipients, Refused int
-	// Delivered is how many messages somebody took, Junk how many were refused or held for what they are.
+	// Delivered is how many messages were accepted by a next hop, Junk how many were refused or held for their content.
 	Delivered, Junk int
 	// End says how it ended.
 	End string

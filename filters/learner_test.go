@@ -10,7 +10,7 @@ import (
 	"postern/internal/mail"
 )
 
-// diary is a filter that writes down what it hears.
+// diary is a filter that records its calls.
 type diary struct {
 	inspect
 	lines *[]string
@@ -22,7 +22,7 @@ func (d diary) Answered(_ context.Context, _ *mail.Transaction, to mail.Address,
 
 func (d diary) Decided(_ context.Context, _ *mail.Transaction, judged []filters.Decision) {
 	for _, j := range judged {
-		*d.lines = append(*d.lines, j.Recipient.String()+" "+j.Disposition)
+		*d.lines = append(*d.lines, j.Recipient.String()+" "+j.Disposition.String())
 	}
 }
 
@@ -44,9 +44,9 @@ func TestLearnersHearWhatBecameOfMail(t *testing.T) {
 	}
 	ann, _ := mail.ParseAddress("ann@example.com")
 	gone, end := context.WithCancel(t.Context())
-	end() // the client has gone; what became of its mail is learned all the same
+	end() // the client has disconnected; the fate of its mail is learned all the same
 	c.Answered(gone, &mail.Transaction{}, ann, mail.NewReply(550, "5.1.1", "No such user"))
-	c.Decided(gone, &mail.Transaction{}, []filters.Decision{{Recipient: ann, Disposition: "reject"}})
+	c.Decided(gone, &mail.Transaction{}, []filters.Decision{{Recipient: ann, Disposition: mail.Reject}})
 	c.Ended(gone, &mail.Session{}, filters.Conduct{})
 	if got := strings.Join(lines, ", "); got != "ann@example.com 550 5.1.1 No such user, ann@example.com reject" {
 		t.Errorf("heard %q", got)

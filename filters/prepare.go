@@ -24,7 +24,7 @@ type preparing struct {
 	deadline time.Time
 }
 
-// prepare lets those ask ahead that can and that have somebody to wait for, by their names.
+// prepare starts the filters that can ask ahead and have results to wait for, by name.
 func (r *Run) prepare(ctx context.Context, stage mail.Stage) map[string]preparing {
 	var ahead map[string]preparing
 	for _, wave := range r.chain.waves[min(1, len(r.chain.waves)):] {
@@ -79,7 +79,7 @@ func (r *Run) prepared(l Link, p preparing) Filter {
 	}
 }
 
-// broken stands for a filter that could not ask ahead.
+// broken replaces a filter that could not ask ahead.
 type broken struct{}
 
 // Inspect implements Filter.

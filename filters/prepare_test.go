@@ -74,7 +74,7 @@ func TestAskingAheadWaitsForNobody(t *testing.T) {
 	})
 }
 
-// Who uses up the queries of one filter leaves those of the others.
+// Exhausting the queries of one filter leaves those of the others.
 func TestEachFilterHasItsOwnQueries(t *testing.T) {
 	resolver, err := dns.NewZoneResolver("a.example TXT x")
 	if err != nil {

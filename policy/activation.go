@@ -123,7 +123,7 @@ func (a *activation) list(of []string) ref.Val {
 	return types.NewStringList(a.q.p.adapter, of[:min(len(of), maxAttachments)])
 }
 
-// found are the symbols with what each weighs.
+// found are the symbols with their weights.
 func (a *activation) found() ref.Val {
 	values := make(map[ref.Val]ref.Val, len(a.q.t.reasons))
 	for i, r := range a.q.t.reasons {

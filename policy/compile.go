@@ -14,6 +14,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/calendar"
 )
 
@@ -54,8 +55,7 @@ func (p *Policy) NeedsGroups() bool { return p.asks.groups || len(p.groupNames) 
 // Acts says whether a symbol has an action of its own anywhere in the policy.
 func (p *Policy) Acts(name string) bool {
 	acts := func(s *scope) bool {
-		one := s.symbols[name]
-		return one.forced != Accept || one.drop || one.tarpit || one.strip || one.defang || one.ifPermit
+		return s.symbols[name].does != nil
 	}
 	some := func(scopes map[string]*scope) bool {
 		for _, s := range scopes {
@@ -77,15 +77,13 @@ type scope struct {
 	symbols  map[string]symbol
 }
 
-// symbol is what a scope makes of a symbol.
+// symbol is a symbol's score and action in a scope.
 type symbol struct {
-	score  int64 // in thousandths: sums of whole numbers don't depend on their order
+	score int64 // in thousandths: sums of whole numbers don't depend on their order
+	// does is its action, nil for none; forced is the mildest disposition it allows.
+	does   *action
 	forced Disposition
-	// drop and tarpit are what else an action does to the connection.
-	drop, tarpit, strip, defang bool
-	// ifPermit puts off what would be delivered, as Postfix's action of that name does.
-	ifPermit bool
-	// form says that it speaks of how the mail is written alone.
+	// form is set for symbols about the form of the mail alone.
 	form  bool
 	help  string
 	reply string
@@ -126,7 +124,7 @@ func Compile(cfg Config, defaults []filters.Symbol, more ...ListEntry) (*Policy,
 	return p, nil
 }
 
-// scopes lays what is particular over what holds for all: one of them counts for a recipient, see Policy.scopeOf.
+// scopes combines particular settings with the general ones: one scope counts for a recipient, see Policy.scopeOf.
 func (c *compiler) scopes(p *Policy) {
 	cfg := c.cfg
 	base := Scope{Scores: cfg.Scores, Actions: cfg.Actions}
@@ -159,7 +157,7 @@ func (c *compiler) scopes(p *Policy) {
 
 // symbolGroups checks the groups of symbols, and gives the scores and actions that they set.
 func (c *compiler) symbolGroups(p *Policy) Scope {
-	s := Scope{Scores: map[string]float64{}, Actions: map[string]string{}}
+	s := Scope{Scores: map[string]float64{}, Actions: map[string]filters.Action{}}
 	in := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.SymbolGroups)) {
 		g, path := c.cfg.SymbolGroups[name], config.JoinKey("group", name)
@@ -324,7 +322,7 @@ func (c *compiler) thresholds(path string, t Thresholds) {
 func (c *compiler) failures(p *Policy) {
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.OnFailure)) {
 		word := c.cfg.OnFailure[name]
-		d, err := ParseDisposition(word)
+		d, err := mail.ParseDisposition(word)
 		if err != nil || d != Accept && d != Defer && d != Quarantine {
 			c.bad(config.JoinKey("on_failure", name), "%q is not possible here; write accept, quarantine or defer: a failure of ours never refuses mail for good", word)
 			continue
@@ -337,7 +335,7 @@ func (c *compiler) failures(p *Policy) {
 	}
 }
 
-// CheckFilters says which names in [on_failure] are no filter's.
+// CheckFilters reports the names in [on_failure] that are not filters.
 func (c Config) CheckFilters(names []string) []config.Problem {
 	k := compiler{cfg: c}
 	for _, name := range slices.Sorted(maps.Keys(c.OnFailure)) {
@@ -368,7 +366,7 @@ func (p *Policy) everywhere() map[string]Disposition {
 	return early
 }
 
-// version is the hash of all that a verdict depends on.
+// version is the hash of everything that a verdict depends on.
 func (c *compiler) version(defaults []filters.Symbol) string {
 	sorted := slices.SortedFunc(slices.Values(defaults), func(a, b filters.Symbol) int { return strings.Compare(a.Name, b.Name) })
 	text, err := json.Marshal(struct {
@@ -381,22 +379,6 @@ func (c *compiler) version(defaults []filters.Symbol) string {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
-}
-
-// act gives the symbol an action in place of the one it had.
-func (s *symbol) act(word string) (err error) {
-	s.forced, s.drop, s.tarpit, s.strip, s.defang = Accept, word == "drop", word == "tarpit", word == "strip", word == "defang"
-	s.ifPermit = word == "defer_if_permit"
-	switch word {
-	case "", "none", "tarpit", "strip", "defang", "defer_if_permit":
-	case "drop":
-		s.forced = Defer
-	case "reject", "defer", "quarantine", "tag":
-		s.forced, err = ParseDisposition(word)
-	default:
-		err = fmt.Errorf("%q is not an action; write reject, defer, defer_if_permit, drop, tarpit, quarantine, strip, defang, tag or none", word)
-	}
-	return err
 }
 
 func setIf(to *float64, value *float64) {

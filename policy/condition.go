@@ -29,7 +29,7 @@ const (
 	maxSymbols   = 1000 // there are fewer in all
 )
 
-// condition is the `when` of a rule, ready to be asked.
+// condition is the compiled `when` of a rule.
 type condition struct {
 	program cel.Program
 	// constant is 1 for a condition that always holds, -1 for one that never does.
@@ -67,7 +67,7 @@ func conditions(known map[string]filters.Symbol) (*cel.Env, error) {
 	return cel.NewEnv(options...)
 }
 
-// symbolMacro makes a function of a symbol's name, and sees at once whether there is such a symbol.
+// symbolMacro makes a function of a symbol's name, and checks at once that the symbol exists.
 func symbolMacro(name string, known map[string]filters.Symbol, build func(cel.MacroExprFactory, ast.Expr) ast.Expr) cel.Macro {
 	return cel.GlobalMacro(name, 1, func(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
 		arg := args[0]
@@ -185,7 +185,7 @@ func (c *compiler) networks(key string, i int, when string, checked *cel.Ast) {
 	}
 }
 
-// misread says what is wrong in a condition, and where in the file that stands.
+// misread reports what is wrong in a condition, with its place in the file.
 func (c *compiler) misread(key string, i int, when string, found []*common.Error) {
 	for _, e := range found[:min(len(found), 5)] {
 		line, column := c.cfg.lines.Line(key), 0
@@ -203,7 +203,7 @@ func (c *compiler) misread(key string, i int, when string, found []*common.Error
 	}
 }
 
-// plain puts CEL's words into ours, with what can be done.
+// plain translates CEL's errors into ours, with a remedy.
 func plain(text string) (string, string) {
 	text, _, _ = strings.Cut(text, " (in container")
 	head, hint, _ := strings.Cut(text, " (did you mean ")

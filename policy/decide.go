@@ -18,9 +18,9 @@ type tally struct {
 	forced Disposition
 	by     *symbol
 	byName string
-	// firm is what of it an entry of the allow list can't help against: all that speaks of more than form.
+	// firm is the part that an allow entry can't override: all but symbols of form.
 	firm force
-	// later is the symbol that puts off what nothing else keeps out, and its name, "" for none.
+	// later is the symbol that defers mail which would be delivered, and its name, "" for none.
 	later     symbol
 	laterName string
 	tarpit    bool
@@ -110,7 +110,11 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	if v.Disposition <= Tag {
 		v.Strip, v.Defang = t.strip, t.defang
 	} else {
-		v.Headers, v.RedirectTo, v.CopyTo, v.Banner, v.Disclaimer = nil, mail.Address{}, nil, "", ""
+		for _, e := range ruleEffects {
+			if e.drop != nil {
+				e.drop(v)
+			}
+		}
 	}
 	if v.Disposition == Defer { // it comes again
 		v.Notify = nil
@@ -121,7 +125,7 @@ func (v *Verdict) conclude(p *Policy, f *Facts, why cause, t *tally, s *scope) {
 	if len(v.Strip) > 0 {
 		v.Decisive += " Taken out: what " + strings.Join(v.Strip, ", ") + " found; the original is held."
 	}
-	v.Drop = v.Disposition == Defer && why.kind == causeForced && t.by != nil && t.by.drop
+	v.Drop = v.Disposition == Defer && why.kind == causeForced && t.by != nil && t.by.drops()
 	v.Reply = p.reply(f, v.Disposition, why, t)
 	if v.Drop { // RFC 5321 section 4.2.1: 421 says that the channel closes
 		v.Reply.Code, v.Reply.Enhanced = 421, "4.7.0"
@@ -176,9 +180,8 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 		if found.Symbol == filters.Failed {
 			t.failure(p, found)
 		}
-		t.tarpit = t.tarpit || sym.tarpit
-		if sym.ifPermit && t.laterName == "" {
-			t.later, t.laterName = sym, found.Symbol
+		if sym.does != nil && sym.does.note != nil {
+			sym.does.note(&t, found, &sym)
 		}
 		t.force(found, &sym)
 		evidence[i] = found.Evidence
@@ -196,22 +199,28 @@ func (p *Policy) tally(f *Facts, s *scope) tally {
 // force keeps the strictest of the actions.
 func (t *tally) force(found *Finding, sym *symbol) {
 	d := sym.forced
-	if sym.strip || sym.defang {
+	if sym.rewrites() {
 		d = t.rewrite(found, sym)
 	}
-	if d > t.forced || d == Defer && t.forced == Defer && sym.drop && !t.by.drop {
+	if stricter(d, sym, t.forced, t.by) {
 		forced := *sym
 		forced.forced = d
 		t.forced, t.by, t.byName = d, &forced, found.Symbol
 	}
-	if firm := &t.firm; !sym.form && (d > firm.disposition || d == Defer && firm.disposition == Defer && sym.drop && !firm.by.drop) {
+	if firm := &t.firm; !sym.form && stricter(d, sym, firm.disposition, firm.by) {
 		forced := *sym
 		forced.forced = d
 		*firm = force{d, &forced, found.Symbol}
 	}
 }
 
-// bound takes away what the symbols of a group count above their most.
+// stricter says whether what a symbol forces goes before what another does: of two that defer, the one that ends the
+// connection.
+func stricter(d Disposition, sym *symbol, than Disposition, by *symbol) bool {
+	return d > than || d == Defer && than == Defer && sym.drops() && !by.drops()
+}
+
+// bound subtracts what the symbols of a group count above their maximum.
 func (t *tally) bound(caps map[string]*groupCap) {
 	var order []*groupCap
 	sums := map[*groupCap]int64{}
@@ -238,13 +247,10 @@ func (t *tally) bound(caps map[string]*groupCap) {
 
 // rewrite notes what is to be done to a part. What can't be taken out keeps the whole message here.
 func (t *tally) rewrite(found *Finding, sym *symbol) Disposition {
-	list := &t.strip
-	if sym.defang {
-		list = &t.defang
-	}
 	if !found.Located {
 		return Quarantine
 	}
+	list := sym.does.part(t)
 	if !slices.Contains(*list, found.Symbol) {
 		*list = append(*list, found.Symbol)
 	}
@@ -269,8 +275,8 @@ func (t *tally) add(found *Finding, sym *symbol, evidence []string) {
 	t.weights = append(t.weights, weight)
 }
 
-// failure counts a filter that could not do its work. One whose server is away, and that nobody requires, lets mail be
-// judged without it unless [on_failure] names it.
+// failure counts a filter that could not do its work. Mail is judged without a filter whose server is down and that is
+// not required, unless [on_failure] names it.
 func (t *tally) failure(p *Policy, found *Finding) {
 	d, ok := p.onFailure[found.Filter]
 	switch {
@@ -323,7 +329,7 @@ func (p *Policy) allowing(f *Facts, who parties, t *tally, but *without) *entry 
 	return nil
 }
 
-// weigh brings the tally to a disposition, in the order that Decide states. The rule that acts is nil if none does.
+// weigh turns the tally into a disposition, in the order that Decide states. The rule that acts is nil if none does.
 func (t *tally) weigh(s *scope, allowed bool, acting *rule) (Disposition, cause) {
 	if allowed {
 		t.forced, t.by, t.byName = t.firm.disposition, t.firm.by, t.firm.name
@@ -373,8 +379,8 @@ func (t *tally) deliver(byScore Disposition, allowed, accepted, tag bool, why ca
 	return byScore, cause{kind: causeScore}
 }
 
-// putOff defers what would be delivered though nobody vouches for it. So a message that is refused or held anyway does
-// not have to come twice to be known for what it is.
+// putOff defers unvouched mail that would be delivered. So a message that is refused or held anyway need not come
+// twice.
 func (t *tally) putOff(d Disposition, why cause) (Disposition, cause) {
 	if t.laterName == "" || d > Tag || why.kind == causeAllow || why.kind == causeRule && d == Accept {
 		return d, why

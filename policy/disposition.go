@@ -3,55 +3,20 @@
 // policy, and `postern explain` never has to guess.
 package policy
 
-import (
-	"fmt"
-	"strings"
+import "postern/internal/mail"
 
-	"postern/internal/mail"
-)
-
-// Disposition is what becomes of a message for one recipient, in the words of DMARC (RFC 9989) where it has them. They
-// are ordered: a greater one is stricter.
-type Disposition int
+// Disposition is the outcome of a message for one recipient. It is defined in package mail, so that filters know it as
+// well.
+type Disposition = mail.Disposition
 
 // The dispositions.
 const (
-	Accept     Disposition = iota // delivered as it is
-	Tag                           // delivered, marked as spam
-	Quarantine                    // held, for somebody to look at
-	Defer                         // not taken now, the sender tries again: 4xx
-	Reject                        // not taken: 5xx
+	Accept     = mail.Accept
+	Tag        = mail.Tag
+	Quarantine = mail.Quarantine
+	Defer      = mail.Defer
+	Reject     = mail.Reject
 )
-
-func words() [5]string { return [...]string{"accept", "tag", "quarantine", "defer", "reject"} }
-
-// String is the disposition's word.
-func (d Disposition) String() string {
-	if w := words(); d >= 0 && int(d) < len(w) {
-		return w[d]
-	}
-	return fmt.Sprintf("disposition %d", int(d))
-}
-
-// ParseDisposition reads a word.
-func ParseDisposition(word string) (Disposition, error) {
-	list := words()
-	for i, w := range list {
-		if w == word {
-			return Disposition(i), nil
-		}
-	}
-	return 0, fmt.Errorf("%q is not a disposition; it must be one of %s", word, strings.Join(list[:], ", "))
-}
-
-// MarshalText writes the word, UnmarshalText reads it.
-func (d Disposition) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText reads the word.
-func (d *Disposition) UnmarshalText(text []byte) (err error) {
-	*d, err = ParseDisposition(string(text))
-	return err
-}
 
 // Verdict is what policy says about one message for one recipient.
 type Verdict struct {
@@ -61,20 +26,20 @@ type Verdict struct {
 	Required    Thresholds   `json:"required"`
 	// Reasons are the symbols that were seen, in the order of the findings, then the entry of a list that matched.
 	Reasons []Reason `json:"reasons,omitempty"`
-	// Decisive says in one sentence what the verdict hangs on.
+	// Decisive is one sentence on what decided the verdict.
 	Decisive string `json:"decisive"`
-	// Reply is what the sender hears if this verdict holds for all recipients.
+	// Reply is the SMTP reply if this verdict holds for all recipients.
 	Reply mail.Reply `json:"reply"`
 	// Drop is set if the connection is to end with this refusal, Tarpit if the client is to wait for each of our replies.
 	Drop bool `json:"drop,omitempty"`
-	// Strip are the symbols whose parts are taken out of the copy; the original is held beside it.
+	// Strip are the symbols whose parts are removed from the copy; the original is held.
 	Strip []string `json:"strip,omitempty"`
 	// Defang are the symbols whose parts are made harmless in the same way.
 	Defang []string `json:"defang,omitempty"`
 	Tarpit bool     `json:"tarpit,omitempty"`
 	// Rules are the names of the rules that fit, in the order in which they were asked.
 	Rules []string `json:"rules,omitempty"`
-	// Monitored are the rules that fit and only watch.
+	// Monitored are the rules that match in monitor mode.
 	Monitored []Watched `json:"monitored,omitempty"`
 	// What rules do to the copy that is delivered; nothing of it is there for a message that is not. RedirectTo is null
 	// where the message goes to its recipient.
@@ -83,11 +48,11 @@ type Verdict struct {
 	CopyTo     []mail.Address `json:"copy_to,omitempty"`
 	Banner     string         `json:"banner,omitempty"`
 	Disclaimer string         `json:"disclaimer,omitempty"`
-	// Notify are the addresses that hear of the message, unless it is deferred: then it comes again.
+	// Notify are the addresses that are notified of the message, unless it is deferred: then it is retried.
 	Notify []mail.Address `json:"notify,omitempty"`
 	// ListEntry is the id of the entry of a list that matched, if it has one, also if it was not what decided.
 	ListEntry string `json:"list_entry,omitempty"`
-	// PolicyVersion names the policy that spoke.
+	// PolicyVersion names the policy that decided.
 	PolicyVersion string `json:"policy_version"`
 }
 
@@ -99,12 +64,12 @@ type Reason struct {
 	Help     string   `json:"help,omitempty"`
 }
 
-// Watched is a rule that fits and only watches.
+// Watched is a rule that matches in monitor mode.
 type Watched struct {
 	Rule string `json:"rule"`
-	// Would is the disposition if the rule were in force, with all else as it is.
+	// Would is the disposition if the rule were in force, all else being equal.
 	Would Disposition `json:"would"`
-	// Failed says why the rule could not be asked, "" if it could.
+	// Failed is the reason why the rule could not be evaluated, "" if it could.
 	Failed string `json:"failed,omitempty"`
 }
 
@@ -121,10 +86,10 @@ type Thresholds struct {
 const (
 	Allowed = "LIST_ALLOW"
 	Blocked = "LIST_BLOCK"
-	// NotAllowed is the reason that an allow entry fits and doesn't hold, because nothing proves the sender.
+	// NotAllowed is the reason that an allow entry matches but does not apply, as the sender is not authenticated.
 	NotAllowed = "LIST_ALLOW_UNPROVEN"
-	// Ruled is the reason that a rule's action decides or takes part; RuleUnproven that a rule would accept and doesn't,
-	// because nothing proves the sender; RuleFailed that a rule could not be asked.
+	// Ruled is the reason that a rule's action decides or takes part; RuleUnproven that a rule would accept but does not,
+	// as the sender is not authenticated; RuleFailed that a rule could not be evaluated.
 	Ruled        = "RULE"
 	RuleUnproven = "RULE_UNPROVEN"
 	RuleFailed   = "RULE_FAILED"

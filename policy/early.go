@@ -7,9 +7,9 @@ import (
 )
 
 // DecideStage gives the verdict before there is a message: refuse now, or carry on. Forced refusals and the block list
-// count, and from RCPT on a score that reaches the early threshold, unless an entry of the allow list or a rule that accepts
-// may still turn out to hold. What would only mark or hold a message waits for it. The recipient is the null address before RCPT; what is
-// meant for some recipients only has no say then.
+// count, and from RCPT on a score that reaches the early threshold, unless an entry of the allow list or a rule that
+// accepts may still turn out to hold. What would only mark or hold a message is left until the message is here. The
+// recipient is the null address before RCPT; what is meant for some recipients only has no say then.
 func (p *Policy) DecideStage(f *Facts, rcpt mail.Address) Verdict {
 	s := p.scopeOf(f, rcpt)
 	t := p.tally(f, s)
@@ -47,8 +47,8 @@ func (p *Policy) mayAllow(who parties) bool {
 	return ok
 }
 
-// forcedEarly is the strictest action. Before the recipient is known it must hold in every scope: one of the recipients
-// to come may live in a domain that takes such mail. What a rule may override waits.
+// forcedEarly is the strictest action. Before the recipient is known it must hold in every scope: a later recipient may
+// be in a domain that accepts such mail. What a rule may override waits.
 func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address, accepting []*rule) (Disposition, *symbol, string) {
 	strictest, name := Accept, ""
 	for i := range f.Findings {
@@ -56,11 +56,12 @@ func (p *Policy) forcedEarly(f *Facts, s *scope, rcpt mail.Address, accepting []
 		if slices.ContainsFunc(accepting, func(r *rule) bool { return slices.Contains(r.Override, n) }) {
 			continue
 		}
-		d := s.symbols[n].forced
+		sym, by := s.symbols[n], s.symbols[name]
+		d := sym.forced
 		if !f.Outbound && !p.scoped(f, rcpt) {
 			d = p.early[n]
 		}
-		if d > strictest || d == Defer && strictest == Defer && s.symbols[n].drop && !s.symbols[name].drop {
+		if stricter(d, &sym, strictest, &by) {
 			strictest, name = d, n
 		}
 	}
@@ -83,7 +84,7 @@ func (p *Policy) mayAccept(f *Facts, rcpt mail.Address, t *tally) []*rule {
 	return found
 }
 
-// mayFit is fits before there is a message: what can't be known yet may turn out either way.
+// mayFit is fits before there is a message: unknown facts may turn out either way.
 func (q *question) mayFit(r *rule) bool {
 	if !r.concerns(q.f) {
 		return false
@@ -115,8 +116,8 @@ func (q *question) mayBeFrom(w *who) bool {
 	return ok || len(w.groups) > 0
 }
 
-// scoped says whether it is known which scope holds: not before the recipient is, nor before his groups are, if they
-// matter.
+// scoped reports whether the scope is known: not before the recipient is, nor before the recipient's groups are, if
+// they matter.
 func (p *Policy) scoped(f *Facts, rcpt mail.Address) bool {
 	if rcpt.IsNull() || f.Outbound || len(p.groups) == 0 {
 		return !rcpt.IsNull()

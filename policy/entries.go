@@ -32,14 +32,14 @@ func (c *compiler) list(name ListName, entries []Entry, zone calendar.Zone) *lis
 	return newList(zone, all)
 }
 
-// inNoFile takes the file away from problems of what stands elsewhere.
+// inNoFile removes the file name from problems of entries kept elsewhere.
 func inNoFile(problems []config.Problem) {
 	for i := range problems {
 		problems[i].File, problems[i].Line = "", 0
 	}
 }
 
-// path names an entry that stands in no file.
+// path names an entry that is not in a file.
 func (e ListEntry) path(i int) string {
 	if e.ID != "" {
 		return fmt.Sprintf("list %s %.64q", e.List, e.ID)
@@ -47,7 +47,7 @@ func (e ListEntry) path(i int) string {
 	return fmt.Sprintf("list %s entry %d", e.List, i)
 }
 
-// Check says what is wrong with an entry, so that it can be refused before it is kept.
+// Check reports what is wrong with an entry, so that it can be refused before it is stored.
 func (e ListEntry) Check() []config.Problem {
 	c := compiler{more: []ListEntry{e}}
 	for _, name := range []ListName{Allow, Block} {

@@ -23,7 +23,7 @@ type change struct {
 	but   *without
 }
 
-// What a change weighs that has no score of its own.
+// The size of changes without a score of their own.
 const (
 	sizeOfAction   = 20_000 // a symbol whose action decides
 	sizeOfProof    = 30_000
@@ -57,7 +57,7 @@ func (p *Policy) Counterfactuals(f *Facts, rcpt mail.Address) []string {
 	return ways
 }
 
-// try decides again with one thing changed.
+// try decides again with one change.
 func (p *Policy) try(c change, f *Facts, rcpt mail.Address, now *Verdict) (string, bool) {
 	facts := f
 	if c.facts != nil {

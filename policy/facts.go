@@ -3,7 +3,6 @@ package policy
 import (
 	"math"
 	"net/netip"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,12 +25,12 @@ type Facts struct {
 	// Authenticated are the domains for which SPF or DKIM passed, sorted.
 	Authenticated []string `json:"authenticated,omitempty"`
 
-	// Time is when it was judged, 0 where nobody knows: then no time window fits and nothing has expired.
+	// Time is when it was judged, 0 if unknown: then no time window fits and nothing has expired.
 	Time calendar.Minute `json:"time,omitempty"`
 	// Groups are the directory's groups of an address, by its Key. An address that is not there has not been looked up.
 	Groups map[string][]string `json:"groups,omitempty"`
 
-	// What follows is there only if the policy that judged has rules: see Policy.FactsOf.
+	// The fields below are set only if the policy has rules: see Gather.
 
 	// Size is that of the message in octets.
 	Size int64 `json:"size,omitempty"`
@@ -60,22 +59,6 @@ const (
 	maxFact        = 1000 // octets
 	maxAttachments = 100
 )
-
-// FactsOf gathers the facts of a transaction that this policy can ask for. Time and Groups are the caller's to add.
-func (p *Policy) FactsOf(tx *mail.Transaction) Facts {
-	f := FactsOf(tx)
-	if len(p.rules) == 0 || tx.Message == nil || tx.Stage != mail.StageMessage {
-		return f
-	}
-	h := tx.Message.Header()
-	f.Size = tx.Message.Size()
-	f.Subject = fact(mimeview.DecodeValue(h.Get("Subject")))
-	f.MessageID, f.ListID, f.ReplyTo = fact(h.Get("Message-ID")), fact(h.Get("List-ID")), fact(mimeview.DecodeValue(h.Get("Reply-To")))
-	if p.asks.attachments {
-		f.Attachments, f.AttachmentsPartial = attachments(mimeview.Of(tx.Message))
-	}
-	return f
-}
 
 // attachments are the contents that have a name, or that are said to be attachments, in every reading.
 func attachments(v *mimeview.View) (found []Attachment, partial bool) {
@@ -125,7 +108,7 @@ type Finding struct {
 	Evidence string `json:"evidence,omitempty"`
 	// Filter is the name of the filter that failed, for FILTER_FAILED.
 	Filter string `json:"filter,omitempty"`
-	// Away says that it failed because its server is away, and that mail may be judged without it.
+	// Away says that it failed because its server is down, and that mail may be judged without it.
 	Away bool `json:"away,omitempty"`
 	// Located says that what was found is a part that can be taken out.
 	Located bool `json:"located,omitempty"`
@@ -133,42 +116,18 @@ type Finding struct {
 	Weight float64 `json:"weight,omitempty"`
 }
 
-// Proven says whether SPF or DKIM proves that a sender of this domain sent it: only then an allow entry for the sender holds.
+// Proven reports whether SPF or DKIM authenticates this domain: only then does an allow entry for the sender apply.
 func (f *Facts) Proven(domain string) bool { return aligned(mail.ASCIIDomain(domain), f.Authenticated) }
 
-// Authenticated is a finding's value that proves who sent the message: that of SPF or DKIM when it passed.
+// Authenticated is a finding's value that authenticates the sender: that of SPF or DKIM when it passed.
 type Authenticated interface {
 	AuthenticatedDomains() []string
 }
 
-// Weighted is a finding's value that is more or less sure, such as a classifier's: only that share of its symbol's
-// score counts, from 0 to 1.
+// Weighted is a finding's value with a confidence, such as a classifier's: only that share of its symbol's score
+// counts, from 0 to 1.
 type Weighted interface {
 	Weight() float64
-}
-
-// FactsOf gathers the facts of a transaction at its stage.
-func FactsOf(tx *mail.Transaction) Facts {
-	f := Facts{
-		Stage: tx.Stage, Outbound: tx.Session.Outbound(), Client: tx.Session.Client.Unmap().WithZone(""),
-		From: tx.From, User: tx.Session.User,
-	}
-	if tx.Message != nil {
-		f.HeaderFrom = authors(tx.Message.Header())
-	}
-	all := tx.AllFindings()
-	f.Findings = make([]Finding, len(all))
-	for i, found := range all {
-		f.Findings[i] = finding(found)
-		if a, ok := found.Value.(Authenticated); ok {
-			for _, domain := range a.AuthenticatedDomains() {
-				f.Authenticated = append(f.Authenticated, mail.ASCIIDomain(domain))
-			}
-		}
-	}
-	slices.Sort(f.Authenticated)
-	f.Authenticated = slices.Compact(f.Authenticated)
-	return f
 }
 
 func finding(found mail.Finding) Finding {
@@ -194,8 +153,8 @@ func finding(found mail.Finding) Finding {
 	return f
 }
 
-// authors are the mailboxes of all From fields, read as every filter reads them. A field that can't be read gives none: a
-// list entry then finds nothing to match, which is the safe side for allowing; filters flag such fields on their own.
+// authors are the mailboxes of all From fields, read as every filter reads them. A field that can't be read gives none:
+// a list entry then matches nothing, which is the safe side for allowing; filters flag such fields on their own.
 func authors(h *mail.Header) []mail.Address {
 	var found []mail.Address
 	for _, field := range h.All("From") {

@@ -14,7 +14,7 @@ import (
 	"postern/policy/calendar"
 )
 
-// who, what and window are the objects that rules name, ready to be compared.
+// who, what and window are the objects that rules name, compiled.
 type who struct {
 	name      string
 	addresses map[string]bool // by Address.Key
@@ -175,7 +175,7 @@ func partyOf(a mail.Address) party {
 	return party{a.Key(), a.ASCIIDomain()}
 }
 
-// fits says whether one of the parties is meant, and whether it is the client's network that says so.
+// fits reports whether one of the parties matches, and whether by the client's network.
 func (w *who) fits(parties []party, client netip.Addr, groups map[string][]string) (fits, byNetwork bool) {
 	if client.IsValid() && w.networks.Contains(client) {
 		return true, true

@@ -7,7 +7,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// passage is where a text of the policy file stands, so that what is wrong within it can be pointed to.
+// passage is the place of a text in the policy file, for error messages about it.
 type passage struct {
 	raw          string // as it is written, with its quotes
 	line, column int    // of raw, from 1

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"strings"
 
+	"postern/filters"
 	"postern/internal/mail"
 )
 
-// cause is what a verdict hangs on.
+// cause is what decided a verdict.
 type cause struct {
 	kind causeKind
 	name string // the symbol, filter, entry or rule
@@ -37,7 +38,7 @@ func (c cause) sentence(d Disposition, t *tally, s *scope) string {
 	case causeRule:
 		return done(d) + ": the rule \"" + c.name + "\" says so."
 	case causeForced:
-		if t.by != nil && t.by.ifPermit && d == Defer {
+		if t.by != nil && t.by.is(filters.ActionDeferIfPermit) && d == Defer {
 			return done(d) + ": " + c.name + " puts off what would be delivered" + about(t.by) + "."
 		}
 		return done(d) + ": " + c.name + " always leads to " + d.String() + about(t.by) + "."
@@ -65,9 +66,9 @@ func (s *scope) reaches(d Disposition) string {
 		return " reaches " + decimal(s.limits[0]) + "."
 	case Quarantine:
 		return " reaches " + decimal(s.limits[1]) + "."
+	default: // reject; a score never defers
+		return " reaches " + decimal(s.limits[2]) + "."
 	}
-
-	return " reaches " + decimal(s.limits[2]) + "."
 }
 
 func about(by *symbol) string {
@@ -90,8 +91,8 @@ const (
 	shortDefer  = "Not accepted just now. Please try again later"
 )
 
-// reply is what the sender hears: why, and what he can do. Evidence is never in it: it may tell a spammer what to
-// change, or hold what a third party wrote.
+// reply is the reply to the sender: the reason, and what to do. Evidence is never in it: it may tell a spammer what to
+// change, or hold text of a third party.
 func (p *Policy) reply(f *Facts, d Disposition, why cause, t *tally) mail.Reply {
 	direction := 0
 	if f.Outbound {
@@ -111,8 +112,9 @@ func (p *Policy) reply(f *Facts, d Disposition, why cause, t *tally) mail.Reply 
 			text = deferText(why, t)
 		}
 		return mail.Reply{Code: 451, Enhanced: "4.7.1", Text: bounded(text)}
+	default: // accept, tag and quarantine all mean accepted: a spammer learns nothing more
+		return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}
 	}
-	return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}
 }
 
 func rejectText(why cause, t *tally, outbound bool) string {
@@ -197,7 +199,7 @@ func bounded(text string) string {
 	return cut + " ..."
 }
 
-// ascii makes a text fit for a reply to a client that didn't ask for SMTPUTF8, and for one line.
+// ascii makes a text fit for a one-line reply to a client that didn't ask for SMTPUTF8.
 func ascii(text string) string {
 	text = strings.TrimRight(strings.TrimSpace(text), ".")
 	return strings.Map(func(r rune) rune {

@@ -14,7 +14,7 @@ import (
 	"postern/internal/mail"
 )
 
-// rule is a Rule ready to be asked.
+// rule is a compiled Rule.
 type rule struct {
 	Rule
 	place          int // among the rules as they are asked
@@ -142,25 +142,16 @@ func named[T any](c *compiler, key, table string, names []string, objects map[st
 }
 
 func (c *compiler) action(at string, r *rule) {
-	switch r.Action {
-	case "":
-	case "redirect", "copy", "strip", "banner", "disclaimer", "notify", "header":
-		c.bad(at+".action", "%q is no action of its own; it has a key: redirect_to, copy_to, strip, banner, disclaimer, notify or headers", r.Action)
-	default:
-		d, err := ParseDisposition(r.Action)
+	if r.Action != filters.NoAction {
+		d, err := ruleAction(r.Action)
 		if err != nil {
-			c.bad(at+".action", "%q is not an action; write accept, tag, quarantine, defer or reject", r.Action)
+			c.bad(at+".action", "%v", err)
 		}
 		r.disposition, r.acts = d, true
 	}
 
 	c.onlyWith(at, r)
-	for i, s := range r.Override {
-		c.symbolKey(fmt.Sprintf("%s.override[%d]", at, i), s)
-	}
-	for i, s := range r.Strip {
-		c.symbolKey(fmt.Sprintf("%s.strip[%d]", at, i), s)
-	}
+	c.symbolKeys(at+".override", r.Override)
 	r.symbol = symbol{forced: r.disposition, reply: ascii(r.Reply)}
 	if !r.acts && !r.Stop && !r.changes() {
 		c.bad(at, "does nothing; give it an action, headers, copy_to, redirect_to, strip, banner, disclaimer, notify or stop = true")
@@ -186,35 +177,47 @@ func (c *compiler) onlyWith(at string, r *rule) {
 
 // changes says whether the rule does something to the copies of those it fits.
 func (r *rule) changes() bool {
-	return len(r.Headers)+len(r.CopyTo)+len(r.Strip)+len(r.Notify) > 0 || r.RedirectTo+r.Banner+r.Disclaimer != ""
+	return slices.ContainsFunc(ruleEffects, func(e ruleEffect) bool { return e.given(&r.Rule) > 0 })
 }
 
-// effects checks what else a rule does.
+// effects checks a rule's further effects.
 func (c *compiler) effects(at string, r *rule) {
-	for _, key := range slices.Sorted(maps.Keys(r.Headers)) {
-		c.header(config.JoinKey(at+".headers", key), key, r.Headers[key])
-		r.headers = append(r.headers, HeaderField{key, r.Headers[key]})
-	}
-	if r.RedirectTo != "" {
-		r.redirect = c.address(at+".redirect_to", r.RedirectTo)
-	}
-	for i, a := range r.CopyTo {
-		r.copies = append(r.copies, c.address(fmt.Sprintf("%s.copy_to[%d]", at, i), a))
-	}
-	for i, a := range r.Notify {
-		r.notify = append(r.notify, c.address(fmt.Sprintf("%s.notify[%d]", at, i), a))
-	}
-
-	for _, list := range []struct {
-		key string
-		n   int
-	}{{".headers", len(r.Headers)}, {".copy_to", len(r.CopyTo)}, {".notify", len(r.Notify)}, {".strip", len(r.Strip)}, {".override", len(r.Override)}} {
-		if list.n > maxPerRule {
-			c.bad(at+list.key, "names %d, %d are the limit; part the rule", list.n, maxPerRule)
+	for _, e := range ruleEffects {
+		e.check(c, at+"."+e.key, r)
+		if e.argument.many() {
+			c.atMost(at+"."+e.key, e.given(&r.Rule))
 		}
 	}
-	c.notice(at+".banner", r.Banner)
-	c.notice(at+".disclaimer", r.Disclaimer)
+	c.atMost(at+".override", len(r.Override))
+}
+
+func (c *compiler) atMost(key string, given int) {
+	if given > maxPerRule {
+		c.bad(key, "names %d, %d are the limit; part the rule", given, maxPerRule)
+	}
+}
+
+func checkHeaders(c *compiler, at string, r *rule) {
+	for _, key := range slices.Sorted(maps.Keys(r.Headers)) {
+		c.header(config.JoinKey(at, key), key, r.Headers[key])
+		r.headers = append(r.headers, HeaderField{key, r.Headers[key]})
+	}
+}
+
+// symbolKeys checks a list of symbols.
+func (c *compiler) symbolKeys(at string, names []string) {
+	for i, name := range names {
+		c.symbolKey(fmt.Sprintf("%s[%d]", at, i), name)
+	}
+}
+
+// addresses reads a list of them.
+func (c *compiler) addresses(at string, texts []string) []mail.Address {
+	var list []mail.Address
+	for i, text := range texts {
+		list = append(list, c.address(fmt.Sprintf("%s[%d]", at, i), text))
+	}
+	return list
 }
 
 // header checks a field that a rule adds.

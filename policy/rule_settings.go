@@ -1,8 +1,11 @@
 package policy
 
-import "postern/internal/config"
+import (
+	"postern/filters"
+	"postern/internal/config"
+)
 
-// Rule is what the admin wants to happen to some mail, once there is a message. It fits if all that it names fits.
+// Rule is an admin's rule for some mail, applied once there is a message. It matches if all that it names matches.
 type Rule struct {
 	// Name is what records and the console call it; no two rules share one.
 	Name string `toml:"name"`
@@ -21,8 +24,8 @@ type Rule struct {
 	NotWhat []string `toml:"not_what"`
 	NotTime []string `toml:"not_time"`
 	// Action is accept, tag, quarantine, defer, reject, or "" for a rule that leaves the disposition as it is.
-	Action string `toml:"action"`
-	// Reply is what the sender hears with reject and defer.
+	Action filters.Action `toml:"action"`
+	// Reply is the text of the reply with reject and defer.
 	Reply string `toml:"reply"`
 	// What else is done to a message that is delivered.
 	Headers    map[string]string `toml:"headers"`
@@ -31,21 +34,21 @@ type Rule struct {
 	Strip      []string          `toml:"strip"`
 	Banner     string            `toml:"banner"`
 	Disclaimer string            `toml:"disclaimer"`
-	// Notify are addresses that hear of it, whatever becomes of the message; of one that is deferred they don't.
+	// Notify are addresses notified of it, whatever the disposition, except defer.
 	Notify []string `toml:"notify"`
-	// Monitor lets the rule do nothing but be seen in the verdict.
+	// Monitor makes the rule only show in the verdict, without effect.
 	Monitor bool `toml:"monitor"`
 	// Priority orders the rules: a greater one first, then as they stand in the file.
 	Priority int `toml:"priority"`
 	// Stop keeps the rules behind this one from being asked where it fits.
 	Stop bool `toml:"stop"`
-	// Unauthenticated lets accept hold for a sender whom nothing proves.
+	// Unauthenticated makes accept apply to a sender that is not authenticated.
 	Unauthenticated bool `toml:"unauthenticated"`
-	// Override are symbols whose actions accept puts aside.
+	// Override are symbols whose actions accept overrides.
 	Override []string `toml:"override"`
 }
 
-// Who is a set of people or machines. It fits if one of all that it names fits.
+// Who is a set of people or machines. It matches if any one that it names matches.
 type Who struct {
 	// Addresses and Domains are those of the envelope, of the From field and of the login; ".example.com" is for all
 	// names below a domain.

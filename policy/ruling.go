@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"cel.dev/cel-go/common/types"
 
@@ -15,14 +14,14 @@ import (
 // ruleFailures is the name of rules in [on_failure].
 const ruleFailures = "rules"
 
-// rulings are what the rules say of a message.
+// rulings are the rules' results for a message.
 type rulings struct {
 	acting    *rule // whose action counts, nil for none
 	matched   []*rule
 	watched   []*rule
 	unproven  []*rule
 	failed    []failedRule
-	unwatched []failedRule // rules that only watch, and could not be asked
+	unwatched []failedRule // rules in monitor mode that could not be evaluated
 }
 
 var errPartial = errors.New("not all attachments are known: there are too many, or the message can't be read to its end")
@@ -30,7 +29,7 @@ var errPartial = errors.New("not all attachments are known: there are too many, 
 type failedRule struct {
 	rule *rule
 	why  string
-	// moot is set where the rule would have done nothing if it had fitted.
+	// moot is set where the rule would have had no effect if it had matched.
 	moot bool
 }
 
@@ -65,7 +64,7 @@ func (p *Policy) ask(f *Facts, rcpt mail.Address, t *tally, but *without) ruling
 	return found
 }
 
-// fail notes a rule that could not be asked.
+// fail notes a rule that could not be evaluated.
 func (f *rulings) fail(r *rule, why string) {
 	if r.Monitor {
 		f.unwatched = append(f.unwatched, failedRule{rule: r, why: why})
@@ -75,7 +74,7 @@ func (f *rulings) fail(r *rule, why string) {
 	f.failed = append(f.failed, failedRule{r, why, moot})
 }
 
-// question is a message as rules see it. What costs something to know is found out when it is first asked for.
+// question is a message as rules see it. Costly facts are computed when first needed.
 type question struct {
 	p       *Policy
 	f       *Facts
@@ -99,7 +98,7 @@ func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
 	return q
 }
 
-// fits says whether a rule fits, and whether the sender is then proven. What is cheap is asked first.
+// fits reports whether a rule matches, and whether the sender is then authenticated. Cheap tests come first.
 func (q *question) fits(r *rule) (fits, proven bool, err error) {
 	f := q.f
 	if !r.concerns(f) || !r.at(f.Time) || !between(r.to, r.notTo, q.isTo) {
@@ -173,7 +172,7 @@ func between[T any](list, but []*T, fits func(*T) bool) bool {
 	return !slices.ContainsFunc(but, fits)
 }
 
-// holds asks the condition. One about the time holds for no message whose time is not known.
+// holds asks the condition. One about the time never holds for a message whose time is unknown.
 func (q *question) holds(c *condition) (bool, error) {
 	if c.program == nil || c.constant > 0 {
 		return true, nil
@@ -188,8 +187,8 @@ func (q *question) holds(c *condition) (bool, error) {
 	return value == types.True, nil
 }
 
-// proven says whether all addresses of the sender that a rule may have looked at are his: a login of our own proves it,
-// else SPF or DKIM must have passed for the envelope's address, if there is one, and for that of the one author.
+// proven reports whether all sender addresses that a rule may have matched are authenticated: a login of our own proves
+// it, else SPF or DKIM must have passed for the envelope's address, if there is one, and for that of the one author.
 func (q *question) proven() bool {
 	f := q.f
 	if f.Outbound {
@@ -204,7 +203,7 @@ func (q *question) proven() bool {
 	return !f.From.IsNull()
 }
 
-// ruled notes what the rules say, and does to the actions of symbols what they ask for.
+// ruled notes the rules' results, and changes the actions of symbols as they ask.
 func (t *tally) ruled(p *Policy, f *Facts, s *scope, r *rulings) {
 	for _, x := range r.failed {
 		t.reason(RuleFailed, "the rule could not be asked", x.rule.Name, x.why)
@@ -236,7 +235,7 @@ func (t *tally) reason(symbol, help string, evidence ...string) {
 	t.weights = append(t.weights, 0)
 }
 
-// override puts the actions of some symbols aside, and no others.
+// override disables the actions of the named symbols only.
 func (t *tally) override(f *Facts, s *scope, symbols []string) {
 	t.forced, t.by, t.byName, t.firm, t.strip, t.defang = Accept, nil, "", force{}, nil, nil
 	for i := range f.Findings {
@@ -247,19 +246,19 @@ func (t *tally) override(f *Facts, s *scope, symbols []string) {
 	}
 }
 
-// stripAlso takes out what a rule names.
+// stripAlso removes what a rule names.
 func (t *tally) stripAlso(f *Facts, r *rule) {
 	if len(r.Strip) == 0 {
 		return
 	}
 	for i := range f.Findings {
 		if found := &f.Findings[i]; slices.Contains(r.Strip, found.Symbol) {
-			t.force(found, &symbol{strip: true, help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
+			t.force(found, &symbol{does: actionOf(filters.ActionStrip), help: "the rule \"" + r.Name + "\" takes it out, and it can't be found"})
 		}
 	}
 }
 
-// watched says what the rules that only watch would have done.
+// watched gives what the rules in monitor mode would have done.
 func (v *Verdict) watched(f *Facts, s *scope, t *tally, r *rulings, allowed bool) {
 	for _, one := range r.watched {
 		acting := r.acting
@@ -279,33 +278,14 @@ func (v *Verdict) watched(f *Facts, s *scope, t *tally, r *rulings, allowed bool
 	}
 }
 
-// effects are what the rules that fit do beside their action. Of what there can be one of, the first rule's counts.
+// effects are the further effects of matching rules.
 func (v *Verdict) effects(r *rulings) {
 	for _, x := range r.matched {
 		v.Rules = append(v.Rules, x.Name)
-		for _, h := range x.headers {
-			if !slices.ContainsFunc(v.Headers, func(o HeaderField) bool { return strings.EqualFold(o.Name, h.Name) }) {
-				v.Headers = append(v.Headers, h)
+		for _, e := range ruleEffects {
+			if e.ask != nil {
+				e.ask(v, x)
 			}
 		}
-		if v.RedirectTo.IsNull() {
-			v.RedirectTo = x.redirect
-		}
-		v.CopyTo, v.Notify = union(v.CopyTo, x.copies), union(v.Notify, x.notify)
-		if v.Banner == "" {
-			v.Banner = x.Banner
-		}
-		if v.Disclaimer == "" {
-			v.Disclaimer = x.Disclaimer
-		}
 	}
-}
-
-func union(to, more []mail.Address) []mail.Address {
-	for _, a := range more {
-		if !slices.ContainsFunc(to, func(b mail.Address) bool { return a.Key() == b.Key() }) {
-			to = append(to, a)
-		}
-	}
-	return to
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"postern/filters"
 	"postern/internal/config"
 )
 
@@ -8,11 +9,9 @@ import (
 type Config struct {
 	Thresholds Thresholds         `toml:"thresholds"`
 	Scores     map[string]float64 `toml:"scores"`
-	// Actions forces a disposition where a symbol was seen: reject, defer, defer_if_permit (only what would be
-	// delivered), drop (4xx and the connection ends), tarpit (each reply waits), quarantine, strip (the part is taken out), defang (it is made harmless), tag, or none to take a
-	// built-in one away.
-	Actions map[string]string `toml:"actions"`
-	// OnFailure says per filter what happens when it could not do its work; "default" holds for all others.
+	// Actions is the action for each symbol, whatever the score is: see actionTable.
+	Actions map[string]filters.Action `toml:"actions"`
+	// OnFailure is the disposition per filter when it fails; "default" holds for all others.
 	OnFailure map[string]string `toml:"on_failure"`
 	// Outbound differs for our own users' mail, Domains for recipients of a domain.
 	Outbound Scope            `toml:"outbound"`
@@ -20,7 +19,7 @@ type Config struct {
 	// RecipientGroups differs for members of a group, Recipients for one address.
 	RecipientGroups map[string]Scope `toml:"recipient_group" json:",omitempty"`
 	Recipients      map[string]Scope `toml:"recipient" json:",omitempty"`
-	// SymbolGroups are symbols that speak of the same thing.
+	// SymbolGroups are symbols about the same property.
 	SymbolGroups map[string]SymbolGroup `toml:"group" json:",omitempty"`
 	Allow        []Entry                `toml:"allow"`
 	Block        []Entry                `toml:"block"`
@@ -32,7 +31,7 @@ type Config struct {
 	// Timezone is the one of time windows, expiry dates and of time in rules, as the IANA database names it: UTC if empty.
 	Timezone string `toml:"timezone" json:",omitempty"`
 	// Disclose is not in this file: [smtp.disclose] of postern.toml has it. It belongs to the policy's version all the
-	// same, as it changes what senders hear.
+	// same, as it changes the replies to senders.
 	Disclose config.Disclose `toml:"-"`
 
 	file  string
@@ -42,12 +41,12 @@ type Config struct {
 
 // Scope holds what differs from the rest of the file. What it leaves out stays.
 type Scope struct {
-	Tag        *float64           `toml:"tag"`
-	Quarantine *float64           `toml:"quarantine"`
-	Reject     *float64           `toml:"reject"`
-	Early      *float64           `toml:"early"`
-	Scores     map[string]float64 `toml:"scores"`
-	Actions    map[string]string  `toml:"actions"`
+	Tag        *float64                  `toml:"tag"`
+	Quarantine *float64                  `toml:"quarantine"`
+	Reject     *float64                  `toml:"reject"`
+	Early      *float64                  `toml:"early"`
+	Scores     map[string]float64        `toml:"scores"`
+	Actions    map[string]filters.Action `toml:"actions"`
 }
 
 // Entry of a list fits a message if all that it names fit.
@@ -59,9 +58,9 @@ type Entry struct {
 	Network config.Network `toml:"network"`
 	// Recipient limits the entry to an address, a domain or all domains below one.
 	Recipient string `toml:"recipient"`
-	// Unauthenticated lets an allow entry hold for a sender whom nothing proves: anybody can pretend to be him.
+	// Unauthenticated makes an allow entry apply to a sender that is not authenticated: such a sender can be forged.
 	Unauthenticated bool `toml:"unauthenticated"`
-	// Reason is for the admin's eyes, and so is Owner: who answers for the entry.
+	// Reason is for the admin only, and so is Owner, the person responsible for the entry.
 	Reason string `toml:"reason"`
 	Owner  string `toml:"owner" json:",omitempty"`
 	// ID names the entry in verdicts, so that its hits can be counted; up to 64 printable characters.
@@ -86,14 +85,14 @@ const (
 	Block ListName = "block"
 )
 
-// SymbolGroup is a set of symbols that speak of the same thing, so that they must not add up without end.
+// SymbolGroup is a set of symbols about the same property, whose sum is bounded.
 type SymbolGroup struct {
 	Symbols []string `toml:"symbols"`
-	// Max is the most that they count together, Score what each of them weighs, Action what each leads to; an entry for
-	// a single symbol in [scores] or [actions] goes before the last two.
-	Max    *float64 `toml:"max"`
-	Score  *float64 `toml:"score"`
-	Action string   `toml:"action"`
+	// Max is their highest sum, Score the score of each, Action the action of each; an entry for a single symbol in
+	// [scores] or [actions] goes before the last two.
+	Max    *float64       `toml:"max"`
+	Score  *float64       `toml:"score"`
+	Action filters.Action `toml:"action"`
 }
 
 // Default is the policy without a file.
@@ -104,7 +103,7 @@ func Default() Config {
 	}
 }
 
-// Parse reads the text of a policy file. What it can't read it names with its line; Compile says what can't hold.
+// Parse reads the text of a policy file. Syntax errors are reported with their line; Compile reports the rest.
 func Parse(file string, text []byte) (Config, []config.Problem) {
 	c := Default()
 	c.file, c.lines = file, config.IndexLines(text)

@@ -9,9 +9,9 @@ import (
 	"postern/internal/config"
 )
 
-// Shadowed finds what can never decide: rules behind others that always come first, entries of lists that an earlier one
-// covers, thresholds that nothing can reach. It is nothing that keeps a policy from working, and it names only what it is
-// sure of, so it may miss some.
+// Shadowed finds what can never decide: rules behind others that always come first, entries of lists that an earlier
+// one covers, thresholds that nothing can reach. Such entries don't stop a policy from working. It names only certain
+// cases, so it may miss some.
 func Shadowed(p *Policy) []config.Problem {
 	c := compiler{cfg: p.cfg}
 	c.shadowedEntries(Block, p.block, len(p.cfg.Block), nil)
@@ -85,7 +85,7 @@ func (l *list) covering(e *entry, before int, also func(*entry) bool) *entry {
 // first bounds what one entry is compared with: lists can be long.
 func first(entries []int) []int { return entries[:min(len(entries), 1000)] }
 
-// covers says whether an entry fits whatever another one fits, for as long as the other one holds.
+// covers reports whether an entry matches all that another one matches, for as long as the other one holds.
 func (e *entry) covers(o *entry) bool {
 	return (e.sender == "" || slices.Contains(wider(o.sender), e.sender)) && networkCovers(e.network, o.network) &&
 		(e.recipient == "" || slices.Contains(wider(o.recipient), e.recipient)) &&
@@ -127,12 +127,12 @@ func (c *compiler) ruleKey(r *rule) string {
 // always says whether a rule that fits also counts: one that accepts may still want a proof.
 func (r *rule) always() bool { return !r.acts || r.disposition != Accept || r.Unauthenticated }
 
-// does says whether a rule does more than to act.
+// does reports whether a rule has further effects.
 func (r *rule) does() bool {
-	return r.Stop || len(r.headers)+len(r.copies)+len(r.notify)+len(r.Strip) > 0 || r.RedirectTo+r.Banner+r.Disclaimer != ""
+	return r.Stop || r.changes()
 }
 
-// covers says whether a rule fits whatever another one fits.
+// covers reports whether a rule matches all that another one matches.
 func (r *rule) covers(o *rule) bool {
 	any := func(wide, narrow []string) bool { // one of a list must fit
 		return len(wide) == 0 || len(narrow) > 0 && !slices.ContainsFunc(narrow, func(n string) bool { return !slices.Contains(wide, n) })
@@ -146,7 +146,7 @@ func (r *rule) covers(o *rule) bool {
 		none(r.NotFrom, o.NotFrom) && none(r.NotTo, o.NotTo) && none(r.NotWhat, o.NotWhat) && none(r.NotTime, o.NotTime)
 }
 
-// shadowedThresholds looks for marks that nothing can get, as what would is held or refused.
+// shadowedThresholds finds tags that no message can get, as it would be held or refused.
 func (c *compiler) shadowedThresholds(p *Policy) {
 	at := func(key string, s *scope) {
 		switch {

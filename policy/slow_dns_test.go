@@ -36,7 +36,7 @@ type fault string
 
 const (
 	slow      fault = "slow"      // the answer comes after 1.2 s
-	late      fault = "late"      // after 12 s: nobody waits that long for one question
+	late      fault = "late"      // after 12 s: longer than any query waits
 	silent    fault = "silent"    // never
 	servfail  fault = "servfail"  //
 	truncated fault = "truncated" // cut off by UDP, and TCP is refused
@@ -156,7 +156,7 @@ type parcel struct {
 	raw        []byte
 }
 
-// judged lets a message come once while names fail, and waits until all questions have ended.
+// judged judges a message once while names fail, and waits until all queries have ended.
 func (c *court) judged(p parcel, fails map[string]fault) (policy.Verdict, time.Duration) {
 	c.sky.fails.Store(&fails)
 	from, err := mail.ParseAddress(p.from)
@@ -212,7 +212,7 @@ func realms() []realm {
 	return append(list, realm{"own", "ours.test", "ours.test", true}, realm{"own, no record", "bare.test", "bare.test", true})
 }
 
-// zoneOf is what DNS knows of all realms and of the attacker.
+// zoneOf is the DNS data of all realms and of the attacker.
 func zoneOf() string {
 	_, key := signingKey()
 	var b strings.Builder
@@ -233,7 +233,7 @@ func zoneOf() string {
 	return b.String()
 }
 
-// sort is a kind of mail: who sends it, and where DNS is asked for it.
+// sort is a kind of mail: its sender, and the DNS names looked up for it.
 type sort struct {
 	name   string
 	honest bool
@@ -297,8 +297,8 @@ func cells(names map[string]string) []map[string]fault {
 	return append(list, everything)
 }
 
-// Whatever DNS does at whichever look-up, mail in a protected name is not let through unproven, and honest mail is
-// delivered or comes again. RFC 9989 section 5.3.6.
+// Whatever DNS does at whichever look-up, unauthenticated mail in a protected name is not delivered, and honest mail is
+// delivered or deferred. RFC 9989 section 5.3.6.
 func TestSlowDNS(t *testing.T) {
 	const workers = 2
 	var mu sync.Mutex
@@ -358,7 +358,7 @@ func (c *court) row(s sort, r realm) map[policy.Disposition]int {
 	return row
 }
 
-// What can't be decided comes again a bounded number of times, then it is held. What a domain asked for is remembered.
+// Undecidable mail is deferred a bounded number of times, then held. A domain's policy is remembered.
 func TestUndecidedMailEndsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(t, zoneOf(), nil)
@@ -378,7 +378,7 @@ func TestUndecidedMailEndsHeld(t *testing.T) {
 				t.Errorf("%s: %v", name, got)
 			}
 		}
-		// nobody has ever seen this policy, then it was seen, then DNS fails again
+		// this policy was never seen, then it was seen, then DNS fails again
 		for name, want := range map[string]string{"none": "defer accept accept", "sp=reject": "defer accept accept"} {
 			r := of(name)
 			fails := map[string]fault{"_dmarc." + r.author + ".": silent, r.author + ".": servfail, "k._domainkey." + r.author + ".": servfail}

@@ -3,15 +3,17 @@ package policy
 import (
 	"maps"
 	"slices"
+
+	"postern/filters"
 )
 
-// Weight is what the policy makes of one symbol for incoming mail, where nothing particular holds for its recipient.
+// Weight is a symbol's score and action for incoming mail, where nothing particular applies to the recipient.
 type Weight struct {
 	Symbol string  `json:"symbol"`
 	Score  float64 `json:"score"`
 	// Action is the word that stands in [actions], "" for none.
-	Action string `json:"action,omitempty"`
-	Help   string `json:"help,omitempty"`
+	Action filters.Action `json:"action,omitempty"`
+	Help   string         `json:"help,omitempty"`
 }
 
 // Weights are all symbols that there can be, by name.
@@ -29,28 +31,8 @@ func (p *Policy) Weights() []Weight {
 // Thresholds are those that hold where nothing particular does.
 func (p *Policy) Thresholds() Thresholds { return p.inbound.required }
 
-// action is the word for what a symbol does, as act reads it.
-func (s symbol) action() string {
-	switch {
-	case s.drop:
-		return "drop"
-	case s.tarpit:
-		return "tarpit"
-	case s.strip:
-		return "strip"
-	case s.defang:
-		return "defang"
-	case s.ifPermit:
-		return "defer_if_permit"
-	case s.forced != Accept:
-		return s.forced.String()
-	}
-
-	return ""
-}
-
-// ForReading is the policy for mail that lies in a mailbox already. What speaks of form alone weighs nothing there: a mask
-// over an old letter needs content that convicts.
+// ForReading is the policy for mail already in a mailbox. Symbols of form alone weigh nothing there: masking an old
+// message needs evidence in its content.
 func (p *Policy) ForReading() *Policy {
 	reading := *p
 	relax := func(s *scope) *scope {
@@ -59,7 +41,7 @@ func (p *Policy) ForReading() *Policy {
 
 		for name, one := range relaxed.symbols {
 			if one.form {
-				one.score, one.forced, one.drop, one.tarpit, one.strip, one.defang, one.ifPermit = min(one.score, 0), Accept, false, false, false, false, false
+				one.score, one.does, one.forced = min(one.score, 0), nil, Accept
 				relaxed.symbols[name] = one
 			}
 		}

@@ -15,8 +15,8 @@ import (
 	"postern/policy/records/ledger"
 )
 
-// copyMark stands behind the id of a message in that of a copy for somebody else, noticeMark in that of a notice. Both have a
-// record of their own.
+// copyMark is appended to a message's id to form the id of a copy for another recipient, noticeMark to form the id of a
+// notice. Each has its own record.
 const (
 	copyMark   = "-c"
 	noticeMark = "-n"
@@ -37,8 +37,8 @@ func (x *Transaction) alike(a, b policy.Verdict) bool {
 		a.RedirectTo == b.RedirectTo && slices.Equal(a.Headers, b.Headers) && bytes.Equal(x.why(a), x.why(b))
 }
 
-// keepRejected holds a message that is refused, so that a wrong refusal can be undone. What fails changes nothing: the sender
-// knows that nobody has it.
+// keepRejected holds a message that is refused, so that a wrong refusal can be undone. An error changes nothing: the
+// sender knows that the message was not accepted.
 func (x *Transaction) keepRejected(ctx context.Context) {
 	if x.g.KeepRejected == 0 || x.tx.Session.Outbound() {
 		return
@@ -57,7 +57,7 @@ func (x *Transaction) keepRejected(ctx context.Context) {
 	}
 }
 
-// split takes those apart that go to somebody else than their recipients.
+// split separates the batches that go to another address than their recipients'.
 func split(list []*batch) (stay, elsewhere []*batch) {
 	for _, b := range list {
 		if b.verdict.RedirectTo.IsNull() {
@@ -69,8 +69,8 @@ func split(list []*batch) (stay, elsewhere []*batch) {
 	return stay, elsewhere
 }
 
-// handOver delivers to the recipients, then sends on what goes to somebody else. Nothing is sent on before the reply is sure
-// to be positive: the sender would come again with it. What can't be sent on then is held.
+// handOver delivers to the recipients, then sends redirected mail. Nothing is redirected before the reply is certain to
+// be positive: the sender would retry it. What can't be redirected then is held.
 func (x *Transaction) handOver(ctx context.Context, list []*batch, held bool) mail.Reply {
 	deliver, elsewhere := split(list)
 	reply := replyTaken(x.tx.ID)
@@ -92,7 +92,7 @@ func (x *Transaction) handOver(ctx context.Context, list []*batch, held bool) ma
 	return reply
 }
 
-// redirect puts on the queue what goes to somebody else than its recipients. Nothing of it reaches them.
+// redirect queues mail for another address than its recipients'; the recipients get no copy.
 func (x *Transaction) redirect(ctx context.Context, list []*batch) error {
 	for _, b := range list {
 		to := b.verdict.RedirectTo
@@ -115,8 +115,8 @@ func (x *Transaction) redirect(ctx context.Context, list []*batch) error {
 	return nil
 }
 
-// aside does what rules want besides, once the message is somebody's: copies for others, and notices. What fails is told to
-// the log: the message itself has its answer.
+// aside carries out the additional actions of rules once the message is accepted: copies for others, and notices.
+// Errors are only logged, as the message already has its reply.
 func (x *Transaction) aside(ctx context.Context, batches []*batch) {
 	ctx = context.WithoutCancel(ctx)
 	n := 0
@@ -162,7 +162,7 @@ func (x *Transaction) put(ctx context.Context, suffix string, from, to mail.Addr
 	x.recordCopy(item)
 }
 
-// recordCopy gives a copy for somebody else a record of its own, by which it is found.
+// recordCopy gives a copy for another recipient its own record, by which it is found.
 func (x *Transaction) recordCopy(item QueueItem) {
 	s := x.tx.Session
 	rec := ledger.Transaction{
@@ -179,7 +179,7 @@ func (x *Transaction) recordCopy(item QueueItem) {
 	x.g.Ledger.Transaction(rec)
 }
 
-// did notes what was done to a copy, and for whom.
+// did notes what was done to a copy, and for which recipients.
 func (x *Transaction) did(b *batch, what string) {
 	if len(b.members) < len(x.outcomes) {
 		what += ", for"
@@ -217,8 +217,8 @@ func (x *Transaction) changes(b *batch, annotated bool) {
 	}
 }
 
-// notification tells of a message, without any of its content but the subject. Its reverse-path is null (RFC 3834 section
-// 3.3), so nothing answers it.
+// notification announces a message, without any of its content but the subject. Its reverse-path is null (RFC 3834
+// section 3.3), so nothing answers it.
 func (x *Transaction) notification(to mail.Address, v policy.Verdict) []byte {
 	now := x.g.Now()
 	var names string

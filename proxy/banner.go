@@ -14,9 +14,9 @@ import (
 // maxAnnotated is the largest text part that a banner is put into, in octets.
 const maxAnnotated = 1 << 20
 
-// annotate puts the banner above and the disclaimer below the text of a copy, in its first plain and its first HTML part.
-// A message that is signed or encrypted for its reader, or that is not read alike by all, stays as it is: a text more is not
-// worth a broken signature. It gives header fields that the copy then needs.
+// annotate puts the banner above and the disclaimer below the text of a copy, in its first plain and its first HTML
+// part. A message that is signed or encrypted for its reader, or that readers parse differently, stays unchanged: a
+// banner is not worth a broken signature. It gives header fields that the copy then needs.
 func (x *Transaction) annotate(b *batch) (fields []byte, done bool) {
 	v := b.verdict
 	if v.Banner == "" && v.Disclaimer == "" {

@@ -7,7 +7,7 @@ import (
 	"postern/internal/mail"
 )
 
-// When the door closes in the middle of the judging, nobody has judged: the sender keeps the message.
+// When the door closes while a message is judged, there is no verdict: the sender keeps the message.
 func TestNothingIsTakenUnjudged(t *testing.T) {
 	b := newBench(t, "\ndown three\n")
 	b.step(t, "to", "a@accept.three.test")

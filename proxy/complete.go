@@ -22,8 +22,8 @@ import (
 // foldAt is how long the lines of a field become that has to be folded.
 const foldAt = 78
 
-// base is the copy that all others are made from: without what nobody but us may set, and complete if it is our own users'
-// mail.
+// base is the copy that all others are made from: without the fields that only the gateway may set, and complete if it
+// is our own users' mail.
 func (x *Transaction) base(tagged bool) mail.Copy {
 	c := mail.Copy{Message: x.tx.Message, Omit: x.omit(tagged)}
 	if !x.tx.Session.Outbound() {
@@ -56,8 +56,8 @@ func (x *Transaction) missing() []byte {
 	return b
 }
 
-// refold breaks the lines of a field that are too long where there is white space: RFC 5322 section 2.2.3. Unfolded it is what
-// it was. It says whether anything had to be done.
+// refold folds the overlong lines of a field at white space: RFC 5322 section 2.2.3. Unfolded, the field is unchanged.
+// It reports whether any line was folded.
 func refold(raw []byte) ([]byte, bool) {
 	if !recode.HasLong(raw) {
 		return nil, false
@@ -112,7 +112,7 @@ func foldPlace(line []byte) int {
 	return last
 }
 
-// longest is the longest line of a copy, in octets, that of its header apart.
+// longest gives the longest line of a copy in octets, with that of its header apart.
 func longest(c mail.Copy) (header, body int, err error) {
 	in := bufio.NewReaderSize(c.Open(), 64<<10)
 	n, inBody := 0, false
@@ -143,8 +143,8 @@ func longest(c mail.Copy) (header, body int, err error) {
 	}
 }
 
-// wrap codes the parts of a copy anew that other servers would have to change, where their content allows it: those whose
-// lines are too long, and 8-bit text if the next server may not take it. RFC 6376 section 5.3: before it is signed.
+// wrap re-encodes the parts of a copy that other servers would have to change, where their content allows it: parts
+// with overlong lines, and 8-bit text if the next server may not accept it. RFC 6376 section 5.3: before it is signed.
 func (x *Transaction) wrap(c mail.Copy) (mail.Copy, error) {
 	if !x.tx.Session.Outbound() || x.g.Signer == nil {
 		return c, nil
@@ -166,7 +166,7 @@ func (x *Transaction) wrap(c mail.Copy) (mail.Copy, error) {
 	return x.wrapLines(c)
 }
 
-// wrapLines codes the parts anew whose lines are too long.
+// wrapLines re-encodes the parts with overlong lines.
 func (x *Transaction) wrapLines(c mail.Copy) (mail.Copy, error) {
 	view := mimeview.Of(x.tx.Message)
 	root := view.Root()
@@ -176,7 +176,7 @@ func (x *Transaction) wrapLines(c mail.Copy) (mail.Copy, error) {
 
 	for _, p := range longParts(root, x.tx.Message) {
 		if slices.ContainsFunc(c.Omit, func(s mail.Span) bool { return s.From < p.End && s.To > p.Start }) {
-			continue // it is another content now
+			continue // its content has changed
 		}
 		if err := x.recode(&c, p, p == root); err != nil {
 			return c, err
@@ -197,7 +197,7 @@ func (x *Transaction) eightBit() bool {
 	return true
 }
 
-// longParts are the leaves with lines that are too long and content that may be coded anew.
+// longParts are the leaf parts with overlong lines whose content may be re-encoded.
 func longParts(p *mimeview.Part, m *mail.Message) (all []*mimeview.Part) {
 	if p.Reading != "" || p.Within != "" {
 		return nil
@@ -208,7 +208,7 @@ func longParts(p *mimeview.Part, m *mail.Message) (all []*mimeview.Part) {
 	switch strings.ToLower(p.Encoding) {
 	case "", "7bit", "8bit":
 	default:
-		return all // base64 and quoted-printable with long lines are broken already, what else there is nobody knows
+		return all // base64 and quoted-printable with long lines are broken already, other encodings are unknown
 	}
 	// RFC 2045 section 6.4: a composite type is never coded
 	if len(p.Parts) > 0 || strings.HasPrefix(p.Type, "multipart/") || strings.HasPrefix(p.Type, "message/") || p.End-p.Start > maxAnnotated*20 {
@@ -259,8 +259,8 @@ func (x *Transaction) versioned() string {
 	return "MIME-Version: 1.0\r\n"
 }
 
-// unfit refuses our own users' mail that no server may pass on as it is, and that can't be changed: its signature would not
-// survive the next server.
+// unfit refuses our own users' mail that no server may relay unchanged and that can't be re-encoded: its signature
+// would not survive the next server.
 func (x *Transaction) unfit(ctx context.Context) (mail.Reply, bool, error) {
 	if !x.tx.Session.Outbound() || x.g.Signer == nil || !x.outside(x.tx.Recipients) {
 		return mail.Reply{}, false, nil

@@ -9,7 +9,7 @@ import (
 	"postern/internal/mimeview/recode"
 )
 
-// A field that is folded anew says the same, and has no line of white space and none that is too long where it has spaces.
+// A refolded field has the same value, no line of white space only, and no overlong line where it has spaces.
 func TestRefold(t *testing.T) {
 	long := strings.Repeat("a", 400)
 	for name, raw := range map[string]string{

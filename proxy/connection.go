@@ -10,10 +10,10 @@ import (
 	"postern/policy/records/ledger"
 )
 
-// Connection is one session as the gateway sees it: it judges the stages before a transaction, and leaves the one record that
-// every connection leaves.
+// Connection is one SMTP session as the gateway sees it: it judges the stages before a transaction and writes the one
+// record of the connection.
 type Connection struct {
-	good    *bool // whether the client's mail was good before, nil until somebody asks
+	good    *bool // whether the client's earlier mail was good, nil until known is called
 	g       *Gateway
 	setup   *Setup
 	session *mail.Session
@@ -28,17 +28,17 @@ func (g *Gateway) Connection(_ context.Context, s *mail.Session) *Connection {
 	return &Connection{g: g, setup: g.setup.Load(), session: s}
 }
 
-// Observe takes a finding of the door's own.
+// Observe adds a finding of the door itself.
 func (c *Connection) Observe(f mail.Finding) { c.session.Findings = append(c.session.Findings, f) }
 
-// Decide asks policy about what the door itself has seen, once more: not ok if the client is to be refused with this reply.
+// Decide asks policy again about the door's own findings: not ok if the client is to be refused with this reply.
 func (c *Connection) Decide() (r mail.Reply, ok bool) {
 	facts := policy.FactsOf(&mail.Transaction{ID: c.session.ID, Session: c.session, Stage: mail.StageHelo})
 	r, refused := c.refusal(c.setup.Policy.DecideStage(&facts, mail.Address{}))
 	return r, !refused
 }
 
-// Tarpit says whether policy wants the client to wait for each reply.
+// Tarpit reports whether policy delays each reply to the client.
 func (c *Connection) Tarpit() bool { return c.tarpit }
 
 // Connect judges the connection. The reply is the greeting (220) or a refusal.
@@ -60,8 +60,8 @@ func (c *Connection) Helo(ctx context.Context) mail.Reply {
 	return replyHelloOK()
 }
 
-// stage runs the filters of a stage without a transaction. What an earlier stage or HELO found stays; nothing stands
-// there twice.
+// stage runs the filters of a stage without a transaction. Findings of an earlier stage or HELO stay; none is added
+// twice.
 func (c *Connection) stage(ctx context.Context, stage mail.Stage) (mail.Reply, bool) {
 	tx := &mail.Transaction{ID: c.session.ID, Session: c.session}
 	run := c.setup.Chain.Start(ctx, tx)
@@ -78,11 +78,11 @@ func (c *Connection) stage(ctx context.Context, stage mail.Stage) (mail.Reply, b
 	return c.refusal(verdict)
 }
 
-// refusal gives the reply of a verdict that ends something before the message.
+// refusal gives the reply of a verdict that refuses before the message is received.
 func (c *Connection) refusal(verdict policy.Verdict) (mail.Reply, bool) {
 	c.tarpit = c.tarpit || verdict.Tarpit
 	refused := verdict.Disposition == policy.Reject || verdict.Disposition == policy.Defer
-	if refused { // else the message's verdict tells
+	if refused { // else the message's verdict decides
 		c.g.onListHit(verdict)
 	}
 	return verdict.Reply, refused
@@ -113,7 +113,7 @@ func (c *Connection) End(how string) {
 		"transactions", c.began, "refused", c.counts.Refused, "ended", how)
 }
 
-// known says whether the client's mail was good before.
+// known reports whether the client's earlier mail was good.
 func (c *Connection) known() bool {
 	if c.g.Known == nil {
 		return false

@@ -1,5 +1,5 @@
-// Package proxy is the way of a message: judged by the filters, decided by policy, then relayed, held or refused. The
-// doors (smtpd and others) stand in front of it, the next hops behind it.
+// Package proxy takes a message from the doors to the next hops: the filters judge it, policy decides, then it is
+// relayed, held or refused. The doors are smtpd and others.
 package proxy
 
 import (
@@ -9,7 +9,7 @@ import (
 	"postern/internal/mail"
 )
 
-// Envelope is what a next hop is told of a transaction before any recipient.
+// Envelope holds what a next hop gets at MAIL, before any recipient.
 type Envelope struct {
 	ID     string
 	From   mail.Address
@@ -19,7 +19,7 @@ type Envelope struct {
 	Client Client
 }
 
-// Client says who gave us the message: for XCLIENT and XFORWARD towards a hop that trusts us.
+// Client describes the client that sent us the message: for XCLIENT and XFORWARD to a hop that trusts us.
 type Client struct {
 	Addr  netip.Addr
 	Port  uint16
@@ -27,15 +27,15 @@ type Client struct {
 	Helo  string
 	Proto string // SMTP, ESMTP, ESMTPS…: RFC 3848
 	User  string
-	// Known is set for a client whose mail was good before.
+	// Known is set for a client whose earlier mail was good.
 	Known bool
 }
 
-// Relay knows the next hops by the name of their route.
+// Relay opens transactions at the next hops, by the name of their route.
 type Relay interface {
 	// Open begins a transaction towards a route. Nothing is sent before the first Rcpt.
 	Open(route mail.Route, e Envelope) Delivery
-	// Offers says what we may offer our own clients because all inbound hops offer it.
+	// Offers gives the extensions that we may offer our own clients because all inbound hops offer them.
 	Offers() Extensions
 	// TakesEightBit says whether every hop of a route is known to take 8-bit text (RFC 6152).
 	TakesEightBit(route mail.Route) bool
@@ -43,38 +43,36 @@ type Relay interface {
 
 // Delivery is one transaction at one next hop. It is used by one goroutine at a time.
 type Delivery interface {
-	// Rcpt asks the hop for a recipient, live, and gives its answer: the hop's own words, or a 4xx of ours if the hop
-	// can't be asked.
+	// Rcpt sends RCPT to the hop and gives its reply, verbatim, or a 4xx of ours if the hop can't be asked.
 	Rcpt(ctx context.Context, r mail.Recipient) mail.Reply
-	// Send hands the copy over to those recipients, each of which Rcpt accepted before (a subset begins a new
-	// transaction). It gives one reply per recipient, in their order: the hop's own, or a 4xx of ours. Positive means
-	// that the hop has it.
+	// Send delivers the copy to those recipients, each of which Rcpt accepted before (a subset begins a new transaction).
+	// It gives one reply per recipient, in their order: the hop's own, or a 4xx of ours. A positive reply means that the
+	// hop has accepted the message.
 	Send(ctx context.Context, to []mail.Recipient, c mail.Copy) []mail.Reply
-	// Close gives the connection back, or up. It is called once, after which the Delivery is dead.
+	// Close returns the connection to the pool, or closes it. It is called once; the Delivery can't be used afterwards.
 	Close()
 }
 
-// Extensions are the service extensions that depend on what stands behind us.
+// Extensions are the service extensions that depend on the servers behind us.
 type Extensions struct {
 	EightBitMIME, SMTPUTF8, DSN, RequireTLS bool
 	// MaxSize is the smallest SIZE limit of the hops in octets, 0 for none.
 	MaxSize int64
 }
 
-// Recipients knows who is a recipient without asking the next hop: from a list, a directory, or from what the hop said
-// before.
+// Recipients verifies recipients without asking the next hop: from a list, a directory, or earlier replies of the hop.
 type Recipients interface {
 	// Ask gives the answer to a recipient; not ok if the next hop must be asked.
 	Ask(ctx context.Context, route mail.Route, a mail.Address) (r mail.Reply, ok bool)
-	// Told hears what the next hop answered.
+	// Told receives the next hop's reply.
 	Told(ctx context.Context, route mail.Route, a mail.Address, r mail.Reply)
-	// Accepted says whether the next hop took this recipient a short while ago.
+	// Accepted reports whether the next hop accepted this recipient recently.
 	Accepted(ctx context.Context, route mail.Route, a mail.Address) bool
 }
 
-// Queue takes what can't be answered in the sender's own transaction.
+// Queue takes mail that can't be delivered within the sender's own transaction.
 type Queue interface {
-	// Put returns nil once the item is on disk for good.
+	// Put returns nil once the item is synced to disk.
 	Put(ctx context.Context, item QueueItem, content mail.Copy) error
 }
 
@@ -86,8 +84,8 @@ type QueueItem struct {
 	From       mail.Address     `json:"from"`
 	Params     mail.Params      `json:"params"`
 	Recipients []mail.Recipient `json:"recipients"`
-	// Ours is set for mail of our own users and servers: its sender is told if it can't be delivered.
+	// Ours is set for mail of our own users and servers: its sender gets a bounce if it can't be delivered.
 	Ours bool `json:"ours,omitempty"`
-	// Why says why it did not go at once.
+	// Why is the reason for not delivering it at once.
 	Why string `json:"why"`
 }

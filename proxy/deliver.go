@@ -16,7 +16,7 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// batch is one copy for those recipients that get the same octets at the same place.
+// batch is one copy for the recipients that get the same octets by the same route.
 type batch struct {
 	leg     *leg
 	copy    mail.Copy
@@ -27,8 +27,8 @@ type batch struct {
 	whole mail.Copy
 }
 
-// copies groups the recipients: who gets the same octets by the same route shares a copy. Those whose verdict is to hold
-// come second; so do those with a reject among others that are not, as one reply can't tell the sender both.
+// copies groups the recipients: those that get the same octets by the same route share a copy. The second result has
+// those whose verdict is to hold, and those rejected while others are not, as one reply can't tell the sender both.
 func (x *Transaction) copies(ctx context.Context) (deliver, hold []*batch, err error) {
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
@@ -64,8 +64,8 @@ func (x *Transaction) copies(ctx context.Context) (deliver, hold []*batch, err e
 	return deliver, hold, nil
 }
 
-// compose makes the copy of a batch: the message without what is left out, what of our own changes its meaning above it,
-// our trace fields above that. Those that policy does not change carry the plain signature.
+// compose makes the copy of a batch: from the top, our trace fields, the fields of ours that change its meaning, and
+// the message without the omitted fields. Copies that policy does not change carry the plain signature.
 func (x *Transaction) compose(ctx context.Context, b *batch, plain []byte) error {
 	tagged, marked := b.verdict.Disposition == policy.Tag, false
 	b.copy = x.base(tagged)
@@ -112,9 +112,9 @@ func (x *Transaction) compose(ctx context.Context, b *batch, plain []byte) error
 	return nil
 }
 
-// judged is the field by which our own POP3 and IMAP doors know that these octets were judged, or that somebody let them in:
-// nothing without them. A message that a filter could not look at was not judged to the end: it is looked at again when it
-// is fetched.
+// judged is the field by which our own POP3 and IMAP doors know that these octets were judged, or let in by a list
+// entry or a rule; nothing without such doors. A message that a filter could not look at was not judged to the end: it
+// is looked at again when it is fetched.
 func (x *Transaction) sealHeader(b *batch) ([]byte, error) {
 	field := x.g.SealHeader
 	if _, failed := mail.Find(x.tx.Findings, filters.Failed); failed {
@@ -133,15 +133,15 @@ func (x *Transaction) sealHeader(b *batch) ([]byte, error) {
 	return field(x.tx.ID, [sha256.Size]byte(sum.Sum(nil))), nil
 }
 
-// letIn says whether somebody let a message in, whatever the filters found: by an entry of a list, or by a rule.
+// letIn reports whether an entry of a list or a rule let the message in, whatever the filters found.
 func letIn(v policy.Verdict) bool {
 	return slices.ContainsFunc(v.Reasons, func(r policy.Reason) bool {
 		return r.Symbol == policy.Allowed || r.Symbol == policy.Ruled && strings.HasSuffix(r.Help, ": "+policy.Accept.String())
 	})
 }
 
-// seal puts an ARC set on top of a copy whose signatures whoever stands behind us may not be able to verify any more
-// (RFC 8617 section 5.1). Without a word of our own on the chain nothing is sealed; nor does a seal that fails hold mail up.
+// seal puts an ARC set on top of a copy whose signatures the servers behind us may no longer be able to verify (RFC
+// 8617 section 5.1). Without an ARC result of our own nothing is sealed; a failure to seal does not delay mail.
 func (x *Transaction) seal(ctx context.Context, b *batch, changed bool) {
 	if x.g.Sealer == nil || x.g.SealDomain == "" || x.tx.Session.Outbound() || !changed && !x.g.SealAll {
 		return
@@ -161,7 +161,7 @@ func (x *Transaction) seal(ctx context.Context, b *batch, changed bool) {
 	}
 }
 
-// find gives the batch a recipient belongs to: same route, and the same verdict in the words of our own field.
+// find gives the batch of a recipient: same route, and the same verdict in our own header field.
 func (x *Transaction) find(list []*batch, l *leg, v policy.Verdict) *batch {
 	for _, b := range list {
 		if b.leg == l && x.alike(b.verdict, v) {
@@ -212,7 +212,7 @@ func (x *Transaction) keep(ctx context.Context, list []*batch) error {
 	return nil
 }
 
-// unkeep takes back what keep held, for a message that nobody took.
+// unkeep removes what keep held, for a message that no hop accepted.
 func (x *Transaction) unkeep(ctx context.Context, list []*batch) {
 	for _, b := range list {
 		if b.whole.Message == nil {
@@ -261,8 +261,8 @@ func keepsAny(list []*batch) bool {
 	return slices.ContainsFunc(list, func(b *batch) bool { return b.verdict.Disposition == policy.Quarantine })
 }
 
-// unhold takes back what was held for a transaction that the sender is told to repeat, or that all refuse. The answer says
-// which: the recipients share it.
+// unhold removes what was held for a transaction that is deferred, or that all recipients refuse. The shared reply says
+// which.
 func (x *Transaction) unhold(ctx context.Context, list []*batch) {
 	for _, b := range list {
 		if err := x.g.Quarantine.Drop(context.WithoutCancel(ctx), b.heldID); err != nil {
@@ -275,12 +275,12 @@ func (x *Transaction) unhold(ctx context.Context, list []*batch) {
 	}
 }
 
-// deliver hands the batches over, one next-hop transaction each, and gives the one reply for them.
+// deliver sends the batches, one next-hop transaction each, and gives the one reply for them.
 //
-// As long as no hop has taken anything, what a hop says goes to the sender. Once one copy is taken, 4xx would make the
-// sender double it: what another hop defers then goes to the queue, and what it refuses is held for the admin, never
-// bounced to a sender that may be forged.
-// The same holds where another copy is already held: 5xx is only for a message that all refuse.
+// As long as no hop has accepted a copy, the hops' replies go to the sender. Once one copy is accepted, a 4xx would
+// make the sender duplicate it: what another hop defers then is queued, and what it refuses is held for the admin,
+// never bounced to a sender that may be forged. The same holds where another copy is already held: 5xx is only for a
+// message that all refuse.
 func (x *Transaction) deliver(ctx context.Context, list []*batch, held bool) mail.Reply {
 	var taken, refused mail.Reply
 	for i, b := range list {
@@ -315,7 +315,7 @@ func (x *Transaction) deliver(ctx context.Context, list []*batch, held bool) mai
 	return replyTaken(x.tx.ID)
 }
 
-// send hands one batch over and notes each recipient's reply. It gives the first temporary one.
+// send delivers one batch and notes each recipient's reply. It gives the first temporary one.
 func (x *Transaction) send(ctx context.Context, b *batch, mayQueue bool) *mail.Reply {
 	to := x.recipients(b)
 	var replies []mail.Reply
@@ -349,7 +349,7 @@ func (x *Transaction) send(ctx context.Context, b *batch, mayQueue bool) *mail.R
 	return late
 }
 
-// settle carries out, once a copy is taken, what the others did not take: deferred ones are queued, refused ones held.
+// settle disposes of the remaining recipients once a copy is accepted: deferred ones are queued, refused ones held.
 func (x *Transaction) settle(ctx context.Context, list []*batch, taken bool) error {
 	if !taken {
 		return nil
@@ -385,7 +385,7 @@ func (x *Transaction) enqueue(ctx context.Context, b *batch, why string) error {
 	return nil
 }
 
-// holdRefused puts the recipients that a hop refused into the quarantine while others were taken.
+// holdRefused quarantines the message for recipients that a hop refused while others were accepted.
 func (x *Transaction) holdRefused(ctx context.Context, b *batch) error {
 	part := *b
 	part.members, part.heldID = nil, b.heldID+"-refused"

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"sync"
 
 	"postern/internal/mail"
 	"postern/policy"
@@ -16,27 +17,40 @@ func (s *Setup) policyFor(to mail.Address) *policy.Policy {
 	return s.Policy
 }
 
-// gather brings together all that policy may ask for: at RCPT, for the last recipient alone. Groups are looked up where the policy
-// asks for them.
-func (x *Transaction) gather(ctx context.Context) policy.Facts {
-	f := x.setup.Policy.FactsOf(x.tx)
-	if x.setup.Tried != nil { // whichever asks for more
-		if more := x.setup.Tried.FactsOf(x.tx); len(more.Attachments) > len(f.Attachments) || f.Size == 0 {
-			f = more
-		}
+// gathered is what is known of a transaction so far. It is locked, as filters may ask whether policy refuses a message
+// while other filters still run.
+type gathered struct {
+	lock  *sync.Mutex
+	facts *policy.Gathering
+	// groups are the directory's groups of addresses.
+	groups map[string][]string
+}
+
+// gather begins to gather what the policies ask for.
+func (s *Setup) gather() gathered {
+	asking := []*policy.Policy{s.Policy}
+	if s.Tried != nil {
+		asking = append(asking, s.Tried)
 	}
+
+	return gathered{lock: new(sync.Mutex), facts: policy.Gather(asking...), groups: map[string][]string{}}
+}
+
+// gather collects the facts that policy may ask for: only what is new since the last call, and at RCPT the groups of
+// the last recipient alone. Groups are looked up where the policy asks for them.
+func (x *Transaction) gather(ctx context.Context) policy.Facts {
+	x.gathered.lock.Lock()
+	defer x.gathered.lock.Unlock()
+	f := x.gathered.facts.Facts(x.tx)
 	f.Time = calendar.Of(x.g.Now())
 	if !x.setup.needsGroups() {
 		return f
-	}
-	if x.groups == nil {
-		x.groups = map[string][]string{}
 	}
 	recipients := x.tx.Recipients
 	if n := len(recipients); x.tx.Stage == mail.StageRcpt && n > 0 { // the others were asked about before
 		recipients = recipients[n-1:]
 	}
-	f.Groups = x.setup.lookUp(ctx, x.groups, recipients, x.tx)
+	f.Groups = x.setup.lookUp(ctx, x.gathered.groups, recipients, x.tx)
 
 	return f
 }
@@ -71,7 +85,7 @@ func (s *Setup) lookUp(ctx context.Context, known map[string][]string, recipient
 	return found
 }
 
-// refused says whether all recipients would refuse the message by what is found so far.
+// refused reports whether the findings so far refuse the message for all recipients.
 func (x *Transaction) refused(ctx context.Context) bool {
 	f := x.gather(ctx)
 	for i := range x.outcomes {
@@ -83,7 +97,7 @@ func (x *Transaction) refused(ctx context.Context) bool {
 	return true
 }
 
-// decide gives the verdict for one recipient, by the policy that holds for him.
+// decide gives the verdict for one recipient, by that recipient's policy.
 func (x *Transaction) decide(f *policy.Facts, to mail.Address) policy.Verdict {
 	p := x.setup.policyFor(to)
 	v := p.Decide(f, to)

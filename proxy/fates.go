@@ -7,7 +7,7 @@ import (
 	"postern/policy/records/ledger"
 )
 
-// fates counts recipients by what became of them since the start, in the order of ledger.Answered.
+// fates counts recipients by fate since the start, in the order of ledger.Answered.
 type fates [7]atomic.Int64
 
 // Verdicts are the counters by fate, for the metrics and the console.

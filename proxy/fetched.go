@@ -8,10 +8,9 @@ import (
 	"postern/policy/calendar"
 )
 
-// JudgeFetched judges a message that its recipient fetches from his mailbox: by the same policy, with the filters that
-// need nothing of the client that once brought it. Form alone convicts nothing here (policy.ForReading). The transaction's
-// one recipient is the user, its findings are filled in. What could not be found out in time, or failed, is among them, so
-// that policy can say what then.
+// JudgeFetched judges a message that a user fetches from a mailbox: by the same policy, with the filters that need no
+// SMTP client. Form alone gives no verdict here (policy.ForReading). The transaction's one recipient is the user; its
+// findings are filled in. Filters that failed or timed out are among the findings, so that policy can decide on them.
 func (g *Gateway) JudgeFetched(ctx context.Context, tx *mail.Transaction) policy.Verdict {
 	setup := g.setup.Load()
 	run := setup.Fetched.Start(ctx, tx)
@@ -41,5 +40,5 @@ func (g *Gateway) decideFetched(ctx context.Context, setup *Setup, tx *mail.Tran
 	return setup.reading.Decide(facts, to)
 }
 
-// Epoch names what decides on the content of a message now.
+// Epoch identifies the policy, rules and settings that judge content now.
 func (g *Gateway) Epoch() string { return g.setup.Load().Epoch }

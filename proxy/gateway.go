@@ -15,8 +15,8 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// Gateway is what stands between the doors and the next hops. Its fields are set once, before the first Connection; what can
-// change while it runs stands in Setup.
+// Gateway processes mail between the doors and the next hops. Its fields are set once, before the first Connection;
+// what can change while it runs is in Setup.
 type Gateway struct {
 	// Hostname is our name in trace fields, and our authserv-id (RFC 8601 section 2.5).
 	Hostname string
@@ -35,27 +35,26 @@ type Gateway struct {
 	Sealer     Sealer
 	SealDomain string
 	SealAll    bool
-	// Judged makes the field by which mail that this door has judged is known again when it is fetched, from the
+	// Judged makes the field by which mail that this door has judged is recognised when it is fetched, from the
 	// transaction's id and the hash of the octets below the field; nil for none.
 	SealHeader func(id string, sum [sha256.Size]byte) []byte
-	// Known says whether a client's mail was good before, nil for nobody's.
+	// Known reports whether a client's earlier mail was good; nil: no client is known.
 	Known func(client netip.Addr) bool
-	// LetIn makes that of mail that an entry of a list or a rule let in, whatever the filters found; nil for none.
+	// LetIn makes the same field for mail that a list entry or a rule let in, whatever the filters found; nil for none.
 	LetIn func(id string, sum [sha256.Size]byte) []byte
-	// Convicted hears of each judged message of others and its strictest verdict, nil for nobody. It must be quick.
+	// Convicted is called with each judged message from outside and its strictest verdict, unless nil. It must be quick.
 	OnVerdict func(tx *mail.Transaction, strictest policy.Verdict)
-	// Listed hears which entry of a list a verdict met, nil for nobody. It must be quick.
+	// Listed is called with the list entry that a verdict matched, unless nil. It must be quick.
 	OnListHit func(entry string)
-	// Witness hears of every judged message, nil for nobody.
+	// Witness gets every judged message; nil for none.
 	Witness Witness
 	Log     *slog.Logger
 	Now     func() time.Time
-	// JudgeTimeout bounds the judging of one message, DeliverTimeout its handing over.
+	// JudgeTimeout bounds the judging of one message, DeliverTimeout its delivery.
 	JudgeTimeout, DeliverTimeout time.Duration
-	// KeepRejected is how long mail that is refused is held all the same, 0 for not.
+	// KeepRejected is how long refused mail is held all the same, 0 for not at all.
 	KeepRejected time.Duration
-	// Heavy has room for as many large messages as are judged at a time, so that they leave a processor to the others; nil
-	// is no bound.
+	// Heavy limits how many large messages are judged at a time, which leaves a processor to the others; nil is no limit.
 	Heavy chan struct{}
 
 	setup  atomic.Pointer[Setup]
@@ -66,30 +65,30 @@ type Gateway struct {
 type Setup struct {
 	Chain  *filters.Chain
 	Policy *policy.Policy
-	// Fetched are the filters for mail that is fetched from a mailbox: those that need no SMTP client. Nil for none.
+	// Fetched are the filters for mail fetched from a mailbox: those that need no SMTP client. Nil for none.
 	Fetched *filters.Chain
-	// Epoch changes with whatever decides on the content of a message: policy, rules, settings.
+	// Epoch changes with everything that decides on the content of a message: policy, rules, settings.
 	Epoch string
 	// Route names the route of a recipient domain; local says that the domain is one of ours. Mail of our own users for
 	// other domains takes the Outbound route, zero for none.
 	Route    func(domain string) (route mail.Route, local bool)
 	Outbound mail.Route
-	// Transparent are the doors whose clients are taken where they wanted to go, FromClient those that do it by connections
+	// Transparent are the doors whose clients are connected to their original destination, FromClient those that do so
 	// from the client's own address.
 	Transparent, FromClient map[string]bool
 	// Groups gives the directory's groups of an address, not ok if it can't be asked; it is called only if the policy wants to
 	// know them. Nil for no directory.
 	Groups func(ctx context.Context, a mail.Address) (names []string, ok bool)
-	// Tried is a policy that holds for some recipients instead of the other one: nil, or what TriedFor says yes to. Compared
-	// hears what both say.
+	// Tried is a policy on trial, in force for the recipients that TriedFor selects; nil for none. Compared is called with
+	// both verdicts.
 	Tried    *policy.Policy
 	TriedFor func(mail.Address) bool
 	Compared func(other, tried policy.Verdict)
-	// Recipients may know more about recipients than the next hop would say just now, nil for nobody.
+	// Recipients verifies recipients without the next hop; nil for none.
 	Recipients Recipients
 	// Postmaster is the domain of <postmaster> without one (RFC 5321 section 4.5.1).
 	Postmaster string
-	// QueueWhenDown names the routes whose mail is accepted into the queue while no hop of theirs answers.
+	// QueueWhenDown names the routes whose mail is queued while none of their hops answers.
 	QueueWhenDown map[mail.Route]bool
 
 	reading *policy.Policy // Policy, for mail that is fetched
@@ -97,9 +96,9 @@ type Setup struct {
 
 // Quarantine holds messages.
 type Quarantine interface {
-	// Hold returns nil once the message is on disk for good.
+	// Hold returns nil once the message is synced to disk.
 	Hold(ctx context.Context, item quarantine.Item, content mail.Copy) error
-	// HoldRejected holds for a while what the sender is told is refused.
+	// HoldRejected holds a refused message for a limited time.
 	HoldRejected(ctx context.Context, item quarantine.Item, content mail.Copy, ttl time.Duration) error
 	// Drop undoes a Hold.
 	Drop(ctx context.Context, id string) error
@@ -118,31 +117,31 @@ type Signer interface {
 
 // Sealer makes the ARC fields for a copy as it goes out, nil if there is no key for the domain.
 type Sealer interface {
-	Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv string) ([]byte, error)
+	Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv mail.AuthVerdict) ([]byte, error)
 }
 
-// Witness hears of a message once it is answered: for reports to others. It must be quick.
+// Witness gets each message once it has its reply: for reports to others. It must be quick.
 type Witness interface {
 	Witness(tx *mail.Transaction, done policy.Disposition)
 }
 
-// Use puts a setup in force for everything that begins from now on.
+// Use puts a setup in force for all connections and transactions that begin from now on.
 func (g *Gateway) Use(s *Setup) {
 	s.reading = s.Policy.ForReading()
 	g.setup.Store(s)
 }
 
-// Offers says which extensions a client can be offered because what stands behind us has them.
+// Offers gives the extensions that a client can be offered because the servers behind us have them.
 func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }
 
-// Handle is the way of one message: judged, then refused, held or handed on, and recorded. Its reply is the answer to
+// Handle processes one message: it is judged, then refused, held or delivered, and recorded. Its reply is the answer to
 // the end of data.
 //
-// RFC 5321 section 6.1: positive means that somebody has the message, on disk.
+// RFC 5321 section 6.1: a positive reply means that the message is on disk, here or at the next hop.
 func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) mail.Reply {
 	x.tx.Message = m
 	verdicts := x.judge(ctx)
-	if ctx.Err() != nil { // the door closes: filters were broken off, so nobody has judged it
+	if ctx.Err() != nil { // the door closes: filters were cancelled, so there is no verdict
 		return x.answer(mail.TryLater())
 	}
 	x.witness(verdicts)
@@ -154,7 +153,7 @@ func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) m
 	case common == policy.Reject: // only if all refuse
 		x.keepRejected(ctx)
 		return x.answer(verdicts[0].Reply)
-	case anyOf(verdicts, policy.Defer): // the sender keeps it, whole: RFC 5321 section 4.2.1
+	case anyOf(verdicts, policy.Defer): // the sender keeps the whole message: RFC 5321 section 4.2.1
 		return x.answer(deferring(verdicts))
 	}
 
@@ -183,7 +182,7 @@ func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) m
 	}
 	reply := x.handOver(ctx, deliver, keepsAny(hold))
 	if !reply.Positive() {
-		x.unhold(ctx, hold) // the sender comes again with all of it, or knows that all refuse
+		x.unhold(ctx, hold) // the sender retries all of it, or knows that all refuse
 		x.unkeep(ctx, deliver)
 		return x.answer(reply)
 	}

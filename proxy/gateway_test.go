@@ -195,7 +195,7 @@ func (b *bench) text(t *testing.T, hop, want string) {
 	}
 }
 
-// messages compares what a server got: the number, and who got each, "a b|c" for two messages.
+// messages compares what a server got: the number, and the recipients of each, "a b|c" for two messages.
 func (b *bench) messages(t *testing.T, hop, want, to string) {
 	t.Helper()
 	got := b.hops[hop].Messages()

@@ -6,7 +6,7 @@ import (
 	"postern/policy"
 )
 
-// What somebody let in stays readable when it is fetched; what merely passed is judged again one day.
+// Mail let in by a list or rule stays readable when it is fetched; mail that merely passed is judged again one day.
 func TestLetIn(t *testing.T) {
 	for _, c := range []struct {
 		symbol, help string

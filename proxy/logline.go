@@ -9,7 +9,7 @@ import (
 	"postern/policy/records/ledger"
 )
 
-// logReasons is how many symbols stand in the line of a message.
+// logReasons is how many symbols the log line of a message names.
 const logReasons = 5
 
 // logMessage writes the one line of a transaction, for grep and for programs that read logs. Its keys and their order are

@@ -7,7 +7,7 @@ import (
 	"postern/internal/mimeview/recode"
 )
 
-// The gateway's own replies stand here; those about a verdict are made by policy, those of the next hop pass through.
+// These are the gateway's own replies; replies about a verdict are made by policy, those of the next hop pass through.
 
 func replyGreeting(hostname string) mail.Reply {
 	return mail.Reply{Code: 220, Text: hostname + " ESMTP Postern"}
@@ -15,7 +15,7 @@ func replyGreeting(hostname string) mail.Reply {
 func replySenderOK() mail.Reply { return mail.Reply{Code: 250, Enhanced: "2.1.0", Text: "Sender ok"} }
 func replyHelloOK() mail.Reply  { return mail.Reply{Code: 250} }
 
-// replyTaken answers for a message that is held: the sender learns that somebody has it, and no more.
+// replyTaken is the reply for a held message: the sender learns only that it was accepted.
 func replyTaken(id string) mail.Reply {
 	return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok: taken as " + id}
 }
@@ -29,7 +29,7 @@ func replyNoRouting() mail.Reply {
 	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "Addresses that carry a route (user%domain, domain!user, \"user@domain\"@domain) are not accepted"}
 }
 
-// replyTooLong tells our own user why his mail can't go out.
+// replyTooLong tells our own users why their mail can't be sent.
 func replyTooLong(octets int, where string) mail.Reply {
 	return mail.Reply{Code: 554, Enhanced: "5.6.0", Text: fmt.Sprintf("The %s of your message has a line of %d octets, %d are the most that mail may have, and it can't be broken for you: it is signed, or has no space in it. "+
 		"Send it as an attachment, or let your mail program wrap its lines", where, octets, recode.MaxLine)}

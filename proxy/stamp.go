@@ -18,7 +18,7 @@ import (
 func (x *Transaction) top(v policy.Verdict, to []mail.Recipient) []byte {
 	b := x.received(to)
 	if x.outside(to) {
-		// what we think of our own users' mail, and by which name they log in, is nobody's business but ours
+		// the verdict on our own users' mail, and their login names, are not disclosed to outsiders
 		return b
 	}
 	b = append(b, mail.FormatAuthResults(x.g.Hostname, x.authResults())...)
@@ -30,7 +30,7 @@ func (x *Transaction) top(v policy.Verdict, to []mail.Recipient) []byte {
 	return b
 }
 
-// outside says whether a copy of our own users' mail goes to strangers.
+// outside reports whether a copy of our own users' mail goes to other domains.
 func (x *Transaction) outside(to []mail.Recipient) bool {
 	return x.tx.Session.Outbound() && slices.ContainsFunc(to, func(r mail.Recipient) bool {
 		_, local := x.setup.Route(r.Address.ASCIIDomain())
@@ -38,7 +38,7 @@ func (x *Transaction) outside(to []mail.Recipient) bool {
 	})
 }
 
-// notes tell of scanners that a message was judged without, because their servers are away.
+// notes name the scanners that did not judge a message because their servers are down.
 func (x *Transaction) notes() []byte {
 	var b []byte
 	for _, f := range x.tx.Findings {
@@ -66,8 +66,8 @@ func (x *Transaction) why(v policy.Verdict) []byte {
 	return append(b, "\r\n"...)
 }
 
-// received is the trace field of RFC 5321 section 4.4 with the words of RFC 3848 behind "with". The recipient stands in
-// it only when there is one: nobody learns of the others.
+// received is the trace field of RFC 5321 section 4.4 with the words of RFC 3848 behind "with". The recipient is named
+// only when there is one, so that none learns of the others.
 func (x *Transaction) received(to []mail.Recipient) []byte {
 	s := x.tx.Session
 	b := fmt.Appendf(nil, "Received: from %s (%s[%s])\r\n", safeToken(s.Helo), nameBefore(s.ClientName), literal(s.Client))
@@ -100,7 +100,7 @@ func (x *Transaction) protocol() string {
 	return name
 }
 
-// literal is an address as it stands in brackets: RFC 5321 section 4.1.3.
+// literal is an address literal: RFC 5321 section 4.1.3.
 func literal(a netip.Addr) string {
 	switch {
 	case !a.IsValid():
@@ -119,7 +119,7 @@ func nameBefore(name string) string {
 	return safeToken(name) + " "
 }
 
-// safeToken keeps what can stand in a trace field without ending a comment, a token or the line.
+// safeToken keeps the characters that can't end a comment, a token or the line of a trace field.
 func safeToken(text string) string {
 	const limit = 255
 	if len(text) > limit {
@@ -143,11 +143,11 @@ func (g *Gateway) headerName() string {
 	return g.HeaderName
 }
 
-// authResults collects what the filters have to say in Authentication-Results.
+// authResults collects the filters' results for Authentication-Results.
 func (x *Transaction) authResults() []mail.AuthResult {
 	var all []mail.AuthResult
 	if u := x.tx.Session.User; u != "" {
-		all = append(all, mail.AuthResult{Method: "auth", Result: "pass", Props: []mail.AuthProp{{Type: "smtp", Property: "auth", Value: u}}})
+		all = append(all, mail.AuthResult{Method: mail.MethodAuth, Result: mail.AuthPass, Props: []mail.AuthProp{{Type: "smtp", Property: "auth", Value: u}}})
 	}
 	for _, f := range x.tx.AllFindings() {
 		if r, ok := f.Value.(mail.AuthResulter); ok {
@@ -157,8 +157,8 @@ func (x *Transaction) authResults() []mail.AuthResult {
 	return all
 }
 
-// omit finds the fields of the message that nobody but us may set: results under our own authserv-id (RFC 8601 section
-// 5), our own field, and those the settings name.
+// omit finds the fields of the message that only the gateway may set: results under our own authserv-id (RFC 8601
+// section 5), our own field, and those the settings name.
 func (x *Transaction) omit(tagged bool) []mail.Span {
 	var spans []mail.Span
 	subject, hasSubject := x.subject()
@@ -174,8 +174,8 @@ func (x *Transaction) omit(tagged bool) []mail.Span {
 	return spans
 }
 
-// claimed says whether results could pass for ours. An encoded word has no meaning in the name of who says so (RFC 2047
-// section 5), and nobody honest writes one there: a reader that decodes every field would see whatever name is in it.
+// claimed reports whether results could pass for ours. An encoded word has no meaning in an authserv-id (RFC 2047
+// section 5), and no honest server writes one there: a reader that decodes every field would show the name in it.
 func (g *Gateway) claimed(value string) bool {
 	id, _, _ := strings.Cut(value, ";")
 	return strings.Contains(id, "=?") || mail.ClaimsAuthservID(value, g.Hostname)

@@ -7,7 +7,7 @@ import (
 	"postern/internal/mail"
 )
 
-// Results that anybody might take for ours are left out, however they are written; others' stay. RFC 8601 section 5.
+// Results that could pass for ours are left out, however they are written; others' stay. RFC 8601 section 5.
 func TestForgedResultsAreLeftOut(t *testing.T) {
 	for field, gone := range map[string]bool{
 		"gw.test; dmarc=pass":                       true,

@@ -13,8 +13,8 @@ import (
 	"postern/policy"
 )
 
-// strip takes the parts out of a copy that policy wants out, and puts a notice in the place of each. The original is
-// held beside the copy, so that nothing is lost. It gives header fields that the copy then needs.
+// strip removes the parts that policy wants removed from a copy and replaces each with a notice. The original is held,
+// so that nothing is lost. It gives the header fields that the copy then needs.
 func (x *Transaction) strip(b *batch) (fields []byte, err error) {
 	parts := x.rewritten(b.verdict)
 	body, size := x.tx.Message.BodyOffset(), x.tx.Message.Size()
@@ -27,7 +27,7 @@ func (x *Transaction) strip(b *batch) (fields []byte, err error) {
 			return []byte(header), nil
 		case p.Header < body || p.Start < p.Header || p.End < p.Start || p.End > size:
 			return nil, errNoPart
-		case p.Header < end: // inside a part that is gone already, or reaching out of it: then that goes as well
+		case p.Header < end: // inside a removed part, or overlapping it: then it is removed as well
 			if p.End > end {
 				b.copy.Omit[len(b.copy.Omit)-1].To, end = p.End, p.End
 			}
@@ -40,11 +40,11 @@ func (x *Transaction) strip(b *batch) (fields []byte, err error) {
 	return nil, nil
 }
 
-// errNoPart is a fault of the filter's: better not deliver than deliver what was to be taken out.
+// errNoPart is a fault of the filter: the message is not delivered rather than with the part in it.
 var errNoPart = errors.New("a part to be taken out does not lie in the message")
 
-// rewritten are the parts that a verdict touches, in the order of the message. What is both taken out and made harmless
-// is taken out.
+// rewritten are the parts that a verdict changes, in the order of the message. A part both removed and made harmless is
+// removed.
 func (x *Transaction) rewritten(v policy.Verdict) []filters.PartSpan {
 	var parts []filters.PartSpan
 	for _, f := range x.tx.AllFindings() {
@@ -74,8 +74,8 @@ func (x *Transaction) rewritten(v policy.Verdict) []filters.PartSpan {
 	return parts
 }
 
-// instead is what stands in the place of a part: its harmless form, or a notice. It ends without a line end, as that in
-// front of a delimiter belongs to the delimiter: RFC 2046 section 5.1.1.
+// instead is the replacement of a part: its harmless form, or a notice. It has no final CRLF, as the CRLF before a
+// delimiter belongs to the delimiter: RFC 2046 section 5.1.1.
 func (x *Transaction) instead(p filters.PartSpan, heldID string) (header string, text []byte) {
 	if p.Harmless != nil {
 		harmless, err := p.Harmless()
@@ -87,7 +87,7 @@ func (x *Transaction) instead(p filters.PartSpan, heldID string) (header string,
 	return noticeHeader, x.notice(p.Name, heldID)
 }
 
-// withoutContent leaves out the fields that say what the body is: RFC 2045 section 3.
+// withoutContent leaves out the fields that describe the body: RFC 2045 section 3.
 func (x *Transaction) withoutContent(omit []mail.Span) []mail.Span {
 	for _, f := range x.tx.Message.Header().Fields {
 		if len(f.Name) > 8 && strings.EqualFold(f.Name[:8], "Content-") {
@@ -101,7 +101,7 @@ func (x *Transaction) withoutContent(omit []mail.Span) []mail.Span {
 
 const noticeHeader = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
 
-// notice says what stood here and how to get it.
+// notice says what was removed here and how to get it.
 func (x *Transaction) notice(name, heldID string) []byte {
 	if name == "" {
 		name = "without a name"

@@ -38,7 +38,7 @@ func TestAPartIsTakenOutOfAMultipart(t *testing.T) {
 	}
 }
 
-// Two filters may see two ends of a part: what either wants out is out.
+// Two filters may see two ends of a part: what either wants removed is removed.
 func TestOverlappingPartsAreBothTakenOut(t *testing.T) {
 	raw := strings.ReplaceAll("From: a@b.example\nContent-Type: multipart/mixed; boundary=X\n\n--X\nContent-Type: a/b\n\nMZ first\nPK second\n--X--\n", "\n", "\r\n")
 	at := func(text string) int64 { return int64(strings.Index(raw, text)) }

@@ -2,7 +2,7 @@ package proxy
 
 import "postern/filters"
 
-// Symbols are those that the doors themselves report, without a filter.
+// Symbols are those that the doors report themselves, without a filter.
 func Symbols() []filters.Symbol {
 	return []filters.Symbol{
 		{Name: "EARLY_TALKER", Score: 4, Help: "the client talked before it was greeted"},

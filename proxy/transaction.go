@@ -25,14 +25,14 @@ type Transaction struct {
 	started time.Time
 	env     Envelope
 	legs    []*leg
-	// outcomes are all recipients that were asked for, refused ones too, in their order.
+	// outcomes are all recipients of RCPT commands, refused ones too, in their order.
 	outcomes []outcome
 	answered *mail.Reply
 	// facts are what the verdicts were made from.
 	facts *policy.Facts
-	// groups are what the directory said of addresses so far.
-	groups map[string][]string
-	// done are the things that were done to copies, for the record.
+	// gathered is what facts are made from, and grows with the transaction.
+	gathered gathered
+	// done lists the changes made to copies, for the record.
 	done []string
 	// refusedFor are findings about recipients that were refused.
 	refusedFor []mail.Finding
@@ -42,11 +42,11 @@ type Transaction struct {
 type leg struct {
 	route    mail.Route
 	delivery Delivery
-	// queue is set when no hop answered and the admin chose to accept into the queue then.
+	// queue is set when no hop answered and the settings say to queue then.
 	queue bool
 }
 
-// outcome is what became of one recipient.
+// outcome is the result for one recipient.
 type outcome struct {
 	recipient mail.Recipient
 	leg       *leg // nil for a recipient that was refused at RCPT
@@ -60,12 +60,13 @@ type outcome struct {
 // undecided is the fate of a recipient that was accepted until its message has an answer.
 const undecided ledger.Word = ""
 
-// Begin starts a transaction at MAIL. With a refusal the Transaction is still there, to be closed for its record.
+// Begin starts a transaction at MAIL. A refused Transaction must still be closed, for its record.
 func (c *Connection) Begin(ctx context.Context, from mail.Address, params mail.Params, clientPort uint16) (*Transaction, mail.Reply) {
 	c.began++
 	g := c.g
 	s := c.session
 	x := &Transaction{g: g, c: c, setup: g.setup.Load(), started: g.Now()}
+	x.gathered = x.setup.gather()
 	x.tx = &mail.Transaction{ID: mail.TransactionID(s.ID, c.began), Session: s, From: from, Params: params}
 	x.env = Envelope{ID: x.tx.ID, From: from, Params: params, Size: params.Size, Client: Client{
 		Known: c.known(), Addr: s.Client, Port: clientPort, Name: s.ClientName, Helo: s.Helo, Proto: x.protocol(), User: s.User}}
@@ -84,7 +85,7 @@ func (x *Transaction) ID() string          { return x.tx.ID }
 func (x *Transaction) Params() mail.Params { return x.tx.Params }
 func (x *Transaction) Recipients() int     { return len(x.tx.Recipients) }
 
-// Observe takes a finding of the door's own.
+// Observe adds a finding of the door itself.
 func (x *Transaction) Observe(f mail.Finding) { x.tx.Findings = append(x.tx.Findings, f) }
 
 func (x *Transaction) refusal() (mail.Reply, bool) {
@@ -96,8 +97,7 @@ func (x *Transaction) refusal() (mail.Reply, bool) {
 	return x.c.refusal(x.setup.policyFor(to).DecideStage(&facts, to))
 }
 
-// Rcpt asks whether a recipient is welcome: first the settings, then policy, then the next hop itself, whose own words
-// are the answer.
+// Rcpt decides on a recipient: by the settings, then policy, then the next hop, whose own reply is given.
 func (x *Transaction) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 	if r.Address.Domain == "" { // RFC 5321 section 4.5.1: <postmaster>
 		r.Address.Domain = x.setup.Postmaster
@@ -135,9 +135,10 @@ func (x *Transaction) rcpt(ctx context.Context, r mail.Recipient) (*leg, mail.Re
 		reply = x.ask(ctx, l, r)
 	}
 	if !reply.Positive() {
-		// what was found about this recipient must not be held against the others
+		// findings about this recipient must not count against the others
 		x.refusedFor = append(x.refusedFor, x.tx.Findings[before:]...)
 		x.tx.Findings = x.tx.Findings[:before:before]
+		x.gathered.facts.Forget(before)
 		x.tx.Recipients = x.tx.Recipients[:len(x.tx.Recipients)-1]
 		return nil, reply
 	}
@@ -181,7 +182,7 @@ func (x *Transaction) leg(route mail.Route) *leg {
 	return l
 }
 
-// ask puts the question to the next hop.
+// ask verifies the recipient at the next hop.
 func (x *Transaction) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Reply {
 	if l.queue {
 		return replyQueuedRcpt()
@@ -206,11 +207,11 @@ func (x *Transaction) ask(ctx context.Context, l *leg, r mail.Recipient) mail.Re
 	return reply
 }
 
-// patience is how long the next hop has for an answer that it gave a short while ago.
+// patience is how long the next hop may take to answer if it accepted the recipient recently.
 const patience = 1500 * time.Millisecond
 
-// askHop asks the next hop live. If it has no room for the question, or is slow, and took the same recipient a short while ago,
-// that answer stands; the hop is asked again when the message is there, and has the last word.
+// askHop asks the next hop live. If the hop has no free connection or is slow, and accepted the same recipient
+// recently, that reply counts; the hop is asked again once the message is here, and decides.
 func (x *Transaction) askHop(ctx context.Context, l *leg, r mail.Recipient, known Recipients) mail.Reply {
 	if known == nil || !known.Accepted(ctx, l.route, r.Address) {
 		return l.delivery.Rcpt(ctx, r)
@@ -226,14 +227,14 @@ func (x *Transaction) askHop(ctx context.Context, l *leg, r mail.Recipient, know
 	return reply
 }
 
-// heavyFrom is the size of a large message, in octets; heavyWait how long one waits for the large ones before it.
+// heavyFrom is the size of a large message in octets; heavyWait is how long one waits for earlier large ones.
 const (
 	heavyFrom = 1 << 20
 	heavyWait = 10 * time.Second
 )
 
-// makeRoom lets large messages wait for each other for a while, so that small ones keep their pace. It gives what ends the
-// message's turn.
+// makeRoom makes large messages wait for each other for a while, so that small ones are not slowed. The function it
+// gives ends the message's turn.
 func (x *Transaction) makeRoom(ctx context.Context) (done func()) {
 	if x.g.Heavy == nil || x.tx.Message.Size() < heavyFrom {
 		return func() {}
@@ -243,13 +244,13 @@ func (x *Transaction) makeRoom(ctx context.Context) (done func()) {
 	select {
 	case x.g.Heavy <- struct{}{}:
 		return func() { <-x.g.Heavy }
-	case <-late.C: // those before it wait for somebody else: a scanner, for one
+	case <-late.C: // those before it wait for something else, such as a scanner
 	case <-ctx.Done():
 	}
 	return func() {}
 }
 
-// judge asks the last filters and policy, and gives a verdict for each accepted recipient in order.
+// judge runs the last filters and policy, and gives a verdict for each accepted recipient in order.
 func (x *Transaction) judge(ctx context.Context) []policy.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, x.g.JudgeTimeout)
 	defer cancel()
@@ -270,20 +271,20 @@ func (x *Transaction) judge(ctx context.Context) []policy.Verdict {
 	return verdicts
 }
 
-// witness tells the witness what policy decided: the mildest verdict, as that is what the sender's mail met.
+// witness reports policy's mildest verdict to the witness, as that is what happened to the sender's mail.
 func (x *Transaction) witness(verdicts []policy.Verdict) {
 	if x.g.Witness != nil && !x.tx.Session.Outbound() {
 		x.g.Witness.Witness(x.tx, mildest(verdicts))
 	}
 }
 
-// Refuse answers a message that never became one the gateway could judge.
+// Refuse replies to a message that could not be received far enough to be judged.
 func (x *Transaction) Refuse(f mail.Finding, r mail.Reply) mail.Reply {
 	x.Observe(f)
 	return x.answer(r)
 }
 
-// answer is the last word on a message; recipients that have no fate yet share it.
+// answer is the final reply to a message; recipients that have no fate yet share it.
 func (x *Transaction) answer(r mail.Reply) mail.Reply {
 	x.answered = &r
 	for i := range x.outcomes {
@@ -302,7 +303,7 @@ func (x *Transaction) answer(r mail.Reply) mail.Reply {
 	return r
 }
 
-// Close ends the transaction, gives the connections back and writes the record.
+// Close ends the transaction, returns the connections and writes the record.
 func (x *Transaction) Close(why string) {
 	x.run.Close()
 	for _, l := range x.legs {
@@ -317,7 +318,7 @@ func (x *Transaction) Close(why string) {
 	x.learn()
 }
 
-// learn tells the filters what became of a message that was judged.
+// learn tells the filters the verdict on a message.
 func (x *Transaction) learn() {
 	var decided []filters.Decision
 	taken, junk := false, true
@@ -325,7 +326,7 @@ func (x *Transaction) learn() {
 		if o.verdict.PolicyVersion == "" {
 			continue
 		}
-		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition.String(), Score: o.verdict.Score})
+		decided = append(decided, filters.Decision{Recipient: o.recipient.Address, Disposition: o.verdict.Disposition, Score: o.verdict.Score})
 		taken = taken || o.fate == ledger.Delivered || o.fate == ledger.Queued
 		junk = junk && (o.verdict.Disposition == policy.Reject || o.verdict.Disposition == policy.Quarantine)
 	}
@@ -383,8 +384,8 @@ func (x *Transaction) record(why string) ledger.Transaction {
 	return rec
 }
 
-// reasons is the strictest verdict, whose reasons stand in the record. A transaction that never came to one is weighed
-// as it stands, findings about refused recipients included.
+// reasons is the strictest verdict, whose reasons are recorded. A transaction without one is scored by its findings so
+// far, those about refused recipients included.
 func (x *Transaction) reasons(facts *policy.Facts) policy.Verdict {
 	var strictest policy.Verdict
 	for _, o := range x.outcomes {
@@ -408,7 +409,7 @@ func (o *outcome) record() ledger.Recipient {
 		Address: o.recipient.Address.String(), Reply: o.reply.String(), Score: o.verdict.Score, Required: o.verdict.Required,
 		Disposition: o.verdict.Disposition, Decisive: o.verdict.Decisive, Fate: o.word(),
 	}
-	if o.verdict.PolicyVersion == "" { // it never came to a verdict of policy's
+	if o.verdict.PolicyVersion == "" { // policy gave no verdict
 		switch {
 		case o.reply.Permanent():
 			r.Disposition = policy.Reject
@@ -422,7 +423,7 @@ func (o *outcome) record() ledger.Recipient {
 	return r
 }
 
-// word says what became of the recipient.
+// word names the recipient's fate.
 func (o *outcome) word() ledger.Word {
 	return cmp.Or(o.fate, ledger.Abandoned)
 }

@@ -26,10 +26,15 @@ const enough = 3
 // messages.
 const tableSize = 4 << 20
 
+// groupSize is about how many rules share an automaton: with fewer there are more passes over each text, with more too many
+// states.
+const groupSize = 16
+
 // compile groups the rules that are run.
 func (s *Set) compile() {
 	s.groups = map[groupKey]*group{}
 	s.captures = map[string][]*rule{}
+	s.headOnly = true
 	for i, r := range s.rules {
 		r.id = i
 		if !r.live {
@@ -39,6 +44,7 @@ func (s *Set) compile() {
 			r.meta.visit(func(e *expr) { e.rule = s.byName[e.name] })
 		}
 		s.foreign = s.foreign || r.foreign
+		s.headOnly = s.headOnly && !r.foreign && (r.kind <= kindURI || r.kind == kindMeta)
 		s.asks = s.asks || s.network && r.looksUp()
 		s.join(r)
 	}
@@ -48,21 +54,24 @@ func (s *Set) compile() {
 		}
 		patterns := make([]*perlre.Regexp, len(g.rules))
 		for i, r := range g.rules {
-			patterns[i] = r.re
+			patterns[i] = r.loose
 		}
-		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize})
+		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize, Group: groupSize})
 	}
 }
 
 // join puts a rule with an expression into the group of those that look at the same, and notes what it captures.
 func (s *Set) join(r *rule) {
-	if r.re == nil {
-		return
+	r.loose = r.re
+	if len(r.templates) > 0 { // whatever is filled in, it finds no more than it would with anything there
+		r.loose, _ = compileExpr(template.ReplaceAllString(r.expr, "(?s:.*)"))
 	}
-	for _, name := range r.re.Names() {
-		s.captures[name] = append(s.captures[name], r)
+	if r.re != nil {
+		for _, name := range r.re.Names() {
+			s.captures[name] = append(s.captures[name], r)
+		}
 	}
-	if r.kind > kindFull || len(r.templates) > 0 {
+	if r.loose == nil || r.kind > kindFull {
 		return
 	}
 	key := r.key()

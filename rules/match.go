@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"bytes"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,14 +12,13 @@ import (
 	"postern/rules/eval"
 	"postern/rules/perlre"
 	"postern/rules/relays"
-	"postern/rules/scan"
 	"postern/rules/views"
 )
 
 // How much work a message may make. Steps take some nanoseconds.
 const (
 	maxEvidence  = 80
-	ruleSteps    = 400_000
+	ruleSteps    = 300_000
 	messageSteps = 12_000_000
 	maxMessage   = 4 << 20
 )
@@ -42,14 +43,20 @@ type Input struct {
 	Lists eval.Lists
 	// Now is the time; rules about age need it.
 	Now time.Time
+	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
+	Offenders *Offenders
 }
 
 // Result is what a message showed.
 type Result struct {
 	// Hits are the rules that hold, in file order.
 	Hits []Hit
-	// Exhausted are the rules that took too many steps; they count as not holding.
+	// Exhausted are the rules that took too many steps, each of them more than one rule may take; they count as not holding.
 	Exhausted []string
+	// Suspended are the rules that would have been tried, were they not suspended.
+	Suspended []string
+	// CutShort says that all rules together took too many steps: some were not tried.
+	CutShort bool
 }
 
 // Match gives the rules that hold for a message, in file order.
@@ -62,6 +69,7 @@ func (s *Set) Run(in Input) Result { return s.run(in, func(r *rule) bool { retur
 func (s *Set) Values(in Input) map[string]float64 {
 	all := map[string]float64{}
 	m := s.matcher(in)
+	defer m.done()
 	for _, r := range s.rules {
 		if r.live {
 			if v := m.run(r).value; v != 0 {
@@ -74,6 +82,7 @@ func (s *Set) Values(in Input) map[string]float64 {
 
 func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 	m := s.matcher(in)
+	defer m.done()
 	var result Result
 	for _, r := range s.rules {
 		if !r.live || !wanted(r) {
@@ -83,13 +92,26 @@ func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 			result.Hits = append(result.Hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
 		}
 	}
-	result.Exhausted = m.exhausted
+	result.Exhausted, result.Suspended, result.CutShort = m.exhausted, m.suspended, m.cutShort
 	return result
+}
+
+// room is what matchers use one after the other.
+type room struct {
+	outcomes []outcome
+	budget   *perlre.Budget
+}
+
+// done gives the room back.
+func (m *matcher) done() {
+	clear(m.room.outcomes)
+	m.set.rooms.Put(m.room)
 }
 
 // matcher is the work on one message.
 type matcher struct {
 	set       *Set
+	room      *room
 	in        Input
 	message   *views.Message
 	own       *ownViews
@@ -101,6 +123,8 @@ type matcher struct {
 	texts     map[groupKey]*texts
 	tags      map[string][]string
 	exhausted []string
+	suspended []string
+	cutShort  bool
 }
 
 type outcome struct {
@@ -109,16 +133,12 @@ type outcome struct {
 	evidence      string
 }
 
-// texts are what the rules of a group look at, with what one pass over each says.
-type texts struct {
-	pieces []string
-	found  []*scan.Found
-	// there says that a field is in the message.
-	there bool
-}
-
 func (s *Set) matcher(in Input) *matcher {
-	m := &matcher{set: s, in: in, outcomes: make([]outcome, len(s.rules)), texts: map[groupKey]*texts{}, tags: map[string][]string{}, budget: perlre.NewBudget(ruleSteps), left: messageSteps}
+	r, _ := s.rooms.Get().(*room)
+	if r == nil {
+		r = &room{make([]outcome, len(s.rules)), perlre.NewBudget(ruleSteps)}
+	}
+	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: map[groupKey]*texts{}, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
 	m.message = views.Read(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
@@ -130,10 +150,17 @@ func (s *Set) matcher(in Input) *matcher {
 	return m
 }
 
+// raw is the message, or only its header if no rule looks at anything else of it than the text that readers see.
 func (m *matcher) raw() string {
 	message := m.in.View.Message()
 	if mem := message.Memory(); mem != nil {
-		return string(mem[:min(len(mem), maxMessage)])
+		mem = mem[:min(len(mem), maxMessage)]
+		if m.set.headOnly {
+			if i := bytes.Index(mem, []byte("\r\n\r\n")); i >= 0 {
+				mem = mem[:i+4]
+			}
+		}
+		return string(mem)
 	}
 	head, err := message.Head(maxMessage)
 	if err != nil {
@@ -225,17 +252,33 @@ func (m *matcher) run(r *rule) outcome {
 
 // measured runs a rule within its budget. What it found by then counts for nothing if that is exhausted.
 func (m *matcher) measured(r *rule, o *outcome) {
-	steps := min(ruleSteps, m.left)
-	m.budget.Reset(steps)
+	m.budget.Reset(min(ruleSteps, m.left))
 	m.dispatch(r, o)
-	m.left -= m.budget.Used()
-	if m.budget.Exhausted() {
-		o.value, o.evidence = 0, ""
-		m.exhausted = append(m.exhausted, r.name)
+	m.left = max(0, m.left-m.budget.Used())
+	if !m.budget.Exhausted() {
+		return
 	}
+	o.value, o.evidence = 0, ""
+	if m.left == 0 {
+		m.cutShort = true
+		return
+	}
+	m.exhausted = append(m.exhausted, r.name)
+}
+
+// leftAlone says whether a rule is suspended that would be tried now, and notes it.
+func (m *matcher) leftAlone(r *rule) bool {
+	if !m.in.Offenders.Suspended(r.name, m.ctx.Now) {
+		return false
+	}
+	m.suspended = append(m.suspended, r.name)
+	return true
 }
 
 func (m *matcher) dispatch(r *rule, o *outcome) {
+	if r.kind > kindFull && m.leftAlone(r) {
+		return
+	}
 	switch r.kind {
 	case kindEval:
 		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
@@ -278,38 +321,43 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 	}
 	re := r.re
 	if len(r.templates) > 0 {
+		if !r.negate && !r.hasUn && !t.may(r) {
+			return
+		}
 		if re = m.filledIn(r); re == nil {
 			return
 		}
 	}
-	pieces, scanned := t.pieces, t.found
 	if r.hasUn && !t.there {
-		pieces, scanned = []string{r.unset}, nil
+		t = &texts{pieces: []string{r.unset}}
 	}
-	if r.kind == kindBody && r.flag("nosubject") && len(pieces) > 0 {
-		pieces = pieces[1:]
-		if scanned != nil {
-			scanned = scanned[1:]
-		}
-	}
-	count, evidence := m.count(r, re, pieces, scanned)
-	if r.negate {
+	count, evidence := m.count(r, re, t)
+	if r.negate && !slices.Contains(m.suspended, r.name) {
 		count, evidence = 1-min(count, 1), ""
 	}
 	o.value, o.evidence = float64(count), evidence
 }
 
 // count counts the matches, up to the rule's limit.
-func (m *matcher) count(r *rule, re *perlre.Regexp, pieces []string, scanned []*scan.Found) (count int, evidence string) {
-	for i, piece := range pieces {
-		if scanned != nil && r.group != nil {
-			if !scanned[i].May(r.index) {
+func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, evidence string) {
+	first, tried := 0, false
+	if r.kind == kindBody && r.flag("nosubject") {
+		first = 1
+	}
+	for i := first; i < len(t.pieces); i++ {
+		if t.found != nil && r.group != nil {
+			f := t.found[i]
+			if !f.May(r.index) || first == 0 && t.again[i] && !r.multiple {
 				continue
 			}
-			if scanned[i].Sure(r.index) && r.hidden() && !r.multiple && len(re.Names()) == 0 {
+			if f.Sure(r.index) && r.hidden() && !r.multiple && len(r.templates) == 0 && len(re.Names()) == 0 {
 				return 1, "" // nobody asks where
 			}
 		}
+		if tried = tried || !m.leftAlone(r); !tried {
+			return 0, ""
+		}
+		piece := t.pieces[i]
 		match, ok := re.Find(piece, 0, m.budget)
 		for ok && count < r.maxHits {
 			if count++; count == 1 {
@@ -396,11 +444,7 @@ func (m *matcher) textsOf(r *rule) *texts {
 	m.texts[key] = t
 	t.pieces, t.there = m.pieces(key)
 	if g := m.set.groups[key]; g != nil && g.scan != nil {
-		for _, p := range t.pieces {
-			f := g.scan.NewFound()
-			g.scan.Candidates(p, f)
-			t.found = append(t.found, f)
-		}
+		t.pass(g.scan)
 	}
 	return t
 }
@@ -435,25 +479,4 @@ func (m *matcher) pieces(key groupKey) (pieces []string, there bool) {
 		return m.own.uris(), true
 	}
 	return []string{m.message.Full()}, true
-}
-
-// AsksNetwork says whether there are rules that look names up, and that are run.
-func (s *Set) AsksNetwork() bool { return s.asks }
-
-// Foreign says whether rules are run that were written for SpamAssassin: they ask for the way of a message.
-func (s *Set) Foreign() bool { return s.foreign }
-
-// looksUp says whether a rule looks names up.
-func (r *rule) looksUp() bool {
-	return r.kind == kindDNS || r.kind == kindEval && (strings.HasPrefix(r.function, "check_rbl") || r.function == "check_uridnsbl" || r.function == "check_dns_sender" || strings.HasPrefix(r.function, "check_hashbl"))
-}
-
-// Rehearse runs the rules that look names up, so that Input.Lists hears what they ask.
-func (s *Set) Rehearse(in Input) {
-	m := s.matcher(in)
-	for _, r := range s.rules {
-		if r.live && r.looksUp() {
-			m.run(r)
-		}
-	}
 }

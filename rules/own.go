@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"strings"
 
 	"postern/internal/mimeview"
@@ -88,35 +89,52 @@ func folded(paragraphs []string) (all []string) {
 
 // appendParagraphs cuts text at empty lines, and where a paragraph gets longer than 2 KiB at the next line.
 func appendParagraphs(all []string, text string) []string {
-	b := make([]byte, 0, 1024)
+	var b strings.Builder
+	b.Grow(len(text) + 1)
+	var ends []int
+	start := 0
 	flush := func() {
-		if len(b) > 0 {
-			all = append(all, string(append(b, '\n')))
-			b = b[:0]
+		if b.Len() > start {
+			b.WriteByte('\n')
+			start = b.Len()
+			ends = append(ends, start)
 		}
 	}
 	for line := range strings.Lines(text) {
-		before := len(b)
-		space := before > 0
-		for i := range len(line) {
-			c := line[i]
-			if c == ' ' || c >= '\t' && c <= '\r' {
-				space = len(b) > 0
-				continue
-			}
-			if space {
-				b = append(b, ' ')
-				space = false
-			}
-			b = append(b, c)
-		}
-		if len(b) == before || len(b) > 2048 {
+		before := b.Len()
+		appendWords(&b, line, start)
+		if b.Len() == before || b.Len()-start > 2048 {
 			flush()
 		}
 	}
 	flush()
+
+	joined, begin := b.String(), 0
+	for _, end := range ends {
+		all = append(all, joined[begin:end])
+		begin = end
+	}
 	return all
 }
+
+// appendWords writes the words of a line to a paragraph that began at start, one space between them.
+func appendWords(b *strings.Builder, line string, start int) {
+	for i := 0; i < len(line); {
+		end := i
+		for end < len(line) && !blank(line[end]) {
+			end++
+		}
+		if end > i {
+			if b.Len() > start {
+				b.WriteByte(' ')
+			}
+			b.WriteString(line[i:end])
+		}
+		i = end + 1
+	}
+}
+
+func blank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 // rawChunks is the text of the parts as it was decoded, HTML with its tags, in pieces of 4 KiB at most, cut at line
 // ends where there are some.
@@ -127,7 +145,7 @@ func (o *ownViews) rawChunks() []string {
 	var all []string
 	left := maxRawText
 	for _, p := range o.view.Parts() {
-		text := strings.ReplaceAll(string(p.Body[:min(len(p.Body), left)]), "\r\n", "\n")
+		text := withoutReturns(p.Body[:min(len(p.Body), left)])
 		left -= len(text)
 		for len(text) > 0 {
 			n := min(len(text), 4096)
@@ -142,4 +160,24 @@ func (o *ownViews) rawChunks() []string {
 	}
 	o.raw = all
 	return all
+}
+
+// withoutReturns is text with \n for each \r\n.
+func withoutReturns(body []byte) string {
+	var b strings.Builder
+	b.Grow(len(body))
+	for len(body) > 0 {
+		line, rest := body, body[len(body):]
+		if i := bytes.IndexByte(body, '\n'); i >= 0 {
+			line, rest = body[:i+1], body[i+1:]
+		}
+		if n := len(line); n > 1 && line[n-1] == '\n' && line[n-2] == '\r' {
+			b.Write(line[:n-2])
+			b.WriteByte('\n')
+		} else {
+			b.Write(line)
+		}
+		body = rest
+	}
+	return b.String()
 }

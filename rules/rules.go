@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"postern/rules/eval"
 	"postern/rules/perlre"
@@ -39,7 +40,10 @@ type Set struct {
 	groups    map[groupKey]*group
 	// asks says that rules look names up.
 	asks, network, foreign bool
-	coverage               Coverage
+	// headOnly says that rules need no more of the message itself than its header.
+	headOnly bool
+	coverage Coverage
+	rooms    sync.Pool // of *room
 }
 
 // Symbol is what is known of a rule that reports.
@@ -98,9 +102,11 @@ type rule struct {
 	re     *perlre.Regexp
 	// templates are the captures that the expression holds the values of.
 	templates []string
-	id        int // its place in the set
-	group     *group
-	index     int // in its group
+	// loose is what is looked for in the common pass: the expression, with anything where captures are filled in.
+	loose *perlre.Regexp
+	id    int // its place in the set
+	group *group
+	index int // in its group
 
 	meta     *expr
 	function string

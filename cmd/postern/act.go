@@ -19,8 +19,8 @@ import (
 	"postern/proxy/console/api"
 )
 
-// act has one verb of the table done: by the running gateway, and where none runs by this process, over the same stores. path
-// is the table's, body its arguments; the answer is decoded into a pointer, or written to an io.Writer.
+// act performs one verb of the table: in the running gateway, or where none runs in this process, over the same stores.
+// path is the table's, body its arguments; the answer is decoded into a pointer, or written to an io.Writer.
 func act(w world, f where, method, path string, body, answer any) (err error) {
 	p, err := openPlane(w, f, path)
 	if err != nil {
@@ -63,7 +63,7 @@ func (p *plane) close() (err error) {
 // longestAct is longer than the gateway itself takes for any act.
 const longestAct = 20 * time.Minute
 
-// errNoGateway says that what only a running gateway knows can't be asked.
+// errNoGateway means that the state of a running gateway is needed and none runs.
 var errNoGateway = errors.New("no gateway is running with this configuration")
 
 func (p *plane) act(method, path string, body, answer any) error {
@@ -89,12 +89,12 @@ func (p *plane) act(method, path string, body, answer any) error {
 	return api.Ask(ctx, api.Direct{Handler: p.offline[family].As(api.Operator(whoami()))}, method, path, body, answer)
 }
 
-// needsGateway says of what only a running gateway knows.
+// needsGateway is the error of commands that need a running gateway.
 func needsGateway(path string) bool {
 	return strings.HasPrefix(path, "/shelves/") || path == "/correspondents" || path == "/reload"
 }
 
-// byLogin says at the control socket who sits at the command line.
+// byLogin adds the login name of the command line's user to requests on the control socket.
 type byLogin struct{ http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -108,15 +108,15 @@ func socket(cfg *config.Config) http.RoundTripper {
 	return byLogin{console.Transport(app.ControlSocket(cfg))}
 }
 
-// flush asks a running gateway to write the records that wait, so that an id that was just told is found.
+// flush asks a running gateway to write pending records, so that an id just printed is found.
 func flush(cfg *config.Config) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = api.Ask(ctx, socket(cfg), http.MethodGet, "/ledger/written", nil, nil) // none may run
 }
 
-// refused says what the table refused, of one thing where it is about one: what isn't there, or can't be done as things are,
-// is the answer no.
+// refused prints the table's refusal, with the item's name if there is one: a missing item, or a conflict with its
+// state, is the answer no.
 func refused(w world, id string, err error) error {
 	p, ok := errors.AsType[api.Problem](err)
 	if !ok {

@@ -130,7 +130,7 @@ func (w *walk) through(skip func(step string) bool) []string {
 	return want
 }
 
-// Whatever changes something stands in the log of acts, whoever asked and by whichever way: a walk through all verbs, which
+// Every change is in the audit log, whoever asked and through whichever interface: a walk through all verbs, which
 // leaves none out.
 func TestEveryActIsWrittenDown(t *testing.T) {
 	w := openWalk(t)

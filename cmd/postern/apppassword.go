@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/proxy/console/api"
 )
@@ -23,10 +24,10 @@ type appPasswordCommand struct {
 type appPasswordAddCommand struct {
 	where
 	output
-	User      string   `arg:"" help:"The login."`
-	Name      string   `arg:"" help:"A name for the device, as in phone."`
-	Protocols []string `placeholder:"imap,pop3" enum:"imap,pop3" help:"Only for these."`
-	Real      bool     `help:"Read the user's real password from standard input and keep it sealed: only the app password opens it. Without, [mail_backend] needs a master_user."`
+	User      string          `arg:"" help:"The login."`
+	Name      string          `arg:"" help:"A name for the device, as in phone."`
+	Protocols []mail.Protocol `placeholder:"imap,pop3" enum:"imap,pop3" help:"Only for these."`
+	Real      bool            `help:"Read the user's real password from standard input and keep it sealed: only the app password opens it. Without, [mail_backend] needs a master_user."`
 }
 
 // Run makes one.
@@ -48,14 +49,14 @@ func (c *appPasswordAddCommand) Run(w world) error {
 	return c.tell(w, appPasswordJSON{User: c.User, Name: c.Name, Protocols: c.Protocols, Password: made.Password}, made.Password+"\n")
 }
 
-// appPasswordJSON is an app password as it is told to other programs. The password itself is told once.
+// appPasswordJSON is an app password as JSON. The password itself is printed once.
 type appPasswordJSON struct {
-	User      string     `json:"user"`
-	Name      string     `json:"name,omitempty"`
-	Protocols []string   `json:"protocols,omitempty"`
-	Created   *time.Time `json:"created,omitempty"`
-	Password  string     `json:"password,omitempty"`
-	Done      string     `json:"done,omitempty"`
+	User      string          `json:"user"`
+	Name      string          `json:"name,omitempty"`
+	Protocols []mail.Protocol `json:"protocols,omitempty"`
+	Created   *time.Time      `json:"created,omitempty"`
+	Password  string          `json:"password,omitempty"`
+	Done      string          `json:"done,omitempty"`
 }
 
 type appPasswordListCommand struct {
@@ -71,7 +72,7 @@ func (c *appPasswordListCommand) Run(w world) error {
 		return none(w, plainly(err))
 	}
 	for _, p := range all {
-		text := fmt.Sprintf("%s  %s  %s  %s\n", p.Created.Local().Format("2006-01-02"), ledger.Printable(p.User), ledger.Printable(p.Name), strings.Join(p.Protocols, ","))
+		text := fmt.Sprintf("%s  %s  %s  %s\n", p.Created.Local().Format("2006-01-02"), ledger.Printable(p.User), ledger.Printable(p.Name), commaed(p.Protocols))
 		if err := c.tell(w, appPasswordJSON{User: p.User, Name: p.Name, Protocols: p.Protocols, Created: &p.Created}, text); err != nil {
 			return err
 		}
@@ -94,4 +95,14 @@ func (c *appPasswordRemoveCommand) Run(w world) error {
 	}
 	done := appPasswordJSON{User: c.User, Name: c.Name, Done: "removed"}
 	return c.tell(w, done, "removed: sessions that stand go on, the next login is refused\n")
+}
+
+// commaed is a list of protocols on one line.
+func commaed(list []mail.Protocol) string {
+	words := make([]string, len(list))
+	for i, p := range list {
+		words[i] = string(p)
+	}
+
+	return strings.Join(words, ",")
 }

@@ -44,7 +44,7 @@ func (c *arcVerifyCommand) Run(w world) error {
 			return err
 		}
 		line := fmt.Sprintf("%s: arc=%s", s.name, o.Result)
-		if o.Result == "pass" {
+		if o.Result == mail.AuthPass {
 			line += fmt.Sprintf(" oldest-pass=%d", o.OldestPass)
 		}
 		if o.Why != "" {
@@ -60,7 +60,7 @@ func (c *arcVerifyCommand) Run(w world) error {
 				text += fmt.Sprintf("    instance %d, sealed by %s, says: %s\n", i+1, ledger.Printable(set.Seal.Domain), ledger.Printable(results(set.Results)))
 			}
 		}
-		all = all && o.Result == "pass"
+		all = all && o.Result == mail.AuthPass
 		return c.tell(w, report, text)
 	})
 	if err == nil && !all {
@@ -69,14 +69,14 @@ func (c *arcVerifyCommand) Run(w world) error {
 	return err
 }
 
-// arcReport is what came of one message's chain, as JSON.
+// arcReport is the result of one message's chain, as JSON.
 type arcReport struct {
-	File       string   `json:"file"`
-	Result     string   `json:"result"`
-	OldestPass int      `json:"oldest_pass"`
-	Why        string   `json:"why,omitempty"`
-	Sets       []arcSet `json:"sets"`
-	Steps      []string `json:"steps"`
+	File       string           `json:"file"`
+	Result     mail.AuthVerdict `json:"result"`
+	OldestPass int              `json:"oldest_pass"`
+	Why        string           `json:"why,omitempty"`
+	Sets       []arcSet         `json:"sets"`
+	Steps      []string         `json:"steps"`
 }
 
 type arcSet struct {
@@ -93,7 +93,7 @@ func results(payload string) string {
 	}
 	text := id + ":"
 	for _, r := range list {
-		text += " " + r.Method + "=" + r.Result
+		text += " " + string(r.Method) + "=" + string(r.Result)
 	}
 	return text
 }

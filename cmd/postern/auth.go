@@ -35,7 +35,7 @@ func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.S
 	defer run.Close()
 	run.Stage(w.ctx, stage)
 	if stage != mail.StageMessage {
-		run.Stage(w.ctx, mail.StageMessage) // what works in the background is awaited here
+		run.Stage(w.ctx, mail.StageMessage) // background work is awaited here
 	}
 	if failed, ok := mail.Find(tx.Findings, filters.Failed); ok {
 		return nil, errors.New(failed.Evidence)
@@ -73,11 +73,11 @@ func (c *dkimVerifyCommand) Run(w world) error {
 			return err
 		}
 		passed, text := false, ""
-		report := dkimReport{File: s.name, Result: "none", Signatures: []dkimSignature{}, Steps: []string{}}
+		report := dkimReport{File: s.name, Result: mail.AuthNone, Signatures: []dkimSignature{}, Steps: []string{}}
 		for _, f := range found {
 			signatures, _ := f.Value.(filters.DKIM)
 			for _, g := range signatures {
-				passed = passed || g.Result == "pass"
+				passed = passed || g.Result == mail.AuthPass
 				line := fmt.Sprintf("%s: dkim=%s d=%s s=%s a=%s", s.name, g.Result, g.Domain, g.Selector, g.Algorithm)
 				if g.KeyBits > 0 {
 					line += fmt.Sprintf(" %d bits", g.KeyBits)
@@ -109,26 +109,26 @@ func (c *dkimVerifyCommand) Run(w world) error {
 	return err
 }
 
-// dkimReport is what came of one message's signatures, as JSON. Result is pass if one of them passes.
+// dkimReport is the result of one message's signatures, as JSON. Result is pass if one of them passes.
 type dkimReport struct {
-	File       string          `json:"file"`
-	Result     string          `json:"result"`
-	Signatures []dkimSignature `json:"signatures"`
-	Steps      []string        `json:"steps"`
+	File       string           `json:"file"`
+	Result     mail.AuthVerdict `json:"result"`
+	Signatures []dkimSignature  `json:"signatures"`
+	Steps      []string         `json:"steps"`
 }
 
 type dkimSignature struct {
-	Result    string `json:"result"`
-	Domain    string `json:"domain"`
-	Selector  string `json:"selector"`
-	Algorithm string `json:"algorithm"`
-	KeyBits   int    `json:"key_bits,omitempty"`
-	Why       string `json:"why,omitempty"`
+	Result    mail.AuthVerdict `json:"result"`
+	Domain    string           `json:"domain"`
+	Selector  string           `json:"selector"`
+	Algorithm string           `json:"algorithm"`
+	KeyBits   int              `json:"key_bits,omitempty"`
+	Why       string           `json:"why,omitempty"`
 }
 
 func (r *dkimReport) add(g filters.DKIMSignature) {
 	r.Signatures = append(r.Signatures, dkimSignature{g.Result, g.Domain, g.Selector, g.Algorithm, g.KeyBits, g.Why})
-	if r.Result != "pass" {
+	if r.Result != mail.AuthPass {
 		r.Result = g.Result
 	}
 }

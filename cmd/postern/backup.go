@@ -18,7 +18,7 @@ import (
 	"postern/internal/config"
 )
 
-// backupCommand writes all that a gateway needs to be put up again elsewhere into one file, while it runs.
+// backupCommand writes all that is needed to restore a gateway elsewhere into one file, while it runs.
 type backupCommand struct {
 	where
 	output
@@ -33,7 +33,7 @@ const (
 	inData   = "data/"
 )
 
-// Run writes the archive under another name first: a backup that was broken off is none.
+// Run writes the archive under another name first: an interrupted backup must not look complete.
 func (c *backupCommand) Run(w world) (err error) {
 	cfg, err := c.read()
 	if err != nil {
@@ -113,7 +113,7 @@ func (b *backup) all(cfg *config.Config) error {
 	return b.tree(cfg.DataDir, inData)
 }
 
-// octetsBelow counts what lies in a folder, as far as it can be seen.
+// octetsBelow sums the sizes of the readable files in a folder.
 func octetsBelow(dir string) (octets int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // it is for a bar only
 		if err != nil || !d.Type().IsRegular() {
@@ -134,7 +134,7 @@ func (b *backup) share() float64 {
 	return min(1, float64(b.octets)/float64(b.total))
 }
 
-// passing says what of data_dir is only good for the process that runs.
+// passing names the parts of data_dir that matter to the running process only.
 func passing(name string) bool {
 	top, _, _ := strings.Cut(name, string(filepath.Separator))
 	return top == "spool" || strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".sock") || strings.HasSuffix(name, "-wal") || strings.HasSuffix(name, "-shm")
@@ -161,7 +161,7 @@ func (b *backup) tree(dir, under string) error {
 	})
 }
 
-// database copies a SQLite database as it is at one moment, whoever writes to it.
+// database copies a consistent snapshot of a SQLite database, even while it is written to.
 func (b *backup) database(path, name string) (err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".backup-")
 	if err != nil {

@@ -69,19 +69,19 @@ func (c *campaignDeleteCommand) Run(w world) error {
 	})
 }
 
-// campaignActs is what became of some messages of a campaign. More says that there may be others.
+// campaignActs is the result for some messages of a campaign. More says that there may be others.
 type campaignActs struct {
 	Messages, Refused, Failed int
 	More                      bool
 }
 
-// campaignDone is what became of a campaign, as JSON.
+// campaignDone is the result for a campaign, as JSON.
 type campaignDone struct {
 	deed
 	Messages int `json:"messages"`
 }
 
-// wholeCampaign does something to a campaign, so many messages at a time, until none are left.
+// wholeCampaign acts on a campaign in batches of messages until none are left.
 func wholeCampaign(w world, f where, o output, word, key string, do func(*plane, string, *campaignActs) error) (err error) {
 	if _, err := heldIDs(w, f, nil); err != nil { // nothing was ever held
 		return err

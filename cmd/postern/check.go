@@ -183,23 +183,23 @@ type symbolJSON struct {
 }
 
 type authJSON struct {
-	SPF   string     `json:"spf"`
-	DKIM  []dkimJSON `json:"dkim"`
-	DMARC dmarcJSON  `json:"dmarc"`
-	ARC   string     `json:"arc"`
+	SPF   mail.AuthVerdict `json:"spf"`
+	DKIM  []dkimJSON       `json:"dkim"`
+	DMARC dmarcJSON        `json:"dmarc"`
+	ARC   mail.AuthVerdict `json:"arc"`
 }
 
 type dkimJSON struct {
-	Result   string `json:"result"`
-	Domain   string `json:"domain"`
-	Selector string `json:"selector"`
+	Result   mail.AuthVerdict `json:"result"`
+	Domain   string           `json:"domain"`
+	Selector string           `json:"selector"`
 }
 
 type dmarcJSON struct {
-	Result string `json:"result"`
-	Policy string `json:"policy"`
-	Record string `json:"record"`
-	Domain string `json:"domain"`
+	Result mail.AuthVerdict    `json:"result"`
+	Policy filters.DMARCPolicy `json:"policy"`
+	Record string              `json:"record"`
+	Domain string              `json:"domain"`
 }
 
 type recipientJSON struct {
@@ -226,7 +226,7 @@ func (v *verdictJSON) fill(verdict policy.Verdict) {
 }
 
 func (v *verdictJSON) auth(found []mail.Finding) {
-	v.Auth = authJSON{SPF: "none", DKIM: []dkimJSON{}, DMARC: dmarcJSON{Result: "none"}, ARC: "none"}
+	v.Auth = authJSON{SPF: mail.AuthNone, DKIM: []dkimJSON{}, DMARC: dmarcJSON{Result: mail.AuthNone}, ARC: mail.AuthNone}
 	for _, f := range found {
 		switch value := f.Value.(type) {
 		case filters.SPF:

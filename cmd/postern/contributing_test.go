@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What docs/contributing.md shows as a diff can be applied to the tree, builds, and does what it says.
+// The diffs in docs/contributing.md apply to the tree, build, and work as described.
 func TestContributing(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -20,7 +20,7 @@ func TestContributing(t *testing.T) {
 		t.Fatal(err)
 	}
 	tree := t.TempDir()
-	for _, dir := range []string{"cmd", "proxy", "filters", "policy", "rules", "internal", "deploy"} {
+	for _, dir := range []string{"cmd", "proxy", "filters", "policy", "rules", "internal", "deploy", "docs"} {
 		if err := os.CopyFS(filepath.Join(tree, dir), os.DirFS(filepath.Join(root, dir))); err != nil {
 			t.Fatal(err)
 		}
@@ -46,8 +46,9 @@ func TestContributing(t *testing.T) {
 		}
 		return string(out)
 	}
-	in(diff(t, string(page), "filter"), "git", "apply", "-")
-	in(diff(t, string(page), "verb"), "git", "apply", "-")
+	for _, what := range []string{"filter", "verb", "action", "column", "format"} {
+		in(diff(t, string(page), what), "git", "apply", "-")
+	}
 	in("", "go", "build", "-o", "postern", "./cmd/postern")
 
 	out := in("From: a@b.example\nSubject: BUY THIS NOW OR ELSE\n\nhello\n", "./postern", "check", "-")

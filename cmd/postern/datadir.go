@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// notYet says that a part of data_dir is not there: nothing was ever put into it.
+// notYet reports that a part of data_dir does not exist: nothing was ever stored in it.
 type notYet struct{ path string }
 
 func (n notYet) Error() string {

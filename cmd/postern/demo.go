@@ -119,7 +119,7 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// stay keeps everything up until the user has seen enough.
+// stay keeps the demo running until the user ends it.
 func (c *demoCommand) stay(w world, d *demo.Demo) {
 	fmt.Fprintf(w.stdout, "\nThe demo stays up until Ctrl-C:\n")
 	for _, a := range d.App.Addresses() {

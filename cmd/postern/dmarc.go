@@ -48,10 +48,10 @@ func (c *dmarcCheckCommand) Run(w world) error {
 	}
 	var findings []mail.Finding
 	for _, d := range c.SPF {
-		findings = append(findings, mail.Finding{Value: filters.SPF{Result: "pass", Domain: mail.ASCIIDomain(d)}})
+		findings = append(findings, mail.Finding{Value: filters.SPF{Result: mail.AuthPass, Domain: mail.ASCIIDomain(d)}})
 	}
 	for _, d := range c.DKIM {
-		findings = append(findings, mail.Finding{Value: filters.DKIM{{Result: "pass", Domain: mail.ASCIIDomain(d)}}})
+		findings = append(findings, mail.Finding{Value: filters.DKIM{{Result: mail.AuthPass, Domain: mail.ASCIIDomain(d)}}})
 	}
 	note := func(step string) {
 		if !c.JSON {
@@ -61,8 +61,8 @@ func (c *dmarcCheckCommand) Run(w world) error {
 	v := dmarc.Explain(dns.WithBudget(w.ctx, dns.Budget{Queries: dns.DefaultQueries, Time: time.Minute}), resolver, c.PSL, domain, findings, note)
 	err = c.tell(w, map[string]any{"domain": v.Domain, "result": v.Result, "policy": v.Policy, "record": v.Record, "policy_domain": v.PolicyDomain,
 		"organizational_domain": v.Org, "aligned": append([]string{}, v.Aligned...), "why": v.Why},
-		ledger.Printable(strings.TrimSuffix("dmarc="+v.Result+"  "+v.Why, "  "))+"\n")
-	if err == nil && len(findings) > 0 && v.Result != "pass" {
+		ledger.Printable(strings.TrimSuffix("dmarc="+string(v.Result)+"  "+v.Why, "  "))+"\n")
+	if err == nil && len(findings) > 0 && v.Result != mail.AuthPass {
 		err = errNo
 	}
 	return err

@@ -53,7 +53,7 @@ func (c *explainCommand) Run(w world) error {
 	})
 }
 
-// flips tells what would have led to another verdict, by the policy in force.
+// flips prints what would change the verdict, by the policy in force.
 func (c *explainCommand) flips(w world, record *ledger.Record) error {
 	cfg, err := c.read()
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *explainCommand) flips(w world, record *ledger.Record) error {
 	}
 	p, err := app.CompilePolicy(cfg, cfg.PolicyFile(), text)
 	if err != nil {
-		return nil // `postern config check` tells of it; what was decided is told
+		return nil // `postern config check` reports it; the record is printed all the same
 	}
 	for _, t := range record.Transactions {
 		if t.Facts != nil && t.Facts.Stage >= mail.StageMessage {
@@ -75,7 +75,7 @@ func (c *explainCommand) flips(w world, record *ledger.Record) error {
 	return nil
 }
 
-// flipsOf tells it of the first recipient for whom there is something to tell.
+// flipsOf prints it for the first recipient that has any.
 func flipsOf(w world, p *policy.Policy, t ledger.Transaction) {
 	for _, r := range t.Recipients {
 		to, err := mail.ParseAddress(r.Address)

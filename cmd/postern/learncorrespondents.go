@@ -12,7 +12,7 @@ import (
 	"postern/internal/mail"
 )
 
-// learnCorrespondentsCommand tells the running gateway whom its users wrote to before it was there.
+// learnCorrespondentsCommand teaches the running gateway which addresses its users wrote to before it was installed.
 type learnCorrespondentsCommand struct {
 	where
 	output
@@ -70,7 +70,7 @@ const (
 	pairsAtOnce = 20_000 // in one act of the log
 )
 
-// pairs are who of ours wrote to whom, each once, in the order of the log.
+// pairs are users of ours and the addresses they wrote to, each once, in the order of the log.
 type pairs struct {
 	cfg         *config.Config
 	seen        map[string]bool

@@ -7,7 +7,7 @@ import (
 	"postern/internal/config"
 )
 
-// Logs of two kinds: whom our users wrote to, and no one else.
+// Logs of two kinds: the addresses that our users wrote to, and no others.
 func TestPairsOfLogs(t *testing.T) {
 	cfg := config.Default()
 	cfg.Domains = []string{"corp.test"}

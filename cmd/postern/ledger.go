@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"postern/internal/config"
-	"postern/policy"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 )
 
@@ -61,7 +61,7 @@ func (c *ledgerQuery) query(limit int) (ledger.Query, error) {
 		q.Fate = word
 	}
 	if c.Disposition != "" {
-		d, err := policy.ParseDisposition(c.Disposition)
+		d, err := mail.ParseDisposition(c.Disposition)
 		if err != nil {
 			return q, fmt.Errorf("--disposition: %w", err)
 		}
@@ -162,8 +162,8 @@ type ledgerFetchedCommand struct {
 	ID string `arg:"" help:"The message's id in the ledger."`
 }
 
-// Run looks for fetches of the message: by its hash, and by its Message-ID, as the server may have put fields on top. Nobody
-// is the answer no.
+// Run looks for fetches of the message: by its hash, and by its Message-ID, as the server may have put fields on top.
+// No fetch is the answer no.
 func (c *ledgerFetchedCommand) Run(w world) error {
 	return inLedger(c.where, func(l *ledger.Ledger) error {
 		record, err := explained(w, l, c.ID)
@@ -189,8 +189,8 @@ func explained(w world, l *ledger.Ledger, id string) (*ledger.Record, error) {
 	return record, err
 }
 
-// fetches finds who has fetched the messages of a record. A record with facts tells how a fetched message was judged, not that
-// somebody got it.
+// fetches finds the users who fetched the messages of a record. A record with facts says how a fetched message was
+// judged, not that it was shown.
 func fetches(w world, l *ledger.Ledger, record *ledger.Record) (all []ledger.Transaction, err error) {
 	kind, seen := ledger.Fetch, map[string]bool{}
 	for _, t := range record.Transactions {

@@ -191,7 +191,7 @@ type listsImportCommand struct {
 	DryRun bool   `help:"Dry run: only report what would be imported."`
 }
 
-// Run imports. What could not be taken is told line by line, and is the answer no.
+// Run imports. Entries that can't be imported are listed line by line, and are the answer no.
 func (c *listsImportCommand) Run(w world) error {
 	f, err := os.Open(c.File)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	exitCant  = 3 // could not run
 )
 
-// errNo is the answer no: nothing went wrong, and the exit code says it.
+// errNo is the answer no: not an error, only an exit code.
 var errNo = errors.New("no")
 
 // usageError is wrong use or a wrong configuration.

@@ -50,7 +50,7 @@ func withProgram(run func() int) int {
 	return run()
 }
 
-// Every script in testdata is what somebody types, and what must come of it.
+// Every script in testdata is a series of commands with the expected output.
 func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
@@ -83,7 +83,7 @@ func fillIn(file, name, value string) error {
 
 const head = "From: Anna <anna@friend.example>\r\nTo: ben@corp.test\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n"
 
-// gtube is refused by everybody. It stands here, as a file of that text can't be kept everywhere.
+// gtube is refused by every scanner. It is in the code because scanners would remove a file with that text.
 const gtube = head + "Message-ID: <g@friend.example>\r\nSubject: test\r\n\r\nXJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
 
 // evil has control characters wherever text might get from a message to a terminal.

@@ -19,7 +19,7 @@ func (o output) tell(w world, v any, text string) error {
 	return err
 }
 
-// deed is what a command did to one thing, as JSON. Done is a word that stays the same from release to release.
+// deed is the result of a command on one item, as JSON. Done is a word that stays the same from release to release.
 type deed struct {
 	ID   string `json:"id,omitempty"`
 	Done string `json:"done"`

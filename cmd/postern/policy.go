@@ -102,7 +102,7 @@ type shownPolicy struct {
 	Symbols  []policy.Weight   `json:"symbols"`
 }
 
-// lintedPolicy is what policy lint found, as JSON: what can never decide.
+// lintedPolicy is the result of policy lint as JSON: rules that can never decide.
 type lintedPolicy struct {
 	File    string        `json:"file"`
 	Version string        `json:"version"`
@@ -128,7 +128,7 @@ type policyLintCommand struct {
 	File string `arg:"" optional:"" help:"A draft (default: the policy in force)."`
 }
 
-// Run checks. What can't work is wrong use; what can never decide is the answer no.
+// Run checks. A policy that does not compile is wrong use; a rule that can never decide is the answer no.
 func (c *policyLintCommand) Run(w world) error {
 	cfg, err := c.load()
 	if err != nil {
@@ -173,7 +173,7 @@ type policyPlanCommand struct {
 	Limit int             `default:"50" help:"How many changed verdicts are listed; all are counted."`
 }
 
-// Run replays. A plan that flips something is no failure.
+// Run replays. A plan that changes verdicts is not a failure.
 func (c *policyPlanCommand) Run(w world) (err error) {
 	p, err := openPolicies(c.where)
 	if err != nil {
@@ -204,7 +204,7 @@ func (p *policyWorld) replay(w world, name, text string, since time.Time, limit 
 	o.Progress = bar.show
 	defer bar.done()
 	all := &app.Policies{Config: p.cfg, Versions: p.versions, Now: time.Now, Ledger: l}
-	if q, qerr := app.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else it is not known what was released
+	if q, qerr := app.OpenQuarantine(p.cfg, quiet(), time.Now, nil); qerr == nil { // else releases are not known
 		all.Quarantine = q
 		defer func() { err = errors.Join(err, q.Close()) }()
 	}
@@ -277,7 +277,7 @@ type policyDone struct {
 	Version string `json:"version"`
 }
 
-// applied has it done, and tells how it went.
+// applied performs it and prints the result.
 func applied(w world, f where, o output, path string, body map[string]string) error {
 	done, err := changePolicy(w, f, http.MethodPost, path, body, "written")
 	if err != nil {
@@ -287,8 +287,8 @@ func applied(w world, f where, o output, path string, body map[string]string) er
 	return o.tell(w, deed{done.Version, "applied"}, text)
 }
 
-// changePolicy has the policy changed. That the running gateway could not be told, or that none runs, does not undo what was
-// done: the word says what.
+// changePolicy changes the policy. If the running gateway could not be reloaded, or none runs, the change stands and
+// the output says so.
 func changePolicy(w world, f where, method, path string, body any, word string) (done policyDone, err error) {
 	err = act(w, f, method, path, body, &done)
 	p, ok := errors.AsType[api.Problem](err)

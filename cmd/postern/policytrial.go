@@ -15,7 +15,7 @@ type policyMonitorCommand struct {
 	Off  bool   `help:"Stop monitoring."`
 }
 
-// Run begins, ends or reports. What a watched draft would have done is judged from the facts of what came since.
+// Run begins, ends or reports. The verdicts of a watched draft are computed from the facts of later mail.
 func (c *policyMonitorCommand) Run(w world) error {
 	return trial(w, c.where, c.output, c.File, 0, c.Off)
 }
@@ -36,7 +36,7 @@ func (c *policyCanaryCommand) Run(w world) error {
 	return trial(w, c.where, c.output, c.File, c.Share, c.Off)
 }
 
-// trial begins a trial of a draft, ends the one there is, or tells of it.
+// trial begins a trial of a draft, ends the current one, or reports on it.
 func trial(w world, f where, o output, file string, share int, off bool) (err error) {
 	p, err := openPolicies(f)
 	if err != nil {

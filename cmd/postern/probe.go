@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/proxy/probe"
 )
@@ -19,7 +20,7 @@ type probeCommand struct {
 	Door string `placeholder:"HOST:PORT" help:"The SMTP door (default: the first of the configuration)."`
 }
 
-// Run sends the test messages once; one that fares otherwise than it should is the answer no.
+// Run sends the test messages once; an unexpected outcome is the answer no.
 func (c *probeCommand) Run(w world) (err error) {
 	cfg, err := c.load()
 	if err != nil {
@@ -58,10 +59,10 @@ func (c *probeCommand) Run(w world) (err error) {
 	return nil
 }
 
-// plainDoor is the first door where anybody can be a client, as HOST:PORT.
+// plainDoor is the first door open to any client, as HOST:PORT.
 func plainDoor(cfg *config.Config) string {
 	for _, d := range cfg.Doors {
-		if d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent {
+		if d.Protocol == mail.ProtocolSMTP && !d.ProxyProtocol && !d.Transparent {
 			return probe.Reachable(string(d.Listen))
 		}
 	}

@@ -16,7 +16,7 @@ type progress struct {
 	shown time.Time
 }
 
-// endless is the share of work whose end nobody knows: what was done so far is counted.
+// endless is the share of work of unknown length: only the amount done is shown.
 const endless = -1
 
 func newProgress(w world, name string) *progress {

@@ -88,7 +88,7 @@ func (c *quarantineListCommand) Run(w world) (err error) {
 	return nil
 }
 
-// heldJSON is an item as it is told to other programs: addresses are text.
+// heldJSON is a held item as JSON: addresses are text.
 type heldJSON struct {
 	quarantine.Item
 	From       string   `json:"from"`
@@ -237,8 +237,8 @@ func (c *quarantineReleaseCommand) Run(w world) (err error) {
 	})
 }
 
-// printReleased says what the mail server answered, or why that is not known. Mail that it refused was not released: the
-// answer is no.
+// printReleased prints the mail server's reply, or why it is not known. Mail that the server refused was not released:
+// the answer is no.
 func printReleased(w world, done release.Released) error {
 	said := "on its way to " + strings.Join(done.Recipients, ", ")
 	if done.Unattended {
@@ -276,7 +276,7 @@ func (c *quarantineDeleteCommand) Run(w world) error {
 	})
 }
 
-// eachID does one thing to each id, and the answer is no if one of them could not have it done.
+// eachID acts on each id; the answer is no if one of them failed.
 func eachID(w world, f where, ids []string, do func(p *plane, id string) error) (err error) {
 	each, err := heldIDs(w, f, ids)
 	if err != nil {
@@ -290,7 +290,7 @@ func eachID(w world, f where, ids []string, do func(p *plane, id string) error) 
 	var no error
 	for _, id := range each {
 		err := do(p, id)
-		if wrong, ok := errors.AsType[api.Problem](err); ok && wrong.Status == http.StatusBadRequest { // it can't be had for this one
+		if wrong, ok := errors.AsType[api.Problem](err); ok && wrong.Status == http.StatusBadRequest { // not available for this one
 			wrong.Status = http.StatusConflict
 			err = wrong
 		}

@@ -51,7 +51,7 @@ func (c *queueListCommand) Run(w world) error {
 	return nil
 }
 
-// queued is a message of the queue, and who still waits for it, for people.
+// queued prints a queued message and its remaining recipients.
 func queued(s queue.Status) string {
 	next, tries := "gave up", "1 try"
 	if s.Attempts != 1 {

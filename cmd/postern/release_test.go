@@ -33,7 +33,7 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// desk is a gateway that holds a signed message, with all ways to let it go.
+// desk is a gateway that holds a signed message, with all ways to release it.
 type desk struct {
 	t      *testing.T
 	app    *app.App
@@ -302,7 +302,7 @@ func TestReleaseAllowsAndTeaches(t *testing.T) {
 	}
 }
 
-// A message is sent for analysis beside what becomes of the recipients' copies.
+// A message is sent for analysis, independently of the recipients' copies.
 func TestReleaseToAnother(t *testing.T) {
 	d := openDesk(t)
 	d.run("quarantine", "release", "--to", "lab@corp.test", d.id)

@@ -6,7 +6,7 @@ import (
 	"postern/cmd/postern/app"
 )
 
-// reloadCommand does what SIGHUP does, and says how it went.
+// reloadCommand does what SIGHUP does, and prints the result.
 type reloadCommand struct {
 	where
 	output

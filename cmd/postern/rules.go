@@ -43,7 +43,7 @@ func (c *rulesLintCommand) Run(w world) error {
 	return nil
 }
 
-// lintReport tells the whole gap between what the files say and what works, by kind.
+// lintReport lists by kind everything in the files that does not work.
 func lintReport(set *rules.Set, problems []rules.Problem) (rulesReport, string) {
 	c := set.Coverage()
 	report := rulesReport{Rules: set.Len(), Scored: c.Scored, Whole: c.Whole, LeftOut: []ruleProblem{}, Notes: []ruleProblem{}}
@@ -76,7 +76,7 @@ type rulesReport struct {
 	Scored  int           `json:"scored"`
 	Whole   int           `json:"whole"`
 	LeftOut []ruleProblem `json:"left_out"`
-	// Notes are what is as it should be: rules that are left to a filter, blocks for plugins.
+	// Notes are not faults: rules that are left to a filter, blocks for plugins.
 	Notes []ruleProblem `json:"notes"`
 }
 

@@ -113,9 +113,9 @@ func (c *configCheckCommand) Run(w world) error {
 		return err
 	}
 	if report.Hint != "" {
-		fmt.Fprintln(w.stderr, "postern:", report.Hint)
+		report.Hint = "hint: " + report.Hint + "\n"
 	}
-	_, err = fmt.Fprintf(w.stdout, "%s: ok\n", cfg.File())
+	_, err = fmt.Fprintf(w.stdout, "%s: ok\n%s", cfg.File(), report.Hint)
 	return err
 }
 

@@ -58,7 +58,7 @@ func (c *spfCommand) Run(w world) error {
 			return err
 		}
 	}
-	if a.Result != "pass" {
+	if a.Result != mail.AuthPass {
 		return errNo
 	}
 
@@ -87,13 +87,13 @@ func (c *spfCommand) identify(q *checkhost.Query) (identity string, err error) {
 
 // spfJSON is one check, for other programs.
 type spfJSON struct {
-	Identity    string     `json:"identity"`
-	Domain      string     `json:"domain"`
-	Client      netip.Addr `json:"client"`
-	Result      string     `json:"result"`
-	Why         string     `json:"why"`
-	Explanation string     `json:"explanation,omitempty"`
-	Steps       []string   `json:"steps"`
+	Identity    string           `json:"identity"`
+	Domain      string           `json:"domain"`
+	Client      netip.Addr       `json:"client"`
+	Result      mail.AuthVerdict `json:"result"`
+	Why         string           `json:"why"`
+	Explanation string           `json:"explanation,omitempty"`
+	Steps       []string         `json:"steps"`
 }
 
 func (c *spfCommand) check(w world, r *dns.Resolver, q checkhost.Query, identity string) (checkhost.Answer, error) {

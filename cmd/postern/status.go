@@ -16,13 +16,13 @@ import (
 	"postern/proxy/health"
 )
 
-// statusCommand says how the running gateway is: what /healthz says, for people.
+// statusCommand prints the health of the running gateway: /healthz as text.
 type statusCommand struct {
 	where
 	output
 }
 
-// status is what the gateway says of itself.
+// status is the gateway's own report.
 type status struct {
 	Status       string              `json:"status"`
 	Troubles     []health.Trouble    `json:"troubles"`

@@ -24,7 +24,7 @@ type sweepCommand struct {
 	DryRun  bool     `help:"Change nothing, only report."`
 }
 
-// Run moves what was called back out of sight.
+// Run moves recalled messages out of users' mailboxes.
 func (c *sweepCommand) Run(w world) error {
 	cfg, err := c.read()
 	if err != nil {
@@ -84,7 +84,7 @@ func (c *sweepCommand) sweep(w world, users []string) (err error) {
 	return nil
 }
 
-// backendNames tells what --backend can name.
+// backendNames lists the valid values of --backend.
 func backendNames(routes []access.Route) string {
 	var names []string
 	for _, r := range routes {
@@ -110,7 +110,7 @@ func sweepLine(r sweep.Report) string {
 	return line
 }
 
-// knownUsers are those who logged in at the doors, as the ledger knows them, and whom the backend serves.
+// knownUsers are the users in the ledger who logged in at the doors and whom the backend serves.
 func knownUsers(w world, f where, backend string, routes []access.Route) (users []string, err error) {
 	l, err := openLedger(f)
 	if err != nil {

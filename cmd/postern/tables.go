@@ -15,7 +15,7 @@ import (
 	"postern/proxy/console/api"
 )
 
-// What the running gateway remembers is asked of itself, over its control socket.
+// The running gateway's state is read from it over its control socket.
 
 type bansCommand struct {
 	List tableList `cmd:"" default:"withargs" help:"Bans for password guessing, with their expiry."`
@@ -59,7 +59,7 @@ type tableList struct {
 	Most int `default:"1000" help:"How many rows at most."`
 }
 
-// tableOf is what a command's name stands for at the gateway.
+// tableOf is the gateway's table for a command's name.
 func tableOf(command string) string {
 	if command == "frozen" {
 		return "correspondents"
@@ -125,7 +125,7 @@ func (c *tableVerb) Run(w world, k *kong.Context) error {
 	return nil
 }
 
-// plainly is what the gateway says, without the kind of the problem.
+// plainly is the gateway's message, without the kind of the problem.
 func plainly(err error) error {
 	if p, ok := errors.AsType[api.Problem](err); ok {
 		return errors.New(p.Detail)
@@ -133,7 +133,7 @@ func plainly(err error) error {
 	return err
 }
 
-// past is what has become of a row, for other programs.
+// past is the result for a row, as JSON.
 func past(verb string) string {
 	switch verb {
 	case "forget":

@@ -47,7 +47,7 @@ func (c *tokenAddCommand) Run(w world) error {
 	return c.tell(w, madeToken(made), made.Secret+"\n")
 }
 
-// madeToken is a token with its secret, which is told once.
+// madeToken is a token with its secret, which is printed once.
 type madeToken struct {
 	api.Token
 	Secret string `json:"secret"`
@@ -97,7 +97,7 @@ type auditCommand struct {
 	Limit int `default:"100"`
 }
 
-// Run prints who did what, the newest first.
+// Run prints the audit log, the newest first.
 func (c *auditCommand) Run(w world) error {
 	var all []api.Act
 	if err := act(w, c.where, http.MethodGet, "/audit?limit="+strconv.Itoa(c.Limit), nil, &all); err != nil {
@@ -111,7 +111,7 @@ func (c *auditCommand) Run(w world) error {
 	return nil
 }
 
-// actLine is one act for people: when, who, from where, what, and how it went.
+// actLine is one act as text: time, actor, origin, command and result.
 func actLine(a api.Act) string {
 	from := string(a.Role)
 	for _, more := range []string{string(a.From), a.Client} {
@@ -121,7 +121,7 @@ func actLine(a api.Act) string {
 	}
 	name := cmp.Or(a.Name, a.Verb)
 	if a.Verb == tableVerbOf {
-		name = "" // it stands in what was done: bans lift and the row
+		name = "" // the name is part of the command: bans lift and the row
 	}
 	parts := []string{a.Time.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s (%s)", ledger.Printable(a.Who), from)}
 	for _, part := range []string{name, ledger.Printable(a.What), a.Outcome} {

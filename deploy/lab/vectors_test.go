@@ -205,8 +205,8 @@ func (g *gateway) send(l letter) answer {
 func (a answer) result(method string) []string {
 	var all []string
 	for _, r := range a.results {
-		if r.Method == method {
-			all = append(all, r.Result)
+		if string(r.Method) == method {
+			all = append(all, string(r.Result))
 		}
 	}
 	return all

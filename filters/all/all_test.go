@@ -40,7 +40,7 @@ func TestSymbolsAreWhole(t *testing.T) {
 			if s.Help == "" || strings.ToUpper(s.Name) != s.Name {
 				t.Errorf("%s of %s has no help or is not in capitals", s.Name, spec.Name)
 			}
-			if s.Action == "reject" && s.Reply == "" {
+			if s.Action == filters.ActionReject && s.Reply == "" {
 				t.Errorf("%s rejects and does not say why", s.Name)
 			}
 		}

@@ -92,7 +92,7 @@ func (f filter) trust(o *Outcome) {
 	if n := len(o.Chain); o.Temporary && n > 0 && o.Chain[n-1].Seal != nil {
 		o.Unsure = slices.Contains(f.trusted, o.Chain[n-1].Seal.Domain)
 	}
-	if o.Result != "pass" {
+	if o.Result != mail.AuthPass {
 		return
 	}
 	for i := len(o.Chain) - 1; i >= 0 && slices.Contains(f.trusted, o.Chain[i].Seal.Domain); i-- {
@@ -106,9 +106,9 @@ func (f filter) trust(o *Outcome) {
 
 func symbol(o Outcome) string {
 	switch {
-	case o.Result == "pass":
+	case o.Result == mail.AuthPass:
 		return "ARC_ALLOW"
-	case o.Result == "none":
+	case o.Result == mail.AuthNone:
 		return "ARC_NA"
 	case o.Temporary:
 		return "ARC_DNSFAIL"
@@ -120,18 +120,19 @@ func symbol(o Outcome) string {
 
 func evidence(o Outcome) string {
 	switch o.Result {
-	case "pass":
+	case mail.AuthPass:
 		return fmt.Sprintf("%s, oldest-pass=%d", strings.Join(o.Sealers, ", "), o.OldestPass)
-	case "none":
+	case mail.AuthNone:
 		return ""
+	default: // the chain failed
+		return o.Why
 	}
-	return o.Why
 }
 
 func vouched(o Outcome) string {
 	words := []string{o.Trusted + ":"}
 	for _, r := range o.Vouched {
-		words = append(words, r.Method+"="+r.Result)
+		words = append(words, string(r.Method)+"="+string(r.Result))
 	}
 	return strings.Join(words, " ")
 }

@@ -49,11 +49,11 @@ func (v Validator) Validate(ctx context.Context, m *mail.Message) (Outcome, erro
 	switch {
 	case err != nil:
 		v.step("the structure of the chain: %v", err)
-		o.Result, o.Why, o.Malformed, o.Limit = "fail", err.Error(), true, errors.Is(err, signature.ErrTooManySets)
+		o.Result, o.Why, o.Malformed, o.Limit = mail.AuthFail, err.Error(), true, errors.Is(err, signature.ErrTooManySets)
 		return o, nil
 	case len(chain) == 0:
 		v.step("no ARC sets")
-		o.Result = "none"
+		o.Result = mail.AuthNone
 		return o, nil
 	}
 	v.step("%d ARC sets, each whole, cv as it must be", len(chain))
@@ -74,18 +74,18 @@ func (v Validator) signatures(ctx context.Context, m *mail.Message, o *Outcome) 
 	fields := signature.NewFields(m.Header())
 	// step 4: the newest message signature. What fails without its key needs no key of any set.
 	newest := len(o.Chain)
-	if r := v.message(ctx, noKeys{}, o.Chain, newest, bodies, fields); r.Status != "temperror" {
+	if r := v.message(ctx, noKeys{}, o.Chain, newest, bodies, fields); r.Status != mail.AuthTempError {
 		return v.failed(o, newest, signature.FieldAMS, r.Status, r.Why)
 	}
 	keys, ok := v.fetch(ctx, o.Chain)
 	if !ok {
 		v.step("more than %d different keys", v.MaxLookups)
-		o.Result, o.Why, o.Limit = "fail", fmt.Sprintf("more than %d different keys", v.MaxLookups), true
+		o.Result, o.Why, o.Limit = mail.AuthFail, fmt.Sprintf("more than %d different keys", v.MaxLookups), true
 		return nil
 	}
 	r := v.message(ctx, keys, o.Chain, newest, bodies, fields)
 	v.step("instance %d: %s of %s (s=%s): %s %s", newest, signature.FieldAMS, r.Signature.Domain, r.Signature.Selector, r.Status, r.Why)
-	if r.Status != "pass" {
+	if r.Status != mail.AuthPass {
 		return v.failed(o, newest, signature.FieldAMS, r.Status, r.Why)
 	}
 	// step 6: every seal, the newest first
@@ -94,16 +94,16 @@ func (v Validator) signatures(ctx context.Context, m *mail.Message, o *Outcome) 
 		s := o.Chain[i-1].Seal
 		status, why, _ := signature.CheckHash(ctx, keys, s.Selector, s.Domain, s.Algorithm, hashes[i-1], s.Sig)
 		v.step("instance %d: %s of %s (s=%s): %s %s", i, signature.FieldAS, s.Domain, s.Selector, status, why)
-		if status != "pass" {
+		if status != mail.AuthPass {
 			return v.failed(o, i, signature.FieldAS, status, why)
 		}
 	}
-	o.Result = "pass"
+	o.Result = mail.AuthPass
 	// step 5: how far back nothing was changed
 	for i := newest - 1; i >= 1; i-- {
 		r := v.message(ctx, keys, o.Chain, i, bodies, fields)
 		v.step("instance %d: %s: %s %s", i, signature.FieldAMS, r.Status, r.Why)
-		if r.Status != "pass" {
+		if r.Status != mail.AuthPass {
 			o.OldestPass = i + 1
 			break
 		}
@@ -116,9 +116,9 @@ func (v Validator) message(ctx context.Context, keys signature.TXT, c signature.
 	return signature.CheckMessage(ctx, keys, c[i-1].Message, bodies, fields, v.Now())
 }
 
-func (v Validator) failed(o *Outcome, i int, field, status, why string) error {
-	o.Result, o.Why = "fail", fmt.Sprintf("instance %d: %s: %s", i, field, why)
-	o.Temporary = status == "temperror"
+func (v Validator) failed(o *Outcome, i int, field string, status mail.AuthVerdict, why string) error {
+	o.Result, o.Why = mail.AuthFail, fmt.Sprintf("instance %d: %s: %s", i, field, why)
+	o.Temporary = status == mail.AuthTempError
 	v.step("%s", o.Why)
 	return nil
 }

@@ -49,10 +49,10 @@ var Spec = filters.Spec{
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{
-		{Name: "CLAM_VIRUS", Score: 15, Action: "reject", Help: "ClamAV found a virus", Reply: "A virus was found in this message. Please check the machine that it was written on"},
+		{Name: "CLAM_VIRUS", Score: 15, Action: filters.ActionReject, Help: "ClamAV found a virus", Reply: "A virus was found in this message. Please check the machine that it was written on"},
 		{Name: "CLAM_VIRUS_HEURISTIC", Score: 6, Help: "ClamAV guesses that this is bad"},
 		{Name: "CLAM_VIRUS_ENCRYPTED", Score: 2, Help: "ClamAV could not look into something encrypted"},
-		{Name: "CLAMAV_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message, or a part of it, was too large for ClamAV to look at, took it too long, or was refused anyway"},
+		{Name: "CLAMAV_NOT_SCANNED", Score: 0, Action: filters.ActionQuarantine, Help: "the message, or a part of it, was too large for ClamAV to look at, took it too long, or was refused anyway"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,

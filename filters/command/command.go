@@ -66,8 +66,8 @@ var Spec = filters.Spec{
 	Disabled: true,
 	Symbols: []filters.Symbol{
 		{Name: "COMMAND_HIT", Score: 5, Help: "the admin's own program found something"},
-		{Name: "COMMAND_REFUSE", Score: 15, Action: "reject", Help: "the admin's own program refuses this message", Reply: "A check at this site refuses this message"},
-		{Name: "COMMAND_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message is too large for the admin's own program, or was refused anyway"},
+		{Name: "COMMAND_REFUSE", Score: 15, Action: filters.ActionReject, Help: "the admin's own program refuses this message", Reply: "A check at this site refuses this message"},
+		{Name: "COMMAND_NOT_SCANNED", Score: 0, Action: filters.ActionQuarantine, Help: "the message is too large for the admin's own program, or was refused anyway"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,

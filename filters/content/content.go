@@ -27,7 +27,7 @@ const exhausted = "RULES_LIMIT"
 
 // Spec is what is known of the filter when it works with these rules.
 func Spec(set *rules.Set) filters.Spec {
-	symbols := []filters.Symbol{{Name: exhausted, Score: 0, Help: "Content rules that took too long on this message: they count as not holding"}}
+	symbols := []filters.Symbol{{Name: exhausted, Score: 0, Help: "Content rules that took too long on this message, or again and again so that they are suspended for an hour: they count as not holding"}}
 	for _, s := range set.Symbols() {
 		help := s.Describe
 		if help == "" {
@@ -47,15 +47,16 @@ func Spec(set *rules.Set) filters.Spec {
 			if err := section.Decode(&s); err != nil {
 				return nil, err
 			}
-			return &filter{set, s, env}, nil
+			return &filter{set: set, settings: s, env: env}, nil
 		},
 	}
 }
 
 type filter struct {
-	set      *rules.Set
-	settings Settings
-	env      filters.Env
+	set       *rules.Set
+	settings  Settings
+	env       filters.Env
+	offenders rules.Offenders
 }
 
 func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
@@ -78,16 +79,31 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	for _, h := range result.Hits {
 		found = append(found, filters.Finding{Symbol: h.Rule, Evidence: filters.Printable(h.Evidence)})
 	}
-	for _, name := range result.Exhausted {
+	return append(found, f.limits(result, in.Now)...), nil
+}
+
+// limits tells of the rules that took too much, and of those that are left alone for that.
+func (f *filter) limits(r rules.Result, now time.Time) (found []filters.Finding) {
+	for _, name := range r.Exhausted {
 		found = append(found, filters.Finding{Symbol: exhausted, Evidence: filters.Printable(name)})
+		until, suspended := f.offenders.Exceeded(name, now)
+		if suspended && f.env.Log != nil {
+			f.env.Log.Warn("a content rule took too long on message after message and is suspended", "rule", name, "until", until)
+		}
 	}
-	return found, nil
+	for _, name := range r.Suspended {
+		found = append(found, filters.Finding{Symbol: exhausted, Evidence: filters.Printable(name) + " is suspended"})
+	}
+	if r.CutShort {
+		found = append(found, filters.Finding{Symbol: exhausted, Evidence: "all rules together"})
+	}
+	return found
 }
 
 // input is what rules are told besides the message.
 func (f *filter) input(v *mimeview.View, tx *mail.Transaction) rules.Input {
 	s := tx.Session
-	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings())}
+	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings()), Offenders: &f.offenders}
 	if in.HasEnvelope = s.Client.IsValid(); in.HasEnvelope && in.EnvelopeFrom == "<>" {
 		in.EnvelopeFrom = ""
 	}

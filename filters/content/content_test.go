@@ -1,6 +1,8 @@
 package content
 
 import (
+	"bytes"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -78,5 +80,29 @@ func TestLookups(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); err != nil || got != "LISTED URI_BAD DEAD TXT_SAYS" {
 		t.Errorf("%q %v", got, err)
+	}
+}
+
+// A rule that takes too long on message after message is suspended: the log says so once, each message it would have been
+// tried on says so.
+func TestSuspension(t *testing.T) {
+	var log bytes.Buffer
+	f, err := Spec(testRules(t)).New(config.NewSection("filters.content", nil), filters.Env{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte("From: a@b.example\r\n\r\n" + strings.Repeat("x", 2000) + "\r\n"))}
+		found, err := f.Inspect(t.Context(), tx)
+		want := "A_SLOW"
+		if i >= 10 {
+			want = "A_SLOW is suspended"
+		}
+		if err != nil || len(found) != 1 || found[0].Symbol != exhausted || found[0].Evidence != want {
+			t.Errorf("message %d: %v %v, want %s", i, found, err, want)
+		}
+	}
+	if n := strings.Count(log.String(), "rule=A_SLOW"); n != 1 {
+		t.Errorf("the log tells %d times of it: %s", n, log.String())
 	}
 }

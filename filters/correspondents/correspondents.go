@@ -1,5 +1,6 @@
-// Package correspondents remembers whom our users wrote to: their answers are welcome, bounces of mail that we never sent
-// are not, and a user who suddenly writes to many strangers is stopped, as his password may be stolen.
+// Package correspondents remembers the addresses that our users wrote to: their replies are welcome, bounces of mail
+// that we never sent are not, and a user who suddenly writes to many strangers is stopped, as the password may be
+// stolen.
 package correspondents
 
 import (
@@ -16,20 +17,20 @@ import (
 
 // Settings are the filter's settings.
 type Settings struct {
-	// Keep is how long a correspondent is remembered after the last mail to him, MessageIDs how long the Message-ID of
-	// what we sent.
+	// Keep is how long a correspondent is remembered after the last mail to it, MessageIDs how long the Message-ID of what
+	// we sent.
 	Keep       config.Duration `toml:"keep"`
 	MessageIDs config.Duration `toml:"message_ids"`
 	// Backscatter reports bounces of mail that we did not send. All outbound mail must go through this gateway, or
 	// honest bounces are reported too.
 	Backscatter bool `toml:"backscatter"`
-	// Strangers is to how many strangers a user may write within an hour, unless he usually does; 0 is no limit.
-	// Usual is how many times his usual number he must exceed as well. Freeze is how long he is stopped.
+	// Strangers is how many strangers a user may write to within an hour, unless that is usual; 0 is no limit. Usual is
+	// the multiple of the user's usual number that must be exceeded as well. Freeze is how long the user is stopped.
 	Strangers int             `toml:"strangers"`
 	Usual     float64         `toml:"usual"`
 	Freeze    config.Duration `toml:"freeze"`
 	// Learning is how long after the first mail of our users ten times as many strangers are let pass: on the first day
-	// everybody is a stranger. `postern learn correspondents` shortens it.
+	// every recipient is a stranger. `postern learn correspondents` shortens it.
 	Learning config.Duration `toml:"learning"`
 	// Exempt are users that are never stopped: those who send newsletters. They are named by login; where a server of ours
 	// sends for them without one, by sender address.
@@ -54,7 +55,7 @@ var Spec = filters.Spec{
 		{Name: "KNOWN_SENDER_UNPROVEN", Score: 0, Help: "The recipient has written to this sender before, but nothing proves that it is he"},
 		{Name: "REPLY", Score: -4, Help: "It answers a message that the recipient has sent"},
 		{Name: "BOUNCE_UNSOLICITED", Score: 0, Help: "It returns a message that we did not send; needs all outbound mail to go through this gateway"},
-		{Name: "USER_FROZEN", Score: 0, Action: "defer", Help: "One of our users suddenly wrote to many strangers and was stopped",
+		{Name: "USER_FROZEN", Score: 0, Action: filters.ActionDefer, Help: "One of our users suddenly wrote to many strangers and was stopped",
 			Reply: "Your account sends to many new recipients and was stopped; ask your postmaster"},
 	},
 	Settings: func() any { s := defaults(); return &s },
@@ -126,7 +127,7 @@ func (s share) Weight() float64 { return float64(s) }
 // maxRecipients bounds how many recipients are asked about, the first ones: each may be a question to Redis.
 const maxRecipients = 100
 
-// known looks for the author, else the envelope's sender, among those whom the recipients wrote to.
+// known looks for the author, else the envelope's sender, among the recipients' correspondents.
 func (f *filter) known(ctx context.Context, tx *mail.Transaction) []filters.Finding {
 	unproven := ""
 	for i, sender := range []mail.Address{author(tx), tx.From} {
@@ -170,8 +171,8 @@ func author(tx *mail.Transaction) mail.Address {
 	return boxes[0].Address
 }
 
-// proven says whether SPF or DKIM stands for a sender: for an author aligned as DMARC has it (RFC 9989 section 3.2), or,
-// where DMARC says nothing, relaxed; for the envelope's sender SPF alone.
+// proven reports whether SPF or DKIM authenticates a sender: for an author aligned as DMARC has it (RFC 9989 section
+// 3.2), or, where DMARC says nothing, relaxed; for the envelope's sender SPF alone.
 func proven(tx *mail.Transaction, sender mail.Address, isAuthor bool) bool {
 	spf, dkim := filters.ProvenDomains(tx)
 	domain := sender.ASCIIDomain()
@@ -184,8 +185,8 @@ func proven(tx *mail.Transaction, sender mail.Address, isAuthor bool) bool {
 		return false
 	}
 	for _, found := range tx.AllFindings() {
-		if d, ok := found.Value.(filters.DMARC); ok && (d.Result == "pass" || d.Result == "fail") {
-			return d.Result == "pass" && mail.ASCIIDomain(d.Domain) == domain
+		if d, ok := found.Value.(filters.DMARC); ok && (d.Result == mail.AuthPass || d.Result == mail.AuthFail) {
+			return d.Result == mail.AuthPass && mail.ASCIIDomain(d.Domain) == domain
 		}
 	}
 	org := filters.RegisteredDomain(domain)
@@ -206,7 +207,7 @@ func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []fil
 	ours := f.ours(tx)
 	taken := false
 	for _, j := range judged {
-		if j.Disposition != "accept" && j.Disposition != "tag" {
+		if j.Disposition > mail.Tag {
 			continue
 		}
 		taken = true
@@ -222,10 +223,10 @@ func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []fil
 	}
 }
 
-// heard remembers who wrote to us, so that an answer to him is none to a stranger.
+// heard remembers senders that wrote to us, so that a reply does not count as mail to a stranger.
 func (f *filter) heard(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	for _, j := range judged {
-		if j.Disposition != "accept" {
+		if j.Disposition != mail.Accept {
 			return
 		}
 	}
@@ -245,8 +246,8 @@ func (f *filter) ours(tx *mail.Transaction) []mail.Address {
 	return all
 }
 
-// automatic says whether no human wrote to the recipients: who gets an automatic answer is nobody's correspondent, or
-// spammers would make themselves known by writing to somebody who is on holiday. RFC 3834 section 5.
+// automatic reports whether a message is automatic: an automatic reply makes no correspondent, or spammers would become
+// known by writing to a user on holiday. RFC 3834 section 5.
 func automatic(tx *mail.Transaction) bool {
 	if tx.From.IsNull() {
 		return true

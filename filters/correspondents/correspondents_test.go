@@ -90,7 +90,7 @@ func TestManyAtOnce(t *testing.T) {
 		wait.Go(func() {
 			tx := outbound(fmt.Sprintf("victim%d@example.net", i))
 			found, _ := f.Inspect(context.Background(), tx)
-			f.Decided(context.Background(), tx, []filters.Decision{{Recipient: address("friend@example.org"), Disposition: "accept"}})
+			f.Decided(context.Background(), tx, []filters.Decision{{Recipient: address("friend@example.org"), Disposition: mail.Accept}})
 			mu.Lock()
 			defer mu.Unlock()
 			stopped += len(found)
@@ -149,7 +149,7 @@ func BenchmarkRcptOutbound(b *testing.B) {
 func BenchmarkMessageInbound(b *testing.B) {
 	f, memory := newWith(b, slog.New(slog.DiscardHandler), 1_000_000)
 	filters.SetCorrespondent(b.Context(), memory, address("eve@corp.example"), address("bob@example.org"), 1e15)
-	f.Decided(b.Context(), outbound("bob@example.org"), []filters.Decision{{Recipient: address("bob@example.org"), Disposition: "accept"}})
+	f.Decided(b.Context(), outbound("bob@example.org"), []filters.Decision{{Recipient: address("bob@example.org"), Disposition: mail.Accept}})
 	tx := inbound("eve@corp.example")
 	b.ReportAllocs()
 	for b.Loop() {

@@ -18,7 +18,7 @@ const (
 	usualHours = 5
 )
 
-// account is who sends: the login, or, where a server of ours sends for its users, the sender's address.
+// account is the sending account: the login, or, where a server of ours sends for its users, the sender's address.
 func (f *filter) account(tx *mail.Transaction) string {
 	switch {
 	case tx.Session.User != "":
@@ -29,7 +29,7 @@ func (f *filter) account(tx *mail.Transaction) string {
 	return ""
 }
 
-// frozen counts a recipient who is a stranger, and reports a user who wrote to too many of them.
+// frozen counts a stranger among the recipients, and reports a user who wrote to too many.
 func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Finding {
 	account := f.account(tx)
 	// a login is not exempt for what it says in MAIL FROM: a thief would say it
@@ -83,7 +83,7 @@ func (f *filter) limit(ctx context.Context) float64 {
 	return limit * whileLearning
 }
 
-// isStranger says whether nobody of ours ever wrote to somebody, nor he to us.
+// isStranger reports whether an address and our users have never written to each other.
 func (f *filter) isStranger(ctx context.Context, to mail.Address) bool {
 	if to.IsNull() || f.env.Local(to.ASCIIDomain()) || filters.CorrespondsDomain(ctx, f.env.State, "*", to.Key()) {
 		return false
@@ -134,7 +134,7 @@ func (f *filter) setLastHour(ctx context.Context, key string, hour int64, strang
 	f.env.State.Put(ctx, key, binary.BigEndian.AppendUint64(value, uint64(strangers)), usualHalf)
 }
 
-// forgetHour forgets whom an account wrote to within the last hour.
+// forgetHour forgets an account's recipients of the last hour.
 func (f *filter) forgetHour(ctx context.Context, account string) {
 	now, _ := hour(f.env.Now())
 	f.env.State.Delete(ctx, strangersKey(account, now))
@@ -142,7 +142,7 @@ func (f *filter) forgetHour(ctx context.Context, account string) {
 	f.setLastHour(ctx, state.Key(kindStrangers, account), now, 0)
 }
 
-// packFrozen is what is kept of a frozen user: since when, who, why.
+// packFrozen is the stored form of a frozen user: time, account, reason.
 func packFrozen(since time.Time, account, why string) []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(since.Unix()))
 	return append(b, account[:min(len(account), 1000)]+"\x00"+why...)
@@ -169,8 +169,8 @@ func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	return rows, nil
 }
 
-// Apply implements filters.AdminTable: a user who is thawed begins his hour anew. "know" takes "OURS THEIRS": one of our users
-// has written to somebody before.
+// Apply implements filters.AdminTable: a thawed user begins a new hour. "know" takes "OURS THEIRS": one of our users
+// has written to this address before.
 func (f *filter) Apply(ctx context.Context, verb, key string) error {
 	switch verb {
 	case "thaw":
@@ -189,7 +189,7 @@ func (f *filter) Apply(ctx context.Context, verb, key string) error {
 	return nil
 }
 
-// know remembers a pair that somebody else tells of: a log of the time before this gateway.
+// know remembers a pair from another source: a log of the time before this gateway.
 func (f *filter) know(ctx context.Context, pair string) error {
 	ours, theirs, _ := strings.Cut(pair, " ")
 	a, err := mail.ParseAddress(ours)

@@ -48,7 +48,7 @@ func firstID(value string) string {
 	return ""
 }
 
-// sentBy is what is kept with the id of a message of ours: hashes of who sent it.
+// sentBy is stored with the id of a message of ours: hashes of its sender.
 func sentBy(ours []mail.Address) []byte {
 	var b []byte
 	for _, a := range ours {

@@ -97,17 +97,19 @@ func overall(all filters.DKIM) string {
 	symbol, rank := "R_DKIM_NA", 0
 	for _, s := range all {
 		// RFC 6376 section 3.6.1, t=y: such a signature must not make its mail any different from mail without one
-		if s.Testing && s.Result != "permerror" {
+		if s.Testing && s.Result != mail.AuthPermError {
 			continue
 		}
 		this, r := "R_DKIM_PERMFAIL", 1
 		switch s.Result {
-		case "pass":
+		case mail.AuthPass:
 			return "R_DKIM_ALLOW"
-		case "temperror":
+		case mail.AuthTempError:
 			this, r = "R_DKIM_TEMPFAIL", 3
-		case "fail", "policy":
+		case mail.AuthFail, mail.AuthPolicy:
 			this, r = "R_DKIM_REJECT", 2
+		default:
+			// permerror, and whatever else is no word about the signature: RFC 6376 section 6.1
 		}
 		if r > rank {
 			symbol, rank = this, r
@@ -123,7 +125,7 @@ func evidence(all filters.DKIM) string {
 		if s.Selector != "" {
 			text += ":s=" + s.Selector
 		}
-		if s.Result != "pass" {
+		if s.Result != mail.AuthPass {
 			text = strings.TrimPrefix(text+": "+s.Why, ": ")
 		}
 		if s.Testing {

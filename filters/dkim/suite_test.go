@@ -70,7 +70,7 @@ func suiteCase(t *testing.T, base string) {
 	}
 	for i, w := range want.Results {
 		g := got[i]
-		state := map[string]string{"pass": "SUCCESS", "temperror": "TEMPFAIL"}[g.Status]
+		state := map[mail.AuthVerdict]string{"pass": "SUCCESS", "temperror": "TEMPFAIL"}[g.Status]
 		if state == "" {
 			state = "PERMFAIL"
 		}

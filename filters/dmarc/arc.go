@@ -12,15 +12,15 @@ import (
 func vouched(findings []mail.Finding, domain string) string {
 	for _, f := range findings {
 		chain, ok := f.Value.(filters.ARC)
-		if !ok || chain.Result != "pass" || chain.Trusted == "" {
+		if !ok || chain.Result != mail.AuthPass || chain.Trusted == "" {
 			continue
 		}
 		passed := false
 		for _, r := range chain.Vouched {
-			if r.Method != "dmarc" {
+			if r.Method != mail.MethodDMARC {
 				continue
 			}
-			if r.Result != "pass" || authorOf(r) != domain {
+			if r.Result != mail.AuthPass || authorOf(r) != domain {
 				return ""
 			}
 			passed = true

@@ -25,7 +25,7 @@ type found struct {
 type search struct {
 	dns *dns.Resolver
 	psl bool
-	// note hears of each step, nil for nobody.
+	// note is called with each step, unless nil.
 	note  func(string)
 	asked map[string]answer
 	// orgs are the organizational domains found so far.
@@ -51,7 +51,7 @@ func newSearch(r *dns.Resolver, psl bool, note func(string)) *search {
 	return &search{dns: r, psl: psl, note: note, asked: map[string]answer{}, orgs: map[string]string{}, gone: map[string]existence{}}
 }
 
-// again lets what had no answer be asked once more.
+// again allows unanswered queries to be repeated once.
 func (s *search) again() {
 	maps.DeleteFunc(s.asked, func(_ string, a answer) bool { return a.err != nil })
 	maps.DeleteFunc(s.gone, func(_ string, e existence) bool { return e.err != nil })
@@ -209,7 +209,7 @@ func pslOrganizational(domain string) string {
 	return org
 }
 
-// aligned says whether a domain that was authenticated stands for the author domain: RFC 9989 section 4.10.2.
+// aligned reports whether an authenticated domain is aligned with the author domain: RFC 9989 section 4.10.2.
 func (s *search) aligned(ctx context.Context, domain, author string, strict bool) (bool, error) {
 	switch {
 	case domain == author:

@@ -1,5 +1,5 @@
-// Package dmarc asks whether what SPF and DKIM found stands for the domain that a reader sees in From, and what that
-// domain wants done if it does not: RFC 9989.
+// Package dmarc checks whether SPF or DKIM authenticates the domain in From, and what that domain's policy is if not:
+// RFC 9989.
 //
 // What a domain wants is asked first, as soon as From is known, and whatever SPF and DKIM do meanwhile. What DNS leaves
 // open comes again a few times, and is then held: it never gets through for being slow.
@@ -80,20 +80,20 @@ var Spec = filters.Spec{
 	Timeout: 15 * time.Second,
 	Symbols: []filters.Symbol{
 		{Name: "DMARC_POLICY_ALLOW", Score: -0.5, Help: "DMARC: the domain in From is authenticated"},
-		{Name: "DMARC_POLICY_REJECT", Score: 6, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be rejected", Action: "reject",
+		{Name: "DMARC_POLICY_REJECT", Score: 6, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be rejected", Action: filters.ActionReject,
 			Reply: "This mail says it is from a domain that did not send it, and that domain asks us to reject such mail (DMARC)"},
-		{Name: "DMARC_POLICY_REJECT_LIST", Score: 4, Help: "DMARC: as DMARC_POLICY_REJECT, but the mail comes by a mailing list or a forwarder that sealed it (ARC)", Action: "quarantine"},
-		{Name: "DMARC_POLICY_QUARANTINE", Score: 4, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be set aside", Action: "quarantine"},
+		{Name: "DMARC_POLICY_REJECT_LIST", Score: 4, Help: "DMARC: as DMARC_POLICY_REJECT, but the mail comes by a mailing list or a forwarder that sealed it (ARC)", Action: filters.ActionQuarantine},
+		{Name: "DMARC_POLICY_QUARANTINE", Score: 4, Help: "DMARC: the domain in From is not authenticated and asks for such mail to be set aside", Action: filters.ActionQuarantine},
 		{Name: "DMARC_POLICY_SOFTFAIL", Score: 0.5, Help: "DMARC: the domain in From is not authenticated and asks for nothing"},
 		{Name: "DMARC_NA", Score: 0, Help: "DMARC: the domain in From has no DMARC record"},
 		{Name: "DMARC_DNSFAIL", Score: 0, Help: "DMARC: DNS gave no answer, and nothing depends on it"},
-		{Name: "DMARC_UNDECIDED", Score: 0, Help: "DMARC: DNS gives no answer, and without it nobody can tell whether the domain in From sent this", Action: "defer",
+		{Name: "DMARC_UNDECIDED", Score: 0, Help: "DMARC: DNS gives no answer, and without it nobody can tell whether the domain in From sent this", Action: filters.ActionDefer,
 			Reply: "DNS gives no answer about the domain in From, so we can not tell whether it sent this mail. Please try again later"},
-		{Name: "DMARC_UNDECIDED_LIMIT", Score: 2, Help: "DMARC: DNS still gave no answer when the message had come as often or for as long as it may", Action: "quarantine"},
+		{Name: "DMARC_UNDECIDED_LIMIT", Score: 2, Help: "DMARC: DNS still gave no answer when the message had come as often or for as long as it may", Action: filters.ActionQuarantine},
 		{Name: "DMARC_BAD_POLICY", Score: 0.5, Help: "DMARC: the domain's record can't be used"},
 		{Name: "DMARC_AMBIGUOUS", Score: 2, Help: "DMARC: SPF or DKIM stand for a domain in From, but readers may show another one"},
-		{Name: "DMARC_MULTIPLE_AUTHORS", Score: 2, Help: "DMARC: From names authors of different organizations", Action: "quarantine"},
-		{Name: "DMARC_AUTHOR_LIMIT", Score: 6, Help: "DMARC: From names more authors than are judged", Action: "reject",
+		{Name: "DMARC_MULTIPLE_AUTHORS", Score: 2, Help: "DMARC: From names authors of different organizations", Action: filters.ActionQuarantine},
+		{Name: "DMARC_AUTHOR_LIMIT", Score: 6, Help: "DMARC: From names more authors than are judged", Action: filters.ActionReject,
 			Reply: "From names too many authors for us to tell who sent this mail. Please name one author"},
 		{Name: "DMARC_OVERRIDE_ARC", Score: 0, Help: "DMARC: fails here, but passed where a trusted forwarder received the mail (ARC)"},
 		{Name: "DMARC_MAILING_LIST", Score: 0, Help: "DMARC: fails, and the mail looks like that of a mailing list"},
@@ -176,7 +176,7 @@ func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filter
 		results[i] = s.evaluate(ctx, tx.AllFindings(), domain, b)
 		j.remember(ctx, s, domain, b.last)
 	})
-	worst := filters.DMARC{Result: "none", Why: "no domain in From"}
+	worst := filters.DMARC{Result: mail.AuthNone, Why: "no domain in From"}
 	rank := -1
 	for _, v := range results {
 		if _, r := symbolOf(v); r > rank {
@@ -188,19 +188,19 @@ func (j *judgement) Inspect(ctx context.Context, tx *mail.Transaction) ([]filter
 
 // report names the result, or the reason why it does not hold.
 func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.DMARC) []filters.Finding {
-	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no domain to stand for
-	if v.Result == "pass" && j.from.doubt != "" {
-		v.Result, v.Why = "permerror", j.from.doubt
+	// RFC 9989 section 5.3.1: where From is not one readable field, DMARC has no author domain
+	if v.Result == mail.AuthPass && j.from.doubt != "" {
+		v.Result, v.Why = mail.AuthPermError, j.from.doubt
 		return []filters.Finding{{Symbol: "DMARC_AMBIGUOUS", Evidence: filters.Printable(evidence(v)), Value: v}}
 	}
 	symbol, _ := symbolOf(v)
 	found := []filters.Finding{}
 	list := ""
-	if v.Result == "fail" {
+	if v.Result == mail.AuthFail {
 		list = j.mailingList(ctx, tx)
 	}
 	switch sealer := vouched(tx.AllFindings(), v.Domain); {
-	case (v.Result == "fail" || v.Undecided) && sealer != "":
+	case (v.Result == mail.AuthFail || v.Undecided) && sealer != "":
 		symbol = "DMARC_OVERRIDE_ARC"
 		v.Override = filters.DMARCOverride{Type: filters.LocalPolicy, Comment: "arc=pass; dmarc=pass by " + sealer}
 		v.Why += ", but passed at " + sealer
@@ -208,7 +208,7 @@ func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.
 	case v.Undecided:
 		return []filters.Finding{j.undecided(ctx, tx, v)}
 	case list != "":
-		if v.Policy == "reject" && j.settings.MailingLists == "hold" && len(j.from.domains) == 1 {
+		if v.Policy == filters.DMARCReject && j.settings.MailingLists == "hold" && len(j.from.domains) == 1 {
 			symbol = "DMARC_POLICY_REJECT_LIST"
 			v.Override = filters.DMARCOverride{Type: filters.MailingList, Comment: list}
 		}
@@ -220,29 +220,36 @@ func (j *judgement) report(ctx context.Context, tx *mail.Transaction, v filters.
 // symbolOf names a result and ranks it: the higher, the worse.
 func symbolOf(v filters.DMARC) (string, int) {
 	switch v.Result {
-	case "pass":
+	case mail.AuthPass:
 		return "DMARC_POLICY_ALLOW", 0
-	case "none":
+	case mail.AuthNone:
 		return "DMARC_NA", 1
-	case "permerror":
+	case mail.AuthPermError:
 		return "DMARC_BAD_POLICY", 2
-	case "temperror":
+	case mail.AuthTempError:
 		if v.Undecided {
 			return "DMARC_UNDECIDED", 6
 		}
 		return "DMARC_DNSFAIL", 4
+	default: // fail: the policy says what it weighs
+		return failed(v.Policy)
 	}
-	switch v.Policy {
-	case "reject":
+}
+
+// failed names and ranks the author domains that neither SPF nor DKIM authenticates.
+func failed(policy filters.DMARCPolicy) (string, int) {
+	switch policy {
+	case filters.DMARCReject:
 		return "DMARC_POLICY_REJECT", 7
-	case "quarantine":
+	case filters.DMARCQuarantine:
 		return "DMARC_POLICY_QUARANTINE", 5
+	default: // none, or no record that says more
+		return "DMARC_POLICY_SOFTFAIL", 3
 	}
-	return "DMARC_POLICY_SOFTFAIL", 3
 }
 
 func evidence(v filters.DMARC) string {
-	if v.Result == "pass" {
+	if v.Result == mail.AuthPass {
 		return v.Domain + " by " + strings.Join(v.Aligned, ", ")
 	}
 	return v.Domain + ": " + v.Why

@@ -45,7 +45,7 @@ func TestCarelessRecordsProtect(t *testing.T) {
 		r, err := parseRecord(text)
 		got := ""
 		if err == nil && !r.unusable {
-			got = r.applies(false, true)
+			got = string(r.applies(false, true))
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
@@ -121,7 +121,7 @@ func TestExplain(t *testing.T) {
 	explain := func(domain string) (string, string) {
 		var notes []string
 		v := Explain(t.Context(), r, false, domain, []mail.Finding{{Value: filters.SPF{Result: "pass", Domain: "example.org"}}}, func(n string) { notes = append(notes, n) })
-		return v.Result, strings.Join(notes, "\n")
+		return string(v.Result), strings.Join(notes, "\n")
 	}
 	result, notes := explain("a.example.org")
 	for _, want := range []string{"_dmarc.a.example.org: no record", "stands at example.org", "sp=reject", "t=y", "quarantine", "strict", "aligned: spf:example.org"} {

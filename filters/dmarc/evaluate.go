@@ -17,8 +17,8 @@ type background struct {
 	own func(domain string) bool
 	// last is what the domain asked for when DNS could last tell, nil if it never could.
 	last *remembered
-	// deferUnknown and deferNobody say that unproven mail waits if nobody knows what its domain asks for: because DNS has
-	// no answer, because no resolver of ours is there.
+	// deferUnknown and deferNobody defer unauthenticated mail whose domain's policy is unknown: because DNS has no answer,
+	// because no resolver of ours answers.
 	deferUnknown, deferNobody bool
 }
 
@@ -34,7 +34,7 @@ func (s *search) prepare(ctx context.Context, domain string) {
 
 // judge applies DMARC to one author domain: RFC 9989 section 5.3.
 func (s *search) evaluate(ctx context.Context, findings []mail.Finding, domain string, b background) filters.DMARC {
-	v := filters.DMARC{Result: "none", Domain: domain, Org: domain, Method: "treewalk"}
+	v := filters.DMARC{Result: mail.AuthNone, Domain: domain, Org: domain, Method: "treewalk"}
 	if s.psl {
 		v.Method = "psl"
 	}
@@ -48,9 +48,9 @@ func (s *search) evaluate(ctx context.Context, findings []mail.Finding, domain s
 	}
 	r := found.record
 	v.PolicyDomain, v.Record, v.Published, v.Tags, v.Rua = found.domain, r.text, r.policy, r.tags(), r.rua
-	// RFC 9989 section 4.10.1: no valid p= and nobody who would hear of it
+	// RFC 9989 section 4.10.1: no valid p= and no report address
 	if r.unusable {
-		v.Published, v.Result, v.Why = "", "permerror", "p= is none of none, quarantine, reject, and nobody wants a report"
+		v.Published, v.Result, v.Why = "", mail.AuthPermError, "p= is none of none, quarantine, reject, and nobody wants a report"
 		return withoutRecord(v, findings, b)
 	}
 	sub, exists := found.domain != domain, true
@@ -66,7 +66,7 @@ func (s *search) evaluate(ctx context.Context, findings []mail.Finding, domain s
 		v.Org = org
 	}
 	conclude(&v, unsure, noAnswer != nil)
-	v.Undecided = v.Result == "temperror" && (protects(v.Policy) || b.owns(domain))
+	v.Undecided = v.Result == mail.AuthTempError && (protects(v.Policy) || b.owns(domain))
 	return v
 }
 
@@ -75,22 +75,24 @@ func (s *search) evaluate(ctx context.Context, findings []mail.Finding, domain s
 func conclude(v *filters.DMARC, unsure, missing bool) {
 	switch {
 	case len(v.Aligned) > 0:
-		v.Result = "pass"
+		v.Result = mail.AuthPass
 	// RFC 9989 section 5.3.6: a temporary error decides nothing
 	case unsure:
-		v.Result, v.Why = "temperror", "SPF, DKIM or alignment had no answer from DNS"
+		v.Result, v.Why = mail.AuthTempError, "SPF, DKIM or alignment had no answer from DNS"
 	case missing:
-		v.Result, v.Why = "temperror", "no answer from DNS for the domain"
+		v.Result, v.Why = mail.AuthTempError, "no answer from DNS for the domain"
 	default:
-		v.Result, v.Why = "fail", "neither SPF nor DKIM passes for "+v.Domain
+		v.Result, v.Why = mail.AuthFail, "neither SPF nor DKIM passes for "+v.Domain
 	}
 }
 
 // protects says whether a policy asks for something to be done to mail that fails.
-func protects(policy string) bool { return policy == "quarantine" || policy == "reject" }
+func protects(policy filters.DMARCPolicy) bool {
+	return policy == filters.DMARCQuarantine || policy == filters.DMARCReject
+}
 
-func stricter(a, b string) string {
-	for _, p := range []string{"reject", "quarantine"} {
+func stricter(a, b filters.DMARCPolicy) filters.DMARCPolicy {
+	for _, p := range []filters.DMARCPolicy{filters.DMARCReject, filters.DMARCQuarantine} {
 		if a == p || b == p {
 			return p
 		}
@@ -119,7 +121,7 @@ func withoutRecord(v filters.DMARC, findings []mail.Finding, b background) filte
 		return v
 	}
 	if notLooked(findings) || temporary(findings, b.owns) {
-		v.Result, v.Why, v.Undecided = "temperror", "SPF or DKIM had no answer from DNS", true
+		v.Result, v.Why, v.Undecided = mail.AuthTempError, "SPF or DKIM had no answer from DNS", true
 	}
 	return v
 }
@@ -127,14 +129,14 @@ func withoutRecord(v filters.DMARC, findings []mail.Finding, b background) filte
 // withoutPolicy decides what can be decided while DNS does not say what the domain asks for. What proves the very domain,
 // or one above it in the same organization, proves it whatever the record says; more is only known from earlier.
 func (s *search) withoutPolicy(v filters.DMARC, findings []mail.Finding, err error, b background) filters.DMARC {
-	v.Result, v.Why = "temperror", "no answer from DNS for the policy"
+	v.Result, v.Why = mail.AuthTempError, "no answer from DNS for the policy"
 	if b.last != nil {
 		v.Policy = b.last.policy
 		v.Why += ", which was " + b.last.word() + " on " + b.last.at.UTC().Format(time.DateOnly)
 	}
-	eachResult(findings, func(method, result, domain string) {
-		if result == "pass" && stands(domain, v.Domain, method, b.last) && !slices.Contains(v.Aligned, method+":"+domain) {
-			v.Aligned = append(v.Aligned, method+":"+domain)
+	eachResult(findings, func(method mail.AuthMethod, result mail.AuthVerdict, domain string) {
+		if result == mail.AuthPass && stands(domain, v.Domain, method, b.last) && !slices.Contains(v.Aligned, aligned(method, domain)) {
+			v.Aligned = append(v.Aligned, aligned(method, domain))
 		}
 	})
 	switch {
@@ -151,12 +153,12 @@ func (s *search) withoutPolicy(v filters.DMARC, findings []mail.Finding, err err
 	return v
 }
 
-// stands says whether a domain that was authenticated stands for an author whose record can't be had.
-func stands(domain, author, method string, last *remembered) bool {
+// stands reports whether an authenticated domain is aligned with an author domain whose record is unavailable.
+func stands(domain, author string, method mail.AuthMethod, last *remembered) bool {
 	switch {
 	case domain == author:
 		return true
-	case last != nil && (method == "spf" && last.strictSPF || method == "dkim" && last.strictDKIM):
+	case last != nil && (method == mail.MethodSPF && last.strictSPF || method == mail.MethodDKIM && last.strictDKIM):
 		return false
 	case filters.RegisteredDomain(domain) != filters.RegisteredDomain(author):
 		return false
@@ -168,15 +170,15 @@ func stands(domain, author, method string, last *remembered) bool {
 
 // eachResult goes through what SPF and DKIM found. A domain that only tries DKIM out has proved nothing, and would have
 // proved nothing (RFC 6376 section 3.6.1, t=y).
-func eachResult(findings []mail.Finding, do func(method, result, domain string)) {
+func eachResult(findings []mail.Finding, do func(method mail.AuthMethod, result mail.AuthVerdict, domain string)) {
 	for _, finding := range findings {
 		switch value := finding.Value.(type) {
 		case filters.SPF:
-			do("spf", value.Result, strings.ToLower(value.Domain))
+			do(mail.MethodSPF, value.Result, strings.ToLower(value.Domain))
 		case filters.DKIM:
 			for _, sig := range value {
 				if !sig.Testing {
-					do("dkim", sig.Result, strings.ToLower(sig.Domain))
+					do(mail.MethodDKIM, sig.Result, strings.ToLower(sig.Domain))
 				}
 			}
 		}
@@ -185,30 +187,35 @@ func eachResult(findings []mail.Finding, do func(method, result, domain string))
 
 // proven says whether something passed for a domain that is meant, temporary whether it might have.
 func proven(findings []mail.Finding, meant func(string) bool) bool {
-	return has(findings, "pass", meant)
+	return has(findings, mail.AuthPass, meant)
 }
 
 func temporary(findings []mail.Finding, meant func(string) bool) bool {
-	return has(findings, "temperror", meant)
+	return has(findings, mail.AuthTempError, meant)
 }
 
-func has(findings []mail.Finding, result string, meant func(string) bool) (found bool) {
-	eachResult(findings, func(_, r, domain string) { found = found || r == result && meant(domain) })
+func has(findings []mail.Finding, result mail.AuthVerdict, meant func(string) bool) (found bool) {
+	eachResult(findings, func(_ mail.AuthMethod, r mail.AuthVerdict, domain string) {
+		found = found || r == result && meant(domain)
+	})
 	return found
 }
 
-// align collects what passed and stands for the author domain. It says whether something that gave no answer might have.
+// aligned is how a result names what passed.
+func aligned(method mail.AuthMethod, domain string) string { return string(method) + ":" + domain }
+
+// align collects the passes aligned with the author domain. It reports whether an unanswered check might have been one.
 func (s *search) align(ctx context.Context, findings []mail.Finding, r record, v *filters.DMARC) (unsure bool) {
-	eachResult(findings, func(method, result, domain string) {
-		if result != "pass" && result != "temperror" || domain == "" {
+	eachResult(findings, func(method mail.AuthMethod, result mail.AuthVerdict, domain string) {
+		if result != mail.AuthPass && result != mail.AuthTempError || domain == "" {
 			return
 		}
-		ok, err := s.aligned(ctx, domain, v.Domain, method == "spf" && r.strictSPF || method == "dkim" && r.strictDKIM)
+		ok, err := s.aligned(ctx, domain, v.Domain, method == mail.MethodSPF && r.strictSPF || method == mail.MethodDKIM && r.strictDKIM)
 		switch {
-		case err != nil || ok && result == "temperror":
+		case err != nil || ok && result == mail.AuthTempError:
 			unsure = true
-		case ok && !slices.Contains(v.Aligned, method+":"+domain):
-			v.Aligned = append(v.Aligned, method+":"+domain)
+		case ok && !slices.Contains(v.Aligned, aligned(method, domain)):
+			v.Aligned = append(v.Aligned, aligned(method, domain))
 		}
 	})
 	return unsure

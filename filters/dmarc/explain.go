@@ -35,19 +35,20 @@ func SameOrganization(ctx context.Context, r *dns.Resolver, psl bool, a, b strin
 func remarks(v filters.DMARC) []string {
 	var notes []string
 	t := v.Tags
+	p, sp, np := string(t.P), string(t.SP), string(t.NP)
 	switch {
 	case v.PolicyDomain == v.Domain:
-		notes = append(notes, "p="+t.P+" is for the domain itself")
+		notes = append(notes, "p="+p+" is for the domain itself")
 	case t.SP != "" || t.NP != "":
-		notes = append(notes, "the domain is below it: sp="+or(t.SP, "(as p)")+" if it exists, np="+or(t.NP, "(as sp)")+" if it does not; p="+t.P)
+		notes = append(notes, "the domain is below it: sp="+or(sp, "(as p)")+" if it exists, np="+or(np, "(as sp)")+" if it does not; p="+p)
 	default:
-		notes = append(notes, "the domain is below it: without sp and np, p="+t.P+" is for it, too")
+		notes = append(notes, "the domain is below it: without sp and np, p="+p+" is for it, too")
 	}
 	if t.Testing {
 		notes = append(notes, "t=y lowers the policy by one step")
 	}
 	if v.Policy != "" {
-		notes = append(notes, "policy for this mail if it fails: "+v.Policy)
+		notes = append(notes, "policy for this mail if it fails: "+string(v.Policy))
 	}
 	mode := map[string]string{"r": "relaxed: the same organizational domain", "s": "strict: the very domain"}
 	notes = append(notes, "DKIM must be aligned "+mode[t.ADKIM], "SPF must be aligned "+mode[t.ASPF])

@@ -11,8 +11,9 @@ import (
 	"postern/internal/state"
 )
 
-// Mail of a list can't keep the signatures of its members if the list changes it, and RFC 9989 section 7.4 asks receivers
-// not to refuse mail for p=reject alone. Anybody can look like a list, so such mail is not let through either.
+// Mail of a list can't keep the signatures of its members if the list changes it, and RFC 9989 section 7.4 asks
+// receivers not to refuse mail for p=reject alone. List headers are easily forged, so such mail is not delivered
+// either.
 
 const (
 	kindList = "dmarclist"
@@ -28,9 +29,9 @@ func listFields() []string {
 		"Mailing-List", "X-BeenThere", "X-Mailman-Version", "X-Loop", "X-Original-From"}
 }
 
-// mailingList names the list that a message comes from, or who sealed it on its way, "" if it came by neither: it has a
-// List-Id and more that lists have, a chain of ARC that verifies, or a List-Id under which a recipient had mail before from
-// somebody who is proven now as then.
+// mailingList names the list that a message comes from, or its ARC sealer, "" if it has neither: it has a List-Id and
+// more that lists have, a chain of ARC that verifies, or a List-Id under which a recipient had mail before from a
+// sender authenticated now as then.
 func (f filter) mailingList(ctx context.Context, tx *mail.Transaction) string {
 	h := tx.Message.Header()
 	id, sealer := listID(h), chained(tx.AllFindings())
@@ -43,7 +44,7 @@ func (f filter) mailingList(ctx context.Context, tx *mail.Transaction) string {
 	return ""
 }
 
-// listID is what stands between the angle brackets: RFC 2919 section 3. Some lists leave the brackets out.
+// listID is the text between the angle brackets: RFC 2919 section 3. Some lists leave the brackets out.
 func listID(h *mail.Header) string {
 	value := strings.TrimSpace(h.Get("List-Id"))
 	if open := strings.LastIndexByte(value, '<'); open >= 0 {
@@ -65,7 +66,7 @@ func structured(h *mail.Header) bool {
 // chained names the newest sealer of a chain that verifies.
 func chained(findings []mail.Finding) string {
 	for _, f := range findings {
-		if c, ok := f.Value.(filters.ARC); ok && c.Result == "pass" && len(c.Sealers) > 0 {
+		if c, ok := f.Value.(filters.ARC); ok && c.Result == mail.AuthPass && len(c.Sealers) > 0 {
 			return c.Sealers[len(c.Sealers)-1]
 		}
 	}
@@ -114,7 +115,7 @@ func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filt
 	}
 	domains := senders(tx)
 	for _, one := range judged[:min(len(judged), maxLooks)] {
-		if one.Disposition != "accept" {
+		if one.Disposition != mail.Accept {
 			continue
 		}
 		for _, d := range domains {

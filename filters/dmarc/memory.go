@@ -24,7 +24,7 @@ const (
 type remembered struct {
 	at time.Time
 	// policy is "" for a domain without a record.
-	policy                string
+	policy                filters.DMARCPolicy
 	strictDKIM, strictSPF bool
 	org                   string
 }
@@ -33,11 +33,11 @@ func (r remembered) word() string {
 	if r.policy == "" {
 		return "none (no record)"
 	}
-	return r.policy
+	return string(r.policy)
 }
 
 func (r remembered) pack() []byte {
-	return []byte(strings.Join([]string{strconv.FormatInt(r.at.Unix(), 10), r.policy, strconv.FormatBool(r.strictDKIM), strconv.FormatBool(r.strictSPF), r.org}, "|"))
+	return []byte(strings.Join([]string{strconv.FormatInt(r.at.Unix(), 10), string(r.policy), strconv.FormatBool(r.strictDKIM), strconv.FormatBool(r.strictSPF), r.org}, "|"))
 }
 
 func unpack(value []byte) *remembered {
@@ -49,7 +49,7 @@ func unpack(value []byte) *remembered {
 	if err != nil {
 		return nil
 	}
-	return &remembered{time.Unix(at, 0), parts[1], parts[2] == "true", parts[3] == "true", parts[4]}
+	return &remembered{time.Unix(at, 0), filters.DMARCPolicy(parts[1]), parts[2] == "true", parts[3] == "true", parts[4]}
 }
 
 func (f filter) backgroundOf(ctx context.Context, domain string) background {

@@ -13,14 +13,14 @@ import (
 type record struct {
 	text string
 	// policy, subdomain and missing are p, sp and np, "" where the tag is absent or not one of the three words.
-	policy, subdomain, missing string
+	policy, subdomain, missing filters.DMARCPolicy
 	// psd is "y", "n" or "u".
 	psd                   string
 	strictDKIM, strictSPF bool
 	testing               bool
 	failure               string
 	rua                   []string
-	// unusable is set if there is no p= of the three words, and nobody wants a report.
+	// unusable is set if there is no valid p= and no report address.
 	unusable bool
 }
 
@@ -53,7 +53,7 @@ func parseRecord(text string) (record, error) {
 			}
 			continue
 		}
-		// a tag that stands there again says nothing: the first one that can be read holds
+		// a repeated tag is ignored: the first valid one counts
 		if !ok || given[name] {
 			continue
 		}
@@ -63,7 +63,7 @@ func parseRecord(text string) (record, error) {
 	r.unusable = r.policy == "" && len(r.rua) == 0
 	// RFC 9989 sections 4.7 and 4.10.1: without a p= that can be read, it is none
 	if r.policy == "" {
-		r.policy = "none"
+		r.policy = filters.DMARCNone
 	}
 	return r, nil
 }
@@ -74,11 +74,11 @@ func (r *record) set(name, value string) bool {
 
 	switch name {
 	case "p":
-		return oneOf(&r.policy, lower, "none", "quarantine", "reject")
+		return oneOf(&r.policy, lower, filters.DMARCNone, filters.DMARCQuarantine, filters.DMARCReject)
 	case "sp":
-		return oneOf(&r.subdomain, lower, "none", "quarantine", "reject")
+		return oneOf(&r.subdomain, lower, filters.DMARCNone, filters.DMARCQuarantine, filters.DMARCReject)
 	case "np":
-		return oneOf(&r.missing, lower, "none", "quarantine", "reject")
+		return oneOf(&r.missing, lower, filters.DMARCNone, filters.DMARCQuarantine, filters.DMARCReject)
 	case "psd":
 		return oneOf(&r.psd, lower, "y", "n", "u")
 	case "adkim":
@@ -98,11 +98,11 @@ func (r *record) set(name, value string) bool {
 	return true
 }
 
-func oneOf(into *string, value string, words ...string) bool {
-	if !slices.Contains(words, value) {
+func oneOf[T ~string](into *T, value string, words ...T) bool {
+	if !slices.Contains(words, T(value)) {
 		return false
 	}
-	*into = value
+	*into = T(value)
 
 	return true
 }
@@ -113,7 +113,7 @@ func yesOrNo(into *bool, value, yes, no string) bool {
 	return value == yes || value == no
 }
 
-// reportAddresses keeps the mailto: addresses of a list, as they stand there (RFC 9989 section 4.7: other schemes must be
+// reportAddresses keeps the mailto: addresses of a list, verbatim (RFC 9989 section 4.7: other schemes must be
 // ignored).
 func reportAddresses(list string) []string {
 	var uris []string
@@ -128,7 +128,7 @@ func reportAddresses(list string) []string {
 }
 
 // applies gives the policy for a message of the record's domain or of a subdomain, which may not exist.
-func (r record) applies(sub, exists bool) string {
+func (r record) applies(sub, exists bool) filters.DMARCPolicy {
 	policy := r.policy
 	if sub {
 		if r.subdomain != "" {
@@ -142,10 +142,11 @@ func (r record) applies(sub, exists bool) string {
 	// RFC 9989 section 4.7: with t=y, each policy is lowered by one step
 	if r.testing {
 		switch policy {
-		case "reject":
-			return "quarantine"
-		case "quarantine":
-			return "none"
+		case filters.DMARCReject:
+			return filters.DMARCQuarantine
+		case filters.DMARCQuarantine:
+			return filters.DMARCNone
+		case filters.DMARCNone: // there is no lower one
 		}
 	}
 	return policy

@@ -37,7 +37,7 @@ func (l *list) kept() filters.Row {
 // Verbs are what an admin can do with a list.
 func (f *filter) Verbs() []string { return []string{"mute", "unmute"} }
 
-// Apply mutes a list until it is unmuted, or lets it be asked again after a probe.
+// Apply mutes a list until it is unmuted, or unmutes it after a probe.
 func (f *filter) Apply(_ context.Context, verb, key string) error {
 	for _, l := range f.lists {
 		if l.name != key {

@@ -265,12 +265,12 @@ type Share float64
 // Weight is the share, from 0 to 1.
 func (s Share) Weight() float64 { return float64(s) }
 
-// refusal says why an answer is no word on what was asked, "" if it is one.
+// refusal gives the reason why an answer is not a listing, "" if it is one.
 func (l *list) refusal(ips []netip.Addr) string {
 	for _, ip := range ips {
 		n := number(ip)
 		switch {
-		case n>>24 != 127: // RFC 5782 section 2.3; whoever took over an expired list answers so
+		case n>>24 != 127: // RFC 5782 section 2.3; domain parkers of an expired list answer so
 			return "answers outside 127.0.0.0/8: " + ip.String()
 		case n>>8 == 0x7fffff: // 127.255.255.0/24, by Spamhaus' custom
 			return "refuses our questions: " + ip.String() + meaning(n)

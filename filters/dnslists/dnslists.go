@@ -17,8 +17,8 @@ import (
 
 // Settings are the filter's settings.
 type Settings struct {
-	// Use names the shipped lists that are asked. There are none by default: to ask a list is to tell its owner who
-	// sends you mail, and most have terms of use. Shipped names them all.
+	// Use names the shipped lists that are asked. There are none by default: a query tells the list's owner who sends you
+	// mail, and most have terms of use. Shipped names them all.
 	Use []string `toml:"use"`
 	// DQSKey is the key of Spamhaus' Data Query Service, for the lists whose name ends in -dqs.
 	DQSKey string `toml:"dqs_key"`
@@ -139,6 +139,7 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 			found = append(found, filters.Finding{Symbol: limitSymbol, Evidence: over})
 		}
 		return found, err
+	case mail.StageRcpt: // a recipient is ours, and on no list
 	}
 	return nil, nil
 }

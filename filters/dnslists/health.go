@@ -220,7 +220,7 @@ func (l *list) mute(why string, d time.Duration) string {
 func (l *list) muteLocked(why string, d time.Duration) {
 	h := &l.health
 	now := l.env.Now()
-	if h.phase == muted && h.until.IsZero() && d > 0 { // an admin's word stands
+	if h.phase == muted && h.until.IsZero() && d > 0 { // the admin's command takes precedence
 		return
 	}
 	if h.phase != muted {

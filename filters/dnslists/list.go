@@ -45,7 +45,7 @@ type List struct {
 	Canonical bool   `toml:"canonical"`
 	// IPv4Only keeps IPv6 clients from it.
 	IPv4Only bool `toml:"ipv4_only"`
-	// NoProbe is for lists without the entries that RFC 5782 section 5 wants; nobody then notices that it is dead.
+	// NoProbe is for lists without the test entries of RFC 5782 section 5; a dead list is then not noticed.
 	NoProbe bool `toml:"no_probe"`
 	// MuteAfter is how many questions in a row may stay without answer before it is left alone for 5 minutes; 0 is 5.
 	MuteAfter int `toml:"mute_after"`
@@ -59,7 +59,7 @@ type List struct {
 
 // Code is what one answer means.
 type Code struct {
-	// Label says so in a word, Weight is its score.
+	// Label names it, Weight is its score.
 	Label  string  `toml:"label"`
 	Weight float64 `toml:"weight"`
 }
@@ -210,7 +210,7 @@ func (l *list) readCodes(d List) error {
 		}
 		l.codes = append(l.codes, code{pattern: p, label: filters.Printable(c.Label), weight: c.Weight, kinds: allKinds})
 	}
-	if d.Codes != nil { // the order of a map is nobody's
+	if d.Codes != nil { // maps have no order
 		slices.SortFunc(l.codes, exactFirst)
 	}
 

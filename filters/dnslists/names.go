@@ -205,7 +205,7 @@ func (f *filter) contents(ctx context.Context, m *mail.Message) (about []subject
 	return g.about, g.over, nil
 }
 
-// authors gathers what the header says of who wrote the message.
+// authors collects the header's fields about the author.
 func (f *filter) authors(m *mail.Message, wanted kind, g *gathered) {
 	if wanted&kindFrom != 0 {
 		for _, a := range addressesIn(m.Header(), "From") {
@@ -258,7 +258,7 @@ func addressesIn(h *mail.Header, name string) (all []mail.Address) {
 	return all
 }
 
-// mailbox is a mail address as it is hashed. Those of ours are nobody's business.
+// mailbox is a mail address as it is hashed. Our own are not disclosed.
 func (f *filter) mailbox(a mail.Address) subject {
 	domain := f.domain(a.Domain)
 	if domain == "" || a.Local == "" {
@@ -292,8 +292,8 @@ func cutScheme(link, scheme string) (string, bool) {
 	return "", false
 }
 
-// hostOf is the host of a link as browsers read it (WHATWG URL, "host state"): any number of slashes either way, what
-// stands before the last @ dropped, escapes undone. "" for what leads to no host.
+// hostOf is the host of a link as browsers read it (WHATWG URL, "host state"): any number of slashes either way, the
+// part before the last @ dropped, escapes decoded. "" if there is no host.
 func hostOf(link string) string {
 	rest, ok := "", strings.HasPrefix(link, "//") || strings.HasPrefix(link, `\\`)
 	if ok {
@@ -381,7 +381,7 @@ func eachAddress(text string, yield func(mail.Address) bool) {
 	}
 }
 
-// isLocalOctet knows what stands in addresses that people write down: RFC 5322 atext without what stands around them.
+// isLocalOctet accepts the octets of addresses in text: RFC 5322 atext without surrounding punctuation.
 func isLocalOctet(c byte) bool {
 	return isDomainOctet(c) || c == '_' || c == '+' || c == '=' || c == '%' || c == '&'
 }

@@ -102,7 +102,7 @@ func TestShipped(t *testing.T) {
 // No one list may reject by itself what its own parts do not agree on; SBL, XBL and PBL are three lists in one answer.
 func TestOneListIsNotEnough(t *testing.T) {
 	for _, s := range symbols() {
-		if s.Score >= 12 || s.Action != "" {
+		if s.Score >= 12 || s.Action != filters.NoAction {
 			t.Errorf("%s alone rejects", s.Name)
 		}
 	}

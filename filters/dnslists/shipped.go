@@ -5,8 +5,8 @@ import "postern/filters"
 // ownScore is what the symbols of own lists are worth: a list's weight is a share of it.
 const ownScore = 10.0
 
-// symbols are all that can be reported. No single list's word is enough to reject (12 by default): several that know
-// nothing of each other must agree. The names are Rspamd's where the meaning is the same.
+// symbols are all that can be reported. No single list is enough to reject (12 by default): several independent ones
+// must agree. The names are Rspamd's where the meaning is the same.
 func symbols() []filters.Symbol {
 	return []filters.Symbol{
 		{Name: "RBL_SPAMHAUS_SBL", Score: 5, Help: "The client is on the SBL: it sends or hosts spam"},
@@ -59,7 +59,7 @@ func symbols() []filters.Symbol {
 	}
 }
 
-// Shipped are the names of the lists that can stand in use.
+// Shipped are the valid names in use.
 func Shipped() (names []string) {
 	for _, l := range shipped() {
 		names = append(names, l.Name)
@@ -94,7 +94,7 @@ func shipped() []List {
 			"127.0.0.10", "RBL_MAILSPIKE_WORST", "127.0.0.11", "RBL_MAILSPIKE_VERYBAD", "127.0.0.12", "RBL_MAILSPIKE_BAD",
 			"127.0.0.17", "RWL_MAILSPIKE_POSSIBLE", "127.0.0.18", "RWL_MAILSPIKE_GOOD", "127.0.0.19", "RWL_MAILSPIKE_VERYGOOD",
 			"127.0.0.20", "RWL_MAILSPIKE_EXCELLENT")},
-		// free for low-volume, non-commercial use; 127.0.0.255 is what those over the limit hear
+		// free for low-volume, non-commercial use; 127.0.0.255 is the answer to clients over the limit
 		{Name: "dnswl", Zone: "list.dnswl.org", Kinds: client, Allow: true, Refused: []string{"127.0.0.255"}, shippedCodes: codes(
 			"127.0.*.0", "RCVD_IN_DNSWL_NONE", "127.0.*.1", "RCVD_IN_DNSWL_LOW", "127.0.*.2", "RCVD_IN_DNSWL_MED", "127.0.*.3", "RCVD_IN_DNSWL_HI")},
 		// free

@@ -10,7 +10,7 @@ import (
 // Verbs implements filters.AdminTable: "pass" lets the next try in, from wherever it comes; "forget" lets the wait begin anew.
 func (f *filter) Verbs() []string { return []string{"pass", "forget"} }
 
-// Rows implements filters.AdminTable: who waits.
+// Rows implements filters.AdminTable: the waiting senders.
 func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	var rows []filters.Row
 	for _, about := range []string{aboutDomain, aboutNetwork} {

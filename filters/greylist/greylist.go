@@ -1,5 +1,5 @@
-// Package greylist asks senders that it does not know to come again (RFC 6647). Programs that only spray spam do not. An
-// honest sender waits once at most: who proves his domain is known by it ever after, from whatever address he comes.
+// Package greylist defers unknown senders (RFC 6647). Spam programs mostly don't retry. An honest sender waits once at
+// most: one with an authenticated domain is known by it from then on, from every address.
 package greylist
 
 import (
@@ -18,13 +18,13 @@ import (
 type Settings struct {
 	// Mode is "off", "odd": only messages that look odd, once they are here, or "all": all unknown senders, at RCPT.
 	Mode string `toml:"mode"`
-	// Delay is how long a sender must wait, Retry how long he may take to come again, Pass how long he is then known
-	// after his last mail.
+	// Delay is how long a sender must wait, Retry how long it may take to retry, Pass how long it is then known after its
+	// last mail.
 	Delay config.Duration `toml:"delay"`
 	Retry config.Duration `toml:"retry"`
 	Pass  config.Duration `toml:"pass"`
-	// Odd are the symbols that make a message look odd; "*" ends a prefix. Unproven makes one odd for which neither SPF
-	// nor DKIM stands.
+	// Odd are the symbols that make a message look odd; "*" ends a prefix. Unproven makes a message odd that neither SPF
+	// nor DKIM authenticates.
 	Odd      []string `toml:"odd"`
 	Unproven bool     `toml:"unproven"`
 }
@@ -50,7 +50,7 @@ var Spec = filters.Spec{
 	After: []string{"harvest", "helo", "dnslists", "spf", "dkim", "arc", "dmarc", "reputation", "correspondents", "headers",
 		"impersonation", "mime", "attachments", "content", "classifier"},
 	Symbols: []filters.Symbol{
-		{Name: symbol, Score: 0, Action: "defer_if_permit", Help: "The sender is not known yet and was asked to come again",
+		{Name: symbol, Score: 0, Action: filters.ActionDeferIfPermit, Help: "The sender is not known yet and was asked to come again",
 			Reply: "We do not know you yet. Please try again in a few minutes; nothing else is needed"},
 	},
 	Settings: func() any { s := defaults(); return &s },
@@ -86,8 +86,8 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	return f, nil
 }
 
-// Inspect implements filters.Filter. Nobody is greylisted who is ours or comes from inside, whose address has a good name,
-// or to whom the recipient has written.
+// Inspect implements filters.Filter. Not greylisted are our own users and servers, addresses with a good reputation,
+// and senders that the recipient has written to.
 func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	all := f.settings.Mode == "all"
 	switch {
@@ -126,8 +126,8 @@ func (f *filter) looksOdd(tx *mail.Transaction) bool {
 	return len(spf)+len(dkim) == 0
 }
 
-// atRcpt decides what can be decided while nothing is proven. A domain that has passed, or the second try of the same
-// sender from elsewhere (a pool), is let in as far as the message, where SPF and DKIM say who it is.
+// atRcpt decides what can be decided before authentication. A domain that has passed, or the second try of the same
+// sender from elsewhere (a pool), is let in as far as the message, where SPF and DKIM authenticate it.
 func (f *filter) atRcpt(ctx context.Context, tx *mail.Transaction, to mail.Address) []filters.Finding {
 	if filters.Corresponds(ctx, f.env.State, to, tx.From) {
 		return nil
@@ -147,8 +147,8 @@ func (f *filter) atRcpt(ctx context.Context, tx *mail.Transaction, to mail.Addre
 // maxRecipients bounds how many recipients of one message are looked at.
 const maxRecipients = 50
 
-// atMessage decides with all that is proven. Who proves a domain is known by it: it waits once, whoever it writes to, from
-// wherever it comes. Who proves nothing waits for each recipient, by network or HELO.
+// atMessage decides with the authenticated domains. A sender that has one is known by it: it waits once for all
+// recipients and addresses. One that has none waits for each recipient, by network or HELO.
 func (f *filter) atMessage(ctx context.Context, tx *mail.Transaction) []filters.Finding {
 	domains, spf := proven(tx)
 	if f.knownDomain(ctx, tx, domains) {
@@ -196,7 +196,7 @@ func (f *filter) waits(ctx context.Context, domains []string, k *keys) []filters
 	return nil
 }
 
-// proven are the registered domains that stand for the message, SPF's first, and that of SPF alone.
+// proven are the registered domains that authenticate the message, SPF's first, and that of SPF alone.
 func proven(tx *mail.Transaction) (domains []string, spf string) {
 	bySPF, byDKIM := filters.ProvenDomains(tx)
 	for i, d := range append(bySPF, byDKIM...) {

@@ -99,7 +99,7 @@ func greylisted(t testing.TB, f *filter, tx *mail.Transaction) bool {
 	return len(found) > 0
 }
 
-// Those whom the recipient has written to, and addresses with a good name, do not wait.
+// Senders that the recipient has written to, and addresses with a good reputation, do not wait.
 func TestHistory(t *testing.T) {
 	f, memory := newWith(t, all(), 100_000, filtertest.Now)
 	tx := transaction("192.0.2.1", "a.example.org", "bob@example.org", "eve@corp.example")
@@ -121,7 +121,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// A flood of new senders is bounded, and pushes out nobody who has passed.
+// A flood of new senders is bounded, and evicts no sender that has passed.
 func TestFlood(t *testing.T) {
 	var mu sync.Mutex
 	now := filtertest.Now()

@@ -11,8 +11,8 @@ import (
 	"postern/internal/state"
 )
 
-// Two kinds of keys with the same parts: who waits, and who has passed. A flood of new senders is bounded within the first
-// kind and pushes out none of the second.
+// Two kinds of keys with the same parts: waiting senders, and those that have passed. A flood of new senders is bounded
+// within the first kind and pushes out none of the second.
 const (
 	kindWaiting = "grey"
 	kindPassed  = "greypass"
@@ -36,8 +36,8 @@ func makeKey(parts ...string) waitKey {
 func (k waitKey) waiting() string { return kindWaiting + string(k) }
 func (k waitKey) passed() string  { return kindPassed + string(k) }
 
-// keys are those of one recipient. anywhere and helo are "" for a bounce: its sender is nobody, so that only the network
-// tells one from another; helo is "" too if the name has no domain.
+// keys are those of one recipient. anywhere and helo are "" for a bounce: its sender is null, so that only the network
+// distinguishes them; helo is "" too if the name has no domain.
 type keys struct {
 	network, anywhere waitKey
 
@@ -60,8 +60,8 @@ func (f *filter) keysOf(tx *mail.Transaction, to mail.Address) *keys {
 	return k
 }
 
-// byHelo is the key by the domain in HELO. That name proves nothing and need not: what passes by it is who comes again in
-// the same name, sender and recipient. So pass the pools that have neither SPF nor DKIM.
+// byHelo is the key by the domain in HELO. That name authenticates nothing and need not: it lets a retry with the same
+// name, sender and recipient pass. So pools without SPF and DKIM get through.
 func (k *keys) byHelo() waitKey {
 	name := strings.TrimSuffix(strings.ToLower(k.name), ".")
 	if !k.helping && strings.Contains(name, ".") && mail.ValidDomain(name) {
@@ -73,7 +73,7 @@ func (k *keys) byHelo() waitKey {
 
 func domainKey(domain string) waitKey { return makeKey(aboutDomain, registered(domain)) }
 
-// known says whether somebody has passed, by network, by HELO, or by the admin's word.
+// known reports whether a sender has passed, by network, by HELO, or by the admin's command.
 func (f *filter) known(ctx context.Context, k *keys) bool {
 	return f.passed(ctx, k.network) || f.passed(ctx, k.byHelo()) || f.passed(ctx, k.anywhere)
 }
@@ -92,7 +92,7 @@ func (f *filter) passed(ctx context.Context, k waitKey) bool {
 	return ok
 }
 
-// let remembers that somebody has passed.
+// let remembers that a sender has passed.
 func (f *filter) let(ctx context.Context, k waitKey) {
 	if k != "" {
 		f.env.State.Put(ctx, k.passed(), f.stamp(), f.settings.Pass.Std())
@@ -111,7 +111,7 @@ func since(value []byte) time.Time {
 	return time.Unix(int64(binary.BigEndian.Uint64(value)), 0).UTC()
 }
 
-// begin makes an entry of somebody who waits, unless he does already, and gives how long he has to wait still.
+// begin makes an entry for a waiting sender, unless there is one, and gives the remaining wait.
 func (f *filter) begin(ctx context.Context, k waitKey, more string) time.Duration {
 	old, first := f.env.State.PutNew(ctx, k.waiting(), append(f.stamp(), more...), f.settings.Retry.Std())
 	if first || len(old) < 8 {
@@ -134,7 +134,8 @@ func (f *filter) wait(ctx context.Context, k *keys) time.Duration {
 	return left
 }
 
-// waitAnywhere does the same for a sender wherever he comes from. It passes nobody: the message must prove who he is.
+// waitAnywhere does the same for a sender from any address. It lets none pass: the message must authenticate the
+// sender.
 func (f *filter) waitAnywhere(ctx context.Context, k *keys) time.Duration {
 	if k.anywhere == "" {
 		return f.settings.Delay.Std()
@@ -142,7 +143,7 @@ func (f *filter) waitAnywhere(ctx context.Context, k *keys) time.Duration {
 	return f.begin(ctx, k.anywhere, "")
 }
 
-// waited says whether somebody has waited long enough.
+// waited reports whether a sender has waited long enough.
 func (f *filter) waited(ctx context.Context, k waitKey) bool {
 	value, ok := f.env.State.Get(ctx, k.waiting())
 	return ok && f.env.Now().Sub(since(value)) >= f.settings.Delay.Std()
@@ -178,7 +179,7 @@ func (f *filter) pass(ctx context.Context, domains []string) {
 	}
 }
 
-// entry is what is kept of somebody who waits, for the admin's eyes and corrections.
+// entry is the row of a waiting sender, for the admin to see and correct.
 type entry struct {
 	anywhere, helo waitKey
 	text           string

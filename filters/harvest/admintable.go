@@ -19,7 +19,7 @@ func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	return rows, nil
 }
 
-// Apply implements filters.AdminTable: who is forgiven begins anew.
+// Apply implements filters.AdminTable: a forgiven client starts anew.
 func (f *filter) Apply(ctx context.Context, verb, key string) error {
 	if verb != "forgive" {
 		return filters.ErrUnknownVerb

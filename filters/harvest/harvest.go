@@ -1,5 +1,5 @@
-// Package harvest notices who asks for many recipients to learn which of them exist (directory harvest), and who writes to
-// addresses that nobody has ever used (spam traps).
+// Package harvest detects clients that try many recipients to learn which exist (directory harvest), and clients that
+// write to addresses never used (spam traps).
 package harvest
 
 import (
@@ -22,7 +22,7 @@ type Settings struct {
 	NetworkUnknown int             `toml:"network_unknown"`
 	Window         config.Duration `toml:"window"`
 	Share          float64         `toml:"share"`
-	// SlowClientUnknown and SlowNetworkUnknown are the same within SlowWindow, for those who ask once a minute.
+	// SlowClientUnknown and SlowNetworkUnknown are the same within SlowWindow, for clients that try once a minute.
 	SlowClientUnknown  int             `toml:"slow_client_unknown"`
 	SlowNetworkUnknown int             `toml:"slow_network_unknown"`
 	SlowWindow         config.Duration `toml:"slow_window"`
@@ -51,7 +51,7 @@ var Spec = filters.Spec{
 	Stages: mail.StageConnect | mail.StageMail | mail.StageRcpt,
 	Inline: true,
 	Symbols: []filters.Symbol{
-		{Name: "DIRECTORY_HARVEST", Score: 5, Action: "drop", Help: "The client has asked for many recipients that do not exist, or never wrote to those it asked for",
+		{Name: "DIRECTORY_HARVEST", Score: 5, Action: filters.ActionDrop, Help: "The client has asked for many recipients that do not exist, or never wrote to those it asked for",
 			Reply: "Too many recipients that you asked for do not exist, please try again later"},
 		{Name: "SPAMTRAP", Score: 8, Help: "A recipient is an address that no honest sender knows"},
 		{Name: "SPAMTRAP_CLIENT", Score: 4, Help: "The client has written to a spam trap lately"},
@@ -133,11 +133,11 @@ func windows(quick, patient int, s Settings) []window {
 	return all
 }
 
-// scope is somebody for whom is counted.
+// scope is what is counted for: a client, a network and the like.
 type scope struct {
 	what, who string // "client", "192.0.2.1"
 	windows   []window
-	// shared names are given by whoever likes to: they tell of nobody who has not asked for unknown recipients himself.
+	// shared names can be used by any client: they count only against clients that tried unknown recipients themselves.
 	shared bool
 }
 
@@ -145,7 +145,7 @@ func (s scope) key(kind string, name ...string) string {
 	return state.Key(kind, append([]string{s.what, s.who}, name...)...)
 }
 
-// scopes are those of a session. A stranger's machine only: behind a private address may stand everybody.
+// scopes are those of a session. Public addresses only: a private address may hide many clients.
 func (f *filter) scopes(s *mail.Session) []scope {
 	if s.Outbound() || !filters.Public(s.Client) {
 		return nil
@@ -189,7 +189,7 @@ func (f *filter) asked(ctx context.Context, s *mail.Session) bool {
 // Answered implements filters.RecipientLearner.
 func (f *filter) Answered(ctx context.Context, tx *mail.Transaction, _ mail.Address, r mail.Reply) {
 	unknown := isUnknown(r)
-	if !unknown && !r.Positive() { // put off, or refused for another reason: that tells nobody who exists
+	if !unknown && !r.Positive() { // deferred, or refused for another reason: that does not disclose which users exist
 		return
 	}
 	add := state.Tally{0, 1}
@@ -218,8 +218,8 @@ func isUnknown(r mail.Reply) bool {
 	return strings.HasPrefix(r.Enhanced, "5.1.") || r.Enhanced == "" && (r.Code == 550 || r.Code == 551 || r.Code == 553)
 }
 
-// beyond says whether a number is over the limit for somebody with a good name too. It is asked only of those who are
-// over the usual one.
+// beyond reports whether a number is over the limit for clients with a good reputation too. It is checked only above
+// the usual limit.
 func (f *filter) beyond(ctx context.Context, s *mail.Session, n, limit float64) bool {
 	return n > limit*f.settings.GoodName || !filters.GoodClient(ctx, f.env.State, s.Client)
 }

@@ -23,16 +23,17 @@ func (f *filter) trapped(ctx context.Context, tx *mail.Transaction) []filters.Fi
 		}
 		f.remember(ctx, tx)
 		return []filters.Finding{{Symbol: "SPAMTRAP", Evidence: filters.Printable(to.String())}}
+	default: // no other stage tells of a trap
+		return nil
 	}
-	return nil
 }
 
 func (f *filter) isTrap(a mail.Address) bool {
 	return f.traps[a.Key()] || f.traps["@"+a.ASCIIDomain()]
 }
 
-// remember holds it against the client. Not for a bounce, as the forger stands elsewhere; nor for a client with a good
-// name: among many users of a large service one is bad.
+// remember counts it against the client. Not for a bounce, as the forger is elsewhere; nor for a client with a good
+// reputation: a large service has some bad users.
 func (f *filter) remember(ctx context.Context, tx *mail.Transaction) {
 	client := tx.Session.Client
 	if tx.From.IsNull() || !filters.Public(client) || filters.GoodClient(ctx, f.env.State, client) {

@@ -71,5 +71,5 @@ func TestMutatedFromIsReadAlike(t *testing.T) {
 }
 
 func refuses(found filters.Finding) bool {
-	return slices.ContainsFunc(Spec.Symbols, func(s filters.Symbol) bool { return s.Name == found.Symbol && s.Action == "reject" })
+	return slices.ContainsFunc(Spec.Symbols, func(s filters.Symbol) bool { return s.Name == found.Symbol && s.Action == filters.ActionReject })
 }

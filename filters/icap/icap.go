@@ -44,9 +44,9 @@ var Spec = filters.Spec{
 	Timeout:  time.Minute,
 	Disabled: true,
 	Symbols: []filters.Symbol{
-		{Name: "ICAP_VIRUS", Score: 15, Action: "reject", Help: "the ICAP scanner found a virus", Reply: "A virus was found in this message. Please check the machine that it was written on"},
-		{Name: "ICAP_BLOCKED", Score: 8, Action: "quarantine", Help: "the ICAP scanner would not let this message through as it is"},
-		{Name: "ICAP_NOT_SCANNED", Score: 0, Action: "quarantine", Help: "the message is too large for the ICAP scanner, or was refused anyway"},
+		{Name: "ICAP_VIRUS", Score: 15, Action: filters.ActionReject, Help: "the ICAP scanner found a virus", Reply: "A virus was found in this message. Please check the machine that it was written on"},
+		{Name: "ICAP_BLOCKED", Score: 8, Action: filters.ActionQuarantine, Help: "the ICAP scanner would not let this message through as it is"},
+		{Name: "ICAP_NOT_SCANNED", Score: 0, Action: filters.ActionQuarantine, Help: "the message is too large for the ICAP scanner, or was refused anyway"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,

@@ -1,6 +1,5 @@
-// Package impersonation looks for mail that pretends to come from somebody else in ways that DMARC can't see: a name of
-// ours with a foreign address, a domain that looks like one of ours, our own domain with nothing to prove it, a reply that
-// goes elsewhere.
+// Package impersonation finds mail with a pretended sender that DMARC can't detect: a name of ours with a foreign
+// address, a domain that looks like one of ours, our own domain with nothing to prove it, a reply that goes elsewhere.
 package impersonation
 
 import (
@@ -21,8 +20,8 @@ import (
 
 // Settings are the filter's settings.
 type Settings struct {
-	// ProtectedNames are people whose names others like to use, with their true addresses: "Ada Chief <ada@example.com>".
-	// A name may stand there several times.
+	// ProtectedNames are people whose names are often abused, with their true addresses: "Ada Chief <ada@example.com>". A
+	// name may occur several times.
 	ProtectedNames []string `toml:"protected_names"`
 	// ProtectedDomains are domains that no other may look like: partners, banks. The recipients' own domains always are.
 	ProtectedDomains []string `toml:"protected_domains"`
@@ -38,11 +37,11 @@ var Spec = filters.Spec{
 	After:   []string{"spf", "dkim", "arc", "dmarc"},
 	Timeout: 10 * time.Second,
 	Symbols: []filters.Symbol{
-		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: "quarantine", Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
+		{Name: "SPOOF_OWN_DOMAIN", Score: 5, Action: filters.ActionQuarantine, Help: "From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_OWN_SENDER", Score: 2, Help: "Sender or Resent-From is one of our own domains, the mail comes from outside, and neither SPF nor DKIM stands for it"},
 		{Name: "SPOOF_PROTECTED_NAME", Score: 4, Help: "The name shown is that of somebody of ours, the address is not"},
 		{Name: "SPOOF_OWN_NAME", Score: 3, Help: "The name shown holds a domain of ours, the address is foreign"},
-		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: "quarantine", Help: "A sender's domain is made of letters that look like one of our domains"},
+		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: filters.ActionQuarantine, Help: "A sender's domain is made of letters that look like one of our domains"},
 		{Name: "LOOKALIKE_NEAR", Score: 4, Help: "A sender's domain is one letter, a hyphen or a label away from one of our domains"},
 		{Name: "HOMOGRAPH_DOMAIN", Score: 4, Help: "A sender's domain mixes scripts, or is written in letters that only look Latin"},
 		{Name: "NAME_INVISIBLE", Score: 2, Help: "The name shown holds characters that can't be seen"},
@@ -117,7 +116,7 @@ func (r *report) add(symbol, evidence string) {
 	}
 }
 
-// senders are all who a reader may take for the sender.
+// senders are all addresses that a reader may take for the sender.
 type senders struct {
 	raw                   []string // the From fields as they are
 	from, sender, replyTo []mail.Mailbox
@@ -129,7 +128,7 @@ func (f filter) senders(tx *mail.Transaction) senders {
 	read := func(name string) (boxes []mail.Mailbox) {
 		for _, field := range h.All(name) {
 			list, _, err := mail.ParseFrom(field.Value())
-			// the filter headers says so of From; of the others nobody can be misled
+			// the filter headers reports it for From; the others mislead no reader
 			if err == nil || errors.Is(err, mail.ErrFromNoAddress) {
 				boxes = append(boxes, list...)
 			}
@@ -149,14 +148,14 @@ const (
 	maxName    = 2000
 )
 
-// ownDomain asks who stands for mail that says it is ours and comes from outside.
+// ownDomain checks the authentication of mail from outside that claims to be ours.
 func (f filter) ownDomain(r *report, tx *mail.Transaction, b mail.Mailbox) {
 	if f.unproven(tx, b.Address.ASCIIDomain()) {
 		r.add("SPOOF_OWN_DOMAIN", b.Address.String()+" from "+tx.Session.Client.String())
 	}
 }
 
-// ownSender asks the same of the fields that say who sent or forwarded it (RFC 5322 sections 3.6.2 and 3.6.6). Some readers
+// ownSender checks the same for the fields of the sender or forwarder (RFC 5322 sections 3.6.2 and 3.6.6). Some readers
 // show them. A list leaves the Sender of a letter of ours as it was.
 func (f filter) ownSender(r *report, tx *mail.Transaction, s senders) {
 	if _, there := mail.Find(r.found, "SPOOF_OWN_DOMAIN"); there || tx.Message.Header().Count("List-Id") > 0 {
@@ -175,25 +174,26 @@ func (f filter) ownSender(r *report, tx *mail.Transaction, s senders) {
 	}
 }
 
-// unproven says whether a domain is one of ours and nothing stands for it, in mail from outside.
+// unproven reports whether a domain is one of ours and not authenticated, in mail from outside.
 func (f filter) unproven(tx *mail.Transaction, domain string) bool {
 	return domain != "" && f.env.Local(domain) && tx.Session.Client.IsValid() && !authenticated(tx.AllFindings(), domain, f.env.Local)
 }
 
-// authenticated says whether something stands for a domain of ours: DMARC where there is a policy, else SPF or DKIM for it
-// or any other domain of ours. What gave no answer proves nothing: the filter dmarc has such mail come again first.
+// authenticated reports whether a domain of ours is authenticated: by DMARC where there is a policy, else SPF or DKIM
+// for it or any other domain of ours. A check without an answer authenticates nothing: the filter dmarc defers such
+// mail first.
 func authenticated(findings []mail.Finding, domain string, local func(string) bool) bool {
 	checked := false
 	for _, finding := range findings {
 		proven := false
 		switch v := finding.Value.(type) {
 		case filters.DMARC:
-			proven = v.Domain == domain && (v.Result == "pass" || v.Override.Type == filters.LocalPolicy)
+			proven = v.Domain == domain && (v.Result == mail.AuthPass || v.Override.Type == filters.LocalPolicy)
 		case filters.ARC:
 			proven = vouched(v, domain, local)
 		case filters.SPF:
 			checked = true
-			proven = v.Result == "pass" && local(v.Domain)
+			proven = v.Result == mail.AuthPass && local(v.Domain)
 		case filters.DKIM:
 			checked = true
 			proven = signedByUs(v, local)
@@ -203,12 +203,12 @@ func authenticated(findings []mail.Finding, domain string, local func(string) bo
 		}
 	}
 
-	return !checked // both filters are off: nobody looked
+	return !checked // both filters are off: not checked
 }
 
 func signedByUs(signatures filters.DKIM, local func(string) bool) bool {
 	for _, s := range signatures {
-		if s.Result == "pass" && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
+		if s.Result == mail.AuthPass && !s.Testing && local(mail.ASCIIDomain(s.Domain)) {
 			return true
 		}
 	}
@@ -219,17 +219,17 @@ func signedByUs(signatures filters.DKIM, local func(string) bool) bool {
 // vouched says whether a trusted sealer saw a proof before the mail was changed: so our own users' letters come back from a
 // mailing list (RFC 8617 section 7.2.1).
 func vouched(v filters.ARC, domain string, local func(string) bool) bool {
-	if v.Result != "pass" || v.Trusted == "" {
+	if v.Result != mail.AuthPass || v.Trusted == "" {
 		return false
 	}
 	for _, r := range v.Vouched {
 		for _, p := range r.Props {
 			of := mail.ASCIIDomain(p.Value[strings.LastIndexByte(p.Value, '@')+1:])
 			switch {
-			case r.Result != "pass":
-			case r.Method == "dmarc" && p.Property == "from" && of == domain,
-				r.Method == "dkim" && (p.Property == "d" || p.Property == "i") && local(of),
-				r.Method == "spf" && p.Property == "mailfrom" && local(of):
+			case r.Result != mail.AuthPass:
+			case r.Method == mail.MethodDMARC && p.Property == "from" && of == domain,
+				r.Method == mail.MethodDKIM && (p.Property == "d" || p.Property == "i") && local(of),
+				r.Method == mail.MethodSPF && p.Property == "mailfrom" && local(of):
 				return true
 			}
 		}
@@ -247,7 +247,7 @@ func (f filter) name(r *report, b mail.Mailbox) {
 		r.add("NAME_INVISIBLE", mark+" in the name of "+b.Address.String())
 	}
 	if f.env.Local(b.Address.ASCIIDomain()) {
-		return // whoever it is, he is one of ours, or else SPOOF_OWN_DOMAIN
+		return // an address of ours: any forgery is SPOOF_OWN_DOMAIN
 	}
 	for _, p := range f.names {
 		if f.look.sameName(p, b.Name) && !f.trueAddress(b.Address.Key(), p) {
@@ -262,7 +262,7 @@ func (f filter) name(r *report, b mail.Mailbox) {
 	}
 }
 
-// trueAddress says whether an address belongs to a protected person, who may have several.
+// trueAddress reports whether an address belongs to a protected person, who may have several.
 func (f filter) trueAddress(key string, person protectedName) bool {
 	return slices.ContainsFunc(f.names, func(p protectedName) bool { return p.key == key && slices.Equal(p.words, person.words) })
 }
@@ -357,7 +357,7 @@ func (f filter) envelope(r *report, tx *mail.Transaction, s senders) {
 		return
 	}
 	for _, finding := range tx.AllFindings() {
-		if v, ok := finding.Value.(filters.DMARC); ok && v.Result == "pass" {
+		if v, ok := finding.Value.(filters.DMARC); ok && v.Result == mail.AuthPass {
 			return
 		}
 	}
@@ -379,14 +379,14 @@ func (f filter) organization(domain string) string {
 }
 
 // brand looks for a BIMI record where DMARC passed with a policy that is meant (draft-brand-indicators-for-message-
-// identification section 7.2). It shows what stands there, and fetches nothing.
+// identification section 7.2). It reports the record and fetches nothing.
 func (f filter) brand(ctx context.Context, r *report, tx *mail.Transaction) error {
 	if !f.bimi {
 		return nil
 	}
 	for _, finding := range tx.AllFindings() {
 		v, ok := finding.Value.(filters.DMARC)
-		if !ok || v.Result != "pass" || v.Policy != "quarantine" && v.Policy != "reject" {
+		if !ok || v.Result != mail.AuthPass || v.Policy != filters.DMARCQuarantine && v.Policy != filters.DMARCReject {
 			continue
 		}
 		for _, domain := range slices.Compact([]string{v.Domain, v.Org}) {

@@ -194,7 +194,7 @@ func (l *lookalikes) homograph(domain string) string {
 	return ""
 }
 
-// isInvisible holds for characters that show nothing and part no words.
+// isInvisible holds for characters that are invisible and don't separate words.
 func isInvisible(r rune) bool {
 	return r == 0xad || r >= 0x200b && r <= 0x200d || r >= 0x2060 && r <= 0x2064 || r == 0xfeff || r == 0x180e
 }

@@ -40,7 +40,7 @@ func (l *lookalikes) sameName(p protectedName, name string) bool {
 	return true
 }
 
-// comments gives what stands in the comments of a field (RFC 5322 section 3.2.2), quoted strings left out.
+// comments gives the text of a field's comments (RFC 5322 section 3.2.2), quoted strings left out.
 func comments(value string) string {
 	var b strings.Builder
 	depth, quoted := 0, false
@@ -63,7 +63,7 @@ func comments(value string) string {
 	return b.String()
 }
 
-// freemail knows the services where anybody gets an address in a minute.
+// freemail matches services with open registration.
 func freemail(domain string) bool {
 	switch domain {
 	case "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "rocketmail.com", "hotmail.com", "outlook.com", "live.com",

@@ -149,7 +149,7 @@ func (l Limit) readKeys(out *limit, env filters.Env) error {
 	switch {
 	case out.stage == 0:
 		out.stage = latest
-		if out.learns() && out.outbound { // nobody is logged in when he connects
+		if out.learns() && out.outbound { // there is no login yet at connect
 			out.stage = max(latest, mail.StageMail)
 		}
 	case out.stage < latest:
@@ -216,7 +216,7 @@ func (f filter) value(key string, tx *mail.Transaction, to mail.Address) string 
 	return ""
 }
 
-// words are the parts as evidence shows them.
+// words are the parts as shown in evidence.
 func words(parts []string) string {
 	short := make([]string, len(parts))
 	for i, p := range parts {

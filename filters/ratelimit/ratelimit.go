@@ -1,5 +1,5 @@
-// Package ratelimit counts connections, messages, recipients and refusals by client, network, sender, recipient, user and
-// what else names a source of mail, and reports who is over a limit.
+// Package ratelimit counts connections, messages, recipients and refusals by client, network, sender, recipient, user
+// and other marks of a source, and reports excess over a limit.
 package ratelimit
 
 import (
@@ -19,12 +19,13 @@ type Limit struct {
 	// Key says by what is counted: "client", "network" (/24, /56), "asn", "helo", "sender", "sender_domain", "recipient",
 	// "recipient_domain", "user" or several with a "+" between.
 	Key string `toml:"key"`
-	// Count says what: "connections", "messages", "recipients" or "refused", recipients that were refused for good.
+	// Count is what is counted: "connections", "messages", "recipients" or "refused", recipients that were permanently
+	// refused.
 	Count string `toml:"count"`
 	// Rate is as in "100/1h": what may go on for long. Burst is how many may come at once; 0 is all of the rate.
 	Rate  string `toml:"rate"`
 	Burst int    `toml:"burst"`
-	// Ratio stands in place of Count and Rate: "rejected" is the share of recipients that were refused for good, "junk"
+	// Ratio stands in place of Count and Rate: "rejected" is the share of recipients that were permanently refused, "junk"
 	// the share of messages that policy refused or held. Over is the share from which on the limit holds, Min how many
 	// there must have been; what is longer ago than Per counts half, then a quarter.
 	Ratio string          `toml:"ratio"`
@@ -63,10 +64,10 @@ var Spec = filters.Spec{
 	Stages: mail.StageConnect | mail.StageHelo | mail.StageMail | mail.StageRcpt,
 	Inline: true,
 	Symbols: []filters.Symbol{
-		{Name: "RATELIMIT", Score: 0, Action: "defer", Help: "More came than the limits allow",
+		{Name: "RATELIMIT", Score: 0, Action: filters.ActionDefer, Help: "More came than the limits allow",
 			Reply: "You are sending more than we take at once, please try again later"},
-		{Name: "RATELIMIT_TARPIT", Score: 0, Action: "tarpit", Help: "More came than the limits allow, and replies wait"},
-		{Name: "RATELIMIT_REFUSE", Score: 0, Action: "reject", Help: "Far more came than the limits allow",
+		{Name: "RATELIMIT_TARPIT", Score: 0, Action: filters.ActionTarpit, Help: "More came than the limits allow, and replies wait"},
+		{Name: "RATELIMIT_REFUSE", Score: 0, Action: filters.ActionReject, Help: "Far more came than the limits allow",
 			Reply: "You are sending more than we take. If this is wrong, please ask the recipient's postmaster and quote the id in this reply"},
 	},
 	Settings: func() any { s := defaults(); return &s },
@@ -119,7 +120,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	return found, nil
 }
 
-// over says in a few words how far somebody is over a limit, "" if he is not.
+// over describes the excess over a limit, "" if there is none.
 func (f filter) over(ctx context.Context, l *limit, parts []string) string {
 	switch l.count {
 	case countRejected, countJunk:
@@ -178,10 +179,10 @@ func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filt
 		}
 		for _, j := range judged {
 			parts, ok := f.parts(l, tx, j.Recipient)
-			if !ok || j.Disposition == "defer" {
+			if !ok || j.Disposition == mail.Defer {
 				continue
 			}
-			f.env.State.Tally(ctx, l.key(parts), share(j.Disposition == "reject" || j.Disposition == "quarantine"), l.half)
+			f.env.State.Tally(ctx, l.key(parts), share(j.Disposition == mail.Reject || j.Disposition == mail.Quarantine), l.half)
 			if !l.byRecipient {
 				break // it is one message
 			}

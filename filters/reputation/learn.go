@@ -53,7 +53,7 @@ func (f *filter) add(ctx context.Context, sort, who string, add state.Tally) sta
 	return f.env.State.Tally(ctx, key(sort, who), add, f.half)
 }
 
-// name keeps a good name for all who ask filters.GoodClient: enough good mail, and hardly any bad.
+// name stores a good reputation for filters.GoodClient: enough good mail, and hardly any bad.
 func (f *filter) name(ctx context.Context, tx *mail.Transaction, t state.Tally) {
 	good := t[0] <= t[1]/20
 	if good && t[1] < f.settings.Least {
@@ -85,16 +85,16 @@ func lesson(judged []filters.Decision, own float64) state.Tally {
 		others := j.Score - own
 		bad := 0.0
 		switch j.Disposition {
-		case "reject", "quarantine":
+		case mail.Reject, mail.Quarantine:
 			bad = 1
-		case "tag":
+		case mail.Tag:
 			bad = 0.5
-		case "accept":
+		case mail.Accept:
 			if others < unsure {
 				sum[1]++
 			}
 			continue
-		default: // put off: nothing is known yet
+		case mail.Defer: // nothing is known yet
 			continue
 		}
 		if others >= j.Score/2 {
@@ -107,8 +107,9 @@ func lesson(judged []filters.Decision, own float64) state.Tally {
 	return sum
 }
 
-// A connection in which recipients were refused for good and no message was taken is a little bad. The mark is there from
-// the first such refusal to the end of the connection; what is put off (greylisting, a server that is down) marks nobody.
+// A connection in which recipients were permanently refused and no message was accepted counts as slightly bad. The
+// mark is set from the first such refusal to the end of the connection; deferrals (greylisting, a server that is down)
+// set none.
 const (
 	littleBad = 0.1
 	markFor   = time.Hour

@@ -1,5 +1,5 @@
-// Package reputation remembers what became of the mail of addresses, networks, autonomous systems, proven domains and the
-// domains of links, and says of later mail what name its sender has. It learns from our own verdicts alone.
+// Package reputation keeps the record of addresses, networks, autonomous systems, authenticated domains and domains of
+// links, and reports the reputation of later senders. It learns from our own verdicts alone.
 package reputation
 
 import (
@@ -114,12 +114,12 @@ type name float64
 // Weight implements policy.Weighted.
 func (n name) Weight() float64 { return float64(n) }
 
-// Known says whether an address has a good name: for the listener, to let it in when others knock too often.
+// Known reports whether an address has a good reputation: the listener then admits it when connections are scarce.
 func Known(s *state.State, client netip.Addr) bool {
 	return filters.GoodClient(context.Background(), s, client)
 }
 
-// faint is the weight below which a name is not worth a word.
+// faint is the weight below which a reputation is not reported.
 const faint = 0.2
 
 // Between these shares of bad mail a name says nothing: the great mailbox providers send good and bad mail from the same
@@ -265,7 +265,7 @@ func (f *filter) strange(domains []string) []string {
 // links is the key under which a message keeps the domains of its links.
 type links struct{}
 
-// linked are the registered domains of the links in a message: who owns one owns all names below it.
+// linked are the registered domains of the links in a message: an owner controls all names below one.
 func linked(m *mail.Message) []string {
 	return m.Derive(links{}, func() any {
 		var all []string

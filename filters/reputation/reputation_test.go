@@ -32,27 +32,27 @@ func TestBadSettingsAreExplained(t *testing.T) {
 // What a verdict owes to this filter is not learned from it.
 func TestLesson(t *testing.T) {
 	for _, c := range []struct {
-		disposition string
+		disposition mail.Disposition
 		score, own  float64
 		want        state.Tally
 	}{
-		{"reject", 20, 3, state.Tally{1, 0}},
-		{"quarantine", 7, 3, state.Tally{1, 0}},
-		{"tag", 6, 2, state.Tally{0.5, 0}},
-		{"tag", 6, 4, state.Tally{}},        // most of it is our own doing
-		{"reject", 0, 0, state.Tally{1, 0}}, // by a forced action
-		{"reject", -1, -1, state.Tally{1, 0}},
-		{"accept", 0, 0, state.Tally{0, 1}},
-		{"accept", 1, -1.5, state.Tally{}}, // without our good word it looks odd
-		{"accept", 2.5, 2.5, state.Tally{0, 1}},
-		{"accept", 3, 0, state.Tally{}},
-		{"defer", 0, 0, state.Tally{}},
+		{mail.Reject, 20, 3, state.Tally{1, 0}},
+		{mail.Quarantine, 7, 3, state.Tally{1, 0}},
+		{mail.Tag, 6, 2, state.Tally{0.5, 0}},
+		{mail.Tag, 6, 4, state.Tally{}},        // most of it is our own doing
+		{mail.Reject, 0, 0, state.Tally{1, 0}}, // by a forced action
+		{mail.Reject, -1, -1, state.Tally{1, 0}},
+		{mail.Accept, 0, 0, state.Tally{0, 1}},
+		{mail.Accept, 1, -1.5, state.Tally{}}, // without a good reputation it looks odd
+		{mail.Accept, 2.5, 2.5, state.Tally{0, 1}},
+		{mail.Accept, 3, 0, state.Tally{}},
+		{mail.Defer, 0, 0, state.Tally{}},
 	} {
 		if got := lesson([]filters.Decision{{Disposition: c.disposition, Score: c.score}}, c.own); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
-	mixed := lesson([]filters.Decision{{Disposition: "reject", Score: 20}, {Disposition: "accept"}}, 0)
+	mixed := lesson([]filters.Decision{{Disposition: mail.Reject, Score: 20}, {Disposition: mail.Accept}}, 0)
 	if mixed != (state.Tally{0.5, 0.5}) {
 		t.Errorf("one refuses, one accepts: %v", mixed)
 	}
@@ -85,16 +85,16 @@ func TestKnown(t *testing.T) {
 	tx := transaction("192.0.2.1")
 	client := tx.Session.Client
 	for range 9 {
-		f.Decided(t.Context(), tx, []filters.Decision{{Disposition: "accept"}})
+		f.Decided(t.Context(), tx, []filters.Decision{{Disposition: mail.Accept}})
 	}
 	if Known(memory, client) {
 		t.Error("nine messages make no name")
 	}
-	f.Decided(t.Context(), tx, []filters.Decision{{Disposition: "accept"}})
+	f.Decided(t.Context(), tx, []filters.Decision{{Disposition: mail.Accept}})
 	if !Known(memory, client) || Known(memory, netip.MustParseAddr("192.0.2.2")) || Known(memory, netip.Addr{}) {
 		t.Error("ten good messages make a name, for this address alone")
 	}
-	f.Decided(t.Context(), tx, []filters.Decision{{Disposition: "reject", Score: 20}})
+	f.Decided(t.Context(), tx, []filters.Decision{{Disposition: mail.Reject, Score: 20}})
 	if Known(memory, client) {
 		t.Error("one of eleven was spam, and the name is good")
 	}
@@ -107,7 +107,7 @@ func TestManyAtOnce(t *testing.T) {
 		wait.Go(func() {
 			tx := transaction(fmt.Sprintf("198.51.100.%d", i%4))
 			_, _ = f.Inspect(context.Background(), tx)
-			f.Decided(context.Background(), tx, []filters.Decision{{Disposition: "accept"}})
+			f.Decided(context.Background(), tx, []filters.Decision{{Disposition: mail.Accept}})
 			tx.Stage = mail.StageMessage
 			_, _ = f.Inspect(context.Background(), tx)
 		})
@@ -122,7 +122,7 @@ func BenchmarkInspectConnect(b *testing.B) {
 	f, _ := newWith(b, 1_000_000)
 	tx := transaction("192.0.2.1")
 	for range 30 {
-		f.Decided(b.Context(), tx, []filters.Decision{{Disposition: "accept"}})
+		f.Decided(b.Context(), tx, []filters.Decision{{Disposition: mail.Accept}})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -144,7 +144,7 @@ func BenchmarkKnown(b *testing.B) {
 	f, memory := newWith(b, 1_000_000)
 	tx := transaction("192.0.2.1")
 	for range 30 {
-		f.Decided(b.Context(), tx, []filters.Decision{{Disposition: "accept"}})
+		f.Decided(b.Context(), tx, []filters.Decision{{Disposition: mail.Accept}})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -55,7 +55,7 @@ var Spec = filters.Spec{
 		{Name: "RSPAMD_SPAM", Score: 8, Help: "Rspamd's score, as the share of the score at which it would refuse"},
 		{Name: "RSPAMD_HAM", Score: -2, Help: "Rspamd takes this for good mail"},
 		{Name: "RSPAMD_REJECT", Score: 4, Help: "Rspamd would refuse this message"},
-		{Name: "RSPAMD_SOFT_REJECT", Score: 0, Action: "defer", Help: "Rspamd wants the sender to try again later", Reply: "Please try again later"},
+		{Name: "RSPAMD_SOFT_REJECT", Score: 0, Action: filters.ActionDefer, Help: "Rspamd wants the sender to try again later", Reply: "Please try again later"},
 		{Name: "RSPAMD_NOT_SCANNED", Score: 0, Help: "the message is too large for Rspamd, or it skipped it"},
 	},
 	Settings: func() any { s := defaults(); return &s },

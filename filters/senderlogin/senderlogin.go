@@ -29,9 +29,9 @@ var Spec = filters.Spec{
 	Help:   "Compares who is logged in with the sender and with From.",
 	Stages: mail.StageMail | mail.StageMessage,
 	Symbols: []filters.Symbol{
-		{Name: "SENDER_NOT_OURS", Score: 5, Action: "reject", Help: "A user who is logged in writes as somebody of a foreign domain",
+		{Name: "SENDER_NOT_OURS", Score: 5, Action: filters.ActionReject, Help: "A user who is logged in writes as somebody of a foreign domain",
 			Reply: "You are logged in here, so the sender must be an address of ours"},
-		{Name: "SENDER_LOGIN_MISMATCH", Score: 4, Action: "reject", Help: "A user who is logged in writes as another of our addresses, which neither the directory nor may_write_as gives him",
+		{Name: "SENDER_LOGIN_MISMATCH", Score: 4, Action: filters.ActionReject, Help: "A user who is logged in writes as another of our addresses, which neither the directory nor may_write_as gives him",
 			Reply: "This login may not write as that address. Use your own, or ask your administrator to allow it"},
 	},
 	Settings: func() any { return &Settings{} },

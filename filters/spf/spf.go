@@ -95,8 +95,8 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	if relayed {
 		var err error
 		if v, err = f.before(client, tx.Message.Header().All("Received")); err != nil {
-			value := filters.SPF{Result: "none", Domain: tx.From.ASCIIDomain(), Sender: tx.From.String(), Client: client, Relay: client, Why: err.Error()}
-			return []filters.Finding{{Symbol: symbol("none"), Evidence: filters.Printable(evidence(value)), Value: value}}, nil
+			value := filters.SPF{Result: mail.AuthNone, Domain: tx.From.ASCIIDomain(), Sender: tx.From.String(), Client: client, Relay: client, Why: err.Error()}
+			return []filters.Finding{{Symbol: symbol(mail.AuthNone), Evidence: filters.Printable(evidence(value)), Value: value}}, nil
 		}
 	}
 	return f.inspect(ctx, tx.From, v), nil
@@ -131,10 +131,11 @@ func (f filter) inspect(ctx context.Context, from mail.Address, v visitor) []fil
 	name.Helo = true
 	// only pass and fail say something of a client
 	switch name.Result {
-	case "pass":
+	case mail.AuthPass:
 		found = append(found, filters.Finding{Symbol: "SPF_HELO_PASS", Evidence: filters.Printable(name.Domain), Value: filters.SPFHelo{SPF: name}})
-	case "fail":
+	case mail.AuthFail:
 		found = append(found, filters.Finding{Symbol: "SPF_HELO_FAIL", Evidence: filters.Printable(evidence(name)), Value: filters.SPFHelo{SPF: name}})
+	default: // not asked, or an answer that says nothing of the client
 	}
 	return found
 }
@@ -150,22 +151,23 @@ func (f filter) check(ctx context.Context, v visitor, local, domain string) filt
 	return filters.SPF{Result: a.Result, Domain: domain, Sender: local + "@" + domain, Client: v.client, Relay: v.relay, Why: a.Why, Explanation: a.Explanation}
 }
 
-func symbol(result string) string {
+func symbol(result mail.AuthVerdict) string {
 	switch result {
-	case "pass":
+	case mail.AuthPass:
 		return "R_SPF_ALLOW"
-	case "fail":
+	case mail.AuthFail:
 		return "R_SPF_FAIL"
-	case "softfail":
+	case mail.AuthSoftFail:
 		return "R_SPF_SOFTFAIL"
-	case "neutral":
+	case mail.AuthNeutral:
 		return "R_SPF_NEUTRAL"
-	case "temperror":
+	case mail.AuthTempError:
 		return "R_SPF_DNSFAIL"
-	case "permerror":
+	case mail.AuthPermError:
 		return "R_SPF_PERMFAIL"
+	default: // none: RFC 7208 section 2.6.1; SPF has no policy
+		return "R_SPF_NA"
 	}
-	return "R_SPF_NA"
 }
 
 func evidence(v filters.SPF) string {
@@ -177,7 +179,7 @@ func evidence(v filters.SPF) string {
 	if v.Relay.IsValid() && v.Relay != v.Client {
 		fmt.Fprintf(&b, " from %s behind %s", v.Client, v.Relay)
 	}
-	if v.Result != "pass" && v.Why != "" {
+	if v.Result != mail.AuthPass && v.Why != "" {
 		b.WriteString(": " + v.Why)
 	}
 	if v.Explanation != "" {

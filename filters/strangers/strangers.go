@@ -32,7 +32,7 @@ var Spec = filters.Spec{
 	Inline: true,
 	After:  []string{"attachments", "correspondents"},
 	Symbols: []filters.Symbol{
-		{Name: "ATTACHMENT_ACTIVE_STRANGER", Score: 0, Action: "quarantine", Help: "A macro that runs by itself, a page or picture with script, or DDE, of a sender to whom the recipient has not written, or whom nothing proves"},
+		{Name: "ATTACHMENT_ACTIVE_STRANGER", Score: 0, Action: filters.ActionQuarantine, Help: "A macro that runs by itself, a page or picture with script, or DDE, of a sender to whom the recipient has not written, or whom nothing proves"},
 	},
 	Settings: func() any { return &struct{}{} },
 	New: func(section config.Section, _ filters.Env) (filters.Filter, error) {

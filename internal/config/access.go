@@ -69,10 +69,10 @@ type AccessHTTP struct {
 
 // AccessRule limits when and from where users may log in.
 type AccessRule struct {
-	Users     []string `toml:"users"`
-	Protocols []string `toml:"protocols"`
-	Networks  Networks `toml:"networks"`
-	Countries []string `toml:"countries"`
+	Users     []string        `toml:"users"`
+	Protocols []mail.Protocol `toml:"protocols"`
+	Networks  Networks        `toml:"networks"`
+	Countries []string        `toml:"countries"`
 	// Hours is "08:00-18:00" in local time, Days are "mon" to "sun".
 	Hours string   `toml:"hours"`
 	Days  []string `toml:"days"`
@@ -116,7 +116,9 @@ func (b *MailBackend) fill() {
 }
 
 // Receives says whether a door takes mail in: SMTP, not POP3 or IMAP.
-func (d *Door) Receives() bool { return d.Protocol == "smtp" || d.Protocol == "submission" }
+func (d *Door) Receives() bool {
+	return d.Protocol == mail.ProtocolSMTP || d.Protocol == mail.ProtocolSubmission
+}
 
 // accessDoor checks a door for POP3 or IMAP.
 func (k *checker) accessDoor(path string, d *Door) {
@@ -134,7 +136,7 @@ func (k *checker) accessDoor(path string, d *Door) {
 		}
 		return
 	}
-	port := map[string]string{"imap": "993", "pop3": "995"}[d.Protocol]
+	port := map[mail.Protocol]string{mail.ProtocolIMAP: "993", mail.ProtocolPOP3: "995"}[d.Protocol]
 	if port == "" { // no such protocol: that has been said
 		return
 	}
@@ -146,8 +148,8 @@ func (k *checker) accessDoor(path string, d *Door) {
 	}
 }
 
-func (b MailBackend) addresses(protocol string) []HostPort {
-	if protocol == "pop3" {
+func (b MailBackend) addresses(protocol mail.Protocol) []HostPort {
+	if protocol == mail.ProtocolPOP3 {
 		return b.POP3
 	}
 	return b.IMAP
@@ -161,7 +163,7 @@ func (k *checker) access() {
 	if a.ScanTimeout < Duration(time.Second) || a.ScanTimeout > Duration(10*time.Minute) {
 		k.bad("mail_access.scan_timeout", "is out of range; write a duration from \"1s\" to \"10m\"")
 	}
-	if len(a.Notice) > 1000 || strings.ContainsFunc(a.Notice, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }) {
+	if len(a.Notice) > 1000 || strings.ContainsFunc(a.Notice, isNotPlain) {
 		k.bad("mail_access.notice", "is not plain ASCII of up to 1000 characters; it must fit into any message")
 	}
 	k.positive("mail_access.max_connections", a.MaxConnections)
@@ -180,6 +182,9 @@ func (k *checker) access() {
 	}
 	k.backends()
 }
+
+// isNotPlain holds for all but printable ASCII and the line end.
+func isNotPlain(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }
 
 // opaque checks the mechanisms whose words are handed on as they are.
 func (k *checker) opaque(a *MailAccess) {
@@ -218,12 +223,21 @@ func (k *checker) accessHTTP(h *AccessHTTP) {
 	if h.URL == "" {
 		return
 	}
-	u, err := url.Parse(h.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	u, isServer := serverURL(h.URL, "http", "https")
+	if !isServer {
 		k.bad("mail_access.http.url", "is not the URL of a server; write it as in \"https://auth.internal/mail\"")
 	} else if u.Scheme == "http" && h.Form == "nginx" && !onThisMachine(u.Hostname()) {
 		k.bad("mail_access.http.url", "would send passwords over the net in the clear; use https")
 	}
+}
+
+// serverURL reads a URL, nil if the text is none. ok says that it names a server, by one of these schemes.
+func serverURL(text string, schemes ...string) (u *url.URL, ok bool) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, false
+	}
+	return u, u.Host != "" && slices.Contains(schemes, u.Scheme)
 }
 
 func (k *checker) accessRule(path string, r *AccessRule) {
@@ -231,7 +245,7 @@ func (k *checker) accessRule(path string, r *AccessRule) {
 		k.bad(path+".users", "is missing; name users, \"@example.com\" for all of a domain, or \"*\" for everybody")
 	}
 	for i, p := range r.Protocols {
-		k.oneOf(fmt.Sprintf("%s.protocols[%d]", path, i), p, "imap", "pop3")
+		k.oneOf(fmt.Sprintf("%s.protocols[%d]", path, i), string(p), "imap", "pop3")
 	}
 	if len(r.Countries) > 0 && k.c.Geo.Country == "" {
 		k.bad(path+".countries", "can't be told; name a database with [geo] country")
@@ -280,15 +294,9 @@ func (k *checker) backend(path string, b *MailBackend) {
 	if len(b.IMAP)+len(b.POP3) == 0 {
 		k.bad(path+".imap", "is missing; name the server, as in [\"exchange.internal:993\"], or with pop3 that of POP3")
 	}
-	for _, l := range []struct {
-		key  string
-		list []HostPort
-	}{{".imap", b.IMAP}, {".pop3", b.POP3}} {
-		for i, a := range l.list {
-			if b.TLS == "none" && !onThisMachine(hostOf(string(a))) {
-				k.bad(fmt.Sprintf("%s%s[%d]", path, l.key, i), "%s would get passwords over the net in the clear; set tls = \"implicit\" or \"starttls\"", a)
-			}
-		}
+	if b.TLS == "none" {
+		k.onlyLocal(path+".imap", b.IMAP)
+		k.onlyLocal(path+".pop3", b.POP3)
 	}
 	k.readable(path+".ca_file", b.CAFile)
 	k.readable(path+".master_password_file", b.MasterPasswordFile)
@@ -306,11 +314,20 @@ func (k *checker) backend(path string, b *MailBackend) {
 	}
 }
 
+// onlyLocal checks that servers that are spoken to without TLS are on this machine.
+func (k *checker) onlyLocal(path string, servers []HostPort) {
+	for i, a := range servers {
+		if !onThisMachine(hostOf(string(a))) {
+			k.bad(fmt.Sprintf("%s[%d]", path, i), "%s would get passwords over the net in the clear; set tls = \"implicit\" or \"starttls\"", a)
+		}
+	}
+}
+
 // alerts checks [alerts] and [probe].
 func (k *checker) alerts() {
 	a, p := &k.c.Alerts, &k.c.Probe
 	k.positive("breaker.convictions", k.c.PolicyBreaker.Convictions)
-	if u, err := url.Parse(a.Webhook); a.Webhook != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+	if _, isServer := serverURL(a.Webhook, "http", "https"); a.Webhook != "" && !isServer {
 		k.bad("alerts.webhook", "is not a URL; write it as in \"https://chat.example.com/hooks/abc\"")
 	}
 	for key, address := range map[string]string{"alerts.mail_to": a.MailTo, "probe.to": p.To} {

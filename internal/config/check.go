@@ -82,7 +82,7 @@ func (k *checker) domain(key, name string) {
 	}
 }
 
-// top looks at what stands above the sections. It is false for a configuration with nothing in it.
+// top checks the keys above all sections. It is false for a configuration with nothing in it.
 func (k *checker) top() bool {
 	c := k.c
 	if len(c.Domains) == 0 && len(c.NextHops) == 0 && len(c.Doors) == 0 {
@@ -96,6 +96,19 @@ func (k *checker) top() bool {
 	if c.DataDir == "" {
 		k.bad("data_dir", "is empty; name a folder, as in \"/var/lib/postern\"")
 	}
+	k.domains()
+	for i, n := range c.TrustedNetworks {
+		if n.Bits() == 0 {
+			k.bad(fmt.Sprintf("trusted_networks[%d]", i), "%q is the whole internet, which would make this an open relay; name your own networks", n)
+		}
+	}
+	return true
+}
+
+// domains checks that each domain is named once and, if a door takes mail in for it, has a next hop.
+func (k *checker) domains() {
+	c := k.c
+	receives := slices.ContainsFunc(c.Doors, func(d Door) bool { return d.Receives() })
 	seen := map[string]bool{}
 	for i, d := range c.Domains {
 		key := fmt.Sprintf("domains[%d]", i)
@@ -105,16 +118,10 @@ func (k *checker) top() bool {
 		} else {
 			seen[lower] = true
 		}
-		if c.Route(strings.TrimPrefix(d, ".")).IsZero() && !strings.HasPrefix(d, ".") && slices.ContainsFunc(c.Doors, func(d Door) bool { return d.Receives() }) {
+		if receives && !strings.HasPrefix(d, ".") && c.Route(d).IsZero() {
 			k.bad(key, "%q has no next hop; add [next_hop.%q] or [next_hop.\"default\"]", d, d)
 		}
 	}
-	for i, n := range c.TrustedNetworks {
-		if n.Bits() == 0 {
-			k.bad(fmt.Sprintf("trusted_networks[%d]", i), "%q is the whole internet, which would make this an open relay; name your own networks", n)
-		}
-	}
-	return true
 }
 
 func (k *checker) doors() {
@@ -139,7 +146,7 @@ func (k *checker) doors() {
 
 func (k *checker) door(path string, d *Door) {
 	c := k.c
-	k.oneOf(path+".protocol", d.Protocol, "smtp", "submission", "imap", "pop3")
+	k.oneOf(path+".protocol", string(d.Protocol), "smtp", "submission", "imap", "pop3")
 	k.oneOf(path+".bare_newline", d.BareNewline, "", "reject", "normalise")
 	k.oneOf(path+".tls", d.TLS, "none", "starttls", "implicit")
 	if d.Listen == "" {
@@ -148,13 +155,8 @@ func (k *checker) door(path string, d *Door) {
 	if d.MaxConnections < 0 {
 		k.bad(path+".max_connections", "is %d; write 0 for no limit of its own, or a number", d.MaxConnections)
 	}
-	if d.ProxyProtocol && len(d.ProxyNetworks) == 0 {
-		k.bad(path+".proxy_protocol", "says nothing of who may use it; list the proxies in proxy_networks")
-	}
-	if !d.ProxyProtocol && len(d.ProxyNetworks) > 0 {
-		k.bad(path+".proxy_networks", "has no effect; add proxy_protocol = true")
-	}
-	if d.Protocol == "smtp" && len(c.Domains) == 0 {
+	k.proxies(path, d)
+	if d.Protocol == mail.ProtocolSMTP && len(c.Domains) == 0 {
 		k.bad("domains", "is missing; list the domains whose mail comes in at door %q", d.Name)
 	}
 	if d.FromClient && d.Receives() && !d.Transparent {
@@ -167,23 +169,34 @@ func (k *checker) door(path string, d *Door) {
 	}
 }
 
+// proxies checks that the PROXY protocol and the networks that may speak it are set together.
+func (k *checker) proxies(path string, d *Door) {
+	if d.ProxyProtocol && len(d.ProxyNetworks) == 0 {
+		k.bad(path+".proxy_protocol", "says nothing of who may use it; list the proxies in proxy_networks")
+	}
+	if !d.ProxyProtocol && len(d.ProxyNetworks) > 0 {
+		k.bad(path+".proxy_networks", "has no effect; add proxy_protocol = true")
+	}
+}
+
 func (k *checker) auth(path string, d *Door) {
 	k.oneOf(path+".auth", d.Auth, "", "smtp", "imap")
 	switch {
-	case d.Auth == "" && d.Protocol == "submission":
+	case d.Auth == "" && d.Protocol == mail.ProtocolSubmission:
 		k.bad(path+".auth", "is missing; say who checks logins: \"smtp\" (the next hop of auth_route) or \"imap\" (the server in [mail_backend], or at auth_address)")
 	case d.Auth == "imap":
 		k.authIMAP(path, d)
 	case d.Auth == "smtp":
-		hop, ok := k.c.NextHops[d.AuthRoute]
-		switch {
-		case !ok:
-			k.bad(path+".auth_route", "there is no [next_hop.%q]; name one that there is", d.AuthRoute)
-		case hop.TLS == "opportunistic", hop.TLS == "none" && !hop.onThisMachine():
-			// RFC 4954 section 9: whoever sits between would have all users' passwords
-			k.bad(path+".auth", "would send users' passwords to [next_hop.%q] over tls = %q, which proves nothing; set tls = \"required\" or \"implicit\" there, and ca_file for a certificate of your own", d.AuthRoute, hop.TLS)
-		}
+		k.authSMTP(path, d)
 	}
+	k.authServer(path, d)
+	if d.Auth != "" && d.TLS == "none" && d.RequireTLSForAuth.On() {
+		k.bad(path+".auth", "nobody can log in without TLS; set tls = \"starttls\", or require_tls_for_auth = false in a lab")
+	}
+}
+
+// authServer checks the keys that name the server of auth = "imap".
+func (k *checker) authServer(path string, d *Door) {
 	if d.AuthBackend != "" && d.Auth != "imap" {
 		k.bad(path+".auth_backend", "has no effect without auth = \"imap\"; set that, or take it away")
 	}
@@ -193,8 +206,17 @@ func (k *checker) auth(path string, d *Door) {
 			k.bad(path+".auth_address", "%v", err)
 		}
 	}
-	if d.Auth != "" && d.TLS == "none" && d.RequireTLSForAuth.On() {
-		k.bad(path+".auth", "nobody can log in without TLS; set tls = \"starttls\", or require_tls_for_auth = false in a lab")
+}
+
+// authSMTP checks the next hop that logins are checked at.
+func (k *checker) authSMTP(path string, d *Door) {
+	hop, ok := k.c.NextHops[d.AuthRoute]
+	switch {
+	case !ok:
+		k.bad(path+".auth_route", "there is no [next_hop.%q]; name one that there is", d.AuthRoute)
+	case hop.TLS == "opportunistic", hop.TLS == "none" && !hop.onThisMachine():
+		// RFC 4954 section 9: whoever sits between would have all users' passwords
+		k.bad(path+".auth", "would send users' passwords to [next_hop.%q] over tls = %q, which proves nothing; set tls = \"required\" or \"implicit\" there, and ca_file for a certificate of your own", d.AuthRoute, hop.TLS)
 	}
 }
 
@@ -256,6 +278,11 @@ func (k *checker) smtp() {
 	k.oneOf("smtp.early_input", s.EarlyInput, "reject", "report")
 	k.oneOf("smtp.disclose.inbound", s.Disclose.Inbound, "full", "short")
 	k.oneOf("smtp.disclose.outbound", s.Disclose.Outbound, "full", "short")
+	k.headerEdits(s)
+}
+
+// headerEdits checks what is taken out of headers and what is written into them.
+func (k *checker) headerEdits(s *SMTP) {
 	for i, name := range s.StripHeaders {
 		if !isFieldName(strings.TrimSuffix(name, "*")) {
 			k.bad(fmt.Sprintf("smtp.strip_headers[%d]", i), "%q is not the name of a header field; write a name, or the front of one and \"*\", as in \"X-MS-Exchange-Organization-*\"", name)

@@ -48,6 +48,11 @@ func (k *checker) hop(path string, h *NextHop) {
 	if h.CAFile != "" && !h.Verify.On() {
 		k.bad(path+".ca_file", "has no effect with verify = false; take one of the two away")
 	}
+	k.hopLogin(path, h)
+}
+
+// hopLogin checks the login at a next hop: a user and its password, which must not cross the net in the clear.
+func (k *checker) hopLogin(path string, h *NextHop) {
 	if h.User != "" && h.PasswordFile == "" {
 		k.bad(path+".password_file", "is missing; put the password of user into a file and name it here")
 	}
@@ -64,7 +69,7 @@ func (k *checker) outbound() {
 	o := &k.c.Outbound
 	if len(o.Addresses) > 0 {
 		k.hop("outbound", &o.NextHop)
-	} else if slices.ContainsFunc(k.c.Doors, func(d Door) bool { return d.Protocol == "submission" }) {
+	} else if slices.ContainsFunc(k.c.Doors, func(d Door) bool { return d.Protocol == mail.ProtocolSubmission }) {
 		k.bad("outbound.addresses", "is missing; name the smart host that takes your users' mail, as in [\"smtp.provider.example:25\"]")
 	}
 	for i, domain := range o.Sign {
@@ -212,18 +217,22 @@ func (k *checker) kept() {
 	if h := c.Quarantine.HoldRejected; h > 0 && h < Duration(time.Hour) || h > Duration(14*24*time.Hour) {
 		k.bad("quarantine.hold_rejected", "is out of range; write \"0s\" for not at all, or from \"1h\" to \"14d\"")
 	}
-	if c.Ledger.Keep < 24*3600e9 {
-		k.bad("ledger.keep", "is less than a day; nobody could ask why in time")
-	}
-	k.oneOf("ledger.subjects", c.Ledger.Subjects, "keep", "hash", "none")
-	if m := c.Ledger.MaskAddresses; m > 0 && m < Duration(24*time.Hour) {
-		k.bad("ledger.mask_addresses", "is less than a day; it is done once a day")
-	}
-	if c.Ledger.Waiting < 1<<20 {
-		k.bad("ledger.waiting", "is less than 1MiB, which a busy minute fills; write for example \"1GiB\"")
-	}
+	k.ledger(&c.Ledger)
 	if !c.SharedDatabase() && c.Database.URL != "" && !strings.HasPrefix(c.Database.URL, "sqlite:") {
 		k.bad("database.url", "is not a database we know; write \"sqlite:/path/to/ledger.db\" or \"postgres://user:password@host/name\"")
+	}
+}
+
+func (k *checker) ledger(l *Ledger) {
+	if l.Keep < 24*3600e9 {
+		k.bad("ledger.keep", "is less than a day; nobody could ask why in time")
+	}
+	k.oneOf("ledger.subjects", l.Subjects, "keep", "hash", "none")
+	if m := l.MaskAddresses; m > 0 && m < Duration(24*time.Hour) {
+		k.bad("ledger.mask_addresses", "is less than a day; it is done once a day")
+	}
+	if l.Waiting < 1<<20 {
+		k.bad("ledger.waiting", "is less than 1MiB, which a busy minute fills; write for example \"1GiB\"")
 	}
 }
 

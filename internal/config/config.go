@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"postern/internal/mail"
 )
 
 // Config is postern.toml with its defaults filled in.
@@ -58,10 +60,10 @@ type Config struct {
 
 // Door is an address at which clients knock.
 type Door struct {
-	Name     string `toml:"name"`
-	Protocol string `toml:"protocol"`
-	Listen   Listen `toml:"listen"`
-	TLS      string `toml:"tls"`
+	Name     string        `toml:"name"`
+	Protocol mail.Protocol `toml:"protocol"`
+	Listen   Listen        `toml:"listen"`
+	TLS      string        `toml:"tls"`
 	// ProxyProtocol wants a PROXY header from each client in ProxyNetworks.
 	ProxyProtocol bool     `toml:"proxy_protocol"`
 	ProxyNetworks Networks `toml:"proxy_networks"`
@@ -386,7 +388,7 @@ func FromFlags(domain, nextHop, listen string) (*Config, error) {
 	}
 	c.DataDir = FlagsDataDir
 	c.Domains = strings.Split(domain, ",")
-	c.Doors = []Door{{Name: "mx", Protocol: "smtp", Listen: at}}
+	c.Doors = []Door{{Name: "mx", Protocol: mail.ProtocolSMTP, Listen: at}}
 	c.NextHops = map[string]NextHop{"default": {Addresses: []HostPort{hop}}}
 	c.fill()
 	return c, nil
@@ -412,8 +414,8 @@ func (c *Config) fill() {
 }
 
 func (d *Door) fill() {
-	orElse(&d.Protocol, "smtp")
-	orElse(&d.Name, d.Protocol)
+	orElse(&d.Protocol, mail.ProtocolSMTP)
+	orElse(&d.Name, string(d.Protocol))
 	orElse(&d.TLS, "starttls") // without a certificate of the admin's, one is made
 	if d.Auth == "smtp" {
 		orElse(&d.AuthRoute, "default")

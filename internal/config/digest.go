@@ -57,18 +57,20 @@ func (k *checker) digest() {
 		k.bad("digest.timezone", "%q is no time zone that this machine knows; write for example \"Europe/Berlin\"", d.Timezone)
 	}
 	k.oneOf("digest.language", d.Language, "en", "de", "fr", "es")
-	for i, a := range d.Shared {
-		k.address(fmt.Sprintf("digest.shared[%d]", i), a)
-	}
+	k.addresses("digest.shared", d.Shared)
 	for _, person := range slices.Sorted(maps.Keys(d.Deputies)) {
 		key := fmt.Sprintf("digest.deputies.%q", person)
 		k.address(key, person)
-		for i, a := range d.Deputies[person] {
-			k.address(fmt.Sprintf("%s[%d]", key, i), a)
-		}
+		k.addresses(key, d.Deputies[person])
 	}
 	if d.Enabled {
 		k.digestSent(d)
+	}
+}
+
+func (k *checker) addresses(key string, all []string) {
+	for i, a := range all {
+		k.address(fmt.Sprintf("%s[%d]", key, i), a)
 	}
 }
 

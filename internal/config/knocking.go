@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -102,14 +101,7 @@ func (k *checker) knocking() {
 func (k *checker) redis(s *State) {
 	switch {
 	case len(s.Redis) == 0:
-		for _, key := range []struct {
-			name string
-			set  bool
-		}{{"master", s.Master != ""}, {"cluster", s.Cluster}, {"user", s.User != ""}, {"tls", s.TLS}} {
-			if key.set {
-				k.bad("state."+key.name, "has no effect; list the servers in redis")
-			}
-		}
+		k.withoutRedis(s)
 	case s.Master != "" && s.Cluster:
 		k.bad("state.cluster", "a cluster has no Sentinels; take away master or cluster")
 	case s.Database != 0 && (s.Cluster || len(s.Redis) > 1 && s.Master == ""):
@@ -122,15 +114,28 @@ func (k *checker) redis(s *State) {
 	k.readable("state.ca_file", s.CAFile)
 }
 
+// withoutRedis names the keys that have no effect while no server is listed.
+func (k *checker) withoutRedis(s *State) {
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{{"master", s.Master != ""}, {"cluster", s.Cluster}, {"user", s.User != ""}, {"tls", s.TLS}} {
+		if key.set {
+			k.bad("state."+key.name, "has no effect; list the servers in redis")
+		}
+	}
+}
+
 func (k *checker) ldap(l *LDAP) {
 	if l.URL == "" {
 		return
 	}
-	u, err := url.Parse(l.URL)
-	if err != nil || u.Host == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" {
+	u, isServer := serverURL(l.URL, "ldap", "ldaps")
+	if !isServer {
 		k.bad("recipients.ldap.url", "is not the URL of a directory; write it as in \"ldaps://dc1.corp.example\"")
 	}
-	if err == nil && u.Scheme == "ldap" && !l.StartTLS && l.PasswordFile != "" && !onThisMachine(u.Hostname()) {
+	inClear := u != nil && u.Scheme == "ldap" && !l.StartTLS
+	if inClear && l.PasswordFile != "" && !onThisMachine(u.Hostname()) {
 		k.bad("recipients.ldap.password_file", "the password would cross the net in the clear; write ldaps:// in url, or starttls = true")
 	}
 	if l.BaseDN == "" {

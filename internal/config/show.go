@@ -91,29 +91,35 @@ type shower struct{ out *bytes.Buffer }
 func (s *shower) table(path string, v reflect.Value) {
 	for f := range fields(v.Type()) {
 		value := v.FieldByIndex(f.index)
-		if isTable(f.kind) || f.name == "filters" || f.kind.Kind() == reflect.Map && isTable(f.kind.Elem()) {
+		if isTable(f.kind) || f.name == "filters" || isMapOfTables(f.kind) {
 			continue
 		}
 		fmt.Fprintf(s.out, "%s = %s\n", f.name, plain(value, f.secret))
 	}
 	for f := range fields(v.Type()) {
-		value := v.FieldByIndex(f.index)
-		inner := JoinKey(path, f.name)
-		switch {
-		case f.name == "filters":
-		case f.kind.Kind() == reflect.Map && isTable(f.kind.Elem()):
-			for _, key := range slices.Sorted(maps.Keys(keysOf(value))) {
-				s.open("[%s]\n", JoinKey(inner, key), value.MapIndex(reflect.ValueOf(key)))
-			}
-		case f.kind.Kind() == reflect.Slice && isTable(f.kind):
-			for i := range value.Len() {
-				s.open("[[%s]]\n", inner, value.Index(i))
-			}
-		case isTable(f.kind):
-			s.open("[%s]\n", inner, value)
+		if f.name != "filters" {
+			s.tables(JoinKey(path, f.name), v.FieldByIndex(f.index))
 		}
 	}
 }
+
+// tables writes a value of one or more tables, and nothing of any other kind.
+func (s *shower) tables(path string, v reflect.Value) {
+	switch kind := v.Type(); {
+	case isMapOfTables(kind):
+		for _, key := range slices.Sorted(maps.Keys(keysOf(v))) {
+			s.open("[%s]\n", JoinKey(path, key), v.MapIndex(reflect.ValueOf(key)))
+		}
+	case kind.Kind() == reflect.Slice && isTable(kind):
+		for i := range v.Len() {
+			s.open("[[%s]]\n", path, v.Index(i))
+		}
+	case isTable(kind):
+		s.open("[%s]\n", path, v)
+	}
+}
+
+func isMapOfTables(t reflect.Type) bool { return t.Kind() == reflect.Map && isTable(t.Elem()) }
 
 func (s *shower) open(format, path string, v reflect.Value) {
 	s.out.WriteByte('\n')
@@ -135,14 +141,11 @@ func plain(v reflect.Value, secret bool) string {
 		return quote(hidden(v.String()))
 	}
 	if t, ok := v.Interface().(encoding.TextMarshaler); ok {
-		text, err := t.MarshalText()
-		if err != nil {
-			text = []byte(err.Error())
-		}
+		text := marshalled(t)
 		if v.Kind() == reflect.Int8 { // a Switch
-			return string(text)
+			return text
 		}
-		return quote(string(text))
+		return quote(text)
 	}
 	switch v.Kind() {
 	case reflect.Slice:
@@ -163,6 +166,15 @@ func plain(v reflect.Value, secret bool) string {
 		return strconv.FormatBool(v.Bool())
 	}
 	return fmt.Sprint(v.Interface())
+}
+
+// marshalled is a value's own text, or why it has none.
+func marshalled(t encoding.TextMarshaler) string {
+	text, err := t.MarshalText()
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 func quote(s string) string {

@@ -182,7 +182,7 @@ func distance(a, b string) int {
 				cost++
 			}
 			next[j+1] = min(cost, row[j+1]+1, next[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+			if i > 0 && j > 0 && swapped(a[i-1:i+1], b[j-1:j+1]) {
 				next[j+1] = min(next[j+1], before[j-1]+1)
 			}
 		}
@@ -190,6 +190,9 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// swapped says whether two pairs of letters are the same letters in the other order.
+func swapped(a, b string) bool { return a[0] == b[1] && a[1] == b[0] }
 
 func dotted(key []string) string {
 	path := ""

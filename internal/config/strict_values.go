@@ -43,19 +43,24 @@ func (c *valueChecker) visit(path string, v reflect.Value) {
 			c.visit(path+"["+strconv.Itoa(i)+"]", v.Index(i))
 		}
 	case reflect.Map:
-		if v.Type().Key().Kind() != reflect.String || v.Type().Elem().Kind() == reflect.Interface {
-			return
-		}
-		for _, key := range v.MapKeys() {
-			one := reflect.New(v.Type().Elem()).Elem()
-			one.Set(v.MapIndex(key))
-			c.visit(JoinKey(path, key.String()), one)
-			v.SetMapIndex(key, one)
-		}
+		c.visitMap(path, v)
 	case reflect.Pointer:
 		if !v.IsNil() {
 			c.visit(path, v.Elem())
 		}
+	}
+}
+
+// visitMap visits copies of a map's values, which can't be changed in place, and puts them back.
+func (c *valueChecker) visitMap(path string, v reflect.Value) {
+	if v.Type().Key().Kind() != reflect.String || v.Type().Elem().Kind() == reflect.Interface {
+		return
+	}
+	for _, key := range v.MapKeys() {
+		one := reflect.New(v.Type().Elem()).Elem()
+		one.Set(v.MapIndex(key))
+		c.visit(JoinKey(path, key.String()), one)
+		v.SetMapIndex(key, one)
 	}
 }
 

@@ -17,25 +17,21 @@ func (r *Resolver) StartA(ctx context.Context, name string) (list []netip.Addr, 
 			return nil, true, err
 		}
 	}
-	if a, ok := r.cache.get(q, r.now()); ok && (len(a.records) > 0 || a.alias == "" || a.nx) {
-		for _, rr := range a.records {
-			if one, isA := rr.(*dns.A); isA {
-				if ip, ok := netip.AddrFromSlice(one.A); ok {
-					list = append(list, ip.Unmap())
-				}
-			}
-		}
-		if list == nil {
+	if a, ok := r.cache.get(q, r.now()); ok && a.isFinal() {
+		if list = addressesOf(a.records, dns.TypeA); list == nil {
 			err = &net.DNSError{Err: "no such name or no such record", Name: name, IsNotFound: true}
 		}
 		return list, true, err
 	}
-	// whoever asks does not wait, and the question goes on without him
+	// the caller does not wait, and the question goes on without it
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	_, err = r.ask(gone, q)
 	return nil, false, err
 }
+
+// isFinal says that an answer does not end at an alias that would have to be asked for next.
+func (a answer) isFinal() bool { return len(a.records) > 0 || a.alias == "" || a.nx }
 
 // isPlain says whether a name is what newQuestion would make of it but for the dot at its end: as those of lists are,
 // of which each client costs a dozen.

@@ -220,7 +220,10 @@ func (r *Resolver) Exists(ctx context.Context, name string) (bool, error) {
 
 func (r *Resolver) addresses(ctx context.Context, name string, kind uint16) ([]netip.Addr, error) {
 	records, _, err := r.lookup(ctx, name, kind)
-	var list []netip.Addr
+	return addressesOf(records, kind), err
+}
+
+func addressesOf(records []dns.RR, kind uint16) (list []netip.Addr) {
 	for _, rr := range records {
 		var ip net.IP
 		switch rr := rr.(type) {
@@ -236,7 +239,7 @@ func (r *Resolver) addresses(ctx context.Context, name string, kind uint16) ([]n
 			list = append(list, a)
 		}
 	}
-	return list, err
+	return list
 }
 
 // lookup follows aliases that the server did not follow by itself. Its error is a *net.DNSError or nil.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postern/internal/mail/ascii"
 )
 
 // question is what the cache and the flights are keyed by. Its name is fully qualified, in lower case and in the one
@@ -102,7 +104,7 @@ func (r *Resolver) ask(ctx context.Context, q question) (answer, error) {
 // server is one recursive resolver.
 type server struct {
 	address string
-	// trusted means that its AD bit is believed.
+	// trusted means that its AD bit counts.
 	trusted bool
 	// shunned is until when others are asked first, in nanoseconds of Unix time.
 	shunned atomic.Int64
@@ -139,7 +141,7 @@ func (r *Resolver) fetch(ctx context.Context, q question) (answer, error) {
 		for _, s := range r.order() {
 			reply, err := r.try(ctx, q, s)
 			if !errors.Is(err, errNobody) {
-				failure.UnwrapErr = nil // somebody is there, whatever it says
+				failure.UnwrapErr = nil // a server answers there, whatever it says
 			}
 			if err != nil {
 				var timeout net.Error
@@ -204,16 +206,19 @@ func (r *Resolver) try(ctx context.Context, q question, s *server) (*dns.Msg, er
 			return nil, err
 		case reply == nil:
 			return nil, errNoAnswer
-		}
-		// RFC 5452 section 9.1: id, question and, where it was mixed, the case must match
-		if reply.Id != query.Id || !reply.Response || !r.sameQuestion(query, reply) {
+		case !r.answers(query, reply):
 			return nil, errMismatch
-		}
-		if !reply.Truncated {
+		case !reply.Truncated:
 			return reply, nil
 		}
 	}
 	return nil, errors.New("cut off even by TCP")
+}
+
+// answers says whether a reply is one to this query. RFC 5452 section 9.1: id, question and, where it was mixed, the case
+// must match.
+func (r *Resolver) answers(query, reply *dns.Msg) bool {
+	return reply.Id == query.Id && reply.Response && r.sameQuestion(query, reply)
 }
 
 // nobody says whether an error means that a host takes no such packets at all. Silence is something else: whoever we ask
@@ -248,26 +253,12 @@ func (r *Resolver) disguise(name string) string {
 }
 
 // read takes from a reply what belongs to the question: the records of its type at the end of the chain of aliases
-// that begins at its name. Everything else is nobody's business (RFC 5452 section 6).
+// that begins at its name. Everything else is ignored (RFC 5452 section 6).
 func read(q question, reply *dns.Msg) answer {
 	a := answer{nx: reply.Rcode == dns.RcodeNameError, ttl: -1}
 	name := q.name
 	for a.aliases <= MaxAliases {
-		next := ""
-		for _, rr := range reply.Answer {
-			h := rr.Header()
-			if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, name) {
-				continue
-			}
-			if cname, ok := rr.(*dns.CNAME); ok && q.kind != dns.TypeCNAME {
-				next = strings.ToLower(cname.Target)
-				a.lower(h.Ttl)
-			} else if h.Rrtype == q.kind && len(a.records) < MaxRecords {
-				a.records = append(a.records, rr)
-				a.size += dns.Len(rr)
-				a.lower(h.Ttl)
-			}
-		}
+		next := a.takeFrom(reply.Answer, name, q.kind)
 		if len(a.records) > 0 || next == "" || next == name {
 			break
 		}
@@ -281,6 +272,25 @@ func read(q question, reply *dns.Msg) answer {
 		a.negativeTTL(reply)
 	}
 	return a
+}
+
+// takeFrom keeps the records of one name and type, and gives the name that it is an alias of.
+func (a *answer) takeFrom(records []dns.RR, name string, kind uint16) (alias string) {
+	for _, rr := range records {
+		h := rr.Header()
+		if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, name) {
+			continue
+		}
+		if cname, ok := rr.(*dns.CNAME); ok && kind != dns.TypeCNAME {
+			alias = strings.ToLower(cname.Target)
+			a.lower(h.Ttl)
+		} else if h.Rrtype == kind && len(a.records) < MaxRecords {
+			a.records = append(a.records, rr)
+			a.size += dns.Len(rr)
+			a.lower(h.Ttl)
+		}
+	}
+	return alias
 }
 
 func (a *answer) lower(ttl uint32) {
@@ -363,7 +373,7 @@ func unescape(text string) string {
 	b := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
 		c := text[i]
-		if c == '\\' && i+3 < len(text) && isDigit(text[i+1]) && isDigit(text[i+2]) && isDigit(text[i+3]) {
+		if c == '\\' && i+3 < len(text) && ascii.AllDigits(text[i+1:i+4]) {
 			c = (text[i+1]-'0')*100 + (text[i+2]-'0')*10 + text[i+3] - '0'
 			i += 3
 		} else if c == '\\' && i+1 < len(text) {
@@ -374,5 +384,3 @@ func unescape(text string) string {
 	}
 	return string(b)
 }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -148,11 +148,7 @@ func (z *Zone) Exchange(_ context.Context, query *dns.Msg, _, _ string) (*dns.Ms
 	reply := new(dns.Msg)
 	reply.SetReply(query)
 	for range MaxAliases + 4 {
-		failure := z.failures[question{name, everyType}]
-		if failure == "" {
-			failure = z.failures[question{name, asked.Qtype}]
-		}
-		switch failure {
+		switch failure := z.failure(name, asked.Qtype); failure {
 		case "TIMEOUT":
 			return nil, timeoutError{}
 		case "SERVFAIL", "REFUSED":
@@ -177,6 +173,14 @@ func (z *Zone) Exchange(_ context.Context, query *dns.Msg, _, _ string) (*dns.Ms
 		name = alias
 	}
 	return reply, nil
+}
+
+// failure is what the zone says of a name instead of an answer, "" if it answers.
+func (z *Zone) failure(name string, kind uint16) string {
+	if all := z.failures[question{name, everyType}]; all != "" {
+		return all
+	}
+	return z.failures[question{name, kind}]
 }
 
 // NewZoneResolver is a resolver that knows the zone in text and nothing else.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -45,7 +44,7 @@ func (a Address) IsNull() bool { return a.Local == "" && a.Domain == "" }
 
 // String writes the address in its one canonical form, without angle brackets: the local part is a dot-string where
 // that is possible and a correctly quoted string where it is not. Dots where RFC 5321 has none ("a..b", "a.") stay as
-// they are: that is how the mailbox is written where it lives.
+// they are: that is how the mailbox's own server writes it.
 func (a Address) String() string {
 	if a.IsNull() {
 		return ""
@@ -318,19 +317,11 @@ func (p *pathParser) domain() (string, error) {
 }
 
 func (p *pathParser) checkUTF8(text string) error {
-	switch {
-	case IsASCII(text):
-		return nil
-	case !p.utf8:
+	if !p.utf8 && !IsASCII(text) {
 		return ErrNeedsSMTPUTF8
-	case !utf8.ValidString(text):
-		return ErrPathSyntax
 	}
-	// RFC 6532 section 3.1 leaves out C1 controls; U+FFFD and direction marks are never part of a true address.
-	for _, r := range text {
-		if (r >= 0x80 && r < 0xa0) || r == utf8.RuneError || isInvisible(r) {
-			return ErrPathSyntax
-		}
+	if !plainText(text) {
+		return ErrPathSyntax
 	}
 	return nil
 }

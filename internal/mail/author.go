@@ -90,7 +90,9 @@ func onlyAddress(value string) (Mailbox, bool) {
 func looseAddress(text string) (Address, bool) {
 	local, domain, _ := strings.Cut(text, "@")
 	domain = strings.TrimSuffix(domain, ".")
-	if !isPlainLocal(local) || !plainText(local) || hidesAddress(local) || !ValidDomain(domain) || !plainText(domain) {
+
+	goodLocal := isPlainLocal(local) && plainText(local) && !hidesAddress(local)
+	if !goodLocal || !ValidDomain(domain) || !plainText(domain) {
 		return Address{}, false
 	}
 
@@ -98,26 +100,39 @@ func looseAddress(text string) (Address, bool) {
 }
 
 // withoutAddress says whether a value names no mailbox at all in any reading, and what it shows instead. A bare word is
-// none of these but for MAILER-DAEMON and POSTMASTER: some servers put their own domain behind it.
+// taken for a local part, except MAILER-DAEMON and POSTMASTER: some servers append their own domain to it.
 func withoutAddress(value string) (name string, ok bool) {
 	shown := encodedword.Decode(value)
 	if strings.ContainsAny(value, "@") || hasAt(shown) || len(value) > maxTolerated {
 		return "", false
 	}
 
-	text, open, angle := strings.Cut(value, "<")
-	if angle {
-		inner, behind, closed := strings.Cut(open, ">")
-		inner = strings.Trim(inner, " \t")
-		if !closed || strings.ContainsAny(behind, "<>") || inner != "" && !isDaemon(inner) {
+	if text, angle, found := strings.Cut(value, "<"); found {
+		if !namesNobody(angle) {
 			return "", false
 		}
 		return strings.TrimSpace(strings.Trim(displayName(text), `" `)), true
 	}
 
-	words := strings.Fields(text)
+	return strings.Join(strings.Fields(shown), " "), isProse(value)
+}
 
-	return strings.Join(strings.Fields(shown), " "), len(words) == 0 || isDaemon(words[0]) || len(words) > 1 && !strings.ContainsAny(text, ",;:")
+// namesNobody says whether the text behind a "<" is an empty address, or a name of the mail system itself.
+func namesNobody(angle string) bool {
+	inner, behind, closed := strings.Cut(angle, ">")
+	inner = strings.Trim(inner, " \t")
+
+	return closed && !strings.ContainsAny(behind, "<>") && (inner == "" || isDaemon(inner))
+}
+
+// isProse says whether a text without addresses can't be read as a list of local parts either.
+func isProse(text string) bool {
+	words := strings.Fields(text)
+	if len(words) == 0 || isDaemon(words[0]) {
+		return true
+	}
+
+	return len(words) > 1 && !strings.ContainsAny(text, ",;:")
 }
 
 func isDaemon(word string) bool {
@@ -130,13 +145,17 @@ func otherDomain(text string, author Address) bool {
 	own := author.ASCIIDomain()
 
 	for at := range atSigns(shownText(text)) {
-		domain := ASCIIDomain(at.domain)
-		if at.isAddress() && domain != own && !strings.HasSuffix(domain, "."+own) && !strings.HasSuffix(own, "."+domain) {
+		if at.isAddress() && !sameLine(ASCIIDomain(at.domain), own) {
 			return true
 		}
 	}
 
 	return false
+}
+
+// sameLine says whether two domains are equal, or one is a subdomain of the other.
+func sameLine(a, b string) bool {
+	return a == b || strings.HasSuffix(a, "."+b) || strings.HasSuffix(b, "."+a)
 }
 
 // withoutComments drops what stands in parentheses: RFC 5322 section 3.2.2. A quoted-pair ends no comment (section 3.2.1).

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf8"
+
+	"postern/internal/mail/ascii"
 )
 
 // Limits of a field of results.
@@ -18,8 +20,8 @@ var ErrAuthResults = errors.New("not results of authentication that every reader
 
 // ParseAuthResults reads the value of an Authentication-Results field, or what stands behind the instance in an
 // ARC-Authentication-Results field: RFC 8601 section 2.2. Comments and quoted strings are read as such before anything
-// is cut, so that no value can pose as a result. An error anywhere is an error of the whole: who wrote it could not write
-// it properly, or somebody else wrote it.
+// is cut, so that no value can pose as a result. One error makes the whole value unusable: its author does not know the
+// grammar, or somebody else wrote part of it.
 //
 // More than the grammar allows is taken where no two readers differ: the characters of base64, of IPv6 addresses and of
 // UTF-8 in a bare value, and one semicolon at the end.
@@ -32,23 +34,34 @@ func ParseAuthResults(value string) (authservID string, results []AuthResult, er
 	if authservID, err = p.server(); err != nil {
 		return "", nil, ErrAuthResults
 	}
+	if results, err = p.results(); err != nil {
+		return "", nil, ErrAuthResults
+	}
+
+	return authservID, results, nil
+}
+
+// results reads the resinfos, each behind a semicolon, or "none" where it stands alone.
+func (p *authParser) results() (all []AuthResult, err error) {
 	for p.at < len(p.text) {
-		if !p.sign(';') || len(results) == maxAuthResults {
-			return "", nil, ErrAuthResults
+		if !p.sign(';') || len(all) == maxAuthResults {
+			return nil, ErrAuthResults
 		}
 		if p.at == len(p.text) {
 			break
 		}
 		r, none, err := p.result()
-		if err != nil || none && (len(results) > 0 || p.at < len(p.text)) {
-			return "", nil, ErrAuthResults
-		}
-		if !none {
-			results = append(results, r)
+		switch {
+		case err != nil:
+			return nil, err
+		case !none:
+			all = append(all, r)
+		case len(all) > 0 || p.at < len(p.text):
+			return nil, ErrAuthResults
 		}
 	}
 
-	return authservID, results, nil
+	return all, nil
 }
 
 // server reads the authserv-id, and the version behind it.
@@ -59,7 +72,7 @@ func (p *authParser) server() (string, error) {
 		return "", ErrAuthResults
 	}
 
-	if isDigit(p.peek()) { // authres-version
+	if ascii.IsDigit(p.peek()) { // authres-version
 		if version := p.keyword(); strings.Trim(version, "0123456789") != "" || p.skip() != nil {
 			return "", ErrAuthResults
 		}
@@ -70,21 +83,16 @@ func (p *authParser) server() (string, error) {
 
 type authParser struct{ fromParser }
 
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-// keyword reads a Keyword of RFC 8601 section 2.2: letters, digits, hyphens and, as in smtp verbs that are used,
-// underscores.
+// keyword reads a Keyword of RFC 8601 section 2.2: letters, digits, hyphens and underscores, which some senders write.
 func (p *authParser) keyword() string {
 	start := p.at
-	for p.at < len(p.text) {
-		c := p.text[p.at]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || c == '-' || c == '_') {
-			break
-		}
+	for p.at < len(p.text) && isKeywordOctet(p.text[p.at]) {
 		p.at++
 	}
 	return strings.ToLower(p.text[start:p.at])
 }
+
+func isKeywordOctet(c byte) bool { return ascii.IsAlnum(c) || c == '-' || c == '_' }
 
 // sign reads one character with white space and comments around it.
 func (p *authParser) sign(c byte) bool {
@@ -97,10 +105,10 @@ func (p *authParser) sign(c byte) bool {
 
 // result reads a resinfo, or the no-result "none".
 func (p *authParser) result() (r AuthResult, none bool, err error) {
-	if r.Method = p.keyword(); r.Method == "" || p.skip() != nil {
+	if r.Method = AuthMethod(p.keyword()); r.Method == "" || p.skip() != nil {
 		return r, false, ErrAuthResults
 	}
-	if r.Method == "none" && (p.at == len(p.text)) {
+	if string(r.Method) == string(AuthNone) && (p.at == len(p.text)) {
 		return r, true, nil
 	}
 	if p.peek() == '/' { // method-version
@@ -111,7 +119,7 @@ func (p *authParser) result() (r AuthResult, none bool, err error) {
 	if !p.sign('=') {
 		return r, false, ErrAuthResults
 	}
-	if r.Result = p.keyword(); r.Result == "" {
+	if r.Result = AuthVerdict(p.keyword()); r.Result == "" {
 		return r, false, ErrAuthResults
 	}
 
@@ -145,11 +153,7 @@ func (p *authParser) property(r *AuthResult) (err error) {
 		return ErrAuthResults
 	}
 	if name == "reason" && p.peek() == '=' {
-		if r.Reason != "" || len(r.Props) > 0 || !p.sign('=') {
-			return ErrAuthResults
-		}
-		r.Reason, err = p.value()
-		return err
+		return p.reason(r)
 	}
 	prop := AuthProp{Type: name}
 	if !p.sign('.') {
@@ -165,6 +169,15 @@ func (p *authParser) property(r *AuthResult) (err error) {
 	return nil
 }
 
+// reason reads the rest of a reasonspec, of which there is one at most, before all properties.
+func (p *authParser) reason(r *AuthResult) (err error) {
+	if r.Reason != "" || len(r.Props) > 0 || !p.sign('=') {
+		return ErrAuthResults
+	}
+	r.Reason, err = p.value()
+	return err
+}
+
 // value reads a token, a quoted string, or an address whose local part may be quoted.
 func (p *authParser) value() (string, error) {
 	if err := p.skip(); err != nil {
@@ -178,15 +191,16 @@ func (p *authParser) value() (string, error) {
 		}
 	}
 	start := p.at
-	for p.at < len(p.text) {
-		c := p.text[p.at]
-		if c <= ' ' || c == 0x7f || strings.IndexByte(`;()"\<>,`, c) >= 0 {
-			break
-		}
+	for p.at < len(p.text) && isBareOctet(p.text[p.at]) {
 		p.at++
 	}
 	if p.at == start || p.peek() == '"' {
 		return "", ErrAuthResults
 	}
 	return quoted + p.text[start:p.at], nil
+}
+
+// isBareOctet holds for what may stand in a value without quotes.
+func isBareOctet(c byte) bool {
+	return c > ' ' && c != 0x7f && strings.IndexByte(`;()"\<>,`, c) < 0
 }

@@ -6,8 +6,8 @@ import (
 
 // AuthResult is one resinfo of an Authentication-Results field: RFC 8601 section 2.2.
 type AuthResult struct {
-	// Method is "spf", "dkim", "dmarc", "arc" or "auth"; Result its word for the outcome.
-	Method, Result string
+	Method AuthMethod
+	Result AuthVerdict
 	// Reason is free text, "" for none.
 	Reason string
 	Props  []AuthProp
@@ -30,8 +30,8 @@ func FormatAuthResults(authservID string, results []AuthResult) []byte {
 	}
 	for _, r := range results {
 		b = append(b, ";\r\n\t"...)
-		b = append(appendToken(b, r.Method), '=')
-		b = appendToken(b, r.Result)
+		b = append(appendToken(b, string(r.Method)), '=')
+		b = appendToken(b, string(r.Result))
 		if r.Reason != "" {
 			b = appendQuoted(append(b, " reason="...), r.Reason)
 		}

@@ -43,7 +43,7 @@ func (d *derived) keep(value any) any {
 	}
 	d.mu.Unlock()
 	if late {
-		_ = c.Close() // nobody is left who could be told
+		_ = c.Close() // there is no caller left to report the error to
 	}
 	return value
 }

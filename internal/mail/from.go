@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mail/encodedword"
 )
 
@@ -37,33 +38,32 @@ var (
 // part, a dot behind a domain.
 func parseList(value string) (mailboxes []Mailbox, group bool, err error) {
 	p := fromParser{text: value}
+	mailboxes, err = p.list()
+
+	return mailboxes, p.groups > 0, err
+}
+
+func (p *fromParser) list() (mailboxes []Mailbox, err error) {
 	for {
 		p.comment = p.next
 		if err := p.skip(); err != nil {
-			return nil, group, err
+			return nil, err
 		}
 		switch {
 		case p.at == len(p.text):
-			if len(mailboxes) == 0 && !group {
-				return nil, false, ErrFromSyntax
-			}
-			return mailboxes, group || p.groups > 0, p.closed()
+			return mailboxes, p.ended(len(mailboxes))
 		case len(mailboxes) == maxMailboxes:
-			return nil, group, ErrFromLimit
+			return nil, ErrFromLimit
 		}
 		m, kind, err := p.item()
 		if err != nil {
-			return nil, group, err
+			return nil, err
 		}
-		err = p.separator(kind)
-		switch kind {
-		case groupStart:
-			group = true
-		case oneMailbox:
+		if err := p.separator(kind); err != nil {
+			return nil, err
+		}
+		if kind == oneMailbox {
 			mailboxes = append(mailboxes, p.named(m))
-		}
-		if err != nil {
-			return nil, group, err
 		}
 	}
 }
@@ -99,8 +99,9 @@ func (p *fromParser) named(m Mailbox) Mailbox {
 	return m
 }
 
-func (p *fromParser) closed() error {
-	if p.inGroup {
+// ended checks that a list may end here: it is not empty, and no group is open.
+func (p *fromParser) ended(mailboxes int) error {
+	if mailboxes+p.groups == 0 || p.inGroup {
 		return ErrFromSyntax
 	}
 	return nil
@@ -128,20 +129,25 @@ func (p *fromParser) separator(kind itemKind) error {
 	case p.peek() == ';' && p.inGroup && kind == oneMailbox:
 		return nil
 	case p.peek() == ',':
-		p.at++
-		own := p.comment
-		p.comment = ""
-		if err := p.skip(); err != nil {
-			return err
-		}
-		p.comment, p.next = own, p.comment
-		// RFC 5322 section 4.4: the obsolete syntax allows empty items; a list that ends so is cut off or a trick
-		if p.at == len(p.text) || p.peek() == ',' {
-			return ErrFromSyntax
-		}
-		return nil
+		return p.comma()
 	}
 	return ErrFromSyntax
+}
+
+// comma reads a comma and the white space and comments behind it, which belong to the next item.
+func (p *fromParser) comma() error {
+	p.at++
+	own := p.comment
+	p.comment = ""
+	if err := p.skip(); err != nil {
+		return err
+	}
+	p.comment, p.next = own, p.comment
+	// RFC 5322 section 4.4: the obsolete syntax allows empty items; a list that ends so is cut off or a trick
+	if p.at == len(p.text) || p.peek() == ',' {
+		return ErrFromSyntax
+	}
+	return nil
 }
 
 // item reads one mailbox, the front of a group or the end of one.
@@ -169,8 +175,7 @@ func (p *fromParser) item() (Mailbox, itemKind, error) {
 		p.groups++
 		return Mailbox{}, groupStart, nil
 	case '@':
-		// RFC 5322 section 3.4.1: addr-spec; its local part is the one word before
-		if len(words) != 1 || !bare || !quoted[0] && !isPlainLocal(words[0]) {
+		if !bare {
 			return Mailbox{}, 0, ErrFromSyntax
 		}
 		m, err := p.addrSpec(words[0], quoted[0])
@@ -181,7 +186,12 @@ func (p *fromParser) item() (Mailbox, itemKind, error) {
 
 // addrSpec reads on from the @ of an addr-spec. Much software writes "bob@example.org <bob@example.org>" without the
 // quotes that the name needs; where both are the same address, no reader can see another.
+//
+// RFC 5322 section 3.4.1.
 func (p *fromParser) addrSpec(local string, quoted bool) (Mailbox, error) {
+	if !quoted && !isPlainLocal(local) {
+		return Mailbox{}, ErrFromSyntax
+	}
 	address, err := p.domainAfter(local, quoted)
 	if err != nil {
 		return Mailbox{}, err
@@ -197,22 +207,20 @@ func (p *fromParser) addrSpec(local string, quoted bool) (Mailbox, error) {
 	return m, err
 }
 
-// words reads the words of a phrase or a local part. bare says that no white space or comment stood between them and
-// what follows, and none within.
+// words reads the words of a phrase or a local part. bare says that there is one word, with no white space or comment
+// between it and what follows.
 func (p *fromParser) words() (words []string, quoted []bool, bare bool, err error) {
 	bare = true
 	for p.at < len(p.text) {
 		c := p.peek()
 		switch {
-		case c == '"':
-			w, err := p.quotedString()
+		case c == '"' || isDotAtext(c):
+			text, isQuoted, err := p.word()
 			if err != nil {
 				return nil, nil, false, err
 			}
-			words, quoted = append(words, w), append(quoted, true)
-		case isAtext(c) || c == '.':
-			words, quoted = append(words, p.dotAtom()), append(quoted, false)
-		case c == ' ' || c == '\t' || c == '(':
+			words, quoted = append(words, text), append(quoted, isQuoted)
+		case strings.IndexByte(" \t(", c) >= 0:
 			if err := p.skip(); err != nil {
 				return nil, nil, false, err
 			}
@@ -225,18 +233,30 @@ func (p *fromParser) words() (words []string, quoted []bool, bare bool, err erro
 		}
 	}
 
-	return words, quoted, bare, nil
+	return words, quoted, false, nil
+}
+
+// word reads a quoted string, or atoms and dots.
+func (p *fromParser) word() (text string, quoted bool, err error) {
+	if p.peek() == '"' {
+		text, err = p.quotedString()
+		return text, true, err
+	}
+
+	return p.dotAtom(), false, nil
 }
 
 // dotAtom reads characters of atoms and dots, wherever the dots stand.
 func (p *fromParser) dotAtom() string {
 	start := p.at
-	for p.at < len(p.text) && (isAtext(p.text[p.at]) || p.text[p.at] == '.') {
+	for p.at < len(p.text) && isDotAtext(p.text[p.at]) {
 		p.at++
 	}
 
 	return p.text[start:p.at]
 }
+
+func isDotAtext(c byte) bool { return c == '.' || isAtext(c) }
 
 // angle reads "<" addr-spec ">".
 func (p *fromParser) angle() (Mailbox, error) {
@@ -248,21 +268,7 @@ func (p *fromParser) angle() (Mailbox, error) {
 	if c := p.peek(); c == '@' || c == ',' {
 		return Mailbox{}, ErrFromRoute
 	}
-	var local string
-	var err error
-	quoted := p.peek() == '"'
-	if quoted {
-		local, err = p.quotedString()
-	} else {
-		start := p.at
-		for p.at < len(p.text) && (isAtext(p.text[p.at]) || p.text[p.at] == '.') {
-			p.at++
-		}
-		local = p.text[start:p.at]
-		if !isPlainLocal(local) {
-			err = ErrFromSyntax
-		}
-	}
+	local, quoted, err := p.localPart()
 	if err != nil {
 		return Mailbox{}, err
 	}
@@ -283,24 +289,27 @@ func (p *fromParser) angle() (Mailbox, error) {
 	return Mailbox{Address: address}, nil
 }
 
+// localPart reads a local part, quoted or not.
+func (p *fromParser) localPart() (local string, quoted bool, err error) {
+	local, quoted, err = p.word()
+	if err == nil && !quoted && !isPlainLocal(local) {
+		err = ErrFromSyntax
+	}
+
+	return local, quoted, err
+}
+
 // domainAfter reads "@" domain behind a local part.
 func (p *fromParser) domainAfter(local string, quoted bool) (Address, error) {
 	p.at++
-	start := p.at
-	if p.peek() == '[' {
-		end := strings.IndexByte(p.text[p.at:], ']')
-		if end < 0 {
-			return Address{}, ErrFromSyntax
-		}
-		p.at += end + 1
-	} else {
-		for p.at < len(p.text) && isDomainByte(p.text[p.at]) {
-			p.at++
-		}
+	text, err := p.domainText()
+	if err != nil {
+		return Address{}, err
 	}
-	domain := strings.TrimSuffix(p.text[start:p.at], ".")
+	domain := strings.TrimSuffix(text, ".")
 	_, literal := ParseLiteral(domain)
-	if !literal && !ValidDomain(domain) || !plainText(local) || !plainText(domain) {
+	validDomain := literal || ValidDomain(domain)
+	if !validDomain || !plainText(local) || !plainText(domain) {
 		return Address{}, ErrFromSyntax
 	}
 	if hidesAddress(local) {
@@ -309,7 +318,25 @@ func (p *fromParser) domainAfter(local string, quoted bool) (Address, error) {
 	return Address{Local: local, Domain: domain, Quoted: quoted && isPlainLocal(local) && !isDotAtom(local)}, nil
 }
 
-// plainText leaves out what is not UTF-8 and what shows nothing or turns the reading direction.
+// domainText reads the characters of a domain, or an address literal with its brackets.
+func (p *fromParser) domainText() (string, error) {
+	start := p.at
+	if p.peek() == '[' {
+		end := strings.IndexByte(p.text[p.at:], ']')
+		if end < 0 {
+			return "", ErrFromSyntax
+		}
+		p.at += end + 1
+		return p.text[start:p.at], nil
+	}
+	for p.at < len(p.text) && isDomainByte(p.text[p.at]) {
+		p.at++
+	}
+	return p.text[start:p.at], nil
+}
+
+// plainText leaves out what is not UTF-8, C1 controls (RFC 6532 section 3.1), U+FFFD, and characters that show nothing or
+// turn the reading direction: none of them is ever part of a true address.
 func plainText(text string) bool {
 	if IsASCII(text) {
 		return true
@@ -318,7 +345,8 @@ func plainText(text string) bool {
 		return false
 	}
 	for _, r := range text {
-		if r >= 0x80 && r < 0xa0 || r == utf8.RuneError || isInvisible(r) {
+		isC1 := r >= 0x80 && r < 0xa0
+		if isC1 || r == utf8.RuneError || isInvisible(r) {
 			return false
 		}
 	}
@@ -346,36 +374,47 @@ func (p *fromParser) quotedString() (string, error) {
 	return "", ErrFromSyntax
 }
 
-// skip drops white space and comments: RFC 5322 section 3.2.2. It keeps what the last one says.
+// skip drops white space and comments: RFC 5322 section 3.2.2. It keeps the text of the last comment.
 func (p *fromParser) skip() error {
-	depth, start := 0, 0
+	for p.at < len(p.text) {
+		switch p.text[p.at] {
+		case ' ', '\t':
+			p.at++
+		case '(':
+			if err := p.skipComment(); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// skipComment drops a comment and all that are nested in it.
+func (p *fromParser) skipComment() error {
+	depth, start := 0, p.at+1
 	for ; p.at < len(p.text); p.at++ {
 		switch c := p.text[p.at]; {
-		case c == ' ' || c == '\t':
 		case c == '(':
 			if depth++; depth > maxCommentDepth {
 				return ErrFromLimit
 			}
-			if depth == 1 {
-				start = p.at + 1
-			}
-		case depth == 0:
-			return nil
 		case c == ')':
 			if depth--; depth == 0 {
 				p.comment = unescaped(p.text[start:p.at])
+				p.at++
+				return nil
 			}
 		case c == '\\':
 			p.at++
-		case c < ' ' || c == 0x7f:
+		case c != '\t' && ascii.IsControl(c):
 			return ErrFromSyntax
 		}
 	}
-	if depth > 0 || p.at > len(p.text) {
-		p.at = len(p.text)
-		return ErrFromSyntax
-	}
-	return nil
+	p.at = len(p.text)
+
+	return ErrFromSyntax
 }
 
 // displayName is a name as a reader shows it. RFC 2047 section 5 has no encoded words within quotes; readers decode them.

@@ -121,7 +121,7 @@ func ParseHeader(raw []byte) *Header {
 	h := &Header{Fields: make([]Field, 0, 24)}
 	at := 0
 	for at < len(raw) {
-		if at+1 < len(raw) && raw[at] == '\r' && raw[at+1] == '\n' {
+		if bytes.HasPrefix(raw[at:], []byte("\r\n")) {
 			h.Size = at + 2
 			return h
 		}

@@ -4,7 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"strconv"
+	"strings"
 	"time"
+
+	"postern/internal/mail/ascii"
 )
 
 // idAlphabet is Crockford's base 32: no letter that can be misread over the telephone.
@@ -33,12 +36,11 @@ func TransactionID(session string, n int) string { return session + "." + strcon
 
 // ValidID says whether the text has the form of an id, so that it can be part of a file name.
 func ValidID(id string) bool {
-	if id == "" || len(id) > 64 || id[0] == '.' || id[0] == '-' {
+	if id == "" || len(id) > 64 || strings.IndexByte(".-", id[0]) >= 0 {
 		return false
 	}
 	for i := range len(id) {
-		c := id[i]
-		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '.' || c == '-') {
+		if c := id[i]; !ascii.IsAlnum(c) && c != '.' && c != '-' {
 			return false
 		}
 	}

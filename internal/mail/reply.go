@@ -26,7 +26,7 @@ func NewReply(code int, enhanced, format string, args ...any) Reply {
 	return Reply{Code: code, Enhanced: enhanced, Text: text}
 }
 
-// TryLater is what the peer hears when the fault is ours. The cause goes to the log only.
+// TryLater is the reply when the fault is ours. The cause goes to the log only.
 func TryLater() Reply {
 	return Reply{Code: 451, Enhanced: "4.3.0", Text: "We could not finish this just now. Nothing was lost, please try again later"}
 }

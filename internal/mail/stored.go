@@ -13,9 +13,9 @@ import (
 // maxStoredMeta bounds the first line of a stored file, in octets.
 const maxStoredMeta = 32 << 20
 
-// WriteStored puts a message and what must be known of it into one file, dir/id, so that it either stands there whole
-// or not at all: written under another name, fsynced, renamed, the folder fsynced. The first line of the file is meta
-// as JSON, the octets of content follow. An existing file of that id is replaced.
+// WriteStored puts a message and what must be known of it into one file, dir/id, so that the file is there whole or not
+// at all: written under another name, fsynced, renamed, the folder fsynced. The first line of the file is meta as JSON,
+// the octets of content follow. An existing file of that id is replaced.
 func WriteStored(dir, id string, meta any, content io.WriterTo) (err error) {
 	if !ValidID(id) {
 		return fmt.Errorf("store %q: not an id", id)
@@ -36,17 +36,7 @@ func WriteStored(dir, id string, meta any, content io.WriterTo) (err error) {
 			err = errors.Join(fmt.Errorf("store %s: %w", id, err), f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	w := bufio.NewWriterSize(f, 64<<10)
-	if _, err = w.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	if _, err = content.WriteTo(w); err != nil {
-		return err
-	}
-	if err = w.Flush(); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
+	if err = writeSynced(f, line, content); err != nil {
 		return err
 	}
 	if err = os.Rename(f.Name(), filepath.Join(dir, id)); err != nil {
@@ -56,6 +46,21 @@ func WriteStored(dir, id string, meta any, content io.WriterTo) (err error) {
 		return nil // the octets are on disk: fsync said so
 	}
 	return SyncDir(dir)
+}
+
+// writeSynced writes the line of meta and the content, and waits until both are on disk.
+func writeSynced(f *os.File, line []byte, content io.WriterTo) error {
+	w := bufio.NewWriterSize(f, 64<<10)
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	if _, err := content.WriteTo(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // OpenStored reads the meta of a stored file and opens its message, which the caller closes.

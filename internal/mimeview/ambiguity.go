@@ -147,6 +147,11 @@ func (v *View) settle() {
 	}
 }
 
+// isPlainText says whether a type is one of text that every reader shows as it is.
+func isPlainText(t string) bool {
+	return t == "text/plain" || t == "text/x-patch" || t == "text/x-diff"
+}
+
 // differs says that only another reading gives the object, and that it is more than a text that stands there for all to see.
 func (v *View) differs(o *Object) bool {
 	if o.plain || o.Part == nil {
@@ -156,7 +161,7 @@ func (v *View) differs(o *Object) bool {
 		return true
 	}
 	for _, t := range o.Types {
-		if t != "text/plain" && t != "text/x-patch" && t != "text/x-diff" && !isMultipart(t) && !isMessage(t) {
+		if !isPlainText(t) && !isMultipart(t) && !isMessage(t) {
 			return true
 		}
 	}

@@ -1,6 +1,11 @@
 package mimeview
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"postern/internal/mail/ascii"
+)
 
 const (
 	maxBoundaries = 64
@@ -29,19 +34,23 @@ func (w *walker) boundary(f *facts, one field, s *source, at int64) {
 		w.view.limit(LimitParams)
 	}
 
-	kind := BoundaryOdd
-	if countParams(params, func(name string) bool { return name == "boundary" }) > 1 {
-		kind = TwiceBoundary
-	}
 	for _, v := range found {
-		if v == "" && len(found) < 3 {
-			kind = BoundaryEmpty
-		}
 		if len(f.boundaries) < maxBoundaries && len(v) <= maxBoundary {
 			f.boundaries = appendOnce(f.boundaries, v)
 		}
 	}
-	w.view.ambiguous(kind, s, at, one.value)
+	w.view.ambiguous(boundaryDoubt(params, found), s, at, one.value)
+}
+
+// boundaryDoubt names what is wrong with a boundary of which there are several readings.
+func boundaryDoubt(params []param, found []string) string {
+	switch {
+	case len(found) < 3 && slices.Contains(found, ""):
+		return BoundaryEmpty
+	case countParams(params, func(name string) bool { return name == "boundary" }) > 1:
+		return TwiceBoundary
+	}
+	return BoundaryOdd
 }
 
 // oneBoundary takes a boundary that is plainly written: it is one to whoever sees the field, though not every reader may see
@@ -62,7 +71,7 @@ func (w *walker) oneBoundary(f *facts, one field, b string, s *source, at int64)
 	f.boundaries = appendOnce(f.boundaries, b[:min(len(b), maxBoundary)])
 }
 
-// namesBoundary says whether somebody may read a boundary in a field's value.
+// namesBoundary says whether any reader may find a boundary in a field's value.
 func namesBoundary(value string) bool {
 	if strings.Contains(squeeze(value), "boundary") {
 		return true
@@ -102,7 +111,7 @@ func plainBoundary(one field) (string, bool) {
 		return "", false
 	}
 
-	lower := lowerASCII(one.lines)
+	lower := ascii.Lower(one.lines)
 	i := strings.Index(lower, "boundary=")
 	if i < 0 {
 		return "", false
@@ -149,7 +158,7 @@ func plainTail(rest string) bool {
 	return tail == "" || named && isToken(strings.TrimRight(name, " \t\n"))
 }
 
-// encodedWord says whether somebody may decode it: RFC 2047 section 2. "=?" by itself may stand in a boundary.
+// encodedWord says whether any reader may decode it: RFC 2047 section 2. "=?" by itself may stand in a boundary.
 func encodedWord(b string) bool {
 	_, rest, ok := strings.Cut(b, "=?")
 	return ok && strings.Contains(rest, "?=")
@@ -202,7 +211,7 @@ func withoutComments(value string) string {
 
 // anyBoundary adds what stands behind each "boundary" and a "=" not far from it.
 func anyBoundary(found []string, text string) []string {
-	lower := lowerASCII(text)
+	lower := ascii.Lower(text)
 	at := 0
 	for len(found) < maxBoundaries {
 		i := strings.Index(lower[at:], "boundary")
@@ -250,15 +259,4 @@ func boundaryForms(found []string, rest string) []string {
 	}
 	spell(rest)
 	return found
-}
-
-// lowerASCII keeps the length, which strings.ToLower does not where octets are no UTF-8.
-func lowerASCII(text string) string {
-	b := []byte(text)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c | 0x20
-		}
-	}
-	return string(b)
 }

@@ -1,6 +1,10 @@
 package mimeview
 
-import "bytes"
+import (
+	"bytes"
+
+	"postern/internal/mail/ascii"
+)
 
 // decoder takes a transfer encoding away, in pieces of any length. Both methods append to out.
 type decoder interface {
@@ -315,15 +319,27 @@ func (d *quotedDecoder) blank(out []byte, c byte) []byte {
 	return append(out, c)
 }
 
+// softBreak takes the line feed that ends a soft line break.
+func (d *quotedDecoder) softBreak(out []byte) []byte {
+	if len(d.held) > 3 || len(d.held) == 3 && d.held[1] != '\r' {
+		d.blanks = true
+		if d.way == quotedStrict {
+			return d.broken(out)
+		}
+	}
+	d.held = d.held[:0]
+	return out
+}
+
 // escape takes the octet c behind an "=" that is held.
 func (d *quotedDecoder) escape(out []byte, c byte) []byte {
 	d.held = append(d.held, c)
 
-	if hexValue(d.held[1]) >= 0 {
+	if ascii.HexValue(d.held[1]) >= 0 {
 		switch {
 		case len(d.held) == 2:
 			return out
-		case len(d.held) == 3 && hexValue(c) >= 0:
+		case len(d.held) == 3 && ascii.HexValue(c) >= 0:
 			return d.pair(out)
 		}
 		return d.broken(out)
@@ -332,14 +348,7 @@ func (d *quotedDecoder) escape(out []byte, c byte) []byte {
 	// a soft line break, with white space before the line end or without
 	switch c {
 	case '\n':
-		if len(d.held) > 3 || len(d.held) == 3 && d.held[1] != '\r' {
-			d.blanks = true
-			if d.way == quotedStrict {
-				return d.broken(out)
-			}
-		}
-		d.held = d.held[:0]
-		return out
+		return d.softBreak(out)
 	case ' ', '\t', '\r':
 		if len(d.held) < 80 {
 			return out
@@ -357,7 +366,7 @@ func (d *quotedDecoder) pair(out []byte) []byte {
 	}
 	d.held = d.held[:0]
 
-	return append(out, byte(hexValue(high)<<4|hexValue(low)))
+	return append(out, byte(ascii.HexValue(high)<<4|ascii.HexValue(low)))
 }
 
 // broken gives out what was taken for an escape and is none.
@@ -374,7 +383,7 @@ func (d *quotedDecoder) broken(out []byte) []byte {
 func (d *quotedDecoder) finish(out []byte) []byte {
 	if len(d.held) > 0 && d.held[0] == '=' {
 		d.illegal = true // a soft line break whose line end belongs to the delimiter, or an octet by itself
-		if d.way == quotedStrict || len(d.held) > 1 && hexValue(d.held[1]) >= 0 {
+		if d.way == quotedStrict || len(d.held) > 1 && ascii.HexValue(d.held[1]) >= 0 {
 			out = d.broken(out)
 		}
 	} else if d.way == quotedBlanks {
@@ -386,18 +395,6 @@ func (d *quotedDecoder) finish(out []byte) []byte {
 
 // clean says that every reader gets the same out of it.
 func (d *quotedDecoder) clean() bool { return !d.illegal && !d.blanks }
-
-func hexValue(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	}
-	return -1
-}
 
 // percentDecoder reads %XX (RFC 3986 section 2.1).
 type percentDecoder struct{ held []byte }
@@ -414,7 +411,7 @@ func (d *percentDecoder) decode(out, in []byte) []byte {
 		if len(d.held) < 3 {
 			continue
 		}
-		if high, low := hexValue(d.held[1]), hexValue(d.held[2]); high >= 0 && low >= 0 {
+		if high, low := ascii.HexValue(d.held[1]), ascii.HexValue(d.held[2]); high >= 0 && low >= 0 {
 			out = append(out, byte(high<<4|low))
 		} else {
 			out = append(out, d.held...)

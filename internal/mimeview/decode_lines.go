@@ -1,6 +1,10 @@
 package mimeview
 
-import "bytes"
+import (
+	"bytes"
+
+	"postern/internal/mail/ascii"
+)
 
 // lineReader cuts what comes into lines without their ends, of maxLine octets at most.
 type lineReader struct{ line []byte }
@@ -53,11 +57,7 @@ func (d *uuDecoder) one(out, line []byte) []byte {
 	}
 	if !d.started {
 		d.started = true
-		if bytes.HasPrefix(bytes.ToLower(line), []byte("begin-base64")) {
-			d.inner = &base64Decoder{way: base64}
-			return out
-		}
-		if bytes.HasPrefix(bytes.ToLower(line), []byte("begin")) {
+		if d.begin(line) {
 			return out
 		}
 	}
@@ -75,6 +75,20 @@ func (d *uuDecoder) one(out, line []byte) []byte {
 	if len(line) < 2 {
 		return out
 	}
+	return uuLine(out, line)
+}
+
+// begin takes a first line. It says whether that is one that begins uuencode, and no content.
+func (d *uuDecoder) begin(line []byte) bool {
+	lower := bytes.ToLower(line)
+	if bytes.HasPrefix(lower, []byte("begin-base64")) {
+		d.inner = &base64Decoder{way: base64}
+	}
+	return bytes.HasPrefix(lower, []byte("begin"))
+}
+
+// uuLine decodes a line, whose first octet says how many octets it stands for.
+func uuLine(out, line []byte) []byte {
 	want := int(line[0]-' ') & 0x3f
 	line = line[1:]
 	for want > 0 && len(line) > 0 {
@@ -154,7 +168,7 @@ func (d *softBreaks) decode(out, in []byte) []byte {
 			case c == '\r' || c == '\n':
 				d.held, d.cr = d.held[:0], c == '\r'
 				continue
-			case (c == ' ' || c == '\t') && len(d.held) < maxHeldBlanks:
+			case ascii.IsBlank(c) && len(d.held) < maxHeldBlanks:
 				d.held = append(d.held, c)
 				continue
 			}

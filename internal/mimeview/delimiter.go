@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // delimiter is a line that begins with "--": RFC 2046 section 5.1.1 makes some of them delimiters.
@@ -49,20 +51,25 @@ func (w *walker) index(s *source) []delimiter {
 	return s.delimiters
 }
 
+// undecided is how much of a window without another "--" is done with: a delimiter may begin at its end.
+func undecided(window []byte, at int, last bool) int {
+	if last {
+		return len(window)
+	}
+	return max(len(window)-4, at)
+}
+
 // indexWindow looks through octets at off and gives how many of them are done with.
 func (w *walker) indexWindow(s *source, off int64, window []byte, last bool) int {
 	at := 0
 	for {
 		i := bytes.Index(window[at:], []byte("--"))
 		if i < 0 {
-			if last {
-				return len(window)
-			}
-			return max(len(window)-4, at)
+			return undecided(window, at, last)
 		}
 
 		i += at
-		if i == 0 || window[i-1] != '\n' && window[i-1] != '\r' {
+		if i == 0 || !ascii.IsEOL(window[i-1]) {
 			if off+int64(i) > 0 && w.midLine(s, off, window, i) { // the source's first line begins there: index has it
 				w.spend(1)
 			}
@@ -125,6 +132,22 @@ func (w *walker) midLine(s *source, off int64, window []byte, i int) bool {
 	return true
 }
 
+// beforeHeader says whether a field that structures the message follows, behind up to two lines that are all but empty.
+func beforeHeader(window []byte, probe int) bool {
+	for range 3 {
+		rest := window[min(probe, len(window)):min(probe+120, len(window))]
+		start, end, _ := breakAt(rest)
+		if _, _, ok := structural(rest[:start]); ok {
+			return true
+		}
+		if start > 2 || end == 0 {
+			break
+		}
+		probe += end
+	}
+	return false
+}
+
 func (w *walker) indexOne(s *source, off int64, window []byte, i int, before int64) int {
 	d := delimiter{at: off + int64(i), before: before, cr: i > 0 && window[i-1] == '\r'}
 	d.lf = i > 0 && window[i-1] == '\n' && before == d.at-1
@@ -137,19 +160,7 @@ func (w *walker) indexOne(s *source, off int64, window []byte, i int, before int
 		return next
 	}
 	d.next = off + int64(next)
-	probe := next
-	for range 3 {
-		rest := window[min(probe, len(window)):min(probe+120, len(window))]
-		start, end, _ := breakAt(rest)
-		if _, _, ok := structural(rest[:start]); ok {
-			d.header = true
-			break
-		}
-		if start > 2 || end == 0 {
-			break
-		}
-		probe += end
-	}
+	d.header = beforeHeader(window, next)
 	s.delimiters = append(s.delimiters, d)
 	return max(next-1, i+2)
 }
@@ -169,7 +180,7 @@ const (
 func fits(line []byte, boundary string) fit {
 	trimmed := bytes.TrimRight(line, " \t\r")
 	want := len(boundary)
-	for want > 0 && (boundary[want-1] == ' ' || boundary[want-1] == '\t') {
+	for want > 0 && ascii.IsBlank(boundary[want-1]) {
 		want--
 	}
 	if len(trimmed) < want || string(trimmed[:want]) != boundary[:want] {
@@ -183,13 +194,15 @@ func fits(line []byte, boundary string) fit {
 		return fitClose
 	case want == 0:
 		return fitNot
-	case string(rest) == "-": // half of a closing delimiter
-		return fitJunk
-	case rest[0] == ' ' || rest[0] == '\t' || rest[0] < ' ' || rest[0] >= 0x7f || rest[0] == '(':
+	case isJunk(rest):
 		return fitJunk
 	}
 	return fitPrefix
 }
+
+// isJunk says whether what follows a boundary can't be part of a longer one: half of a closing delimiter, white space, a
+// comment.
+func isJunk(rest []byte) bool { return string(rest) == "-" || rest[0] == '(' || !visible(rest[0]) }
 
 // split is a multipart taken apart.
 type split struct {
@@ -290,6 +303,11 @@ func (p *splitting) lineEnd(d delimiter) {
 // maxGuesses is how many boundaries are guessed for a part that declares none, or one that never comes.
 const maxGuesses = 16
 
+// endsInOne says whether a text ends in one of the boundaries.
+func endsInOne(text string, boundaries []string) bool {
+	return slices.ContainsFunc(boundaries, func(b string) bool { return b != "" && strings.HasSuffix(text, b) })
+}
+
 // guesses are the boundaries that lines in a region suggest by the header that follows them. In the middle of a line only a
 // boundary that is declared is looked for by any reader: an address, a name or a quoted text may hold two dashes.
 func (w *walker) guesses(s *source, body region, declared []string) (found []string) {
@@ -303,7 +321,7 @@ func (w *walker) guesses(s *source, body region, declared []string) (found []str
 			continue
 		}
 		guess := string(bytes.TrimRight(s.slice(all[i].at+2, int(all[i].length)), " \t\r"))
-		if all[i].inside && !slices.ContainsFunc(declared, func(b string) bool { return b != "" && strings.HasSuffix(guess, b) }) || guess == "" {
+		if guess == "" || all[i].inside && !endsInOne(guess, declared) {
 			continue
 		}
 		if len(found) == maxGuesses && !slices.Contains(found, guess) {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // facts are what a header says of its part, in every reading.
@@ -37,12 +39,8 @@ func isMessage(kind string) bool {
 func squeeze(value string) string {
 	var b strings.Builder
 	for i := range len(value) {
-		c := value[i]
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
-			b.WriteByte(c)
+		if c := value[i]; ascii.IsAlnum(c) {
+			b.WriteByte(ascii.LowerOctet(c))
 		}
 	}
 	return b.String()
@@ -101,16 +99,20 @@ func (w *walker) types(f *facts, h *headerBlock, s *source, base int64) {
 			w.boundary(f, one, s, at)
 		}
 		if i == 0 && one.strict {
-			f.kind = "text/plain" // RFC 2045 section 5.2
-			if strings.Contains(kind, "/") {
-				f.kind = kind
-			}
-			f.params = firsts(params)
+			f.kind, f.params = strictKind(kind), firsts(params)
 		}
 	}
 }
 
-// maybes notes what somebody may take a part for whose type is not plainly written.
+// strictKind is the type that the RFC's reader sees: RFC 2045 section 5.2.
+func strictKind(kind string) string {
+	if strings.Contains(kind, "/") {
+		return kind
+	}
+	return "text/plain"
+}
+
+// maybes notes what readers may take a part for whose type is not plainly written.
 func (w *walker) maybes(f *facts, kind string, one field, s *source, at int64) {
 	squeezed := squeeze(one.value[:min(len(one.value), maxDetail)])
 	multi := strings.Contains(squeezed, "multipart")
@@ -130,23 +132,33 @@ func (w *walker) maybes(f *facts, kind string, one field, s *source, at int64) {
 	}
 }
 
+// onlyCharset says whether two lists of parameters are the same but for the charset, and gives that of the second if it is
+// another one.
+func onlyCharset(a, b []param) (charset string, same bool) {
+	first, other := firsts(a), firsts(b)
+	charset, same = other["charset"], len(b) == len(other) && len(a) == len(first)
+	delete(other, "charset")
+	for name, value := range first {
+		same = same && (name == "charset" || other[name] == value)
+		delete(other, name)
+	}
+	if strings.EqualFold(charset, first["charset"]) {
+		charset = ""
+	}
+
+	return charset, same && len(other) == 0
+}
+
 // anotherType compares a second Content-Type with the first. Two that differ in the charset alone are one part, whose text
 // is read in both; two that differ in their writing alone are one.
 func (w *walker) anotherType(f *facts, kind string, params []param, one field, s *source, at int64) {
 	if len(f.types) == 1 && f.types[0] == kind && isMediaType(kind) {
-		first := firsts(f.typeParams[0])
-		other := firsts(params)
-		charset, same := other["charset"], len(params) == len(other) && len(f.typeParams[0]) == len(first)
-		delete(other, "charset")
-		for name, value := range first {
-			same = same && (name == "charset" || other[name] == value)
-			delete(other, name)
+		charset, same := onlyCharset(f.typeParams[0], params)
+		if same && charset != "" {
+			f.charsets = appendOnce(f.charsets, charset)
+			w.view.ambiguous(TwiceCharset, s, at, one.value)
 		}
-		if same && len(other) == 0 {
-			if charset != "" && !strings.EqualFold(charset, first["charset"]) {
-				f.charsets = appendOnce(f.charsets, charset)
-				w.view.ambiguous(TwiceCharset, s, at, one.value)
-			}
+		if same {
 			return
 		}
 	}
@@ -222,10 +234,10 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 			f.anyEncoding()
 		}
 		f.encodings = appendOnce(f.encodings, e)
-		if e == uuencode || e == yEnc { // which many readers do not undo
+		if isRare(e) {
 			f.encodings = appendOnce(f.encodings, plain)
 		}
-		// who overlooks a field that is plainly written reads the octets as they are, which is among the readings
+		// a reader that overlooks a field that is plainly written takes the octets as they are, which is among the readings
 		if folded := strings.Contains(one.lines, "\n"); !ok || folded {
 			w.oddEncoding(f, one, ok, s, at)
 		}
@@ -234,12 +246,21 @@ func (w *walker) encodings(f *facts, h *headerBlock, s *source, base int64) {
 	if slices.ContainsFunc(all, func(one field) bool { return one.broken }) {
 		f.anyEncoding()
 	}
-	if len(f.encodings) == 0 || f.encodings[0] != f.encoding { // the RFC's reader sees none of the fields
-		rest := f.encodings
-		f.encodings = []encoding{cmp.Or(f.encoding, plain)}
-		for _, e := range rest {
-			f.encodings = appendOnce(f.encodings, e)
-		}
+	f.strictFirst()
+}
+
+// isRare says whether many readers do not undo an encoding.
+func isRare(e encoding) bool { return e == uuencode || e == yEnc }
+
+// strictFirst puts the encoding that the RFC's reader sees first: "plain" if it sees none of the fields.
+func (f *facts) strictFirst() {
+	if len(f.encodings) > 0 && f.encodings[0] == f.encoding {
+		return
+	}
+	rest := f.encodings
+	f.encodings = []encoding{cmp.Or(f.encoding, plain)}
+	for _, e := range rest {
+		f.encodings = appendOnce(f.encodings, e)
 	}
 }
 
@@ -296,14 +317,23 @@ func (w *walker) dispositions(f *facts, h *headerBlock, s *source, base int64) {
 		if i < maxPerKind {
 			f.dispositionParams = append(f.dispositionParams, params)
 		}
-		for j, p := range params {
-			for _, other := range params[:j] {
-				if p.name == other.name && p.value != other.value {
-					w.view.ambiguous(TwiceParameter, s, base+int64(one.at), p.name)
-				}
+		w.twiceParameters(params, s, base+int64(one.at))
+	}
+	w.contentID(f, h, s, base)
+}
+
+// twiceParameters notes parameters that stand there twice with different values.
+func (w *walker) twiceParameters(params []param, s *source, at int64) {
+	for j, p := range params {
+		for _, other := range params[:j] {
+			if p.name == other.name && p.value != other.value {
+				w.view.ambiguous(TwiceParameter, s, at, p.name)
 			}
 		}
 	}
+}
+
+func (w *walker) contentID(f *facts, h *headerBlock, s *source, base int64) {
 	for i, one := range pick(h, "content-id") {
 		if i == 0 {
 			f.id = strings.Trim(one.value, "<> \t")

@@ -3,6 +3,8 @@ package mimeview
 import (
 	"bytes"
 	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // field is a header field as the most forgiving reader sees it.
@@ -11,7 +13,7 @@ type field struct {
 	value string // unfolded: line ends gone, white space kept
 	lines string // the same with "\n" where it was folded
 	at    int
-	// strict says that a reader who goes by RFC 5322 sees this field, too
+	// strict says that a reader that keeps to RFC 5322 sees this field, too
 	strict bool
 	// broken says that a line follows that is no field: some take it for a fold without its blank, and the value for another
 	broken bool
@@ -243,20 +245,25 @@ func (l *lexer) encapsulates() bool {
 	return isMessage(kind) || kind == "message/external-body" || kind == "text/rfc822-headers" || kind == "text/rfc822" || kind == "message/rfc822-headers"
 }
 
+// foldedFirst notes a continuation line with no field before it.
+func (l *lexer) foldedFirst(line []byte, at int, known bool) {
+	l.doubt(HeaderJunkLine, at, line)
+	if known {
+		l.doubt(HeaderSpaceName, at, line)
+	}
+}
+
 // line takes a line that is not empty.
 func (l *lexer) line(line []byte, at int, before, kind byte, next int) {
 	blank := l.shape(line, at, kind, next)
-	fold := line[0] == ' ' || line[0] == '\t'
+	fold := ascii.IsBlank(line[0])
 	_, _, known := structural(line)
 	if fold && l.at >= 0 {
 		l.fold(line, at, before, known)
 		return
 	}
 	if fold {
-		l.doubt(HeaderJunkLine, at, line)
-		if known {
-			l.doubt(HeaderSpaceName, at, line)
-		}
+		l.foldedFirst(line, at, known)
 	}
 
 	had := len(l.block.fields)
@@ -330,6 +337,18 @@ func (l *lexer) flush() {
 	l.at, l.field = -1, l.field[:0]
 }
 
+// plainlyNamed says whether a field's name is written without anything that readers may stumble over.
+func (l *lexer) plainlyNamed(name string, written []byte, at int) bool {
+	plainName := strings.ToLower(string(bytes.TrimSpace(written)))
+	if plainName == name {
+		return true
+	}
+	if !strings.ContainsAny(plainName, "\n") && !bytes.ContainsFunc(written, isControl) {
+		l.doubt(HeaderNameOdd, at, written)
+	}
+	return false
+}
+
 // emit makes a field of its lines, if it is one that structures the message.
 func (l *lexer) emit(raw []byte, at int, strict bool) {
 	name, value, ok := structural(raw)
@@ -354,11 +373,8 @@ func (l *lexer) emit(raw []byte, at int, strict bool) {
 	if bytes.ContainsFunc(raw, isControl) {
 		l.doubt(HeaderControl, at, raw)
 	}
-	if plainName := strings.ToLower(string(bytes.TrimSpace(written))); colon && plainName != name {
+	if colon && !l.plainlyNamed(name, written, at) {
 		strict = false
-		if !strings.ContainsAny(plainName, "\n") && !bytes.ContainsFunc(written, isControl) {
-			l.doubt(HeaderNameOdd, at, written)
-		}
 	}
 	if l.dirty {
 		l.doubt(HeaderDirtyBreak, at, raw)
@@ -377,15 +393,19 @@ var structuralNames = []string{
 	"content-description", "content-name",
 }
 
-// structural says whether a line is a field that structures the message, and which. What lies between its letters and
-// does not belong there is overlooked; so is a missing colon.
-func structural(line []byte) (name string, value []byte, ok bool) {
-	// most lines are something else: look at the first letter of interest
-	i := 0
+// firstVisible is where the first visible octet of a line stands, as far as readers look for it.
+func firstVisible(line []byte) (i int) {
 	for i < len(line) && i < 64 && !visible(line[i]) {
 		i++
 	}
-	if i == len(line) || line[i]|0x20 != 'c' && line[i]|0x20 != 'm' {
+	return i
+}
+
+// structural says whether a line is a field that structures the message, and which. What lies between its letters and
+// does not belong there is overlooked; so is a missing colon.
+func structural(line []byte) (name string, value []byte, ok bool) {
+	i := firstVisible(line)
+	if i == len(line) || line[i]|0x20 != 'c' && line[i]|0x20 != 'm' { // most lines begin with another letter
 		return "", nil, false
 	}
 
@@ -393,7 +413,7 @@ func structural(line []byte) (name string, value []byte, ok bool) {
 	n := 0
 	for ; i < len(line) && n < len(b) && line[i] != ':'; i++ {
 		if c := line[i]; visible(c) {
-			b[n] = lowerOctet(c)
+			b[n] = ascii.LowerOctet(c)
 			n++
 		}
 	}
@@ -410,21 +430,11 @@ func structural(line []byte) (name string, value []byte, ok bool) {
 // visible holds for what may stand in a field's name: RFC 5322 section 2.2.
 func visible(c byte) bool { return c > ' ' && c < 0x7f }
 
-func lowerOctet(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c | 0x20
-	}
-
-	return c
-}
-
 func matchName(got, line []byte, at int, colon bool) (string, []byte, bool) {
 	for _, known := range structuralNames {
 		switch {
-		case colon && string(got) == known:
+		case colon && isName(got, known):
 			return known, line[at+1:], true
-		case colon && bytes.HasSuffix(got, []byte(known)), colon && overlapped(got, known):
-			return known, line[at+1:], true // Content-Content-Type
 		case !colon && bytes.HasPrefix(got, []byte(known)) && len(got) > len(known):
 			// no colon: what follows the name is the value, if it looks like one
 			rest := line[min(len(known), len(line)):]
@@ -435,6 +445,11 @@ func matchName(got, line []byte, at int, colon bool) (string, []byte, bool) {
 		}
 	}
 	return "", nil, false
+}
+
+// isName says whether what stands before the colon is a name, or ends in it, as in Content-Content-Type.
+func isName(got []byte, known string) bool {
+	return bytes.HasSuffix(got, []byte(known)) || overlapped(got, known)
 }
 
 // overlapped says whether taking known out of the middle of got leaves known: Content-TContent-Typeype.

@@ -191,6 +191,17 @@ func (x *examiner) again(c *content, ways ...encoding) {
 	}
 }
 
+// otherBase64 reads the octets as decoders do that go on, stop or skip where the alphabet ends.
+func (x *examiner) otherBase64(c *content, d *base64Decoder, run bool) {
+	foreign := d.junk && !d.url
+	if !run || d.middle || foreign {
+		x.again(c, base64Through, base64ToPad, base64ToJunk, base64Lines)
+	}
+	if d.url {
+		x.again(c, base64URL)
+	}
+}
+
 func (x *examiner) base64Quality(c *content, d *base64Decoder, binary bool) {
 	run := c.part == nil
 	if d.ragged && !run {
@@ -204,12 +215,7 @@ func (x *examiner) base64Quality(c *content, d *base64Decoder, binary bool) {
 	}
 
 	if c.reading != shifted {
-		if !run || d.middle || d.junk && !d.url {
-			x.again(c, base64Through, base64ToPad, base64ToJunk, base64Lines)
-		}
-		if d.url {
-			x.again(c, base64URL)
-		}
+		x.otherBase64(c, d, run)
 	}
 	asked := !run && c.part.coded == base64 && c.part.Encoding == string(base64)
 	if asked && c.reading == "" {
@@ -273,9 +279,7 @@ func (x *examiner) merge(o *Object, c *content) {
 	whole = o.addTo(&o.Names, "n ", c.name) && whole
 	whole = o.addTo(&o.Types, "t ", c.kind) && whole
 	if c.part != nil && c.name == "" && c.kind == "" {
-		whole = o.addTo(&o.Names, "n ", c.part.Names...) && whole
-		whole = o.addTo(&o.Types, "t ", c.part.Types...) && whole
-		whole = o.addTo(&o.Types, "t ", c.part.Type) && whole
+		whole = o.addLabels(c.part) && whole
 	}
 
 	if !whole {
@@ -283,9 +287,20 @@ func (x *examiner) merge(o *Object, c *content) {
 	}
 }
 
+// addLabels adds the names and types that a part's header gives.
+func (o *Object) addLabels(p *Part) bool {
+	whole := o.addTo(&o.Names, "n ", p.Names...)
+	whole = o.addTo(&o.Types, "t ", p.Types...) && whole
+	return o.addTo(&o.Types, "t ", p.Type) && whole
+}
+
 // addPart says false if there are too many parts for this one to be kept.
 func (o *Object) addPart(p *Part) bool {
-	if n := len(o.Parts); n > 0 && o.Parts[n-1] == p || p == nil && slices.Contains(o.Parts, nil) {
+	last := len(o.Parts) - 1
+	if last >= 0 && o.Parts[last] == p {
+		return true
+	}
+	if p == nil && slices.Contains(o.Parts, nil) {
 		return true
 	}
 	if len(o.Parts) == maxMerged {

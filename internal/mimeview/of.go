@@ -16,7 +16,7 @@ type Bounds struct{ Text, MaxText int }
 
 type boundsKey struct{}
 
-// Bound sets the limits of a message's shared view. It has no effect once somebody has asked for it, or set them.
+// Bound sets the limits of a message's shared view. It has no effect once the view was made, or the limits were set.
 func Bound(m *mail.Message, b Bounds) {
 	m.Derive(boundsKey{}, func() any { return b })
 }

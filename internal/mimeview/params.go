@@ -76,11 +76,10 @@ func uncommented(value string) string {
 			quoted = !quoted
 		case quoted:
 		case c == '(':
-			if depth == 0 {
+			if depth++; depth == 1 {
 				b.WriteString(value[from:i])
 				from = i
 			}
-			depth++
 		case c == ')' && depth > 0:
 			if depth--; depth == 0 {
 				from = i + 1
@@ -148,16 +147,21 @@ func readings(all []param, name string) (whole, loose []string, odd bool) {
 		return whole, loose, false
 	}
 	whole = appendOnce(whole, joined(inOrder(pieces)))
-	if !odd {
-		return whole, loose, false
+	if odd {
+		loose = append(loose, looselyJoined(pieces)...)
 	}
-	loose = append(loose, joined(pieces), joined(lasts(pieces)))
+	return whole, loose, odd
+}
+
+// looselyJoined gives what readers make of pieces that are not in order.
+func looselyJoined(pieces []piece) []string {
+	loose := []string{joined(pieces), joined(lasts(pieces))}
 	sort.SliceStable(pieces, func(i, j int) bool { return pieces[i].number < pieces[j].number })
 	loose = append(loose, joined(pieces), joined(lasts(pieces)))
 	for _, p := range pieces {
 		loose = append(loose, joined([]piece{p}))
 	}
-	return whole, loose, true
+	return loose
 }
 
 // inOrder are the pieces from number 0 on, up to the first gap, of two with one number the first.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/openpgp"
 )
 
@@ -40,6 +41,11 @@ func (w *walker) openPGP(e entity, p *Part, body region, way encoding) {
 		w.literals(e, p, bytes.NewReader(text), within)
 		return
 	}
+	w.armored(e, p, text, within)
+}
+
+// armored reads the messages that stand in a text: RFC 9580 section 6.
+func (w *walker) armored(e entity, p *Part, text []byte, within bool) {
 	for n := 0; ; n++ {
 		from, end, after, ok := openpgp.Armor(text)
 		if !ok {
@@ -64,7 +70,7 @@ func mayBePGP(p *Part) bool {
 		return true
 	}
 	for _, n := range p.Names {
-		switch lowerASCII(extension(n)) {
+		switch ascii.Lower(extension(n)) {
 		case "pgp", "gpg", "asc":
 			return true
 		}
@@ -72,24 +78,30 @@ func mayBePGP(p *Part) bool {
 	return false
 }
 
+// spooled reads a content, as far as the limits let it.
+func (w *walker) spooled(r io.Reader) spool {
+	into := spool{dir: w.view.options.Dir}
+	room := w.work
+	for buf := make([]byte, decodeBlock); !w.stopped(); {
+		n, err := r.Read(buf)
+		if w.spend(int64(n)); room < into.size {
+			break
+		}
+		if err := into.write(buf[:n]); err != nil {
+			w.view.fail(err)
+			break
+		}
+		if err != nil {
+			break
+		}
+	}
+	return into
+}
+
 // literals makes parts of what stands there for all to read.
 func (w *walker) literals(e entity, p *Part, r io.Reader, within bool) {
 	found, err := openpgp.Read(r, func(l openpgp.Literal) error {
-		into := spool{dir: w.view.options.Dir}
-		room := w.work
-		for buf := make([]byte, decodeBlock); !w.stopped(); {
-			n, err := l.Content.Read(buf)
-			if w.spend(int64(n)); room < into.size {
-				break
-			}
-			if err := into.write(buf[:n]); err != nil {
-				w.view.fail(err)
-				break
-			}
-			if err != nil {
-				break
-			}
-		}
+		into := w.spooled(l.Content)
 		made := into.source("OpenPGP at "+strconv.FormatInt(p.Start, 10), e.src.depth+1)
 		w.sources = append(w.sources, made)
 		w.view.spools = append(w.view.spools, made)

@@ -1,16 +1,18 @@
 package mimeview
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+
+	"postern/internal/mail/ascii"
+)
 
 // runs is the net below the parts: in all that no part explains, what looks encoded is decoded, whatever the header
 // says. Each line is looked at a fixed number of times. The header of a message is left out: readers show fields and save
 // none of them, and every signature (RFC 6376) is base64.
 func (w *walker) runs(s *source) {
-	for _, a := range w.view.ambiguities {
-		if a.Grave() { // then nothing is sure
-			s.covered, s.quoted = nil, nil
-			break
-		}
+	if slices.ContainsFunc(w.view.ambiguities, Ambiguity.Grave) { // then nothing is sure
+		s.covered, s.quoted = nil, nil
 	}
 	s.covered = append(s.covered, s.headers...)
 	for _, gap := range s.gaps() {
@@ -152,17 +154,11 @@ func (r *runner) closeBase64() {
 	r.w.view.ambiguous(EncodedNoHeader, r.s, at, string(base64))
 }
 
-// escapes looks for quoted-printable and percent signs.
-func (r *runner) escapes(line []byte, at, next int64) {
-	for len(r.s.quoted) > r.quoted && r.s.quoted[r.quoted].end <= at {
-		r.quoted++
-	}
-	if r.quoted < len(r.s.quoted) && r.s.quoted[r.quoted].start <= at {
-		return
-	}
-	n, way := 0, quoted
-	if trimmed := bytes.TrimRight(line, " \t\r"); len(trimmed) > 60 && trimmed[len(trimmed)-1] == '=' && bytes.IndexByte(trimmed, ' ') > 0 {
-		n++ // a soft line break
+// escapesIn counts the escapes of a line, and says which encoding they are of.
+func escapesIn(line []byte) (n int, way encoding) {
+	n, way = 0, quoted
+	if endsSoftly(bytes.TrimRight(line, " \t\r")) {
+		n++
 	}
 	for _, sign := range []byte("=%") {
 		i := bytes.IndexByte(line, sign)
@@ -176,6 +172,23 @@ func (r *runner) escapes(line []byte, at, next int64) {
 			}
 		}
 	}
+	return n, way
+}
+
+// endsSoftly says whether a line of text ends in a soft line break.
+func endsSoftly(line []byte) bool {
+	return len(line) > 60 && line[len(line)-1] == '=' && bytes.IndexByte(line, ' ') > 0
+}
+
+// escapes looks for quoted-printable and percent signs.
+func (r *runner) escapes(line []byte, at, next int64) {
+	for len(r.s.quoted) > r.quoted && r.s.quoted[r.quoted].end <= at {
+		r.quoted++
+	}
+	if r.quoted < len(r.s.quoted) && r.s.quoted[r.quoted].start <= at {
+		return
+	}
+	n, way := escapesIn(line)
 	if n == 0 {
 		return
 	}
@@ -190,7 +203,7 @@ func (r *runner) escapes(line []byte, at, next int64) {
 func escapeChain(line []byte, sign byte) (n int) {
 	row := 0
 	for i := 0; i+2 < len(line); {
-		if line[i] != sign || hexValue(line[i+1]) < 0 || hexValue(line[i+2]) < 0 {
+		if line[i] != sign || ascii.HexValue(line[i+1]) < 0 || ascii.HexValue(line[i+2]) < 0 {
 			row = 0
 			next := bytes.IndexByte(line[i+1:], sign)
 			if next < 0 {
@@ -200,7 +213,7 @@ func escapeChain(line []byte, sign byte) (n int) {
 			continue
 		}
 		row++
-		if row >= 3 || sign == '=' && line[i+1] == '3' && line[i+2] == 'D' {
+		if row >= 3 || string(line[i:i+3]) == "=3D" {
 			n++
 		}
 		i += 3
@@ -227,12 +240,16 @@ func (r *runner) marks(line []byte, at, next int64) {
 		r.begun = 0
 	}
 	if len(line) < 5 {
-		if r.marked > 0 && r.markedAs == uuencode && bytes.HasPrefix(line, []byte("end")) {
+		if inside := r.marked > 0 && r.markedAs == uuencode; inside && bytes.HasPrefix(line, []byte("end")) {
 			r.closeMarked(next)
 		}
 		return
 	}
+	r.beginnings(line, at, next)
+}
 
+// beginnings looks for the first line of an encoding, and for the last one of yEnc.
+func (r *runner) beginnings(line []byte, at, next int64) {
 	trimmed := bytes.TrimLeft(line, " \t>")
 	switch {
 	case len(trimmed) > 5 && bytes.EqualFold(trimmed[:5], []byte("begin")):
@@ -256,9 +273,10 @@ func (r *runner) beginMark(line []byte, at int64) {
 	}
 
 	mode := fields[1]
-	if len(fields[0]) == len("begin") && (len(mode) < 3 || len(mode) > 4 || !digits(mode)) {
+	isMode := len(mode) >= 3 && len(mode) <= 4 && ascii.AllDigits(mode)
+	if len(fields[0]) == len("begin") && !isMode {
 		r.begun, r.begunName = at+1, string(bytes.Join(fields[1:], []byte(" ")))
-	} else if digits(mode) {
+	} else if ascii.AllDigits(mode) {
 		r.mark(uuencode, at, string(bytes.Join(fields[2:], []byte(" "))))
 	}
 }
@@ -276,15 +294,6 @@ func uuencoded(line []byte) bool {
 	}
 	want := 1 + (int(line[0]-' ')&0x3f+2)/3*4
 	return len(line) >= want-3 && len(line) <= want+1 // blanks at its end may be gone, a checksum may follow
-}
-
-func digits(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
 }
 
 func (r *runner) mark(way encoding, at int64, name string) {

@@ -70,9 +70,20 @@ func (s runStart) begins(shift int) bool {
 	return readable(head)
 }
 
+// isUTF16 says whether a text begins with a byte order mark, or its first letters have a zero before or behind them.
+func isUTF16(head []byte) bool {
+	switch mark := string(head[:2]); {
+	case mark == "\xff\xfe" || mark == "\xfe\xff":
+		return true
+	case head[1] == 0 && head[3] == 0:
+		return true
+	}
+	return head[0] == 0 && head[2] == 0
+}
+
 // readable says whether octets are text: UTF-8, or UTF-16 of Latin letters.
 func readable(head []byte) bool {
-	if len(head) >= 4 && (head[0] == 0xFF && head[1] == 0xFE || head[0] == 0xFE && head[1] == 0xFF || head[1] == 0 && head[3] == 0 || head[0] == 0 && head[2] == 0) {
+	if len(head) >= 4 && isUTF16(head) {
 		return true
 	}
 	for len(head) > utf8.UTFMax {

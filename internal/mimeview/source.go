@@ -23,7 +23,7 @@ type source struct {
 	window   []byte // octets of a file at windowAt
 	windowAt int64
 	err      error
-	// delimiters are the lines that begin with "--", in order, once somebody has asked.
+	// delimiters are the lines that begin with "--", in order, once they were asked for.
 	delimiters []delimiter
 	indexed    bool
 	// covered are the regions whose encoding is known and without fault: nothing else can be hidden in them.
@@ -40,6 +40,18 @@ func messageSource(m *mail.Message) *source {
 	return &source{memory: m.Memory(), at: m, size: m.Size()}
 }
 
+// fill reads the window anew.
+func (s *source) fill(off int64, want int) {
+	if cap(s.window) < want {
+		s.window = make([]byte, want)
+	}
+	got, err := s.at.ReadAt(s.window[:want], off)
+	if err != nil && !errors.Is(err, io.EOF) && s.err == nil {
+		s.err = fmt.Errorf("read the spooled message: %w", err)
+	}
+	s.window, s.windowAt = s.window[:got], off
+}
+
 // slice gives up to n octets from off. They are valid until the next call.
 func (s *source) slice(off int64, n int) []byte {
 	if off >= s.size || n <= 0 {
@@ -50,15 +62,7 @@ func (s *source) slice(off int64, n int) []byte {
 		return s.memory[off : off+int64(n)]
 	}
 	if off < s.windowAt || off+int64(n) > s.windowAt+int64(len(s.window)) {
-		want := int(min(int64(max(n, windowSize)), s.size-off))
-		if cap(s.window) < want {
-			s.window = make([]byte, want)
-		}
-		got, err := s.at.ReadAt(s.window[:want], off)
-		if err != nil && !errors.Is(err, io.EOF) && s.err == nil {
-			s.err = fmt.Errorf("read the spooled message: %w", err)
-		}
-		s.window, s.windowAt = s.window[:got], off
+		s.fill(off, int(min(int64(max(n, windowSize)), s.size-off)))
 	}
 	from := off - s.windowAt
 	return s.window[from:min(from+int64(n), int64(len(s.window)))]

@@ -23,6 +23,18 @@ type reading struct{ charset, text string }
 // maxReadings is how many charsets a part is read in.
 const maxReadings = 4
 
+// otherCharsets names those that readers may take instead of the declared one.
+func otherCharsets(raw []byte, declared reading, html bool, besides []string) []string {
+	names := []string{byMark(raw)}
+	for _, name := range besides {
+		names = append(names, charsets.Name(name))
+	}
+	if html {
+		names = append(names, byPage(raw))
+	}
+	return append(names, byLooks(raw, declared.charset, declared.text)...)
+}
+
 // textReadings are the texts that readers may see in octets: first by the declared charset, then by a byte order mark, by what
 // the page says of itself, by what else is declared, and by how the octets look. Each text is there once. A text is at most
 // three times as long as its octets.
@@ -33,16 +45,7 @@ func textReadings(raw []byte, declared string, html bool, besides []string) []re
 		return all
 	}
 
-	names := []string{byMark(raw)}
-	for _, name := range besides {
-		names = append(names, charsets.Name(name))
-	}
-	if html {
-		names = append(names, byPage(raw))
-	}
-	names = append(names, byLooks(raw, declared, all[0].text)...)
-
-	for _, name := range names {
+	for _, name := range otherCharsets(raw, all[0], html, besides) {
 		if name == "" || len(all) == maxReadings || name == declared {
 			continue
 		}
@@ -78,7 +81,8 @@ func byPage(raw []byte) string {
 
 func plainASCII(raw []byte) bool {
 	for _, c := range raw {
-		if c >= utf8.RuneSelf || c == 0 || c == 0x1B || c == '~' {
+		shifts := c == 0x1B || c == '~' // ISO 2022 and HZ
+		if c >= utf8.RuneSelf || c == 0 || shifts {
 			return false
 		}
 	}
@@ -166,23 +170,33 @@ func manyHigh(raw []byte) (names []string) {
 		{"big5", traditionalchinese.Big5, []*unicode.RangeTable{unicode.Han}, 2},
 	} {
 		text, _ := try.e.NewDecoder().Bytes(raw) // with errors as U+FFFD
-		wide, right, wrong := 0, 0, 0
-		for _, r := range string(text) {
-			switch {
-			case r == utf8.RuneError:
-				wrong++
-			case unicode.In(r, try.letters...):
-				right++
-				wide++
-			case r >= utf8.RuneSelf:
-				wide++
-			}
-		}
+		wide, right, wrong := countLetters(string(text), try.letters)
 		if wrong <= 1 && right*try.per > wide && inPairs(raw) {
 			names = append(names, try.name)
 			break
 		}
 	}
+	return append(names, cyrillic(raw))
+}
+
+// countLetters counts the letters beyond ASCII, those of a script among them, and the errors of the decoder.
+func countLetters(text string, script []*unicode.RangeTable) (wide, right, wrong int) {
+	for _, r := range text {
+		switch {
+		case r == utf8.RuneError:
+			wrong++
+		case unicode.In(r, script...):
+			right++
+			wide++
+		case r >= utf8.RuneSelf:
+			wide++
+		}
+	}
+	return wide, right, wrong
+}
+
+// cyrillic tells KOI8-R from Windows-1251 by where the small letters lie.
+func cyrillic(raw []byte) string {
 	var koi, windows int
 	for _, c := range raw {
 		if c >= 0xC0 && c <= 0xDF {
@@ -192,9 +206,9 @@ func manyHigh(raw []byte) (names []string) {
 		}
 	}
 	if koi > windows {
-		return append(names, "koi8-r")
+		return "koi8-r"
 	}
-	return append(names, "windows-1251")
+	return "windows-1251"
 }
 
 // inPairs says that runs of octets above 127 come in even lengths, as two for a letter do, mostly.
@@ -225,16 +239,28 @@ func hasUTF7(raw []byte) bool {
 			return false
 		}
 		from += i + 2
-		end := from
-		for end < len(raw) && end < from+400 && charsets.InBase64(raw[end]) {
-			end++
-		}
+		end := from + base64Run(raw[from:])
 		text := charsets.FromUTF7(raw[from-2 : end])
 		from = end
-		if end < len(raw) && raw[end] == '-' && len(text) > 0 || len(text) > 4 {
-			if text[0] < utf8.RuneSelf && utf8.ValidString(text) && !strings.ContainsRune(text, utf8.RuneError) && text[0] != '+' && text[0] >= ' ' {
-				return true
-			}
+		closed := end < len(raw) && raw[end] == '-' && len(text) > 0
+		if (closed || len(text) > 4) && isHiddenASCII(text) {
+			return true
 		}
 	}
+}
+
+// base64Run is how many octets in front are of base64, as far as they are looked at.
+func base64Run(b []byte) (n int) {
+	for n < min(len(b), 400) && charsets.InBase64(b[n]) {
+		n++
+	}
+	return n
+}
+
+// isHiddenASCII says whether what was decoded begins with a letter or sign of ASCII, which needs no UTF-7, and has no errors.
+func isHiddenASCII(text string) bool {
+	if text[0] < ' ' || text[0] >= utf8.RuneSelf || text[0] == '+' {
+		return false
+	}
+	return utf8.ValidString(text) && !strings.ContainsRune(text, utf8.RuneError)
 }

@@ -100,15 +100,20 @@ func (l *linkList) add(raw string, w where) bool {
 	l.judge(&link)
 	targets := links.Targets(&link)
 	l.keep(link, w.quiet)
+	l.keepTargets(targets, w.quiet)
+	return true
+}
+
+// keepTargets keeps the addresses that stand within an address.
+func (l *linkList) keepTargets(targets []Link, quiet bool) {
 	for i := range targets {
 		if len(l.all) >= maxLinks {
 			l.view.limit(LimitURLs)
 			break
 		}
 		l.judge(&targets[i])
-		l.keep(targets[i], w.quiet)
+		l.keep(targets[i], quiet)
 	}
-	return true
 }
 
 // keep puts a link on the list, and on the list of addresses as it stands there and as it reads.
@@ -130,9 +135,17 @@ func (l *linkList) keep(link Link, quiet bool) {
 	if raw == link.URL {
 		return
 	}
-	if lower := strings.ToLower(raw); link.Host != "" && link.Scheme != "mailto" && !strings.Contains(lower, "://"+link.Host) && !strings.Contains(lower, "@"+link.Host) {
+	if leadsToHost(&link) && !showsHost(strings.ToLower(raw), link.Host) {
 		l.list(link.URL)
 	}
+}
+
+// leadsToHost says whether a link has a host that a browser connects to.
+func leadsToHost(link *Link) bool { return link.Host != "" && link.Scheme != "mailto" }
+
+// showsHost says whether the host can be read in an address as it was written.
+func showsHost(raw, host string) bool {
+	return strings.Contains(raw, "://"+host) || strings.Contains(raw, "@"+host)
 }
 
 func (l *linkList) list(url string) {
@@ -146,21 +159,29 @@ func (l *linkList) done() ([]Link, []string) { return l.all, l.urls }
 
 // judge flags what can be told only from the message.
 func (l *linkList) judge(link *Link) {
-	if shown := links.Shown(link.Text); shown != "" && link.Domain != shown && link.Host != "" && link.Scheme != "mailto" {
+	if shown := links.Shown(link.Text); shown != "" && link.Domain != shown && leadsToHost(link) {
 		link.Flag(links.Mismatch)
 	}
 	if link.Scheme == "mailto" || len(l.recipients) == 0 {
 		return
 	}
-	for _, behind := range []string{link.Path, link.Query, link.Fragment} {
-		lower := strings.ToLower(behind)
-		for _, r := range l.recipients {
-			if lower != "" && (strings.Contains(lower, r.plain) || strings.Contains(lower, r.escaped) || strings.Contains(behind, r.coded)) {
-				link.Flag(links.CarriesAddress)
-				return
-			}
+	if slices.ContainsFunc([]string{link.Path, link.Query, link.Fragment}, l.namesRecipient) {
+		link.Flag(links.CarriesAddress)
+	}
+}
+
+// namesRecipient says whether a piece of an address holds that of a recipient, in any of its forms.
+func (l *linkList) namesRecipient(piece string) bool {
+	if piece == "" {
+		return false
+	}
+	lower := strings.ToLower(piece)
+	for _, r := range l.recipients {
+		if strings.Contains(lower, r.plain) || strings.Contains(lower, r.escaped) || strings.Contains(piece, r.coded) {
+			return true
 		}
 	}
+	return false
 }
 
 // recipient is an address as it may stand in a link: in base64 the last letter depends on what follows and is left out.
@@ -171,10 +192,16 @@ func newRecipient(address string) recipient {
 	return recipient{address, strings.Replace(address, "@", "%40", 1), coded[:len(coded)-1]}
 }
 
+// isSurplus says whether a space stands at either end, or before another one.
+func isSurplus(text string, at int) bool {
+	return at == 0 || at+1 == len(text) || text[at+1] == ' '
+}
+
 // collapse makes each run of white space one space.
 func collapse(text string) string {
 	for i := range len(text) {
-		if text[i] < ' ' || text[i] >= 0x80 || text[i] == ' ' && (i == 0 || i+1 == len(text) || text[i+1] == ' ') {
+		odd := text[i] < ' ' || text[i] >= 0x80
+		if odd || text[i] == ' ' && isSurplus(text, i) {
 			return strings.Join(strings.Fields(text), " ")
 		}
 	}

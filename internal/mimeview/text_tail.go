@@ -58,15 +58,25 @@ type tailReader struct {
 	run        int // how long the run is that goes on
 }
 
+// plainRun is how many octets in front are letters of base64, where no address ends; none in a charset of wide letters.
+func (t *tailReader) plainRun(octets []byte) (n int) {
+	if t.wide {
+		return 0
+	}
+	for n < len(octets) && isPlainLetter(octets[n]) {
+		n++
+	}
+	return n
+}
+
+func isPlainLetter(c byte) bool {
+	kind := base64Table[c]
+	return kind < b64Blank && kind != b64Junk && c != '-' && c != '_'
+}
+
 func (t *tailReader) add(octets []byte) {
 	for len(octets) > 0 {
-		i := 0
-		for i < len(octets) && base64Table[octets[i]] < b64Blank && base64Table[octets[i]] != b64Junk && octets[i] != '-' && octets[i] != '_' {
-			i++
-		}
-		if t.wide {
-			i = 0
-		}
+		i := t.plainRun(octets)
 		if i > 0 {
 			keep := max(0, min(i, longRun-t.run))
 			t.piece = append(t.piece, octets[:keep]...)

@@ -23,7 +23,7 @@ const (
 	maxAttributes = 2000
 )
 
-// tnef reads the attributes of a winmail.dat. Their lengths are never believed beyond the end of what is there.
+// tnef reads the attributes of a winmail.dat. A length is cut at the end of the attachment.
 func (w *walker) tnef(c *content, s *source, at region, depth int) {
 	if depth > 5 || c.part != nil && c.part.Depth+depth > w.view.options.Depth {
 		w.view.limit(LimitDepth)
@@ -183,8 +183,12 @@ func (p *propertyReader) property() bool {
 	if several && values > maxPropertyValue {
 		p.w.view.limit(LimitParts)
 	}
+	return p.values(id, kind, min(values, maxPropertyValue), size)
+}
 
-	for i := uint32(0); i < values && i < maxPropertyValue && p.off < p.end; i++ {
+// values reads the values of a property; a size of 0 stands for one that is written before each.
+func (p *propertyReader) values(id, kind, count uint32, size int64) bool {
+	for i := uint32(0); i < count && p.off < p.end; i++ {
 		length := size
 		if size == 0 {
 			long, ok := p.word()

@@ -23,7 +23,7 @@ type Options struct {
 	// Decoded is how many octets are decoded in all, in every reading together; the default is 32 times the message's
 	// size and 32 MiB.
 	Decoded int64
-	// Dir is where decoded contents of more than 1 MiB are kept while somebody reads them; "" is the system's folder.
+	// Dir is where decoded contents of more than 1 MiB are kept while they are read; "" is the system's folder.
 	Dir string
 	// Stop is asked every 64 KiB or so: once it says true, reading ends with LimitTime.
 	Stop func() bool

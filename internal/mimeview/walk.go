@@ -71,7 +71,7 @@ func (w *walker) spend(n int64) {
 	}
 	if w.asked += n; w.asked >= 64<<10 {
 		w.asked = 0
-		if !w.stop && (w.view.closed.Load() || w.view.options.Stop != nil && w.view.options.Stop()) {
+		if !w.stop && w.view.stopped() {
 			w.stop = true
 			w.view.limit(LimitTime)
 		}
@@ -115,6 +115,11 @@ func (w *walker) entity(e entity) {
 		e.unsure = true
 	}
 
+	w.bodies(e, h, f)
+}
+
+// bodies reads what follows the header, from each place where readers may see its end.
+func (w *walker) bodies(e entity, h *headerBlock, f *facts) {
 	for i, b := range h.bodies {
 		if w.stopped() {
 			return
@@ -141,8 +146,10 @@ func (e *entity) coverHeader(end int) {
 func (w *walker) header(e entity) *headerBlock {
 	for limit := int64(16 << 10); ; limit = maxHeader {
 		head := e.src.slice(e.at.start, int(min(e.at.end-e.at.start, limit)))
-		h := lexHeader(head, int64(len(head)) == e.at.end-e.at.start, e.fallback)
-		if limit < maxHeader && (h.cut || slices.Max(h.bodies) > len(head)-1000) && int64(len(head)) < e.at.end-e.at.start {
+		whole := int64(len(head)) == e.at.end-e.at.start
+		h := lexHeader(head, whole, e.fallback)
+		tooShort := h.cut || slices.Max(h.bodies) > len(head)-1000
+		if limit < maxHeader && tooShort && !whole {
 			continue
 		}
 		w.spend(int64(h.bodies[0]))
@@ -265,7 +272,7 @@ func (w *walker) hiddenMultipart(e entity, f *facts, p *Part, body region, messa
 	}
 	if !message {
 		for _, b := range w.guesses(e.src, body, append(slices.Clip(f.boundaries), e.open...)) {
-			w.view.guessing++ // nobody reads it so who goes by the header: what is odd in there is no more than that
+			w.view.guessing++ // no reader that keeps to the header takes it so: what is odd in there does not count
 			found := w.parts(e, f, p, body, b)
 			if w.view.guessing--; found {
 				w.view.ambiguous(DelimiterInLeaf, e.src, body.start, b)
@@ -288,24 +295,13 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	}
 	w.decodedMultipart(e, f, p, body)
 
-	by := func(b string, other bool) bool {
-		one := e
-		if other {
-			one.reading = otherReading(e.reading, "boundary "+b[:min(len(b), 40)])
-		}
-		return w.parts(one, f, p, body, b)
-	}
-
-	found := false
-	for i, b := range f.boundaries {
-		found = by(b, found || i > 0 && f.plain) || found
-	}
+	found := w.byDeclared(e, f, p, body)
 	if found && f.plain && len(f.boundaries) == 1 {
 		return true
 	}
 
 	for _, b := range w.guesses(e.src, body, f.boundaries) {
-		got := by(b, found)
+		got := w.byBoundary(e, f, p, body, b, found)
 		if got && !found {
 			w.view.ambiguous(BoundaryWrong, e.src, body.start, b)
 		}
@@ -313,6 +309,22 @@ func (w *walker) multipart(e entity, f *facts, p *Part, body region) bool {
 	}
 
 	return found
+}
+
+// byDeclared takes a multipart apart at each boundary that its header declares.
+func (w *walker) byDeclared(e entity, f *facts, p *Part, body region) (found bool) {
+	for i, b := range f.boundaries {
+		found = w.byBoundary(e, f, p, body, b, found || i > 0 && f.plain) || found
+	}
+	return found
+}
+
+// byBoundary takes a multipart apart at one boundary; other says that this is another reading than the first.
+func (w *walker) byBoundary(e entity, f *facts, p *Part, body region, boundary string, other bool) bool {
+	if other {
+		e.reading = otherReading(e.reading, "boundary "+boundary[:min(len(boundary), 40)])
+	}
+	return w.parts(e, f, p, body, boundary)
 }
 
 // decodedMultipart reads a multipart that is encoded as a whole, which RFC 2045 section 6.4 forbids.

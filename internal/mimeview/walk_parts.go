@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // parts takes a region apart at one boundary, in every way, and reads the parts. It says whether there were any.
@@ -27,6 +29,16 @@ func (w *walker) parts(e entity, f *facts, p *Part, body region, boundary string
 			w.view.ambiguous(DelimiterMissing, e.src, body.end, boundary)
 		}
 	}
+	found = w.splitOtherwise(e, f, p, body, boundary, sp) || found
+	if boundary != "" && (found || f.plain) {
+		w.withinLines(e.src, body, boundary)
+	}
+	return w.clash(e, f, p, body, boundary) || found
+}
+
+// splitOtherwise reads the parts that readers find who take other lines for delimiters. It says whether there were any.
+func (w *walker) splitOtherwise(e entity, f *facts, p *Part, body region, boundary string, sp split) (more bool) {
+	found := len(sp.parts) > 0
 	for _, other := range otherWays(sp, found) {
 		w.view.ambiguous(other.kind, e.src, sp.junkAt, boundary)
 		again := w.split(e.src, body, boundary, other.way)
@@ -34,26 +46,29 @@ func (w *walker) parts(e entity, f *facts, p *Part, body region, boundary string
 			continue
 		}
 		one := e
-		if found {
+		if found || more {
 			one.reading = otherReading(e.reading, other.kind)
 		}
 		w.pieces(one, f, p, again, boundary)
-		found = true
+		more = true
 	}
-	if boundary != "" && (found || f.plain) {
-		w.withinLines(e.src, body, boundary)
-	}
+	return more
+}
+
+// clash takes a region apart at a boundary that a multipart around it has as well: some readers look for the inner one
+// first, up to where the outer multipart ends.
+func (w *walker) clash(e entity, f *facts, p *Part, body region, boundary string) bool {
 	if !slices.Contains(e.open, boundary) {
-		return found
+		return false
 	}
 	w.view.ambiguous(BoundaryClash, e.src, body.start, boundary)
-	if e.outer > body.end {
-		one := e
-		one.reading = otherReading(e.reading, "inner before outer")
-		one.open = nil
-		return w.parts(one, f, p, region{body.start, e.outer}, boundary) || found
+	if e.outer <= body.end {
+		return false
 	}
-	return found
+	e.reading = otherReading(e.reading, "inner before outer")
+	e.open = nil
+
+	return w.parts(e, f, p, region{body.start, e.outer}, boundary)
 }
 
 // withinLines looks for a delimiter that ends a line and does not begin one: some readers take it for a delimiter.
@@ -70,7 +85,7 @@ func (w *walker) withinLines(s *source, body region, boundary string) {
 			i += at
 			at = i + len(want)
 			rest := bytes.TrimPrefix(window[at:], []byte("--"))
-			inside := i > 0 && window[i-1] != '\n' && window[i-1] != '\r'
+			inside := i > 0 && !ascii.IsEOL(window[i-1])
 			if inside && (len(rest) == 0 || rest[0] <= ' ') { // the line ends there, or white space follows
 				w.view.ambiguous(DelimiterLine, s, off+int64(i), boundary)
 				return

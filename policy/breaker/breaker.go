@@ -32,11 +32,11 @@ type Proof int
 
 // The proofs. Strangers can send as much mail as they like, so what they trip must be a symbol that speaks of content alone.
 const (
-	// Volume: enough convictions, whoever sent the mail.
+	// Volume: enough convictions, regardless of the sender.
 	Volume Proof = iota
 	// Vouched: enough convictions of mail whose sender is known to be good.
 	Vouched
-	// Never: the symbol stands for a proven fact, or somebody wants just what it does.
+	// Never: the symbol stands for a proven fact, or an admin set its action on purpose.
 	Never
 )
 
@@ -216,7 +216,7 @@ func (b *Breaker) Mute(symbol, why string, until time.Time) {
 	b.muted[symbol] = Muting{Symbol: symbol, Since: b.o.Now(), Until: until, Why: why}
 }
 
-// Lift ends a muting, whoever began it, and says whether there was one.
+// Lift ends a muting, automatic or manual, and reports whether there was one.
 func (b *Breaker) Lift(symbol string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

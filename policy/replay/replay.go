@@ -23,7 +23,7 @@ type Source interface {
 type Options struct {
 	// Since is included, Until isn't.
 	Since, Until time.Time
-	// Released says whether somebody let a held message go, nil for nobody.
+	// Released reports whether a held message was released; nil if unknown.
 	Released func(heldID string) bool
 	// Progress hears of how far it is, from 0 to 1, now and then.
 	Progress func(share float64, messages int)
@@ -45,7 +45,7 @@ type Flip struct {
 	ScoreBefore float64            `json:"score_before"`
 	ScoreAfter  float64            `json:"score_after"`
 	Why         string             `json:"why"`
-	// Released says that a user had let it go: a stricter verdict would keep from him what he wanted.
+	// Released says that a user had released it: a stricter verdict would withhold wanted mail.
 	Released bool `json:"released,omitempty"`
 }
 
@@ -63,7 +63,7 @@ type Report struct {
 	// Flips are the first of them, Flipped is how many there are.
 	Flips   []Flip `json:"flips"`
 	Flipped int    `json:"flipped"`
-	// Released is how many stricter verdicts would fall on messages that users had let go.
+	// Released is how many stricter verdicts would fall on messages that users had released.
 	Released int `json:"released"`
 	// Recipients and Senders are how many different ones are touched. TopSenders are the domains touched most.
 	Recipients int      `json:"recipients"`
@@ -122,7 +122,7 @@ func (x *replayer) transaction(t *ledger.Transaction) {
 	for i := range t.Recipients {
 		was := &t.Recipients[i]
 		to, err := mail.ParseAddress(was.Address)
-		// one that was refused before the message has no thresholds: nobody judged the message for him
+		// a recipient refused before the message has no thresholds: the message was not judged for it
 		if err != nil || was.Required == (policy.Thresholds{}) {
 			continue
 		}

@@ -23,7 +23,7 @@ func symbols() []filters.Symbol {
 	for i := range 30 {
 		s := filters.Symbol{Name: fmt.Sprintf("S%d", i), Score: float64(i%9) - 2.5}
 		if i%10 == 9 {
-			s.Action = []string{"reject", "quarantine", "tag"}[i/10]
+			s.Action = []filters.Action{filters.ActionReject, filters.ActionQuarantine, filters.ActionTag}[i/10]
 		}
 		all = append(all, s)
 	}
@@ -135,7 +135,7 @@ func TestMovedThreshold(t *testing.T) {
 	}
 }
 
-// The same through a real ledger; messages that were not judged are left out, and what users had let go is told.
+// The same through a real ledger; messages that were not judged are left out, and users' releases are reported.
 func TestThroughALedger(t *testing.T) {
 	l, err := ledger.Open(filepath.Join(t.TempDir(), "ledger.db"), slog.New(slog.DiscardHandler))
 	if err != nil {

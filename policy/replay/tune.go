@@ -15,7 +15,7 @@ import (
 	"postern/policy/records/ledger"
 )
 
-// Mark is a message that was judged wrongly, in the eyes of somebody who knows it.
+// Mark is a message that was judged wrongly, according to the admin.
 type Mark struct {
 	ID    string
 	Facts *policy.Facts

@@ -35,7 +35,7 @@ func found(symbols ...string) *policy.Facts {
 	return f
 }
 
-// The least change that mends, and of those that change as little the one that touches nobody else.
+// The least change that mends, and of equally small ones the one that affects no other message.
 func TestTune(t *testing.T) {
 	compile := tuned(t)
 	base, _ := compile(nil)

@@ -1,5 +1,5 @@
-// Package access is the way in for people who read their mail from outside: who may log in at a POP3 or IMAP door, from
-// where and how often, and which server behind the gateway serves him. The doors speak the protocols; they ask here.
+// Package access controls logins at POP3 and IMAP doors: which users may log in, from where and how often, and which
+// server behind the gateway serves them. The doors speak the protocols and ask this package.
 package access
 
 import (
@@ -18,7 +18,7 @@ type Attempt struct {
 	// Mechanism is "LOGIN" for IMAP's command, "USER" for POP3's USER and PASS, else the SASL mechanism's name with the
 	// prefix "SASL ", as in "SASL PLAIN".
 	Mechanism string
-	// User is who the client says he is (RFC 4616: authcid), Authzid as whom he wants to act, "" for himself.
+	// User is the login name given (RFC 4616: authcid), Authzid the user to act as, "" for the same.
 	User, Authzid string
 	// Password is that of the mechanisms that have one. Token is the client's whole first response, decoded, of XOAUTH2 and
 	// OAUTHBEARER (RFC 7628).
@@ -45,11 +45,11 @@ type Enter func(ctx context.Context, b *Backend, as Attempt) error
 
 // Errors of a login.
 var (
-	// ErrPassword is the backend's no.
+	// ErrPassword means that the backend refused the login.
 	ErrPassword = errors.New("the backend refused the login")
-	// ErrRefused is all that a client is told of any failure that is not ours: the text must be the same for all of them.
+	// ErrRefused is the answer to a client for every failure that is not ours: the text must be the same for all.
 	ErrRefused = errors.New("login refused")
-	// ErrUnavailable says that nobody could be asked (RFC 5530: UNAVAILABLE; RFC 3206: SYS/TEMP).
+	// ErrUnavailable means that no server could be asked (RFC 5530: UNAVAILABLE; RFC 3206: SYS/TEMP).
 	ErrUnavailable = errors.New("no backend can be asked")
 )
 

@@ -102,7 +102,7 @@ func TestRoutes(t *testing.T) {
 		"ann@sales.example":    "a:993 ann+sales.example  " + secret,
 		"ANN@SALES.example":    "a:993 ANN+SALES.example  " + secret,
 		"lab-7":                "lab:993 lab-7  " + secret,
-		"boss@sales.example":   "a:993 boss+sales.example  " + secret, // the first that names him
+		"boss@sales.example":   "a:993 boss+sales.example  " + secret, // the first that names the user
 		"eve":                  "rest:993 eve  " + secret,
 		"{domain}@x.example":   "rest:993 {domain}@x.example  " + secret,
 		"{user}@sales.example": "a:993 {user}+sales.example  " + secret, // a placeholder in a name stays what it is
@@ -117,7 +117,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Another address takes over, and the one that did not answer is spared for a while.
+// Another address takes over, and the one that did not answer is passed over for a while.
 func TestFailover(t *testing.T) {
 	h := open(t, nil)
 	h.servers.down["a:993"] = true
@@ -139,11 +139,11 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// Whatever keeps a login out, the client hears the same, at the same time.
+// Whatever refuses a login, the client gets the same answer, at the same time.
 func TestRefusalsLookAlike(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) // a Monday
 	rules := []Rule{
-		{Users: []string{"@ruled.example"}, Protocols: []string{"pop3"}},
+		{Users: []string{"@ruled.example"}, Protocols: []mail.Protocol{"pop3"}},
 		{Users: []string{"net"}, Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}},
 		{Users: []string{"land"}, Countries: []string{"DE"}},
 		{Users: []string{"night"}, From: 22 * 60, To: 6 * 60},
@@ -182,7 +182,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 
 func TestRuleLetsIn(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
-	r := Rule{Users: []string{"*"}, Protocols: []string{"imap"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Countries: []string{"de"}, From: 8 * 60, To: 18 * 60, Days: []time.Weekday{time.Monday}}
+	r := Rule{Users: []string{"*"}, Protocols: []mail.Protocol{"imap"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Countries: []string{"de"}, From: 8 * 60, To: 18 * 60, Days: []time.Weekday{time.Monday}}
 	if why := r.refuses("imap", netip.MustParseAddr("192.0.2.9"), "DE", noon); why != "" {
 		t.Error(why)
 	}
@@ -238,11 +238,11 @@ func TestAppPasswords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	master, err := store.Add("eve", "tablet", "", []string{"imap"}, time.Now())
+	master, err := store.Add("eve", "tablet", "", []mail.Protocol{"imap"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	pop, err := store.Add("eve", "old phone", "", []string{"pop3"}, time.Now())
+	pop, err := store.Add("eve", "old phone", "", []mail.Protocol{"pop3"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestAppPasswords(t *testing.T) {
 		{"ann@sales.example", strings.ToUpper(strings.ReplaceAll(sealed, "-", " ")), "a:993 ann+sales.example  " + secret, true},
 		{"eve", master, "rest:993 eve*gw  " + secret, true},
 		{"eve", pop, "", false},
-		{"eve", secret, "", false}, // only app passwords let in who has one
+		{"eve", secret, "", false}, // a user with an app password can't use another one
 		{"eve", sealed, "", false}, // somebody else's
 		{"lab-1", secret, "lab:993 lab-1  " + secret, true},
 	} {
@@ -279,8 +279,8 @@ func TestAppPasswords(t *testing.T) {
 	}
 }
 
-// An app password opens the mailbox of its user and no other: with a master user's password the backend would let anybody
-// act as anybody.
+// An app password opens the mailbox of its user and no other: with a master user's password the backend would let every
+// user act as any other.
 func TestAppPasswordIsForOneUser(t *testing.T) {
 	store := OpenAppPasswords(filepath.Join(t.TempDir(), "app-passwords.json"), false)
 	password, err := store.Add("eve", "tablet", "", nil, time.Now())
@@ -299,7 +299,7 @@ func TestAppPasswordIsForOneUser(t *testing.T) {
 	}
 }
 
-// The mailbox is that of whom the user acts as.
+// The mailbox is that of the user acted as.
 func TestMailbox(t *testing.T) {
 	h := open(t, func(o *Options) { o.Authzid = true })
 	for authzid, want := range map[string]string{"": "eve", "eve": "eve", "boss": "boss"} {
@@ -342,7 +342,7 @@ func TestOpaque(t *testing.T) {
 	if err := try("NTLM", "CORP\\eve", nil); err != nil {
 		t.Error(err)
 	}
-	for range h.o.MaxSessions + 1 { // Kerberos does not tell who it is
+	for range h.o.MaxSessions + 1 { // Kerberos does not disclose the user
 		if err := try("NTLM", "", nil); err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +358,7 @@ func TestOpaque(t *testing.T) {
 	}
 }
 
-// No password is in the log or in a record, whatever becomes of it.
+// No password is in the log or in a record, whatever the outcome.
 func TestNoSecretAnywhere(t *testing.T) {
 	h := open(t, func(o *Options) {
 		o.FailDelay, o.Authorizer = time.Millisecond, NewNginxForm(HTTPOptions{URL: "http://127.0.0.1:1/" + secret})

@@ -23,24 +23,23 @@ import (
 	"postern/internal/mail"
 )
 
-// AppPassword is one password of a user for one of his devices. The file holds no password: a mark made with argon2id
-// (RFC 9106), and, if the backend has no master user, the real password sealed with a key that only the app password
-// gives.
+// AppPassword is one password of a user for one device. The file holds no password: a mark made with argon2id (RFC
+// 9106), and, if the backend has no master user, the real password sealed with a key that only the app password gives.
 type AppPassword struct {
 	User string `json:"user"`
 	Name string `json:"name"`
 	// Protocols are those it is good for, empty for all.
-	Protocols []string  `json:"protocols,omitempty"`
-	Created   time.Time `json:"created"`
-	Salt      []byte    `json:"salt"`
-	Mark      []byte    `json:"mark"`
-	Sealed    []byte    `json:"sealed,omitempty"`
+	Protocols []mail.Protocol `json:"protocols,omitempty"`
+	Created   time.Time       `json:"created"`
+	Salt      []byte          `json:"salt"`
+	Mark      []byte          `json:"mark"`
+	Sealed    []byte          `json:"sealed,omitempty"`
 }
 
 // AppPasswords is the file with the app passwords. The gateway reads it again when it has changed.
 type AppPasswords struct {
 	file string
-	// Only keeps users out who have an app password and use another one.
+	// Only refuses other passwords of users who have an app password.
 	only bool
 
 	now    func() time.Time
@@ -58,12 +57,12 @@ func OpenAppPasswords(file string, only bool) *AppPasswords {
 	return &AppPasswords{file: file, only: only, now: time.Now, busy: make(chan struct{}, 2)}
 }
 
-// Found is what the store knows of a password.
+// Found is the store's answer about a password.
 type Found struct {
 	// OK says that it is an app password, with this Name. Password is the real one if it is kept.
 	OK             bool
 	Name, Password string
-	// Only says that the user may come in with nothing else.
+	// Only says that the user may log in with app passwords only.
 	Only bool
 }
 
@@ -83,7 +82,7 @@ func plainAppPassword(password string) string {
 }
 
 // Check looks whether a password is one of the user's app passwords.
-func (a *AppPasswords) Check(ctx context.Context, user, password, protocol string) (Found, error) {
+func (a *AppPasswords) Check(ctx context.Context, user, password string, protocol mail.Protocol) (Found, error) {
 	all, err := a.of(user)
 	if err != nil || len(all) == 0 {
 		return Found{}, err
@@ -139,7 +138,7 @@ func unseal(key, sealed []byte) (string, error) {
 
 // Add makes an app password and gives it: it is shown once and never again. With real, the user's real password, the
 // backend needs no master user.
-func (a *AppPasswords) Add(user, name, real string, protocols []string, now time.Time) (string, error) {
+func (a *AppPasswords) Add(user, name, real string, protocols []mail.Protocol, now time.Time) (string, error) {
 	user = key(user)
 	if !plainName(user) || !plainName(name) {
 		return "", errors.New("user and name must be plain text")

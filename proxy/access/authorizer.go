@@ -57,18 +57,18 @@ func NewNginxForm(o HTTPOptions) *NginxForm {
 const maxAnswer = 64 << 10
 
 // Authorize implements Authorizer.
-func (n *NginxForm) Authorize(ctx context.Context, s *mail.Session, protocol string, a Attempt) (Answer, error) {
+func (n *NginxForm) Authorize(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.o.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, n.o.URL, nil)
 	if err != nil {
 		return Answer{}, err
 	}
-	// nginx percent-encodes user and password, and so do those who read them
+	// nginx percent-encodes user and password, and servers decode them
 	r.Header.Set("Auth-Method", "plain")
 	r.Header.Set("Auth-User", url.PathEscape(a.User))
 	r.Header.Set("Auth-Pass", url.PathEscape(a.Password+a.Token))
-	r.Header.Set("Auth-Protocol", protocol)
+	r.Header.Set("Auth-Protocol", string(protocol))
 	r.Header.Set("Auth-Login-Attempt", "1")
 	r.Header.Set("Client-IP", s.Client.Unmap().String())
 	if s.TLS != nil {
@@ -119,7 +119,7 @@ func nginxAnswer(h http.Header) (Answer, error) {
 }
 
 // Report implements Authorizer: the form has no such message.
-func (*NginxForm) Report(context.Context, *mail.Session, string, Attempt, bool) {}
+func (*NginxForm) Report(context.Context, *mail.Session, mail.Protocol, Attempt, bool) {}
 
 func (o *HTTPOptions) authorize(r *http.Request) {
 	if o.Bearer != "" {
@@ -149,15 +149,15 @@ func NewDovecotForm(o HTTPOptions) *DovecotForm {
 
 // policyQuestion is the JSON object of Dovecot's default auth_policy_request_attributes.
 type policyQuestion struct {
-	Login     string `json:"login"`
-	PwHash    string `json:"pwhash"`
-	Remote    string `json:"remote"`
-	DeviceID  string `json:"device_id"`
-	Protocol  string `json:"protocol"`
-	SessionID string `json:"session_id"`
-	TLS       string `json:"tls,omitempty"`
-	Success   *bool  `json:"success,omitempty"`
-	Reject    *bool  `json:"policy_reject,omitempty"`
+	Login     string        `json:"login"`
+	PwHash    string        `json:"pwhash"`
+	Remote    string        `json:"remote"`
+	DeviceID  string        `json:"device_id"`
+	Protocol  mail.Protocol `json:"protocol"`
+	SessionID string        `json:"session_id"`
+	TLS       string        `json:"tls,omitempty"`
+	Success   *bool         `json:"success,omitempty"`
+	Reject    *bool         `json:"policy_reject,omitempty"`
 }
 
 // pwHash is the mark that Dovecot sends: the first 12 bits of a hash, enough to see that the same wrong password comes
@@ -195,7 +195,7 @@ func (d *DovecotForm) ask(ctx context.Context, command string, q policyQuestion)
 	return reply.Body, nil
 }
 
-func (d *DovecotForm) question(s *mail.Session, protocol string, a Attempt) policyQuestion {
+func (d *DovecotForm) question(s *mail.Session, protocol mail.Protocol, a Attempt) policyQuestion {
 	q := policyQuestion{Login: a.User, PwHash: d.pwHash(a.User, a.Password+a.Token), Remote: s.Client.Unmap().String(), Protocol: protocol, SessionID: s.ID}
 	if s.TLS != nil {
 		q.TLS = "TLS"
@@ -204,7 +204,7 @@ func (d *DovecotForm) question(s *mail.Session, protocol string, a Attempt) poli
 }
 
 // Authorize implements Authorizer.
-func (d *DovecotForm) Authorize(ctx context.Context, s *mail.Session, protocol string, a Attempt) (Answer, error) {
+func (d *DovecotForm) Authorize(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.o.Timeout)
 	defer cancel()
 	body, err := d.ask(ctx, "allow", d.question(s, protocol, a))
@@ -226,14 +226,14 @@ func (d *DovecotForm) Authorize(ctx context.Context, s *mail.Session, protocol s
 }
 
 // Report implements Authorizer.
-func (d *DovecotForm) Report(ctx context.Context, s *mail.Session, protocol string, a Attempt, ok bool) {
+func (d *DovecotForm) Report(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, d.o.Timeout)
 	defer cancel()
 	q := d.question(s, protocol, a)
 	no := false
 	q.Success, q.Reject = &ok, &no
 	if body, err := d.ask(ctx, "report", q); err == nil {
-		_ = body.Close() // what it says is of no interest
+		_ = body.Close() // the response is ignored
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 
 // Backend is a server behind the gateway at which a user's mailbox is.
 type Backend struct {
-	// Name is that of the settings: several addresses that stand in for each other share it.
+	// Name is that of the settings: addresses that serve as fallbacks for each other share it.
 	Name string
 	// Address is HOST:PORT.
 	Address string

@@ -11,8 +11,8 @@ import (
 // Prove logs in at a backend for the client of a session, and leaves. Its errors are those of Enter.
 type Prove func(ctx context.Context, s *mail.Session, b *Backend, as Attempt) error
 
-// Checker has the servers with the mailboxes check passwords for a door that reads no mail: submission. Who serves a user, how
-// he is called there, what the server is told of the client and how the way is protected is as for the IMAP doors.
+// Checker checks passwords at the mailbox servers for a door that reads no mail: submission. The user's server, the
+// login name there, the client data sent and the TLS settings are as for the IMAP doors.
 type Checker struct {
 	o       Options
 	prove   Prove
@@ -25,19 +25,20 @@ func NewChecker(o Options, prove Prove) *Checker {
 	return &Checker{o: o, prove: prove}
 }
 
-// Login says whether this is the user's password. An error means that nobody could be asked, which says nothing of it.
+// Login says whether this is the user's password. An error means that no server could be asked, so nothing is known of
+// the password.
 func (c *Checker) Login(ctx context.Context, s *mail.Session, user, password string) (bool, error) {
 	if !plainName(user) {
 		return false, nil
 	}
-	w, err := c.o.choose(ctx, key(user), "imap")
+	w, err := c.o.choose(ctx, key(user), mail.ProtocolIMAP)
 	if err != nil {
 		return false, err
 	}
-	if len(w.backends) == 0 { // nobody serves him
+	if len(w.backends) == 0 { // no server serves the user
 		return false, nil
 	}
-	// with the separator of master users one would act as another
+	// a name with the master user's separator would act as another user
 	if sep := w.route.Separator; sep != "" && strings.Contains(user, sep) {
 		return false, nil
 	}

@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	// delayStep is how finely the time of a refusal is told, delayMost the longest that all wait because a server is slow.
+	// delayStep is the granularity of a refusal's delay, delayMost the longest delay that a slow server causes for all.
 	delayStep = 250 * time.Millisecond
 	delayMost = 10 * time.Second
 	// delayMemory is how long a slow refusal of a server's makes all others as slow.
 	delayMemory = 10 * time.Minute
 )
 
-// delay is when refusals are given: at the same time after the attempt, whether a server was asked or not. A server that
-// takes longer than the settings say, as one does that waits after a wrong password, makes all refusals that slow for a
-// while: else the ones that it never saw would be known by coming sooner. It is safe for use by many goroutines.
+// delay is when refusals are given: at the same time after the attempt, whether a server was asked or not. A server
+// that takes longer than the settings say, as one does that delays after a wrong password, makes all refusals that slow
+// for a while: else refusals that no server was asked for would be recognised by being faster. It is safe for use by
+// many goroutines.
 type delay struct {
 	mu         sync.Mutex
 	since      time.Time
@@ -37,13 +38,13 @@ func (d *delay) after(least, took time.Duration, now time.Time) time.Duration {
 		d.now = max(d.now, min(steps*delayStep, delayMost))
 	}
 	wait := max(least, d.now, d.older)
-	if took > wait { // slower than anybody should wait: a multiple tells least of how slow
+	if took > wait { // slower than the longest delay: a multiple discloses least
 		wait *= (took + wait - 1) / wait
 	}
 	return wait
 }
 
-// refuse lets the time pass at which the client may hear of a refusal, and a tenth more, by chance.
+// refuse waits until a refusal may be sent, plus up to a tenth, at random.
 func (g *Gate) refuse(ctx context.Context, begun time.Time) {
 	now := g.o.Now()
 	took := now.Sub(begun)
@@ -51,7 +52,7 @@ func (g *Gate) refuse(ctx context.Context, begun time.Time) {
 	pause(ctx, total+chance(g.o.FailDelay/10)-took)
 }
 
-// chance is some time below most.
+// chance is a random time below most.
 func chance(limit time.Duration) time.Duration {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // it never fails

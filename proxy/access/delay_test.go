@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// How long a server takes to refuse can't be told from when the client hears of it, and no refusal that the server never
-// saw comes sooner.
+// The time of a refusal does not disclose how long the server took, and no refusal comes sooner because no server was
+// asked.
 func TestRefusalsHideTheServersTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, func(o *Options) { o.FailDelay = 2 * time.Second })

@@ -13,9 +13,9 @@ import (
 	"postern/policy/records/ledger"
 )
 
-// Bans keep out who guesses passwords, at all doors alike.
+// Bans refuse clients that guess passwords, at all doors alike.
 type Bans interface {
-	// Admit says whether a login is to be looked at; Failed counts a wrong password, Passed remembers a good login.
+	// Admit reports whether a login may be tried; Failed counts a wrong password, Passed remembers a good login.
 	Admit(ctx context.Context, client netip.Addr, user string) bool
 	Failed(ctx context.Context, client netip.Addr, user, password string)
 	Passed(ctx context.Context, client netip.Addr, user string)
@@ -26,15 +26,15 @@ type Ledger interface {
 	Connection(ledger.Connection)
 }
 
-// Authorizer is asked by HTTP about every login, and told of it.
+// Authorizer is asked by HTTP about every login, and gets its result.
 type Authorizer interface {
 	// Authorize says whether a login may go on, and where to.
-	Authorize(ctx context.Context, s *mail.Session, protocol string, a Attempt) (Answer, error)
-	// Report tells how it ended.
-	Report(ctx context.Context, s *mail.Session, protocol string, a Attempt, ok bool)
+	Authorize(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt) (Answer, error)
+	// Report sends the result.
+	Report(ctx context.Context, s *mail.Session, protocol mail.Protocol, a Attempt, ok bool)
 }
 
-// Answer is what an authorizer says.
+// Answer is an authorizer's answer.
 type Answer struct {
 	// Refused ends the login; Wait delays it before that or before it goes on.
 	Refused bool
@@ -46,9 +46,10 @@ type Answer struct {
 
 // Notice tells of a login from a network that the user has not logged in from before.
 type Notice struct {
-	User, Protocol, Country string
-	Client                  netip.Addr
-	Time                    time.Time
+	User, Country string
+	Protocol      mail.Protocol
+	Client        netip.Addr
+	Time          time.Time
 }
 
 // Options of a Gate. Zero values mean the defaults.
@@ -63,25 +64,25 @@ type Options struct {
 	Bans          Bans
 	State         *state.State
 	Ledger        Ledger
-	// Country says where an address is, "" if it isn't known.
+	// Country gives the country of an address, "" if unknown.
 	Country func(netip.Addr) string
 	// Trusted networks are not bound by rules on networks and countries.
 	Trusted func(netip.Addr) bool
 	// Opaque is the route that NTLM and GSSAPI are relayed to, and the names of the mechanisms it takes.
 	Opaque           string
 	OpaqueMechanisms []string
-	// Tokens offers XOAUTH2 and OAUTHBEARER. Authzid lets a client act as somebody else, if the backend lets him.
+	// Tokens offers XOAUTH2 and OAUTHBEARER. Authzid allows an authorization id of another user, if the backend does.
 	Tokens, Authzid bool
 	// MaxSessions (default 32) is how many connections a user may have at a time.
 	MaxSessions int
 	// FailDelay (default 2 s) is when any refusal is answered, counted from the attempt.
 	FailDelay time.Duration
-	// Notify hears of logins from new networks, nil for nobody.
+	// Notify is called for logins from new networks, unless nil.
 	Notify func(context.Context, Notice)
-	// Away hears of a server at which a login failed for another reason than the password.
+	// Away is called with a server at which a login failed for another reason than the password.
 	Away func(*Backend)
-	// Transparent are the doors whose clients think they speak with the backend itself: where they wanted to go is where
-	// they are taken. FromClient are the doors that connect from the client's own address.
+	// Transparent are the doors whose clients address the backend itself: they are connected to their original
+	// destination. FromClient are the doors that connect from the client's own address.
 	Transparent map[string]Backend
 	FromClient  map[string]bool
 	Now         func() time.Time
@@ -123,7 +124,7 @@ func (o *Options) fill() {
 	}
 }
 
-// take gives a user one more session, if he may have it.
+// take gives a user one more session, within the limit.
 func (g *Gate) take(user string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -142,7 +143,7 @@ func (g *Gate) leave(user string) {
 	}
 }
 
-// Sessions is how many sessions each user has who has any.
+// Sessions is the number of sessions of each user with any.
 func (g *Gate) Sessions() map[string]int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -156,7 +157,7 @@ func (g *Gate) Sessions() map[string]int {
 // knownFor is how long it is remembered from which networks a user has logged in.
 const knownFor = 90 * 24 * time.Hour
 
-// greet notes where a user has come from, and tells of a network that is new for a user who has others.
+// greet remembers the network of a login, and notifies of one that is new for a user with others.
 func (g *Gate) greet(ctx context.Context, v *Session, user string) {
 	if g.o.State == nil {
 		return
@@ -172,7 +173,7 @@ func (g *Gate) greet(ctx context.Context, v *Session, user string) {
 	_, elsewhere := g.o.State.Get(ctx, any)
 	g.o.State.Put(ctx, from, []byte{1}, knownFor)
 	g.o.State.Put(ctx, any, []byte{1}, knownFor)
-	if here || !elsewhere { // the first login of all is no news
+	if here || !elsewhere { // the very first login is not reported
 		return
 	}
 	v.Observe(mail.Finding{Symbol: "LOGIN_NEW_NETWORK", Evidence: network.String()})

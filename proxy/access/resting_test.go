@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A server that hangs is waited for once; who comes a moment later hears so within seconds.
+// A server that hangs is waited for once; a login a moment later fails within seconds.
 func TestAServerThatHangsIsHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := func(ctx context.Context, _ *Backend, _ Attempt) error {

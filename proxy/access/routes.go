@@ -14,23 +14,24 @@ import (
 	"postern/internal/mail"
 )
 
-// Route is a group of servers that stand in for each other, and the users they serve.
+// Route is a group of servers that replace each other, and the users they serve.
 type Route struct {
 	Name string
-	// Users, Domains and Pattern say whom it serves; a route that says nothing serves all whom no other serves.
+	// Users, Domains and Pattern select the users it serves; a route without any serves all remaining users.
 	Users, Domains []string
 	Pattern        *regexp.Regexp
 	// IMAP and POP3 are the addresses, tried in their order.
 	IMAP, POP3 []Backend
-	// Rewrite is the user's name for the backend: {user}, {local} and {domain} in it stand for those of the client's name.
+	// Rewrite is the user's name for the backend: {user}, {local} and {domain} in it are replaced by the parts of the
+	// client's name.
 	Rewrite string
 	// Master logs in for users of app passwords: MasterUser and its password, put behind the user's name with Separator
 	// (Dovecot: "*"), or by authorization id (RFC 4616) if Separator is "".
 	MasterUser, MasterPassword, Separator string
 }
 
-func (r *Route) addresses(protocol string) []Backend {
-	if protocol == "pop3" {
+func (r *Route) addresses(protocol mail.Protocol) []Backend {
+	if protocol == mail.ProtocolPOP3 {
 		return r.POP3
 	}
 	return r.IMAP
@@ -54,7 +55,7 @@ func (r *Route) serves(user string) bool {
 
 func (r *Route) forAll() bool { return len(r.Users) == 0 && len(r.Domains) == 0 && r.Pattern == nil }
 
-// rewritten is the user's name as the backend knows it. What stands in for a placeholder is not looked at again.
+// rewritten is the user's name at the backend. A placeholder's value is not expanded again.
 func (r *Route) rewritten(user string) string {
 	if r.Rewrite == "" {
 		return user
@@ -78,7 +79,7 @@ type way struct {
 }
 
 // choose finds the servers of a user: as the answer of the authorizer says, as the directory says, else by the routes.
-func (o *Options) choose(ctx context.Context, user, protocol string) (way, error) {
+func (o *Options) choose(ctx context.Context, user string, protocol mail.Protocol) (way, error) {
 	if o.Directory != nil && o.HostAttribute != "" {
 		if address, err := mail.ParseAddress(user); err == nil {
 			hosts, err := o.Directory.Attribute(ctx, address, o.HostAttribute)
@@ -121,7 +122,7 @@ func Serving(routes []Route, user string) string {
 
 // byHost takes the server that a directory or an authorizer names, which must be one of the routes: no answer from there
 // sends a password to a server that the admin did not name.
-func (o *Options) byHost(hosts []string, protocol string) (way, bool) {
+func (o *Options) byHost(hosts []string, protocol mail.Protocol) (way, bool) {
 	for _, host := range hosts {
 		for i := range o.Routes {
 			r := &o.Routes[i]
@@ -192,7 +193,7 @@ func LoginDeadline(ctx context.Context) time.Time {
 	return latest
 }
 
-// try asks one server. One that did not answer a moment ago is not waited for as long again.
+// try asks one server. One that did not answer a moment ago gets less time.
 func (r *resting) try(ctx context.Context, now time.Time, b *Backend, as Attempt, enter Enter) error {
 	r.mu.Lock()
 	late := now.Before(r.until[b.Address])

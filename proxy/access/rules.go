@@ -5,14 +5,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/internal/mail"
 )
 
-// Rule limits when and from where users may log in. All rules that name a user must let him in.
+// Rule limits when and from where users may log in. All rules that name a user must allow the login.
 type Rule struct {
-	// Users are addresses or user names, "@example.com" for all of a domain, "*" for everybody.
+	// Users are addresses or user names, "@example.com" for all of a domain, "*" for all.
 	Users []string
 	// Protocols are "imap" and "pop3", Networks and Countries (ISO 3166-1 codes) where the client is. Empty lists allow all.
-	Protocols []string
+	Protocols []mail.Protocol
 	Networks  []netip.Prefix
 	Countries []string
 	// From and To are minutes since midnight, To is behind From or, over midnight, before it; both 0 is the whole day.
@@ -31,8 +33,8 @@ func (r *Rule) names(user string) bool {
 	return false
 }
 
-// refuses says why a login is not let in, "" if it is.
-func (r *Rule) refuses(protocol string, client netip.Addr, country string, now time.Time) string {
+// refuses gives the reason for refusing a login, "" if it is allowed.
+func (r *Rule) refuses(protocol mail.Protocol, client netip.Addr, country string, now time.Time) string {
 	switch {
 	case len(r.Protocols) > 0 && !slices.Contains(r.Protocols, protocol):
 		return "protocol"

@@ -20,25 +20,25 @@ import (
 type Session struct {
 	g        *Gate
 	s        *mail.Session
-	protocol string
-	user     string // who has a place, "" for nobody
+	protocol mail.Protocol
+	user     string // the user that occupies a place, "" for none
 	mailbox  string
 	failed   int
 }
 
-// Mailbox names whose mail the session reads: who logged in, or as whom he acts. It is "" if nobody knows, as with
-// Kerberos: then nothing that is remembered by the name of a user may be used or remembered.
+// Mailbox is the user whose mail the session reads: the login, or the user acted as. It is "" if unknown, as with
+// Kerberos: then nothing stored by user name may be read or written.
 func (v *Session) Mailbox() string { return v.mailbox }
 
 // Visit begins a session; the protocol is "imap" or "pop3". End must be called once.
-func (g *Gate) Session(s *mail.Session, protocol string) *Session {
+func (g *Gate) Session(s *mail.Session, protocol mail.Protocol) *Session {
 	return &Session{g: g, s: s, protocol: protocol}
 }
 
 // maxFindings bounds what is kept of one session.
 const maxFindings = 50
 
-// Observe takes a finding of the door's own.
+// Observe adds a finding of the door itself.
 func (v *Session) Observe(f mail.Finding) {
 	if len(v.s.Findings) < maxFindings {
 		v.s.Findings = append(v.s.Findings, f)
@@ -57,9 +57,9 @@ func (v *Session) Mechanisms() []string {
 // OpaqueMechanisms are those offered besides, whose octets mean something to the backend only.
 func (v *Session) OpaqueMechanisms() []string { return v.g.o.OpaqueMechanisms }
 
-// Login is the whole way of a login: may he, who is it, where to, and does the server there take him. It calls enter for
-// one backend after the other until one answers. If it gives an error although enter succeeded, the connection that enter
-// made is to be closed.
+// Login handles a login: permission, identity, backend, and the backend's own check. It calls enter for one backend
+// after the other until one answers. If it gives an error although enter succeeded, the connection that enter made is
+// to be closed.
 //
 // The error is ErrRefused, given a fixed time after the call whatever the cause, or ErrUnavailable.
 func (v *Session) Login(ctx context.Context, a Attempt, enter Enter) error {
@@ -86,7 +86,7 @@ func (v *Session) Login(ctx context.Context, a Attempt, enter Enter) error {
 	return err
 }
 
-// refusal is a login that was not even looked at.
+// refusal is a login refused without a password check.
 type refusal struct{ why string }
 
 func (r refusal) Error() string { return r.why }
@@ -104,7 +104,7 @@ func (v *Session) note(symbol, user string, err error) {
 	v.g.o.Log.Info("login failed", "id", v.s.ID, "door", v.s.Door, "client", v.s.Client.String(), "user", filters.Printable(user), "why", err.Error())
 }
 
-// login asks everybody who has a say, in the order of what it costs.
+// login runs all checks, the cheapest first.
 func (v *Session) login(ctx context.Context, user string, a Attempt, enter Enter) error {
 	g := v.g
 	if why := v.barred(ctx, user, a); why != "" {
@@ -141,7 +141,7 @@ func (v *Session) login(ctx context.Context, user string, a Attempt, enter Enter
 	return nil
 }
 
-// barred says why a login is not even looked at, "" if it is.
+// barred gives the reason for refusing without a password check, "" if there is none.
 func (v *Session) barred(ctx context.Context, user string, a Attempt) string {
 	switch {
 	case !plainName(a.User) || a.Authzid != "" && !plainName(a.Authzid):
@@ -215,7 +215,7 @@ func (v *Session) way(ctx context.Context, user string, answer Answer) (way, err
 		}
 		w = named
 	}
-	if len(w.backends) == 0 { // a user of nobody's: he hears what everybody hears
+	if len(w.backends) == 0 { // no server serves the user: same answer as for a wrong password
 		return way{}, fmt.Errorf("%w: no mail_backend serves him", ErrPassword)
 	}
 	w.backends = v.source(w.backends)
@@ -234,8 +234,7 @@ func (v *Session) source(all []Backend) []Backend {
 	return all
 }
 
-// credentials are what the backend is told: those of the client, of the authorizer, or those that an app password stands
-// for.
+// credentials are those sent to the backend: the client's, the authorizer's, or those behind an app password.
 func (v *Session) credentials(ctx context.Context, user string, a Attempt, w way) (Attempt, error) {
 	as := a
 	as.User = w.route.rewritten(a.User)
@@ -261,7 +260,7 @@ func (v *Session) credentials(ctx context.Context, user string, a Attempt, w way
 		return as, nil
 	}
 	v.Observe(mail.Finding{Symbol: "LOGIN_APP_PASSWORD", Evidence: filters.Printable(found.Name)})
-	if a.Authzid != "" && key(a.Authzid) != user { // the backend would ask what the master user may, who may all
+	if a.Authzid != "" && key(a.Authzid) != user { // the backend would check the rights of the master user, which has all
 		return as, refusal{"an app password does not let act as somebody else"}
 	}
 	as.Authzid = ""
@@ -272,7 +271,7 @@ func (v *Session) credentials(ctx context.Context, user string, a Attempt, w way
 	return w.route.master(as)
 }
 
-// Master makes the login of the master user for somebody.
+// Master makes the login of the master user on behalf of a user.
 func (r *Route) Master(user string) (Attempt, error) {
 	if !plainName(user) || r.Separator != "" && strings.Contains(user, r.Separator) {
 		return Attempt{}, errors.New("the name can't be one")
@@ -283,22 +282,22 @@ func (r *Route) Master(user string) (Attempt, error) {
 	return r.master(Attempt{Mechanism: "LOGIN", User: r.rewritten(user)})
 }
 
-// master makes the login of a master user for somebody.
+// master makes the login of a master user on behalf of a user.
 func (r *Route) master(as Attempt) (Attempt, error) {
 	switch {
 	case r.MasterUser == "":
 		return as, fmt.Errorf("%w: [mail_backend.%q] has no master_user, and the app password holds no other", ErrUnavailable, r.Name)
 	case r.Separator != "":
 		as.User += r.Separator + r.MasterUser
-	default: // RFC 4616 section 2: who acts, and as whom
+	default: // RFC 4616 section 2: authzid and authcid
 		as.Mechanism, as.Authzid, as.User = "SASL PLAIN", as.User, r.MasterUser
 	}
 	as.Password = r.MasterPassword
 	return as, nil
 }
 
-// Opaque lets a mechanism pass whose octets mean something to the one fixed backend only. Who logs in is known when relay
-// says it, if at all.
+// Opaque relays a mechanism whose octets only the one fixed backend understands. The user is known once relay reports
+// it, if at all.
 func (v *Session) Opaque(ctx context.Context, mechanism string, relay func(ctx context.Context, b *Backend) (user string, err error)) error {
 	g, begun := v.g, v.g.o.Now()
 	i := slices.IndexFunc(g.o.Routes, func(r Route) bool { return r.Name == g.o.Opaque })
@@ -317,7 +316,7 @@ func (v *Session) Opaque(ctx context.Context, mechanism string, relay func(ctx c
 	if err == nil {
 		if why := v.ruledOut(user); why != "" {
 			err = refusal{"a rule on the " + why}
-		} else if user != "" && !g.take(user) { // those whom nobody knows are not all the same one
+		} else if user != "" && !g.take(user) { // unknown users are not all the same one
 			err = ErrUnavailable
 		}
 	}

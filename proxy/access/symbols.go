@@ -2,7 +2,7 @@ package access
 
 import "postern/filters"
 
-// Symbols are what the POP3 and IMAP doors report of a connection. They have no score: nothing of them judges a message.
+// Symbols are those that the POP3 and IMAP doors report of a connection. They have no score, as they judge no message.
 func Symbols() []filters.Symbol {
 	return []filters.Symbol{
 		{Name: "LOGIN_FAILED", Help: "a login failed"},

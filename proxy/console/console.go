@@ -1,5 +1,5 @@
-// Package console is the console, and the way by which the CLI reaches the running gateway. It knows nothing of the house but
-// what it is given.
+// Package console is the web console, and the control socket by which the CLI reaches the running gateway. It depends
+// on the gateway through its options only.
 package console
 
 import (
@@ -63,11 +63,11 @@ type Options struct {
 	Host        string
 	House       House
 	AdminTables AdminTables
-	// Apply does what a button says: by the table of verbs, so that it is written down.
+	// Apply performs a button's act through the table of verbs, so that it is in the audit log.
 	Apply func(ctx context.Context, client netip.Addr, table, verb, key string) error
-	// Password is that of the user "admin". Without one everybody may look, and nobody can change anything.
+	// Password is that of the user "admin". Without one the console is open for reading, and changes are refused.
 	Password string
-	// Guard keeps out who guesses it, nil for nobody.
+	// Guard refuses clients that guess it; nil for none.
 	Guard Guard
 	Log   *slog.Logger
 }
@@ -91,7 +91,7 @@ func Handler(o Options) (http.Handler, error) {
 	return guarded(c.login(mux)), nil
 }
 
-// guarded sets the headers that keep a page with hostile text in it harmless.
+// guarded sets the headers that keep hostile text in a page harmless.
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

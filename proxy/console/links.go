@@ -16,20 +16,20 @@ import (
 //go:embed link.html
 var linkPages embed.FS
 
-// Links answers what the links in digests ask.
+// Links serves the links in digests.
 type Links interface {
-	// Look says what a link will do, and changes nothing. The error is ErrLink for one that does not hold.
+	// Look says what a link will do, and changes nothing. The error is ErrLink for an invalid one.
 	Look(ctx context.Context, token string) (Link, error)
-	// Do does it, once: whoever comes later is told that it was done.
+	// Do does it, once: later uses are answered that it was done.
 	Do(ctx context.Context, token, client string) (Link, error)
 }
 
-// ErrLink says that a link is forged, has expired, or is not for this: which of them is for the log only.
+// ErrLink means that a link is forged, expired or for another act: only the log says which.
 var ErrLink = errors.New("this link does not hold, or not any more")
 
-// Link is the page behind a link. What strangers wrote stands in it as they wrote it.
+// Link is the page behind a link. Text of strangers is in it unescaped.
 type Link struct {
-	// Mailbox is whose mail it is about, Title the question, Button the answer that does it, "" if there is nothing to do.
+	// Mailbox is the owner of the mail, Title the question, Button the answer that does it, "" if there is nothing to do.
 	Mailbox, Title, Button string
 	// Done says what was done, or why it can't be.
 	Done string
@@ -50,8 +50,8 @@ type LinkAct struct{ Text, Token string }
 // maxLinkToken bounds a token in a path, in octets.
 const maxLinkToken = 2048
 
-// LinkPages serves /q/TOKEN. Nobody logs in: the token says who may do what. Programs that follow links in mail (RFC 9110
-// section 9.2.1: GET and HEAD are safe) change nothing; only the form's POST does.
+// LinkPages serves /q/TOKEN. There is no login: the token carries user and permission. Programs that follow links in
+// mail (RFC 9110 section 9.2.1: GET and HEAD are safe) change nothing; only the form's POST does.
 func LinkPages(l Links, log *slog.Logger) (http.Handler, error) {
 	t, err := template.New("link.html").Funcs(template.FuncMap{"printable": filters.Printable}).ParseFS(linkPages, "link.html")
 	if err != nil {
@@ -81,7 +81,7 @@ func (p *linkPage) serve(w http.ResponseWriter, r *http.Request, ask func(contex
 	status := http.StatusOK
 	switch {
 	case errors.Is(err, ErrLink):
-		// one page and one text, whatever is wrong with it: who guesses learns nothing
+		// one page and one text, whatever is wrong with it: guessing discloses nothing
 		page, status = Link{Title: "This link does not hold, or not any more.", Done: "Links in digests hold for two weeks. Your next digest has new ones."}, http.StatusNotFound
 	case err != nil:
 		p.log.Error("link", "error", err)

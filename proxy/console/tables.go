@@ -15,11 +15,11 @@ import (
 	"postern/filters"
 )
 
-// AdminTables are what the running gateway remembers and an admin may correct, by name. They are asked for with each request, as a
-// reload replaces them.
+// AdminTables are the tables of the running gateway that an admin may correct, by name. They are asked for with each
+// request, as a reload replaces them.
 type AdminTables func() map[string]filters.AdminTable
 
-// Guard keeps out who guesses the password, as at all doors.
+// Guard refuses clients that guess the password, as at all doors.
 type Guard interface {
 	Admit(ctx context.Context, client netip.Addr, user string) bool
 	Passed(ctx context.Context, client netip.Addr, user string)
@@ -77,8 +77,8 @@ func (c *console) table(w http.ResponseWriter, r *http.Request) {
 	c.show(w, p, err)
 }
 
-// correct does what a button says. It needs a login, and comes from a page of ours: a page elsewhere that the admin's
-// browser shows can send forms too.
+// correct performs a button's act. It needs a login and must come from a page of ours: a foreign page in the admin's
+// browser can send forms too.
 func (c *console) correct(w http.ResponseWriter, r *http.Request) {
 	name, verb := r.PathValue("name"), r.PathValue("verb")
 	table, ok := c.AdminTables()[name]
@@ -96,7 +96,7 @@ func (c *console) correct(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	key := r.PostFormValue("key")
 	err := c.Apply(r.Context(), clientOf(r), name, verb, key)
-	if err != nil && !errors.Is(err, filters.ErrNoRow) { // what is gone meanwhile is as the admin wants it
+	if err != nil && !errors.Is(err, filters.ErrNoRow) { // a row gone meanwhile is what the admin wanted
 		c.show(w, page{}, err)
 		return
 	}
@@ -154,8 +154,8 @@ func (c *console) login(next http.Handler) http.Handler {
 }
 
 // byItsOwnName answers only under an address, "localhost" or the gateway's name. A console without a password must not
-// answer to any other: a stranger's page could make an admin's browser read it under a name of the stranger's own, whose
-// address he changes to this one (DNS rebinding).
+// answer to any other: a stranger's page could make an admin's browser read it under the stranger's own host name,
+// pointed at this address (DNS rebinding).
 func (c *console) byItsOwnName(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := r.Host

@@ -13,7 +13,7 @@ import (
 	"postern/filters"
 )
 
-// table has one row, until it is let go.
+// table has one row, until it is removed.
 type table struct{ gone *bool }
 
 func (table) Verbs() []string { return []string{"lift"} }
@@ -96,7 +96,7 @@ func TestAShelfShowsItsRowsAsText(t *testing.T) {
 	}
 }
 
-// Without a password a console is read by whoever can make a browser call it by a name of his own.
+// Without a password, any site could read a console by making a browser call it under the site's own host name.
 func TestAnOpenConsoleAnswersToNoStrangersName(t *testing.T) {
 	open, _ := bansConsole(t, "")
 	locked, _ := bansConsole(t, "right")

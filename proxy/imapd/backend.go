@@ -231,21 +231,39 @@ func (k *backend) answer(tag string) (status, text string, err error) {
 		switch {
 		case r.Tag == "+":
 			return "+", strings.TrimPrefix(string(rest), " "), nil
-		case r.Tag == tag && (r.Name == "OK" || r.Name == "NO" || r.Name == "BAD"):
+		case r.Tag == tag && wire.IsCompletion(r.Name):
 			k.learn(rest)
 			k.code, _, _ = wire.Code(rest)
 			return r.Name, string(rest), nil
 		case r.Tag != "*":
 			return "", "", misconduct("a tag that is not ours")
-		case r.Name == "CAPABILITY":
-			k.capabilities = strings.Fields(string(rest))
-		case r.Name == "BYE":
-			return "", "", errors.New("the server says BYE")
-		case r.Name == "PREAUTH":
-			return "", "", misconduct("PREAUTH")
+		}
+		if err := k.untagged(r.Name, rest); err != nil {
+			return "", "", err
 		}
 	}
 	return "", "", misconduct("too many responses before the login")
+}
+
+// untagged takes what the server says before the answer.
+func (k *backend) untagged(name string, rest []byte) error {
+	switch name {
+	case "CAPABILITY":
+		k.capabilities = strings.Fields(string(rest))
+	case "BYE":
+		return errors.New("the server says BYE")
+	case "PREAUTH":
+		return misconduct("PREAUTH")
+	}
+	return nil
+}
+
+// exchange sends a line and reads the answer to it.
+func (k *backend) exchange(tag, line string) (status, text string, err error) {
+	if err := k.out.send([]byte(line + "\r\n")); err != nil {
+		return "", "", err
+	}
+	return k.answer(tag)
 }
 
 // login logs in.
@@ -289,7 +307,7 @@ func (k *backend) let(status string) error {
 }
 
 // refused says what a login that failed failed of. RFC 5530 section 3: UNAVAILABLE and SERVERBUG say nothing of the password;
-// with INUSE and LIMIT the server lives, and another one would be no help.
+// with INUSE and LIMIT the server is up, and another one would be no help.
 func (k *backend) refused() error {
 	switch k.code {
 	case "UNAVAILABLE", "SERVERBUG":
@@ -307,19 +325,12 @@ func (k *backend) sasl(mechanism string, response []byte, ir bool) (string, erro
 	if ir {
 		line += " " + coded
 	}
-	if err := k.out.send([]byte(line + "\r\n")); err != nil {
-		return "", err
-	}
-	status, _, err := k.answer(tag)
+	status, _, err := k.exchange(tag, line)
 	if err == nil && status == "+" && !ir {
-		if err = k.out.send([]byte(coded + "\r\n")); err == nil {
-			status, _, err = k.answer(tag)
-		}
+		status, _, err = k.exchange(tag, coded)
 	}
 	if err == nil && status == "+" { // RFC 7628 section 3.2.3: an error in detail; the answer to it ends the exchange
-		if err = k.out.send([]byte("*\r\n")); err == nil {
-			status, _, err = k.answer(tag)
-		}
+		status, _, err = k.exchange(tag, "*")
 	}
 	if err == nil && status == "+" {
 		err = misconduct("an endless SASL exchange")
@@ -359,6 +370,15 @@ func (k *backend) loginCommand(as access.Attempt, plus bool) (string, error) {
 	return status, err
 }
 
+// checkInitial checks an initial response. RFC 4959 section 3: "=" is an empty one.
+func checkInitial(response string) error {
+	if response == "=" {
+		return nil
+	}
+	_, err := sasl.Decode(response)
+	return err
+}
+
 // relay lets an exchange pass. next gives the client's line to a challenge.
 func (k *backend) relay(x *sasl.Exchange, next func(challenge string) (string, error)) error {
 	before := k.capabilities
@@ -367,7 +387,7 @@ func (k *backend) relay(x *sasl.Exchange, next func(challenge string) (string, e
 	line := tag + " AUTHENTICATE " + x.Mechanism
 	ir := before.has("SASL-IR")
 	if x.HasInitial {
-		if _, err := sasl.Decode(x.Initial); err != nil && x.Initial != "=" {
+		if err := checkInitial(x.Initial); err != nil {
 			return err
 		}
 		if ir {
@@ -375,10 +395,7 @@ func (k *backend) relay(x *sasl.Exchange, next func(challenge string) (string, e
 		}
 	}
 	for range 20 { // no mechanism takes more
-		if err := k.out.send([]byte(line + "\r\n")); err != nil {
-			return err
-		}
-		status, challenge, err := k.answer(tag)
+		status, challenge, err := k.exchange(tag, line)
 		switch {
 		case err != nil:
 			return err

@@ -15,7 +15,8 @@ func (c capabilities) shown() []string {
 	var all capabilities
 	for _, one := range c {
 		upper := strings.ToUpper(one)
-		if allowed(upper) && upper != "LITERAL-" && upper != "LITERAL+" && !all.has(one) {
+		isLiteral := upper == "LITERAL-" || upper == "LITERAL+"
+		if allowed(upper) && !isLiteral && !all.has(one) {
 			all = append(all, one)
 		}
 	}

@@ -46,22 +46,32 @@ func (s *session) carryUntagged(r wire.Response, args string) {
 // maxCarried is how many messages of one copy take along what is known of them.
 const maxCarried = 1000
 
-// carry takes along what is known of copied messages. RFC 4315 section 3: UIDVALIDITY, then the UIDs there and here, in
-// the same order.
+// parseCopyUID reads the arguments of the response code COPYUID. RFC 4315 section 3: UIDVALIDITY, then the UIDs of the
+// messages and of their copies, in the same order.
+func parseCopyUID(args string) (validity uint32, from, to []uint32, ok bool) {
+	fields := strings.Fields(args)
+	if len(fields) != 3 {
+		return 0, nil, nil, false
+	}
+	number, err := strconv.ParseUint(fields[0], 10, 32)
+	if err != nil || number == 0 {
+		return 0, nil, nil, false
+	}
+	old, good := wire.ParseSet(fields[1])
+	fresh, good2 := wire.ParseSet(fields[2])
+	if !good || !good2 {
+		return 0, nil, nil, false
+	}
+	from, to = old.Numbers(maxCarried), fresh.Numbers(maxCarried)
+
+	return uint32(number), from, to, len(from) == len(to)
+}
+
+// carry notes for copies what is known of the messages that were copied.
 func (s *session) carry(mailbox, args string) {
 	carrier, can := s.opt.VerdictCache.(Carrier)
-	fields := strings.Fields(args)
-	if !can || len(fields) != 3 || mailbox == "" {
-		return
-	}
-	validity, err := strconv.ParseUint(fields[0], 10, 32)
-	from, good := wire.ParseSet(fields[1])
-	to, good2 := wire.ParseSet(fields[2])
-	if err != nil || validity == 0 || !good || !good2 {
-		return
-	}
-	old, fresh := from.Numbers(maxCarried), to.Numbers(maxCarried)
-	if len(old) != len(fresh) {
+	validity, old, fresh, ok := parseCopyUID(args)
+	if !can || !ok || mailbox == "" {
 		return
 	}
 	for i := range old {
@@ -69,7 +79,7 @@ func (s *session) carry(mailbox, args string) {
 		if here.UID == 0 {
 			return
 		}
-		there := retrieval.Place{Backend: here.Backend, User: here.User, Reader: here.Reader, Mailbox: mailbox, UIDValidity: uint32(validity), UID: fresh[i],
+		there := retrieval.Place{Backend: here.Backend, User: here.User, Reader: here.Reader, Mailbox: mailbox, UIDValidity: validity, UID: fresh[i],
 			Own: s.folders.isOwn(mailbox)}
 		carrier.Carry(s.Ctx, here, there)
 	}
@@ -109,13 +119,9 @@ func (s *session) upload(c *wire.Command, p *pending) error {
 		return s.refuseUpload(c, tooBig(c.Tag))
 	}
 
-	t, err := s.learnUpload(p.mailbox)
+	t, err := s.learnFrom(c, p)
 	if err != nil {
 		return err
-	}
-	if t != nil {
-		t.parted(c.Args())
-		p.completed = func(status, code, args string) { s.teach(t, status, code, args) }
 	}
 
 	taken, err := s.sendPieces(c, p)
@@ -188,10 +194,21 @@ func (s *session) sendMore(c *wire.Command) error {
 	return nil
 }
 
+// learnFrom begins a lesson if the upload is one, nil if not.
+func (s *session) learnFrom(c *wire.Command, p *pending) (*teaching, error) {
+	t, err := s.learnUpload(p.mailbox)
+	if err == nil && t != nil {
+		t.parted(c.Args())
+		p.completed = func(status, code, args string) { s.teach(t, status, code, args) }
+	}
+
+	return t, err
+}
+
 // uploadOne sends the head of a literal and its octets. taken is false if the backend answers the command instead; then
 // none of the octets was sent.
 //
-// RFC 9051 section 4.3: a client that waits hears the backend's own leave.
+// RFC 9051 section 4.3: a client that waits gets the backend's own continuation.
 func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken bool, err error) {
 	lit := *c.Literal
 	asks := !lit.Plus
@@ -207,13 +224,13 @@ func (s *session) uploadOne(c *wire.Command, p *pending, t *teaching) (taken boo
 	}
 	if !lit.Plus {
 		given, err := s.leave(p)
-		if err != nil || !given {
-			if err == nil && asks {
-				err = errRefusedLiteral // the client heard the answer and sends nothing more of it
-			} else if err == nil {
-				err = s.discard(c)
-			}
+		switch {
+		case err != nil:
 			return false, err
+		case !given && asks:
+			return false, errRefusedLiteral // the client heard the answer and sends nothing more of it
+		case !given:
+			return false, s.discard(c)
 		}
 	}
 	return true, s.stream(lit.Size, t)

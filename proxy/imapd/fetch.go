@@ -11,6 +11,16 @@ import (
 	"postern/proxy/imapd/wire"
 )
 
+// fetchWhole passes on a FETCH of whole messages, or of no content at all.
+func (s *session) fetchWhole(c *wire.Command, p *pending, w wanted) error {
+	if p.whole = wholes(w.items); p.whole {
+		if err := s.foresee(c, w.set); err != nil {
+			return err
+		}
+	}
+	return s.forward(c, p)
+}
+
 // fetch passes FETCH on. One that asks for parts of messages is held back until each of them was looked at: a part says
 // nothing of the whole. Whole messages are looked at on their way, see fetched.
 //
@@ -23,12 +33,7 @@ func (s *session) fetch(c *wire.Command, p *pending) error {
 	p.asks = &asked{w.set, c.UID}
 	w.parts = w.parts && !(c.UID && s.allRuled(w.set))
 	if !w.parts && !w.sliced {
-		if p.whole = wholes(w.items); p.whole {
-			if err := s.foresee(c, w.set); err != nil {
-				return err
-			}
-		}
-		return s.forward(c, p)
+		return s.fetchWhole(c, p, w)
 	}
 
 	if err := s.drain(); err != nil {

@@ -36,23 +36,21 @@ func (s *session) fetched(r wire.Response, piece []byte) error {
 		m.named = r.Number
 	}
 	m.scan.KeepFlags = m.own != nil && m.own.keep
-	taken := false
 	if m.own == nil && s.flow.first(func(p *pending) bool { return p.whole }) != nil {
-		rest, err := []byte(nil), error(nil)
-		if taken, rest, err = m.inAdvance(piece, r.Body); err != nil || taken && rest == nil {
+		taken, rest, err := m.inAdvance(piece, r.Body)
+		switch {
+		case err != nil:
 			return err
-		}
-		if taken {
-			piece = rest
+		case taken && rest == nil:
+			return nil
+		case taken:
+			return m.takeAll(rest)
 		}
 	}
-	if !taken {
-		if err := m.open(piece[:r.Body]); err != nil {
-			return err
-		}
-		piece = piece[r.Body:]
+	if err := m.open(piece[:r.Body]); err != nil {
+		return err
 	}
-	return m.takeAll(piece)
+	return m.takeAll(piece[r.Body:])
 }
 
 // open begins a response, once all before it were sent.
@@ -81,6 +79,16 @@ func (m *message) takeAll(piece []byte) error {
 	}
 }
 
+// behindDropped takes away the space that stood behind an item that was dropped.
+func (m *message) behindDropped(text []byte) []byte {
+	if m.dropped && len(text) > 0 && text[0] == ' ' {
+		text = text[1:]
+	}
+	m.dropped = m.dropped && len(text) == 0
+
+	return text
+}
+
 // take reads a piece of text. It ends with the line, with the buffer, or before a literal, which is read, too.
 func (m *message) take(p []byte) (done bool, err error) {
 	for len(p) > 0 {
@@ -88,12 +96,8 @@ func (m *message) take(p []byte) (done bool, err error) {
 		if event == wire.EventBroken {
 			return false, misconduct("a FETCH response that can't be read")
 		}
-		text := p[:n]
+		text := m.behindDropped(p[:n])
 		p = p[n:]
-		if m.dropped && len(text) > 0 && text[0] == ' ' {
-			text = text[1:]
-		}
-		m.dropped = m.dropped && len(text) == 0
 		if err := m.s.out.send(text); err != nil {
 			return false, err
 		}
@@ -108,6 +112,7 @@ func (m *message) take(p []byte) (done bool, err error) {
 			if err := m.literal(); err != nil {
 				return false, err
 			}
+		case wire.EventMore, wire.EventBroken: // looked at above
 		}
 	}
 	return false, nil
@@ -165,10 +170,15 @@ func (m *message) content(size int64, it wire.Item) error {
 	return m.s.copyLiteral(size, planCover(nil, it, m.s.notice(r)))
 }
 
+// isSection says whether an item is a header, or a section of BODY.
+func isSection(it wire.Item) bool {
+	return it.Name == "RFC822.HEADER" || it.Name == "BODY" && it.Sectioned
+}
+
 // headerCover overwrites in a header what some reader could take for the body, unless the message is known to be clean. A
 // header is never held back, so most are of messages that nobody has judged yet.
 func (m *message) headerCover(it wire.Item) cover {
-	if it.Name != "RFC822.HEADER" && (it.Name != "BODY" || !it.Sectioned) {
+	if !isSection(it) {
 		return nil
 	}
 	uid := m.uid()
@@ -212,8 +222,8 @@ func (m *message) tell(uid uint32, r retrieval.Ruling) {
 	}
 }
 
-// examine reads a whole message, has it judged if it is not known, and sends it on. The client hears meanwhile that
-// somebody works on it, unless a part of the response was sent already.
+// examine reads a whole message, has it judged if it is not known, and sends it on. The client is told meanwhile that
+// work goes on, unless a part of the response was sent already.
 func (m *message) examine(size int64, uid uint32) error {
 	s := m.s
 	stop := s.progress()
@@ -320,6 +330,21 @@ func (m *message) finish() error {
 	return m.s.out.end()
 }
 
+// quotedCover is what overwrites a quoted string, nil if it may be shown.
+func (m *message) quotedCover(it wire.Item, uid uint32) cover {
+	r, known := m.s.ruling(uid)
+	if known {
+		m.tell(uid, r)
+	}
+	switch plan := m.s.rulings.plan(uid); {
+	case known && !r.Masked:
+		return nil
+	case known && plan != nil:
+		return planCover(plan, it, m.s.notice(r))
+	}
+	return planCover(nil, it, m.s.notice(r))
+}
+
 // quoted reads a quoted string with content and writes it anew, overwritten if need be. What was read up to it ends with
 // the opening quote.
 func (m *message) quoted(p []byte) (rest []byte, err error) {
@@ -327,18 +352,7 @@ func (m *message) quoted(p []byte) (rest []byte, err error) {
 	if it.Class == wire.Whole {
 		return m.quotedMessage(p, uid)
 	}
-	r, known := m.s.ruling(uid)
-	over := planCover(nil, it, m.s.notice(r))
-	switch {
-	case known && !r.Masked:
-		over = nil
-		m.tell(uid, r)
-	case known:
-		if plan := m.s.rulings.plan(uid); plan != nil {
-			over = planCover(plan, it, m.s.notice(r))
-		}
-		m.tell(uid, r)
-	}
+	over := m.quotedCover(it, uid)
 	var piece [512]byte
 	for off := int64(0); ; {
 		n, text, ended, good := m.scan.Quoted(p, piece[:0])

@@ -26,7 +26,7 @@ type pending struct {
 	// whole says that it asks for whole messages and no other content; answered, that its completion came and waits for its
 	// turn.
 	whole, answered bool
-	// completed is called when the tagged answer comes, before the client hears it. It may be nil.
+	// completed is called when the tagged answer comes, before it is passed to the client. It may be nil.
 	completed func(status, code, args string)
 }
 

@@ -31,29 +31,38 @@ type folders struct {
 	own         []string
 }
 
+// specialUse reads the attributes of a mailbox up to the parenthesis that closes them: RFC 6154 section 2.
+func specialUse(l *wire.Lexer) (use kind, ok bool) {
+	for t := l.Next(); t.Kind != wire.Close; t = l.Next() {
+		if t.Kind != wire.Atom {
+			return plainBox, false
+		}
+		switch strings.ToUpper(t.Text) {
+		case `\JUNK`, `\SPAM`: // \Spam is XLIST's
+			use = junkBox
+		case `\TRASH`:
+			use = trashBox
+		case `\DRAFTS`, `\SENT`:
+			use = ownBox
+		}
+	}
+
+	return use, true
+}
+
 // take takes the text of a LIST or XLIST response, behind its name.
 func (f *folders) take(text []byte) {
 	l := wire.NewLexer(bytes.TrimSuffix(text, []byte("\r\n")))
 	if l.Next().Kind != wire.Open {
 		return
 	}
-	to := plainBox
-	for t := l.Next(); t.Kind != wire.Close; t = l.Next() {
-		if t.Kind != wire.Atom {
-			return
-		}
-		switch strings.ToUpper(t.Text) {
-		case `\JUNK`, `\SPAM`: // \Spam is XLIST's
-			to = junkBox
-		case `\TRASH`:
-			to = trashBox
-		case `\DRAFTS`, `\SENT`:
-			to = ownBox
-		}
+	to, good := specialUse(l)
+	if !good || to == plainBox {
+		return
 	}
 	l.Next() // the delimiter
 	name, good := l.AString()
-	if !good || to == plainBox {
+	if !good {
 		return
 	}
 	name = canonical(name)
@@ -157,6 +166,22 @@ func (s *session) knowFolders() error {
 	return s.ask(f.lister, &own{lists: true})
 }
 
+// readName reads the literal that a mailbox's name is written as.
+func (s *session) readName(size int64, keep func([]byte)) error {
+	if size > maxLiteralResponse {
+		return misconduct("a literal larger than any name")
+	}
+	for left := size; left > 0; {
+		p, err := s.back.in.Next(left)
+		if err != nil {
+			return err
+		}
+		keep(p)
+		left -= int64(len(p))
+	}
+	return nil
+}
+
 // listed takes a LIST response. One that we asked for is not for the client.
 func (s *session) listed(piece []byte, body int, end bool) error {
 	const limit = 8 << 10
@@ -183,16 +208,8 @@ func (s *session) listed(piece []byte, body int, end bool) error {
 			return nil
 		}
 		if follows {
-			if lit.Size > maxLiteralResponse {
-				return misconduct("a literal larger than any name")
-			}
-			for left := lit.Size; left > 0; {
-				p, err := s.back.in.Next(left)
-				if err != nil {
-					return err
-				}
-				keep(p)
-				left -= int64(len(p))
+			if err := s.readName(lit.Size, keep); err != nil {
+				return err
 			}
 		}
 		var err error

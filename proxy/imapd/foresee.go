@@ -90,14 +90,15 @@ func (b *selected) along(uid bool, from uint32, step, limit int) []uint32 {
 	defer b.mu.Unlock()
 	all := []uint32{from}
 	at, known := b.position(from)
+	known = known && uid
 	next := int64(from)
 	for len(all) < limit {
 		next += int64(step)
 		at += step
-		if uid && known && at < 0 {
+		if known && at < 0 {
 			break // it was the first
 		}
-		if uid && known && at < len(b.uids) && b.uids[at] != 0 {
+		if known && at < len(b.uids) && b.uids[at] != 0 {
 			next = int64(b.uids[at])
 		}
 		if next < 1 || next > 1<<32-1 {

@@ -11,7 +11,7 @@ import (
 // RFC 2971 section 3.3: 30 pairs, fields of 30 octets, values of 1,024.
 func parseID(args *wire.Lexer) (pairs []idPair, good bool) {
 	t := args.Next()
-	if t.Kind == wire.Atom && strings.EqualFold(t.Text, "NIL") {
+	if isNil(t) {
 		return nil, args.Next().Kind == wire.End
 	}
 	if t.Kind != wire.Open {
@@ -22,18 +22,27 @@ func parseID(args *wire.Lexer) (pairs []idPair, good bool) {
 		if field.Kind == wire.Close {
 			return pairs, args.Next().Kind == wire.End
 		}
-		value := args.Next()
-		isNil := value.Kind == wire.Atom && strings.EqualFold(value.Text, "NIL")
-		if field.Kind != wire.String || len(field.Text) > 30 || value.Kind != wire.String && !isNil || len(value.Text) > 1024 || len(pairs) == 30 {
+		p, good := newIDPair(field, args.Next())
+		if !good || len(pairs) == 30 {
 			return nil, false
-		}
-		p := idPair{field: field.Text}
-		if !isNil {
-			p.value = &value.Text
 		}
 		pairs = append(pairs, p)
 	}
 }
+
+func newIDPair(field, value wire.Token) (p idPair, good bool) {
+	if field.Kind != wire.String || len(field.Text) > 30 || len(value.Text) > 1024 {
+		return p, false
+	}
+	p.field = field.Text
+	if !isNil(value) {
+		p.value = &value.Text
+	}
+
+	return p, value.Kind == wire.String || p.value == nil
+}
+
+func isNil(t wire.Token) bool { return t.Kind == wire.Atom && strings.EqualFold(t.Text, "NIL") }
 
 type idPair struct {
 	field string
@@ -45,7 +54,8 @@ type idPair struct {
 func forwardID(pairs []idPair) string {
 	var b strings.Builder
 	for _, p := range pairs {
-		if strings.HasPrefix(strings.ToLower(p.field), "x-") || !wire.Quotable(p.field) || p.value != nil && !idValue(*p.value) {
+		goodValue := p.value == nil || idValue(*p.value)
+		if strings.HasPrefix(strings.ToLower(p.field), "x-") || !wire.Quotable(p.field) || !goodValue {
 			continue
 		}
 		if b.Len() > 0 {

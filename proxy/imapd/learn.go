@@ -20,7 +20,7 @@ type Learner interface {
 	// Learn takes a lesson, whose hash and Message-ID are for the learner to find. Of the message there are up to
 	// lessons.MaxContent octets.
 	Learn(ctx context.Context, l lessons.Lesson, m *mail.Message)
-	// TakeBack takes the lesson back that the user gave with this message, if he gave it.
+	// TakeBack takes back the lesson that the user gave with this message, if there is one.
 	TakeBack(ctx context.Context, l lessons.Lesson, m *mail.Message)
 	// Pass counts messages that gave no lesson, and says why.
 	Pass(ctx context.Context, user, why string, messages int64)
@@ -39,7 +39,7 @@ const (
 	nothing says = iota
 	isSpam
 	isHam
-	notSpam // a lesson of his is taken back
+	notSpam // a lesson of the user's is taken back
 	notHam
 )
 
@@ -76,7 +76,7 @@ func (t *teaching) drop() {
 	t.messages, t.passed = nil, 0
 }
 
-// doubted says whether the login is in doubt, so that nobody learns from this session: somebody else may be the user.
+// doubted says whether the login is in doubt, so that nothing is learned from this session: it may not be the user's.
 func (s *session) doubted() bool {
 	doubted := slices.ContainsFunc(s.Mail.Findings, func(f mail.Finding) bool { return f.Symbol == "LOGIN_NEW_NETWORK" })
 	if doubted && !s.toldDoubt {
@@ -125,6 +125,27 @@ func (s *session) learnFlags(c *wire.Command) (*teaching, error) {
 	return t, s.gatherMessages(t, change.set, "FLAGS ", func(k *kept) says { return change.says(k.flags) })
 }
 
+// numbersOf lists the messages of a set. The server is asked where only it knows them, or where they are too many.
+func (s *session) numbersOf(t *teaching, set wire.Set) (numbers []uint32, err error) {
+	if !set.Saved && !set.Open(^uint32(0)) {
+		numbers = set.Numbers(maxTaught + 1)
+	}
+	if n := len(numbers); n > 0 && n <= maxTaught {
+		return numbers, nil
+	}
+	all := &own{limit: maxTaught}
+	if err := s.ask(fetchCommand(t.byUID, set.String(), "(UID)"), all); err != nil {
+		return nil, err
+	}
+	numbers = numbers[:0]
+	for _, f := range all.found {
+		numbers = append(numbers, map[bool]uint32{false: f.number, true: f.uid}[t.byUID])
+	}
+	t.passed, t.why = all.count-int64(len(numbers)), lessons.Bulk
+
+	return numbers, nil
+}
+
 // gatherMessages fetches what a command is about to move or to flag, and keeps that of which it says something.
 func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say func(*kept) says) error {
 	if err := s.drain(); err != nil {
@@ -133,20 +154,9 @@ func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say fu
 	s.teachings.Wait()
 	stop := s.progress()
 	defer stop()
-	numbers := []uint32(nil)
-	if !set.Saved && !set.Open(^uint32(0)) {
-		numbers = set.Numbers(maxTaught + 1)
-	}
-	if n := len(numbers); n == 0 || n > maxTaught {
-		all := &own{limit: maxTaught}
-		if err := s.ask(fetchCommand(t.byUID, set.String(), "(UID)"), all); err != nil {
-			return err
-		}
-		numbers = numbers[:0]
-		for _, f := range all.found {
-			numbers = append(numbers, map[bool]uint32{false: f.number, true: f.uid}[t.byUID])
-		}
-		t.passed, t.why = all.count-int64(len(numbers)), lessons.Bulk
+	numbers, err := s.numbersOf(t, set)
+	if err != nil {
+		return err
 	}
 	if s.doubted() {
 		t.passed, t.why = t.passed+int64(len(numbers)), lessons.Login
@@ -156,7 +166,7 @@ func (s *session) gatherMessages(t *teaching, set wire.Set, items string, say fu
 		return nil
 	}
 	o := &own{keep: true}
-	err := s.ask(fetchCommand(t.byUID, ranges(numbers), fmt.Sprintf("(UID %sBODY.PEEK[]<0.%d>)", items, lessons.MaxContent)), o)
+	err = s.ask(fetchCommand(t.byUID, ranges(numbers), fmt.Sprintf("(UID %sBODY.PEEK[]<0.%d>)", items, lessons.MaxContent)), o)
 	for _, k := range o.kept {
 		if k.says, k.how = say(k), t.how; k.says == nothing || k.says == isHam && !s.mayBeHam(t, k) {
 			_ = k.message.Close() // nothing to keep

@@ -76,16 +76,20 @@ func (s *session) preAuth() {
 // obey does what a client may ask before the login: RFC 9051 sections 6.1 and 6.2.
 func (s *session) obey(c *wire.Command) {
 	rest, plain := c.Rest()
-	if !c.UID && plain && rest == "" && s.obeyBare(c) {
+	verb := c.Verb
+	if c.UID {
+		verb = "" // UID stands before commands of the selected state only
+	}
+	if plain && rest == "" && s.obeyBare(c, verb) {
 		return
 	}
 
-	switch {
-	case !c.UID && c.Verb == "ID":
+	switch verb {
+	case "ID":
 		s.preAuthID(c)
-	case !c.UID && c.Verb == "LOGIN":
+	case "LOGIN":
 		s.login(c)
-	case !c.UID && c.Verb == "AUTHENTICATE":
+	case "AUTHENTICATE":
 		s.authenticate(c)
 	default:
 		s.readFailed(&wire.Syntax{Tag: c.Tag, Text: "Error in IMAP command: Unknown command."})
@@ -93,8 +97,8 @@ func (s *session) obey(c *wire.Command) {
 }
 
 // obeyBare does what a command without arguments asks. It says no if there is no such command.
-func (s *session) obeyBare(c *wire.Command) bool {
-	switch c.Verb {
+func (s *session) obeyBare(c *wire.Command, verb string) bool {
+	switch verb {
 	case "CAPABILITY":
 		s.say(untaggedCapability(s.offers()) + ok(c.Tag, "Capability completed."))
 	case "NOOP":
@@ -175,7 +179,7 @@ func credential(text string) bool {
 	return len(text) <= maxCredential && !strings.ContainsAny(text, "\x00\r\n")
 }
 
-// enter lets the user in, or refuses him.
+// enter admits the user or refuses the login.
 func (s *session) enter(tag string, a access.Attempt) {
 	_ = s.out.flush() // what was said before; the next read tells of an error
 	s.settled(tag, s.gate.Login(s.Ctx, a, s.openBackend))
@@ -193,7 +197,7 @@ func (s *session) settled(tag string, err error) {
 	default:
 		s.say(loginRefused(tag))
 	}
-	if s.back != nil { // the backend let him in, and somebody else did not
+	if s.back != nil { // the backend admitted the user, and another check refused
 		s.back.close()
 		s.back = nil
 	}

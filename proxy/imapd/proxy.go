@@ -323,7 +323,8 @@ func (s *session) id(c *wire.Command, p *pending) error {
 // enable passes ENABLE on for what the door understands: RFC 5161 section 3.1, others are as if unknown.
 func (s *session) enable(c *wire.Command, p *pending) error {
 	rest, plain := c.Rest()
-	if !plain || rest == "" || c.UID || strings.ContainsAny(rest, `()"`) {
+	oneLine := plain && rest != "" && !c.UID
+	if !oneLine || strings.ContainsAny(rest, `()"`) {
 		return s.refuse(badArguments(c.Tag))
 	}
 	var known []string

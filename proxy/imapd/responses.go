@@ -34,7 +34,7 @@ func (s *session) responses() error {
 // response is the way of a response.
 func (s *session) response(r wire.Response, piece []byte, end bool) error {
 	switch {
-	case r.Tag == "*" && (r.Name == "FETCH" || r.Name == "UIDFETCH"): // RFC 9586: we do not let it be enabled; if it comes it is no way past us
+	case r.Tag == "*" && isFetch(r.Name):
 		return s.fetched(r, piece)
 	case r.Tag != "+" && r.Tag != "*":
 		return s.tagged(r, piece, end)
@@ -45,6 +45,15 @@ func (s *session) response(r wire.Response, piece []byte, end bool) error {
 	if r.Tag == "+" {
 		return s.continuation(piece, end)
 	}
+	return s.untagged(r, piece, end)
+}
+
+// isFetch says whether a response holds data of messages. RFC 9586: UIDONLY is never enabled here; should a server send
+// its UIDFETCH all the same, it is looked at, too.
+func isFetch(name string) bool { return name == "FETCH" || name == "UIDFETCH" }
+
+// untagged passes on an untagged response that holds no data of messages.
+func (s *session) untagged(r wire.Response, piece []byte, end bool) error {
 	switch r.Name {
 	case "CAPABILITY":
 		return s.capable(piece[r.Body:], end)
@@ -94,11 +103,11 @@ func (s *session) continuation(piece []byte, end bool) error {
 // tagged takes the completion of a command: RFC 9051 section 7.1.
 func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 	p := s.flow.find(r.Tag)
-	if p == nil || r.Name != "OK" && r.Name != "NO" && r.Name != "BAD" {
+	if p == nil || !wire.IsCompletion(r.Name) {
 		return misconduct("the completion of a command that is not under way")
 	}
 	name, args, _ := wire.Code(piece[r.Body:])
-	if end && p.whole && s.turns.busy() && !told(name) {
+	if end && s.maySettleLater(p, name) {
 		// the next command's messages are judged meanwhile
 		s.flow.answered(p)
 		line := bytes.Clone(piece)
@@ -110,14 +119,19 @@ func (s *session) tagged(r wire.Response, piece []byte, end bool) error {
 	if p.completed != nil {
 		p.completed(r.Name, name, args)
 	}
-	if p.own != nil {
-		if !end {
-			return misconduct("an endless completion")
-		}
-		s.flow.complete(p, r.Name)
-		return nil
+	switch {
+	case p.own == nil:
+		return s.complete(p, r, piece, end)
+	case !end:
+		return misconduct("an endless completion")
 	}
-	return s.complete(p, r, piece, end)
+	s.flow.complete(p, r.Name)
+	return nil
+}
+
+// maySettleLater says whether the completion of a FETCH can wait for the judgement of its messages.
+func (s *session) maySettleLater(p *pending, code string) bool {
+	return p.whole && s.turns.busy() && !told(code)
 }
 
 // told says whether a response code changes what is known of the server or of its mailbox.
@@ -181,6 +195,11 @@ func (s *session) status(r wire.Response, piece []byte, end bool) error {
 	case "COPYUID": // RFC 6851 section 4.3: MOVE tells it in an untagged one
 		s.carryUntagged(r, args)
 	}
+	return s.passLine(piece, end)
+}
+
+// passLine passes a line without literals on.
+func (s *session) passLine(piece []byte, end bool) error {
 	s.out.begin()
 	for {
 		if err := s.out.send(piece); err != nil {
@@ -201,7 +220,7 @@ func (s *session) pass(piece []byte, end bool) error {
 	return s.passing(piece, end, func([]byte) {})
 }
 
-// passing is pass where somebody sees what passes behind the first piece.
+// passing is pass with a function that sees what passes behind the first piece.
 func (s *session) passing(piece []byte, end bool, see func([]byte)) error {
 	s.out.begin()
 	var tail wire.Tail

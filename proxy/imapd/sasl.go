@@ -121,7 +121,8 @@ func ntlmUser(blob []byte, before string) string {
 // ntlmText reads the text whose length and offset stand at a place.
 func ntlmText(blob []byte, field int) (text string, ok bool) {
 	n, at := int(binary.LittleEndian.Uint16(blob[field:])), int(binary.LittleEndian.Uint32(blob[field+4:]))
-	if at < 0 || at > len(blob) || n > len(blob)-at || n > 512 {
+	within := at >= 0 && at <= len(blob) && n <= len(blob)-at
+	if !within || n > 512 {
 		return "", false
 	}
 	octets := blob[at : at+n]

@@ -22,7 +22,7 @@ type VerdictCache interface {
 	Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool)
 	// Judge judges a message; it always answers, within its own time limit.
 	Judge(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message) retrieval.Ruling
-	// Fetched hears that the user got a message, or a part of it.
+	// Fetched is called when the user got a message, or a part of it.
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
@@ -124,7 +124,7 @@ func (s *Server) Open(ctx context.Context, c *frame.Conn) frame.Dialogue { retur
 
 // Refuse implements frame.Protocol.
 func (s *Server) Refuse(c *frame.Conn, why frame.Reason) string {
-	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), "imap").End("refused: "+string(why), 0)
+	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), mail.ProtocolIMAP).End("refused: "+string(why), 0)
 	return byeTooMany(s.opt.Hostname)
 }
 

@@ -58,7 +58,7 @@ type session struct {
 func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
 	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
 		out: newOutlet(c.Conn, &s.buffers), clientPort: c.Client.Port()}
-	n.gate = s.opt.Gate.Session(n.Mail, "imap")
+	n.gate = s.opt.Gate.Session(n.Mail, mail.ProtocolIMAP)
 	n.Quiet, n.Lean = n.quiet, true
 	n.In.Now, n.In.Before = s.opt.Now, n.out.flush
 	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)
@@ -158,20 +158,28 @@ func (s *session) handshake() bool {
 	return true
 }
 
+// refuseSyntax answers a command that can't be understood. The session ends if the next command can't be found, or if
+// there have been too many of them.
+func (s *session) refuseSyntax(syntax *wire.Syntax) {
+	if syntax.Bye {
+		s.observe("TOO_MANY_BAD_COMMANDS", "malformed line before a literal")
+		s.bye(byeSyntax, "malformed line before a literal")
+		return
+	}
+	s.drained()
+	s.say(bad(syntax.Tag, syntax.Text))
+	if s.bad++; s.bad >= s.badLimit() {
+		s.observe("TOO_MANY_BAD_COMMANDS", strconv.Itoa(s.bad))
+		s.bye(byeBadCommands, "too many bad commands")
+	}
+}
+
 // readFailed ends the session after a failed read from the client, or answers a command that can't be understood.
 func (s *session) readFailed(err error) {
 	syntax, isSyntax := errors.AsType[*wire.Syntax](err)
 	switch {
-	case isSyntax && syntax.Bye:
-		s.observe("TOO_MANY_BAD_COMMANDS", "malformed line before a literal")
-		s.bye(byeSyntax, "malformed line before a literal")
 	case isSyntax:
-		s.drained()
-		s.say(bad(syntax.Tag, syntax.Text))
-		if s.bad++; s.bad >= s.badLimit() {
-			s.observe("TOO_MANY_BAD_COMMANDS", strconv.Itoa(s.bad))
-			s.bye(byeBadCommands, "too many bad commands")
-		}
+		s.refuseSyntax(syntax)
 	case errors.Is(err, line.ErrLimit):
 		s.observe("LINE_LIMIT", "")
 		s.bye(byeLineLimit, "line too long")

@@ -2,7 +2,7 @@ package imapd
 
 import "sync"
 
-// Bounds of what is remembered of masked messages and of lessons, in octets: one session's, one user's in all his sessions,
+// Bounds of what is remembered of masked messages and of lessons, in octets: one session's, one user's in all sessions,
 // and all users'.
 const (
 	maxShare     = 4 << 20

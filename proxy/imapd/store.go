@@ -23,20 +23,31 @@ type flagChange struct {
 	junk, ham bool // it names such a flag
 }
 
+// behindModifiers gives the first token behind the modifiers: RFC 7162 section 3.1.3.
+func behindModifiers(l *wire.Lexer) (t wire.Token, ok bool) {
+	if t = l.Next(); t.Kind != wire.Open {
+		return t, true
+	}
+	for t.Kind != wire.Close {
+		if t = l.Next(); isLast(t) {
+			return t, false
+		}
+	}
+	return l.Next(), true
+}
+
+// isLast says whether no token follows.
+func isLast(t wire.Token) bool { return t.Kind == wire.End || t.Kind == wire.Bad }
+
 // parseStore reads the arguments of STORE; ok is false if they have nothing to do with junk.
 func parseStore(l *wire.Lexer) (f flagChange, ok bool) {
 	text, good := l.AString()
 	if f.set, ok = wire.ParseSet(text); !good || !ok {
 		return f, false
 	}
-	t := l.Next()
-	if t.Kind == wire.Open { // RFC 7162 section 3.1.3: modifiers
-		for t.Kind != wire.Close {
-			if t = l.Next(); t.Kind == wire.End || t.Kind == wire.Bad {
-				return f, false
-			}
-		}
-		t = l.Next()
+	t, ok := behindModifiers(l)
+	if !ok {
+		return f, false
 	}
 	name := strings.TrimSuffix(strings.ToUpper(t.Text), ".SILENT")
 	switch name {
@@ -47,7 +58,7 @@ func parseStore(l *wire.Lexer) (f flagChange, ok bool) {
 	default:
 		return f, false
 	}
-	for t = l.Next(); t.Kind != wire.End && t.Kind != wire.Bad; t = l.Next() {
+	for t = l.Next(); !isLast(t); t = l.Next() {
 		junk, ham := junkFlag(t.Text)
 		f.junk, f.ham = f.junk || junk, f.ham || ham
 	}
@@ -66,6 +77,17 @@ func junkFlag(flag string) (junk, ham bool) {
 	return false, false
 }
 
+// applied gives the flags as they are after the change.
+func (f flagChange) applied(junk, ham bool) (junkAfter, hamAfter bool) {
+	switch f.sign {
+	case '+':
+		return junk || f.junk, ham || f.ham
+	case '-':
+		return junk && !f.junk, ham && !f.ham
+	}
+	return f.junk, f.ham
+}
+
 // says is what the change says of a message with these flags.
 func (f flagChange) says(before []string) says {
 	var junk, ham bool
@@ -74,15 +96,7 @@ func (f flagChange) says(before []string) says {
 		junk, ham = junk || j, ham || h
 	}
 	was := meaning(junk, ham)
-	switch f.sign {
-	case '+':
-		junk, ham = junk || f.junk, ham || f.ham
-	case '-':
-		junk, ham = junk && !f.junk, ham && !f.ham
-	default:
-		junk, ham = f.junk, f.ham
-	}
-	is := meaning(junk, ham)
+	is := meaning(f.applied(junk, ham))
 	switch {
 	case is == was:
 		return nothing

@@ -37,7 +37,7 @@ type turns struct {
 	mu      sync.Mutex
 	change  *sync.Cond
 	waiting []*parcel
-	running bool // somebody sends them
+	running bool // a goroutine sends them
 	err     error
 }
 
@@ -194,6 +194,15 @@ func (p *parcel) sendOrEnd() (err error) {
 	return err
 }
 
+// isOutdated says whether the ruling on the message no longer holds: another was given meanwhile, or it is too old.
+func (p *parcel) isOutdated() bool {
+	now, known := p.s.ruling(p.uid)
+	if known {
+		return now.Masked != p.ruling.Masked
+	}
+	return p.s.opt.Now().Sub(p.at) > stale
+}
+
 // send sends the response, as the ruling on its message says now.
 func (p *parcel) send() error {
 	if p.completion != nil {
@@ -202,10 +211,7 @@ func (p *parcel) send() error {
 	s := p.s
 	p.wait()
 	r, plan := p.ruling, p.plan
-	now, known := s.ruling(p.uid)
-	switch {
-	case p.message == nil:
-	case known && now.Masked != r.Masked || !known && s.opt.Now().Sub(p.at) > stale:
+	if p.message != nil && p.isOutdated() {
 		r, plan = s.safely(p.message, p.uid)
 	}
 	if r.Later {
@@ -228,7 +234,7 @@ func (p *parcel) send() error {
 	return errors.Join(err, s.out.send(p.back), s.out.end())
 }
 
-// wait waits for the judgement. The client has all that is before it then, and hears that somebody works.
+// wait waits for the judgement. The client has all that is before it then, and is told that work goes on.
 func (p *parcel) wait() {
 	select {
 	case <-p.job.Done():
@@ -279,16 +285,21 @@ func (m *message) inAdvance(piece []byte, body int) (taken bool, rest []byte, er
 	if !whole {
 		return true, p.back, m.inTurn(p)
 	}
+	p.begin(m)
+	return true, nil, s.turns.push(p)
+}
+
+// begin has the message judged, now that its UID is known.
+func (p *parcel) begin(m *message) {
 	p.uid = m.uid()
 	if p.uid != 0 && m.named == 0 && m.scan.UID != 0 {
-		s.selected().learn(m.number, m.scan.UID)
+		p.s.selected().learn(m.number, m.scan.UID)
 	}
 	if p.message == nil {
-		job.Start(0, func() {})
+		p.job.Start(0, func() {})
 	} else {
 		p.judge()
 	}
-	return true, nil, s.turns.push(p)
 }
 
 // wholeAhead says whether a response goes on with a whole message as its first content.

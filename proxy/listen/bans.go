@@ -15,7 +15,7 @@ import (
 	"postern/internal/state"
 )
 
-// BanOptions say when who guesses passwords is kept out. Zero values mean the defaults.
+// BanOptions say when clients that guess passwords are banned. Zero values mean the defaults.
 type BanOptions struct {
 	State *state.State
 	Now   func() time.Time
@@ -30,9 +30,9 @@ type BanOptions struct {
 	Never []netip.Prefix
 }
 
-// Bans keeps out who guesses passwords, at all doors alike: a client for one user, a client, a network. It never bans a
-// user by name alone, so that no outsider can lock a user out; and who has logged in from a client before keeps his way
-// in while others at the same address or in the same network are kept out.
+// Bans refuses clients that guess passwords, at all doors alike: a client for one user, a client, a network. It never
+// bans a user by name alone, so that no outsider can lock a user out; and a user who has logged in from a client before
+// may still do so while others at the same address or in the same network are banned.
 type Bans struct {
 	BanOptions
 	// secret makes marks of wrong passwords worthless outside of this process: the same mistake repeated is no guessing.
@@ -73,7 +73,7 @@ func NewBans(o BanOptions) *Bans {
 
 // Ban is one ban, as it is kept and shown.
 type Ban struct {
-	// Who is the client's address or network, a user's behind it if only he is kept out from there.
+	// Who is the client's address or network, followed by the user if only that user is banned there.
 	Who   string    `json:"who"`
 	Why   string    `json:"why"`
 	Times int       `json:"times"`
@@ -103,7 +103,7 @@ func (b *Bans) scopes(client netip.Addr, user string) (pair, address, network sc
 }
 
 // maxUser is how much of a user's name is remembered, in octets: that of an address (RFC 5321 section 4.5.3.1). A login
-// may have kilobytes, and would stand in memory, in the log and in the list of bans.
+// may have kilobytes, and would fill memory, the log and the list of bans.
 const maxUser = 254
 
 // login is the form in which a user's name is remembered.
@@ -112,7 +112,7 @@ func login(user string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(user[:min(len(user), maxUser)], "?"))
 }
 
-// Banned says whether a client may not even connect: it guessed, and nobody has ever logged in from it.
+// Banned reports whether a client may not even connect: it guessed, and no user has ever logged in from it.
 func (b *Bans) Banned(client netip.Addr) bool {
 	if b.exempt(client) {
 		return false
@@ -126,7 +126,7 @@ func (b *Bans) Banned(client netip.Addr) bool {
 	return !knows
 }
 
-// Admit says whether a login is to be looked at. Who is not admitted gets the answer to a wrong password, after the same
+// Admit reports whether a login may be tried. One that may not gets the answer to a wrong password, after the same
 // delay.
 func (b *Bans) Admit(ctx context.Context, client netip.Addr, user string) bool {
 	if b.exempt(client) {
@@ -155,7 +155,7 @@ func (b *Bans) Passed(ctx context.Context, client netip.Addr, user string) {
 	b.State.Delete(ctx, b.times(pair))
 }
 
-// Failed counts a wrong password. The same one again is somebody whose device has an old password: it counts little.
+// Failed counts a wrong password. The same one again comes from a device with an old password: it counts little.
 func (b *Bans) Failed(ctx context.Context, client netip.Addr, user, password string) {
 	if b.exempt(client) {
 		return

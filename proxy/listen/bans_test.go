@@ -46,7 +46,7 @@ func TestAGuesserIsKeptOutAndTheUserIsNot(t *testing.T) {
 	admits(t, b, "203.0.113.5", "ann", false)
 	admits(t, b, "203.0.113.5", "ANN ", false)
 	admits(t, b, "203.0.113.5", "bob", true)
-	admits(t, b, "198.51.100.7", "ann", true) // the user himself, elsewhere
+	admits(t, b, "198.51.100.7", "ann", true) // the same user, elsewhere
 	c.pass(61 * time.Second)
 	admits(t, b, "203.0.113.5", "ann", true)
 	for _, lasts := range []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute} {

@@ -170,8 +170,8 @@ func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 func (c *Certificates) Config() *tls.Config {
 	// RFC 8996: nothing below TLS 1.2.
 	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.choose}
-	// RFC 7301 section 3.2: a client that wants nothing but the web's protocols is told that we have none of them. The
-	// config with a name that nobody asks for makes crypto/tls send that alert.
+	// RFC 7301 section 3.2: a client that wants nothing but the web's protocols gets the alert that we have none of them.
+	// A config with a name that no client uses makes crypto/tls send that alert.
 	refuse := config.Clone()
 	refuse.NextProtos = []string{"postern-speaks-no-http"}
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// Dialer connects to a server, from the address of somebody else if source is valid: the client's own, where the machine
+// Dialer connects to a server, from a foreign source address if source is valid: the client's own, where the machine
 // routes the answers back to us.
 func Dialer(source netip.Addr) *net.Dialer {
 	d := &net.Dialer{}

@@ -226,10 +226,11 @@ func (b *builder) add(s span) {
 
 // read gives the octets of a range. An octet that can't be read breaks the plan.
 func (b *builder) read(from, to int64) []byte {
-	if raw := b.m.Memory(); raw != nil && 0 <= from && from <= to && to <= int64(len(raw)) {
+	raw := b.m.Memory()
+	if inside := 0 <= from && from <= to && to <= int64(len(raw)); inside && raw != nil {
 		return raw[from:to]
 	}
-	raw := make([]byte, max(0, to-from))
+	raw = make([]byte, max(0, to-from))
 	if _, err := b.m.ReadAt(raw, from); err != nil && !errors.Is(err, io.EOF) {
 		b.broken = true
 	}

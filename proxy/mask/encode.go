@@ -1,6 +1,10 @@
 package mask
 
-import "bytes"
+import (
+	"bytes"
+
+	"postern/internal/mail/ascii"
+)
 
 // text plans octets that are not encoded, or not well.
 func (b *builder) text(from, to int64) *leaf {
@@ -29,7 +33,8 @@ func (b *builder) text(from, to int64) *leaf {
 // atStart gives an octet of the notice as it may stand at i: a line must begin neither with a dot, which POP3 doubles
 // (RFC 1939 section 3), nor like a delimiter.
 func atStart(text []byte, i int, c, instead byte) byte {
-	if (c == '.' || c == '-') && (i == 0 || text[i-1] == '\n' || text[i-1] == '\r') {
+	atLine := i == 0 || ascii.IsEOL(text[i-1])
+	if atLine && (c == '.' || c == '-') {
 		return instead
 	}
 	return c
@@ -48,7 +53,7 @@ func (b *builder) base64(from, to int64) *leaf {
 	s.line()
 	l := s.l
 	l.data = s.index - s.padding
-	if b.broken || s.index == 0 || s.padding > 0 && s.index%4 != 0 || s.padding > 2 || s.room <= 0 {
+	if b.broken || s.room <= 0 || !s.isWhole() {
 		return nil
 	}
 	return l
@@ -66,13 +71,18 @@ type base64Scan struct {
 	closed            bool // the last run has had its short line
 }
 
+// isWhole says whether there are digits, and no more padding than fills up the last four.
+func (s *base64Scan) isWhole() bool {
+	return s.index > 0 && s.padding <= 2 && (s.padding == 0 || s.index%4 == 0)
+}
+
 func (s *base64Scan) take(octets []byte) bool {
 	for _, c := range octets {
 		switch {
-		case c == '\r' || c == '\n' || c == ' ' || c == '\t':
+		case ascii.IsSpace(c):
 			s.gap++
-			s.white = s.white || c == ' ' || c == '\t'
-		case c == '=' || s.padding == 0 && isDigit(c):
+			s.white = s.white || ascii.IsBlank(c)
+		case c == '=' || s.padding == 0 && isBase64Digit(c):
 			if s.gap > 0 {
 				s.line()
 			}
@@ -88,13 +98,21 @@ func (s *base64Scan) take(octets []byte) bool {
 	return s.room > 0
 }
 
+// openRun is the run that a line may belong to; without one, a run of no length, which no line fits into.
+func (s *base64Scan) openRun() run {
+	if n := len(s.l.runs); n > 0 && !s.closed {
+		return s.l.runs[n-1]
+	}
+	return run{}
+}
+
 // line ends a line, and begins the next.
 func (s *base64Scan) line() {
-	n := len(s.l.runs)
+	last := s.openRun()
 	switch period := s.digits + s.gap; {
 	case period == 0:
-	case n > 0 && !s.closed && s.digits == s.l.runs[n-1].digits && period == s.l.runs[n-1].period:
-	case n > 0 && !s.closed && !s.white && s.digits <= s.l.runs[n-1].digits && period <= s.l.runs[n-1].period:
+	case s.digits == last.digits && period == last.period:
+	case !s.white && s.digits <= last.digits && period <= last.period:
 		s.closed = true
 	default:
 		s.l.runs = append(s.l.runs, run{from: s.from, index: s.index, digits: s.digits, period: period})
@@ -105,9 +123,7 @@ func (s *base64Scan) line() {
 	s.from, s.digits, s.gap, s.white = s.at, 0, 0, false
 }
 
-func isDigit(c byte) bool {
-	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/'
-}
+func isBase64Digit(c byte) bool { return ascii.IsAlnum(c) || c == '+' || c == '/' }
 
 // quoted plans a part in quoted-printable, nil if decoders would not agree on it or it is too long: RFC 2045 section 6.7.
 func (b *builder) quoted(from, to int64) *leaf {
@@ -146,7 +162,7 @@ func (l *leaf) codeLine(text []byte, from, to int) bool {
 			}
 		case i == end-1: // a soft line break
 			l.set(i, codeEquals)
-		case i+2 < end && isHex(text[i+1]) && isHex(text[i+2]):
+		case i+2 < end && ascii.HexValue(text[i+1]) >= 0 && ascii.HexValue(text[i+2]) >= 0:
 			l.set(i, codeEquals)
 			l.set(i+1, codeDigit)
 			l.set(i+2, codeDigit)
@@ -156,10 +172,6 @@ func (l *leaf) codeLine(text []byte, from, to int) bool {
 		}
 	}
 	return true
-}
-
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' || c >= 'a' && c <= 'f'
 }
 
 // quotedHead writes the notice in quoted-printable over the first octets.

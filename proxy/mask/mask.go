@@ -45,7 +45,7 @@ const (
 // maxNotice is the longest notice, in octets.
 const maxNotice = 1000
 
-// New plans how to overwrite a message. The notice is a few lines for the eyes of whoever opens it: printable ASCII,
+// New plans how to overwrite a message. The notice is a few lines for the person who opens it: printable ASCII,
 // everything else in it becomes a space. New never fails: what it can't understand is overwritten whole.
 func New(m *mail.Message, notice string) *Plan {
 	p := &Plan{notice: cleanNotice(notice), size: m.Size(), body: m.BodyOffset()}

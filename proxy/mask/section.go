@@ -32,9 +32,16 @@ func (p *Plan) Section(section string, b []byte, off int64) {
 		return
 	}
 	part, what := p.find(section)
-	switch {
-	case part == nil || off < 0:
+	if part == nil || off < 0 {
 		Opaque(b, max(0, off), p.notice)
+		return
+	}
+	p.ofPart(part, what, b, off)
+}
+
+// ofPart overwrites octets of a part, or of what a message within the message has.
+func (p *Plan) ofPart(part *node, what string, b []byte, off int64) {
+	switch {
 	case strings.HasPrefix(what, "HEADER.FIELDS"):
 	case what == "":
 		p.between(b, off, part.start, part.end)

@@ -1,6 +1,10 @@
 package mask
 
-import "strings"
+import (
+	"strings"
+
+	"postern/internal/mail/ascii"
+)
 
 // Watch reads a header as it comes, in pieces of any length, and finds where one of its readers could see the body begin: a
 // line that is no field, or what stands behind the empty line. It is for messages that nobody has judged yet. Its zero
@@ -63,7 +67,7 @@ func (w *Watch) inLine(c byte) {
 
 	switch w.in {
 	case atLine:
-		if c == ' ' || c == '\t' {
+		if ascii.IsBlank(c) {
 			w.in, w.over = inFold, !w.begun
 			return
 		}

@@ -20,7 +20,7 @@ import (
 // and wrote into Authentication-Results, cv is what came of validating the chain the copy has: "none", "pass" or "fail".
 // It gives nothing where there is nothing to seal: the domain has no key, the chain was sealed as failed before, or it
 // has no room for another set. A chain whose keys DNS did not give (filters.ARC.Temporary) must not be sealed at all.
-func (s *Signer) Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv string) ([]byte, error) {
+func (s *Signer) Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv mail.AuthVerdict) ([]byte, error) {
 	signer, keys := s.inUse(domain)
 	if len(keys) == 0 {
 		return nil, nil
@@ -34,7 +34,7 @@ func (s *Signer) Seal(ctx context.Context, c mail.Copy, domain, authservID strin
 	case failed, before == signature.MaxSets:
 		// section 5.1: nothing is put on top of a chain that ends in cv=fail
 		return nil, nil
-	case before == 0 && cv != "none" || before > 0 && cv != "pass" && cv != "fail":
+	case before == 0 && cv != mail.AuthNone || before > 0 && cv != mail.AuthPass && cv != mail.AuthFail:
 		return nil, fmt.Errorf("seal for %s: cv=%s does not fit a chain of %d sets", signer, cv, before)
 	}
 	// RFC 8617 knows rsa-sha256 only; where there is a key for it, it comes first
@@ -92,7 +92,7 @@ type sealing struct {
 	key      key
 	now      time.Time
 	instance int
-	cv       string
+	cv       mail.AuthVerdict
 	names    []string
 	payload  string
 }
@@ -136,7 +136,7 @@ func (s sealing) fields(h *mail.Header, c mail.Copy) ([]byte, error) {
 	own.AS = seal("")
 	// section 5.1.2: where the chain has failed, the seal covers its own set alone
 	var chain signature.Chain
-	if s.cv == "pass" {
+	if s.cv == mail.AuthPass {
 		if chain, err = signature.ReadChain(h); err != nil || len(chain) != s.instance-1 {
 			return nil, errors.Join(errors.New("the chain is not what cv=pass says"), err)
 		}

@@ -51,7 +51,7 @@ func world(t *testing.T) (*Signer, *dns.Resolver) {
 func TestSealedChainsPass(t *testing.T) {
 	s, r := world(t)
 	message := []byte(letter)
-	for i, want := range []string{"none", "pass", "pass", "pass"} {
+	for i, want := range []mail.AuthVerdict{"none", "pass", "pass", "pass"} {
 		sealed, found := hop(t, s, r, message)
 		if found.Result != want || found.OldestPass != 0 || len(found.Sealers) != i {
 			t.Fatalf("hop %d: %+v", i, found)
@@ -104,7 +104,7 @@ func TestSealRefuses(t *testing.T) {
 	if fields, err := s.Seal(t.Context(), c, "other.example", "x", nil, "pass"); fields != nil || err != nil {
 		t.Errorf("sealed without a key: %q, %v", fields, err)
 	}
-	for _, cv := range []string{"none", "", "temperror"} {
+	for _, cv := range []mail.AuthVerdict{"none", "", "temperror"} {
 		if fields, err := s.Seal(t.Context(), c, "corp.example", "x", nil, cv); err == nil {
 			t.Errorf("sealed a chain with cv=%s: %q", cv, fields)
 		}

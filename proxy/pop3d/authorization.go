@@ -44,13 +44,18 @@ func (s *session) authorization() {
 	case "APOP": // it takes the password's plain text on our side
 		s.refuse(replyNoAPOP)
 	default:
-		if isHTTP(word) { // a browser was led here (ALPACA)
-			s.observe("HTTP_COMMAND", word)
-			s.Finish("spoke HTTP")
-			return
-		}
-		s.refuse(replyUnknown)
+		s.unknown(word)
 	}
+}
+
+// unknown refuses a command that is none. HTTP is spoken by a browser that was led here (ALPACA).
+func (s *session) unknown(word string) {
+	if isHTTP(word) {
+		s.observe("HTTP_COMMAND", word)
+		s.Finish("spoke HTTP")
+		return
+	}
+	s.refuse(replyUnknown)
 }
 
 // obeyBare does what a command without arguments says. It says no if there is no such command.
@@ -136,7 +141,7 @@ func (s *session) passCommand(password string) {
 	s.enter(a)
 }
 
-// enter lets the user in, or refuses him.
+// enter admits the user or refuses the login.
 func (s *session) enter(a access.Attempt) {
 	_ = s.out.Flush() // what was said before; the next read tells of an error
 	err := s.gate.Login(s.Ctx, a, s.openBackend)
@@ -150,7 +155,7 @@ func (s *session) enter(a access.Attempt) {
 	default:
 		s.out.Say(replyAuthFailed)
 	}
-	s.leaveBackend() // it may have let him in, and somebody else did not
+	s.leaveBackend() // it may have admitted the user, and another check refused
 	if s.logins++; s.logins >= s.opt.MaxLogins {
 		s.bye(replyTooManyBad, "too many failed logins")
 	}

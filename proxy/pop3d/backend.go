@@ -265,7 +265,7 @@ func verdict(line string, ok bool, err error) error {
 	switch {
 	case strings.Contains(upper, "[SYS/"):
 		return errors.New("the server can't let the user in just now")
-	case strings.Contains(upper, "[IN-USE]"), strings.Contains(upper, "[LOGIN-DELAY]"): // it lives, and another one would be no help
+	case strings.Contains(upper, "[IN-USE]"), strings.Contains(upper, "[LOGIN-DELAY]"): // the server is up, and another one would be no help
 		return fmt.Errorf("%w: the server can't let the user in just now", access.ErrUnavailable)
 	}
 	return access.ErrPassword

@@ -21,19 +21,32 @@ const steady = 3
 // wholeTop asks for more lines than any message has.
 const wholeTop = 1_000_000_000
 
+// follow counts the messages that were asked for one after the other.
+func (r *reading) follow(message int64) {
+	if message == r.last+1 {
+		r.run++
+	} else {
+		*r = reading{}
+	}
+	r.last = message
+}
+
+// mayForesee says whether the client reads on steadily, and whether fetching ahead is possible and of use.
+func (s *session) mayForesee(message int64) bool {
+	if s.reading.run < steady || message <= s.reading.upTo {
+		return false
+	}
+	return s.back.has("TOP") && s.back.has("PIPELINING") && !s.isKnown(message)
+}
+
 // foresee has messages judged that a client will ask for next: it fetches one after the other, and each would wait for its
-// judgement. They are fetched by TOP, and what is found the verdicts remembers of their octets, not of their place: a server's
+// judgement. They are fetched by TOP, and the verdict cache remembers what is found by their octets, not by their place: a server's
 // TOP may give less than its RETR.
 //
 // RFC 1939 section 7: TOP with more lines than there are gives the whole message; only RETR counts as having been read.
 func (s *session) foresee(c command) error {
-	if c.message == s.reading.last+1 {
-		s.reading.run++
-	} else {
-		s.reading = reading{}
-	}
-	s.reading.last = c.message
-	if s.reading.run < steady || c.message <= s.reading.upTo || !s.back.has("TOP") || !s.back.has("PIPELINING") || s.isKnown(c.message) {
+	s.reading.follow(c.message)
+	if !s.mayForesee(c.message) {
 		return nil
 	}
 	var wanted []int64
@@ -74,7 +87,7 @@ func (s *session) sized(message int64) bool { return s.ids.sizes[message] <= max
 // lookInto takes a message in that the backend sends, and has it judged in the background.
 func (s *session) lookInto(message int64) error {
 	d := s.delivery("")
-	d.next = s.opt.Now().Add(1000 * s.opt.Patience) // the client hears nothing of it
+	d.next = s.opt.Now().Add(1000 * s.opt.Patience) // nothing is sent to the client meanwhile
 	job := s.early.Take(max(s.ids.sizes[message], 1))
 	if job == nil {
 		return d.skip()

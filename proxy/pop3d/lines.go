@@ -21,6 +21,14 @@ type response struct {
 	inLine, cr, lone bool
 }
 
+// endsCRLF says whether a line ends in CRLF, whose CR may be the last octet of the piece before.
+func (r *response) endsCRLF(p []byte) bool {
+	return bytes.HasSuffix(p, []byte("\r\n")) || len(p) == 1 && r.cr
+}
+
+// isDotLine says whether a line ends a response: RFC 1939 section 3. Some readers take one without CR for it as well.
+func isDotLine(line []byte) bool { return string(line) == ".\r\n" || string(line) == ".\n" }
+
 // piece gives the next line, or a part of one longer than 32 KiB, as it came over the wire; begins says that a line
 // begins with it. The line that ends the response is not ok.
 //
@@ -35,14 +43,14 @@ func (r *response) piece() (p []byte, begins, ok bool, err error) {
 		return nil, false, false, misconduct("a response without an end")
 	}
 	begins = !r.inLine
-	if begins && end && (string(p) == ".\r\n" || string(p) == ".\n") {
+	if begins && end && isDotLine(p) {
 		if r.lone || len(p) < 3 {
 			return nil, false, false, misconduct("a dot between lines not ended by CRLF")
 		}
 		return p, true, false, nil
 	}
 	if end {
-		r.lone = !bytes.HasSuffix(p, []byte("\r\n")) && !(len(p) == 1 && r.cr)
+		r.lone = !r.endsCRLF(p)
 	}
 	r.inLine, r.cr = !end, p[len(p)-1] == '\r'
 	return p, begins, true, nil

@@ -23,7 +23,7 @@ type VerdictCache interface {
 	Known(ctx context.Context, p retrieval.Place) (retrieval.Ruling, bool)
 	// Judge judges a message; it always answers, within its own time limit.
 	Judge(ctx context.Context, s *mail.Session, p retrieval.Place, m *mail.Message) retrieval.Ruling
-	// Fetched hears that the user got a message, or a part of it.
+	// Fetched is called when the user got a message, or a part of it.
 	Fetched(ctx context.Context, s *mail.Session, p retrieval.Place, r retrieval.Ruling)
 }
 
@@ -59,7 +59,7 @@ type Options struct {
 	MaxBadCommands, MaxLogins int
 	// Progress is the time between two lines of the header while a client waits for a judgement (default 5 s).
 	Progress time.Duration
-	// Patience is how long a client hears nothing before the first of these (default 9 times Progress: the most impatient
+	// Patience is how long nothing is sent to a client before the first of these (default 9 times Progress: the most impatient
 	// client waits for a minute). Until then it can be told to come again.
 	Patience time.Duration
 	Now      func() time.Time
@@ -101,7 +101,7 @@ func (s *Server) Open(ctx context.Context, c *frame.Conn) frame.Dialogue { retur
 
 // Refuse implements frame.Protocol.
 func (s *Server) Refuse(c *frame.Conn, why frame.Reason) string {
-	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), "pop3").End("refused: "+string(why), 0)
+	s.opt.Gate.Session(c.Mail(s.opt.Name, s.opt.Now()), mail.ProtocolPOP3).End("refused: "+string(why), 0)
 	return replyTooMany
 }
 

@@ -37,7 +37,7 @@ type session struct {
 func (s *Server) newSession(ctx context.Context, c *frame.Conn) *session {
 	n := &session{Session: frame.Begin(ctx, c, c.Mail(s.opt.Name, s.opt.Now()), &s.buffers), server: s, opt: &s.opt,
 		out: line.NewWriter(c.Conn, &s.buffers)}
-	n.gate = s.opt.Gate.Session(n.Mail, "pop3")
+	n.gate = s.opt.Gate.Session(n.Mail, mail.ProtocolPOP3)
 	n.Lean = true
 	n.In.Now, n.In.Before = s.opt.Now, n.out.Flush
 	n.In.Cap = n.Mail.Started.Add(s.opt.PreAuth)

@@ -213,21 +213,26 @@ func isLanguage(tag string) bool {
 	}) < 0
 }
 
+// refuseInTurn refuses a command that the backend never got, behind the answers to those before it.
+func (s *session) refuseInTurn(reply string) error {
+	if err := s.showLate(); err != nil {
+		return err
+	}
+	s.refuse(reply)
+	return nil
+}
+
 // answer reads what the backend says to a command, and says it to the client.
 func (s *session) answer(c command) error {
 	if c.line == "" {
-		if err := s.showLate(); err != nil {
-			return err
-		}
-		s.refuse(c.reply)
-		return nil
+		return s.refuseInTurn(c.reply)
 	}
 
 	line, good, err := s.back.status()
 	if c.verb == "RETR" && good && err == nil {
 		return s.retrieved(c, line)
 	}
-	if !c.own || err != nil { // the client hears something
+	if !c.own || err != nil { // the client gets an answer
 		if failed := s.showLate(); failed != nil {
 			return failed
 		}
@@ -240,6 +245,11 @@ func (s *session) answer(c command) error {
 		s.out.Say(line + "\r\n")
 	}
 
+	return s.done(c, line, good)
+}
+
+// done takes what follows from an answer.
+func (s *session) done(c command, line string, good bool) error {
 	switch {
 	case c.verb == "QUIT":
 		s.Finish("quit")

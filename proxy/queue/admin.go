@@ -21,7 +21,7 @@ type Status struct {
 	Route  mail.Route `json:"route"`
 	From   string     `json:"from"`
 	Size   int64      `json:"size"`
-	// Why is the newest reason why it is not delivered: what the hop said last. Origin says how it came into the queue.
+	// Why is the latest reason for not delivering it: the hop's last reply. Origin says how it came into the queue.
 	Why    string `json:"why"`
 	Origin string `json:"origin"`
 	// Queued, Next and Ended are the times; Ended only of those given up.
@@ -66,7 +66,7 @@ func List(dir string) ([]Status, error) {
 	return all, nil
 }
 
-// GivenUp is how many messages stand in failed/ and expired/.
+// GivenUp is how many messages are in failed/ and expired/.
 func (q *Queue) GivenUp() int {
 	n := 0
 	for _, folder := range []string{failedDir, expiredDir} {
@@ -125,7 +125,7 @@ func status(dir, folder, id string) (Status, error) {
 	return s, nil
 }
 
-// newest makes the last word about a recipient that has not got it the reason.
+// newest takes the reason from the last reply for a recipient still waiting.
 func (s *Status) newest() {
 	for _, r := range s.Recipients {
 		if !r.Done && r.Reply != "" {
@@ -135,8 +135,8 @@ func (s *Status) newest() {
 	}
 }
 
-// Retry makes a message due now. One that was given up goes back into the queue, with its time starting anew; by says who
-// wants it.
+// Retry makes a message due now. One that was given up goes back into the queue with a new expiry; by names the
+// requester.
 func (q *Queue) Retry(id, by string) error {
 	if !mail.ValidID(id) {
 		return ErrNotFound
@@ -177,12 +177,12 @@ func (q *Queue) takeBack(folder, id, by string) error {
 		return err
 	}
 	defer m.Close() // it was only read
-	// An old state that came back after a crash would strike recipients off who have nothing.
+	// An old state that reappeared after a crash would mark recipients as done who have not got the message.
 	q.remove(q.path(stateDir, id))
 	if err := mail.SyncDir(q.path(stateDir, "")); err != nil {
 		return err
 	}
-	// Renewed where it stands, then moved in one step: at no time are there two of it, or none.
+	// Rewritten in place, then moved atomically: at no time are there two of it, or none.
 	fresh := stored{Item: meta.Item, Queued: time.Now()}
 	if err := mail.WriteStored(q.path(folder, ""), id, fresh, mail.Copy{Message: m}); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (q *Queue) takeBack(folder, id, by string) error {
 	return mail.SyncDir(q.o.Dir)
 }
 
-// Delete takes a message away for good, from the queue or from those given up.
+// Delete removes a message permanently, from the queue or from those given up.
 func (q *Queue) Delete(id, by string) error {
 	if !mail.ValidID(id) {
 		return ErrNotFound
@@ -230,7 +230,7 @@ func (q *Queue) Delete(id, by string) error {
 	return mail.SyncDir(q.o.Dir)
 }
 
-// left gives the recipients of a message that have not got it.
+// left gives the recipients still waiting for a message.
 func (q *Queue) left(id string) (all []Event) {
 	for _, folder := range []string{"", failedDir, expiredDir} {
 		var meta stored
@@ -264,8 +264,8 @@ const (
 	VerbDelete Verb = "delete"
 )
 
-// Request asks the queue that runs on this folder, or will, to do something with a message: it leaves a file there, which
-// the queue finds within a second or so. by is who asks.
+// Request asks the queue that runs on this folder, or will, to do something with a message: it leaves a file there,
+// which the queue finds within a second or so. by names the requester.
 func Request(dir string, verb Verb, id, by string) error {
 	if verb != VerbRetry && verb != VerbDelete || !mail.ValidID(id) {
 		return fmt.Errorf("queue: %s %q: want retry or delete, and an id", verb, id)
@@ -284,8 +284,8 @@ func Request(dir string, verb Verb, id, by string) error {
 	return nil
 }
 
-// serveRequests does what other processes asked for. What can't be done now, since the message is on its way, is asked again
-// at the next look.
+// serveRequests carries out the requests of other processes. A request for a message that is being delivered is retried
+// at the next scan.
 func (q *Queue) serveRequests() {
 	for _, name := range names(q.path(requestDir, "")) {
 		verb, id, _ := strings.Cut(name, "-")
@@ -307,10 +307,10 @@ func (q *Queue) serveRequests() {
 	}
 }
 
-// maxRequester bounds the name of who asks, in octets.
+// maxRequester bounds the requester's name, in octets.
 const maxRequester = 200
 
-// requester reads who left a request.
+// requester reads the name of a request's author.
 func requester(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"postern/proxy"
 )
 
-// state is what became of a message so far. It stands beside the message, whose file never changes.
+// state is the delivery state of a message so far. It is stored beside the message, whose file never changes.
 type state struct {
 	Attempts   int              `json:"attempts"`
 	Next       time.Time        `json:"next"`
@@ -44,7 +44,7 @@ func (q *Queue) attempt(e *entry) outcome {
 	var meta stored
 	m, err := mail.OpenStored(q.path("", e.id), &meta)
 	if errors.Is(err, fs.ErrNotExist) {
-		return outcome{gone: true} // another process took it away
+		return outcome{gone: true} // another process removed it
 	}
 	if err != nil {
 		log.Error("queued message can't be read, it stays where it is", "error", err)
@@ -71,7 +71,7 @@ func (q *Queue) attempt(e *entry) outcome {
 	}
 	result.pause = q.backOff(s.Attempts)
 	s.Next = time.Now().Add(result.pause)
-	// Written before anyone can be tried again; if that fails, writing is what is tried again.
+	// Written before any recipient can be tried again; if that fails, the write is retried first.
 	e.unsaved = s
 	if err := q.settle(meta, s, m); err != nil {
 		log.Error("state of a queued message can't be written, it waits", "error", err)
@@ -83,8 +83,8 @@ func (q *Queue) attempt(e *entry) outcome {
 	return result
 }
 
-// deliver asks the hop for the recipients that are left and hands the message over to those it takes. It says whether the hop
-// could not be reached.
+// deliver sends RCPT for the remaining recipients and the message to those that the hop accepts. It reports whether the
+// hop could not be reached.
 func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (down bool) {
 	ctx, cancel := q.attemptContext()
 	defer cancel()
@@ -112,7 +112,7 @@ func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (down bool) {
 		if reply.Positive() {
 			to, index = append(to, r), append(index, i)
 		} else if down || ctx.Err() != nil {
-			break // the hop is not there: the others hear no more than this one
+			break // the hop is unreachable: the others would get the same error
 		}
 	}
 	if len(to) == 0 {
@@ -129,8 +129,8 @@ func (q *Queue) deliver(meta stored, s *state, m *mail.Message) (down bool) {
 	return down
 }
 
-// settle makes durable what an attempt found. Recipients that are given up get their copy in failed/ or expired/ before
-// they are struck off here.
+// settle stores the results of an attempt. Recipients that are given up get their copy in failed/ or expired/ before
+// they are marked done here.
 func (q *Queue) settle(meta stored, s *state, m *mail.Message) error {
 	expired := time.Since(meta.Queued) > q.o.Expiry
 	for folder, give := range map[string]func(recipientState) bool{
@@ -208,7 +208,7 @@ func readState(dir, id string) (*state, error) {
 	return &s, nil
 }
 
-// remove takes a file away that nobody misses if it stays.
+// remove deletes a file; it ignores the error, as a file left behind does no harm.
 func (q *Queue) remove(path string) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		q.o.Log.Warn("file can't be removed", "file", path, "error", err)

@@ -9,8 +9,8 @@ import (
 	"postern/internal/mail"
 )
 
-// due orders the messages of each route by when their next attempt is. What it costs to find the next one does not depend on
-// how many wait.
+// due orders the messages of each route by their next attempt. The cost of finding the next one does not depend on how
+// many wait.
 type due struct {
 	routes map[mail.Route]*line
 }
@@ -19,10 +19,10 @@ type due struct {
 type line struct {
 	waiting places
 	running int
-	// rest is until when the hop is left alone, because it could not be reached; failures is how often in a row.
+	// rest is until when no attempt is made, as the hop could not be reached; failures is how often in a row.
 	rest     time.Time
 	failures int
-	// probe says that the next attempt does not wait for the end of the rest: somebody asked for it.
+	// probe says that the next attempt does not wait for the end of the rest: an admin asked for it.
 	probe bool
 	// answered is when the hop was last reached.
 	answered time.Time
@@ -30,7 +30,7 @@ type line struct {
 	away bool
 }
 
-// place is a message's turn. It is void once the entry has another one.
+// place is a message's position in the heap. It is void once the entry has a new one.
 type place struct {
 	entry *entry
 	at    time.Time
@@ -61,7 +61,7 @@ func (d *due) line(route mail.Route) *line {
 	return l
 }
 
-// set gives an entry its turn.
+// set gives an entry its position.
 func (d *due) set(e *entry, at time.Time) {
 	e.next = at
 	heap.Push(&d.line(e.route).waiting, place{e, at})
@@ -97,8 +97,8 @@ func (d *due) next(now time.Time, perRoute int, valid func(*entry) bool) (*entry
 	return heap.Pop(&best.waiting).(place).entry, best
 }
 
-// ready says whether the first one's turn has come. A hop that was away is tried by one at a time, once its rest is over;
-// what expires is given up meanwhile.
+// ready says whether the first one is due. A hop that was away is tried by one at a time, once its rest is over; what
+// expires is given up meanwhile.
 func (l *line) ready(now time.Time) bool {
 	if l.failures > 0 && l.running > 0 || l.waiting[0].at.After(now) {
 		return false
@@ -108,7 +108,7 @@ func (l *line) ready(now time.Time) bool {
 	return !resting || !now.Before(l.waiting[0].entry.expires)
 }
 
-// drop takes void turns off the front.
+// drop removes void positions from the front.
 func (l *line) drop(valid func(*entry) bool) {
 	for len(l.waiting) > 0 {
 		if first := l.waiting[0]; valid(first.entry) && first.entry.next.Equal(first.at) && !first.entry.busy {
@@ -118,13 +118,13 @@ func (l *line) drop(valid func(*entry) bool) {
 	}
 }
 
-// unreachable lets the hop rest: the next attempt tells for all whether it is back.
+// unreachable starts a rest for the hop: the next attempt then decides for all whether it is back.
 func (l *line) unreachable(now time.Time, pause time.Duration) {
 	l.failures++
 	l.rest, l.away = now.Add(pause), true
 }
 
-// reached ends the rest. What waited only for the hop need not wait on.
+// reached ends the rest. Messages that waited only for the hop become due.
 func (l *line) reached(now time.Time) {
 	l.failures, l.rest, l.answered = 0, time.Time{}, now
 	if !l.away {

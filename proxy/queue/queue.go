@@ -1,6 +1,7 @@
-// Package queue is the durable store-and-forward: what could not go in the sender's own transaction waits here, one file a
-// message, until the next hop has it. Nothing that Put acknowledged is ever lost: it is delivered, or stands in the folder
-// failed/ or expired/ until somebody decides. A crash may double a message that was on its way, at most.
+// Package queue is the durable store-and-forward: mail that could not be delivered in the sender's own transaction
+// waits here, one file per message, until the next hop accepts it. Nothing that Put acknowledged is ever lost: it is
+// delivered, or stays in the folder failed/ or expired/ until an admin decides. At worst, a crash duplicates a message
+// that was being delivered.
 package queue
 
 import (
@@ -20,18 +21,18 @@ import (
 
 // The folders below Options.Dir.
 const (
-	stateDir   = "state"    // what became of recipients so far, by id
-	failedDir  = "failed"   // refused by the next hop for good
+	stateDir   = "state"    // delivery states, by id
+	failedDir  = "failed"   // permanently refused by the next hop
 	expiredDir = "expired"  // not taken in time
-	requestDir = "requests" // what other processes ask for
+	requestDir = "requests" // requests of other processes
 )
 
 // Options say how a queue works. Zero values mean the defaults.
 type Options struct {
 	Dir   string
 	Relay proxy.Relay
-	// Workers (default 10) are the deliveries under way at once; half of them at most for one route, so that one that is
-	// down does not stop the others.
+	// Workers (default 10) are the deliveries under way at once; half of them at most for one route, so that a route that
+	// is down does not stop the others.
 	Workers int
 	// MinBackOff (default 1 min) and MaxBackOff (default 1 h) bound the pause between attempts, which doubles.
 	MinBackOff, MaxBackOff time.Duration
@@ -39,12 +40,12 @@ type Options struct {
 	Expiry time.Duration
 	// Attempt (default 20 min) bounds one attempt.
 	Attempt time.Duration
-	// Rescan (default 1 s) is how often the folder is looked at.
+	// Rescan (default 1 s) is how often the folder is scanned.
 	Rescan time.Duration
-	// Report hears of recipients that were given up, once at least, before they are struck off. An error means that it is
-	// told again later. The queue never writes to a sender by itself.
+	// Report is called at least once with recipients that were given up, before they are marked done. After an error it is
+	// called again later. The queue itself never sends bounces.
 	Report func(Report) error
-	// Told hears what becomes of each recipient. It must be quick.
+	// Told is called with each recipient's end. It must be quick.
 	Told func(Event)
 	Log  *slog.Logger
 }
@@ -52,7 +53,7 @@ type Options struct {
 // Report says that recipients were given up. The message stays in Folder under the item's id.
 type Report struct {
 	Folder string // "failed" or "expired"
-	// Item has only those recipients; Replies are the last words for each.
+	// Item has only those recipients; Replies are the last reply for each.
 	Item    proxy.QueueItem
 	Replies []mail.Reply
 	Queued  time.Time
@@ -60,7 +61,7 @@ type Report struct {
 	Message *mail.Message
 }
 
-// End is what became of a recipient.
+// End is how the queue was done with a recipient.
 type End string
 
 // The ends. Deferred is none: it waits, for another reason than before. Requeued was given up before.
@@ -73,7 +74,7 @@ const (
 	Requeued  End = "requeued"
 )
 
-// Event is an end that one recipient met. By is who did it, "" for the queue.
+// Event is the end of one recipient. By names the actor, "" for the queue.
 type Event struct {
 	Item      proxy.QueueItem
 	Recipient mail.Recipient
@@ -111,12 +112,12 @@ type entry struct {
 	busy     bool
 	started  time.Time // of the attempt that runs
 	beside   bool      // another attempt for the route ran when it began
-	asked    bool      // somebody asked for it
-	again    bool      // somebody asked for another one while it runs
+	asked    bool      // requested by an admin
+	again    bool      // another one was requested while it runs
 	expires  time.Time
 	// down is set if the last attempt did not reach the hop at all.
 	down bool
-	// unsaved is what became of recipients and could not be written: before it is, nothing is tried again.
+	// unsaved holds results that could not be written: until they are, nothing is tried again.
 	unsaved *state
 }
 
@@ -126,7 +127,7 @@ var (
 	ErrBusy     = errors.New("the message is being delivered right now")
 )
 
-// New opens the folder, making it if need be, and starts to deliver what stands there.
+// New opens the folder, creating it if needed, and starts to deliver the messages in it.
 func New(o Options) (*Queue, error) {
 	o.defaults()
 	for _, dir := range []string{"", stateDir, failedDir, expiredDir, requestDir} {
@@ -183,7 +184,7 @@ type stored struct {
 	Ended   *time.Time   `json:"ended,omitempty"`
 }
 
-// Put returns nil once the message is on disk for good. The same id again changes nothing.
+// Put returns nil once the message is synced to disk. The same id again changes nothing.
 func (q *Queue) Put(ctx context.Context, item proxy.QueueItem, content mail.Copy) error {
 	if !mail.ValidID(item.ID) {
 		return fmt.Errorf("queue: %q is no id", item.ID)
@@ -221,7 +222,7 @@ func WriteItem(dir string, item proxy.QueueItem, content mail.Copy) error {
 	fresh := errors.Is(err, fs.ErrNotExist)
 	err = mail.WriteStored(dir, item.ID, stored{Item: item, Queued: time.Now()}, content)
 	if err != nil && fresh {
-		_ = os.Remove(path) // the sender is told to come again: a file that got its name all the same must not go out as well
+		_ = os.Remove(path) // the sender is deferred: a file that was renamed all the same must not be delivered as well
 	}
 	return err
 }
@@ -278,7 +279,7 @@ func (q *Queue) Len() int {
 	return len(q.entries)
 }
 
-// Close starts no more deliveries and waits for those under way; when the context ends they are broken off, and their
+// Close starts no more deliveries and waits for those under way; when the context ends they are cancelled, and their
 // messages stay.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()

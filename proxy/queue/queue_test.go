@@ -365,7 +365,7 @@ func subject(data []byte) string {
 	return ""
 }
 
-// An attempt that runs while somebody asks for another one does not swallow the request.
+// A running attempt does not swallow a request for another one.
 func TestRetryOfABusyMessage(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{Replies: map[string]string{"RCPT": "AFTER 300ms 450 4.2.0 later"}})
 	q := open(t, queue.Options{Dir: t.TempDir(), Relay: newRelay(t, hop.Addr())})

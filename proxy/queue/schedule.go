@@ -10,7 +10,7 @@ import (
 	"postern/internal/mail"
 )
 
-// fullScan is how often the folder is read even if nothing seems to have changed.
+// fullScan is how often the folder is read even without a visible change.
 const fullScan = time.Minute
 
 // schedule starts what is due and looks for what others put into the folder, until Close.
@@ -48,7 +48,7 @@ func latest(paths ...string) time.Time {
 	return last
 }
 
-// tidy removes what a crash left half done: files that were never renamed, states of messages that are gone.
+// tidy removes leftovers of a crash: files that were never renamed, states of messages that are gone.
 func (q *Queue) tidy() {
 	for _, dir := range []string{"", stateDir, failedDir, expiredDir} {
 		for _, name := range names(q.path(dir, "")) {
@@ -125,7 +125,7 @@ func (q *Queue) takeUp(id string) {
 	}
 }
 
-// names lists a folder; an unreadable one is as good as empty until the next look.
+// names lists a folder; an unreadable one counts as empty until the next scan.
 func names(dir string) []string {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -181,7 +181,7 @@ func (q *Queue) finish(e *entry, l *line, r outcome) {
 		e.route = r.route
 	}
 	of := q.due.line(e.route)
-	// Somebody asked for another attempt while this one ran, or it missed the hop's return, or another one was trying the hop
+	// Another attempt was requested while this one ran, or it missed the hop's return, or another one was trying the hop
 	// and nothing was tried for this one: it says nothing about the hop.
 	again := e.again || r.down && (e.started.Before(of.answered) || e.asked && e.beside)
 	e.again, e.asked = false, false

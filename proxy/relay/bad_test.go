@@ -19,7 +19,7 @@ import (
 	"postern/proxy/relay"
 )
 
-// Whatever a hop does at whatever step, the answer is a 4xx within the deadline, or the hop's own word.
+// Whatever a hop does at whatever step, the answer is a 4xx within the deadline, or the hop's own reply.
 func TestAHopThatMisbehavesIsA4xx(t *testing.T) {
 	deeds := []string{
 		"CLOSE", "HANG", "ENDLESS", "SLOW 250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "RAW garbage\r\n", "RAW 2x0 a\r\n", "RAW 250-a\r\n550 b\r\n",

@@ -81,10 +81,10 @@ type conn struct {
 	// reused is set if the connection came out of the pool; uses counts transactions.
 	reused bool
 	uses   int
-	// told is the XCLIENT command the hop heard last.
+	// told is the XCLIENT command last sent to the hop.
 	told string
 	idle *time.Timer
-	// party is on whose behalf the connection is in use.
+	// party is the client for which the connection is in use.
 	party party
 }
 
@@ -101,7 +101,7 @@ func (c *conn) step(ctx context.Context, limit time.Duration, f func() error) er
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(longAgo) }) // a closed connection needs no deadline
 	err := f()
 	if !stop() || err != nil {
-		// The deadline may still be moved by the other side of AfterFunc: nobody may use this connection again.
+		// The deadline may still be moved by the other side of AfterFunc: this connection must not be used again.
 		c.broken = true
 	}
 	if err != nil && ctx.Err() != nil {
@@ -214,13 +214,13 @@ func (c *conn) exchange(ctx context.Context, lines []string, got func(i int, r m
 	return nil
 }
 
-// close ends the connection. A hop that still listens hears QUIT; its reply is not worth a wait (RFC 5321 section
-// 4.1.1.10 wants one, the hop loses nothing by it).
+// close ends the connection. A hop that still listens gets QUIT; its reply is not awaited (RFC 5321 section 4.1.1.10
+// asks for that, but the hop loses nothing).
 func (c *conn) close() {
 	if !c.broken {
 		_ = c.nc.SetDeadline(time.Now().Add(time.Second)) // if it fails so does the write
-		_, _ = c.nc.Write([]byte("QUIT\r\n"))             // a courtesy
+		_, _ = c.nc.Write([]byte("QUIT\r\n"))             // a courtesy, the error is ignored
 	}
 	c.broken = true
-	_ = c.nc.Close() // nothing is lost: what counted was answered
+	_ = c.nc.Close() // nothing is lost: all replies that matter were read
 }

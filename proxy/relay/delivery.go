@@ -20,12 +20,12 @@ type delivery struct {
 	envelope proxy.Envelope
 	log      *slog.Logger
 
-	// mu is held by what works on the connection. While nothing does, the connection may be taken away: see yield.
+	// mu is held while the connection is used. At other times the connection may be taken away: see yield.
 	mu   sync.Mutex
 	conn *conn
 	// hold ends the time for which the connection is kept for a silent client.
 	hold *time.Timer
-	// silent is set once a hop did not answer in this transaction: nobody waits for it twice.
+	// silent is set once a hop did not answer in this transaction: it is not waited for twice.
 	silent bool
 	// open are the recipients that the hop accepted in the transaction that is open on conn; those that Send asks for may
 	// be fewer.
@@ -36,7 +36,7 @@ type delivery struct {
 
 // Rcpt asks the hop for a recipient.
 func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
-	if d.route == nil { // a matter of our settings: no queue would ever get rid of it
+	if d.route == nil { // a fault of our settings: retrying would never help
 		return replyUnreachable()
 	}
 	d.wake()
@@ -56,14 +56,14 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 		}
 		d.lose(ctx, err, nil)
 	}
-	// what an earlier connection was asked is asked again when the message is there
+	// recipients verified on an earlier connection are sent again with the message
 	replies := d.begin(ctx, question, append(slices.Clone(d.open), r), d.envelope.Size)
 	return replies[len(replies)-1]
 }
 
-// wake takes the connection out of rest for some work; rest lets it go again. It stays with a transaction whose client is
-// slow for a while only, and only as long as nobody else needs it: the question was answered, and the way is opened anew
-// when the message is there.
+// wake takes the connection out of rest for some work; rest puts it back. A transaction with a slow client keeps it for
+// a limited time, and only while no other transaction needs it: the recipients were answered, and a connection is
+// opened anew when the message is here.
 func (d *delivery) wake() {
 	d.mu.Lock()
 	if d.hold != nil {
@@ -76,13 +76,13 @@ func (d *delivery) wake() {
 }
 
 func (d *delivery) rest() {
-	// who found it at rest before it could be taken away left empty-handed, and waits
+	// a transaction that found it at rest but could not take it now waits
 	if p := d.layDown(); p != nil && !p.rests(d) {
 		d.yield()
 	}
 }
 
-// layDown ends the work on the connection. It gives the places among which the connection rests, nil for none.
+// layDown ends the work on the connection. It gives the places in which the connection rests, nil for none.
 func (d *delivery) layDown() *places {
 	defer d.mu.Unlock()
 	if d.conn == nil {
@@ -97,7 +97,7 @@ func (d *delivery) layDown() *places {
 	return p
 }
 
-// yield gives the connection of a transaction that rests to others.
+// yield releases the connection of a resting transaction to others.
 func (d *delivery) yield() {
 	if !d.mu.TryLock() {
 		return // it works again
@@ -109,7 +109,7 @@ func (d *delivery) yield() {
 	}
 }
 
-// begin opens a new transaction for these recipients and gives one reply each. Nothing was handed over yet, so it may try
+// begin opens a new transaction for these recipients and gives one reply each. No message was sent yet, so it may try
 // again: an idle connection of the pool may have been closed by the hop, and another hop may be better.
 func (d *delivery) begin(ctx context.Context, why purpose, to []mail.Recipient, size int64) []mail.Reply {
 	tried := make(map[*hopState]bool, len(d.route.hops))
@@ -142,8 +142,9 @@ func (d *delivery) begin(ctx context.Context, why purpose, to []mail.Recipient, 
 	return repeat(replyFor(err), len(to))
 }
 
-// lose gives up a connection on which something went wrong before the message. A reused one may simply have been closed in
-// the meantime: then its sisters are too, and the hop gets a fresh one. Otherwise the hop has failed.
+// lose gives up a connection on which something went wrong before the message. A reused one may simply have been closed
+// by the hop in the meantime: then the other idle ones are too, and a fresh one is opened. Otherwise the hop has
+// failed.
 func (d *delivery) lose(ctx context.Context, err error, tried map[*hopState]bool) {
 	h := d.conn.hop
 	d.conn.broken = true
@@ -165,7 +166,7 @@ func (d *delivery) drop() {
 	d.conn, d.open, d.opened = nil, nil, false
 }
 
-// Send hands the message over.
+// Send delivers the message.
 func (d *delivery) Send(ctx context.Context, to []mail.Recipient, c mail.Copy) []mail.Reply {
 	if d.route == nil || len(to) == 0 {
 		return repeat(replyUnreachable(), len(to))
@@ -174,14 +175,14 @@ func (d *delivery) Send(ctx context.Context, to []mail.Recipient, c mail.Copy) [
 	defer d.rest()
 	replies, again := d.try(ctx, to, c)
 	if again {
-		// Nothing was answered to DATA, so the hop has nothing: once more, on a fresh connection.
+		// DATA got no reply, so the hop has nothing: retry on a fresh connection.
 		replies, _ = d.try(ctx, to, c)
 	}
 	return replies
 }
 
-// try makes sure that a transaction for exactly these recipients is open and sends the message in it. It says whether the
-// connection turned out dead while the hop surely had nothing yet.
+// try makes sure that a transaction for exactly these recipients is open and sends the message in it. It reports
+// whether the connection was dead while the hop certainly had nothing yet.
 func (d *delivery) try(ctx context.Context, to []mail.Recipient, c mail.Copy) (replies []mail.Reply, again bool) {
 	replies = repeat(mail.NewReply(250, "", ""), len(to))
 	if d.conn == nil || d.conn.broken || !sameRecipients(to, d.open) {
@@ -230,7 +231,7 @@ func (d *delivery) narrow(c *mail.Copy) mail.Reply {
 	return mail.Reply{}
 }
 
-// Close gives the connection back. A transaction that is still open is forgotten before the next one.
+// Close returns the connection. A transaction still open is reset before the next one.
 func (d *delivery) Close() {
 	d.wake()
 	defer d.mu.Unlock()
@@ -267,7 +268,7 @@ func sameRecipients(a, b []mail.Recipient) bool {
 	return true
 }
 
-// share writes the results of the recipients of a transaction over the replies of those who were accepted into it.
+// share replaces the replies of the recipients accepted into a transaction by the results.
 func share(to []mail.Recipient, replies []mail.Reply, sent []mail.Recipient, results []mail.Reply) {
 	at := make(map[mail.Address][]int, len(sent))
 	for i, r := range sent {

@@ -19,8 +19,8 @@ func (h *hopState) dial(ctx context.Context) (*conn, error) {
 	c, err := h.dialTLS(ctx, h.Hop.TLS)
 	var failed *startTLSError
 	if h.Hop.TLS == TLSOpportunistic && errors.As(err, &failed) && ctx.Err() == nil {
-		// RFC 7435 section 3: protection where it can be had, mail either way. An answer with octets behind it is no
-		// failure but an attack and does not come here.
+		// RFC 7435 section 3: TLS where possible, mail either way. A reply followed by further octets is an attack, not a
+		// failure, and does not get here.
 		h.log.Warn("STARTTLS failed, going on in clear as tls = opportunistic says", "hop", h.Address, "error", err)
 		c, err = h.dialTLS(ctx, TLSNone)
 	}
@@ -116,7 +116,7 @@ func (c *conn) greeting(ctx context.Context) error {
 	})
 }
 
-// ehlo says who we are: RFC 5321 section 4.1.1.1; LHLO in LMTP (RFC 2033 section 4.1).
+// ehlo sends our name: RFC 5321 section 4.1.1.1; LHLO in LMTP (RFC 2033 section 4.1).
 func (c *conn) ehlo(ctx context.Context) error {
 	verb := "EHLO "
 	if c.hop.protocol == LMTP {
@@ -163,7 +163,7 @@ func (c *conn) startTLS(ctx context.Context) error {
 	if err := c.handshake(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errInsecure, &startTLSError{err})
 	}
-	// RFC 3207 section 4.2: all that was known from before is forgotten, EHLO is said again.
+	// RFC 3207 section 4.2: all earlier knowledge is discarded and EHLO is sent again.
 	return c.ehlo(ctx)
 }
 
@@ -180,7 +180,7 @@ func (c *conn) handshake(ctx context.Context) error {
 	})
 }
 
-// login shows our own credentials to a smart host: RFC 4954. They never go out in clear unless the admin said so.
+// login sends our own credentials to a smart host: RFC 4954. They are never sent in clear unless the settings allow it.
 func (c *conn) login(ctx context.Context) error {
 	if c.hop.User == "" {
 		return nil
@@ -222,7 +222,7 @@ func (c *conn) auth(ctx context.Context, user, password string) (bool, error) {
 			return false, fmt.Errorf("AUTH: %w", errInjected)
 		case reply.Code == 235 && i == len(lines)-1:
 			return true, nil
-		// RFC 4954 section 6: 535 5.7.8 is the one reply that speaks of the credentials.
+		// RFC 4954 section 6: 535 5.7.8 is the only reply about the credentials themselves.
 		case reply.Code == 535:
 			return false, nil
 		case reply.Code != 334 || i == len(lines)-1:

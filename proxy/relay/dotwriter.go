@@ -9,7 +9,7 @@ import (
 // blockSize is how much of a message goes into one write.
 const blockSize = 32 << 10
 
-// errNotNormal means that a message holds a bare CR, a bare LF or a NUL. None may leave towards anyone: a server that
+// errNotNormal means that a message holds a bare CR, a bare LF or a NUL. None may be sent to any server: a server that
 // reads a line end there would see other commands than we do.
 var errNotNormal = errors.New("bare CR, bare LF or NUL in the message")
 

@@ -38,7 +38,7 @@ type hopState struct {
 	failures  int
 	downUntil time.Time
 	silent    bool // it failed by not answering
-	probing   bool // someone is trying a hop that is down
+	probing   bool // a transaction is trying a hop that is down
 	lastErr   string
 	lastErrAt time.Time
 	known     bool
@@ -46,7 +46,7 @@ type hopState struct {
 	secure    bool
 }
 
-// acquire gives a connection, from the pool unless fresh is set. release gives it back.
+// acquire gives a connection, from the pool unless fresh is set. release returns it.
 func (h *hopState) acquire(ctx context.Context, who party, fresh bool) (*conn, error) {
 	if h.resting(time.Now()) {
 		return nil, errResting
@@ -75,8 +75,8 @@ func (h *hopState) acquire(ctx context.Context, who party, fresh bool) (*conn, e
 	return c, nil
 }
 
-// resting says whether the hop was silent a moment ago. Who asks now would only wait as long for nothing: a refused
-// connection says at once that it is one, silence takes its time.
+// resting reports whether the hop timed out a moment ago. Another attempt would only time out again; a refused
+// connection, by contrast, fails at once.
 func (h *hopState) resting(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -96,7 +96,7 @@ func (h *hopState) takeIdle() *conn {
 	return c
 }
 
-// tryDial dials, one at a time while the hop is down: the others hear so at once instead of standing in line.
+// tryDial dials, one at a time while the hop is down: the others fail at once instead of queueing.
 func (h *hopState) tryDial(ctx context.Context) (*conn, error) {
 	h.mu.Lock()
 	down := h.failures > 0
@@ -121,7 +121,7 @@ func (h *hopState) tryDial(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// release takes a connection back: to keep, if nothing is wrong with it.
+// release takes a connection back, and keeps it if nothing is wrong with it.
 func (h *hopState) release(c *conn) {
 	defer h.places.give(c.party)
 	c.uses++
@@ -140,7 +140,7 @@ func (h *hopState) release(c *conn) {
 	h.mu.Unlock()
 }
 
-// expire closes a connection that nobody needed.
+// expire closes an unused connection.
 func (h *hopState) expire(c *conn) {
 	h.mu.Lock()
 	i := slices.Index(h.idle, c)
@@ -153,7 +153,7 @@ func (h *hopState) expire(c *conn) {
 	}
 }
 
-// flush closes all unused connections: behind a restart of the hop they are all dead.
+// flush closes all unused connections: after a restart of the hop they are all dead.
 func (h *hopState) flush(shut bool) {
 	h.mu.Lock()
 	idle := h.idle
@@ -166,10 +166,10 @@ func (h *hopState) flush(shut bool) {
 	}
 }
 
-// failed notes that the hop did not do what it should: it is passed over for a while.
+// failed notes a failure of the hop: it is passed over for a while.
 func (h *hopState) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil && isTimeout(err) {
-		return // the one who asked went away or had no time: that says nothing about the hop
+		return // the caller was cancelled or had no time left: that says nothing about the hop
 	}
 	h.log.Warn("next hop failed", "hop", h.Address, "error", err)
 	h.mu.Lock()
@@ -196,7 +196,7 @@ func (h *hopState) learn(c *conn) {
 	h.known, h.offered, h.secure = true, c.offer, c.verified()
 }
 
-// verified says whether the connection is secure and the other end is who it should be.
+// verified reports whether the connection is secure and the hop's certificate was checked.
 func (c *conn) verified() bool { return c.tls != nil && !c.hop.tlsConfig.InsecureSkipVerify }
 
 func (h *hopState) isDown(now time.Time) bool {
@@ -213,7 +213,7 @@ type HopHealth struct {
 	LastError   string
 	LastErrorAt time.Time
 	InUse, Idle int
-	// Waiting are the transactions that wait for a connection now, NoRoom those that waited in vain since the start.
+	// Waiting are the transactions that wait for a connection now, NoRoom those that timed out waiting since the start.
 	Waiting, NoRoom int
 	// Known is set once the hop has answered; then Secure says whether by TLS with a checked certificate.
 	Known, Secure bool

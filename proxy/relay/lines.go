@@ -12,7 +12,7 @@ import (
 	"postern/proxy"
 )
 
-// path writes an address for this hop; ok is false if it can't have it.
+// path writes an address for this hop; ok is false if the hop does not support it.
 func (c *conn) path(e proxy.Envelope, a mail.Address) (text string, ok bool) {
 	if c.offer.smtputf8 && e.Params.UTF8 || !a.NeedsUTF8() {
 		return a.WithNormalDomain().Path(), true
@@ -22,8 +22,8 @@ func (c *conn) path(e proxy.Envelope, a mail.Address) (text string, ok bool) {
 	return ascii.Path(), !ascii.NeedsUTF8() && ascii.Domain != ""
 }
 
-// lacks makes a refusal for want of an extension a temporary one where the client was offered it: the hop that has it will be
-// back. A route that nothing is offered for, such as a smart host, has the last word.
+// lacks makes a refusal for want of an extension temporary where the client was offered it: a hop that has it will be
+// back. For a route that our offers don't depend on, such as a smart host, the refusal is permanent.
 func (c *conn) lacks(r mail.Reply) mail.Reply {
 	if !c.hop.inbound {
 		return r
@@ -36,8 +36,8 @@ func (c *conn) narrows(e proxy.Envelope) bool {
 	return e.Params.Body == "8BITMIME" && !c.offer.eightBit
 }
 
-// mailLine writes MAIL with what the hop understands of the parameters. A reply with a code means that the hop can't have
-// this transaction at all.
+// mailLine writes MAIL with the parameters that the hop supports. A reply with a code means that this transaction is
+// impossible at the hop.
 func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 	p := e.Params
 	from, ok := c.path(e, e.From)
@@ -59,7 +59,7 @@ func (c *conn) mailLine(e proxy.Envelope, size int64) (string, mail.Reply) {
 func (c *conn) mailParams(e proxy.Envelope, size int64) (text string) {
 	p := e.Params
 	// RFC 1870 section 5.
-	if c.offer.hasSize && size > 0 && !c.narrows(e) { // what is coded anew has another size
+	if c.offer.hasSize && size > 0 && !c.narrows(e) { // re-encoded content has another size
 		text += " SIZE=" + strconv.FormatInt(size, 10)
 	}
 	// RFC 6152 section 2.
@@ -161,8 +161,8 @@ func isWord(s string) bool {
 	return s != "" && len(s) <= 20
 }
 
-// tellClient says who the true client is: by XCLIENT, where the hop then treats us as that client, and by XFORWARD, where
-// it only writes it into its log. Both are of Postfix, see XCLIENT_README and XFORWARD_README.
+// tellClient sends the true client's data: by XCLIENT, where the hop then treats us as that client, and by XFORWARD,
+// where it only writes it into its log. Both are of Postfix, see XCLIENT_README and XFORWARD_README.
 func (c *conn) tellClient(ctx context.Context, e proxy.Envelope) error {
 	if c.hop.XClient && len(c.offer.xclient) > 0 && e.Client.Addr.IsValid() {
 		line := "XCLIENT" + attributes(c.offer.xclient, e, "LOGIN")
@@ -191,8 +191,8 @@ func (c *conn) tellClient(ctx context.Context, e proxy.Envelope) error {
 	return nil
 }
 
-// xclient makes the hop take us for the client. If it refuses, the mail waits: by our own address it might be let through
-// where the client's would not.
+// xclient makes the hop treat us as the client. If it refuses, the mail is deferred: the hop might accept from our own
+// address what it would refuse from the client's.
 func (c *conn) xclient(ctx context.Context, line string) error {
 	if err := c.reset(ctx); err != nil {
 		return err

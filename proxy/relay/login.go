@@ -7,9 +7,9 @@ import (
 	"postern/proxy"
 )
 
-// Login asks the hops of a route by AUTH whether this is the user's password. An error means that none could be asked, which
-// says nothing about the password. It goes over a connection of its own, closed afterwards. A hop that takes XCLIENT is told
-// for whom it is asked: who guesses there must not slow down the logins of all others.
+// Login asks the hops of a route by AUTH whether this is the user's password. An error means that none could be asked,
+// which says nothing about the password. It goes over a connection of its own, closed afterwards. A hop with XCLIENT
+// gets the client's address: password guessing must not slow down the logins of all others.
 func (r *Relay) Login(ctx context.Context, name string, client proxy.Client, user, password string) (bool, error) {
 	rt := r.routes[name]
 	if rt == nil {

@@ -1,9 +1,9 @@
-// Package relay is the client towards the next hops: live recipients, the message in the same transaction, the hop's own
-// words back. It speaks SMTP (RFC 5321) and LMTP (RFC 2033), with pipelining, and shares connections.
+// Package relay is the client towards the next hops: recipients verified live, the message in the same transaction, the
+// hop's own replies back. It speaks SMTP (RFC 5321) and LMTP (RFC 2033), with pipelining, and shares connections.
 //
-// Three things hold whatever a hop does. A positive reply is only ever the hop's own. What a hop does wrong (silence, an
-// endless line, a reply nobody asked for) becomes a 4xx of ours within a deadline, never a refusal. And a connection that
-// showed something unexpected is never used again.
+// Three things hold whatever a hop does. A positive reply is only ever the hop's own. What a hop does wrong (silence,
+// an endless line, an unsolicited reply) becomes a 4xx of ours within a deadline, never a refusal. And a connection
+// that showed something unexpected is never used again.
 package relay
 
 import (
@@ -166,10 +166,10 @@ func (h *Hop) check() error {
 func (h Hop) tlsConfig() (*tls.Config, error) {
 	c := &tls.Config{
 		ServerName: h.ServerName,
-		// RFC 8996: TLS 1.0 and 1.1 are dead.
+		// RFC 8996: TLS 1.0 and 1.1 are deprecated.
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
-		// RFC 7435 section 3: who takes clear text anyway gains nothing by refusing a certificate.
+		// RFC 7435 section 3: where clear text is the fallback, refusing a certificate gains nothing.
 		InsecureSkipVerify: h.Insecure || h.TLS == TLSOpportunistic,
 	}
 	if h.CAFile == "" {

@@ -7,7 +7,7 @@ import (
 	"postern/proxy/relay"
 )
 
-// A hop that wants TLS or a login from us speaks of our settings, not of the mail: nobody's mail is bounced for that.
+// A hop that demands TLS or a login complains about our settings, not the mail: no mail bounces for that.
 func TestWhatTheHopWantsOfUsIsA4xx(t *testing.T) {
 	for _, step := range []string{"MAIL", "RCPT", "DATA", "."} {
 		for _, said := range []string{"530 5.7.57 Client not authenticated to send mail", "530 5.7.0 Must issue a STARTTLS command first", "538 5.7.11 Encryption required"} {

@@ -14,7 +14,7 @@ import (
 	"postern/proxy/relay"
 )
 
-// serve runs a server of someone else's until the test ends.
+// serve runs another project's server until the test ends.
 func serve(t *testing.T, run func(net.Listener) error, stop func() error) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// purpose is what a connection is taken for.
+// purpose is what a connection is used for.
 type purpose int
 
 const (
@@ -17,7 +17,7 @@ const (
 	handover
 )
 
-// party is on whose behalf a connection is taken.
+// party is the client for which a connection is taken.
 type party struct {
 	purpose purpose
 	// network is that of the client; the zero Prefix is our own, for the queue.
@@ -26,9 +26,9 @@ type party struct {
 	known bool
 }
 
-// places bounds how many connections to one hop are in use at a time, and shares them out: questions leave half of them to
-// messages, no network of clients takes what all others would need, and who only keeps a connection warm gives it up as soon
-// as somebody needs it.
+// places bounds how many connections to one hop are in use at a time, and shares them out: recipient checks leave half
+// of them to messages, no client network can take them all, and a transaction that only keeps a connection idle gives
+// it up as soon as another needs it.
 type places struct {
 	limit, questions int
 
@@ -44,7 +44,7 @@ type places struct {
 
 type waiter struct {
 	party
-	ready chan struct{} // closed once the place is his
+	ready chan struct{} // closed once it has its place
 }
 
 func newPlaces(limit int) *places {
@@ -85,7 +85,7 @@ func (p *places) take(ctx context.Context, who party, limit time.Duration) error
 	return p.giveUp(w)
 }
 
-// giveUp ends the wait of one for whom there was no room, unless there is just now.
+// giveUp ends a waiter's wait, unless it has just got a place.
 func (p *places) giveUp(w *waiter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,14 +110,14 @@ func (p *places) roomFor(who party) bool {
 	return free > limit/4 || free > 0 && (who.known || p.held[who.network] == 0)
 }
 
-// waitsBefore says whether somebody waits who has as good a right to a place, and could use it.
+// waitsBefore reports whether a waiter with at least the same priority could use a place.
 func (p *places) waitsBefore(who party) bool {
 	return slices.ContainsFunc(p.waiting, func(w *waiter) bool {
 		return p.roomFor(w.party) && !p.before(who, w.party)
 	})
 }
 
-// before says whether a has a better right than b: known ones first, then whose network holds less.
+// before reports whether a has priority over b: known clients first, then the network that holds fewer places.
 func (p *places) before(a, b party) bool {
 	if a.known != b.known {
 		return a.known
@@ -134,7 +134,7 @@ func (p *places) grant(who party) {
 	}
 }
 
-// give takes a place back and hands it on.
+// give returns a place and passes it to a waiter.
 func (p *places) give(who party) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *places) give(who party) {
 	p.serve()
 }
 
-// becomes notes that a connection that was taken for a question carries the message now.
+// becomes notes that a connection taken for a recipient check now carries the message.
 func (p *places) becomes(who party) party {
 	if who.purpose == handover {
 		return who
@@ -164,7 +164,7 @@ func (p *places) becomes(who party) party {
 	return who
 }
 
-// serve gives free places to those who wait, the best right first.
+// serve gives free places to the waiters, by priority.
 func (p *places) serve() {
 	for {
 		var best *waiter
@@ -182,7 +182,8 @@ func (p *places) serve() {
 	}
 }
 
-// rest lets a transaction keep its connection while its client is silent. It says no if somebody waits for it.
+// rest lets a transaction keep its connection while its client is silent. It is false if another transaction waits for
+// it.
 func (p *places) rest(d *delivery) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +196,7 @@ func (p *places) rest(d *delivery) bool {
 	return true
 }
 
-// rests says whether a transaction still rests: nobody has asked for its connection.
+// rests reports whether a transaction still rests: no other has taken its connection.
 func (p *places) rests(d *delivery) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Who needs a connection at the very moment at which a transaction lays it down gets it at once, and does not wait until the
-// time of its rest is over.
+// A transaction that needs a connection at the very moment at which another lays it down gets it at once, and does not
+// wait for the end of its rest.
 func TestNobodyWaitsForATransactionThatRests(t *testing.T) {
 	const rounds = 20_000
 	for i := range rounds {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// quiet says whether nothing is waiting to be read: neither the other side's end nor a word of it, which would have to be
-// an unasked one. It looks beneath TLS, so that nothing is taken away.
+// quiet reports whether nothing is waiting to be read: neither a close by the other side nor unsolicited octets. It
+// looks below TLS, so that nothing is consumed.
 func quiet(nc net.Conn) bool {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()

@@ -90,8 +90,8 @@ func (r *Relay) Open(to mail.Route, e proxy.Envelope) proxy.Delivery {
 	return d
 }
 
-// route finds the hops of a route. The way to where a client of a transparent door wanted to go is made as it is needed,
-// and its connections carry one transaction.
+// route finds the hops of a route. The route to the original destination of a transparent door's client is made when
+// needed, and its connections carry one transaction.
 func (r *Relay) route(to mail.Route) *route {
 	if !to.Transparent() {
 		return r.routes[to.NextHop]
@@ -106,8 +106,8 @@ func (r *Relay) route(to mail.Route) *route {
 	return made
 }
 
-// acquire gives a connection to the first hop of the route that can be had. Hops in tried are left out; those that failed
-// a short while ago come last.
+// acquire gives a connection to the first reachable hop of the route. Hops in tried are left out; those that failed a
+// short while ago come last.
 func (rt *route) acquire(ctx context.Context, e proxy.Envelope, why purpose, tried map[*hopState]bool) (*conn, error) {
 	now := time.Now()
 	order := make([]*hopState, 0, len(rt.hops))
@@ -121,7 +121,7 @@ func (rt *route) acquire(ctx context.Context, e proxy.Envelope, why purpose, tri
 	err := errGone
 	for _, h := range order {
 		var c *conn
-		// A connection that speaks for a client must not carry mail of nobody's.
+		// A connection with a client's XCLIENT must not carry mail without a client.
 		c, err = h.acquire(ctx, partyOf(e, why), h.XClient && !e.Client.Addr.IsValid())
 		if err == nil {
 			return c, nil
@@ -134,7 +134,7 @@ func (rt *route) acquire(ctx context.Context, e proxy.Envelope, why purpose, tri
 	return nil, err
 }
 
-// partyOf says on whose behalf a connection is taken: networks are those that the doors count by.
+// partyOf is the client for which a connection is taken: networks are those that the doors count by.
 func partyOf(e proxy.Envelope, why purpose) party {
 	who := party{purpose: why, known: e.Client.Known}
 	if addr := e.Client.Addr.Unmap().WithZone(""); addr.IsValid() {
@@ -160,7 +160,7 @@ func (r *Relay) Offers() proxy.Extensions {
 		}
 		for _, h := range rt.hops {
 			one, known := h.extensions()
-			if !known && rt.answered() { // a stand-in that was never up says nothing about the server it stands in for
+			if !known && rt.answered() { // a fallback hop that was never up says nothing about the server it replaces
 				continue
 			}
 			if first {
@@ -212,8 +212,8 @@ func (h *hopState) extensions() (offers proxy.Extensions, known bool) {
 	}, true
 }
 
-// Probe asks every hop what it offers, side by side. It returns when all have answered or failed; run it in the background
-// at the start and now and then, so that Offers and Health know of hops that nobody writes to.
+// Probe asks every hop what it offers, side by side. It returns when all have answered or failed; run it in the
+// background at the start and now and then, so that Offers and Health cover hops without traffic.
 func (r *Relay) Probe(ctx context.Context) {
 	var wait sync.WaitGroup
 	for _, name := range r.names {
@@ -229,7 +229,7 @@ func (r *Relay) Probe(ctx context.Context) {
 	wait.Wait()
 }
 
-// Health tells how the hops are, in the order of names and failover.
+// Health gives the health of the hops, in the order of names and failover.
 func (r *Relay) Health() []HopHealth {
 	var all []HopHealth
 	for _, name := range r.names {

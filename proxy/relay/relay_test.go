@@ -173,7 +173,7 @@ func TestParametersGoOnlyWhereTheyAreOffered(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			hop := hoptest.New(t, hoptest.Options{Extensions: c.ext})
 			e := e
-			if c.ext != nil { // or it could not have it at all
+			if c.ext != nil { // or the hop could not accept it at all
 				e.Params.Body = "7BIT"
 			}
 			d := newRelay(t, relay.Timeouts{}, hops(hop.Addr())).Open(mail.RouteTo("in"), e)
@@ -186,8 +186,8 @@ func TestParametersGoOnlyWhereTheyAreOffered(t *testing.T) {
 	}
 }
 
-// What a client was offered and the hop lacks now is put off: the hop that has it will be back. A smart host that never had it
-// has the last word.
+// Mail that needs an extension which the client was offered and the hop lacks now is deferred: a hop that has it will
+// be back. A smart host that never had it refuses for all.
 func TestWhatAHopLacks(t *testing.T) {
 	for name, params := range map[string]mail.Params{"SMTPUTF8": {UTF8: true}, "REQUIRETLS": {RequireTLS: true}} {
 		hop := hoptest.New(t, hoptest.Options{Extensions: []string{"PIPELINING"}})
@@ -208,7 +208,7 @@ func TestWhatAHopLacks(t *testing.T) {
 	}
 }
 
-// A stand-in that was never up takes nothing away from what the server it stands in for offers.
+// A fallback hop that was never up takes nothing away from the offers of the server it replaces.
 func TestAStandInThatWasNeverUpShrinksNoOffer(t *testing.T) {
 	a := hoptest.New(t, hoptest.Options{Extensions: []string{"8BITMIME", "SMTPUTF8", "DSN"}})
 	r := newRelay(t, relay.Timeouts{Connect: time.Second}, hops(a.Addr(), "127.0.0.1:1"))
@@ -337,7 +337,7 @@ func TestXClientAndXForward(t *testing.T) {
 	wantReply(t, asked[0], "451")
 }
 
-// A hop that takes XCLIENT is told for whom a login is checked, before it is.
+// A hop with XCLIENT gets the client's address before the login is checked.
 func TestLoginTellsTheClient(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{Extensions: []string{"XCLIENT ADDR PORT", "AUTH PLAIN"}, Users: map[string]string{"ann": "s3cret"}})
 	route := hops(hop.Addr())
@@ -389,8 +389,8 @@ func TestAConnectionMoreThanAllowedWaits(t *testing.T) {
 	}
 }
 
-// Who only keeps a connection warm gives it up when somebody needs it, and after a while in any case. His message arrives all
-// the same: the way is opened again when it is there.
+// A transaction that keeps an idle connection gives it up when another needs it, and after a while in any case. Its
+// message arrives all the same: a connection is opened again when it is here.
 func TestASilentTransactionHoldsNobodyUp(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	route := hops(hop.Addr())
@@ -421,7 +421,7 @@ func TestASilentTransactionHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// An answer that changed while the client was slow is told truthfully.
+// A reply that changed while the client was slow is passed on as it is.
 func TestAnAnswerThatChanged(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	r := newRelay(t, relay.Timeouts{Hold: 20 * time.Millisecond}, hops(hop.Addr()))
@@ -436,7 +436,7 @@ func TestAnAnswerThatChanged(t *testing.T) {
 	d.Close()
 }
 
-// A hop that waits for the message no longer than its own time-out hears it in a session of its own.
+// A hop that timed out waiting for the message gets it in a new session.
 func TestAHopThatEndsItsSessionAtData(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{})
 	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))
@@ -447,8 +447,8 @@ func TestAHopThatEndsItsSessionAtData(t *testing.T) {
 	d.Close()
 }
 
-// A transaction that the hop can't have must not be taken for the one that somebody else left open on the connection:
-// its recipients would get mail of another sender's, and the other's recipients would get its message.
+// A transaction that the hop can't accept must not continue one that another sender left open on the connection:
+// recipients would get the other sender's mail.
 func TestATransactionNeverGoesOnInTheOneBefore(t *testing.T) {
 	hop := hoptest.New(t, hoptest.Options{Extensions: []string{"PIPELINING"}}) // no SMTPUTF8
 	r := newRelay(t, relay.Timeouts{}, hops(hop.Addr()))

@@ -16,7 +16,7 @@ var errBeforeData = errors.New("connection failed before the message")
 
 // begin opens a transaction for these recipients and gives one reply each. An error means that the connection is of no use.
 func (c *conn) begin(ctx context.Context, e proxy.Envelope, to []mail.Recipient, size int64) ([]mail.Reply, error) {
-	c.opened = false // what may still stand on the connection is somebody else's
+	c.opened = false // a transaction still open on the connection is another sender's
 	if err := c.tellClient(ctx, e); err != nil {
 		return nil, err
 	}
@@ -56,8 +56,7 @@ func (c *conn) begin(ctx context.Context, e proxy.Envelope, to []mail.Recipient,
 		case i == reset:
 			mailReply = r
 			mailReply.OfSender = true
-		// RFC 5321 section 4.3.2: without MAIL every RCPT is answered by 503; what the hop means stands in its reply to
-		// MAIL.
+		// RFC 5321 section 4.3.2: without MAIL every RCPT is answered by 503; the reason is in its reply to MAIL.
 		case !mailReply.Positive():
 			replies[asked[i-reset-1]] = mailReply
 		default:
@@ -155,7 +154,8 @@ func (c *conn) content(ctx context.Context, relay *Relay, message mail.Copy) (ma
 	return c.lastWords(), err
 }
 
-// lastWords reads what a hop said before it closed the connection on our message: it may be a true refusal (552 and gone).
+// lastWords reads the hop's reply before it closed the connection on our message: it may be a true refusal (552, then
+// close).
 func (c *conn) lastWords() mail.Reply {
 	_ = c.nc.SetDeadline(time.Now().Add(time.Second)) // if it fails so does the read
 	reply, err := readReply(c.r)
@@ -171,8 +171,8 @@ func (c *conn) lastWords() mail.Reply {
 }
 
 // outcome reads the reply to the dot: one, or in LMTP one for each accepted recipient in the order of RCPT (RFC 2033
-// section 4.2). Without a valid reply nobody knows whether the hop has the message: RFC 1047. It counts as not handed
-// over, since a second copy is better than none.
+// section 4.2). Without a valid reply it is unknown whether the hop has the message: RFC 1047. It counts as not
+// delivered, since a duplicate is better than a loss.
 func (c *conn) outcome(ctx context.Context, n int) ([]mail.Reply, error) {
 	results := repeat(replyUnknownOutcome(), n)
 	want := 1

@@ -54,7 +54,7 @@ func replyBinary() mail.Reply {
 	return mail.NewReply(554, "5.6.3", "The mail server behind us takes no binary content (BINARYMIME)")
 }
 
-// Errors of a connection. They say to this package what became of the hop, and are for the log.
+// Errors of a connection, for this package and the log.
 var (
 	errGarbled  = errors.New("malformed reply")
 	errInjected = errors.New("octets behind a reply that nobody asked for")
@@ -78,14 +78,14 @@ func replyUnwelcome() mail.Reply {
 	return mail.NewReply(451, "4.7.0", "The mail server behind us does not let us in just now. Please try again later")
 }
 
-// endsSession says whether a reply ends our session with the hop and says nothing about the mail: 421 (RFC 5321 section
-// 3.8), and 530 and 538, which ask us for TLS or a login (RFC 3207 section 4, RFC 4954 section 6). That is a matter of our
-// settings, and no sender is to hear 5xx for it.
+// endsSession reports whether a reply ends our session with the hop but is not about the mail: 421 (RFC 5321 section
+// 3.8), and 530 and 538, which ask us for TLS or a login (RFC 3207 section 4, RFC 4954 section 6). Those are faults of
+// our settings, so no sender may get 5xx for them.
 func endsSession(r mail.Reply) bool { return r.Code == 421 || r.Code == 530 || r.Code == 538 }
 
-// replyFor gives the reply for a connection that failed before the message was handed over. It is always a 4xx. Away marks
-// the ways in which a hop is not there: it is down, silent, babbles, says 421 or lets nobody in. Only a hop with no room for one
-// more is there.
+// replyFor gives the reply for a connection that failed before the message was sent. It is always a 4xx. Away is set
+// where the hop is unavailable: down, silent, sending garbage, replying 421 or refusing all connections. A hop at its
+// connection limit is not away.
 func replyFor(err error) mail.Reply {
 	reply := wordsFor(err)
 	reply.Away = !errors.Is(err, errBusy)
@@ -96,7 +96,7 @@ func wordsFor(err error) mail.Reply {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused) && refused.reply.Code == 421:
-		// RFC 5321 section 3.8: 421 ends the hop's session, not ours; its words are still true.
+		// RFC 5321 section 3.8: 421 ends the hop's session, not ours; its text still applies.
 		reply := mail.NewReply(451, "4.3.2", "%s", refused.reply.Text)
 		if refused.reply.Enhanced != "" {
 			reply.Enhanced = refused.reply.Enhanced

@@ -62,6 +62,7 @@ func (a Answer) words() string {
 		return a.Recipient + ": not delivered yet, it is tried again: " + a.Reply
 	case "":
 		return a.Recipient + ": on its way, the mail server has not answered yet"
+	default: // refused, expired, or whatever else is an end without delivery
+		return a.Recipient + ": not delivered: " + cmp.Or(a.Reply, string(a.Fate))
 	}
-	return a.Recipient + ": not delivered: " + cmp.Or(a.Reply, string(a.Fate))
 }

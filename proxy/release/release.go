@@ -181,7 +181,7 @@ func (r *Releaser) show(ctx context.Context, item quarantine.Item, by string) er
 // returns says whether a message that was masked when it was fetched is delivered once more: who fetches by POP3 mostly
 // deletes what he has.
 func (r *Releaser) returns(item quarantine.Item) bool {
-	if item.Fetched.Protocol != "pop3" || len(item.Recipients) == 0 || r.Route == nil {
+	if item.Fetched.Protocol != mail.ProtocolPOP3 || len(item.Recipients) == 0 || r.Route == nil {
 		return false
 	}
 	_, ok := r.Route(item.Recipients[0].Address.ASCIIDomain())

@@ -121,15 +121,22 @@ func New(o Options) *VerdictCache {
 	return &VerdictCache{opt: o}
 }
 
+// remembered gives what was found out about the message of a place.
+func (d *VerdictCache) remembered(ctx context.Context, p Place) (entry, bool) {
+	key, ok := p.key()
+	if !ok {
+		return entry{}, false
+	}
+	e, ok := d.recall(ctx, key)
+
+	return e, ok && e.fits(p)
+}
+
 // Known gives what is remembered of a place, if it still holds: the judgement is of this epoch and not too old, or the
 // message was called back or released. A message that would be masked and whose original is not kept is not known.
 func (d *VerdictCache) Known(ctx context.Context, p Place) (Ruling, bool) {
-	key, ok := p.key()
-	if !ok {
-		return Ruling{}, false
-	}
-	e, ok := d.recall(ctx, key)
-	if !ok || !e.fits(p) || d.recallsReady(ctx) != nil {
+	e, ok := d.remembered(ctx, p)
+	if !ok || d.recallsReady(ctx) != nil {
 		return Ruling{}, false
 	}
 	r := e.ruling

@@ -18,7 +18,7 @@ const (
 	maxFacts    = 4 << 10
 )
 
-// found is what the filters found in a content. It is nobody's verdict: that is made for each reader, by his policy.
+// found is what the filters found in a content. It is no verdict: that is made for each reader, by the reader's policy.
 type found struct {
 	At    int64        `json:"at"`
 	Epoch uint64       `json:"epoch"`

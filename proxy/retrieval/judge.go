@@ -44,6 +44,15 @@ const (
 // whyReleased stands in records of messages that an admin let their reader see.
 const whyReleased = "released"
 
+// foundOut gives what was found out about the same octets, for whatever reader.
+func (c *consultation) foundOut(ctx context.Context, sum [sha256.Size]byte) (entry, bool) {
+	e, ok := c.verdicts.recall(ctx, c.contentKey(sum))
+	return e, ok && e.ruling.SHA256 == sum
+}
+
+// trusts says whether a seal still stands for a verdict: it is of this epoch, and fresh.
+func (d *VerdictCache) trusts(s seal.Seal) bool { return s.Epoch(d.opt.Epoch()) && d.fresh(s.At) }
+
 // rule gives the ruling: what an admin released is shown, what was called back is masked, what an admin or the user let in at
 // the SMTP door is shown, what is known is taken, what that door sealed is clean, all else is judged.
 func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
@@ -56,8 +65,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 	if err := d.recallsReady(ctx); err != nil {
 		return c.unlisted(err, r), 0
 	}
-	before, known := d.recall(ctx, c.contentKey(sum))
-	known = known && before.ruling.SHA256 == sum
+	before, known := c.foundOut(ctx, sum)
 	s, sealed := seal.Open(d.opt.SealKey, c.message)
 	c.sealID = s.ID
 	if d.granted(ctx, c.place, sum, c.messageID, c.sealID) {
@@ -75,7 +83,7 @@ func (c *consultation) rule(ctx context.Context) (r Ruling, remember memory) {
 		c.started, c.kept = before.at, before.kept // trust does not begin anew
 		return before.ruling, byPlace
 	}
-	if sealed && s.Epoch(d.opt.Epoch()) && d.fresh(s.At) {
+	if sealed && d.trusts(s) {
 		r.ID, c.started = s.ID, s.At
 		return r, byPlace | byContent
 	}
@@ -173,7 +181,8 @@ func (c *consultation) judge(ctx context.Context, r Ruling) (Ruling, memory) {
 		facts = policy.FactsOf(tx)
 	}
 	r = c.weigh(ctx, tx, facts, verdict, err, r)
-	if r.Later || err != nil {
+	failed := r.Later || err != nil
+	if failed {
 		verdict = policy.Verdict{Disposition: policy.Defer, Decisive: r.Why}
 	}
 	if r.Masked && !r.Later {
@@ -181,13 +190,19 @@ func (c *consultation) judge(ctx context.Context, r Ruling) (Ruling, memory) {
 	}
 	r.Why = cut(filters.Printable(r.Why), maxWhy)
 	r.ID = c.record(tx, &facts, verdict, r)
-	if r.Later || err != nil || hasFailed(facts) {
+	if failed || hasFailed(facts) {
 		return r, 0
 	}
 	if !known {
 		c.rememberFacts(ctx, r.SHA256, facts)
 	}
 	return r, byPlace | byContent
+}
+
+// onlyFailed says whether the message would be shown if no filter had failed.
+func (c *consultation) onlyFailed(ctx context.Context, tx *mail.Transaction, facts policy.Facts) bool {
+	opt := &c.verdicts.opt
+	return hasFailed(facts) && opt.Decide != nil && opt.Decide(ctx, tx, withoutFailures(facts)).Disposition < opt.Mask
 }
 
 // weigh makes the ruling of a verdict. That something is away, late or broken is no verdict.
@@ -207,7 +222,7 @@ func (c *consultation) weigh(ctx context.Context, tx *mail.Transaction, facts po
 	case v.Disposition == policy.Defer:
 		return later("it can't be judged now: " + v.Decisive)
 	case v.Disposition < d.opt.Mask || c.ownWork(v):
-	case hasFailed(facts) && d.opt.Decide != nil && d.opt.Decide(ctx, tx, withoutFailures(facts)).Disposition < d.opt.Mask:
+	case c.onlyFailed(ctx, tx, facts):
 		// policy holds what a filter could not look at; here it lies safely in its mailbox meanwhile
 		return later("it can't be judged now: " + v.Decisive)
 	default:
@@ -240,7 +255,7 @@ type answer struct {
 	err     error
 }
 
-// ask calls the judge, who has as long as the settings say and a little grace. A panic of his is an error.
+// ask calls the judge, who has as long as the settings say and a little grace. A panic in it is an error.
 func (c *consultation) ask(ctx context.Context, tx *mail.Transaction) (policy.Verdict, error) {
 	d := c.verdicts
 	ctx, cancel := context.WithTimeout(ctx, d.opt.Timeout)

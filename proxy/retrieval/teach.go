@@ -36,7 +36,7 @@ func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) 
 	t.told("lesson", l, string(done), err)
 }
 
-// TakeBack takes the lesson back that the user gave with this message, if he gave it.
+// TakeBack takes back the lesson that the user gave with this message, if there is one.
 func (t *Teacher) TakeBack(ctx context.Context, l lessons.Lesson, m *mail.Message) {
 	l.SHA256, l.User = t.identity(m), strings.ToLower(l.User)
 	taken, err := t.Journal.TakeBack(ctx, l.User, l.SHA256, l.Spam)

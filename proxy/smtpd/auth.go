@@ -45,7 +45,7 @@ func (c *session) auth(args string) {
 	}
 }
 
-// complete says whether credentials can be checked: nobody sends for somebody else.
+// complete reports whether credentials can be checked: an authzid of another user is refused.
 func complete(c sasl.Credentials) bool {
 	return c.Password != "" && (c.Authzid == "" || c.Authzid == c.User)
 }
@@ -70,12 +70,12 @@ func (c *session) mayAuth() (mail.Reply, bool) {
 func (c *session) login(user, password string) {
 	ctx, cancel := context.WithTimeout(c.Ctx, 30*time.Second)
 	defer cancel()
-	answer := time.NewTimer(failedLoginDelay) // from here on: who is not admitted must not be told by a quicker answer
+	answer := time.NewTimer(failedLoginDelay) // counted from here: a ban must not show by a faster answer
 	defer answer.Stop()
 	guard, client := c.opt.Guard, c.Mail.Client
 	ok, err := false, error(nil)
 	admitted := guard == nil || guard.Admit(ctx, client, user)
-	if admitted { // who is not hears the same, after the same time
+	if admitted { // a banned client gets the same answer, after the same time
 		ok, err = c.opt.Login(ctx, c.Mail, user, password)
 	}
 	if guard != nil && admitted && err == nil {

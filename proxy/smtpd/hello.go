@@ -125,7 +125,7 @@ func (c *session) startTLS(args string) {
 }
 
 // mayXClient says whether the client may speak for others: by the address that it had before it said so, which behind a
-// PROXY protocol is not the proxy's. Everybody comes by that.
+// PROXY protocol is not the proxy's. All clients come through the proxy.
 func (c *session) mayXClient() bool { return contains(c.opt.XClient, c.caller) }
 
 // xclient is Postfix's XCLIENT: a trusted proxy says who the client is. The session then starts anew: what is not said
@@ -150,7 +150,7 @@ func (c *session) xclient(args string) {
 			return
 		}
 	}
-	// whoever speaks for a client he does not name speaks for nobody we trust
+	// a proxy that does not name its client gets no trust for it
 	c.Mail.Trusted = strings.Contains(strings.ToUpper(args), "ADDR=") && contains(c.opt.Trusted, c.Mail.Client)
 	c.Mail.Findings = nil
 	c.reply(c.connection.Connect(c.Ctx))

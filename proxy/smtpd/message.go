@@ -172,7 +172,7 @@ func (c *session) finish(b *chunked) {
 	c.transaction = nil
 	x.Close("answered")
 	if r.Positive() {
-		// RFC 2920 section 3.2: what took responsibility for mail is not held back for what comes behind it. If the line
+		// RFC 2920 section 3.2: a reply that takes responsibility for mail is not held back for later ones. If the line
 		// breaks now, the client would send it again.
 		c.flush()
 	}

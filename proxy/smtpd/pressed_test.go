@@ -14,7 +14,7 @@ import (
 	"postern/proxy/smtpd"
 )
 
-// When connections are scarce nobody sits on one in silence; otherwise a client has the minutes of RFC 5321 section
+// When connections are scarce no client may keep one idle; otherwise a client has the minutes of RFC 5321 section
 // 4.5.3.2, whatever looks the door takes meanwhile, over TLS too.
 func TestTheSilentLeaveWhenConnectionsAreScarce(t *testing.T) {
 	for _, implicit := range []bool{false, true} {

@@ -7,7 +7,7 @@ import (
 	"postern/internal/mail"
 )
 
-// All replies that are the door's own stand here. Those about a message or an address are the gateway's.
+// These are all replies of the door itself. Those about a message or an address are the gateway's.
 
 func reply(code int, enhanced, text string) mail.Reply {
 	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}

@@ -1,5 +1,5 @@
-// Package smtpd is the SMTP door: RFC 5321 at the edge and RFC 6409 submission. It speaks the protocol and nothing else;
-// what becomes of a message is the gateway's word.
+// Package smtpd is the SMTP door: RFC 5321 at the edge and RFC 6409 submission. It speaks the protocol and nothing
+// else; the gateway decides on messages.
 package smtpd
 
 import (
@@ -35,9 +35,10 @@ type Options struct {
 	Implicit bool
 	// Submission asks for a login before MAIL (RFC 6409 section 4.3).
 	Submission bool
-	// Login verifies the password of a session's client; nil if the door has no AUTH. An error means that nobody could be asked.
+	// Login verifies the password of a session's client; nil if the door has no AUTH. An error means that no server could
+	// be asked.
 	Login func(ctx context.Context, s *mail.Session, user, password string) (bool, error)
-	// Guard keeps out who guesses passwords, nil for nobody.
+	// Guard refuses clients that guess passwords; nil for none.
 	Guard Guard
 	// AuthInClear allows AUTH without TLS.
 	AuthInClear bool
@@ -54,12 +55,12 @@ type Options struct {
 	// what has arrived, by one second for each MinRate octets.
 	Idle, Total, MessageTime time.Duration
 	MinRate                  int64
-	// Pressed says whether connections are scarce, nil for never: nobody waits longer than Hurry then.
+	// Pressed reports whether connections are scarce, nil for never: no wait is longer than Hurry then.
 	Pressed func() bool
 	Hurry   time.Duration
 	// NormaliseLines lets messages with bare CR, bare LF or NUL in, normalised. They are refused otherwise.
 	NormaliseLines bool
-	// NormaliseFrom are the networks whose messages are let in so in any case: devices that know no better.
+	// NormaliseFrom are the networks whose messages are normalised in any case: devices that can't be fixed.
 	NormaliseFrom []netip.Prefix
 	// ReportEarlyInput makes input before our reply a finding only. The connection is ended otherwise.
 	ReportEarlyInput bool
@@ -100,9 +101,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Guard knows who guesses passwords. It is shared by all doors.
+// Guard tracks clients that guess passwords. It is shared by all doors.
 type Guard interface {
-	// Admit says whether a login is looked at at all.
+	// Admit reports whether a login may be tried.
 	Admit(ctx context.Context, client netip.Addr, user string) bool
 	Passed(ctx context.Context, client netip.Addr, user string)
 	Failed(ctx context.Context, client netip.Addr, user, password string)

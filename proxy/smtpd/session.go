@@ -64,7 +64,7 @@ func (c *session) speak() {
 	c.flush()
 }
 
-// sorry ends a session in which we failed: the client keeps its message, and nobody else hears of it.
+// sorry ends a session in which we failed: the client keeps its message, and no other session is affected.
 func (c *session) sorry() {
 	c.refuseAndEnd(replyOurFault(c.opt.Hostname), "internal error")
 }
@@ -167,7 +167,7 @@ func (c *session) verb(verb string) (func(args string), bool) {
 	case "QUIT":
 		return c.quit, true
 	case "VRFY":
-		// RFC 5321 section 3.5.3: 252 tells nothing about who exists.
+		// RFC 5321 section 3.5.3: 252 does not disclose which users exist.
 		return func(string) { c.fail(reply(252, "2.5.0", "Cannot verify, send the message and see")) }, true
 	case "HELP":
 		return func(string) { c.idle(reply(214, "2.0.0", "See RFC 5321")) }, true
@@ -202,7 +202,7 @@ func (c *session) idle(r mail.Reply) {
 	c.reply(r)
 }
 
-// isChunk says whether a line may be a BDAT in the eyes of whoever sent it. What follows one that can't be read, or that was
+// isChunk reports whether the client may have meant a line as BDAT. What follows one that can't be read, or that was
 // not offered, is message text, and must never be read as commands (RFC 3030 section 2): the connection ends.
 func isChunk(line string) bool { return len(line) >= 4 && strings.EqualFold(line[:4], "BDAT") }
 
@@ -219,14 +219,14 @@ func (c *session) normalises() bool {
 	return c.opt.NormaliseLines || contains(c.opt.NormaliseFrom, c.Mail.Client)
 }
 
-// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between two
-// commands: nobody types for that long.
+// lineTime is how long a command line may take. The five minutes of RFC 5321 section 4.5.3.2.7 are for the wait between
+// two commands: a line itself takes far less.
 const lineTime = time.Minute
 
 // maxJunk is how much of an endless line is read before the connection is given up, in octets.
 const maxJunk = 256 << 10
 
-// errAnswered says that a line is no command, and that the client was told so.
+// errAnswered means that a line is not a command, and that the error reply was sent.
 var errAnswered = errors.New("the line was answered")
 
 // readLine reads one line of up to limit octets, its end included, and answers what is wrong with it. After any error but
@@ -313,7 +313,7 @@ func (c *session) reply(r mail.Reply) {
 const maxWaiting = 24 << 10
 
 // maxHeldBack is how long a reply may wait for those behind it. Where the next hop is slow to answer for a recipient, a
-// client that pipelined hundreds must not think that nobody answers: RFC 5321 section 4.5.3.2.3 lets it wait 5 minutes.
+// client that pipelined hundreds must not run into its timeout: RFC 5321 section 4.5.3.2.3 lets it wait 5 minutes.
 const maxHeldBack = 2 * time.Second
 
 // fail replies and counts an error of the client.
@@ -341,8 +341,8 @@ func (c *session) flush() bool {
 	return !c.Ended()
 }
 
-// tarpit lets a client wait that policy wants to wait: not while connections are scarce, as he holds one, nor when the
-// door closes.
+// tarpit delays a client as policy asks: not while connections are scarce, as the client holds one, nor when the door
+// closes.
 func (c *session) tarpit() {
 	if c.opt.Tarpit <= 0 || c.connection == nil || !c.connection.Tarpit() {
 		return
@@ -360,7 +360,7 @@ func (c *session) tarpit() {
 	}
 }
 
-// tarpitLook is how often a client's wait is looked after.
+// tarpitLook is how often a client's wait is checked.
 const tarpitLook = 500 * time.Millisecond
 
 // onlyAfterReply answers input that came before our reply to a command that must be the last of its group.

@@ -28,8 +28,8 @@ func dialDoor(t *testing.T, address string) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
-// Clients that wait, or have just been answered, hear 421 at once when the server ends: none of them holds it up, however
-// the moments fall.
+// Clients that wait, or have just got a reply, get 421 at once when the server ends: none of them delays it, whatever
+// the timing.
 func TestShutdownDoesNotWaitForTheIdle(t *testing.T) {
 	t.Parallel()
 	for range 20 {
@@ -104,7 +104,7 @@ func TestShutdownLetsMessagesFinish(t *testing.T) {
 		defer cancel()
 		b.shutdown(ctx)
 	}()
-	for { // until nobody new is let in
+	for { // until no new client is let in
 		late, err := net.Dial("tcp", address)
 		if err != nil {
 			break

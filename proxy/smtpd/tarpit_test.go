@@ -17,7 +17,8 @@ import (
 	"postern/proxy/smtpd"
 )
 
-// A client in the tarpit holds a connection of ours: it is let go when connections are scarce, and when the door closes.
+// A client in the tarpit holds a connection of ours: it is released when connections are scarce, and when the door
+// closes.
 func TestTheTarpitLetsGo(t *testing.T) {
 	for _, scarce := range []bool{true, false} {
 		t.Run(fmt.Sprint("scarce ", scarce), func(t *testing.T) {

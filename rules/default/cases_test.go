@@ -7,7 +7,7 @@ import (
 )
 
 // testdata/cases.txt has a message that each rule hits and one, of honest people, that it does not: "+ RULE" and "- RULE"
-// begin one. The fields are those of letter, but for those that the case has; "||" ends them.
+// begin one. The fields are those of caseLetter, but for those that the case has; "||" ends them.
 func TestCases(t *testing.T) {
 	text, err := os.ReadFile("testdata/cases.txt")
 	if err != nil {
@@ -25,7 +25,7 @@ func TestCases(t *testing.T) {
 			t.Fatalf("line %d: want + or -, a rule and a message", i+1)
 		}
 		seen[sign+name]++
-		found := hits(set, letter(content))
+		found := hits(set, caseLetter(content))
 		if found[name] != (sign == "+") {
 			t.Errorf("line %d: %s %s: %v", i+1, sign, name, found)
 		}
@@ -40,8 +40,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// letter makes a message of a case: fields, "||", the body; "|" ends a line.
-func letter(content string) string {
+// caseLetter makes a message of a case: fields, "||", the body; "|" ends a line.
+func caseLetter(content string) string {
 	fields, body, ok := strings.Cut(content, "||")
 	if !ok {
 		fields, body = "", content

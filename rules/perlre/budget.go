@@ -24,7 +24,7 @@ func (b *Budget) Used() int { return b.used }
 const maxText = 1 << 30
 
 // RuleSteps is a budget for one rule on one text: a few milliseconds.
-const RuleSteps = 3 << 17
+const RuleSteps = 1 << 18
 
 // defaultSteps is the budget of whoever brings none.
 const defaultSteps = 1 << 20
@@ -40,7 +40,7 @@ func (b *Budget) machine(p *program, text string, from int, notEmpty bool) *mach
 	}
 	m.stack = m.stack[:0]
 	m.depth, m.limit = 0, -1
-	m.memo, m.memoTried = m.memo[:0], false
+	m.memo.reset()
 	m.failed = sized(m.failed, 2*p.loops)
 	for i := range m.failed {
 		m.failed[i] = -1
@@ -87,10 +87,12 @@ func (re *Regexp) find(text string, from int, notEmpty bool, b *Budget) (Match, 
 		b.used += (len(text)-from)/64 + 1
 		return Match{}, false
 	}
+	re.aheadOnce.Do(func() { re.ahead = newAhead(re.prog) })
 	m := b.machine(re.prog, text, from, notEmpty)
 	defer b.settle(m)
 	for at := from; ; at++ {
-		next := re.look.next(text, at)
+		next, looked := re.look.next(text, at)
+		m.steps -= looked / 2
 		if next < 0 {
 			m.steps -= (len(text) - at) / 16
 			return Match{}, false
@@ -99,6 +101,9 @@ func (re *Regexp) find(text string, from int, notEmpty bool, b *Budget) (Match, 
 			return Match{}, false
 		}
 		at = next
+		if re.ahead != nil && !re.ahead.may(text, at) {
+			continue
+		}
 		end, ok := m.attempt(at)
 		if !ok {
 			continue

@@ -8,5 +8,5 @@ func FromTree(tree *syntax.Tree) (*Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Regexp{tree: tree, prog: prog, look: newFinder(tree)}, nil
+	return &Regexp{tree: tree, prog: prog, look: newFinder(tree, prog.begin)}, nil
 }

@@ -24,12 +24,14 @@ type finder struct {
 // maxPrefix is how many places are looked at.
 const maxPrefix = 8
 
-func newFinder(t *syntax.Tree) finder {
+func newFinder(t *syntax.Tree, begin *syntax.Set) finder {
 	f := finder{}
 	f.least, _ = t.Root.Widths()
 	f.atText = begins(t.Root, syntax.BeginText)
 	f.atLine = begins(t.Root, syntax.BeginLine)
-	f.sets, _ = prefix(t.Root)
+	if f.sets, _ = prefix(t.Root); len(f.sets) == 0 && begin != nil {
+		f.sets = []syntax.Set{*begin}
+	}
 	var b []byte
 	for _, s := range f.sets {
 		if s.Len() != 1 {
@@ -160,17 +162,17 @@ func (f *finder) possible(text string, from int) bool {
 	return len(text)-from >= f.least && !(f.atText && from > 0)
 }
 
-// next gives the first place from at where a match can begin, -1 if there is none.
-func (f *finder) next(text string, at int) int {
-	for len(text)-at >= f.least {
+// next gives the first place from at where a match can begin, -1 if there is none, and how many were looked at closely.
+func (f *finder) next(text string, at int) (place, looked int) {
+	for ; len(text)-at >= f.least; looked++ {
 		switch {
 		case f.atText && at > 0:
-			return -1
+			return -1, looked
 		case f.atText:
 		case f.atLine && at > 0 && text[at-1] != '\n':
 			i := strings.IndexByte(text[at:], '\n')
 			if i < 0 {
-				return -1
+				return -1, looked
 			}
 			at += i + 1
 			continue
@@ -178,22 +180,22 @@ func (f *finder) next(text string, at int) int {
 		case f.text != "":
 			i := strings.Index(text[at:], f.text)
 			if i < 0 {
-				return -1
+				return -1, looked
 			}
 			at += i
 		case len(f.sets) > 0:
 			i := f.scan(text, at+f.rare)
 			if i < 0 {
-				return -1
+				return -1, looked
 			}
 			at = i - f.rare
 		}
 		if f.fits(text, at) {
-			return at
+			return at, looked
 		}
 		at++
 	}
-	return -1
+	return -1, looked
 }
 
 // scan finds the next octet of the set that tells most.

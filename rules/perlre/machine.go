@@ -41,9 +41,8 @@ type machine struct {
 	depth     int // in look-arounds and atomic groups
 	limit     int // where a look-behind has to end, -1 outside of one
 	// failed holds for each repeat without limit the last run of octets from which it failed.
-	failed    []int
-	memo      []uint64
-	memoTried bool
+	failed []int
+	memo   memo
 }
 
 // push notes a choice, or what to put back. Texts are shorter than maxText, so that 32 bits are enough.
@@ -91,8 +90,15 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 				pc, pos = in.x, pos+len(in.text)
 				continue
 			}
+		case opFold:
+			if foldedPrefix(m.text[pos:], in.text, syntax.FoldASCII) {
+				pc, pos = in.x, pos+len(in.text)
+				continue
+			}
 		case opSplit:
 			pc, ok = m.split(in, pos)
+		case opSwitch:
+			pc, ok = m.direct(in, pos)
 		case opRepeat:
 			pos, ok = m.repeat(pc, in, pos)
 			pc = in.x
@@ -129,44 +135,15 @@ func (m *machine) ends(in *inst, pos int) bool {
 	return pos != m.start || pos != m.noEmptyAt
 }
 
-// remembered says that an instruction was tried at a place before, and notes that it is now.
-func (m *machine) remembered(in *inst, pos int) bool {
-	if m.depth > 0 || !m.prog.pure || m.prog.captures { // with groups, a last empty turn that changes no place counts
-		return false
-	}
-	if len(m.memo) == 0 {
-		if m.memoTried || m.began-m.steps < 8*len(m.text)+1000 {
-			return false
-		}
-		m.memoTried = true
-		words := (m.prog.memos*(len(m.text)+1) + 63) / 64
-		if words > maxMemo/8 {
-			return false
-		}
-		if cap(m.memo) < words {
-			m.memo = make([]uint64, words)
-		} else {
-			m.memo = m.memo[:words]
-			clear(m.memo)
-		}
-		m.steps -= words / 8
-	}
-	at := int(in.memo)*(len(m.text)+1) + pos
-	if m.memo[at>>6]>>(at&63)&1 != 0 {
-		return true
-	}
-	m.memo[at>>6] |= 1 << (at & 63)
-	return false
-}
-
 // maxStack is how many choices may be open; whoever needs more is out of steps.
 const maxStack = 1 << 16
 
-// maxMemo is how much may be remembered, in octets.
-const maxMemo = 4 << 20
-
 // split takes one way and notes the other, but only the ways that the next octet allows.
 func (m *machine) split(in *inst, pos int) (int32, bool) {
+	if in.memo == noMemo {
+		m.push(frameGo, in.y, pos, 0, 0)
+		return in.x, true
+	}
 	if m.remembered(in, pos) {
 		return 0, false
 	}
@@ -188,9 +165,21 @@ func (m *machine) split(in *inst, pos int) (int32, bool) {
 	return in.y, y
 }
 
+// direct goes where the next octet leads.
+func (m *machine) direct(in *inst, pos int) (int32, bool) {
+	if m.remembered(in, pos) {
+		return 0, false
+	}
+	way := in.ways.last
+	if pos < len(m.text) {
+		way = in.ways.to[in.ways.by[m.text[pos]]]
+	}
+	return way, way != noWay
+}
+
 // repeat takes a run of octets.
 func (m *machine) repeat(pc int32, in *inst, pos int) (int, bool) {
-	endless := in.max < 0 && m.depth == 0 && m.prog.pure
+	endless := in.max < 0 && m.depth == 0 && in.counter < 0 && m.prog.pure
 	if endless && pos >= m.failed[2*in.n] && pos <= m.failed[2*in.n+1] {
 		return 0, false
 	}
@@ -249,7 +238,7 @@ func (m *machine) takeMore(pc int32, in *inst, pos, began, hi int) (int, bool) {
 	}
 	m.steps -= (pos - from) / 8
 	if pos > hi {
-		if in.max < 0 && m.depth == 0 && m.prog.pure {
+		if in.max < 0 && m.depth == 0 && in.counter < 0 && m.prog.pure {
 			m.failed[2*in.n], m.failed[2*in.n+1] = began, hi
 		}
 		return 0, false

@@ -31,6 +31,9 @@ type Regexp struct {
 	tree  *syntax.Tree
 	prog  *program
 	look  finder
+	// ahead is made when it is first needed; nil for what is not worth it.
+	ahead     *ahead
+	aheadOnce sync.Once
 	// full has the groups where prog leaves them out; it is compiled when somebody asks for a group.
 	full     *program
 	fullOnce sync.Once
@@ -46,7 +49,7 @@ func Compile(expr string, f Flags) (*Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Regexp{expr: expr, flags: f, tree: tree, prog: prog, look: newFinder(tree)}, nil
+	return &Regexp{expr: expr, flags: f, tree: tree, prog: prog, look: newFinder(tree, prog.begin)}, nil
 }
 
 // String is the expression as it was written.

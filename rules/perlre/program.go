@@ -32,6 +32,7 @@ const (
 	opCount          // set the counter in slot n to 0
 	opCounter        // once more at y, or on at x
 	opTurn           // count the counter in slot n up
+	opSwitch         // go on where the next octet leads, one of ways
 )
 
 // inst is one instruction. x is the next one.
@@ -44,12 +45,21 @@ type inst struct {
 	x, y             int32
 	n                int32 // group or slot
 	memo             int32 // number among those worth remembering
+	counter          int32 // slot of the counter that counts here, -1 for none
 	min, max         int32
-	refs             []int
+	refs             *[]int
 	text             string
 	set              *syntax.Set
 	// firstX and firstY are what octets can stand next for a match at x or y, nil if that is not known.
 	firstX, firstY *syntax.Set
+	ways           *ways
+}
+
+// ways are where a switch goes.
+type ways struct {
+	by   [256]uint8 // for each octet, the number of the way in to
+	to   []int32
+	last int32 // the way at the end of the text
 }
 
 // program is an expression as instructions.
@@ -61,6 +71,8 @@ type program struct {
 	slots    int
 	loops    int // opRepeats
 	memos    int
+	// begin are the octets that can stand first in a match, nil if that is not known.
+	begin *syntax.Set
 	// pure says that what follows an instruction depends on the place in the text only.
 	pure bool
 }
@@ -69,6 +81,9 @@ type program struct {
 const (
 	maxInsts  = 50000
 	maxExpand = 300 // instructions that a counted repeat may be written out to
+	// What has no counter can be remembered, so that few turns of much are worth more instructions.
+	maxExpandPure = 20000
+	fewTimes      = 8
 )
 
 var errTooLarge = errors.New("the expression is too large")
@@ -76,10 +91,12 @@ var errTooLarge = errors.New("the expression is too large")
 // compiler writes a program from its end to its start: each instruction is told what follows it.
 type compiler struct {
 	program
+	choices []choice
+	counter int32 // slot of the counted repeat at work, -1 for none
 }
 
 func compile(t *syntax.Tree, captures bool) (*program, error) {
-	c := &compiler{program: program{captures: captures, groups: t.Groups, pure: !t.HasBackref}}
+	c := &compiler{program: program{captures: captures, groups: t.Groups, pure: !t.HasBackref}, counter: -1}
 	end := c.add(inst{op: opMatch})
 	start, err := c.node(t.Root, end)
 	if err != nil {
@@ -91,8 +108,11 @@ func compile(t *syntax.Tree, captures bool) (*program, error) {
 }
 
 func (c *compiler) add(in inst) int32 {
+	if in.op != opCounter {
+		in.counter = c.counter
+	}
 	switch in.op {
-	case opSplit, opRepeat:
+	case opSplit, opRepeat, opCounter:
 		in.memo = int32(c.memos)
 		c.memos++
 	}
@@ -102,6 +122,14 @@ func (c *compiler) add(in inst) int32 {
 	}
 	c.insts = append(c.insts, in)
 	return int32(len(c.insts) - 1)
+}
+
+// references are the groups of a name.
+func references(n *syntax.Node) *[]int {
+	if n.Refs == nil {
+		return nil
+	}
+	return &n.Refs
 }
 
 func (c *compiler) slot() int32 {
@@ -130,7 +158,7 @@ func (c *compiler) node(n *syntax.Node, next int32) (int32, error) {
 	case syntax.OpAtomic, syntax.OpLook:
 		return c.sub(n, next)
 	case syntax.OpBackref:
-		return c.add(inst{op: opBackref, n: int32(n.N), refs: n.Refs, fold: n.Fold, x: next}), nil
+		return c.add(inst{op: opBackref, n: int32(n.N), refs: references(n), fold: n.Fold, x: next}), nil
 	case syntax.OpAssert:
 		return c.add(inst{op: opAssert, assert: n.Assert, x: next}), nil
 	case syntax.OpKeep:
@@ -204,16 +232,22 @@ func letter(s syntax.Set) (c byte, folds, ok bool) {
 }
 
 func (c *compiler) choice(all []*syntax.Node, next int32) (int32, error) {
-	entry, err := c.node(all[len(all)-1], next)
-	if err != nil {
-		return 0, err
-	}
-	for i := len(all) - 2; i >= 0; i-- {
+	ways := make([]int32, len(all))
+	var entry int32
+	for i := len(all) - 1; i >= 0; i-- {
 		x, err := c.node(all[i], next)
 		if err != nil {
 			return 0, err
 		}
+		ways[i] = x
+		if i == len(all)-1 {
+			entry = x
+			continue
+		}
 		entry = c.add(inst{op: opSplit, x: x, y: entry})
+	}
+	if len(all) >= minSwitch {
+		c.choices = append(c.choices, choice{entry, ways, c.counter})
 	}
 	return entry, nil
 }
@@ -259,7 +293,7 @@ func (c *compiler) condition(n *syntax.Node, next int32) (int32, error) {
 		return 0, err
 	}
 	if n.Cond == nil {
-		return c.add(inst{op: opCond, n: int32(n.N), refs: n.Refs, x: yes, y: no}), nil
+		return c.add(inst{op: opCond, n: int32(n.N), refs: references(n), x: yes, y: no}), nil
 	}
 	// Each branch behind its own form of the look-around: only one of them can hold.
 	is, not := *n.Cond, *n.Cond

@@ -9,8 +9,6 @@ import (
 // rare does the instructions that are not met often.
 func (m *machine) rare(in *inst, pos int) (int32, int, bool) {
 	switch in.op {
-	case opFold:
-		return in.x, pos + len(in.text), foldedPrefix(m.text[pos:], in.text, syntax.FoldASCII)
 	case opAssert:
 		return in.x, pos, holds(in.assert, m.text, pos, m.from)
 	case opNear:
@@ -77,6 +75,9 @@ func (m *machine) setCounter(slot int32, count, place int) {
 func (m *machine) counter(in *inst, pos int) (int32, int, bool) {
 	count, place := m.slots[in.n], m.slots[in.n+1]
 	least, most := int(in.min), int(in.max)
+	if m.remembered(in, pos) {
+		return 0, 0, false
+	}
 	switch {
 	case count >= least && place == pos: // the last turn matched nothing: no more of them
 		return in.x, pos, true
@@ -142,7 +143,7 @@ func (m *machine) group(in *inst) int {
 		}
 		return int(in.n)
 	}
-	for _, n := range in.refs {
+	for _, n := range *in.refs {
 		if m.caps[2*n] >= 0 {
 			return n
 		}

@@ -20,17 +20,29 @@ func (c *compiler) repeat(n *syntax.Node, next int32) (int32, error) {
 	if n.Max != syntax.Unlimited {
 		times = n.Max
 	}
-	if times > 1 && size*times > maxExpand {
+	limit := maxExpand
+	if c.pure && times <= fewTimes {
+		limit = maxExpandPure
+	}
+	if times > 1 && size*times > limit {
 		return c.counted(n, next)
 	}
 	return c.written(n, next)
 }
 
-// weight is about how many instructions a node takes.
+// weight is about how many instructions a node takes; letters in a row are one.
 func weight(n *syntax.Node) int {
-	size := 1
+	size, letters := 1, false
 	for _, s := range n.Sub {
-		size += weight(s)
+		_, _, ok := letter(s.Set)
+		ok = ok && s.Op == syntax.OpSet && n.Op == syntax.OpConcat
+		if !ok || !letters {
+			size += weight(s)
+		}
+		letters = ok
+	}
+	if n.Op == syntax.OpConcat || n.Op == syntax.OpGroup {
+		size--
 	}
 	if n.Op == syntax.OpRepeat && n.Sub[0].Op != syntax.OpSet {
 		size *= max(1, n.Min, n.Max)
@@ -119,74 +131,19 @@ func (c *compiler) loop(n *syntax.Node, next int32) (int32, error) {
 
 // counted writes a repeat with a counter, for those that would be too long to write out.
 func (c *compiler) counted(n *syntax.Node, next int32) (int32, error) {
-	c.pure = false
+	outer := c.counter
+	if lo, _ := n.Sub[0].Widths(); outer >= 0 || lo == 0 || n.Max > maxCount { // what is done next depends on more than one count
+		c.pure = false
+	}
 	slot := c.slot()
 	c.slot() // next to it: where the turn began
-	head := c.add(inst{op: opCounter, mode: n.Mode, n: slot, min: int32(n.Min), max: int32(n.Max), x: next})
+	head := c.add(inst{op: opCounter, mode: n.Mode, n: slot, counter: slot, min: int32(n.Min), max: int32(n.Max), x: next})
+	c.counter = slot
 	body, err := c.node(n.Sub[0], head)
 	if err != nil {
 		return 0, err
 	}
 	c.insts[head].y = c.add(inst{op: opTurn, n: slot, x: body})
+	c.counter = outer
 	return c.add(inst{op: opCount, n: slot, x: head}), nil
-}
-
-// firsts works out which octets can stand next where there is a choice.
-func (c *compiler) firsts() {
-	known := make([]*syntax.Set, len(c.insts))
-	state := make([]uint8, len(c.insts))
-	for i := range c.insts {
-		in := &c.insts[i]
-		if in.op == opSplit || in.op == opRepeat {
-			in.firstX = c.first(in.x, known, state, 0)
-		}
-		if in.op == opSplit {
-			in.firstY = c.first(in.y, known, state, 0)
-		}
-	}
-}
-
-// first gives the octets that can stand next for a match at an instruction, nil if it may match without one.
-func (c *compiler) first(pc int32, known []*syntax.Set, state []uint8, depth int) *syntax.Set {
-	if state[pc] == 2 {
-		return known[pc]
-	}
-	if state[pc] == 1 || depth > 200 {
-		return nil
-	}
-	state[pc] = 1
-	in := &c.insts[pc]
-	var s *syntax.Set
-	switch in.op {
-	case opSet:
-		s = in.set
-	case opString, opFold:
-		one := syntax.Single(in.text[0])
-		if in.op == opFold {
-			one = one.Folded()
-		}
-		s = &one
-	case opSplit:
-		s = join(c.first(in.x, known, state, depth+1), c.first(in.y, known, state, depth+1))
-	case opRepeat:
-		s = in.set
-		if in.min == 0 {
-			s = join(in.set, c.first(in.x, known, state, depth+1))
-		}
-	case opAtomic:
-		s = c.first(in.y, known, state, depth+1)
-	case opOpen, opClose, opKeep, opMark, opAssert, opNear, opLook:
-		s = c.first(in.x, known, state, depth+1)
-	}
-	// A loop that was cut short was left out of what is known: it is unknown, which is the safe side.
-	known[pc], state[pc] = s, 2
-	return s
-}
-
-func join(a, b *syntax.Set) *syntax.Set {
-	if a == nil || b == nil {
-		return nil
-	}
-	s := a.Or(*b)
-	return &s
 }

@@ -78,14 +78,24 @@ func (p *parsed) general(text string) {
 	if m := idWord.FindStringSubmatch(text); m != nil {
 		p.relay.ID = m[1]
 	}
-	if m := heloEqual.FindStringSubmatch(text); m != nil {
+	if m := where(heloEqual, text, "helo="); m != nil {
 		p.relay.Helo = m[1]
-	} else if m := heloWord.FindStringSubmatch(text); m != nil {
+	} else if m := where(heloWord, text, "ELO ", "HLO "); m != nil {
 		p.relay.Helo = m[1]
 	}
 	if m := byWord.FindStringSubmatch(text); m != nil {
 		p.relay.By = m[1]
 	}
+}
+
+// where matches an expression in a text that has one of the words that it needs.
+func where(re *regexp.Regexp, text string, words ...string) []string {
+	for _, word := range words {
+		if contain(text, word) {
+			return re.FindStringSubmatch(text)
+		}
+	}
+	return nil
 }
 
 // read tries the formats.

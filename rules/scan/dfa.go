@@ -18,13 +18,19 @@ type group struct {
 	sample   []byte // an octet of each class; the last class is the end of the text
 	stride   uint32
 	// reads are, for each step that is a check, the sets of which the octet before has to be known to be in or not.
-	reads    [][]syntax.Set
-	gate     []string // a text in which none of these stands need not be read
-	starting []int32
-	limit    int // octets that the table may take
-	core     atomic.Pointer[core]
-	flushes  atomic.Int64
-	gaveUp   atomic.Int64
+	reads [][]syntax.Set
+	gate  []string // a text in which none of these stands need not be read
+	// starting are the steps at which patterns begin; they are in every state. startReads is what their checks ask of the
+	// octet before, startLike the answer for each class, begun what comes behind them.
+	starting   []int32
+	isStart    []bool
+	startReads []syntax.Set
+	startLike  []uint16
+	begun      sync.Map // of *begun, by octet before and class
+	limit      int      // octets that the table may take
+	core       atomic.Pointer[core]
+	flushes    atomic.Int64
+	gaveUp     atomic.Int64
 }
 
 // core is the states made since the last flush.
@@ -68,6 +74,14 @@ func newGroup(a *nfa, patterns []int32, limit int) *group {
 	}
 	slices.Sort(g.starting)
 	g.starting = slices.Compact(g.starting)
+	g.isStart = make([]bool, len(a.steps))
+	for _, s := range g.starting {
+		g.isStart[s] = true
+		g.startReads = append(g.startReads, g.reads[s]...)
+	}
+	for _, octet := range g.sample {
+		g.startLike = append(g.startLike, g.likeness(octet, g.startReads))
+	}
 	g.core.Store(g.fresh())
 	return g
 }
@@ -120,7 +134,7 @@ func (g *group) divide() {
 func (g *group) fresh() *core {
 	c := &core{known: map[string]uint32{}}
 	c.snap.Store(&snapshot{})
-	first := &state{steps: g.starting, before: noBefore, found: g.matches(g.starting)}
+	first := &state{before: noBefore, found: g.matches(g.starting)}
 	g.intern(c, first)
 	return c
 }

@@ -213,6 +213,18 @@ func (s *Set) NewFound() *Found {
 	return &Found{make([]uint64, n), make([]uint64, n)}
 }
 
+// NewFounds makes room for as many texts.
+func (s *Set) NewFounds(texts int) []Found {
+	n := (s.count + 63) / 64
+	words := make([]uint64, 2*n*texts)
+	all := make([]Found, texts)
+	for i := range all {
+		at := 2 * n * i
+		all[i] = Found{words[at : at+n : at+n], words[at+n : at+2*n : at+2*n]}
+	}
+	return all
+}
+
 // Candidates adds the patterns that may match a text.
 func (s *Set) Candidates(text string, found *Found) {
 	for _, p := range s.always {

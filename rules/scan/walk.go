@@ -162,40 +162,84 @@ func (w *walker) next(from *state, class uint32) *state {
 	if !end {
 		octet = g.sample[class]
 	}
-	w.clear()
-	var found uint64
+	always := w.started(from.before, class)
+	to := &state{found: always.found}
 	// What was left to be checked is checked now, with what stands behind the place.
+	w.clear()
 	work := w.work[:0]
 	for _, s := range from.steps {
-		work = w.reach(work, s, from.before, octet, end, &found)
+		work = w.reach(work, s, from.before, octet, end, &to.found)
 	}
 	w.work = work
-	to := &state{}
-	if !end {
-		w.clear()
-		var steps []int32
-		for _, s := range work {
-			if st := &g.nfa.steps[s]; st.kind == kindSet && st.set.Has(octet) {
-				steps = w.follow(steps, st.x)
-			}
-		}
-		for _, s := range g.starting {
-			if w.fresh(s) {
-				steps = append(steps, s)
-			}
-		}
-		w.keep(to, steps, octet)
+	if end {
+		return to
 	}
-	to.found |= found
+	w.clear()
+	steps := make([]int32, 0, len(always.steps)+8)
+	for _, s := range always.steps {
+		w.mark[s] = w.round
+		steps = append(steps, s)
+	}
+	w.keep(to, w.read(steps, work, octet), class)
 	return to
 }
 
+// read adds what comes behind the steps that read an octet.
+func (w *walker) read(to, from []int32, octet byte) []int32 {
+	for _, s := range from {
+		if st := &w.g.nfa.steps[s]; st.kind == kindSet && st.set.Has(octet) {
+			to = w.follow(to, st.x)
+		}
+	}
+	return to
+}
+
+// begun is what comes behind the steps at which patterns begin, for one octet and what stood before it. These steps are in
+// every state, so that no state lists them.
+type begun struct {
+	steps []int32
+	found uint64
+}
+
+// started gives what comes behind the beginnings of all patterns.
+func (w *walker) started(before uint16, class uint32) *begun {
+	g := w.g
+	key := uint32(before)<<16 | class
+	if known, ok := g.begun.Load(key); ok {
+		return known.(*begun)
+	}
+	end := class == g.stride-1
+	var octet byte
+	if !end {
+		octet = g.sample[class]
+	}
+	b := &begun{}
+	w.clear()
+	var work []int32
+	for _, s := range g.starting {
+		work = w.reach(work, s, before, octet, end, &b.found)
+	}
+	if !end {
+		w.clear()
+		for _, s := range w.read(nil, work, octet) {
+			if !g.isStart[s] {
+				b.steps = append(b.steps, s)
+			}
+		}
+	}
+	g.begun.Store(key, b)
+	return b
+}
+
 // keep leaves in a state only what counts.
-func (w *walker) keep(to *state, steps []int32, octet byte) {
+func (w *walker) keep(to *state, steps []int32, class uint32) {
 	g := w.g
 	kept := steps[:0]
 	var reads []syntax.Set
 	for _, s := range steps {
+		if g.isStart[s] {
+			continue
+		}
 		switch g.nfa.steps[s].kind {
 		case kindMatch:
 			to.found |= 1 << g.nfa.steps[s].n
@@ -209,7 +253,10 @@ func (w *walker) keep(to *state, steps []int32, octet byte) {
 	}
 	slices.Sort(kept)
 	to.steps = slices.Clip(kept)
-	to.before = g.likeness(octet, reads)
+	to.before = g.startLike[class]
+	if reads != nil {
+		to.before = g.likeness(g.sample[class], append(reads, g.startReads...))
+	}
 }
 
 // likeness is the first octet that is in the same sets as one; 0 if nobody asks.

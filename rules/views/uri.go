@@ -121,7 +121,7 @@ func canonical(raw string, d *Domains, redirects []Redirector) []string {
 	uris := []string{raw}
 	var forms []string
 	for i := 0; i < len(uris) && i < 20; i++ {
-		uri := trimSpace(strings.NewReplacer("\n", "", "\r", "").Replace(uris[i]))
+		uri := trimSpace(strings.ReplaceAll(strings.ReplaceAll(uris[i], "\n", ""), "\r", ""))
 		uris[i] = uri
 		if len(uri) <= 1 || uri[0] == '#' || uri[0] == '?' || uri[0] == '&' || uri[0] == '/' && uri[1] != '/' {
 			continue

@@ -49,7 +49,7 @@ func (h *App) newGate() (*access.Gate, error) {
 	for _, d := range h.cfg.Doors {
 		o.FromClient[d.Name] = d.FromClient
 		if d.Transparent && !d.Receives() {
-			o.Transparent[d.Name] = access.Backend{Name: "transparent", TLS: access.TLSMode(d.TLS), Trust: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the client does not say whom it wanted
+			o.Transparent[d.Name] = access.Backend{Name: "transparent", TLS: access.TLSMode(d.TLS), Trust: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the client does not name the server it wanted
 		}
 	}
 	for _, r := range a.Rules {
@@ -167,10 +167,10 @@ func keyFile(file string) ([]byte, error) {
 	return key, err
 }
 
-// notifyLogin tells a user by mail that he, or somebody, logged in from a new network.
+// notifyLogin notifies a user by mail of a login from a new network.
 func (h *App) notifyLogin(ctx context.Context, n access.Notice) {
 	to, err := mail.ParseAddress(n.User)
-	if err != nil || !h.cfg.Local(to.ASCIIDomain()) { // a name that is no address: there is nobody to write to
+	if err != nil || !h.cfg.Local(to.ASCIIDomain()) { // the login is not a mail address: no mail can be sent
 		return
 	}
 	from, err := mail.ParseAddress(h.cfg.MailAccess.NotifyFrom)
@@ -195,10 +195,10 @@ func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte
 		"Somebody logged in to your mailbox from a network that was not used for it before:\r\n\r\n"+
 		"  when   %s\r\n  where  %s%s\r\n  how    %s\r\n\r\n"+
 		"If this was you, there is nothing to do. If not, change your password now and tell your administrator.\r\n",
-		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(n.Protocol))
+		from, to, n.Time.Format(time.RFC1123Z), id, host, n.Time.Format("2 January 2006 15:04 MST"), n.Client, country, strings.ToUpper(string(n.Protocol)))
 }
 
-// newVerdictCache makes the verdicts at which POP3 and IMAP doors ask about messages.
+// newVerdictCache makes the verdicts that POP3 and IMAP doors ask for messages.
 func (h *App) newVerdictCache() (*retrieval.VerdictCache, error) {
 	a := h.cfg.MailAccess
 	key, err := keyFile(h.dir("judged.key"))
@@ -225,8 +225,8 @@ func (h *App) newVerdictCache() (*retrieval.VerdictCache, error) {
 	return retrieval.New(o), nil
 }
 
-// protocol is what a door speaks.
-func (h *App) protocol(door string) string {
+// protocol is the protocol of a door.
+func (h *App) protocol(door string) mail.Protocol {
 	for _, d := range h.cfg.Doors {
 		if d.Name == door {
 			return d.Protocol

@@ -68,7 +68,7 @@ func (h *App) webhook(ctx context.Context, to string, t health.Trouble, over boo
 		}
 		return fmt.Errorf("webhook: %w", err)
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(reply.Body, 1<<16)) // nothing it says matters
+	_, _ = io.Copy(io.Discard, io.LimitReader(reply.Body, 1<<16)) // its body is ignored
 	_ = reply.Body.Close()
 	if reply.StatusCode/100 != 2 {
 		return fmt.Errorf("webhook: it answers %d", reply.StatusCode)
@@ -76,7 +76,7 @@ func (h *App) webhook(ctx context.Context, to string, t health.Trouble, over boo
 	return nil
 }
 
-// alertMail goes straight to the next hop of the recipient's domain, not judged.
+// alertMail is sent straight to the next hop of the recipient's domain, unjudged.
 func (h *App) alertMail(ctx context.Context, t health.Trouble, state string) error {
 	to, err := mail.ParseAddress(h.cfg.Alerts.MailTo)
 	if err != nil {
@@ -96,7 +96,7 @@ func (h *App) alertMail(ctx context.Context, t health.Trouble, state string) err
 	return h.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(text)})
 }
 
-// printable keeps what can stand in one line of a mail.
+// printable makes text safe for one line of a mail.
 func printable(r rune) rune {
 	if r < ' ' || r == 0x7f {
 		return ' '
@@ -112,7 +112,7 @@ func (h *App) watch(ctx context.Context) {
 	}
 }
 
-// health answers whether the program lives, and whether it serves.
+// health answers whether the program is alive, and whether it is ready to serve.
 func (h *App) health(w http.ResponseWriter, r *http.Request) {
 	answer := struct {
 		Status       string              `json:"status"`

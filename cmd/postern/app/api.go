@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/records/recall"
 	"postern/proxy/access"
 	"postern/proxy/console/api"
@@ -71,7 +72,7 @@ func (q apiQueue) Delete(id, by string) error {
 	return q.orLater(queue.VerbDelete, id, by, q.queue.Delete(id, by))
 }
 
-// orLater leaves a request for a message that is being delivered right now.
+// orLater leaves a request for a message that is being delivered now.
 func (q apiQueue) orLater(verb queue.Verb, id, by string, err error) error {
 	if errors.Is(err, queue.ErrBusy) {
 		err = queue.Request(q.dir, verb, id, by)
@@ -79,7 +80,7 @@ func (q apiQueue) orLater(verb queue.Verb, id, by string, err error) error {
 	return known(err)
 }
 
-// known says of what isn't there that it isn't.
+// known turns the error for a missing item into "not found".
 func known(err error) error {
 	if errors.Is(err, queue.ErrNotFound) || errors.Is(err, access.ErrNoAppPassword) {
 		return api.NotFound(err.Error())
@@ -108,14 +109,14 @@ func (p apiAppPasswords) List(user string) ([]api.AppPassword, error) {
 }
 
 // Add implements api.AppPasswords.
-func (p apiAppPasswords) Add(user, name, real string, protocols []string) (string, error) {
+func (p apiAppPasswords) Add(user, name, real string, protocols []mail.Protocol) (string, error) {
 	return p.store.Add(user, name, real, protocols, p.now())
 }
 
 // Remove implements api.AppPasswords.
 func (p apiAppPasswords) Remove(user, name string) error { return known(p.store.Remove(user, name)) }
 
-// sweepUser moves what was called back out of one user's mailboxes.
+// sweepUser moves recalled messages out of one user's mailboxes.
 func sweepUser(ctx context.Context, cfg *config.Config, recalls *recall.List, order api.SweepOrder) (any, error) {
 	routes, err := MailRoutes(cfg)
 	if err != nil {

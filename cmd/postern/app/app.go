@@ -37,8 +37,8 @@ import (
 	defaultrules "postern/rules/default"
 )
 
-// How long things may take. The sender waits up to ten minutes for the reply to its message (RFC 5321 section
-// 4.5.3.2.6); ours come within.
+// Time limits. The sender waits up to ten minutes for the reply to its message (RFC 5321 section 4.5.3.2.6); these stay
+// below.
 const (
 	judgeTimeout   = 90 * time.Second
 	deliverTimeout = 7 * time.Minute
@@ -55,13 +55,13 @@ type App struct {
 	Recalls    *recall.List
 	Versions   *replay.Versions
 	Breaker    *breaker.Breaker
-	Lessons    *lessons.Journal // nil if nobody learns
+	Lessons    *lessons.Journal // nil if learning is off
 	Lists      *lists.Store
 	acts       *api.Store
 	verbs      *api.API // nil before Listen
 
 	pipeline     atomic.Pointer[Pipeline]
-	changing     sync.Mutex // over wasMuted, and one change of the policy at a time
+	changing     sync.Mutex // guards wasMuted, and allows one change of the policy at a time
 	wasMuted     []string
 	listsVersion int64  // of the entries in force
 	ruleFiles    string // what the folders of rules looked like at the last look, and
@@ -74,12 +74,12 @@ type App struct {
 	control      *web // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
-	checkers     map[string]*access.Checker                    // of submission doors with auth = "imap", by name
+	checkers     map[string]*access.Checker                    // login checkers of submission doors with auth = "imap", by name
 	gate         *access.Gate                                  // nil without a POP3 or IMAP door
 	verdicts     *retrieval.VerdictCache                       // the same
 	letIn        func(id string, sum [sha256.Size]byte) []byte // the same
-	teacher      *retrieval.Teacher                            // nil if nobody learns
-	directory    *recipients.LDAP                              // that of users' servers, nil for none
+	teacher      *retrieval.Teacher                            // nil if learning is off
+	directory    *recipients.LDAP                              // directory of users' servers, nil for none
 	groups       *told                                         // nil without a directory that tells them
 	logins       *told                                         // likewise
 	reports      *reports                                      // nil if none are sent
@@ -90,11 +90,11 @@ type App struct {
 	lost         givenUp
 	table        health.Table
 	frozen       frozenUsers
-	asked        *recipients.LDAP // who knows recipients, nil for none
+	asked        *recipients.LDAP // directory of recipients, nil for none
 	masking      *masking         // nil without a POP3 or IMAP door
 	ready        atomic.Bool      // all doors listen
 	started      time.Time
-	closers      []func(context.Context) error // of what is open, the first opened first
+	closers      []func(context.Context) error // closers, the first opened first
 	closing      sync.Once
 	stop         context.CancelFunc
 	running      sync.WaitGroup
@@ -126,10 +126,10 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 	return h, nil
 }
 
-// later has something closed at the end, before what was opened before it.
+// later registers a closer; the last registered runs first.
 func (h *App) later(closing func(context.Context) error) { h.closers = append(h.closers, closing) }
 
-// laterPlain is later for what closes at once.
+// laterPlain is later for closers that need no context.
 func (h *App) laterPlain(closing func() error) {
 	h.later(func(context.Context) error { return closing() })
 }
@@ -176,7 +176,7 @@ func (h *App) openReports() (err error) {
 	return nil
 }
 
-// openGateway makes what messages go through.
+// openGateway makes the gateway that processes messages.
 func (h *App) openGateway() error {
 	cfg := h.cfg
 	signer, err := newSigner(cfg, h.out)
@@ -206,7 +206,7 @@ func (h *App) openGateway() error {
 	return nil
 }
 
-// openActs opens the tokens and the log of what admins do.
+// openActs opens the tokens and the audit log.
 func (h *App) openActs() (err error) {
 	if h.acts, err = api.OpenStore(AdminStore(h.cfg), h.out.Log); err != nil {
 		return err
@@ -225,8 +225,8 @@ func (h *App) makeFolders() error {
 	return nil
 }
 
-// finishReleases puts on the queue what was claimed for release when the program last died. What can't be, stays claimed
-// until the next start, and keeps no other mail waiting.
+// finishReleases queues messages that were claimed for release when the program last crashed. Those that fail stay
+// claimed until the next start, and delay no other mail.
 func (h *App) finishReleases() error {
 	ctx := context.Background()
 	releases, err := h.Quarantine.Unfinished(ctx)
@@ -241,7 +241,7 @@ func (h *App) finishReleases() error {
 
 func (h *App) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
 
-// setup is what a reload replaces.
+// setup makes the settings that a reload replaces.
 func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
 	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[mail.Route]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
 	s.Route = func(domain string) (mail.Route, bool) {
@@ -306,7 +306,7 @@ func (h *App) Reload(cfg *config.Config) error {
 	return nil
 }
 
-// Reloader says how the configuration is read again when the command line asks for it. It is set before Listen.
+// Reloader sets how the configuration is read again when the command line asks for it. It is set before Listen.
 func (h *App) Reloader(read func() (*config.Config, error)) { h.reread = read }
 
 func (h *App) reloadAgain() error {
@@ -333,7 +333,7 @@ func (h *App) Listen(ctx context.Context) error {
 	for _, d := range h.cfg.Doors {
 		opened, err := h.openDoor(d)
 		if err != nil {
-			if strings.HasPrefix(err.Error(), "door ") { // it says which
+			if strings.HasPrefix(err.Error(), "door ") { // the error names it
 				return err
 			}
 			return fmt.Errorf("door %s: %w", d.Name, err)
@@ -348,7 +348,7 @@ func (h *App) Listen(ctx context.Context) error {
 		return err
 	}
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
-	// what the hops offer must be known before the first client asks for it; a hop that is down is asked again later
+	// the hops' extensions must be known before the first client's EHLO; a hop that is down is asked again later
 	soon, cancel := context.WithTimeout(ctx, 3*time.Second)
 	h.Relay.Probe(soon)
 	cancel()
@@ -391,7 +391,7 @@ func (h *App) every(ctx context.Context, pause time.Duration, work func(context.
 	}
 }
 
-// expire forgets what has been kept for long enough.
+// expire deletes records past their retention time.
 func (h *App) expire(ctx context.Context) {
 	now := h.out.Now()
 	if _, err := h.Ledger.Expire(ctx, now.Add(-time.Duration(h.cfg.Ledger.Keep))); err != nil {
@@ -404,14 +404,14 @@ func (h *App) expire(ctx context.Context) {
 	h.expireLists(ctx)
 }
 
-// report writes what was counted and sends the reports of days that are over.
+// report writes the counts and sends the reports of past days.
 func (h *App) report(ctx context.Context) {
 	if err := h.reports.reporter.Send(ctx); err != nil {
 		h.out.Log.Error("aggregate reports", "error", err)
 	}
 }
 
-// Close lets what is under way finish for a while, then ends everything.
+// Close gives work under way some time to finish, then ends everything.
 func (h *App) Close() { h.closing.Do(h.close) }
 
 func (h *App) close() {

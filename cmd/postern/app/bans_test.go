@@ -14,7 +14,7 @@ import (
 	"postern/proxy/console/api"
 )
 
-// tryLogin knocks at the staff door and gives the reply to AUTH.
+// tryLogin connects to the staff door and gives the reply to AUTH.
 func (g *gate) tryLogin(address, user, password string) string {
 	c := g.from(address, "staff")
 	defer c.conn.Close()
@@ -58,7 +58,7 @@ func TestWhoGuessesPasswordsIsKeptOut(t *testing.T) {
 		})
 	}
 	robots.Wait()
-	// the right password at last, and it is no use
+	// even the right password is refused now
 	if said := g.tryLogin("127.0.0.7", "ben@ours.test", canary); !strings.HasPrefix(said, "535 5.7.8 Authentication failed") {
 		t.Error(said)
 	}
@@ -80,8 +80,8 @@ func TestWhoGuessesPasswordsIsKeptOut(t *testing.T) {
 	}
 }
 
-// One old password on the mail server must not stop the mail of all its users; a stranger who tries as often is told
-// that the door is full.
+// One old password on the mail server must not stop the mail of all its users; a stranger that guesses as often gets
+// the reply of a full door.
 func TestOurOwnServersAreLetInWhateverTheyGuess(t *testing.T) {
 	g := newGate(t)
 	for address, want := range map[string]int{"127.0.0.99": 220, "127.0.0.7": 421} {

@@ -16,7 +16,7 @@ func (g *gate) begin(door string) *client {
 	return c
 }
 
-// below is what stands below our own fields: the message as it was sent.
+// below is the message below our own fields, as it was sent.
 func below(data []byte) string {
 	_, rest, _ := bytes.Cut(data, []byte("\r\nX-Postern: "))
 	for {
@@ -28,8 +28,8 @@ func below(data []byte) string {
 	}
 }
 
-// A chunk that can't be read, or has no place, is never read as commands: either its octets are thrown away or the
-// connection ends. RFC 3030 section 2. BD-02 to BD-06, BD-08.
+// A chunk that can't be accepted, or is out of sequence, is never read as commands: either its octets are thrown away
+// or the connection ends. RFC 3030 section 2. BD-02 to BD-06, BD-08.
 func TestBDATOutOfPlace(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, "[smtp]\nmax_message_size = \"64KiB\"")
@@ -138,14 +138,14 @@ func TestBDATHoldsNoEndOfData(t *testing.T) {
 		}
 		g.settle()
 	}
-	// BINARYMIME is not offered, so that nobody may count on it
+	// BINARYMIME is not offered, so no client may use it
 	g := newGate(t)
 	c := g.dial("mx")
 	c.say("MAIL FROM:<anna@friend.example> BODY=BINARYMIME", 501)
 	g.settle()
 }
 
-// Chunks of nothing without end are bounded. BD-07.
+// Endless empty chunks are bounded. BD-07.
 func TestChunksAreBounded(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
@@ -156,7 +156,7 @@ func TestChunksAreBounded(t *testing.T) {
 	for range 110 {
 		c.send(many)
 	}
-	if n := strings.Count(<-done, "\r\n"); n > 100_001 { // the last words may be lost, as there is input behind them
+	if n := strings.Count(<-done, "\r\n"); n > 100_001 { // the last reply may be lost, as input follows it
 		t.Errorf("%d chunks were taken", n)
 	}
 	g.settle()

@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// A rule that adds points to every message with a link, planted among the admin's own: it is muted before twenty honest
-// messages are refused or held for it; what it had held comes through after all, the admin can see why, and honest mail
-// goes on.
+// A rule that adds points to every message with a link, added to the admin's own: it is muted before it has refused or
+// held twenty honest messages; messages that it held are released, the admin can see why, and honest mail flows on.
 func TestPlantedRuleIsMuted(t *testing.T) {
 	for score, refuses := range map[int]bool{25: true, 7: false} {
 		t.Run(fmt.Sprint(score), func(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What one sort of strangers does takes nothing from the others: beside each of these crowds good mail from 20 other networks
-// arrives, ten messages a second, as if nobody else were there. The log has how long it took.
+// Load from one group of clients does not slow the others: beside each of these loads, good mail from 20 other networks
+// arrives, ten messages a second, as on an idle gateway. The log has the times.
 func TestGoodMailBesideACrowd(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

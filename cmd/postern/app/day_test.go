@@ -15,15 +15,15 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" // reads the ledger as it lies on disk
+	_ "modernc.org/sqlite" // reads the ledger's file
 
 	"postern/cmd/postern/app"
 	"postern/internal/dns"
 )
 
-// A day at the edge in fast motion: 50 honest senders, three of them large pools that try again from another address
-// each time; 500 robots; a dictionary attack; a herd that sits on connections. The clock is the test's, DNS a zone; the
-// connections are real, with the client's address in the header of a proxy.
+// A simulated day at the edge: 50 honest senders, three of them large pools that try again from another address each
+// time; 500 robots; a dictionary attack; many clients that hold idle connections. The clock is the test's, DNS is a
+// zone file; the connections are real, with the client's address in a PROXY header.
 type day struct {
 	t *testing.T
 	g *gate
@@ -103,7 +103,7 @@ func (d *day) call(client string) *caller {
 	return &caller{conn, bufio.NewReader(conn)}
 }
 
-// hear reads a reply; 0 is a connection that ended.
+// hear reads a reply; 0 means that the connection ended.
 func (c *caller) hear() int {
 	for {
 		line, err := c.in.ReadString('\n')
@@ -123,7 +123,7 @@ func (c *caller) say(line string) int {
 	return c.hear()
 }
 
-// deliver tries one message and says how far it came: the code of the last reply, and whether that was behind DATA.
+// deliver tries one message and gives the code of the last reply, and whether that was the reply to DATA.
 func (c *caller) deliver(helo, from string, to []string, text string) (code int, data bool) {
 	defer c.conn.Close()
 	if code = c.hear(); code != 220 {
@@ -187,7 +187,7 @@ func (d *day) honest(name, domain string, addresses []string, messages int) {
 	}
 }
 
-// robot plans the visits of a robot of one kind. It never comes back with what was deferred.
+// robot plans the connections of a robot of one kind. It never retries deferred mail.
 func (d *day) robot(i int, kind string) {
 	client := fmt.Sprintf("203.%d.%d.%d", i%7, i/7%250, 1+i%250)
 	from := fmt.Sprintf("win%d@prize%d.example", i, i%40)
@@ -241,7 +241,7 @@ func (d *day) dictionary() {
 	}
 }
 
-// herd plans what sits on connections: for an hour at noon, all there are.
+// herd plans the idle connections: for an hour at noon, as many as the door allows.
 func (d *day) herd() {
 	var held []*caller
 	noon := d.now.Add(12 * time.Hour)
@@ -258,7 +258,7 @@ func (d *day) herd() {
 		for _, c := range held {
 			_ = c.conn.Close()
 		}
-		for end := time.Now().Add(10 * time.Second); d.g.app.Open() > 20 && time.Now().Before(end); { // the door takes its time to notice
+		for end := time.Now().Add(10 * time.Second); d.g.app.Open() > 20 && time.Now().Before(end); { // the door notices with a delay
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
@@ -303,7 +303,7 @@ func aDay(t *testing.T, greylist string) {
 		case n < 97:
 			kinds[i] = "helo"
 		default:
-			kinds[i] = "quiet" // nothing gives it away before DATA
+			kinds[i] = "quiet" // it looks honest until DATA
 		}
 	}
 	type sender struct {
@@ -398,7 +398,7 @@ func (d *day) verdict() {
 	if share <= 95 {
 		t.Errorf("%.1f %% of the robots' %d connections ended before DATA", share, d.robots)
 	}
-	// who is greylisted learns nothing of who exists; else the harvest ends
+	// a greylisted client learns nothing of which users exist; else the harvest ends
 	if d.recognised > 0 || d.greylist == "odd" && d.probes > dictionaryCalls*5/3 {
 		t.Errorf("the dictionary got %d answers, %d of them yes", d.probes, d.recognised)
 	}
@@ -413,7 +413,7 @@ func (d *day) verdict() {
 	}
 }
 
-// records counts those of connections, as they lie in the ledger once it is closed.
+// records counts the records of connections in the ledger once it is closed.
 func (d *day) records() int {
 	d.g.app.Close()
 	db, err := sql.Open("sqlite", filepath.Join(d.g.dir, "data", "ledger.db"))

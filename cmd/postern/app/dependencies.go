@@ -18,7 +18,7 @@ import (
 	"postern/proxy/relay/recipients"
 )
 
-// watchDependencies makes the rows of the configuration in force.
+// watchDependencies makes the health table's rows for the configuration in force.
 func (h *App) watchDependencies(j *Pipeline) error {
 	var list []*health.Pinger
 	add := func(row health.Dependency, ping func(context.Context) error) *health.Pinger {
@@ -73,7 +73,7 @@ func (h *App) watchDependencies(j *Pipeline) error {
 	return nil
 }
 
-// directories are those in use, by what they are asked for.
+// directories are the directories in use, by purpose.
 func (h *App) directories() map[string]*recipients.LDAP {
 	all := map[string]*recipients.LDAP{"recipients": h.asked, "servers of users": h.directory}
 	if h.groups != nil {
@@ -86,7 +86,7 @@ func (h *App) directories() map[string]*recipients.LDAP {
 	return all
 }
 
-// hopPing connects to a next hop and wants to be greeted.
+// hopPing connects to a next hop and expects its greeting.
 func (h *App) hopPing(route, address string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		network := "tcp"
@@ -98,14 +98,14 @@ func (h *App) hopPing(route, address string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = conn.Close() }() // all is said
+		defer func() { _ = conn.Close() }() // the connection is no longer needed
 		if deadline, ok := ctx.Deadline(); ok {
 			if err := conn.SetDeadline(deadline); err != nil {
 				return err
 			}
 		}
 		if h.implicitTLS(route) {
-			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is only asked whether it is there: nothing is told to it
+			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // only a check that it answers: nothing secret is sent
 			if err := secure.HandshakeContext(ctx); err != nil {
 				return err
 			}
@@ -131,14 +131,14 @@ func (h *App) implicitTLS(route string) bool {
 	return h.cfg.NextHops[route].TLS == "implicit"
 }
 
-// diskPing looks whether a file can be written, and whether there is room for more. A disk that hangs, as a network's may,
-// holds one look and no more.
+// diskPing checks that a file can be written and that there is free space. A disk that hangs, as network storage may,
+// blocks one check only.
 func (h *App) diskPing() func(context.Context) error {
 	room := make(chan struct{}, 1)
 	return func(ctx context.Context) error {
 		select {
 		case room <- struct{}{}:
-		case <-ctx.Done(): // the look before this one hangs
+		case <-ctx.Done(): // the previous check still hangs
 			return ctx.Err()
 		}
 		done := make(chan error, 1)
@@ -172,7 +172,7 @@ func (h *App) lookAtDisk() error {
 	return errors.Join(err, f.Close())
 }
 
-// dependencyChanged tells the log, and the admin without waiting for the next look.
+// dependencyChanged logs the change and alerts the admin without waiting for the next check.
 func (h *App) dependencyChanged(d health.Dependency) {
 	switch d.State {
 	case health.Up:

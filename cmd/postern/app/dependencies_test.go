@@ -22,7 +22,7 @@ import (
 	"postern/internal/testing/redistest"
 )
 
-// flows wants that mail flows on.
+// flows checks that mail still flows.
 func (w *watched) flows(m mode) {
 	w.t.Helper()
 	if code, text := w.send(); code != 250 {
@@ -32,8 +32,8 @@ func (w *watched) flows(m mode) {
 
 func eachMode() []mode { return []mode{killed, hung, dragging, wrong} }
 
-// A real Redis, PostgreSQL, OpenLDAP and Dovecot are cut off, hang, are slow and talk nonsense; each is noticed, told, and seen
-// to be back, and mail flows meanwhile.
+// A real Redis, PostgreSQL, OpenLDAP and Dovecot are cut off, hang, are slow and send garbage; each fault and each
+// recovery is noticed and reported, and mail flows meanwhile.
 func TestServersGoAway(t *testing.T) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestServersGoAway(t *testing.T) {
 		w := newWatched(t, "[state]\nredis = [\""+server.address+"\"]\n")
 		for _, m := range eachMode() {
 			w.goesWrong(server, m, "redis", "Redis", w.flows)
-			time.Sleep(11 * time.Second) // one that comes and goes is taken back later and later
+			time.Sleep(11 * time.Second) // a flapping server is taken back later each time
 		}
 	})
 	t.Run("database", func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestServersGoAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		server := newStand(t, where.Host)
-		server.late = 600 * time.Millisecond // a question takes several ways
+		server.late = 600 * time.Millisecond // a query takes several round trips
 		where.Host = server.address
 		w := newWatched(t, "[database]\nurl = \""+where.String()+"\"\n")
 		w.flows(well)
@@ -89,8 +89,8 @@ func TestServersGoAway(t *testing.T) {
 	}
 }
 
-// The server that checks the logins of a submission door is a row, too, and what is wrong with its certificate shows before
-// anybody logs in.
+// The server that checks the logins of a submission door has a row, too, and a bad certificate of it shows before the
+// first login.
 func TestACertificateThatIsNotTrustedIsSeen(t *testing.T) {
 	t.Parallel()
 	v := dovecottest.Start(t, dovecottest.Options{})
@@ -101,7 +101,7 @@ func TestACertificateThatIsNotTrustedIsSeen(t *testing.T) {
 	}
 }
 
-// startSlapd starts an OpenLDAP that knows nobody.
+// startSlapd starts an OpenLDAP without entries.
 func startSlapd(t *testing.T) string {
 	t.Helper()
 	slapd := lab.Need(t, "slapd", "slapd")
@@ -115,7 +115,7 @@ func startSlapd(t *testing.T) string {
 	return at
 }
 
-// nameserver answers everything with nothing, by UDP.
+// nameserver gives an empty answer to every query, by UDP.
 type nameserver struct {
 	t       *testing.T
 	address string
@@ -190,7 +190,7 @@ func TestDNSGoesAway(t *testing.T) {
 	}
 }
 
-// disk is one whose ways can be changed.
+// disk is a disk whose faults can be set.
 type disk struct {
 	mu   sync.Mutex
 	mode mode
@@ -224,7 +224,7 @@ func (d *disk) left(string) (int64, error) {
 	return 1 << 40, nil
 }
 
-// A disk fails, is full, slow, or hangs as a network's may: /healthz answers all the same.
+// A disk fails, is full, is slow, or hangs as network storage may: /healthz answers all the same.
 func TestDiskGoesAway(t *testing.T) {
 	t.Parallel()
 	d := &disk{mode: well}
@@ -234,7 +234,7 @@ func TestDiskGoesAway(t *testing.T) {
 	}
 }
 
-// A real disk that takes no more is seen, whatever it says of the room that is left.
+// A real disk that refuses writes is noticed, whatever free space it reports.
 func TestADiskThatCannotBeWrittenIsSeen(t *testing.T) {
 	t.Parallel()
 	plenty := func(string) (int64, error) { return 1 << 40, nil }

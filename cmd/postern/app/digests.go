@@ -14,7 +14,7 @@ import (
 	"postern/proxy/digests"
 )
 
-// openQuarantineVerbs makes what lets held mail go: links in digests, and what is learned from it.
+// openQuarantineVerbs makes what releases held mail: links in digests, and what is learned from releases.
 func (h *App) openQuarantineVerbs() (err error) {
 	if h.Lessons == nil { // a gateway without a door for mailboxes learns from releases, too
 		if err = h.openLessons(); err != nil {
@@ -77,7 +77,7 @@ func sendDigestsNow(ctx context.Context, cfg *config.Config, q *quarantine.Quara
 	return d.SendNow(ctx, q, onQueue, whose, try)
 }
 
-// links answers what the links in digests ask.
+// links serves the links in digests.
 func (h *App) links() digestlinks.Links {
 	return digestlinks.Links{Digests: h.digests, Quarantine: h.Quarantine, Releaser: h.Releaser(), Lists: h.Lists, Acts: h.acts, Now: h.out.Now,
 		Zone: h.cfg.Digest.Zone(), Log: h.out.Log}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/proxy/frame"
 	"postern/proxy/imapd"
 	"postern/proxy/pop3d"
@@ -17,9 +18,9 @@ type door struct {
 	listener *frame.Listener
 }
 
-func (d *door) close(ctx context.Context) { _ = d.listener.Shutdown(ctx) } // its only error is that time ran out
+func (d *door) close(ctx context.Context) { _ = d.listener.Shutdown(ctx) } // its only error is a timeout
 
-// accepted is how many connections came, those that were refused included. Each leaves one record.
+// accepted is how many connections were accepted or refused. Each leaves one record.
 func (d *door) accepted() int64 { return d.listener.Counts().Accepted }
 
 // openDoor opens the door that the settings describe.
@@ -49,12 +50,12 @@ func (h *App) openDoor(d config.Door) (*door, error) {
 	return opened, err
 }
 
-// accessProtocol makes the door for people who read their mail from outside.
+// accessProtocol makes the POP3 or IMAP door for users outside.
 func (h *App) accessProtocol(d config.Door) frame.Protocol {
 	a := h.cfg.MailAccess
 	notice := strings.ReplaceAll(a.Notice, "\n", "\r\n")
 	clear := !d.RequireTLSForAuth.On()
-	if d.Protocol == "pop3" {
+	if d.Protocol == mail.ProtocolPOP3 {
 		o := pop3d.Options{Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", AuthInClear: clear, Gate: h.gate, VerdictCache: h.verdicts,
 			Notice: notice, SpoolDir: h.dir("spool"), Now: h.out.Now, Log: h.out.Log}
 		if d.TLS != "none" {

@@ -31,7 +31,7 @@ func outboundRoute() mail.Route { return mail.RouteTo(outboundHop) }
 func (h *App) doorOptions(d config.Door) smtpd.Options {
 	s := h.cfg.SMTP
 	o := smtpd.Options{
-		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == "submission",
+		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == mail.ProtocolSubmission,
 		AuthInClear: !d.RequireTLSForAuth.On(), XClient: prefixes(d.XClientNetworks), Trusted: prefixes(h.cfg.TrustedNetworks),
 		MaxSize: int64(s.MaxMessageSize), MaxRecipients: s.MaxRecipients, MaxErrors: s.MaxErrors,
 		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),
@@ -89,7 +89,7 @@ func compatibleCiphers() []uint16 {
 		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA256)
 }
 
-// login has a next hop check logins.
+// login checks logins at a next hop.
 func (h *App) login(route string) func(context.Context, *mail.Session, string, string) (bool, error) {
 	return func(ctx context.Context, s *mail.Session, user, password string) (bool, error) {
 		client := proxy.Client{Addr: s.Client, Name: s.ClientName, Helo: s.Helo, Proto: "ESMTP"}
@@ -165,7 +165,7 @@ func route(name string, hop config.NextHop) (relay.Route, error) {
 	return r, nil
 }
 
-// onLoopback says whether a hop is on this machine: a password then crosses no net.
+// onLoopback says whether a hop is on this machine: a password then crosses no network.
 func onLoopback(address string) bool {
 	a, err := netip.ParseAddrPort(address)
 	return err == nil && a.Addr().IsLoopback()
@@ -199,7 +199,7 @@ func newSigner(cfg *config.Config, out Outside) (*outbound.Signer, error) {
 	return s, nil
 }
 
-// Open is how many connections stand at all doors.
+// Open is how many connections are open at all doors.
 func (h *App) Open() int64 {
 	n := int64(0)
 	for _, d := range h.doors {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// The shipped filter finds the client of each refusal, and of no other line; what a client says can't make it find another.
+// The shipped filter finds the client of each refusal, and of no other line; no text of a client makes it match another
+// address.
 func TestFail2banFilter(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, noWorld())

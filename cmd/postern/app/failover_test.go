@@ -11,9 +11,9 @@ import (
 	"postern/internal/testing/hoptest"
 )
 
-// Two hops that can do unlike things take turns, die in the middle of sessions and come back, settings are loaded anew, and
-// clients go on in the sessions they have. Nobody is refused for good for what a hop could do a moment ago: what can't be
-// taken now is put off.
+// Two hops with different extensions alternate, fail in mid-session and return, settings are reloaded, and clients
+// continue their sessions. No mail is refused permanently for want of an extension that a hop offered a moment ago: it
+// is deferred.
 func TestFailoverRefusesNobody(t *testing.T) {
 	t.Parallel()
 	able := hoptest.Options{Extensions: []string{"PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 50000000"}}
@@ -48,7 +48,7 @@ func TestFailoverRefusesNobody(t *testing.T) {
 				}
 				code, said := c.transaction("MAIL FROM:<anna@friend.example>" + params)
 				switch {
-				case code == 0: // the session has had its time; the gateway is told, as it counts who is connected
+				case code == 0: // the session is over; it is closed, as the gateway counts connections
 					_ = c.conn.Close()
 					c, offers = g.offered()
 				case code >= 500:
@@ -70,7 +70,7 @@ func TestFailoverRefusesNobody(t *testing.T) {
 	}
 }
 
-// disturb lets the hops die and come back in turn, and loads the settings anew, in some rounds.
+// disturb stops and restarts the hops in turn and reloads the settings, in some rounds.
 func disturb(t *testing.T, rounds int, g *gate, first **hoptest.Hop, able hoptest.Options, second **hoptest.Hop, plain hoptest.Options) {
 	for n := range rounds * 4 {
 		time.Sleep(300 * time.Millisecond)

@@ -17,7 +17,7 @@ import (
 	"postern/proxy/queue"
 )
 
-// bounceMark stands behind the id of a message in the id of the notice that tells its sender.
+// bounceMark is appended to the id of a message to form the id of its bounce.
 const bounceMark = "-b"
 
 // openStores opens the records, the held mail and the queue, which begins to deliver at once.
@@ -42,7 +42,7 @@ func (h *App) openStores() (err error) {
 	return nil
 }
 
-// queueTold writes what became of queued mail into its record.
+// queueTold writes the fate of queued mail into its record.
 func (h *App) queueTold(e queue.Event) {
 	f := ledger.Fate{Message: ledger.MessageOf(e.Item.ID), Item: e.Item.ID, Time: h.out.Now(), Recipient: e.Recipient.Address.String(), By: e.By}
 	if e.Reply.Code != 0 {
@@ -74,7 +74,7 @@ func (h *App) fate(f ledger.Fate) {
 	h.out.Log.Info("fate", "id", f.Message, "item", f.Item, "to", f.Recipient, "fate", string(f.Word), "reply", f.Reply, "by", f.By, "note", f.Note)
 }
 
-// heldTold writes what became of held mail into its record.
+// heldTold writes the fate of held mail into its record.
 func heldTold(tell func(ledger.Fate)) func(quarantine.Change) {
 	return func(c quarantine.Change) {
 		f := ledger.Fate{Message: ledger.MessageOf(c.Item), Item: c.Item, Time: c.At, Recipient: c.Address.String(), By: c.By}
@@ -93,7 +93,7 @@ func heldTold(tell func(ledger.Fate)) func(quarantine.Change) {
 	}
 }
 
-// givenUp remembers what the queue could not deliver, by route, so that an admin hears of it.
+// givenUp remembers undeliverable mail of the queue by route, for the alert to the admin.
 type givenUp struct {
 	mu     sync.Mutex
 	routes map[string]lost
@@ -105,7 +105,7 @@ type lost struct {
 	why         string
 }
 
-// givenUpFor is how long mail that was given up is trouble, unless somebody decides on it before.
+// givenUpFor is how long mail that was given up counts as trouble, unless an admin decides on it before.
 const givenUpFor = 24 * time.Hour
 
 func (g *givenUp) add(route string, n int, why string, now time.Time) {
@@ -122,7 +122,7 @@ func (g *givenUp) add(route string, n int, why string, now time.Time) {
 	g.routes[route] = l
 }
 
-// now gives those of the last while; none if nothing waits for a decision any more.
+// now gives those within givenUpFor; none if nothing waits for a decision any more.
 func (g *givenUp) now(at time.Time, left int) map[string]lost {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -151,7 +151,7 @@ func (h *App) givenUpBefore() {
 	}
 }
 
-// queueReport hears that recipients were given up: the admin is told, and a sender of ours.
+// queueReport reports recipients that were given up: to the admin, and by a bounce to a sender of ours.
 func (h *App) queueReport(r queue.Report) error {
 	why := "it was not taken in time"
 	for _, reply := range r.Replies {
@@ -166,13 +166,13 @@ func (h *App) queueReport(r queue.Report) error {
 	return nil
 }
 
-// mayBounce says whether the sender of a queued message is told that it was not delivered: our own user or server, by an
-// address of ours. A stranger never is: his address may be forged. RFC 5321 section 6.1: nor a null reverse-path.
+// mayBounce reports whether the sender of a queued message gets a bounce: our own user or server, with an address of
+// ours. A stranger never does: the address may be forged. RFC 5321 section 6.1: nor a null reverse-path.
 func mayBounce(cfg *config.Config, item proxy.QueueItem) bool {
 	return item.Ours && !item.From.IsNull() && cfg.Local(item.From.ASCIIDomain())
 }
 
-// bounce tells the sender.
+// bounce queues a bounce to the sender.
 func (h *App) bounce(r queue.Report) error {
 	if !mayBounce(h.cfg, r.Item) {
 		return nil
@@ -189,7 +189,7 @@ func (h *App) bounce(r queue.Report) error {
 	if len(n.Failures) == 0 {
 		return nil // the sender does not want to know: RFC 3461 section 4.1
 	}
-	// the same failure told again has the same id
+	// the same failure reported again has the same id
 	n.ID = r.Item.ID + bounceMark + hex.EncodeToString(sum.Sum(nil)[:4])
 	var err error
 	if n.Header, err = bounce.HeaderOf(r.Message); err != nil {

@@ -13,11 +13,11 @@ import (
 const (
 	// freezer is the filter that stops users who suddenly write to many strangers.
 	freezer = "correspondents"
-	// frozenCheck is how often is looked whether they still are frozen: another gateway may have thawed them. frozenLook is how
-	// often all are listed, for those whom another gateway froze; it tells its admin itself.
+	// frozenCheck is how often known frozen users are checked: another gateway may have thawed them. frozenLook is how
+	// often all are listed, to find users that another gateway froze; that gateway alerts its admin itself.
 	frozenCheck = 5 * time.Second
 	frozenLook  = 5 * time.Minute
-	// frozenTold is how many are told one by one.
+	// frozenTold is how many users are reported one by one.
 	frozenTold = 20
 	frozenMost = 1000
 )
@@ -30,7 +30,7 @@ type frozenUsers struct {
 	listed, checked time.Time
 }
 
-// changed says that somebody was frozen or thawed.
+// changed notes that a user was frozen or thawed.
 func (f *frozenUsers) changed(filter string) {
 	if filter != freezer {
 		return
@@ -40,7 +40,7 @@ func (f *frozenUsers) changed(filter string) {
 	f.stale = true
 }
 
-// due says what is to be looked at now: all, or those that are known.
+// due gives which users to check now: all, or the known ones.
 func (f *frozenUsers) due(now time.Time) (list bool, check []filters.Row) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -61,13 +61,13 @@ func (f *frozenUsers) set(rows []filters.Row) {
 	f.rows = rows
 }
 
-// lookAtFrozen brings up to date who is frozen.
+// lookAtFrozen updates the set of frozen users.
 func (h *App) lookAtFrozen(ctx context.Context) {
 	list, check := h.frozen.due(h.out.Now())
 	switch {
 	case list:
 		s := h.pipeline.Load().Chain.AdminTables()[freezer]
-		if s == nil { // nobody freezes
+		if s == nil { // freezing is off
 			h.frozen.set(nil)
 			return
 		}
@@ -111,7 +111,7 @@ func (f *frozenUsers) troubles(now time.Time) []health.Trouble {
 	return all
 }
 
-// thawing is the table of frozen users; who is thawed is no trouble from then on.
+// thawing is the table of frozen users; a thawed user is no trouble from then on.
 type thawing struct {
 	filters.AdminTable
 	frozen *frozenUsers

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A user who suddenly writes to many strangers is stopped, and the admin is told at once; he is no trouble any more when he is
-// thawed.
+// A user who suddenly writes to many strangers is stopped, and the admin is alerted at once; once thawed, the user is
+// no trouble any more.
 func TestAFrozenUserIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t, "[filters.correspondents]\nstrangers = 3\nlearning = \"0s\"\n")

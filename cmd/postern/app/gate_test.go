@@ -24,8 +24,8 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// gate is a whole gateway as it is shipped, ours.test behind it, with recording servers: inside where its mail comes in,
-// outside where the mail of its users goes.
+// gate is a whole gateway as it is shipped, ours.test behind it, with recording servers: inside gets inbound mail,
+// outside gets the mail of its users.
 type gate struct {
 	t               testing.TB
 	app             *app.App
@@ -94,26 +94,26 @@ timeout = "200ms"
 level = "debug"
 `
 
-// newGate opens one with a DNS that nobody answers for. more is put behind the settings.
+// newGate opens one with an unreachable DNS server. more is appended to the settings.
 func newGate(t testing.TB, more ...string) *gate {
 	t.Helper()
 	return newGateIn(t, nil, more...)
 }
 
-// newGateIn opens one that asks this resolver.
+// newGateIn opens one with this resolver.
 func newGateIn(t testing.TB, resolver *dns.Resolver, more ...string) *gate {
 	t.Helper()
 	return openGate(t, app.Outside{Resolver: resolver}, more...)
 }
 
-// openGate opens one in this world, whose servers are asked nothing but by mail.
+// openGate opens one in this world, without health checks of its servers.
 func openGate(t testing.TB, out app.Outside, more ...string) *gate {
 	t.Helper()
 	out.Unwatched = true
 	return openWatchedGate(t, out, more...)
 }
 
-// openWatchedGate opens one that looks after what it depends on.
+// openWatchedGate opens one with health checks of its dependencies.
 func openWatchedGate(t testing.TB, out app.Outside, more ...string) *gate {
 	t.Helper()
 	users := map[string]string{"ben@ours.test": canary}
@@ -121,13 +121,13 @@ func openWatchedGate(t testing.TB, out app.Outside, more ...string) *gate {
 	g.inside = hoptest.New(t, hoptest.Options{Users: users, Replies: map[string]string{"RCPT TO:<nosuch@": "550 5.1.1 no such user"}})
 	g.outside = hoptest.New(t, hoptest.Options{})
 	base := settings
-	for i, one := range more { // what begins so replaces a section, or
+	for i, one := range more { // this prefix replaces a section
 		if strings.HasPrefix(one, "[dns]") {
 			before, after, _ := strings.Cut(base, "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\n")
 			base, more[i] = before+one+after, ""
 			continue
 		}
-		// what begins so belongs into a section that is there already
+		// this prefix adds to an existing section
 		if in, ok := strings.CutPrefix(one, "[outbound]"); ok {
 			base, more[i] = strings.Replace(base, "[outbound]", "[outbound]"+in, 1), ""
 		}
@@ -157,7 +157,7 @@ func openWatchedGate(t testing.TB, out app.Outside, more ...string) *gate {
 	return g
 }
 
-// client speaks SMTP word by word.
+// client speaks SMTP line by line.
 type client struct {
 	t    testing.TB
 	g    *gate
@@ -221,10 +221,10 @@ func plain(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 }
 
-// send sends octets; that the door closed meanwhile shows in the reply.
+// send sends octets; if the door has closed, the next reply shows it.
 func (c *client) send(octets string) { _, _ = io.WriteString(c.conn, octets) }
 
-// say sends a line, none if it is empty, and wants a code, any if it is 0. It gives the reply.
+// say sends a line, none if it is empty, and expects a code, any if it is 0. It gives the reply.
 func (c *client) say(line string, want int) string {
 	c.t.Helper()
 	if line != "" {
@@ -252,7 +252,7 @@ func (c *client) reply() (code int, all string) {
 	}
 }
 
-// ended reads what still comes until the door closes the connection, which it must.
+// ended reads until the door closes the connection, which it must.
 func (c *client) ended() string {
 	c.t.Helper()
 	rest, err := io.ReadAll(c.in)
@@ -288,8 +288,8 @@ func (c *client) count(code int) {
 	}
 }
 
-// settle wants that every message we said 250 to is inside, outside or held, once, and that none of them holds what
-// another server might read as the end of a message or of a line; it gives what was delivered inside.
+// settle checks that every message answered with 250 is inside, outside or held, once, and that none contains octets
+// that another server might read as the end of a message or of a line; it gives the messages delivered inside.
 func (g *gate) settle() []hoptest.Message {
 	g.t.Helper()
 	inside, outside := g.inside.Messages(), g.outside.Messages()

@@ -11,7 +11,7 @@ import (
 	"postern/proxy/relay/recipients"
 )
 
-// told looks up an attribute that the directory has of addresses, and remembers it for a while.
+// told looks up an attribute of addresses in the directory, and caches it.
 type told struct {
 	directory *recipients.LDAP
 	attribute string
@@ -48,7 +48,7 @@ func (g *told) of(ctx context.Context, a mail.Address) (names []string, ok bool)
 	return names, true
 }
 
-// openDirectory opens the directory for what it tells of addresses beside their being there: groups and logins.
+// openDirectory opens the directory for the attributes of addresses: groups and logins.
 func (h *App) openDirectory() (err error) {
 	l := h.cfg.Recipients.LDAP
 	if h.groups, err = h.openTold("groups", l.GroupAttribute, groupName); err != nil {

@@ -10,8 +10,8 @@ import (
 
 const rest = "To: ben@ours.test\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@friend.example>\r\nSubject: lunch\r\n\r\nAt noon?\r\n"
 
-// Whoever the author is must be beyond doubt: two readers that see two authors are how DMARC is got round. "Composition
-// Kills", USENIX Security 2020; RFC 9989. HD-08 to HD-19, HD-28, HD-29, HD-31.
+// The author must be unambiguous: DMARC is bypassed where two readers see two authors. "Composition Kills", USENIX
+// Security 2020; RFC 9989. HD-08 to HD-19, HD-28, HD-29, HD-31.
 func TestAuthorBeyondDoubt(t *testing.T) {
 	t.Parallel()
 	zone, err := dns.NewZoneResolver("_dmarc.legit.example TXT v=DMARC1; p=reject\nattack.example TXT v=spf1 +all\n")
@@ -69,7 +69,7 @@ func TestAuthorBeyondDoubt(t *testing.T) {
 	}
 }
 
-// What is odd but leaves no doubt is delivered, octet for octet, and the oddity stands in the record. HD-29, HD-30, HD-31.
+// Odd but unambiguous mail is delivered, octet for octet, and the oddity is recorded. HD-29, HD-30, HD-31.
 func TestOddHeadersAreFlagged(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
@@ -153,7 +153,7 @@ func TestResultsOfOthersStay(t *testing.T) {
 	}
 }
 
-// What a client says of himself can't write into our results. AR-07.
+// What a client says of itself can't add to our results. AR-07.
 func TestOurResultsCanNotBeWritten(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)

@@ -25,20 +25,20 @@ type mode string
 
 const (
 	well     mode = "well"
-	killed   mode = "killed" // nobody listens
-	hung     mode = "hung"   // it takes connections and says nothing
+	killed   mode = "killed" // connection refused
+	hung     mode = "hung"   // it accepts connections and sends nothing
 	dragging mode = "slow"   // it answers late
-	wrong    mode = "wrong"  // it says what makes no sense
+	wrong    mode = "wrong"  // it sends garbage
 )
 
-// world is a server whose ways can be changed while it runs. It keeps its address.
+// world is a server whose behaviour can be changed while it runs. It keeps its address.
 type world struct {
 	t       *testing.T
 	address string
 	talk    func(net.Conn, *bufio.Reader)
-	// upstream, if set, is a real server that this one stands before.
+	// upstream, if set, is a real server behind this one.
 	upstream string
-	// late is by how much it is late when it is slow.
+	// late is its delay when it is slow.
 	late time.Duration
 
 	mu       sync.Mutex
@@ -60,7 +60,7 @@ func (w *world) set(m mode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mode = m
-	if m == well || m == killed || m == wrong { // else those that stand become slow, or hang
+	if m == well || m == killed || m == wrong { // else existing connections become slow, or hang
 		for _, c := range w.conns {
 			_ = c.Close()
 		}
@@ -114,7 +114,7 @@ func (w *world) serve(l net.Listener) {
 	}
 }
 
-// newStand stands before a real server.
+// newStand makes a stand in front of a real server.
 func newStand(t *testing.T, upstream string) *world {
 	t.Helper()
 	w := &world{t: t, address: "127.0.0.1:0", upstream: upstream, late: 1500 * time.Millisecond}
@@ -129,7 +129,7 @@ func (w *world) current() mode {
 	return w.mode
 }
 
-// forward lets octets through, the server's as late as the mode says.
+// forward passes octets on, the server's with the delay of the mode.
 func (w *world) forward(c net.Conn) {
 	up, err := net.Dial("tcp", w.upstream)
 	if err != nil {
@@ -258,7 +258,7 @@ func (w *watched) send() (int, string) {
 	return c.message("anna@friend.example", "ben@ours.test", hello)
 }
 
-// soon wants something within the ten seconds that an admin is promised. On a machine that is busy with other tests it may take
+// soon expects something within the documented ten seconds. On a machine that is busy with other tests it may take
 // longer; the log says how long.
 func (w *watched) soon(what string, yes func() bool) {
 	w.t.Helper()
@@ -271,7 +271,7 @@ func (w *watched) metric(line string) bool {
 	return strings.Contains(get(w.t, "http://"+w.metrics+"/metrics"), line+"\n")
 }
 
-// outage is something whose ways can be changed.
+// outage is a dependency whose behaviour can be changed.
 type outage interface{ set(mode) }
 
 // row reads the health table's row, and whether there is trouble, at /healthz and /readyz.
@@ -294,7 +294,7 @@ func (w *watched) row(kind, name string) (found health.Dependency, degraded bool
 	return found, degraded
 }
 
-// goesWrong wants that trouble is seen everywhere, and that it is seen to be over.
+// goesWrong checks that trouble is reported everywhere, and that its end is.
 func (w *watched) goesWrong(server outage, m mode, kind, name string, meanwhile func(m mode)) {
 	w.t.Helper()
 	trouble := map[string]string{"redis": "state", "database": "ledger"}[kind]
@@ -330,8 +330,8 @@ func (w *watched) goesWrong(server outage, m mode, kind, name string, meanwhile 
 	}
 }
 
-// A scanner that is away is seen to be away within ten seconds, whatever is wrong with it. Mail is judged without one that
-// is not required, at once, and says so; it waits for one that is.
+// An unavailable scanner is noticed within ten seconds, whatever is wrong with it. Mail is judged at once without a
+// scanner that is not required, and says so; it is deferred for one that is.
 func TestScannersGoAway(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]struct {
@@ -344,7 +344,7 @@ func TestScannersGoAway(t *testing.T) {
 	} {
 		for _, required := range []bool{false, true} {
 			if required == (name == "rspamd") {
-				continue // the ways to be away are the table's, not the filter's: one of both shows that its ping is right
+				continue // the modes are tested with the table, not the filter: one test of both shows that the ping is right
 			}
 			t.Run(fmt.Sprint(name, " required ", required), func(t *testing.T) {
 				t.Parallel()
@@ -375,7 +375,7 @@ func TestScannersGoAway(t *testing.T) {
 	}
 }
 
-// A program of the admin's that is gone, and a next hop.
+// A program of the admin that is missing, and a next hop.
 func TestOthersGoAway(t *testing.T) {
 	t.Parallel()
 	t.Run("hop", func(t *testing.T) {

@@ -21,7 +21,7 @@ type honestCase struct {
 	from          string // of the envelope
 	known         bool   // our user has written to the author before
 	unsigned      bool
-	unproven      bool     // neither SPF nor DKIM stands for the author: a bounce has none, a list breaks what he signed
+	unproven      bool     // neither SPF nor DKIM aligns with the author: a bounce has none, a list breaks the author's signature
 	open          []string // domains whose DMARC policy is none
 	senders       []string // more domains that our client may send for
 	message       []byte
@@ -266,7 +266,7 @@ func (w *honestWriter) encode(charset, text string) []byte {
 	return b
 }
 
-// inline replaces what stands in braces; braces that say nothing to us stay.
+// inline replaces expressions in braces; unknown ones stay.
 func (w *honestWriter) inline(line string) string {
 	var b strings.Builder
 	for {

@@ -209,7 +209,7 @@ func packed(text string) string {
 	return "\x01" + string(binary.LittleEndian.AppendUint16(nil, 0xb000|uint16(len(chunk)-1))) + string(chunk)
 }
 
-// cms is a ContentInfo (RFC 5652 section 3) whose content nobody here looks into.
+// cms is a ContentInfo (RFC 5652 section 3) whose content is not examined.
 func cms(enveloped bool, noise []byte) []byte {
 	kind := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 	if enveloped {

@@ -16,7 +16,7 @@ import (
 )
 
 // honestSealer signs as senders do: DKIM (RFC 6376) and ARC (RFC 8617), the fields folded as the template has them. It
-// canonicalizes by its own lights, so that signer and verifier here are not one program.
+// has its own canonicalization, so that signer and verifier do not share code.
 type honestSealer struct {
 	key *rsa.PrivateKey
 	// d are the domains that it signed for, as selector._domainkey.domain.
@@ -168,10 +168,10 @@ func simpleBody(body []byte) []byte {
 	return append(slices.Clone(body), '\r', '\n')
 }
 
-// clientOf is a network of its own for each message, so that none profits by the good name of another.
+// clientOf gives each message its own network, so that none gains from the reputation of another.
 func clientOf(n int) string { return fmt.Sprintf("198.%d.%d.7", 16+n/256, n%256) }
 
-// zone is what DNS knows of the senders.
+// zone is the senders' DNS data.
 func (s *honestSealer) zone(cases []honestCase) string {
 	var b strings.Builder
 	names := []string{}

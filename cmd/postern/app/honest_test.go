@@ -156,7 +156,7 @@ var results = regexp.MustCompile(`(?m)^Authentication-Results: .*\r\n(?:[ \t].*\
 
 var ownField = regexp.MustCompile(`(?m)^X-Postern[A-Za-z-]*: .*\r\n(?:[ \t].*\r\n)*`)
 
-// reasons are those that the gateway wrote on top.
+// reasons are the symbols in the gateway's own field.
 func reasons(message []byte) string {
 	return strings.Join(strings.Fields(string(ownField.Find(message))), " ")
 }
@@ -217,7 +217,7 @@ func (c honestCase) send(g *gate, i int) (code int, said string) {
 	return code, said
 }
 
-// fetched is what the POP3 and IMAP doors think of it.
+// fetched is the verdict of the POP3 and IMAP doors.
 func (c honestCase) fetched(g *gate, i int) policy.Verdict {
 	session := &mail.Session{ID: mail.NewID(time.Now()), Started: time.Now()}
 	tx := &mail.Transaction{ID: fmt.Sprint("fetched", i), Session: session, Message: mail.NewMessage(c.message),
@@ -250,7 +250,7 @@ func domainOf(address string) string {
 	return strings.TrimRight(strings.ToLower(strings.Trim(address[at+1:], "<>")), ".")
 }
 
-// write leaves the message in a folder for who wants to look at it, with the envelope in its name.
+// write saves the message to a folder for inspection, with the envelope in its name.
 func (c honestCase) write(t *testing.T, i int) {
 	dir := os.Getenv("POSTERN_HONEST_OUT")
 	if dir == "" {

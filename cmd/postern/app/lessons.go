@@ -16,7 +16,7 @@ func LessonsFile(cfg *config.Config) string { return filepath.Join(cfg.DataDir, 
 // keepLessons is how long the octets of messages are kept that users gave lessons on.
 const keepLessons = 90 * 24 * time.Hour
 
-// openLessons opens the journal of what users teach, unless they are not to.
+// openLessons opens the journal of users' lessons, unless learning is off.
 func (h *App) openLessons() (err error) {
 	if !h.cfg.MailAccess.Learn.On() {
 		return nil

@@ -36,7 +36,7 @@ when = 'subject.contains("not now")'
 action = "defer"
 `
 
-// life is a gateway in which messages come to all their ends.
+// life is a gateway whose messages meet every fate.
 type life struct {
 	*gate
 	t *testing.T
@@ -81,7 +81,7 @@ func (l *life) newest() string {
 	return found[0].ID
 }
 
-// ours sends a message of ben's to somebody outside and to somebody here, of which the far server takes none for now.
+// ours sends a message of ben's to one recipient outside and one here; the far server defers it.
 func (l *life) ours(subject string) string {
 	l.t.Helper()
 	l.outside.Reply(".", "451 4.3.0 come again")
@@ -96,7 +96,7 @@ func (l *life) ours(subject string) string {
 	return l.newest()
 }
 
-// ended wants that a message came to an end for somebody, and that this is seen wherever one looks.
+// ended checks the fate of a message for a recipient, in every interface.
 func (l *life) ended(id, to string, word ledger.Word, reply string) {
 	l.t.Helper()
 	var seen ledger.Transaction
@@ -140,7 +140,7 @@ func (l *life) ended(id, to string, word ledger.Word, reply string) {
 	}
 }
 
-// api wants that the JSON interface tells it, too.
+// api checks that the JSON interface reports it, too.
 func (l *life) api(id, word string) {
 	l.t.Helper()
 	store, err := api.OpenStore(filepath.Join(l.dir, "data", "admin.db"), nil)
@@ -168,7 +168,7 @@ func (l *life) api(id, word string) {
 	}
 }
 
-// queued is the id under which a message stands in the queue.
+// queued is the id of a message in the queue.
 func (l *life) queued(id string) string {
 	l.t.Helper()
 	r, err := l.app.Ledger.Explain(context.Background(), id)
@@ -178,7 +178,7 @@ func (l *life) queued(id string) string {
 	return r.Transactions[0].QueueIDs[0]
 }
 
-// retry lets the queue try again, with this answer.
+// retry makes the queue try again, with this reply.
 func (l *life) retry(id, answer string) {
 	l.t.Helper()
 	l.ended(id, "u@far.test", ledger.Deferred, "451 4.3.0 come again")
@@ -192,7 +192,7 @@ func (l *life) retry(id, answer string) {
 	}
 }
 
-// The ends that come at once: delivered, refused by policy, by the server behind, deferred, abandoned, sent on.
+// The immediate fates: delivered, refused by policy, by the server behind, deferred, abandoned, redirected.
 func TestEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, app.Outside{})
@@ -215,8 +215,8 @@ func TestEndsAtOnce(t *testing.T) {
 	})
 }
 
-// What our queue took with 250 and could not deliver is told to its sender where he is ours, and to the admin; a stranger
-// never hears of it. RFC 5321 section 6.1.
+// What our queue accepted with 250 and could not deliver is reported to the admin, and to the sender if it is ours; a
+// stranger never gets a bounce. RFC 5321 section 6.1.
 func TestEndsInTheQueue(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, app.Outside{})
@@ -267,7 +267,7 @@ func told(fates []ledger.Fate) (text string) {
 	return text
 }
 
-// What is not taken in time ends, too.
+// Mail not accepted by the next hop in time expires.
 func TestEndsByTime(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, app.Outside{QueueExpiry: time.Millisecond})
@@ -280,7 +280,7 @@ func TestEndsByTime(t *testing.T) {
 	}
 }
 
-// A stranger, and the null reverse-path, hear nothing: the address may be forged, and a notice about a notice never ends.
+// A stranger and the null reverse-path get no bounce: the address may be forged, and bounces of bounces would loop.
 func TestNoBounceToStrangers(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, app.Outside{})
@@ -307,8 +307,8 @@ func TestNoBounceToStrangers(t *testing.T) {
 	}
 }
 
-// What was held ends by release, which is told with the server's answer, by deletion or by time; what was delivered may be
-// called back.
+// Held mail ends by release, reported with the server's reply, by deletion or by expiry; delivered mail may be
+// recalled.
 func TestEndsOfHeldMail(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, app.Outside{})

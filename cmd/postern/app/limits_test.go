@@ -30,7 +30,7 @@ func TestLongCommandLines(t *testing.T) {
 			endless.send(block)
 		}
 	}()
-	if said := endless.ended(); said != "" && !strings.HasPrefix(said, "500 5.5.2 ") { // it may be lost: there is input behind it
+	if said := endless.ended(); said != "" && !strings.HasPrefix(said, "500 5.5.2 ") { // it may be lost: input follows it
 		t.Errorf("an endless line: %q", said)
 	}
 }
@@ -119,8 +119,8 @@ func TestLongAddresses(t *testing.T) {
 	}
 }
 
-// A thousand recipients are taken, the rest is put off to another message, and a client that goes on is sent away. Those
-// taken get the message. LL-05.
+// A thousand recipients are accepted, further ones are deferred to another transaction, and a client that continues is
+// disconnected. Those accepted get the message. LL-05.
 func TestManyRecipients(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, "[filters]\nratelimit.enabled = false")
@@ -188,7 +188,7 @@ func TestSizeLimitIsExact(t *testing.T) {
 	}
 }
 
-// Messages of nothing but line ends, dots or NULs are judged in time like any other. LL-09.
+// Messages of only line ends, dots or NULs are judged in time like any other. LL-09.
 func TestMessagesOfNothing(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
@@ -206,7 +206,7 @@ func TestMessagesOfNothing(t *testing.T) {
 	g.settle()
 }
 
-// A client that only passes the time is sent away. SL-05.
+// A client that only sends NOOP and the like is disconnected. SL-05.
 func TestJunkIsBounded(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
@@ -218,15 +218,15 @@ func TestJunkIsBounded(t *testing.T) {
 		for range 50 {
 			c.send(many)
 		}
-		if n := strings.Count(<-done, "\r\n"); n > 150 { // the last words may be lost, as there is input behind them
+		if n := strings.Count(<-done, "\r\n"); n > 150 { // the last reply may be lost, as input follows it
 			t.Errorf("1000 times %q: %d replies", line, n)
 		}
 	}
 	g.settle()
 }
 
-// Clients that go away at any point, politely or not, leave nothing behind: no half a message, no connection, no file
-// open. SL-07, SL-10, SL-11.
+// Clients that disconnect at any point, by QUIT or not, leave nothing behind: no partial message, no connection, no
+// open file. SL-07, SL-10, SL-11.
 func TestClientsThatGoAway(t *testing.T) {
 	g := newGate(t, "[smtp]\nmax_connections = 1000\nmax_per_network = 1000")
 	login := func(upTo int, reset bool) {
@@ -273,7 +273,7 @@ func TestClientsThatGoAway(t *testing.T) {
 		t.Errorf("%d files open, %d before", n, files)
 	}
 	g.settle()
-	// a client that asks and asks and never reads the answers
+	// a client that keeps sending commands and never reads the replies
 	deaf := g.dial("mx")
 	stopped := make(chan struct{})
 	go func() {
@@ -282,7 +282,7 @@ func TestClientsThatGoAway(t *testing.T) {
 			deaf.send(strings.Repeat("RCPT TO:<u@far.test>\r\n", 100))
 		}
 	}()
-	<-stopped // it is sent away after its errors, and its octets go nowhere
+	<-stopped // it is disconnected after its errors, and its octets are discarded
 	g.settle()
 }
 

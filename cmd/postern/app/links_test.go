@@ -108,7 +108,7 @@ func (m *mailbox) state(id string) quarantine.State {
 	return item.Standings[0].State
 }
 
-// A link asks, shows what strangers wrote as text, and does what it says once, when its button is pressed.
+// A link asks for confirmation, shows text of strangers as plain text, and acts once, when its button is pressed.
 func TestLinkAsksAndWorksOnce(t *testing.T) {
 	t.Parallel()
 	m := openMailbox(t)
@@ -190,7 +190,7 @@ func TestLinksThatDoNotHold(t *testing.T) {
 	}
 }
 
-// The other links: to all that is held, to throw away, to block; a deputy may use them for the mailbox he looks after.
+// The other links: to all held mail, to delete, to block; a deputy may use them for the mailbox they look after.
 func TestOtherLinks(t *testing.T) {
 	t.Parallel()
 	m := openMailbox(t)
@@ -220,7 +220,7 @@ func TestOtherLinks(t *testing.T) {
 	}
 }
 
-// A list's entry holds within seconds, for the recipient it is for, without a restart; its hits are counted.
+// A list entry is in force within seconds, for its recipient, without a restart; its hits are counted.
 func TestListsAreInForceWithoutARestart(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)

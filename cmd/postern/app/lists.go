@@ -12,7 +12,7 @@ import (
 // ListsStore is where the lists are.
 func ListsStore(cfg *config.Config) string { return cfg.Store("lists.db") }
 
-// listsLook is how often it is looked whether somebody changed the lists; their hits are written as often.
+// listsLook is how often the lists are checked for changes and their hits are written.
 const listsLook = 3 * time.Second
 
 // openLists opens the lists and takes their entries into the policy that is made next.
@@ -24,7 +24,7 @@ func (h *App) openLists() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), listsLook)
 	defer cancel()
 	version, entries, err := h.listEntries(ctx)
-	if err != nil { // mail goes on without them, and it is tried again
+	if err != nil { // mail flows without them, and opening is tried again
 		h.out.Log.Error("lists", "error", err)
 		return nil
 	}
@@ -42,7 +42,7 @@ func (h *App) listEntries(ctx context.Context) (int64, []policy.ListEntry, error
 	return version, lists.Deciding(all), err
 }
 
-// watchLists puts the policy in force anew when somebody, at whichever gateway, has changed a list.
+// watchLists reloads the policy when a list was changed, at whichever gateway.
 func (h *App) watchLists(ctx context.Context) {
 	if err := h.Lists.Flush(ctx); err != nil {
 		h.out.Log.Error("hits of lists", "error", err)
@@ -76,7 +76,7 @@ func (h *App) expireLists(ctx context.Context) {
 	}
 }
 
-// hearVerdicts tells the lists and the breaker of verdicts, and the gateway who had good ones before.
+// hearVerdicts reports verdicts to the lists and the breaker, and known good clients to the gateway.
 func (h *App) hearVerdicts() {
 	h.Gateway.Known = h.known
 	h.Gateway.OnListHit = h.onListHit
@@ -85,5 +85,5 @@ func (h *App) hearVerdicts() {
 	}
 }
 
-// listed counts a hit of an entry: in memory, it is written later.
+// listed counts a hit of an entry in memory; it is written later.
 func (h *App) onListHit(entry string) { h.Lists.Hit(entry, h.out.Now()) }

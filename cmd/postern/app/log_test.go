@@ -22,8 +22,8 @@ func hostile() []string {
 	}
 }
 
-// Whatever a client says stands in the log as part of one record, escaped, and can't bring another one in. LG-01, LG-02,
-// LG-03, LG-05, LG-06.
+// Whatever a client says is logged escaped within one record, and can't forge another. LG-01, LG-02, LG-03, LG-05,
+// LG-06.
 func TestHostileTextStaysInItsRecord(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, "[smtp]\nmax_per_network = 200")
@@ -62,7 +62,7 @@ func TestHostileTextStaysInItsRecord(t *testing.T) {
 	}
 }
 
-// What the records of the ledger are told as holds no control characters. LG-02.
+// The ledger's records are printed without control characters. LG-02.
 func TestHostileTextIsToldEscaped(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)

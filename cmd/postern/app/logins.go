@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/proxy/access"
 	"postern/proxy/imapd"
 	"postern/proxy/pop3d"
 )
 
-// openCheckers makes what checks the logins of submission doors at servers with mailboxes: with the same settings, and in the
-// same way, as the IMAP doors let users in there.
+// openCheckers makes the login checkers of submission doors at servers with mailboxes: same settings and rules as for
+// the IMAP doors.
 func (h *App) openCheckers() error {
 	h.checkers = map[string]*access.Checker{}
 	if err := h.openMailboxDirectory(); err != nil {
@@ -37,7 +38,7 @@ func (h *App) openCheckers() error {
 	return nil
 }
 
-// openMailboxDirectory opens the directory that says at which server a user is.
+// openMailboxDirectory opens the directory of users' mailbox servers.
 func (h *App) openMailboxDirectory() error {
 	l := h.cfg.MailAccess.LDAP
 	asks := func(d config.Door) bool { return !d.Receives() || d.Auth == "imap" }
@@ -80,8 +81,8 @@ func loginRoutes(cfg *config.Config, d config.Door) ([]access.Route, error) {
 	return []access.Route{one}, nil
 }
 
-// mailboxes are the servers with mailboxes that users log in at, by the name of their row in the health table, and how each is
-// asked whether it is there.
+// mailboxes are the servers with mailboxes that users log in at, by the name of their row in the health table, and how
+// each is pinged.
 func (h *App) mailboxes() (map[string]mailbox, error) {
 	all := map[string]mailbox{}
 	take := func(routes []access.Route, imap, pop3 bool) {
@@ -111,7 +112,7 @@ func (h *App) mailboxes() (map[string]mailbox, error) {
 			}
 			take(asked, true, false)
 		case !d.Receives() && !d.Transparent:
-			take(routes, d.Protocol == "imap", d.Protocol == "pop3")
+			take(routes, d.Protocol == mail.ProtocolIMAP, d.Protocol == mail.ProtocolPOP3)
 		}
 	}
 	return all, nil
@@ -125,5 +126,5 @@ type mailbox struct {
 
 func mailboxName(b *access.Backend) string { return b.Name + " " + b.Address }
 
-// mailboxesAway hears of a server that could not be asked for a login: it is looked at now.
+// mailboxesAway notes a server that could not be asked for a login: it is checked now.
 func (h *App) mailboxesAway(b *access.Backend) { h.table.Hurry("mail_backend", mailboxName(b)) }

@@ -29,7 +29,7 @@ func submitter(auth, backend string) string {
 		"[bans]\nnever = [\"127.0.0.0/8\"]\n" + backend
 }
 
-// A Dovecot makes those wait who gave wrong passwords. It is told who the client is: four wrong passwords from one address
+// Dovecot delays clients after wrong passwords. It gets the client's address: four wrong passwords from one address
 // delay no right one from another.
 func TestWrongPasswordsDelayNobodyElse(t *testing.T) {
 	t.Parallel()
@@ -55,7 +55,7 @@ func TestWrongPasswordsDelayNobodyElse(t *testing.T) {
 				t.Errorf("the right password from another address: %s after %s", said, took)
 			}
 			t.Logf("four wrong passwords from elsewhere, then a right one: after %s", took.Round(time.Millisecond))
-			if !c.told { // so it was that Dovecot does slow down logins
+			if !c.told { // shows that Dovecot does slow down logins
 				return
 			}
 			if !strings.Contains(v.Text(), "rip="+owner) || !strings.Contains(v.Text(), guesser) {

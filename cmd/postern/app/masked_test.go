@@ -12,7 +12,7 @@ import (
 	"postern/policy/records/recall"
 )
 
-// mailboxOf is an IMAP server that lets everybody in and has one message, the one that text gives.
+// mailboxOf is an IMAP server that accepts every login and has one message, the one that text gives.
 func mailboxOf(t *testing.T, text func() []byte) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,8 +66,8 @@ func (l *life) fetched() string {
 	return ""
 }
 
-// That a reader was shown a notice in the place of a message stands in the record of that message, once for each reason, and
-// is told wherever one looks; a message that was shown leaves no such word.
+// A message's record says once per reason that a reader was shown a notice in its place, in every interface; a message
+// that was shown has no such entry.
 func TestMaskedWhenFetched(t *testing.T) {
 	t.Parallel()
 	var l *life

@@ -90,7 +90,7 @@ func newBans(cfg *config.Config, out Outside) *listen.Bans {
 		Never: prefixes(b.Never)})
 }
 
-// newRecipients makes what knows recipients before the next hop is asked.
+// newRecipients makes the recipient check that precedes the next hop's.
 func newRecipients(cfg *config.Config, out Outside) (_ *recipients.Recipients, directory *recipients.LDAP, err error) {
 	c := cfg.Recipients
 	o := recipients.Options{List: c.List, Known: time.Duration(c.Known), Unknown: time.Duration(c.Unknown), State: out.State, Now: out.Now, Log: out.Log}
@@ -132,7 +132,7 @@ func (s banTable) Apply(ctx context.Context, verb, key string) error {
 	return nil
 }
 
-// memoryTable shows where the memory is and how it fares.
+// memoryTable shows where the state is kept and its health.
 type memoryTable struct{ state *state.State }
 
 // Verbs implements filters.AdminTable.
@@ -152,7 +152,7 @@ func (s memoryTable) Rows(context.Context, int) ([]filters.Row, error) {
 // Apply implements filters.AdminTable.
 func (memoryTable) Apply(context.Context, string, string) error { return filters.ErrUnknownVerb }
 
-// tables are all that the admin may look into.
+// tables are all tables that the admin may read.
 func (h *App) tables() map[string]filters.AdminTable {
 	all := maps.Clone(h.pipeline.Load().Chain.AdminTables())
 	all["bans"] = banTable{h.bans}
@@ -170,7 +170,7 @@ func ControlSocket(cfg *config.Config) string { return filepath.Join(cfg.DataDir
 // openControl serves the CLI. Only our own user may open the socket.
 func (h *App) openControl() error {
 	path := ControlSocket(h.cfg)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // one that a crash left
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // left by a crash
 		return fmt.Errorf("control socket: %w", err)
 	}
 	short, done, err := console.SocketPath(path)
@@ -198,13 +198,14 @@ func (h *App) openControl() error {
 	return nil
 }
 
-// known says whether a client is let in when connections are scarce: our own servers, and whose mail was good before.
+// known reports whether a client is admitted when connections are scarce: our own servers, and clients whose earlier
+// mail was good.
 func (h *App) known(client netip.Addr) bool {
 	return h.trusted(client) || reputation.Known(h.out.State, client)
 }
 
 // banned says whether a client may not even connect. Our own servers may: behind one address all users' mail may come,
-// and one program there with an old password must not stop it. Its guesses are not looked at all the same.
+// and one program there with an old password must not stop it. Its guesses are counted all the same.
 func (h *App) banned(client netip.Addr) bool {
 	return !h.trusted(client) && h.bans.Banned(client)
 }

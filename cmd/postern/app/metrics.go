@@ -46,14 +46,14 @@ func writeMetrics(w io.Writer, list []metric) {
 	}
 }
 
-// samples are metrics that are being gathered.
+// samples collects metrics.
 type samples []metric
 
 func (s *samples) add(name, kind, help string, value float64, labels ...string) {
 	*s = append(*s, metric{"postern_" + name, kind, help, labels, value})
 }
 
-// one is 1 for yes, as Prometheus has no other word for it.
+// one is 1 for true, as Prometheus has no booleans.
 func one(yes bool) float64 {
 	if yes {
 		return 1
@@ -104,7 +104,7 @@ func (h *App) measureDoors(s *samples) {
 	}
 }
 
-// measureStores measures what is remembered and written.
+// measureStores measures the state and the stores.
 func (h *App) measureStores(s *samples) {
 	remembered, book := h.out.State.Health(), h.Ledger.Health()
 	s.add("state_degraded", "gauge", "Whether Redis is away and this gateway goes on from its own memory.", one(remembered.Degraded))

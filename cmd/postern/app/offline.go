@@ -33,7 +33,7 @@ type Offline struct {
 	close []func() error
 }
 
-// OpenOffline opens what the verbs of one path need, and nothing else: what only a running gateway knows stays shut.
+// OpenOffline opens what the verbs of one path need, and nothing else: state of a running gateway is unavailable.
 func OpenOffline(cfg *config.Config, path string, log *slog.Logger) (_ *Offline, err error) {
 	f := &Offline{cfg: cfg, log: log}
 	defer func() {
@@ -54,7 +54,7 @@ func OpenOffline(cfg *config.Config, path string, log *slog.Logger) (_ *Offline,
 	return f, nil
 }
 
-// As serves requests as those of one caller.
+// As serves requests in the name of one caller.
 func (f *Offline) As(c api.Caller) http.Handler { return f.verbs.As(c) }
 
 // Close closes all that was opened, the last first.
@@ -101,7 +101,7 @@ func (f *Offline) openLists() (err error) {
 	return nil
 }
 
-// openRecalls opens the recalls, with the ledger that is told of changes.
+// openRecalls opens the recalls, with the ledger that records changes.
 func (f *Offline) openRecalls() (err error) {
 	if err := f.openLedger(); err != nil {
 		return err
@@ -137,7 +137,8 @@ func (f *Offline) openPolicies() error {
 	return nil
 }
 
-// openReleases opens what lets held mail go: it goes to the queue's folder, from which a gateway delivers it once one runs.
+// openReleases opens the releases of held mail: released mail goes to the queue's folder, from which a gateway delivers
+// it once it runs.
 func (f *Offline) openReleases() (err error) {
 	if err := f.openRecalls(); err != nil {
 		return err
@@ -171,7 +172,7 @@ func (f *Offline) put(_ context.Context, item proxy.QueueItem, c mail.Copy) erro
 	return queue.WriteItem(dir, item, c)
 }
 
-// queueFolder is the queue of a gateway that does not run: it finds what is asked of it when it does.
+// queueFolder is the queue of a stopped gateway: it finds the requests when it starts.
 type queueFolder struct{ dir string }
 
 // All implements api.Queue.

@@ -11,17 +11,17 @@ import (
 	"postern/proxy/retrieval"
 )
 
-// originals keeps what readers get masked in the quarantine.
+// originals keeps the originals of masked messages in the quarantine.
 type originals struct {
 	quarantine *quarantine.Quarantine
 	hostname   string
 	route      func(domain string) (mail.Route, bool)
-	protocol   func(door string) string
+	protocol   func(door string) mail.Protocol
 }
 
 // Keep implements retrieval.Originals.
 func (o originals) Keep(ctx context.Context, m retrieval.Original) error {
-	ctx = context.WithoutCancel(ctx) // half of it would be a message that nobody can find
+	ctx = context.WithoutCancel(ctx) // a cancelled write would leave a message that can't be found
 	switch _, err := o.quarantine.Find(ctx, m.ID); {
 	case err == nil:
 		return nil
@@ -40,7 +40,7 @@ func (o originals) Keep(ctx context.Context, m retrieval.Original) error {
 	return o.quarantine.Hold(ctx, item, mail.Copy{Message: m.Message})
 }
 
-// owner is the address of a mailbox's owner: his login, with the gateway's own name behind one that has no domain.
+// owner is the address of a mailbox's owner: the login, with the gateway's own name as domain if it has none.
 func owner(login, hostname string) mail.Address {
 	if a, err := mail.ParseAddress(login); err == nil && a.Domain != "" {
 		return a

@@ -18,13 +18,13 @@ import (
 	"postern/proxy/retrieval/seal"
 )
 
-// What was masked when it was fetched is shown once it is released; what was fetched by POP3, and so mostly deleted, comes
-// once more, under a seal that our own doors trust. The same release again, after a recall, shows it again.
+// A message masked when fetched is shown once it is released; one fetched by POP3, and so mostly deleted, is delivered
+// again, under a seal that our own doors trust. The same release again, after a recall, shows it again.
 func TestReleasesOfWhatWasFetched(t *testing.T) {
 	const raw = "From: a@b.example\r\nSubject: x\r\n\r\nhello\r\n"
 	key := []byte("0123456789abcdef0123456789abcdef")
 	sum := sha256.Sum256([]byte(raw))
-	for protocol, deliveries := range map[string]int{"imap": 0, "pop3": 1} {
+	for protocol, deliveries := range map[mail.Protocol]int{"imap": 0, "pop3": 1} {
 		q, err := quarantine.Open(t.TempDir(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)

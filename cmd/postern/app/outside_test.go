@@ -30,7 +30,7 @@ func newSigningGate(t *testing.T) (*gate, string) {
 	return newGate(t, "[outbound]\nsign = [\"ours.test\"]\n", "[dkim.\"ours.test\"]\nkeys = { s1 = \""+file+"\" }\n"), txt
 }
 
-// relayed is what the next server makes of a message: it adds what is missing and breaks lines that are too long.
+// relayed is the message as the next server changes it: it adds missing fields and breaks overlong lines.
 func relayed(text []byte) []byte {
 	h := mail.ParseHeader(text[:bytes.Index(text, []byte("\r\n\r\n"))+2])
 	var b []byte
@@ -59,7 +59,7 @@ func signatureHolds(text []byte, txt string) bool {
 	return err == nil && len(results) == 1 && results[0].Err == nil
 }
 
-// sentOut sends a message of ben's and gives what the outside got of it.
+// sentOut sends a message of ben's and gives the message as received outside.
 func (g *gate) sentOut(text string) (code int, said string, got []byte) {
 	g.t.Helper()
 	g.outside.Forget()
@@ -124,7 +124,7 @@ func shownTexts(v *mimeview.View) (all string) {
 	return all
 }
 
-// Strangers hear nothing of what we think of our own users' mail, nor by which name they log in.
+// Strangers learn neither our verdict on our own users' mail nor the users' login names.
 func TestOutboundTellsNothing(t *testing.T) {
 	t.Parallel()
 	g, _ := newSigningGate(t)
@@ -179,8 +179,8 @@ func TestABannerIsMIME(t *testing.T) {
 	}
 }
 
-// A smart host that takes no 8-bit text gets what our users write in 7 bits, and signed so (RFC 6152 section 3, RFC 6376 section
-// 5.3). Mail that is signed by its author is refused to him, with the reason.
+// A smart host that takes no 8-bit text gets what our users write in 7 bits, and signed so (RFC 6152 section 3, RFC
+// 6376 section 5.3). Mail signed by its author is refused with the reason.
 func TestEightBitTextGoesOutInSeven(t *testing.T) {
 	t.Parallel()
 	g, txt := newSigningGate(t)

@@ -29,30 +29,31 @@ import (
 	defaultrules "postern/rules/default"
 )
 
-// Outside is what the house needs of the world and a test or the demo may replace.
+// Outside holds the external parts that a test or the demo may replace.
 type Outside struct {
 	Log *slog.Logger
 	Now func() time.Time
 	// Resolver replaces the configured DNS servers.
 	Resolver *dns.Resolver
-	// State is what the gateway remembers; nil is a memory of its own that begins empty.
+	// State is the gateway's state; nil is in-process memory that begins empty.
 	State *state.State
-	// Muted are symbols that weigh nothing for now. Entries are those of the lists that are kept beside the policy's file.
+	// Muted are symbols whose weight is 0 for now. Entries are those of the lists kept beside the policy's file.
 	Muted   []string
 	Entries []policy.ListEntry
-	// ASN says to which autonomous system an address belongs; nil opens the configured database, if there is one.
+	// ASN gives the autonomous system of an address; nil opens the configured database, if there is one.
 	ASN func(netip.Addr) (number uint32, name string)
-	// Logins gives the logins that an address of ours belongs to, not ok if nobody can tell; nil without a directory.
+	// Logins gives the logins that own an address of ours, not ok if the directory can't be asked; nil without a
+	// directory.
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
-	// Shelved hears of what a filter put on its table, see filters.Env.
+	// Shelved is called when a filter adds a row to its table, see filters.Env.
 	Shelved func(filter string)
 	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
 	QueueExpiry time.Duration
-	// DiskLeft says how much room a folder's disk has, in octets; nil asks the system.
+	// DiskLeft gives the free space of a folder's disk in octets; nil asks the system.
 	DiskLeft func(dir string) (int64, error)
 	// compiled is the set of rules in force: it is used again while its files are the same.
 	compiled *defaultrules.Loaded
-	// Unwatched asks nothing whether it is there, for servers that record all that they hear.
+	// Unwatched switches health checks off, for servers that record all connections.
 	Unwatched bool
 }
 
@@ -69,14 +70,14 @@ func (o Outside) withDefaults() Outside {
 	return o
 }
 
-// Pipeline is what a message is judged by: the filters that are switched on, and the policy.
+// Pipeline judges messages: the filters that are switched on, and the policy.
 type Pipeline struct {
 	Specs []filters.Spec
 	Chain *filters.Chain
 	// Fetched is the part of the chain that judges mail as it is fetched from a mailbox.
 	Fetched *filters.Chain
 	Policy  *policy.Policy
-	// Epoch changes with whatever decides on the content of a message.
+	// Epoch changes with everything that decides on the content of a message.
 	Epoch string
 	// DNS is the resolver that the filters ask.
 	DNS *dns.Resolver
@@ -114,7 +115,7 @@ func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline,
 	return j, err
 }
 
-// complete opens what filters need and nobody has given.
+// complete opens what filters need and the caller has not given.
 func (o *Outside) complete(cfg *config.Config) (err error) {
 	if o.Resolver == nil {
 		if o.Resolver, err = NewResolver(cfg); err != nil {
@@ -186,7 +187,7 @@ func epoch(cfg *config.Config, p *policy.Policy, loaded *defaultrules.Loaded) (s
 	return hex.EncodeToString(h.Sum(nil)[:6]), nil
 }
 
-// KnownFilters is what `postern config` must know of the filters.
+// KnownFilters describes the filters to `postern config`.
 func KnownFilters() []config.Known {
 	set, _, err := defaultrules.Load(defaultrules.Folders{}, nil)
 	if err != nil {
@@ -203,8 +204,8 @@ func KnownFilters() []config.Known {
 	return known
 }
 
-// LoadRules reads the content rules, the shipped ones and the admin's. No rule may bear the name of what a filter, a door or
-// the policy itself reports.
+// LoadRules reads the content rules, the shipped ones and the admin's. No rule may have the name of a symbol of a
+// filter, a door or the policy.
 func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
 	return defaultrules.Load(ruleFolders(cfg), takenNames())
 }
@@ -235,7 +236,7 @@ func Symbols(specs []filters.Spec) []filters.Symbol {
 	return append(symbols, proxy.Symbols()...)
 }
 
-// compilePolicy makes the policy of a text. Muted symbols weigh nothing.
+// compilePolicy makes the policy of a text. Muted symbols have weight 0.
 func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, text []byte, muted []string, more ...policy.ListEntry) (*policy.Policy, error) {
 	settings := policy.Default()
 	if len(text) > 0 {
@@ -253,8 +254,8 @@ func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, te
 	return p, nil
 }
 
-// mute takes the weight of symbols out of a policy, wherever it speaks of it. Their actions stay: whoever set one wants just
-// that, and what is muted must never be judged more strictly for it.
+// mute takes the weight of symbols out of a policy, wherever it speaks of it. Their actions stay: an admin set them on
+// purpose, and muting must never make a verdict stricter.
 func mute(settings *policy.Config, symbols []string) {
 	if len(symbols) == 0 {
 		return

@@ -78,7 +78,7 @@ var (
 	ErrPolicyFile   = fmt.Errorf("%w: the policy's file can't be written", api.ErrNotNow)
 )
 
-// Policies are the life of the policy, for the command line and the JSON interface.
+// Policies manages the versions and trials of the policy, for the command line and the JSON interface.
 type Policies struct {
 	Config     *config.Config
 	Versions   *replay.Versions
@@ -86,7 +86,7 @@ type Policies struct {
 	Quarantine *quarantine.Quarantine // nil where it is not known what users released
 	Lists      *lists.Store           // nil for none
 	Now        func() time.Time
-	// Reload tells the running gateway.
+	// Reload makes the running gateway reload.
 	Reload func() error
 }
 
@@ -139,7 +139,7 @@ func (p *Policies) Replay(ctx context.Context, name, text string, o replay.Optio
 // maxReleased bounds how many releases a replay knows of.
 const maxReleased = 100_000
 
-// released says of held messages whether somebody let them go.
+// released reports which held messages were released.
 func (p *Policies) released(ctx context.Context) func(string) bool {
 	if p.Quarantine == nil {
 		return nil
@@ -155,7 +155,7 @@ func (p *Policies) released(ctx context.Context) func(string) bool {
 	return func(id string) bool { return known[id] }
 }
 
-// Apply writes the policy's file and keeps both versions. The error is api.ErrNotTold if all but the telling was done.
+// Apply writes the policy's file and keeps both versions. The error is api.ErrNotTold if only the reload failed.
 func (p *Policies) Apply(ctx context.Context, version, text, by, note string) error {
 	file := p.Config.PolicyFile()
 	if file == "" {
@@ -165,7 +165,7 @@ func (p *Policies) Apply(ctx context.Context, version, text, by, note string) er
 	if err != nil {
 		return err
 	}
-	if before, err := CompilePolicy(p.Config, file, old); err == nil { // one that is broken is not worth keeping
+	if before, err := CompilePolicy(p.Config, file, old); err == nil { // a broken one is not kept
 		if err := p.Versions.Add(ctx, replay.Version{Version: before.Version(), Text: string(old), Applied: p.Now(), By: by, Note: "as it was found"}); err != nil {
 			return err
 		}

@@ -3,13 +3,14 @@ package app
 import (
 	"context"
 
+	"postern/internal/mail"
 	"postern/proxy/probe"
 )
 
 // probeDoor is the address of the first SMTP door, as one connects to it from this machine.
 func (h *App) probeDoor() string {
 	for i, d := range h.cfg.Doors {
-		if d.Protocol == "smtp" && !d.ProxyProtocol && !d.Transparent && i < len(h.doors) {
+		if d.Protocol == mail.ProtocolSMTP && !d.ProxyProtocol && !d.Transparent && i < len(h.doors) {
 			return probe.Reachable(h.doors[i].listener.Addr().String())
 		}
 	}
@@ -32,7 +33,7 @@ func (h *App) runProbe(ctx context.Context) {
 	}
 }
 
-// held says whether the message with this Message-ID was taken and kept back.
+// held reports whether the message with this Message-ID was accepted and held.
 func (h *App) held(ctx context.Context, messageID string) bool {
 	return probe.Held(ctx, h.Ledger, messageID)
 }

@@ -2,5 +2,5 @@
 
 package app_test
 
-// racing says that the race detector makes all ten times as slow.
+// racing is set under the race detector, which is ten times slower.
 const racing = true

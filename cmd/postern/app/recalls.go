@@ -11,10 +11,10 @@ import (
 	"postern/policy/records/recall"
 )
 
-// lookBack bounds a look into the ledger for the record that something later is about.
+// lookBack bounds the search in the ledger for the record that a later event belongs to.
 const lookBack = 5 * time.Second
 
-// recallTold writes recalls, and what takes them back, into the records of the messages that they are about.
+// recallTold writes recalls and their withdrawal into the records of the messages.
 func recallTold(l *ledger.Ledger, tell func(ledger.Fate)) func(recall.Entry, bool) {
 	return func(e recall.Entry, undone bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), lookBack)
@@ -28,7 +28,7 @@ func recallTold(l *ledger.Ledger, tell func(ledger.Fate)) func(recall.Entry, boo
 				continue // by its hash and by its Message-ID: it is one recall
 			}
 			tell(ledger.Fate{Message: t.ID, Time: e.Time, Word: word, By: e.By, Note: e.Why})
-			_ = l.Flush(ctx) // so that the next one sees it; if not, it stands there twice
+			_ = l.Flush(ctx) // so that the next one sees it; otherwise it is recorded twice
 		}
 	}
 }
@@ -53,15 +53,15 @@ func origins(ctx context.Context, l *ledger.Ledger, id, sha256, messageID string
 	return nil
 }
 
-// masking hears what the reading doors record, and adds to the record of a message that its reader was shown a notice
-// instead. It works behind the doors' back: a reader never waits for it.
+// masking gets the records of the POP3 and IMAP doors, and notes in a message's own record that a reader was shown a
+// notice instead. It works in the background: a reader never waits for it.
 type masking struct {
 	*ledger.Ledger
 	work chan ledger.Transaction
 	tell func(ledger.Fate)
 }
 
-// maskingRoom is how many masked fetches wait to be looked up; behind that they stand only in their own records.
+// maskingRoom is how many masked fetches wait to be looked up; beyond that they are only in their own records.
 const maskingRoom = 1000
 
 func (h *App) newMasking() *masking {
@@ -108,7 +108,7 @@ func (m *masking) add(ctx context.Context, t ledger.Transaction) {
 	}
 }
 
-// readerOf finds the recipient who reads a message by a login: by his address, or as the only one there is.
+// readerOf finds the recipient who reads a message by a login: by address, or as the only recipient.
 func readerOf(t ledger.Transaction, login string) (string, bool) {
 	for _, r := range t.Recipients {
 		local, _, _ := strings.Cut(r.Address, "@")

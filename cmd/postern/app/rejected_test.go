@@ -10,7 +10,7 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// What was refused is kept for a while, unreadable on the disk, and can be let go; by default nothing is.
+// Refused mail is kept for a while, encrypted on disk, and can be released; by default none is kept.
 func TestRefusedMailIsKept(t *testing.T) {
 	const gtube = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 	for setting, want := range map[string]int{"": 0, "[quarantine]\nhold_rejected = \"24h\"\n": 1} {

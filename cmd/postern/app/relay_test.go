@@ -8,9 +8,9 @@ import (
 	"postern/internal/mail"
 )
 
-// relayTricks are ways of asking for delivery to far.test, or of making the server behind us believe so. RFC 5321 section
-// 3.6, appendix F.2 (source routes), section 4.1.2 (quoted local parts). Where taken is set the address is one of ours,
-// and that is what the server behind must have been asked about.
+// relayTricks are addresses that ask for delivery to far.test, or might make the server behind us relay there. RFC 5321
+// section 3.6, appendix F.2 (source routes), section 4.1.2 (quoted local parts). Where taken is set the address is one
+// of ours, and that is what the server behind must have been asked about.
 func relayTricks() []struct{ id, from, rcpt, taken string } {
 	return []struct{ id, from, rcpt, taken string }{
 		{"OR-01", "<>", "<u@far.test>", ""},
@@ -73,8 +73,8 @@ func relayTricks() []struct{ id, from, rcpt, taken string } {
 	}
 }
 
-// Nothing that was ever tried against relays gets one message out, or makes us ask the server behind about anybody who
-// is not ours; and what it is asked about is what was judged, octet for octet.
+// No known relay trick gets a message out, or makes us ask the server behind about a recipient that is not ours; and
+// the address it is asked about is the one that was judged, octet for octet.
 func TestNoOpenRelay(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, "[smtp]\nmax_per_network = 200")
@@ -117,8 +117,8 @@ func TestNoOpenRelay(t *testing.T) {
 	}
 }
 
-// Nobody gets trust by what he says of himself: a PROXY header or XCLIENT from a stranger, the name of ours in EHLO, the
-// outbound doors from outside. OR-23, OR-24, OR-28.
+// No client gains trust by what it says of itself: a PROXY header or XCLIENT from a stranger, the name of ours in EHLO,
+// the outbound doors from outside. OR-23, OR-24, OR-28.
 func TestTrustCannotBeClaimed(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
@@ -167,7 +167,7 @@ func TestTrustCannotBeClaimed(t *testing.T) {
 	}
 }
 
-// Those whom we trust get out: a trusted network, a proxy that speaks for one, a user who logged in. So the tests above
+// Trusted clients may relay: a trusted network, a proxy that speaks for one, a logged-in user. So the tests above
 // refuse for the right reason.
 func TestOurOwnGetOut(t *testing.T) {
 	t.Parallel()
@@ -191,7 +191,7 @@ func TestOurOwnGetOut(t *testing.T) {
 	}
 }
 
-// What tells strangers about us tells nothing, and postmaster is always there. OR-25, OR-26, OR-27.
+// VRFY and the like disclose nothing, and postmaster always exists. OR-25, OR-26, OR-27.
 func TestNothingIsDisclosed(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)

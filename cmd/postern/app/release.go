@@ -15,7 +15,7 @@ import (
 	"postern/proxy/retrieval/seal"
 )
 
-// Releaser is the one of a running gateway.
+// Releaser releases mail of a running gateway.
 func (h *App) Releaser() *release.Releaser {
 	return &release.Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: releaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
 }
@@ -45,7 +45,7 @@ func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, e
 	}, nil
 }
 
-// openTeacher opens what releases teach, where no gateway runs: nil if nobody learns, or nothing was ever learned.
+// openTeacher opens what releases teach, where no gateway runs: nil if learning is off, or nothing was ever learned.
 func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
 	nothing := func() error { return nil }
 	if !cfg.MailAccess.Learn.On() {

@@ -12,7 +12,7 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// A held message whose release was cut short, and that can't be read any more, keeps nobody else's mail from coming in.
+// A held message whose release was interrupted, and that can't be read any more, blocks no other mail.
 func TestAnUnreadableReleaseDoesNotStopTheStart(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := config.Parse(filepath.Join(dir, "postern.toml"), []byte("hostname = \"gw.test\"\ndata_dir = \"data\"\ndomains = [\"ours.test\"]\n[[door]]\nname = \"mx\"\nlisten = \"127.0.0.1:0\"\n[next_hop.\"default\"]\naddresses = [\"127.0.0.1:9\"]\n[dns]\nservers = [\"127.0.0.1:9\"]\n"))

@@ -16,7 +16,7 @@ import (
 	"postern/proxy/queue"
 )
 
-// reports counts what is seen of other domains and sends it to those that ask: RFC 9990.
+// reports counts results per domain and sends DMARC reports to domains that ask for them: RFC 9990.
 type reports struct {
 	reporter *dmarcreport.Reporter
 	now      func() time.Time

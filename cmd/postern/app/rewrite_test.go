@@ -133,7 +133,7 @@ func TestAmbiguousMailIsHeldInstead(t *testing.T) {
 	}
 }
 
-// So is one whose program lies in an archive within a mail that is encoded: what carries it can't be cut out.
+// So is one whose program is in an archive within an encoded message: its container can't be cut out.
 func TestWhatCannotBeCutOutIsHeld(t *testing.T) {
 	t.Parallel()
 	inner := base64.StdEncoding.EncodeToString([]byte(parted(letterPart, programPart("setup.exe"))))

@@ -57,8 +57,8 @@ func deliveredTo(g *gate, address string) (found []hoptest.Message) {
 	return found
 }
 
-// Rules put a banner and a disclaimer into the text, a field into the header, send a copy, a notice, or the whole message to
-// somebody else; whoever reads it sees the text, in plain and in HTML.
+// Rules put a banner and a disclaimer into the text, a field into the header, send a copy, a notice, or the whole
+// message to another address; the reader sees the text, in plain and in HTML.
 func TestRulesAct(t *testing.T) {
 	g := ruledGate(t, `
 [[rule]]
@@ -117,8 +117,8 @@ redirect_to = "deputy@ours.test"
 	}
 }
 
-// From 2 to 50 recipients with policies that differ: each meets exactly his own, each distinct copy is one transaction at the
-// next hop, and 5xx is only said when all refuse.
+// From 2 to 50 recipients with different policies: each gets exactly its own, each distinct copy is one transaction at
+// the next hop, and 5xx is only given when all refuse.
 func TestManyRecipientsManyPolicies(t *testing.T) {
 	policy := "[[rule]]\nname = \"hold\"\nwhen = 'rcpt.startsWith(\"hold\")'\naction = \"quarantine\"\n" +
 		"[[rule]]\nname = \"refuse\"\nwhen = 'rcpt.startsWith(\"refuse\")'\naction = \"reject\"\n" +

@@ -13,8 +13,8 @@ import (
 	"postern/policy/records/quarantine"
 )
 
-// OpenQuarantine opens the held mail. It is sealed if the settings say so, or if it keeps what was refused; what was sealed
-// before is opened in any case.
+// OpenQuarantine opens the held mail. It is sealed if the settings say so, or if refused mail is kept; items sealed
+// earlier are opened in any case.
 func OpenQuarantine(cfg *config.Config, log *slog.Logger, now func() time.Time, told func(quarantine.Change)) (*quarantine.Quarantine, error) {
 	o := quarantine.Options{Log: log, Now: now, Told: told}
 	file := filepath.Join(cfg.DataDir, "quarantine.key")

@@ -26,7 +26,7 @@ type fault string
 
 const (
 	slow      fault = "slow"      // the answer comes after 1.2 s
-	late      fault = "late"      // after 12 s: nobody waits that long for one question
+	late      fault = "late"      // after 12 s: longer than any query waits
 	silent    fault = "silent"    // never
 	servfail  fault = "servfail"  //
 	truncated fault = "truncated" // cut off by UDP, and TCP is refused
@@ -123,7 +123,7 @@ func nameServer(t testing.TB, zone string, fails map[string]fault) *dns.Resolver
 }
 
 // Forgeries of protected names whose senders make DNS slow, silent or wrong, each through the whole gateway. None is
-// delivered: what is known to fail is refused or held, what can't be known comes again, and in the end is held.
+// delivered: known failures are refused or held, unknown results are deferred, and in the end held.
 func TestForgeriesUnderSlowNames(t *testing.T) {
 	t.Parallel()
 	_, key := signingKey()

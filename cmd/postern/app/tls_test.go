@@ -32,7 +32,7 @@ func TestNothingCrossesIntoTLS(t *testing.T) {
 		c.say("STARTTLS", 220)
 		c.send(late)
 		if conn, ok := c.conn.(*net.TCPConn); ok {
-			_ = conn.CloseWrite() // so that a half record is not waited for
+			_ = conn.CloseWrite() // so that the door does not wait for the rest of a record
 		}
 		if said := c.ended(); strings.Contains(said, "250") || strings.Contains(said, "500") {
 			t.Errorf("instead of a handshake %q: %q", late, said)
@@ -46,7 +46,7 @@ func TestNothingCrossesIntoTLS(t *testing.T) {
 	}
 }
 
-// What was said before TLS is forgotten, and TLS is not done twice or within a transaction. TI-05, TI-07, TI-08.
+// The state from before TLS is discarded, and TLS is not done twice or within a transaction. TI-05, TI-07, TI-08.
 func TestTLSBeginsAnew(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
@@ -145,7 +145,7 @@ func TestNoTicketsAndWhatWasOffered(t *testing.T) {
 	})
 }
 
-// A web browser that was made to talk to a mail port finds nobody to talk to: ALPACA, USENIX Security 2021. TI-12.
+// A web browser redirected to a mail port gets no session: ALPACA, USENIX Security 2021. TI-12.
 func TestCrossProtocol(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)

@@ -19,20 +19,20 @@ import (
 	"postern/proxy"
 )
 
-// Bounds beyond which a policy that is tried does harm: so many verdicts that hold or refuse what the other would have let
-// in, and such a share of all of its verdicts.
+// Bounds beyond which a policy on trial does harm: the number of verdicts that hold or refuse mail that the other
+// policy would let in, and their share of all its verdicts.
 const (
 	harmAtLeast = 10
 	harmShare   = 0.05
 )
 
-// trial is a policy that holds for a share of the recipients.
+// trial is a policy in force for a share of the recipients.
 type trial struct {
 	replay.Trial
 	verdicts, harm atomic.Int64
 }
 
-// try puts the trial there is into a setup.
+// try adds the current trial to a setup.
 func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pipeline) error {
 	t, ok, err := h.Versions.Trial(ctx)
 	if err != nil || !ok || t.Share == 0 || t.Stopped != "" {
@@ -49,14 +49,14 @@ func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pi
 	return nil
 }
 
-// inShare picks so many of a hundred recipients, always the same ones.
+// inShare picks a given percentage of recipients, always the same ones.
 func inShare(a mail.Address, share int) bool {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(a.Key())) // it never fails
 	return int(sum.Sum32()%100) < share
 }
 
-// compared counts what the tried policy does to mail, and stops it if it does harm.
+// compared counts how the policy on trial changes verdicts, and stops it if it does harm.
 func (h *App) compared(t *trial, other, tried policy.Verdict) {
 	n := t.verdicts.Add(1)
 	if tried.Disposition < policy.Quarantine || other.Disposition >= policy.Quarantine {
@@ -89,8 +89,9 @@ func (h *App) mutedSymbols() []string {
 	return names
 }
 
-// proofToMute says what it takes to mute a symbol. Content rules go by volume: a rule that went wrong knows no friends. What
-// stands for who sent the mail, and what has an action, is never muted; all else only by what it does to known senders.
+// proofToMute gives the evidence needed to mute a symbol. For content rules it is volume: a faulty rule hits all
+// senders alike. Symbols about the sender's identity, and symbols with an action, are never muted; all others only by
+// their effect on known senders.
 func (h *App) proofToMute(symbol string) breaker.Proof {
 	j := h.pipeline.Load()
 	if j.Policy.Acts(symbol) {
@@ -112,7 +113,7 @@ func (h *App) proofToMute(symbol string) breaker.Proof {
 	return breaker.Vouched
 }
 
-// convicted lets the breaker look at a verdict. What it mutes holds from the next message on.
+// convicted passes a verdict to the breaker. A symbol it mutes is muted from the next message on.
 func (h *App) onVerdict(tx *mail.Transaction, strictest policy.Verdict) {
 	m, tripped := h.Breaker.Observe(tx.ID, tx.From.ASCIIDomain(), strictest)
 	if !tripped {
@@ -126,7 +127,7 @@ func (h *App) onVerdict(tx *mail.Transaction, strictest policy.Verdict) {
 	h.running.Go(func() { h.makeGood(m) })
 }
 
-// rejudge puts policy in force anew, with what is muted and tried now.
+// rejudge reloads the policy, with the current muted symbols and trial.
 func (h *App) rejudge() error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -150,7 +151,7 @@ func (h *App) rejudge() error {
 	return nil
 }
 
-// unmute puts symbols back in force whose time is over.
+// unmute puts symbols back in force whose muting has expired.
 func (h *App) unmute(context.Context) {
 	h.changing.Lock()
 	was := h.wasMuted
@@ -163,7 +164,7 @@ func (h *App) unmute(context.Context) {
 	}
 }
 
-// makeGood judges again what a muted symbol had held, and lets go what would have been let in without it.
+// makeGood judges again the mail held for a muted symbol, and releases what would have been let in without it.
 func (h *App) makeGood(m breaker.Muting) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -184,7 +185,7 @@ func (h *App) makeGood(m breaker.Muting) {
 	}
 }
 
-// letGo releases a held message for those recipients for whom it would be let in now.
+// letGo releases a held message for the recipients whose verdict would now let it in.
 func (h *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
 	item, message, err := h.Quarantine.Get(ctx, id)
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 const (
 	queueTooLong    = 1000
 	certificateEnds = 7 * 24 * time.Hour
-	diskTooFull     = 256 << 20 // octets left
+	diskTooFull     = 256 << 20 // free octets
 	hoursAndMinutes = "15:04:05"
-	watchEvery      = time.Second // how often is looked for trouble
+	watchEvery      = time.Second // interval of the check
 )
 
-// Troubles are all that there are now, in a fixed order.
+// Troubles are all current troubles, in a fixed order.
 func (h *App) Troubles() []health.Trouble {
 	var all []health.Trouble
 	add := func(kind, subject string, since time.Time, format string, args ...any) {
@@ -62,7 +62,7 @@ func (h *App) Troubles() []health.Trouble {
 	return all
 }
 
-// diskLeft is how much room a folder's disk has, in octets.
+// diskLeft is the free space of a folder's disk, in octets.
 func diskLeft(dir string) (int64, error) {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(dir, &disk); err != nil {

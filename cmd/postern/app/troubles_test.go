@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// hooks takes what a webhook is told.
+// hooks receives the webhook's alerts.
 type hooks struct {
 	mu  sync.Mutex
 	all []map[string]any
@@ -46,7 +46,7 @@ func (h *hooks) told(kind string, over bool) bool {
 	return false
 }
 
-// toldAs says whether trouble of a kind was told to begin, as slow or away.
+// toldAs reports whether an alert of a kind was sent, as slow or away.
 func (h *hooks) toldAs(kind, state string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -67,7 +67,7 @@ func until(t testing.TB, what string, yes func() bool) {
 	}
 }
 
-// A next hop that does not answer is told, and stands at /healthz and in the metrics.
+// A next hop that does not answer is reported by alert, at /healthz and in the metrics.
 func TestTroubleIsTold(t *testing.T) {
 	told := &hooks{}
 	chat := httptest.NewServer(told)

@@ -12,8 +12,8 @@ import (
 	"postern/proxy/release"
 )
 
-// An entry for a sender whom nothing proves would never fit: none is made, and what can be done instead is said. The sender of
-// a list is not proven, the list is.
+// An entry for an unauthenticated sender would never match: none is made, and the answer says what to do instead. The
+// author of a list message is not authenticated, the list is.
 func TestReleaseAllowsNobodyUnproven(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, noWorld())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/filters"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/policy/records/quarantine"
 	"postern/proxy/console"
@@ -82,7 +83,7 @@ func (h *App) ConsoleAddress() string {
 	return h.webs[0].address
 }
 
-// applyByConsole corrects a row as the console's admin.
+// applyByConsole changes a row as the console's admin.
 func (h *App) applyByConsole(ctx context.Context, client netip.Addr, table, verb, key string) error {
 	by := api.Direct{Handler: h.verbs.As(api.Caller{Name: console.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
 	err := api.Ask(ctx, by, http.MethodPost, "/shelves/"+url.PathEscape(table)+"/"+url.PathEscape(verb), map[string]string{"key": key}, nil)
@@ -128,7 +129,7 @@ func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]c
 		q.Sender, q.Recipient = "", q.Sender
 		found, err = h.Ledger.Search(ctx, q)
 	}
-	if errors.Is(err, ledger.ErrQuery) { // nothing is like that
+	if errors.Is(err, ledger.ErrQuery) { // nothing matches
 		err = nil
 	}
 	rows := make([]console.Message, 0, len(found))
@@ -139,7 +140,7 @@ func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]c
 }
 
 func row(t ledger.Transaction) console.Message {
-	m := console.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.PlainSubject()), Why: t.Decisive, Verdict: "accept"}
+	m := console.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.PlainSubject()), Why: t.Decisive, Verdict: mail.Accept.String()}
 	if m.From == "" {
 		m.From = "<>"
 	}
@@ -150,14 +151,14 @@ func row(t ledger.Transaction) console.Message {
 		switch {
 		case r.Fate == ledger.Abandoned:
 			m.Why = t.Reply
-		case m.Why == "" || r.Fate != ledger.Delivered && m.Verdict == "accept":
+		case m.Why == "" || r.Fate != ledger.Delivered && r.Disposition == mail.Accept:
 			m.Why = r.Reply
 		}
 	}
 	if len(to) == 0 {
-		m.Verdict, m.Fate, m.Why = "defer", string(ledger.Refused), t.Reply
+		m.Verdict, m.Fate, m.Why = mail.Defer.String(), string(ledger.Refused), t.Reply
 		if strings.HasPrefix(t.Reply, "5") {
-			m.Verdict = "reject"
+			m.Verdict = mail.Reject.String()
 		}
 	}
 	m.To = strings.Join(to, ", ")

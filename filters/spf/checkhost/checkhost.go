@@ -50,7 +50,7 @@ type Query struct {
 // Answer is what came of it.
 type Answer struct {
 	// Result is "pass", "fail", "softfail", "neutral", "none", "temperror" or "permerror": section 2.6.
-	Result string
+	Result mail.AuthVerdict
 	// Why names the term that decided, or what went wrong.
 	Why string
 	// Explanation is what the domain's own exp= says about a fail: printable ASCII on one line. It is text of a
@@ -90,11 +90,11 @@ func Check(ctx context.Context, r *dns.Resolver, q Query) Answer {
 	// section 4.3: what is not a multi-label domain name has the result none
 	if !mail.ValidDomain(domain) || !strings.Contains(domain, ".") || len(domain) > maxName {
 		c.step("%q is not a domain name of two labels or more", domain)
-		return Answer{Result: "none", Why: "no domain to check"}
+		return Answer{Result: mail.AuthNone, Why: "no domain to check"}
 	}
 	v := c.host(domain)
 	a := Answer{Result: v.result, Why: v.why}
-	if v.result == "fail" && v.exp != nil {
+	if v.result == mail.AuthFail && v.exp != nil {
 		a.Explanation = c.explain(v)
 	}
 	a.Lookups, a.Voids = c.lookups, c.voids
@@ -110,19 +110,23 @@ func (c *check) step(format string, args ...any) {
 
 // verdict is the result for one domain.
 type verdict struct {
-	result, why string
+	result mail.AuthVerdict
+	why    string
 	// exp is the explanation of the record that decided, domain the one it speaks of.
 	exp    macroString
 	domain string
 }
 
 // problem ends a check: temperror or permerror.
-type problem struct{ result, why string }
+type problem struct {
+	result mail.AuthVerdict
+	why    string
+}
 
 func (p *problem) Error() string { return p.why }
 
 func permError(format string, args ...any) error {
-	return &problem{"permerror", fmt.Sprintf(format, args...)}
+	return &problem{mail.AuthPermError, fmt.Sprintf(format, args...)}
 }
 
 // fromDNS tells "there is none", which is no error here, from "nobody could tell".
@@ -134,7 +138,7 @@ func fromDNS(name string, err error) (void bool, failure error) {
 	case errors.As(err, &e) && e.IsNotFound:
 		return true, nil
 	}
-	return false, &problem{"temperror", "DNS gives no answer for " + name}
+	return false, &problem{mail.AuthTempError, "DNS gives no answer for " + name}
 }
 
 func ended(err error) verdict {
@@ -142,7 +146,7 @@ func ended(err error) verdict {
 	if errors.As(err, &p) {
 		return verdict{result: p.result, why: p.why}
 	}
-	return verdict{result: "permerror", why: err.Error()}
+	return verdict{result: mail.AuthPermError, why: err.Error()}
 }
 
 // host finds the record of a domain and evaluates it: sections 4.4 to 4.7.
@@ -152,7 +156,7 @@ func (c *check) host(domain string) verdict {
 		return ended(err)
 	}
 	if text == "" {
-		return verdict{result: "none", why: "no SPF record"}
+		return verdict{result: mail.AuthNone, why: "no SPF record"}
 	}
 	rest, _ := terms(text)
 	r, err := parseRecord(rest)
@@ -173,20 +177,20 @@ func (c *check) host(domain string) verdict {
 	if r.redirect != nil && !r.all {
 		return c.redirect(r.redirect, domain)
 	}
-	return verdict{result: "neutral", why: "no term of " + domain + " matches"}
+	return verdict{result: mail.AuthNeutral, why: "no term of " + domain + " matches"}
 }
 
 // qualified is the result of a mechanism that matches: section 4.6.2.
-func qualified(qualifier byte) string {
+func qualified(qualifier byte) mail.AuthVerdict {
 	switch qualifier {
 	case '-':
-		return "fail"
+		return mail.AuthFail
 	case '~':
-		return "softfail"
+		return mail.AuthSoftFail
 	case '?':
-		return "neutral"
+		return mail.AuthNeutral
 	}
-	return "pass"
+	return mail.AuthPass
 }
 
 // find gives the one SPF record of a domain, "" if it has none.
@@ -226,7 +230,7 @@ func (c *check) redirect(target macroString, domain string) verdict {
 	}
 	c.step("redirect to %s", name)
 	v := c.host(name)
-	if v.result == "none" {
+	if v.result == mail.AuthNone {
 		// section 6.1: a redirect to where there is no record is a permerror
 		return ended(permError("the redirect of %s leads to %s, which has no SPF record", domain, name))
 	}

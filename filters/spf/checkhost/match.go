@@ -3,6 +3,8 @@ package checkhost
 import (
 	"net/netip"
 	"strings"
+
+	"postern/internal/mail"
 )
 
 // match says whether a mechanism matches the client: RFC 7208 section 5.
@@ -71,14 +73,15 @@ func (c *check) include(m mechanism, name string) (bool, error) {
 	c.depth++
 	v := c.host(name)
 	c.depth--
-	c.step("%s: %s there: %s", m.text, v.result, yes(v.result == "pass"))
+	c.step("%s: %s there: %s", m.text, v.result, yes(v.result == mail.AuthPass))
 	switch v.result {
-	case "temperror", "permerror":
+	case mail.AuthTempError, mail.AuthPermError:
 		return false, &problem{v.result, v.why}
-	case "none":
+	case mail.AuthNone:
 		return false, permError("%s: %s has no SPF record", m.text, name)
+	default: // pass matches; fail, softfail and neutral do not
+		return v.result == mail.AuthPass, nil
 	}
-	return v.result == "pass", nil
 }
 
 // matchA looks for the client among the addresses of a name: section 5.3.

@@ -89,7 +89,7 @@ func (s scenario) run(t *testing.T, name string) {
 		}
 	}
 	explanation := strings.TrimSpace(strings.ReplaceAll(test.Explanation, "DEFAULT", ""))
-	if !slices.Contains(wanted, a.Result) || a.Explanation != explanation {
+	if !slices.Contains(wanted, string(a.Result)) || a.Explanation != explanation {
 		t.Errorf("%s %q, want %v %q\n%s", a.Result, a.Explanation, wanted, explanation, trace.String())
 	}
 }

@@ -38,7 +38,7 @@ func Name(name string) string {
 	return name
 }
 
-// Decoder is the decoder of a charset whose name is as Name gives it; nil for UTF-7, US-ASCII and what nobody knows. raw
+// Decoder is the decoder of a charset whose name is as Name gives it; nil for UTF-7, US-ASCII and unknown charsets. raw
 // helps where the name leaves the order of octets open.
 func Decoder(name string, raw []byte) *encoding.Decoder {
 	switch name {
@@ -56,15 +56,24 @@ func Decoder(name string, raw []byte) *encoding.Decoder {
 	if e := ebcdic(name); e != nil {
 		return e.NewDecoder()
 	}
-
-	e, err := htmlindex.Get(name)
-	if err != nil || e == encoding.Replacement { // what browsers don't know, as the code pages of DOS
-		if e, err = ianaindex.MIME.Encoding(name); err != nil || e == nil {
-			return nil
-		}
+	if e := registered(name); e != nil {
+		return e.NewDecoder()
 	}
 
-	return e.NewDecoder()
+	return nil
+}
+
+// registered finds a charset that browsers know, or else one that IANA lists, such as the code pages of DOS.
+func registered(name string) encoding.Encoding {
+	if e, err := htmlindex.Get(name); err == nil && e != encoding.Replacement {
+		return e
+	}
+	e, err := ianaindex.MIME.Encoding(name)
+	if err != nil {
+		return nil
+	}
+
+	return e
 }
 
 // ebcdic are the code pages of mainframes, in which no octet of plain English is what it is in ASCII. Browsers know none, yet

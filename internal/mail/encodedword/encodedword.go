@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mail/charset"
 )
 
@@ -94,7 +95,8 @@ func (c *chunk) end(b *strings.Builder) {
 // word reads "=?charset?encoding?text?=" from the front and gives its length.
 func word(text string) (w chunk, n int, ok bool) {
 	name, rest, ok := strings.Cut(text[2:], "?")
-	if !ok || len(name) > 60 || strings.ContainsAny(name, " \t<>@\"") || len(rest) < 2 || rest[1] != '?' {
+	ok = ok && len(name) <= 60 && !strings.ContainsAny(name, " \t<>@\"")
+	if !ok || len(rest) < 2 || rest[1] != '?' {
 		return chunk{}, 0, false
 	}
 
@@ -127,8 +129,8 @@ func quoted(text string) []byte {
 		switch c := text[i]; {
 		case c == '_':
 			out = append(out, ' ')
-		case c == '=' && i+2 < len(text) && unhex(text[i+1]) >= 0 && unhex(text[i+2]) >= 0:
-			out = append(out, byte(unhex(text[i+1])<<4|unhex(text[i+2])))
+		case c == '=' && i+2 < len(text) && ascii.HexValue(text[i+1]) >= 0 && ascii.HexValue(text[i+2]) >= 0:
+			out = append(out, byte(ascii.HexValue(text[i+1])<<4|ascii.HexValue(text[i+2])))
 			i += 2
 		default:
 			out = append(out, c)
@@ -136,19 +138,6 @@ func quoted(text string) []byte {
 	}
 
 	return out
-}
-
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-
-	return -1
 }
 
 // base undoes base64 and overlooks what is not of its alphabet, padding too: some programs encode piece by piece.

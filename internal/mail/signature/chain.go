@@ -37,7 +37,7 @@ type Set struct {
 type Seal struct {
 	Algorithm, Domain, Selector string
 	// CV is "none", "pass" or "fail".
-	CV  string
+	CV  mail.AuthVerdict
 	Sig []byte
 }
 
@@ -57,16 +57,16 @@ func ReadChain(h *mail.Header) (Chain, error) {
 		}
 	}
 	// section 5.2 step 2: a chain that was found broken stays so
-	if n := len(chain); n > 0 && chain[n-1].Seal.CV == "fail" {
+	if n := len(chain); n > 0 && chain[n-1].Seal.CV == mail.AuthFail {
 		return chain, errors.New("the newest seal says that the chain has failed before")
 	}
-	want := "none"
+	want := mail.AuthNone
 	for i, s := range chain {
 		// step 3 C: the first seal found no chain, each other one a good one
 		if s.Seal.CV != want {
 			return chain, fmt.Errorf("instance %d: cv=%s, want %s", i+1, s.Seal.CV, want)
 		}
-		want = "pass"
+		want = mail.AuthPass
 	}
 	return chain, nil
 }
@@ -229,8 +229,8 @@ func ParseSeal(f mail.Field) (*Seal, error) {
 	if err := s.checkAlgorithm(); err != nil {
 		return nil, err
 	}
-	seal := &Seal{Algorithm: s.Algorithm, Domain: s.Domain, Selector: s.Selector, CV: strings.ToLower(tags["cv"])}
-	if seal.CV != "none" && seal.CV != "pass" && seal.CV != "fail" {
+	seal := &Seal{Algorithm: s.Algorithm, Domain: s.Domain, Selector: s.Selector, CV: mail.AuthVerdict(strings.ToLower(tags["cv"]))}
+	if seal.CV != mail.AuthNone && seal.CV != mail.AuthPass && seal.CV != mail.AuthFail {
 		return nil, errors.New("cv= is neither none nor pass nor fail")
 	}
 	if t, ok := tags["t"]; ok {
@@ -279,7 +279,7 @@ func Newest(h *mail.Header) (instances int, failed bool) {
 		}
 		if isSeal {
 			tags, err := ParseTags(string(f.Raw[f.ValueAt:]))
-			failed = failed || err == nil && strings.EqualFold(tags["cv"], "fail")
+			failed = failed || err == nil && strings.EqualFold(tags["cv"], string(mail.AuthFail))
 		}
 	}
 	return instances, failed

@@ -16,7 +16,7 @@ import (
 // Result is what came of one signature, in the words of RFC 8601 section 2.7.1.
 type Result struct {
 	Signature *Signature
-	Status    string
+	Status    mail.AuthVerdict
 	Key       *Key
 	Why       string
 }
@@ -43,7 +43,7 @@ func (v Verifier) Verify(ctx context.Context, m *mail.Message) ([]Result, error)
 		s, err := Parse(f)
 		r := Result{Signature: s}
 		if err != nil {
-			r.Status, r.Why = "permerror", err.Error()
+			r.Status, r.Why = mail.AuthPermError, err.Error()
 		} else {
 			readable = append(readable, s)
 		}
@@ -79,53 +79,53 @@ func (r *Result) checkBody(body BodyHash, now time.Time, allowLength bool) {
 	}
 	switch {
 	case !s.Expires.IsZero() && now.After(s.Expires):
-		r.Status, r.Why = "fail", "the signature has expired"
+		r.Status, r.Why = mail.AuthFail, "the signature has expired"
 	case s.Length > body.Size:
-		r.Status, r.Why = "permerror", "l= is longer than the body"
+		r.Status, r.Why = mail.AuthPermError, "l= is longer than the body"
 	case partial && !allowLength:
 		// RFC 6376 section 8.2: whoever handled the message may have put anything behind the signed part
-		r.Status, r.Why = "policy", fmt.Sprintf("l= leaves %d octets of the body unsigned", body.Size-s.Length)
+		r.Status, r.Why = mail.AuthPolicy, fmt.Sprintf("l= leaves %d octets of the body unsigned", body.Size-s.Length)
 	case !bytes.Equal(s.BodyHash, sum):
-		r.Status, r.Why = "fail", "the body was changed after signing"
+		r.Status, r.Why = mail.AuthFail, "the body was changed after signing"
 	}
 }
 
 func (r *Result) checkHeader(ctx context.Context, txt TXT, fields Fields) {
 	s := r.Signature
 	r.Status, r.Why, r.Key = CheckHash(ctx, txt, s.Selector, s.Domain, s.Algorithm, s.HashHeader(fields), s.Sig)
-	if r.Status == "pass" {
+	if r.Status == mail.AuthPass {
 		r.checkStrict()
 	}
-	if r.Status != "pass" {
+	if r.Status != mail.AuthPass {
 		return
 	}
 	// RFC 6376 section 8.15: what was put beside a signed field is not the signer's
 	if more := s.repeated(fields); more != "" {
-		r.Status, r.Why = "policy", more
+		r.Status, r.Why = mail.AuthPolicy, more
 	}
 }
 
 // CheckHash looks up the keys at a selector and says whether one of them made the signature of a hash.
-func CheckHash(ctx context.Context, txt TXT, selector, domain, algorithm string, hash, sig []byte) (status, why string, key *Key) {
+func CheckHash(ctx context.Context, txt TXT, selector, domain, algorithm string, hash, sig []byte) (status mail.AuthVerdict, why string, key *Key) {
 	keys, err := LookupKeys(ctx, txt, selector, domain)
 	var failure *net.DNSError
 	switch {
 	case errors.As(err, &failure) && !failure.IsNotFound:
-		return "temperror", "no answer from DNS for the key", nil
+		return mail.AuthTempError, "no answer from DNS for the key", nil
 	case errors.As(err, &failure):
-		return "permerror", "no key at " + selector + "._domainkey." + domain, nil
+		return mail.AuthPermError, "no key at " + selector + "._domainkey." + domain, nil
 	case err != nil:
-		return "permerror", err.Error(), nil
+		return mail.AuthPermError, err.Error(), nil
 	}
 	for _, k := range keys {
 		err = k.Check(algorithm, hash, sig)
 		switch {
 		case err == nil:
-			return "pass", "", k
+			return mail.AuthPass, "", k
 		case !errors.Is(err, errKind):
-			status, why, key = "fail", err.Error(), k
+			status, why, key = mail.AuthFail, err.Error(), k
 		case status == "":
-			status, why, key = "permerror", err.Error(), k
+			status, why, key = mail.AuthPermError, err.Error(), k
 		}
 	}
 	return status, why, key
@@ -143,9 +143,9 @@ func CheckMessage(ctx context.Context, txt TXT, s *Signature, bodies map[Canonic
 // checkStrict holds t=s: RFC 6376 section 3.6.1.
 func (r *Result) checkStrict() {
 	s := r.Signature
-	r.Status, r.Why = "pass", ""
+	r.Status, r.Why = mail.AuthPass, ""
 	domain := mail.ASCIIDomain(s.Identity[strings.LastIndexByte(s.Identity, '@')+1:])
 	if r.Key.Strict && domain != s.Domain {
-		r.Status, r.Why = "permerror", "the key does not allow subdomains in i="
+		r.Status, r.Why = mail.AuthPermError, "the key does not allow subdomains in i="
 	}
 }

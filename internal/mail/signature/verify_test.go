@@ -96,7 +96,7 @@ func TestAgreesWithGoMsgauth(t *testing.T) {
 // A field that is put on top of a signed one is what many readers show, and is not signed: RFC 6376 section 8.15.
 func TestRepeatedFields(t *testing.T) {
 	signed := string(oracle(t, []byte("From: bob@example.org\r\nTo: eve@corp.example\r\nSubject: Minutes\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\n\r\nx\r\n"), dkim.CanonicalizationRelaxed))
-	for extra, want := range map[string]string{
+	for extra, want := range map[string]mail.AuthVerdict{
 		"": "pass", "Subject: Pay this\r\n": "policy", "subject : Pay this\r\n": "policy", "To: all@corp.example\r\n": "policy",
 		"From: ceo@corp.example\r\n":                              "fail", // h= names From twice
 		"Subject:  Minutes\r\n":                                   "pass", // says the same
@@ -150,8 +150,13 @@ func TestBodyForms(t *testing.T) {
 	}
 }
 
+type hostileMessage struct {
+	text   string
+	status mail.AuthVerdict
+}
+
 // hostileMessages are what would be dear to check signature by signature, and what comes of the first one.
-func hostileMessages() map[string]struct{ text, status string } {
+func hostileMessages() map[string]hostileMessage {
 	head := func(n int, tags string) string {
 		var b strings.Builder
 		for i := range n {
@@ -161,7 +166,7 @@ func hostileMessages() map[string]struct{ text, status string } {
 	}
 	const empty = "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; "
 	from := "From: a@example.org\r\n\r\n"
-	return map[string]struct{ text, status string }{
+	return map[string]hostileMessage{
 		"empty lines":     {head(8, "bh=AAAA; h=from") + from + strings.Repeat("\r\n", 8<<20), "fail"},
 		"one line behind": {head(8, "bh=AAAA; h=from") + from + strings.Repeat("\r\n", 8<<20) + "x", "fail"},
 		"blank lines":     {head(8, "bh=AAAA; h=from") + from + strings.Repeat("\t \r\n", 4<<20), "fail"},

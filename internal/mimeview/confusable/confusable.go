@@ -43,7 +43,7 @@ func Fold(text string) string {
 			}
 		default:
 			plain := Letter(r)
-			marks, accents = 0, plain < utf8.RuneSelf || unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Common)
+			marks, accents = 0, losesAccents(r, plain)
 			r = plain
 		}
 		wide = wide || r >= utf8.RuneSelf
@@ -63,6 +63,12 @@ func firstWide(text string) int {
 		}
 	}
 	return len(text)
+}
+
+// losesAccents says whether accents on a letter are taken off: of letters that look like ASCII, and of scripts in which an
+// accent makes no other letter.
+func losesAccents(r, plain rune) bool {
+	return plain < utf8.RuneSelf || unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Common)
 }
 
 // Invisible holds for characters that show nothing and part no words: zero-width characters, the soft hyphen, controls of

@@ -28,6 +28,19 @@ const (
 	oidAuthEnveloped = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
 )
 
+// encapsulated gives the encapsulated content of a signed or compressed structure: its type, [0] EXPLICIT OCTET STRING.
+// RFC 5652 section 5.1.
+func encapsulated(explicit []ber) []ber {
+	if len(explicit) < 1 {
+		return nil
+	}
+	signed := explicit[0] // version, digest algorithms, encapsulated content, ...
+	if len(signed.inside) < 3 {
+		return nil
+	}
+	return signed.inside[2].inside
+}
+
 // openCMS gives what a signed structure holds. It reads BER, as mailers write lengths that are not known beforehand.
 func openCMS(b []byte) (inner []byte, kind cmsKind) {
 	outer, ok := readBER(binaryCMS(b), 0) // ContentInfo
@@ -41,14 +54,10 @@ func openCMS(b []byte) (inner []byte, kind cmsKind) {
 	default:
 		return nil, cmsUnread
 	}
-	if len(outer.inside[1].inside) < 1 {
+	wrapped := encapsulated(outer.inside[1].inside)
+	if len(wrapped) == 0 {
 		return nil, cmsUnread
 	}
-	signed := outer.inside[1].inside[0] // version, digest algorithms, encapsulated content, ...
-	if len(signed.inside) < 3 || len(signed.inside[2].inside) < 1 {
-		return nil, cmsUnread
-	}
-	wrapped := signed.inside[2].inside // its type, [0] EXPLICIT OCTET STRING
 	if len(wrapped) < 2 {
 		return nil, cmsSigned
 	}

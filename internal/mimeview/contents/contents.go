@@ -118,14 +118,14 @@ func Of(m *mail.Message) *Contents {
 // errUnfinished stays where reading broke in the middle.
 var errUnfinished = errors.New("the attachments were not read to their end")
 
-// Bound sets the limits. It has no effect once somebody has begun to read.
+// Bound sets the limits. It has no effect once reading has begun.
 func (c *Contents) Bound(l Limits) {
 	c.mu.Lock()
 	c.limits = l
 	c.mu.Unlock()
 }
 
-// Read gives what is in the message. Who asks first pays, with the time that his context leaves and at most Limits.Time.
+// Read gives what is in the message. The first call does the work, in the time that its context leaves and at most Limits.Time.
 // The error is ours: the spooled message can't be read, or the context was cancelled.
 func (c *Contents) Read(ctx context.Context) (*Found, error) {
 	c.once.Do(func() {

@@ -79,7 +79,8 @@ type candidates struct{ list []string }
 
 func (c *candidates) add(word string) {
 	for _, one := range []string{strings.Trim(word, "\"'`“”„‚‘’«»<>()[]{}*_.,;:!?"), strings.Trim(word, "\"'`“”„«»"), word} {
-		if one != "" && len(one) <= 64 && len(c.list) < maxPasswords && !slices.Contains(c.list, one) {
+		fits := one != "" && len(one) <= 64
+		if fits && len(c.list) < maxPasswords && !slices.Contains(c.list, one) {
 			c.list = append(c.list, one)
 		}
 	}

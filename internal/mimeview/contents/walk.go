@@ -107,6 +107,13 @@ type origin struct {
 	item *Item
 }
 
+// met says whether an object was met on the way into another one, under the same names.
+func (w *walk) met(o *mimeview.Object) bool {
+	return slices.ContainsFunc(w.seen[o.Hash], func(i *Item) bool {
+		return i.Size == o.Size && !slices.ContainsFunc(o.Names, func(n string) bool { return !slices.Contains(i.Names, n) })
+	})
+}
+
 // object looks at one content. above is set for those of a mail in an attachment, which lies depth mails deep.
 func (w *walk) object(o *mimeview.Object, above *origin, depth int) error {
 	body := isText(o)
@@ -116,12 +123,7 @@ func (w *walk) object(o *mimeview.Object, above *origin, depth int) error {
 			return err
 		}
 	}
-	for _, i := range w.seen[o.Hash] {
-		if i.Size == o.Size && !slices.ContainsFunc(o.Names, func(n string) bool { return !slices.Contains(i.Names, n) }) {
-			return nil // met on the way into another one
-		}
-	}
-	if w.stopped(o.Names) {
+	if w.met(o) || w.stopped(o.Names) {
 		return nil
 	}
 	r := &root{object: o, names: o.Names, o: w.options()}
@@ -334,7 +336,8 @@ func (w *walk) item(r *root, o *unpack.Object, number int) *Item {
 	if number == 0 {
 		i.Declared = r.object.Types
 	}
-	if (number > 0 || r.inner != nil) && o.Size <= keepEach && w.kept+o.Size <= keepAll {
+	fits := o.Size <= keepEach && w.kept+o.Size <= keepAll
+	if fits && (number > 0 || r.inner != nil) {
 		w.kept += o.Size
 		i.kept = o
 	}
@@ -398,6 +401,14 @@ func spooled(r io.Reader) (*mail.Message, error) {
 	return s.Finish()
 }
 
+// unreadEnvelope notes one that can't be read, unless the RFC's decoder gives one that was read, or one of which the same was
+// said.
+func (w *walk) unreadEnvelope(o *mimeview.Object, above *origin) {
+	if o.Reading == "" || !w.opened[placeOf(o, above)] {
+		note(&w.found.Unscannable, first(o.Names)+": an S/MIME envelope that can't be read")
+	}
+}
+
 // envelope looks into what S/MIME wraps: RFC 8551 section 3.5. What is encrypted stays closed.
 func (w *walk) envelope(o *mimeview.Object, above *origin, depth int) error {
 	if !isCMS(o) || o.Size > maxCMS {
@@ -408,14 +419,10 @@ func (w *walk) envelope(o *mimeview.Object, above *origin, depth int) error {
 		return err
 	}
 	inner, what := openCMS(content)
-	switch what {
-	case cmsSealed:
-		return nil
-	case cmsUnread:
-		if p := placeOf(o, above); o.Reading != "" && w.opened[p] {
-			return nil // the RFC's decoder gives one that was read, or one of which the same was said
-		}
-		note(&w.found.Unscannable, first(o.Names)+": an S/MIME envelope that can't be read")
+	if what == cmsUnread {
+		w.unreadEnvelope(o, above)
+	}
+	if what == cmsSealed || what == cmsUnread {
 		return nil
 	}
 	if len(inner) == 0 || w.stopped(o.Names) { // a signature by itself: the text stands beside it

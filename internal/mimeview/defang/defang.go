@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -112,7 +113,7 @@ func refreshes(t html.Token) bool {
 func (d *defanger) attributes(list []html.Attribute) []html.Attribute {
 	var stay []html.Attribute
 	for _, a := range list {
-		if strings.HasPrefix(a.Key, "on") || a.Key == "srcdoc" || a.Key == "formaction" || a.Key == "ping" || acts(a) {
+		if strings.HasPrefix(a.Key, "on") || isActive(a.Key) || acts(a) {
 			d.changed = true
 			continue
 		}
@@ -120,6 +121,9 @@ func (d *defanger) attributes(list []html.Attribute) []html.Attribute {
 	}
 	return stay
 }
+
+// isActive holds for attributes that have no harmless use in mail.
+func isActive(key string) bool { return key == "srcdoc" || key == "formaction" || key == "ping" }
 
 // acts says whether the address in an attribute is a program, or a style calls one.
 func acts(a html.Attribute) bool {
@@ -131,13 +135,11 @@ func acts(a html.Attribute) bool {
 	}, a.Val))
 	switch a.Key {
 	case "style":
-		return strings.Contains(value, "expression(") || strings.Contains(value, "javascript:") || strings.Contains(value, "@import") || strings.Contains(value, "-moz-binding") || strings.Contains(value, "behavior:")
+		inValue := func(call string) bool { return strings.Contains(value, call) }
+		return slices.ContainsFunc([]string{"expression(", "javascript:", "@import", "-moz-binding", "behavior:"}, inValue)
 	case "href", "src", "action", "background", "poster", "xlink:href", "data", "cite", "longdesc", "lowsrc", "dynsrc", "srcset":
-		for _, scheme := range []string{"javascript:", "vbscript:", "livescript:", "mocha:", "data:text", "data:application", "data:image/svg", "file:", "search-ms:", "ms-"} {
-			if strings.HasPrefix(value, scheme) {
-				return true
-			}
-		}
+		begins := func(scheme string) bool { return strings.HasPrefix(value, scheme) }
+		return slices.ContainsFunc([]string{"javascript:", "vbscript:", "livescript:", "mocha:", "data:text", "data:application", "data:image/svg", "file:", "search-ms:", "ms-"}, begins)
 	}
 	return false
 }

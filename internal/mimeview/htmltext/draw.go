@@ -2,6 +2,8 @@ package htmltext
 
 import (
 	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // drawing is the look of an element while its declarations are read.
@@ -19,9 +21,8 @@ type drawing struct {
 const farAway = 500
 
 func (d *drawing) done() look {
-	if d.none || d.clear || d.flat && d.clipped || d.away {
-		d.gone = true
-	}
+	noRoom := d.flat && d.clipped
+	d.gone = d.gone || d.none || d.clear || noRoom || d.away
 	return d.look
 }
 
@@ -46,7 +47,7 @@ func (d *drawing) draw(style string, important bool) {
 		if strings.IndexByte(value, '\\') >= 0 {
 			value = unescape(value)
 		}
-		d.declare(name, asciiLower(strings.TrimSpace(value)))
+		d.declare(name, ascii.Lower(strings.TrimSpace(value)))
 	}
 }
 
@@ -65,19 +66,30 @@ func (d *drawing) declare(name, value string) {
 		d.size(value)
 	case "font":
 		d.font(value)
-	case "color":
-		if value != "inherit" {
-			d.ink = parseColor(value)
-		}
-	case "background-color", "background":
-		d.back(value)
-	case "background-image":
-		if value != "none" {
-			d.ground = unknown
-		}
+	case "color", "background-color", "background", "background-image":
+		d.paint(name, value)
 	default:
 		d.box(name, value)
 	}
+}
+
+// paint reads what says which colours an element has.
+func (d *drawing) paint(name, value string) {
+	switch {
+	case name == "color":
+		if value != "inherit" {
+			d.ink = parseColor(value)
+		}
+	case name != "background-image":
+		d.back(value)
+	case value != "none":
+		d.ground = unknown
+	}
+}
+
+// clipsAll says whether a shape has no area.
+func clipsAll(shape string) bool {
+	return strings.HasPrefix(shape, "inset(50%") || strings.HasPrefix(shape, "inset(100%") || strings.HasPrefix(shape, "circle(0")
 }
 
 // box reads what says where an element is and how large.
@@ -95,7 +107,7 @@ func (d *drawing) box(name, value string) {
 	case "clip":
 		gone = emptyRect(value)
 	case "clip-path":
-		gone = strings.HasPrefix(value, "inset(50%") || strings.HasPrefix(value, "inset(100%") || strings.HasPrefix(value, "circle(0")
+		gone = clipsAll(value)
 	case "transform":
 		gone = strings.Contains(value, "scale(0)") || strings.Contains(value, "scale(0,")
 	}
@@ -152,8 +164,10 @@ func (d *drawing) size(value string) {
 	switch {
 	case !ok:
 		d.tiny = d.tiny && (value == "" || value == "inherit")
-	case unit == "em" || unit == "rem" || unit == "ex":
-		d.tiny = n <= 0.1 || d.tiny && unit != "rem"
+	case unit == "rem":
+		d.tiny = n <= 0.1
+	case unit == "em" || unit == "ex":
+		d.tiny = n <= 0.1 || d.tiny
 	case unit == "%":
 		d.tiny = n <= 10 || d.tiny
 	default:
@@ -196,18 +210,21 @@ func groundOf(c, outer color) color {
 
 // length reads "12px": a number and its unit.
 func length(value string) (n float64, unit string, ok bool) {
-	i, sign := 0, 1.0
-	if i < len(value) && (value[i] == '-' || value[i] == '+') {
-		if value[i] == '-' {
-			sign = -1
-		}
-		i++
+	sign, digits := 1.0, strings.TrimPrefix(value, "+")
+	if inner, minus := strings.CutPrefix(value, "-"); minus {
+		sign, digits = -1, inner
 	}
-	scale := 0.0
+	n, unit, ok = decimal(digits)
+	return sign * n, unit, ok
+}
+
+// decimal reads a number without a sign, and what stands behind it.
+func decimal(value string) (n float64, rest string, ok bool) {
+	i, scale := 0, 0.0
 	for ; i < len(value); i++ {
 		c := value[i]
 		switch {
-		case c >= '0' && c <= '9':
+		case ascii.IsDigit(c):
 			ok = true
 			if scale == 0 {
 				n = n*10 + float64(c-'0')
@@ -222,7 +239,7 @@ func length(value string) (n float64, unit string, ok bool) {
 		}
 		break
 	}
-	return sign * n, strings.TrimSpace(value[i:]), ok
+	return n, strings.TrimSpace(value[i:]), ok
 }
 
 // color is of letters or of what is behind them.
@@ -249,9 +266,9 @@ func (c color) near(other color) bool {
 	return sum <= 48
 }
 
-func parseColor(value string) color {
-	value = asciiLower(strings.TrimSpace(value))
-	switch value {
+// namedColor knows the names that mail uses; unset for others.
+func namedColor(name string) color {
+	switch name {
 	case "white", "snow", "ivory":
 		return rgb(255, 255, 255)
 	case "black":
@@ -273,6 +290,14 @@ func parseColor(value string) color {
 	case "transparent":
 		return transparent
 	}
+	return unset
+}
+
+func parseColor(value string) color {
+	value = ascii.Lower(strings.TrimSpace(value))
+	if named := namedColor(value); named != unset {
+		return named
+	}
 	if inner, ok := strings.CutPrefix(value, "rgb"); ok {
 		return parseRGB(inner)
 	}
@@ -285,26 +310,29 @@ func parseHex(digits string) color {
 		return unknown
 	}
 	for i := range len(digits) {
-		if v[i] = hexDigit(digits[i]); v[i] < 0 {
+		if v[i] = ascii.HexValue(digits[i]); v[i] < 0 {
 			return unknown
 		}
 	}
-	switch len(digits) {
-	case 4, 8:
-		if len(digits) == 4 && v[3] == 0 || len(digits) == 8 && v[6] == 0 {
-			return transparent
-		}
-		if len(digits) == 8 {
-			break
-		}
-		fallthrough
+	short, long := rgb(v[0]*17, v[1]*17, v[2]*17), rgb(v[0]<<4|v[1], v[2]<<4|v[3], v[4]<<4|v[5])
+	switch len(digits) { // the fourth part is how opaque it is
 	case 3:
-		return rgb(v[0]*17, v[1]*17, v[2]*17)
+		return short
+	case 4:
+		return unlessClear(short, v[3])
 	case 6:
-	default:
-		return unknown
+		return long
+	case 8:
+		return unlessClear(long, v[6])
 	}
-	return rgb(v[0]<<4|v[1], v[2]<<4|v[3], v[4]<<4|v[5])
+	return unknown
+}
+
+func unlessClear(c color, opacity int) color {
+	if opacity == 0 {
+		return transparent
+	}
+	return c
 }
 
 // parseRGB reads what follows "rgb": "(1, 2, 3)" or "a(1 2 3 / 0)".
@@ -331,16 +359,4 @@ func parseRGB(text string) color {
 		return transparent
 	}
 	return rgb(int(max(v[0], 0)), int(max(v[1], 0)), int(max(v[2], 0)))
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

@@ -190,7 +190,8 @@ func (r *reader) start(z *html.Tokenizer) {
 	}
 	look := r.lookOf(name)
 	r.refs(name, look.hides() || r.inComment)
-	if !isVoid(name) && name != "script" && name != "style" && name != "title" && len(r.open) < maxDepth {
+	raw := name == "script" || name == "style" || name == "title"
+	if !raw && !isVoid(name) && len(r.open) < maxDepth {
 		r.open = append(r.open, element{name, look})
 	}
 }
@@ -239,14 +240,15 @@ func (r *reader) end(name string) {
 	}
 }
 
-// comment reads what Outlook shows: <!--[if mso]> ... <![endif]-->. All else in comments is seen by nobody.
+// comment reads what Outlook shows: <!--[if mso]> ... <![endif]-->. All else in comments is not shown.
 func (r *reader) comment(z *html.Tokenizer) {
 	text := string(z.Text())
 	if r.inComment || !strings.HasPrefix(strings.TrimSpace(text), "[if") {
 		return
 	}
 	_, inner, ok := strings.Cut(text, "]>")
-	if !ok || strings.TrimSpace(inner) == "" || strings.HasPrefix(inner, "<!") && len(inner) < 5 {
+	onlyEnd := strings.HasPrefix(inner, "<!") && len(inner) < 5
+	if !ok || onlyEnd || strings.TrimSpace(inner) == "" {
 		return
 	}
 	open, anchor, inside := r.open, r.anchor, r.inside

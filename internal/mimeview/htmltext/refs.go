@@ -1,6 +1,10 @@
 package htmltext
 
-import "strings"
+import (
+	"strings"
+
+	"postern/internal/mail/ascii"
+)
 
 func (r *reader) attr(key string) string {
 	for _, a := range r.attrs {
@@ -13,7 +17,8 @@ func (r *reader) attr(key string) string {
 
 func (r *reader) ref(url, where string, hidden bool) {
 	url = strings.TrimSpace(url)
-	if url == "" || url[0] == '#' || len(url) > 4 && strings.EqualFold(url[:4], "cid:") {
+	toPart := len(url) > 4 && strings.EqualFold(url[:4], "cid:")
+	if url == "" || url[0] == '#' || toPart {
 		return
 	}
 	if len(r.page.Refs) == MaxRefs {
@@ -33,9 +38,9 @@ func (r *reader) refs(name string, hidden bool) {
 		case "href":
 			r.href(name, a.value, hidden)
 		case "src":
-			where := "html " + name + " src"
-			if name == "img" {
-				where = "html img src"
+			where := "html img src"
+			if name != "img" {
+				where = "html " + name + " src"
 			}
 			r.ref(a.value, where, hidden)
 		case "style":
@@ -124,15 +129,14 @@ func (r *reader) script(text string) {
 		}
 		colon += at
 		start, end := colon, colon+1
-		for start > at && colon-start < 5 && isLetter(text[start-1]) {
+		for start > at && colon-start < 5 && ascii.IsLetter(text[start-1]) {
 			start--
 		}
 		at = end
-		if scheme := text[start:colon]; !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") ||
-			!strings.HasPrefix(text[end:], "//") && !strings.HasPrefix(text[end:], `\/\/`) {
+		if !isWeb(text[start:colon]) || !beginsWithSlashes(text[end:]) {
 			continue
 		}
-		for end < len(text) && end < colon+maxURL && text[end] > ' ' && strings.IndexByte("\"'`<>)", text[end]) < 0 {
+		for end < len(text) && end < colon+maxURL && inProgramURL(text[end]) {
 			end++
 		}
 		r.ref(strings.ReplaceAll(text[start:end], `\/`, "/"), "html script", true)
@@ -140,7 +144,16 @@ func (r *reader) script(text string) {
 	}
 }
 
-func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+func isWeb(scheme string) bool {
+	return strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
+}
+
+func beginsWithSlashes(text string) bool {
+	return strings.HasPrefix(text, "//") || strings.HasPrefix(text, `\/\/`)
+}
+
+// inProgramURL says whether an address in a program goes on with this octet.
+func inProgramURL(c byte) bool { return c > ' ' && strings.IndexByte("\"'`<>)", c) < 0 }
 
 // css notes url(...) and @import in styles; a sheet's rules are kept.
 func (r *reader) css(text string, sheet bool) {
@@ -151,16 +164,24 @@ func (r *reader) css(text string, sheet bool) {
 	if !strings.Contains(text, "(") && !(sheet && strings.Contains(text, "@import")) {
 		return
 	}
-	lower := asciiLower(text)
+	lower := ascii.Lower(text)
+	r.cssURLs(text, lower)
+	if sheet {
+		r.imports(text, lower)
+	}
+}
+
+// cssURLs notes what stands in url(...).
+func (r *reader) cssURLs(text, lower string) {
 	for at := 0; ; {
 		i := strings.Index(lower[at:], "url(")
 		if i < 0 {
-			break
+			return
 		}
 		at += i + 4
 		end := strings.IndexByte(text[at:min(len(text), at+maxURL)], ')')
 		if end < 0 {
-			break
+			return
 		}
 		url := strings.Trim(strings.TrimSpace(text[at:at+end]), `"'`)
 		if !strings.HasPrefix(url, "data:") {
@@ -168,32 +189,20 @@ func (r *reader) css(text string, sheet bool) {
 		}
 		at += end
 	}
-	for at := 0; sheet; {
+}
+
+// imports notes the sheets that a sheet asks for.
+func (r *reader) imports(text, lower string) {
+	for at := 0; ; {
 		i := strings.Index(lower[at:], "@import")
 		if i < 0 {
 			return
 		}
 		at += i + len("@import")
 		rest, _, _ := strings.Cut(text[at:min(len(text), at+maxURL)], ";")
-		if rest = strings.TrimSpace(rest); rest != "" && (rest[0] == '"' || rest[0] == '\'') {
+		if rest = strings.TrimSpace(rest); rest != "" && isQuote(rest[0]) {
 			url, _, _ := strings.Cut(rest[1:], rest[:1])
 			r.ref(url, "css import", false)
 		}
 	}
-}
-
-// asciiLower lowers ASCII letters only, so that offsets stay.
-func asciiLower(text string) string {
-	for i := range len(text) {
-		if text[i] >= 'A' && text[i] <= 'Z' {
-			b := []byte(text)
-			for ; i < len(b); i++ {
-				if b[i] >= 'A' && b[i] <= 'Z' {
-					b[i] += 'a' - 'A'
-				}
-			}
-			return string(b)
-		}
-	}
-	return text
 }

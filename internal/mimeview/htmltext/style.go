@@ -1,6 +1,10 @@
 package htmltext
 
-import "strings"
+import (
+	"strings"
+
+	"postern/internal/mail/ascii"
+)
 
 // look is how the text of an element is shown, as far as it matters for being seen.
 type look struct {
@@ -13,7 +17,8 @@ type look struct {
 
 // hides says whether text that looks so can't be seen. Without a colour given the ground is white.
 func (l look) hides() bool {
-	if l.gone || l.invisible || l.tiny || l.ink == transparent {
+	unseen := l.gone || l.invisible || l.tiny
+	if unseen || l.ink == transparent {
 		return true
 	}
 	ground := l.ground
@@ -61,16 +66,29 @@ func (s styleSheet) add(text string) {
 			continue
 		}
 		for selector := range strings.SplitSeq(selectors, ",") {
-			selector = strings.TrimSpace(selector)
-			if selector != "" && len(selector) < 100 && !strings.ContainsAny(selector, " >+~:[") && strings.Count(selector, ".")+strings.Count(selector, "#") <= 1 && len(s) < maxRules {
-				name, _, _ := strings.Cut(strings.ReplaceAll(selector, "#", "."), ".")
-				key := asciiLower(name) + selector[len(name):]
-				if len(s[key]) < 1000 {
-					s[key] += block + ";"
-				}
-			}
+			s.rule(strings.TrimSpace(selector), block)
 		}
 	}
+}
+
+// rule keeps the declarations for one selector.
+func (s styleSheet) rule(selector, block string) {
+	if !isSimple(selector) || len(s) >= maxRules {
+		return
+	}
+	name, _, _ := strings.Cut(strings.ReplaceAll(selector, "#", "."), ".")
+	key := ascii.Lower(name) + selector[len(name):]
+	if len(s[key]) < 1000 {
+		s[key] += block + ";"
+	}
+}
+
+// isSimple says whether a selector names an element, one class or one id, and nothing around it.
+func isSimple(selector string) bool {
+	if selector == "" || len(selector) >= 100 || strings.ContainsAny(selector, " >+~:[") {
+		return false
+	}
+	return strings.Count(selector, ".")+strings.Count(selector, "#") <= 1
 }
 
 // behindBlock is what follows a block whose opening brace has been read.
@@ -126,7 +144,7 @@ func propertyOf(name string) string {
 	if strings.IndexByte(name, '\\') >= 0 {
 		name = unescape(name)
 	}
-	name = asciiLower(name)
+	name = ascii.Lower(name)
 	switch name {
 	case "display", "visibility", "font-size", "font", "opacity", "text-indent", "color", "background", "background-color", "background-image",
 		"max-height", "max-width", "height", "width", "overflow", "position", "left", "top", "right", "bottom", "margin-left", "margin-top", "clip",
@@ -145,8 +163,8 @@ func unescape(text string) string {
 			continue
 		}
 		r, n := rune(0), 0
-		for n < 6 && i+1+n < len(text) && hexDigit(text[i+1+n]) >= 0 {
-			r = r<<4 | rune(hexDigit(text[i+1+n]))
+		for n < 6 && i+1+n < len(text) && ascii.HexValue(text[i+1+n]) >= 0 {
+			r = r<<4 | rune(ascii.HexValue(text[i+1+n]))
 			n++
 		}
 		if n == 0 {
@@ -173,7 +191,8 @@ const maxLooks = 200
 
 // lookOf is the look of the element whose start tag was read. A page has few different ones.
 func (r *reader) lookOf(name string) look {
-	if len(r.styles) == 0 && len(r.attrs) == 0 && name != "a" && name != "template" {
+	ownLook := name == "a" || name == "template"
+	if !ownLook && len(r.styles) == 0 && len(r.attrs) == 0 {
 		return r.look()
 	}
 
@@ -235,17 +254,19 @@ func (s styleSheet) of(e styled) look {
 	if e.inked {
 		d.ink = parseColor(e.ink)
 	}
-	important := strings.IndexByte(e.style, '!') >= 0 || s[marked] != ""
-	for pass := range 2 {
-		if pass == 1 && !important {
-			break
-		}
-		if len(s) > 0 {
-			s.rules(&d, e.name, e.class, e.id, pass == 1)
-		}
-		d.draw(e.style, pass == 1)
+	s.draw(&d, e, false)
+	if important := strings.IndexByte(e.style, '!') >= 0 || s[marked] != ""; important {
+		s.draw(&d, e, true)
 	}
 	return d.done()
+}
+
+// draw applies the rules of the sheet and the element's own declarations: those with !important, or the others.
+func (s styleSheet) draw(d *drawing, e styled, important bool) {
+	if len(s) > 0 {
+		s.rules(d, e.name, e.class, e.id, important)
+	}
+	d.draw(e.style, important)
 }
 
 // rules draws by the sheet, the less special selectors first.

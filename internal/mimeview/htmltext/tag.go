@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/html"
+
+	"postern/internal/mail/ascii"
 )
 
 // tag reads name and attributes of a start tag. The tokenizer would copy each of them; here only those that matter are,
@@ -34,7 +36,7 @@ func (r *reader) plainAttrs(rest []byte) bool {
 			return false
 		}
 		end := 1 // "=" at the beginning is part of the name
-		for end < len(rest) && !isSpace(rest[end]) && rest[end] != '/' && rest[end] != '>' && rest[end] != '=' {
+		for end < len(rest) && !endsName(rest[end]) {
 			end++
 		}
 		key := rest[:end]
@@ -44,6 +46,11 @@ func (r *reader) plainAttrs(rest []byte) bool {
 		}
 	}
 }
+
+// endsName says whether the name of an attribute ends before this octet.
+func endsName(c byte) bool { return isSpace(c) || c == '/' || c == '>' || c == '=' }
+
+func isQuote(c byte) bool { return c == '"' || c == '\'' }
 
 // valueOf takes "=value" off what follows the name of an attribute.
 func valueOf(rest []byte) (value, after []byte) {
@@ -55,7 +62,7 @@ func valueOf(rest []byte) (value, after []byte) {
 	if at == len(rest) || rest[at] == '>' {
 		return nil, rest[at:]
 	}
-	if quote := rest[at]; quote == '"' || quote == '\'' {
+	if quote := rest[at]; isQuote(quote) {
 		rest = rest[at+1:]
 		end := bytes.IndexByte(rest, quote)
 		if end < 0 {
@@ -86,10 +93,7 @@ func (r *reader) keep(key, value []byte) bool {
 		return true
 	}
 	for i, c := range key {
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		lower[i] = c
+		lower[i] = ascii.LowerOctet(c)
 	}
 	name := wanted(lower[:len(key)])
 	if name == "" {
@@ -190,12 +194,12 @@ func known(raw []byte) string {
 		}
 	}
 
-	return asciiLower(string(raw[:min(len(raw), 32)]))
+	return ascii.Lower(string(raw[:min(len(raw), 32)]))
 }
 
 // wanted gives the name of an attribute that matters, "" for others.
 func wanted(key []byte) string {
-	switch string(key) {
+	switch string(key) { // the most common ones as constants, which cost no allocation
 	case "href":
 		return "href"
 	case "src":

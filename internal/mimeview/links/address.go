@@ -7,12 +7,16 @@ import (
 	"strings"
 
 	"postern/internal/mail"
+	"postern/internal/mail/ascii"
 )
 
 // parseIPv4 reads an address in one to four numbers, each in decimal, octal or hexadecimal, as browsers do. Odd is any
 // form but four decimal numbers.
 func parseIPv4(host string) (ip netip.Addr, odd, ok bool) {
-	if host == "" || len(host) > 60 || !digits(host[len(host)-1:]) && !strings.Contains(host, "0x") {
+	if host == "" || len(host) > 60 {
+		return ip, false, false
+	}
+	if !ascii.IsDigit(host[len(host)-1]) && !strings.Contains(host, "0x") { // most names end here
 		return ip, false, false
 	}
 	fields := strings.Split(host, ".")
@@ -61,7 +65,7 @@ func unescape(text string) string {
 	b.Grow(len(text))
 	for i := 0; i < len(text); i++ {
 		if text[i] == '%' && i+2 < len(text) {
-			high, low := hexDigit(text[i+1]), hexDigit(text[i+2])
+			high, low := ascii.HexValue(text[i+1]), ascii.HexValue(text[i+2])
 			if high >= 0 && low >= 0 {
 				b.WriteByte(byte(high<<4 | low))
 				i += 2
@@ -71,18 +75,6 @@ func unescape(text string) string {
 		b.WriteByte(text[i])
 	}
 	return b.String()
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // refang undoes what people do to addresses so that they can't be clicked: hxxp for http, [.] or (dot) for a dot. It looks
@@ -124,8 +116,16 @@ func looksLikeHost(text string, sure bool) bool {
 		end = len(text)
 	}
 	host := text[:end]
-	if len(host) > 253 || len(host) < 4 || !strings.Contains(host, ".") || !mail.IsASCII(host) || !plainName(strings.TrimSuffix(host, ".")) {
+	if len(host) > 253 || len(host) < 4 || !isDottedName(host) {
 		return false
 	}
-	return len(host) > 4 && strings.EqualFold(host[:4], "www.") || (sure || end < len(text) && text[end] != ':' || strings.Count(host, ".") > 1) && hasKnownSuffix(host)
+	if len(host) > 4 && strings.EqualFold(host[:4], "www.") {
+		return true
+	}
+	withPath := end < len(text) && text[end] != ':'
+	return (sure || withPath || strings.Count(host, ".") > 1) && hasKnownSuffix(host)
+}
+
+func isDottedName(host string) bool {
+	return strings.Contains(host, ".") && mail.IsASCII(host) && plainName(strings.TrimSuffix(host, "."))
 }

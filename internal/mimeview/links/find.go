@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"postern/internal/mail"
+	"postern/internal/mail/ascii"
 )
 
 // trailing is what stands behind a link rather than in it.
@@ -49,7 +50,8 @@ func Find(text string, take func(raw string) bool) {
 			}
 			has |= kind
 		}
-		if has != 0 && at-start >= 4 && worthwhile(has, text[start:at]) && !inToken(text[start:at], take) {
+		candidate := has != 0 && at-start >= 4 && worthwhile(has, text[start:at])
+		if candidate && !inToken(text[start:at], take) {
 			return
 		}
 		at++
@@ -92,6 +94,11 @@ func inToken(token string, take func(string) bool) bool {
 	return true
 }
 
+// opened says whether a text opens at least as many brackets as it closes.
+func opened(text, left, right string) bool {
+	return strings.Count(text, left) >= strings.Count(text, right)
+}
+
 // trimEnd takes off what stands behind the link, but leaves a bracket that was opened in it.
 func trimEnd(raw string) string {
 	for n := 0; raw != "" && n < 100; n++ {
@@ -99,7 +106,8 @@ func trimEnd(raw string) string {
 		if strings.IndexByte(trailing, c) < 0 {
 			return raw
 		}
-		if c == ')' && strings.Count(raw, "(") >= strings.Count(raw, ")") || c == ']' && strings.Count(raw, "[") >= strings.Count(raw, "]") {
+		closes := c == ')' && opened(raw, "(", ")")
+		if closes || c == ']' && opened(raw, "[", "]") {
 			return raw
 		}
 		raw = raw[:len(raw)-1]
@@ -127,6 +135,22 @@ func next(token string) (start, end int) {
 	return -1, 0
 }
 
+// schemeBefore gives where the letters before a colon start and end; a bracket may stand between, as in hxxp[:]//.
+func schemeBefore(token string, colon int) (start, end int) {
+	end = colon
+	if end > 0 && token[end-1] == '[' {
+		end--
+	}
+	start = end
+	for start > 0 && end-start < 10 && inScheme(token[start-1]) {
+		start--
+	}
+	return start, end
+}
+
+// inScheme holds for the letters of a scheme, and for the "*" of h**p.
+func inScheme(c byte) bool { return ascii.IsLetter(c) || c == '*' }
+
 // schemeAt finds "http://" and its like: letters, then a colon and what stands for slashes.
 func schemeAt(token string) int {
 	for from := 0; from < len(token); {
@@ -137,14 +161,7 @@ func schemeAt(token string) int {
 		i += from
 		from = i + 1
 
-		begin := i
-		if begin > 0 && token[begin-1] == '[' { // hxxp[:]//
-			begin--
-		}
-		start := begin
-		for start > 0 && begin-start < 10 && (isLetter(token[start-1]) || token[start-1] == '*') {
-			start--
-		}
+		start, begin := schemeBefore(token, i)
 		if start < begin && i+2 < len(token) && leads(token[start:begin], strings.TrimPrefix(token[i+1:], "]")) {
 			return start + oldScheme(token[start:begin])
 		}
@@ -187,12 +204,8 @@ func isWeb(scheme string) bool {
 
 // bare holds for a name without a scheme that a reader takes for an address.
 func bare(text string) bool {
-	end := strings.IndexAny(text, `/\?#`)
-	path := end >= 0 && end+1 < len(text) && text[end] == '/'
-	if end < 0 {
-		end = len(text)
-	}
-	host := text[:end]
+	host, tail := cutHost(text)
+	path := len(tail) > 1 && tail[0] == '/'
 	if len(host) < 4 || len(host) > 300 || strings.IndexByte(host, '@') >= 0 {
 		return false
 	}
@@ -231,7 +244,7 @@ func www(name string) bool {
 
 func withoutPort(host string) string {
 	colon := strings.LastIndexByte(host, ':')
-	if colon > 0 && colon+1 < len(host) && digits(host[colon+1:]) {
+	if colon > 0 && colon+1 < len(host) && ascii.AllDigits(host[colon+1:]) {
 		return host[:colon]
 	}
 
@@ -245,6 +258,15 @@ func hasKnownSuffix(name string) bool {
 	return len(suffix) < len(name) && (icann || strings.Contains(suffix, "."))
 }
 
+// beginsWithName says whether a text begins with a name below a public suffix.
+func beginsWithName(text string) bool {
+	host, _, _ := strings.Cut(text, "/")
+	if mail.IsASCII(host) && !plainName(host) {
+		return false
+	}
+	return hasKnownSuffix(host)
+}
+
 // Shown gives the registered domain that a link's text shows, "" if the text shows no address.
 func Shown(text string) string {
 	text = strings.TrimSpace(text)
@@ -252,16 +274,13 @@ func Shown(text string) string {
 		return ""
 	}
 	first, _, _ := strings.Cut(text, " ")
-	if first != text && !strings.Contains(first, "://") {
-		return ""
-	}
-	if strings.IndexByte(first, '@') >= 0 && !strings.Contains(first, "://") {
+	onlyText := first == text && strings.IndexByte(first, '@') < 0
+	if !onlyText && !strings.Contains(first, "://") {
 		return ""
 	}
 	first = strings.Trim(first, trailing+"(<>\"")
 	if !strings.Contains(first, "://") {
-		host, _, _ := strings.Cut(first, "/")
-		if mail.IsASCII(host) && !plainName(host) || !hasKnownSuffix(host) {
+		if !beginsWithName(first) {
 			return ""
 		}
 		first = "http://" + first

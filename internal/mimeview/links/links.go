@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"postern/internal/mail"
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/confusable"
 )
 
@@ -60,10 +61,10 @@ const (
 	Redirector      = "redirector"          // a known service that leads on to an address it carries
 	Nested          = "nested"              // carries another address
 	Redirected      = "redirected"          // the address that another one carried
-	Shortener       = "shortener"           // leads to what nobody can see
+	Shortener       = "shortener"           // the target can't be told from the address
 	Mismatch        = "mismatch"            // the text shows another domain
 	CarriesAddress  = "recipient"           // the address of a recipient stands in it
-	HiddenLink      = "hidden"              // nobody sees it
+	HiddenLink      = "hidden"              // the page does not show it
 	TooLong         = "too long"            // cut at MaxURL
 	SplitOverLines  = "split over lines"    // written within <> over several lines
 	maxLabelsOfHost = 64
@@ -104,11 +105,8 @@ func Parse(raw, base string) (Link, bool) {
 		}
 	case ok:
 		return l.other(scheme, rest)
-	case strings.HasPrefix(text, "//") || strings.HasPrefix(text, `\\`) || strings.HasPrefix(text, `/\`):
-		l.Scheme = "http"
-		if s, _, ok := cutScheme(base); ok && special(s) {
-			l.Scheme = s
-		}
+	case beginsWithHost(text):
+		l.Scheme = webScheme(base)
 		rest = strings.TrimLeft(text, `/\`)
 	case looksLikeHost(plainDots(text), l.Has(Defanged)):
 		l.Scheme, rest = "http", text
@@ -154,6 +152,28 @@ func WithoutControls(text string) string {
 	return text
 }
 
+// beginsWithHost says whether an address leaves out the scheme: RFC 3986 section 4.2, with the slashes that browsers take.
+func beginsWithHost(text string) bool {
+	return strings.HasPrefix(text, "//") || strings.HasPrefix(text, `\\`) || strings.HasPrefix(text, `/\`)
+}
+
+// webScheme is the scheme of a base, "http" if that has none with a host.
+func webScheme(base string) string {
+	if s, _, ok := cutScheme(base); ok && special(s) {
+		return s
+	}
+	return "http"
+}
+
+// cutHost parts an address without its scheme before the path, the query or the fragment.
+func cutHost(text string) (host, tail string) {
+	end := strings.IndexAny(text, `/\?#`)
+	if end < 0 {
+		end = len(text)
+	}
+	return text[:end], text[end:]
+}
+
 func cutScheme(text string) (scheme, rest string, ok bool) {
 	for i := range min(len(text), 32) {
 		c := text[i]
@@ -164,8 +184,8 @@ func cutScheme(text string) (scheme, rest string, ok bool) {
 				return "", "", false
 			}
 			return scheme, rest, true
-		case isLetter(c):
-		case i > 0 && (c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'):
+		case ascii.IsLetter(c):
+		case i > 0 && (ascii.IsDigit(c) || strings.IndexByte("+-.", c) >= 0):
 		default:
 			return "", "", false
 		}
@@ -228,18 +248,24 @@ func (l Link) other(scheme, rest string) (Link, bool) {
 		fallthrough
 	default:
 		l.flag(OddScheme)
-		if after, ok := strings.CutPrefix(rest, "//"); ok {
-			end := strings.IndexAny(after, "/?#")
-			if end < 0 {
-				end = len(after)
-			}
-			l.host(after[strings.LastIndexByte(after[:end], '@')+1 : end])
-			l.Path = after[end:]
-		} else {
-			l.Path = rest
-		}
+		l.unknown(rest)
 	}
 	return l, true
+}
+
+// unknown reads what follows an unknown scheme: RFC 3986 section 3.
+func (l *Link) unknown(rest string) {
+	after, ok := strings.CutPrefix(rest, "//")
+	if !ok {
+		l.Path = rest
+		return
+	}
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	l.host(after[strings.LastIndexByte(after[:end], '@')+1 : end])
+	l.Path = after[end:]
 }
 
 // relative reads an address that is relative to base, roughly: what matters is the host.
@@ -265,11 +291,7 @@ func (l Link) relative(text, base string) (Link, bool) {
 
 // authority reads host, port and what is around them (RFC 3986 section 3.2).
 func (l *Link) authority(rest string) bool {
-	end := strings.IndexAny(rest, `/\?#`)
-	if end < 0 {
-		end = len(rest)
-	}
-	host, tail := rest[:end], rest[end:]
+	host, tail := cutHost(rest)
 	if at := strings.LastIndexByte(host, '@'); at >= 0 {
 		l.flag(Userinfo)
 		if at > 64 {
@@ -280,14 +302,9 @@ func (l *Link) authority(rest string) bool {
 	if strings.IndexByte(host, '%') >= 0 {
 		l.flag(EncodedHost)
 		host = unescape(host)
-		if i := strings.LastIndexByte(host, '@'); i >= 0 {
-			host = host[i+1:]
-		}
-		if i := strings.IndexAny(host, `/\?#`); i >= 0 { // browsers refuse it; others go there
-			host = host[:i]
-		}
+		host, _ = cutHost(host[strings.LastIndexByte(host, '@')+1:]) // browsers refuse it; others go there
 	}
-	if colon := strings.LastIndexByte(host, ':'); colon >= 0 && strings.IndexByte(host[colon:], ']') < 0 && digits(host[colon+1:]) {
+	if colon := strings.LastIndexByte(host, ':'); colon >= 0 && strings.IndexByte(host[colon:], ']') < 0 && ascii.AllDigits(host[colon+1:]) {
 		host, l.Port = host[:colon], strings.TrimLeft(host[colon+1:], "0")
 		if l.Port != "" && l.Port != portOf(l.Scheme) {
 			l.flag(OddPort)
@@ -443,6 +460,12 @@ func (l *Link) labels(host string) string {
 	if err != nil {
 		l.flag(BadPunycode)
 	}
+	l.letters(shown)
+	return name
+}
+
+// letters flags a name whose letters are of several scripts, or look like others.
+func (l *Link) letters(shown string) {
 	for label := range strings.SplitSeq(shown, ".") {
 		if confusable.Mixed(label) {
 			l.flag(MixedScript)
@@ -451,7 +474,6 @@ func (l *Link) labels(host string) string {
 			l.flag(Confusable)
 		}
 	}
-	return name
 }
 
 // plainName holds for what RFC 1123 section 2.1 allows, and underscores.
@@ -468,21 +490,10 @@ func plainName(host string) bool {
 				return false
 			}
 			label = -1
-		case !isLetter(c) && (c < '0' || c > '9') && c != '-' && c != '_':
+		case !ascii.IsAlnum(c) && c != '-' && c != '_':
 			return false
 		}
 		label++
 	}
 	return true
 }
-
-func digits(text string) bool {
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return false
-		}
-	}
-	return true
-}
-
-func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

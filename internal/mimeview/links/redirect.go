@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
+
+	"postern/internal/mail/ascii"
 )
 
 // MaxHops is how many redirectors within each other are unwrapped.
@@ -45,7 +47,8 @@ func Mark(l *Link) {
 
 // carried gives the address within an address, and whether that is by the rules of a known service.
 func carried(l *Link) (target string, service bool) {
-	if l.Query == "" && len(l.Path) < 8 && l.Fragment == "" && !strings.HasSuffix(l.Host, ".translate.goog") {
+	onlyHost := l.Query == "" && len(l.Path) < 8 && l.Fragment == ""
+	if onlyHost && !strings.HasSuffix(l.Host, ".translate.goog") {
 		return "", false
 	}
 	if t := byService(l); t != "" {
@@ -54,13 +57,11 @@ func carried(l *Link) (target string, service bool) {
 	for _, part := range []string{l.Query, l.Fragment} {
 		for n := 0; part != "" && n < 100; n++ {
 			var pair string
-			if pair, part, _ = strings.Cut(part, "&"); !strings.ContainsAny(pair, "=") {
-				if t := webAddress(pair); t != "" {
-					return t, false
-				}
-				continue
+			pair, part, _ = strings.Cut(part, "&")
+			value := pair
+			if _, behind, ok := strings.Cut(pair, "="); ok {
+				value = behind
 			}
-			_, value, _ := strings.Cut(pair, "=")
 			if t := webAddress(value); t != "" {
 				return t, false
 			}
@@ -71,27 +72,13 @@ func carried(l *Link) (target string, service bool) {
 
 // inPath finds an address that stands behind a slash.
 func inPath(path string) string {
-	lower := lowerASCII(path)
+	lower := ascii.Lower(path)
 	for _, scheme := range []string{"/http:/", "/https:/", "/http%3a", "/https%3a"} {
 		if i := strings.Index(lower, scheme); i >= 0 {
 			return unescape(path[i+1:])
 		}
 	}
 	return ""
-}
-
-// lowerASCII leaves all other octets as they are, so that offsets hold.
-func lowerASCII(text string) string {
-	if strings.IndexFunc(text, func(r rune) bool { return r >= 'A' && r <= 'Z' }) < 0 {
-		return text
-	}
-	b := []byte(text)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c | 0x20
-		}
-	}
-	return string(b)
 }
 
 // webAddress gives a value that is an address of the web: as it is, escaped up to three times, or in base64.
@@ -109,10 +96,18 @@ func webAddress(value string) string {
 		}
 		value = plain
 	}
-	if strings.HasPrefix(value, "aHR0c") || strings.HasPrefix(value, "SFRUU") || strings.HasPrefix(value, "Ly9") && len(value) > 16 {
+	if mayBeCoded(value) {
 		return fromBase64(value)
 	}
 	return ""
+}
+
+// mayBeCoded says whether a text begins as "http", "HTTP" or "//" do in base64.
+func mayBeCoded(value string) bool {
+	if strings.HasPrefix(value, "Ly9") {
+		return len(value) > 16
+	}
+	return strings.HasPrefix(value, "aHR0c") || strings.HasPrefix(value, "SFRUU")
 }
 
 func isWebAddress(text string) bool {
@@ -126,7 +121,7 @@ func fromBase64(text string) string {
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
 	text = strings.TrimRight(text, "=")
 	if i := strings.IndexFunc(text, func(r rune) bool {
-		return r >= utf8.RuneSelf || !isLetter(byte(r)) && (r < '0' || r > '9') && r != '+' && r != '/'
+		return r >= utf8.RuneSelf || !ascii.IsAlnum(byte(r)) && r != '+' && r != '/'
 	}); i >= 0 {
 		text = text[:i]
 	}

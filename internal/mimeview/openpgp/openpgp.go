@@ -98,7 +98,7 @@ func (w *walk) packet(tag int, body io.Reader, depth int) error {
 		}
 		inner, err := decompressed(body)
 		if err != nil {
-			return nil // a method that nobody knows, or broken: readers get nothing out of it
+			return nil // an unknown method, or broken: readers get nothing out of it
 		}
 		err = w.packets(bufio.NewReaderSize(inner, maxBuffer), depth+1)
 		if isBroken(err) {
@@ -232,6 +232,24 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// armorFields is how long the fields are, with the empty line behind them.
+func armorFields(text []byte) (at int) {
+	for {
+		n := bytes.IndexByte(text[at:], '\n')
+		if n < 0 {
+			return at
+		}
+		line := bytes.TrimSpace(text[at : at+n])
+		if len(line) > 0 && bytes.IndexByte(line, ':') < 0 {
+			return at
+		}
+		at += n + 1
+		if len(line) == 0 {
+			return at
+		}
+	}
+}
+
 // Armor finds the next armored message in text: from and end bound its base64, after is where to look on. RFC 9580 section 6.2:
 // fields up to an empty line, then the base64, a checksum behind "=", and the last line.
 func Armor(text []byte) (from, end, after int, ok bool) {
@@ -248,20 +266,7 @@ func Armor(text []byte) (from, end, after int, ok bool) {
 	if n := bytes.Index(text[from:], []byte("-----END PGP")); n >= 0 {
 		end, after = from+n, from+n+5
 	}
-	for { // fields
-		n := bytes.IndexByte(text[from:end], '\n')
-		if n < 0 {
-			break
-		}
-		line := bytes.TrimSpace(text[from : from+n])
-		if len(line) > 0 && bytes.IndexByte(line, ':') < 0 {
-			break
-		}
-		from += n + 1
-		if len(line) == 0 {
-			break
-		}
-	}
+	from += armorFields(text[from:end])
 	if n := bytes.LastIndex(text[from:end], []byte("\n=")); n >= 0 && end-from-n < 12 {
 		end = from + n + 1
 	}

@@ -37,23 +37,29 @@ func label(headAt int64, head []byte, name string) (spans []mail.Span, missing s
 	return spans, field
 }
 
-// code writes text in the encoding that is shorter, and says which. Line breaks stay readable only where it is a text.
-func code(text []byte, lines bool) ([]byte, string) {
-	long := 0
+// escapes counts the octets that quoted-printable writes as "=XX".
+func escapes(text []byte, lines bool) (count int) {
 	for i, c := range text {
-		switch {
-		case c == '\r' || c == '\n':
-			if !lines {
-				long++
-			}
-		case c < ' ' && c != '\t' || c == '=' || c > '~':
-			long++
-		case (c == ' ' || c == '\t') && i+1 < len(text) && text[i+1] == '\r':
-			long++
+		coded := false
+		switch c {
+		case '\r', '\n':
+			coded = !lines
+		case ' ', '\t':
+			coded = i+1 < len(text) && text[i+1] == '\r'
+		default:
+			coded = c == '=' || c < ' ' || c > '~'
+		}
+		if coded {
+			count++
 		}
 	}
+	return count
+}
+
+// code writes text in the encoding that is shorter, and says which. Line breaks stay readable only where it is a text.
+func code(text []byte, lines bool) ([]byte, string) {
 	// RFC 2045 section 6.7: three octets stand for one; section 6.8: four for three, in lines of 76
-	if 2*long > len(text)*4/10 {
+	if 2*escapes(text, lines) > len(text)*4/10 {
 		return inBase64(text), "base64"
 	}
 	var coded bytes.Buffer

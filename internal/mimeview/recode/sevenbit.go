@@ -24,6 +24,27 @@ var (
 // maxSize is the largest message that is written anew, in octets: it is all in memory.
 const maxSize = 64 << 20
 
+// hasSignature says whether a signature covers the body, which is changed here.
+func hasSignature(h *mail.Header) bool {
+	return slices.ContainsFunc([]string{"DKIM-Signature", "ARC-Message-Signature", "ARC-Seal"}, func(name string) bool { return h.Count(name) > 0 })
+}
+
+// spans gives what has to be changed in a message, in order.
+func spans(m *mail.Message, raw []byte) ([]mail.Span, error) {
+	view := mimeview.Of(m)
+	root := view.Root()
+	if root == nil || slices.ContainsFunc(view.Limits(), hidesParts) || slices.ContainsFunc(view.Ambiguities(), unclear) {
+		return nil, ErrForm
+	}
+	w := writer{raw: raw}
+	if err := w.message(root, 0); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(w.spans, func(a, b mail.Span) int { return int(a.From - b.From) })
+
+	return w.spans, nil
+}
+
 // SevenBit writes a copy for a server that takes no 8-bit text: each leaf that holds such text, or lines too long for SMTP,
 // is coded, and the labels of the parts around it say so. A copy without 8-bit text is given back as it is.
 //
@@ -42,26 +63,20 @@ func SevenBit(c mail.Copy) (mail.Copy, error) {
 		return c, err
 	}
 
-	if bareBreaks(raw.Bytes()) { // coded, they would become line ends
-		return c, ErrForm
-	}
 	m := mail.NewMessage(raw.Bytes())
-	if slices.ContainsFunc([]string{"DKIM-Signature", "ARC-Message-Signature", "ARC-Seal"}, func(name string) bool { return m.Header().Count(name) > 0 }) {
+	switch {
+	case bareBreaks(raw.Bytes()): // coded, they would become line ends
+		return c, ErrForm
+	case hasSignature(m.Header()):
 		return c, ErrSigned
 	}
-	view := mimeview.Of(m)
-	root := view.Root()
-	if root == nil || slices.ContainsFunc(view.Limits(), hidesParts) || slices.ContainsFunc(view.Ambiguities(), unclear) {
-		return c, ErrForm
-	}
-	w := writer{raw: raw.Bytes()}
-	if err := w.message(root, 0); err != nil {
+	changes, err := spans(m, raw.Bytes())
+	if err != nil {
 		return c, err
 	}
-	slices.SortStableFunc(w.spans, func(a, b mail.Span) int { return int(a.From - b.From) })
 
 	var out bytes.Buffer
-	if _, err := (mail.Copy{Message: m, Omit: w.spans}).WriteTo(&out); err != nil {
+	if _, err := (mail.Copy{Message: m, Omit: changes}).WriteTo(&out); err != nil {
 		return c, err
 	}
 	if !sevenBit(out.Bytes()) || HasLong(out.Bytes()) { // what stands between parts, say
@@ -141,25 +156,36 @@ func (w *writer) insert(from int64, head *mail.Header, fields string) {
 	w.spans = append(w.spans, mail.Span{From: from, To: from, With: []byte(fields)})
 }
 
+// isIdentity says whether an encoding leaves the octets as they are: RFC 2045 section 6.2.
+func isIdentity(encoding string) bool {
+	switch strings.ToLower(encoding) {
+	case "", "7bit", "8bit", "binary":
+		return true
+	}
+	return false
+}
+
 // part writes one part, whose header begins at from, and gives the fields that its header lacks then.
 func (w *writer) part(p *mimeview.Part, from int64) (missing string, err error) {
-	if from < 0 || p.Start < from || p.End < p.Start || p.End > int64(len(w.raw)) {
+	ordered := 0 <= from && from <= p.Start && p.Start <= p.End
+	if !ordered || p.End > int64(len(w.raw)) {
 		return "", ErrForm
 	}
 	head, text := w.raw[from:p.Start], w.raw[p.Start:p.End]
-	if !sevenBit(head) {
+	switch {
+	case !sevenBit(head):
 		return "", ErrHeader
-	}
-	if sevenBit(text) && (!HasLong(text) || isSigned(p)) {
+	case sevenBit(text) && (!HasLong(text) || isSigned(p)):
 		return "", nil
 	}
-	switch strings.ToLower(p.Encoding) {
-	case "", "7bit", "8bit", "binary":
-	default: // it is not what its label says
-		return "", ErrForm
-	}
+	return w.coded(p, from, head, text)
+}
 
+// coded writes a part that can't stay as it is.
+func (w *writer) coded(p *mimeview.Part, from int64, head, text []byte) (missing string, err error) {
 	switch {
+	case !isIdentity(p.Encoding): // it is not what its label says
+		return "", ErrForm
 	case isSigned(p):
 		return "", ErrSigned
 	case strings.HasPrefix(p.Type, "multipart/"):
@@ -197,9 +223,8 @@ func isSigned(p *mimeview.Part) bool {
 	return p.Type == "multipart/signed" || p.Type == "multipart/encrypted"
 }
 
-// inside writes the parts of a composite one. RFC 2045 section 6.4: it is never coded itself, and its label tells what is in
-// it.
-func (w *writer) inside(p *mimeview.Part, from int64, head []byte, attached bool) error {
+// relabel has the encoding of a composite part say 7bit.
+func (w *writer) relabel(head []byte, from int64) error {
 	for _, f := range mail.ParseHeader(head).All(encodingField) {
 		switch value := strings.TrimSpace(string(f.Raw[f.ValueAt:])); strings.ToLower(value) {
 		case "7bit":
@@ -210,6 +235,27 @@ func (w *writer) inside(p *mimeview.Part, from int64, head []byte, attached bool
 			return ErrForm
 		}
 	}
+	return nil
+}
+
+// one writes what is in a composite part: an attached message, or a part with the fields that it lacks then.
+func (w *writer) one(inner *mimeview.Part, attached bool) error {
+	if attached {
+		return w.message(inner, inner.Header)
+	}
+	missing, err := w.part(inner, inner.Header)
+	if err == nil && missing != "" {
+		w.insert(inner.Header, mail.ParseHeader(w.raw[inner.Header:inner.Start]), missing)
+	}
+	return err
+}
+
+// inside writes the parts of a composite one. RFC 2045 section 6.4: it is never coded itself, and its label tells what is in
+// it.
+func (w *writer) inside(p *mimeview.Part, from int64, head []byte, attached bool) error {
+	if err := w.relabel(head, from); err != nil {
+		return err
+	}
 	found, gap := 0, p.Start
 	for _, inner := range p.Parts {
 		if inner.Reading != "" || inner.Within != "" {
@@ -218,21 +264,11 @@ func (w *writer) inside(p *mimeview.Part, from int64, head []byte, attached bool
 		found++
 		w.between(gap, inner.Header)
 		gap = inner.End
-		if attached {
-			if inner.Header != p.Start || found > 1 {
-				return ErrForm
-			}
-			if err := w.message(inner, inner.Header); err != nil {
-				return err
-			}
-			continue
+		if attached && (inner.Header != p.Start || found > 1) {
+			return ErrForm
 		}
-		missing, err := w.part(inner, inner.Header)
-		if err != nil {
+		if err := w.one(inner, attached); err != nil {
 			return err
-		}
-		if missing != "" {
-			w.insert(inner.Header, mail.ParseHeader(w.raw[inner.Header:inner.Start]), missing)
 		}
 	}
 	w.between(gap, p.End)

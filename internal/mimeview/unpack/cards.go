@@ -36,6 +36,17 @@ func inspectText(w *walk, n *node, o *Object) func() {
 	}
 }
 
+// dataOf reads a value that is a data: URI. RFC 6350 6.2.4
+func dataOf(value []byte) (kind, data []byte, ok bool) {
+	uri := bytes.TrimSpace(value)
+	if len(uri) <= 5 || !bytes.EqualFold(uri[:5], []byte("data:")) {
+		return nil, nil, false
+	}
+	kind, data, _ = bytes.Cut(uri[5:], []byte(","))
+
+	return kind, data, true
+}
+
 // cardFiles gives the values in base64, of any property: ATTACH, PHOTO, LOGO, SOUND, KEY, and those that a program made up.
 func cardFiles(content []byte) (files []olePart) {
 	lines := bytes.Split(content, []byte("\n"))
@@ -45,8 +56,7 @@ func cardFiles(content []byte) (files []olePart) {
 			continue
 		}
 		names, coded := cardParameters(head)
-		if uri := bytes.TrimSpace(value); len(uri) > 5 && bytes.EqualFold(uri[:5], []byte("data:")) { // RFC 6350 6.2.4
-			kind, data, _ := bytes.Cut(uri[5:], []byte(","))
+		if kind, data, isURI := dataOf(value); isURI {
 			coded, value = bytes.HasSuffix(bytes.ToLower(kind), []byte(";base64")), data
 		}
 		if !coded {

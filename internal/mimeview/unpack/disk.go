@@ -46,23 +46,29 @@ type isoFile struct {
 
 const isoSector = 2048
 
+// hasDescriptor says whether a volume descriptor stands at a place.
+func (iso *isoImage) hasDescriptor(at int) bool {
+	b := iso.n.content
+	return at+isoSector <= len(b) && string(b[at+1:at+6]) == "CD001"
+}
+
 func (iso *isoImage) read() {
 	b := iso.n.content
 	base := 16 * isoSector
-	if len(b) > 17*isoSector && string(b[base+1:base+6]) != "CD001" {
+	if len(b) > 17*isoSector && !iso.hasDescriptor(base) {
 		base = 17 * isoSector // some images have one sector more in front
 	}
 	found := false
 	// ECMA-119 8: volume descriptors, one a sector, until the set terminator (255)
 	for i := range 32 {
 		at := base + i*isoSector
-		if at+isoSector > len(b) || string(b[at+1:at+6]) != "CD001" || b[at] == 255 {
+		if !iso.hasDescriptor(at) || b[at] == 255 {
 			break
 		}
 		if b[at] != 1 && b[at] != 2 {
 			continue
 		}
-		joliet := b[at] == 2 && b[at+88] == '%' && b[at+89] == '/'
+		joliet := b[at] == 2 && string(b[at+88:at+90]) == "%/"
 		root := b[at+156:] // ECMA-119 8.4.18: the root's directory record
 		clear(iso.seen)
 		iso.folder("", le32(root[2:]), le32(root[10:]), joliet, 0)
@@ -99,20 +105,24 @@ func (iso *isoImage) folder(dir string, sector, size uint32, joliet bool, depth 
 			iso.w.unscannable(iso.n.path, errISO.Error())
 			return
 		}
-		rec := content[at : at+length]
+		iso.record(content[at:at+length], dir, joliet, depth)
 		at += length
-		raw := rec[33 : 33+int(rec[32])]
-		if len(raw) == 1 && raw[0] <= 1 { // itself and its parent
-			continue
-		}
-		name := strings.TrimPrefix(dir+"/"+isoName(raw, joliet), "/")
-		start, size := le32(rec[2:]), le32(rec[10:])
-		if rec[25]&2 != 0 {
-			iso.folder(name, start, size, joliet, depth+1)
-			continue
-		}
-		iso.file(name, start, size)
 	}
+}
+
+// record takes one directory record: a file, or a folder with all that is in it.
+func (iso *isoImage) record(rec []byte, dir string, joliet bool, depth int) {
+	raw := rec[33 : 33+int(rec[32])]
+	if len(raw) == 1 && raw[0] <= 1 { // the folder itself and its parent
+		return
+	}
+	name := strings.TrimPrefix(dir+"/"+isoName(raw, joliet), "/")
+	start, size := le32(rec[2:]), le32(rec[10:])
+	if rec[25]&2 != 0 {
+		iso.folder(name, start, size, joliet, depth+1)
+		return
+	}
+	iso.file(name, start, size)
 }
 
 // file notes a file; one that both trees know gets both names.

@@ -18,40 +18,47 @@ import (
 // of Word 2003 XML (w:binData).
 func inspectFlatOffice(w *walk, n *node, o *Object) func() {
 	flat := bytes.Contains(n.content, []byte("binaryData"))
-	if !flat && !bytes.Contains(n.content, []byte("binData")) || !o.is("text/xml", "application/msword-xml") {
+	binary := flat || bytes.Contains(n.content, []byte("binData"))
+	if !binary || !o.is("text/xml", "application/msword-xml") {
 		return nil
 	}
 	if flat {
 		relationships(o, n.content)
 	}
 	return func() {
-		name, inside := "", false
-		var text bytes.Buffer
-		tokens(n.content, func(t xml.Token) {
-			switch e := t.(type) {
-			case xml.StartElement:
-				switch e.Name.Local {
-				case "part":
-					name = attributes(e)["name"]
-				case "binData":
-					name = attributes(e)["name"]
-					inside = true
-				case "binaryData":
-					inside = true
-				}
-			case xml.CharData:
-				if inside {
-					text.Write(e)
-				}
-			case xml.EndElement:
-				if inside && (e.Name.Local == "binData" || e.Name.Local == "binaryData") {
-					inside = false
-					w.part(n, []string{strings.TrimPrefix(name, "/")}, lenientBase64(text.Bytes()))
-					text.Reset()
-				}
-			}
+		binaryParts(n.content, func(name string, content []byte) {
+			w.part(n, []string{strings.TrimPrefix(name, "/")}, content)
 		})
 	}
+}
+
+// binaryParts gives each part that is written in base64.
+func binaryParts(b []byte, each func(name string, content []byte)) {
+	name, inside := "", false
+	var text bytes.Buffer
+	tokens(b, func(t xml.Token) {
+		switch e := t.(type) {
+		case xml.StartElement:
+			if e.Name.Local == "part" || e.Name.Local == "binData" {
+				name = attributes(e)["name"]
+			}
+			inside = inside || holdsBase64(e.Name)
+		case xml.CharData:
+			if inside {
+				text.Write(e)
+			}
+		case xml.EndElement:
+			if inside && holdsBase64(e.Name) {
+				inside = false
+				each(name, lenientBase64(text.Bytes()))
+				text.Reset()
+			}
+		}
+	})
+}
+
+func holdsBase64(element xml.Name) bool {
+	return element.Local == "binData" || element.Local == "binaryData"
 }
 
 // inspectActiveMime opens the wrapping that Word and Excel give to macros in MHT and XML files: "ActiveMime", some numbers
@@ -94,6 +101,14 @@ var (
 	sylkMacro = regexp.MustCompile(`(?im)^(?:O;(?:[A-Z];)*E\b.*|NN;.*\bN?auto_?(?:open|close|activate|deactivate).*|C;.*;E.*\b(?:EXEC|CALL|REGISTER|RUN|FOPEN|FWRITE|FORMULA\.FILL|SEND\.KEYS)\(.*)`)
 )
 
+// findDDE gives a DDE link, as in =cmd|' /C calc'!A0. Most lines have no "|" or "!" and need no expression.
+func findDDE(line []byte) []byte {
+	if bytes.IndexByte(line, '|') < 0 || bytes.IndexByte(line, '!') < 0 {
+		return nil
+	}
+	return sheetDDE.Find(line)
+}
+
 // inspectSheetText looks at SYLK and at lists with separators, which Excel opens and computes.
 func inspectSheetText(w *walk, n *node, o *Object) func() {
 	sylk := o.is("application/x-sylk")
@@ -114,10 +129,7 @@ func inspectSheetText(w *walk, n *node, o *Object) func() {
 			o.flag(ExcelMacro4, string(bytes.TrimSpace(m[:min(len(m), 300)])))
 			found++
 		}
-		if bytes.IndexByte(line, '|') < 0 || bytes.IndexByte(line, '!') < 0 {
-			continue
-		}
-		if m := sheetDDE.Find(line); m != nil {
+		if m := findDDE(line); m != nil {
 			o.flag(DDE, string(bytes.TrimSpace(m)))
 			found++
 		}

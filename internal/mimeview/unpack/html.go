@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/unpack/filetype"
 )
 
@@ -19,6 +20,14 @@ var (
 // maxDecoys is how many data: URIs, texts that scripts hold and pages within a page are decoded.
 const maxDecoys = 200
 
+// scriptKind tells a picture that has a script from a page, which may have a picture among its tags.
+func scriptKind(o *Object, svg bool) Kind {
+	if svg && (!o.isClass(filetype.HTML) || slices.Contains(LastExtensions(o.Names), ".svg")) {
+		return SVGScript
+	}
+	return ScriptInHTML
+}
+
 // inspectHTML looks at pages and SVG pictures that come as attachments: a browser runs them with the reader's rights.
 func inspectHTML(w *walk, n *node, o *Object) func() {
 	svg := o.is("image/svg+xml")
@@ -28,12 +37,8 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 	}
 	text := browserText(n.content)
 	page := readPage(text, w.late)
-	switch {
-	case page.active() == "":
-	case svg && (!o.isClass(filetype.HTML) || slices.Contains(LastExtensions(o.Names), ".svg")):
-		o.flag(SVGScript, page.active())
-	default: // a page may have a picture among its tags
-		o.flag(ScriptInHTML, page.active())
+	if script := page.active(); script != "" {
+		o.flag(scriptKind(o, svg), script)
 	}
 	flagURLs(o, text)
 	inside := append(page.inside, htmlData(o, text)...)
@@ -48,13 +53,16 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 		o.flag(LimitHit, "entries")
 		w.limit("entries")
 	}
-	return func() {
-		for _, e := range inside {
-			if w.stopped() {
-				return
-			}
-			_ = w.child(n, e) // noted by child
+	return func() { w.children(n, inside) }
+}
+
+// children visits objects that are inside of one.
+func (w *walk) children(n *node, inside []entry) {
+	for _, e := range inside {
+		if w.stopped() {
+			return
 		}
+		_ = w.child(n, e) // noted by child
 	}
 }
 
@@ -111,6 +119,17 @@ func flagURLs(o *Object, b []byte) {
 	}
 }
 
+// isResource says whether a media type is of what makes a page look as it does, and is nothing by itself.
+func isResource(media string) bool {
+	switch top, _, _ := strings.Cut(media, "/"); top {
+	case "image":
+		return media != "image/svg+xml" || strings.Contains(media, "font")
+	case "font", "audio", "video":
+		return true
+	}
+	return media == "text/css" || strings.Contains(media, "font")
+}
+
 // htmlData gives what stands in data: URIs, but for pictures, fonts and other plain resources of a page. RFC 2397
 func htmlData(o *Object, b []byte) (found []entry) {
 	for at := 0; len(found) <= maxDecoys; {
@@ -125,8 +144,7 @@ func htmlData(o *Object, b []byte) (found []entry) {
 		}
 		at += m[1] + len(body) // what belongs to one URI can't begin another
 		media := strings.ToLower(string(rest[m[2]:m[3]]))
-		top, _, _ := strings.Cut(media, "/")
-		if top == "image" && media != "image/svg+xml" || top == "font" || top == "audio" || top == "video" || strings.Contains(media, "font") || media == "text/css" {
+		if isResource(media) {
 			continue
 		}
 		content := []byte(percentDecoded(string(body)))
@@ -145,7 +163,7 @@ func htmlData(o *Object, b []byte) (found []entry) {
 func lenientBase64(b []byte) []byte {
 	kept := make([]byte, 0, len(b))
 	for _, c := range b {
-		if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' {
+		if ascii.IsAlnum(c) || c == '+' || c == '/' {
 			kept = append(kept, c)
 		}
 	}
@@ -199,6 +217,20 @@ func readPage(b []byte, stop func() bool) page {
 	return p
 }
 
+// instruction looks at what stands behind a "<" that begins no tag.
+func (p *page) instruction(b []byte) {
+	if bytes.HasPrefix(b, []byte("?xml-stylesheet")) && bytes.Contains(b[:min(len(b), 1024)], []byte("xsl")) {
+		p.other = "a stylesheet that transforms it"
+	}
+}
+
+func tagName(b []byte) (name string, end int) {
+	for end = 1; end < len(b) && end < 64 && nameOctet(b[end]); {
+		end++
+	}
+	return strings.ToLower(string(b[:end])), end
+}
+
 func (p *page) tags(b []byte) {
 	for {
 		i := bytes.IndexByte(b, '<')
@@ -209,17 +241,11 @@ func (p *page) tags(b []byte) {
 		if p.count++; p.count%4096 == 0 && p.stop() { // noted as a limit
 			return
 		}
-		if c := b[0] | 0x20; c < 'a' || c > 'z' {
-			if bytes.HasPrefix(b, []byte("?xml-stylesheet")) && bytes.Contains(b[:min(len(b), 1024)], []byte("xsl")) {
-				p.other = "a stylesheet that transforms it"
-			}
+		if !ascii.IsLetter(b[0]) {
+			p.instruction(b)
 			continue
 		}
-		end := 1
-		for end < len(b) && end < 64 && nameOctet(b[end]) {
-			end++
-		}
-		name := strings.ToLower(string(b[:end]))
+		name, end := tagName(b)
 		if p.room <= 0 { // no page is written like this
 			p.other, p.scripted = "tags within tags without end", true
 			return
@@ -229,7 +255,7 @@ func (p *page) tags(b []byte) {
 }
 
 func nameOctet(c byte) bool {
-	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == ':' || c == '-' || c == '_' || c == '.'
+	return ascii.IsAlnum(c) || strings.IndexByte(":-_.", c) >= 0
 }
 
 // tag looks at one tag and its attributes. HTML 13.2.5.32 and later: a slash divides attributes as a blank does.
@@ -289,7 +315,7 @@ func (p *page) attribute(t *tag, attribute, value string) {
 	case "script type":
 		t.inert = isDataBlock(value)
 	case "form action", "button formaction", "input formaction":
-		p.form = p.form || strings.HasPrefix(value, "http:") || strings.HasPrefix(value, "https:") || strings.HasPrefix(value, "//")
+		p.form = p.form || leadsOut(value)
 	case "input type":
 		p.secret = p.secret || value == "password"
 	case "meta http-equiv":
@@ -318,9 +344,14 @@ func visibleInURL(r rune) rune {
 	return r
 }
 
+// leadsOut says whether an address is one of another server.
+func leadsOut(value string) bool {
+	return strings.HasPrefix(value, "http:") || strings.HasPrefix(value, "https:") || strings.HasPrefix(value, "//")
+}
+
 // nextAttribute gives the next one of a tag, "" at its end.
 func nextAttribute(b []byte) (name, value string, rest []byte) {
-	for len(b) > 0 && (b[0] <= ' ' || b[0] == '/' || b[0] == '"' || b[0] == '\'') {
+	for len(b) > 0 && betweenAttributes(b[0]) {
 		b = b[1:]
 	}
 	end := bytes.IndexAny(b, "=>< \t\r\n\f/")
@@ -333,7 +364,7 @@ func nextAttribute(b []byte) (name, value string, rest []byte) {
 		return name, "", b
 	}
 	b = bytes.TrimLeft(b[1:], " \t\r\n\f")
-	if len(b) > 0 && (b[0] == '"' || b[0] == '\'') {
+	if len(b) > 0 && isQuote(b[0]) {
 		quoted, after, _ := bytes.Cut(b[1:], b[:1])
 		return name, string(quoted), after
 	}
@@ -342,3 +373,7 @@ func nextAttribute(b []byte) (name, value string, rest []byte) {
 	}
 	return name, string(b[:end]), b[end:]
 }
+
+func isQuote(c byte) bool { return c == '"' || c == '\'' }
+
+func betweenAttributes(c byte) bool { return c <= ' ' || c == '/' || isQuote(c) }

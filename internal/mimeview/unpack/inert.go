@@ -48,7 +48,8 @@ func (w *walk) opaque(content io.ReaderAt, size int64) (sum [sha256.Size]byte, o
 	kept := 0 // octets of the piece before, at the front
 	for at := int64(0); at < size; {
 		got, err := content.ReadAt(piece[kept:kept+int(min(int64(len(piece)-kept), size-at))], at)
-		if got == 0 || err != nil && !errors.Is(err, io.EOF) || w.late() {
+		failed := err != nil && !errors.Is(err, io.EOF)
+		if got == 0 || failed || w.late() {
 			return sum, false
 		}
 		hash.Write(piece[kept : kept+got])

@@ -63,6 +63,19 @@ func listCAB(b []byte, each func(string) bool) error {
 	return nil
 }
 
+// behindARJExtensions skips extended headers, until one of no size.
+func behindARJExtensions(b []byte) []byte {
+	for len(b) >= 2 {
+		more := int(le16(b))
+		b = b[2:]
+		if more == 0 {
+			break
+		}
+		b = b[min(len(b), more+4):]
+	}
+	return b
+}
+
 // listARJ: a main header, then one for each file: marker, size, fixed part, name, comment, sum, extensions, content.
 func listARJ(b []byte, each func(string) bool) error {
 	for first := true; len(b) >= 4 && b[0] == 0x60 && b[1] == 0xea; first = false {
@@ -76,15 +89,7 @@ func listARJ(b []byte, each func(string) bool) error {
 		head := b[4 : 4+size]
 		packed := int64(le32(head[12:]))
 		name, _, _ := bytes.Cut(head[head[0]:], []byte{0})
-		b = b[4+size+4:]
-		for len(b) >= 2 { // extended headers, until one of no size
-			more := int(le16(b))
-			b = b[2:]
-			if more == 0 {
-				break
-			}
-			b = b[min(len(b), more+4):]
-		}
+		b = behindARJExtensions(b[4+size+4:])
 		if first {
 			continue
 		}
@@ -167,11 +172,12 @@ func listACE(b []byte, each func(string) bool) error {
 		switch {
 		case kind == 1 && len(head) >= 28:
 			skip = int64(le32(head))
+			name := head[28:]
 			length := int(le16(head[26:]))
-			if 28+length > len(head) {
+			if length > len(name) {
 				return errListing
 			}
-			if !each(string(head[28 : 28+length])) {
+			if !each(string(name[:length])) {
 				return nil
 			}
 		case kind > 1 && flags&1 != 0 && len(head) >= 4:

@@ -87,8 +87,16 @@ func (l *lzw) Read(p []byte) (int, error) {
 	return l.out.Read(p)
 }
 
+// knows says whether a code is in the table, or is the one that is about to be added. The first code is an octet.
+func (l *lzw) knows(c int) bool {
+	if l.prev < 0 {
+		return c <= 255 && c < l.next
+	}
+	return c <= l.next
+}
+
 func (l *lzw) expand(c int) error {
-	if c > l.next || c == l.next && l.prev < 0 || l.prev < 0 && c > 255 {
+	if !l.knows(c) {
 		return errors.New("compress: code out of the table")
 	}
 	var stack []byte

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/unpack/filetype"
 )
 
@@ -66,6 +67,17 @@ func readings(name string) []string {
 	return all
 }
 
+// isSentence says whether what stands between two dots is too long for an extension, or has characters that none has.
+func isSentence(text string, last bool) bool {
+	limit := 10
+	if last {
+		limit = 16
+	}
+	tooLong := len(text) > limit && filetype.DangerOf("."+text) == filetype.Harmless
+
+	return tooLong || strings.ContainsAny(text, ": \x00")
+}
+
 func extensionsOf(name string) []string {
 	name = strings.ReplaceAll(name, `\`, "/")
 	name = strings.TrimRight(name, "/")
@@ -79,8 +91,8 @@ func extensionsOf(name string) []string {
 		if ext == "" {
 			continue
 		}
-		// a whole sentence between two dots is no extension
-		if strings.ContainsAny(ext, ": \x00") || filetype.DangerOf("."+ext) == filetype.Harmless && (len(ext) > 16 || i < len(parts)-1 && len(ext) > 10) {
+		last := i == len(parts)-1
+		if isSentence(ext, last) {
 			break
 		}
 		found = append(found, "."+strings.ToValidUTF8(ext, "?"))
@@ -113,21 +125,26 @@ func percentDecoded(s string) string {
 	hex := func(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) && hex(s[i+1]) >= 0 && hex(s[i+2]) >= 0 {
-			b.WriteByte(byte(hex(s[i+1])<<4 | hex(s[i+2])))
-			i += 2
-			continue
+		if s[i] == '%' && i+2 < len(s) {
+			if high, low := hex(s[i+1]), hex(s[i+2]); high >= 0 && low >= 0 {
+				b.WriteByte(byte(high<<4 | low))
+				i += 2
+				continue
+			}
 		}
 		b.WriteByte(s[i])
 	}
 	return b.String()
 }
 
+// namesDrive says whether a path begins with a drive of DOS, as in "c:".
+func namesDrive(path string) bool { return len(path) > 1 && path[1] == ':' && ascii.IsLetter(path[0]) }
+
 // escapes says whether an entry of this name would land outside of the folder that it is unpacked to.
 func escapes(name string) bool {
 	for _, n := range readings(name) {
 		n = strings.ReplaceAll(n, `\`, "/")
-		if strings.HasPrefix(n, "/") || len(n) > 1 && n[1] == ':' && (n[0]|0x20) >= 'a' && (n[0]|0x20) <= 'z' {
+		if strings.HasPrefix(n, "/") || namesDrive(n) {
 			return true
 		}
 		if slices.Contains(strings.Split(n, "/"), "..") {

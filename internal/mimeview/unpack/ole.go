@@ -46,13 +46,11 @@ func (w *walk) readOLE(b []byte) (streams []oleStream, class string, err error) 
 			return streams, doc.ID(), errors.New("ole: too many streams")
 		}
 		s := oleStream{dir: strings.Join(f.Path, "/"), name: f.Name}
-		if f.Size > 0 && !f.FileInfo().IsDir() {
-			if s.content, err = io.ReadAll(io.LimitReader(f, min(f.Size, int64(len(b)), room))); err != nil && len(s.content) == 0 {
-				unread++
-				continue
-			}
-			room -= int64(len(s.content))
+		if s.content, err = readStream(f, min(int64(len(b)), room)); err != nil {
+			unread++
+			continue
 		}
+		room -= int64(len(s.content))
 		streams = append(streams, s)
 		if room <= 0 {
 			return streams, doc.ID(), errors.New("ole: streams share sectors")
@@ -62,6 +60,18 @@ func (w *walk) readOLE(b []byte) (streams []oleStream, class string, err error) 
 		return streams, doc.ID(), fmt.Errorf("ole: %d streams can't be read", unread)
 	}
 	return streams, doc.ID(), nil
+}
+
+// readStream reads a stream, as far as it can be read; what fails before its first octet is an error.
+func readStream(f *mscfb.File, limit int64) ([]byte, error) {
+	if f.Size <= 0 || f.FileInfo().IsDir() {
+		return nil, nil
+	}
+	content, err := io.ReadAll(io.LimitReader(f, min(f.Size, limit)))
+	if len(content) > 0 {
+		err = nil
+	}
+	return content, err
 }
 
 func inspectOLE(w *walk, n *node, o *Object) func() {
@@ -80,17 +90,7 @@ func inspectOLE(w *walk, n *node, o *Object) func() {
 	}
 	ole.unseal()
 	modules := vba.Modules(ole.code)
-	if len(modules) > 0 {
-		o.flag(Macro, "")
-	}
-	for _, m := range modules {
-		for _, name := range vba.AutoExec(m.Source) {
-			o.flag(AutoExec, name)
-		}
-	}
-	for _, why := range vba.Stomped(ole.code, modules) {
-		o.flag(AutoExec, why)
-	}
+	flagMacros(o, ole.code, modules)
 	return func() {
 		for _, m := range modules {
 			if len(m.Source) > 0 {
@@ -124,11 +124,27 @@ type olePart struct {
 	flags   []Flag
 }
 
+// flagMacros says that there are macros, and which of them run by themselves.
+func flagMacros(o *Object, code []vba.Stream, modules []vba.Module) {
+	if len(modules) > 0 {
+		o.flag(Macro, "")
+	}
+	for _, m := range modules {
+		for _, name := range vba.AutoExec(m.Source) {
+			o.flag(AutoExec, name)
+		}
+	}
+	for _, why := range vba.Stomped(code, modules) {
+		o.flag(AutoExec, why)
+	}
+}
+
 func retypeOLE(o *Object, streams []oleStream, class string) {
 	kind := Type{}
 	for _, s := range streams {
 		// a document inside the document does not make it one of that type
-		if s.dir == "" || s.dir == "PP97_DUALSTORAGE" && s.name == "PowerPoint Document" || s.name == "PP40" {
+		dual := s.dir == "PP97_DUALSTORAGE" && s.name == "PowerPoint Document"
+		if s.dir == "" || dual || s.name == "PP40" {
 			if t, ok := oleTypes[s.name]; ok {
 				kind = t
 			}
@@ -177,22 +193,34 @@ func (ole *oleFile) look(s oleStream) {
 	case lower == "_vba_project" || strings.EqualFold(path.Base(s.dir), "VBA"):
 		o.flag(Macro, "")
 		ole.code = append(ole.code, vba.Stream{Name: s.name, Content: s.content})
+		return
 	case ole.document(s):
-	case lower == "encryptedpackage":
+		return
+	}
+
+	switch lower {
+	case "encryptedpackage":
 		ole.sealed = s.content
-	case lower == "encryptioninfo":
+	case "encryptioninfo":
 		ole.info = s.content
-	case lower == "encryptedsummary" || lower == "encryption":
+	case "encryptedsummary", "encryption":
 		ole.locked("Office")
-	case lower == "ole10native": // the library drops the control character in front
+	case "ole10native": // the library drops the control character in front
 		ole.native(s)
-	case lower == "equation native":
+	case "equation native":
 		o.flag(EmbeddedObject, "Equation.3")
-	case lower == "package" || lower == "contents":
+	case "package", "contents":
 		o.flag(EmbeddedObject, path.Base(s.dir))
 		ole.inside = append(ole.inside, inside)
-	case strings.HasPrefix(lower, "__substg1.0_"): // parts of a mail, read below
-	case worthALook(s.content):
+	default:
+		ole.other(lower, inside)
+	}
+}
+
+// other keeps a stream that has no part in the format, if it may be a file.
+func (ole *oleFile) other(lower string, inside olePart) {
+	isMailPart := strings.HasPrefix(lower, "__substg1.0_") // read by attachments
+	if !isMailPart && worthALook(inside.content) {
 		ole.inside = append(ole.inside, inside)
 	}
 }
@@ -292,22 +320,38 @@ func (ole *oleFile) workbook(b []byte, depth int) {
 			ole.workbookLocked(all, rec, depth)
 			return
 		case id == 0x85 && size > 8 && rec[5] == 1: // BoundSheet8 of type "Excel 4.0 macro sheet"
-			ole.o.flag(ExcelMacro4, fmt.Sprintf("%s (%s)", ascii(rec[8:]), map[bool]string{true: "visible", false: "hidden"}[rec[4]&3 == 0]))
+			ole.o.flag(ExcelMacro4, fmt.Sprintf("%s (%s)", printable(rec[8:]), map[bool]string{true: "visible", false: "hidden"}[rec[4]&3 == 0]))
 		case id == 0x1ae && size > 5 && bytes.IndexByte(rec[4:], 3) > 0: // SupBook of a DDE link: program, 0x03, topic
-			ole.o.flag(DDE, ascii(bytes.ReplaceAll(rec[5:], []byte{3}, []byte{'|'})))
+			ole.o.flag(DDE, printable(bytes.ReplaceAll(rec[5:], []byte{3}, []byte{'|'})))
 		case id == 0x0a: // EOF of the globals; the sheets follow
 			return
 		}
 	}
 }
 
-func ascii(b []byte) string {
+func printable(b []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return -1
 		}
 		return r
 	}, string(b[:min(len(b), 300)]))
+}
+
+// attachmentNames gives the long and the short file name of the attachment in one folder of a stored message.
+func attachmentNames(streams []oleStream, dir string) (names []string) {
+	for _, s := range streams {
+		if s.dir != dir {
+			continue
+		}
+		switch strings.ToUpper(s.name) {
+		case "__SUBSTG1.0_3707001F", "__SUBSTG1.0_3704001F":
+			names = append(names, utf16Text(s.content))
+		case "__SUBSTG1.0_3707001E", "__SUBSTG1.0_3704001E":
+			names = append(names, string(s.content))
+		}
+	}
+	return slices.Compact(names)
 }
 
 // attachments visits what a stored Outlook message holds. [MS-OXMSG] 2.1.3: one stream per property; its name ends
@@ -321,19 +365,7 @@ func (ole *oleFile) attachments(streams []oleStream) {
 		}
 		switch property {
 		case "37010102": // PidTagAttachDataBinary
-			var names []string
-			for _, other := range streams {
-				if other.dir != s.dir {
-					continue
-				}
-				switch strings.ToUpper(other.name) {
-				case "__SUBSTG1.0_3707001F", "__SUBSTG1.0_3704001F": // long and short file name
-					names = append(names, utf16Text(other.content))
-				case "__SUBSTG1.0_3707001E", "__SUBSTG1.0_3704001E":
-					names = append(names, string(other.content))
-				}
-			}
-			ole.w.part(ole.n, slices.Compact(names), s.content)
+			ole.w.part(ole.n, attachmentNames(streams, s.dir), s.content)
 		case "1000001F":
 			ole.w.part(ole.n, []string{"body.txt"}, []byte(utf16Text(s.content)))
 		case "1000001E":

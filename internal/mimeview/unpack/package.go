@@ -98,28 +98,36 @@ func inspectXMLOffice(_ *walk, n *node, o *Object) func() {
 	switch {
 	case strings.HasSuffix(name, ".rels"):
 		relationships(o, n.content)
-	case isXML && (bytes.Contains(n.content, []byte("instrText")) || bytes.Contains(n.content, []byte("fldSimple"))):
+	case isXML && hasFields(n.content):
 		fields(o, n.content)
 	}
-	if !isXML {
-		return nil
+	if isXML {
+		flagXML(o, n.content)
 	}
-	flagSlideXML(o, n.content)
-	if m := ribbon.FindSubmatch(n.content); m != nil {
+	return nil
+}
+
+func hasFields(b []byte) bool {
+	return bytes.Contains(b, []byte("instrText")) || bytes.Contains(b, []byte("fldSimple"))
+}
+
+// flagXML says what an XML part does by itself.
+func flagXML(o *Object, b []byte) {
+	flagSlideXML(o, b)
+	if m := ribbon.FindSubmatch(b); m != nil {
 		o.flag(AutoExec, "onLoad "+string(m[1]))
 	}
 	for _, mark := range ddeMarks {
-		if i := bytes.Index(n.content, mark); i >= 0 {
-			o.flag(DDE, string(n.content[i:min(i+300, len(n.content))]))
+		if i := bytes.Index(b, mark); i >= 0 {
+			o.flag(DDE, string(b[i:min(i+300, len(b))]))
 		}
 	}
-	if bytes.Contains(n.content, []byte("<!ENTITY")) && !o.is("image/svg+xml") { // drawing programs declare some
+	if bytes.Contains(b, []byte("<!ENTITY")) && !o.is("image/svg+xml") { // drawing programs declare some
 		o.flag(Unscannable, "XML with entities of its own")
 	}
-	if bytes.Contains(n.content, []byte("<script:event-listener")) {
+	if bytes.Contains(b, []byte("<script:event-listener")) {
 		o.flag(AutoExec, "event-listener")
 	}
-	return nil
 }
 
 // tokens walks over XML until it ends or breaks; broken XML was read as far as a lenient reader would.
@@ -161,22 +169,26 @@ func relationships(o *Object, b []byte) {
 		case "vbaProject":
 			o.flag(Macro, a["Target"])
 		}
-		if !strings.EqualFold(a["TargetMode"], "External") {
-			return
-		}
-		switch target := a["Target"]; kind {
-		case "attachedTemplate":
-			if isRemote(target) {
-				o.flag(RemoteTemplate, target)
-			}
-		case "oleObject", "frame", "subDocument", "externalLinkPath", "package", "control", "externalLink":
-			if isRemote(target) {
-				o.flag(RemoteObject, target)
-			}
-		default:
-			o.flag(URI, target)
+		if strings.EqualFold(a["TargetMode"], "External") {
+			flagExternal(o, kind, a["Target"])
 		}
 	})
+}
+
+// flagExternal says what a relationship takes from outside of the document.
+func flagExternal(o *Object, kind, target string) {
+	switch kind {
+	case "attachedTemplate":
+		if isRemote(target) {
+			o.flag(RemoteTemplate, target)
+		}
+	case "oleObject", "frame", "subDocument", "externalLinkPath", "package", "control", "externalLink":
+		if isRemote(target) {
+			o.flag(RemoteObject, target)
+		}
+	default:
+		o.flag(URI, target)
+	}
 }
 
 // isRemote: another host, by URL or by UNC path. A template on the writer's own disk is no more than forgotten.
@@ -194,24 +206,23 @@ func isRemote(target string) bool {
 func fields(o *Object, b []byte) {
 	var text strings.Builder
 	inside := false
-	end := func() {
-		instruction := strings.TrimSpace(text.String())
-		text.Reset()
+	flagDDE := func(instruction string) {
 		if ddeField.MatchString(instruction) {
 			o.flag(DDE, instruction)
 		}
 	}
+	end := func() {
+		flagDDE(strings.TrimSpace(text.String()))
+		text.Reset()
+	}
 	tokens(b, func(t xml.Token) {
 		switch e := t.(type) {
 		case xml.StartElement:
-			a := attributes(e)
 			switch e.Name.Local {
 			case "instrText":
 				inside = true
 			case "fldSimple":
-				if ddeField.MatchString(a["instr"]) {
-					o.flag(DDE, a["instr"])
-				}
+				flagDDE(attributes(e)["instr"])
 			case "fldChar":
 				end()
 			}

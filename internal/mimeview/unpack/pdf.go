@@ -33,6 +33,11 @@ func inspectPDF(w *walk, n *node, o *Object) func() {
 	return func() { w.pdfStreams(n, found) }
 }
 
+// doesSomething leaves out what most files do when they open, as going to a page or a zoom.
+func doesSomething(action string) bool {
+	return action != "EmbeddedFiles" && action != "GoToR" && action != "URI"
+}
+
 // flagPDF says what a document does by itself.
 func flagPDF(o *Object, found pdf.Found) {
 	does := func(action string) bool { return slices.Contains(found.Actions, action) }
@@ -59,11 +64,16 @@ func flagPDF(o *Object, found pdf.Found) {
 	if does("EmbeddedFiles") {
 		o.flag(PDFEmbedded, few(found.Files))
 	}
-	// most files open at a page or with a zoom; what counts is an action that does something
-	harmless := func(a string) bool { return a == "EmbeddedFiles" || a == "GoToR" || a == "URI" }
-	if found.Opens && slices.ContainsFunc(found.Actions, func(a string) bool { return !harmless(a) }) {
+	if found.Opens && slices.ContainsFunc(found.Actions, doesSomething) {
 		o.flag(PDFOpenAction, few(found.Actions))
 	}
+}
+
+func streamName(script bool) string {
+	if script {
+		return "script.js"
+	}
+	return "stream"
 }
 
 // pdfStreams visits the files inside, the scripts, and whatever else turns out to be more than a page's text.
@@ -74,17 +84,17 @@ func (w *walk) pdfStreams(n *node, found pdf.Found) {
 			return
 		}
 		script := slices.Contains(found.Script, s.Object)
-		if (found.Encrypted || !s.Embedded && !script) && !telling(s) {
-			continue // without the key most can't be decoded; what can be is no less than without encryption
+		// without the key most can't be decoded; what can be is no less than without encryption
+		wanted := !found.Encrypted && (s.Embedded || script)
+		if !wanted && !telling(s) {
+			continue
 		}
-		names := []string{"stream"}
-		switch {
-		case s.Embedded && files < len(found.Files):
-			names = []string{found.Files[files]}
+		name := streamName(script)
+		if s.Embedded && files < len(found.Files) {
+			name = found.Files[files]
 			files++
-		case script:
-			names = []string{"script.js"}
 		}
+		names := []string{name}
 		r, err := s.Decode()
 		if err != nil {
 			w.closed(n, names, Flag{Unscannable, brief(err)})

@@ -12,14 +12,16 @@ import (
 // maxSlowPasswords: RAR and 7z make each trial cost up to seconds, on purpose.
 const maxSlowPasswords = 8
 
+// isRarHeader: version 5, or version 4 with its main header behind the marker.
+func isRarHeader(b []byte) bool {
+	return len(b) > 9 && (b[6] == 1 && b[7] == 0 || b[6] == 0 && b[9] == 0x73)
+}
+
 func inspectRar(w *walk, n *node, o *Object) func() {
 	if !o.is("application/vnd.rar") {
 		return nil
 	}
-	at := behind(n.content, "Rar!\x1a\x07", func(b []byte) bool {
-		// version 5, or version 4 with its main header behind the marker
-		return len(b) > 9 && (b[6] == 1 && b[7] == 0 || b[6] == 0 && b[9] == 0x73)
-	})
+	at := behind(n.content, "Rar!\x1a\x07", isRarHeader)
 	if at < 0 {
 		drop(o, "application/vnd.rar")
 		return nil
@@ -79,14 +81,20 @@ func (w *walk) rar(n *node, b []byte, password string, last bool) (locked bool) 
 			err = w.rarEntry(n, r, h, opened, int64(len(b)))
 		}
 	}
-
-	if isRarPassword(err) {
-		w.encrypted(n.path)
-	} else if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errStopped) {
-		w.unscannable(n.path, brief(err))
-	}
+	w.rarEnded(n, err)
 
 	return false
+}
+
+// rarEnded notes why no more entries could be read.
+func (w *walk) rarEnded(n *node, err error) {
+	switch {
+	case isRarPassword(err):
+		w.encrypted(n.path)
+	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, errStopped):
+	default:
+		w.unscannable(n.path, brief(err))
+	}
 }
 
 // rarEntry visits one entry of an archive of so many octets; opened says that the password fits.

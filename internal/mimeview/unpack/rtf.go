@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/unpack/filetype"
 )
 
@@ -172,15 +173,15 @@ func (r *rtf) symbol(b []byte) int {
 
 // controlWord reads letters, a number, and the space that ends them.
 func controlWord(b []byte) (word string, number, size int) {
-	for size < len(b) && size < 64 && b[size]|0x20 >= 'a' && b[size]|0x20 <= 'z' {
+	for size < len(b) && size < 64 && ascii.IsLetter(b[size]) {
 		size++
 	}
 	word = strings.ToLower(string(b[:size]))
 
-	if size < len(b) && b[size] == '-' {
+	if bytes.HasPrefix(b[size:], []byte("-")) {
 		size++
 	}
-	for n := 0; n < 10 && size < len(b) && b[size] >= '0' && b[size] <= '9'; n++ {
+	for n := 0; n < 10 && size < len(b) && ascii.IsDigit(b[size]); n++ {
 		number = number*10 + int(b[size]-'0')
 		size++
 	}
@@ -243,15 +244,9 @@ func (r *rtf) text(c byte) {
 	if g.object == 0 || g.star && !g.started {
 		return
 	}
-	switch {
-	case c >= '0' && c <= '9':
-		c -= '0'
-	case c|0x20 >= 'a' && c|0x20 <= 'f':
-		c = c | 0x20 - 'a' + 10
-	default:
-		return
+	if digit := ascii.HexValue(c); digit >= 0 {
+		r.objects[g.object-1] = append(r.objects[g.object-1], byte(digit))
 	}
-	r.objects[g.object-1] = append(r.objects[g.object-1], c)
 }
 
 // equationClass is {0002CE02-0000-0000-C000-000000000046} as a compound file has it.

@@ -26,25 +26,28 @@ func inspect7z(w *walk, n *node, o *Object) func() {
 	b := n.content[at:]
 	limits := sevenzipcheck.Limits{Files: 4 * w.o.Entries, Dictionary: maxDictionary}
 	locked, err := sevenzipcheck.Check(b, limits)
-	if errors.Is(err, sevenzipcheck.ErrEncrypted) {
-		for _, limits.Password = range w.slowPasswords() {
-			if _, err := sevenzipcheck.Check(b, limits); err == nil {
-				return func() { w.sevenzip(n, b, true, limits.Password) }
-			}
-		}
-	}
-	sealed := errors.Is(err, sevenzipcheck.ErrEncrypted)
 	switch {
-	case err != nil && !sealed:
+	case errors.Is(err, sevenzipcheck.ErrEncrypted):
+		return sealed7z(w, n, o, b, limits)
+	case err != nil:
 		o.flag(Unscannable, brief(err))
 		w.unscannable(n.path, brief(err))
 		return nil
-	case sealed: // the numbers behind the encryption can't be checked before the library believes them
-		o.flag(Encrypted, "7z, names too")
-		w.encrypted(n.path)
-		return nil
 	}
 	return func() { w.sevenzip(n, b, locked, "") }
+}
+
+// sealed7z tries the passwords on an archive whose names are encrypted, too. Without the right one nothing of it is read:
+// the numbers behind the encryption can't be checked before the library allocates by them.
+func sealed7z(w *walk, n *node, o *Object, b []byte, limits sevenzipcheck.Limits) func() {
+	for _, limits.Password = range w.slowPasswords() {
+		if _, err := sevenzipcheck.Check(b, limits); err == nil {
+			return func() { w.sevenzip(n, b, true, limits.Password) }
+		}
+	}
+	o.flag(Encrypted, "7z, names too")
+	w.encrypted(n.path)
+	return nil
 }
 
 // sevenzip visits the files. known is the password that opened the list of their names, "" if that is open.
@@ -54,6 +57,7 @@ func (w *walk) sevenzip(n *node, b []byte, locked bool, known string) {
 		w.unscannable(n.path, "7z: the library does not read it")
 		return
 	}
+	sealed, opened := locked && !ok, locked && password != ""
 	var sum int64 // octets before a file in its solid block, all of which are decoded for it
 	for _, f := range r.File {
 		if w.stopped() {
@@ -62,16 +66,12 @@ func (w *walk) sevenzip(n *node, b []byte, locked bool, known string) {
 		if f.FileInfo().IsDir() {
 			continue
 		}
-		names := []string{f.Name}
-		var flags []Flag
-		if mode := f.Attributes >> 16; f.Attributes&0x8000 != 0 && mode&0xf000 == 0xa000 { // p7zip keeps the Unix mode there
-			flags = append(flags, Flag{SymlinkEntry, ""})
-		}
-		if locked && !ok && f.UncompressedSize > 0 {
+		names, flags := []string{f.Name}, flags7z(f)
+		if sealed && f.UncompressedSize > 0 {
 			w.closed(n, names, append(flags, Flag{Encrypted, "7z"})...)
 			continue
 		}
-		if locked && password != "" {
+		if opened {
 			flags = append(flags, Flag{Unlocked, "7z"})
 		}
 		if sum += int64(min(f.UncompressedSize, 1<<40)); sum > w.o.Total {
@@ -79,17 +79,31 @@ func (w *walk) sevenzip(n *node, b []byte, locked bool, known string) {
 			w.closed(n, names, append(flags, Flag{LimitHit, "total"})...)
 			return
 		}
-		content, err := f.Open()
-		if err != nil {
-			w.closed(n, names, append(flags, Flag{Unscannable, brief(err)})...)
-			continue
-		}
-		err = w.child(n, entry{names: names, r: content, packed: int64(len(b)), declared: []int64{int64(min(f.UncompressedSize, 1<<62))}, flags: flags})
-		_ = content.Close() // gives a decoder back, there is no file
-		if err != nil {
+		if err := w.file7z(n, f, int64(len(b)), flags); err != nil {
 			return // the rest of the block stands behind it
 		}
 	}
+}
+
+// flags7z says what the attributes tell of a file.
+func flags7z(f *sevenzip.File) []Flag {
+	if mode := f.Attributes >> 16; f.Attributes&0x8000 != 0 && mode&0xf000 == 0xa000 { // p7zip keeps the Unix mode there
+		return []Flag{{SymlinkEntry, ""}}
+	}
+	return nil
+}
+
+// file7z visits one file. Its error ends the archive; one that can't be opened is noted only.
+func (w *walk) file7z(n *node, f *sevenzip.File, packed int64, flags []Flag) error {
+	names := []string{f.Name}
+	content, err := f.Open()
+	if err != nil {
+		w.closed(n, names, append(flags, Flag{Unscannable, brief(err)})...)
+		return nil
+	}
+	err = w.child(n, entry{names: names, r: content, packed: packed, declared: []int64{int64(min(f.UncompressedSize, 1<<62))}, flags: flags})
+	_ = content.Close() // gives a decoder back, there is no file
+	return err
 }
 
 // open7z opens the archive with the first password that reads its first file.

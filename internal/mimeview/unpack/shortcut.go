@@ -46,6 +46,22 @@ func flat(b []byte) string {
 	return string(b)
 }
 
+// linkStrings reads the strings and gives two of them, the relative path and the arguments. [MS-SHLLINK] 2.4
+func linkStrings(b []byte, flags uint32) (words []string, rest []byte) {
+	const relativePath, arguments = 8, 0x20
+	for bit := uint32(4); bit <= 0x40; bit <<= 1 { // name, relative path, working folder, arguments, icon
+		if flags&bit == 0 || len(b) < 2 {
+			continue
+		}
+		var text string
+		text, b = stringData(b, flags&0x80 != 0)
+		if bit == relativePath || bit == arguments {
+			words = append(words, text)
+		}
+	}
+	return words, b
+}
+
 // lnkCommand gives target and arguments of a shell link. [MS-SHLLINK] 2.1, 2.3, 2.4, 2.5.4
 func lnkCommand(b []byte) string {
 	if len(b) < 76 {
@@ -65,22 +81,22 @@ func lnkCommand(b []byte) string {
 		}
 		rest = skip(rest, size)
 	}
-	for bit := uint32(4); bit <= 0x40; bit <<= 1 { // name, relative path, working folder, arguments, icon
-		if flags&bit == 0 || len(rest) < 2 {
-			continue
-		}
-		var text string
-		text, rest = stringData(rest, flags&0x80 != 0)
-		if bit == 8 || bit == 0x20 {
-			words = append(words, text)
-		}
-	}
-
-	if i := bytes.Index(rest, []byte("\x01\x00\x00\xa0")); i >= 0 && i+4+260+520 <= len(rest) { // EnvironmentVariableDataBlock
-		words = append(words, strings.TrimRight(utf16Text(rest[i+4+260:i+4+260+520]), "\x00"))
+	strs, rest := linkStrings(rest, flags)
+	words = append(words, strs...)
+	if target, ok := environmentTarget(rest); ok {
+		words = append(words, target)
 	}
 
 	return strings.Join(words, " ")
+}
+
+// environmentTarget reads an EnvironmentVariableDataBlock. [MS-SHLLINK] 2.5.4
+func environmentTarget(b []byte) (string, bool) {
+	i := bytes.Index(b, []byte("\x01\x00\x00\xa0"))
+	if i < 0 || i+4+260+520 > len(b) {
+		return "", false
+	}
+	return strings.TrimRight(utf16Text(b[i+4+260:i+4+260+520]), "\x00"), true
 }
 
 func skip(b []byte, n int64) []byte { return b[min(max(n, 0), int64(len(b))):] }

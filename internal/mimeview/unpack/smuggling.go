@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/unpack/filetype"
 )
 
@@ -145,29 +146,31 @@ func numbers(b []byte, each func(packed int, content []byte)) {
 			return
 		}
 		b = b[i+1:]
-		var content []byte
-		at, value, digits := 0, 0, 0
-		for ; at < len(b) && value <= 255 && digits <= 3; at++ {
-			c := b[at]
-			switch {
-			case c >= '0' && c <= '9':
-				value, digits = value*10+int(c-'0'), digits+1
-				continue
-			case c == ',' && digits > 0:
-				content = append(content, byte(value))
-				value, digits = 0, 0
-				continue
-			case c <= ' ':
-				continue
-			}
-			break
-		}
-		if digits > 0 && value <= 255 {
-			content = append(content, byte(value))
-		}
+		content, at := octetList(b)
 		if len(content) >= 64 {
 			each(at, content)
 		}
 		b = b[at:]
 	}
+}
+
+// octetList reads decimal numbers up to 255 with commas between them, and says how long they are written.
+func octetList(b []byte) (content []byte, at int) {
+	value, digits := 0, 0
+list:
+	for ; at < len(b) && value <= 255 && digits <= 3; at++ {
+		switch c := b[at]; {
+		case ascii.IsDigit(c):
+			value, digits = value*10+int(c-'0'), digits+1
+		case c == ',' && digits > 0:
+			content = append(content, byte(value))
+			value, digits = 0, 0
+		case c > ' ':
+			break list
+		}
+	}
+	if digits > 0 && value <= 255 {
+		content = append(content, byte(value))
+	}
+	return content, at
 }

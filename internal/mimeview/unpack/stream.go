@@ -103,10 +103,28 @@ func (w *walk) gzip(n *node) {
 	}
 }
 
+// gzipTexts reads FNAME and FCOMMENT, each ended by a zero.
+func gzipTexts(b []byte, flags byte, at int) (name string, end int, ok bool) {
+	for _, bit := range []byte{8, 16} {
+		if flags&bit == 0 {
+			continue
+		}
+		text, _, ended := bytes.Cut(b[min(at, len(b)):], []byte{0})
+		if !ended {
+			return "", 0, false
+		}
+		if bit == 8 {
+			name = string(text)
+		}
+		at += len(text) + 1
+	}
+	return name, at, true
+}
+
 // gzipHeader gives the FNAME of a member and the length of its header. RFC 1952 2.3
 func gzipHeader(b []byte) (name string, size int, err error) {
 	broken := errors.New("gzip: broken header")
-	if len(b) < 10 || b[0] != 0x1f || b[1] != 0x8b || b[2] != 8 {
+	if len(b) < 10 || string(b[:3]) != "\x1f\x8b\x08" {
 		return "", 0, broken
 	}
 	flags, at := b[3], 10
@@ -116,21 +134,9 @@ func gzipHeader(b []byte) (name string, size int, err error) {
 		}
 		at += 2 + int(binary.LittleEndian.Uint16(b[at:]))
 	}
-	for _, bit := range []byte{8, 16} { // FNAME, FCOMMENT
-		if flags&bit == 0 {
-			continue
-		}
-		end := -1
-		if at <= len(b) {
-			end = bytes.IndexByte(b[at:], 0)
-		}
-		if end < 0 {
-			return "", 0, broken
-		}
-		if bit == 8 {
-			name = string(b[at : at+end])
-		}
-		at += end + 1
+	name, at, ok := gzipTexts(b, flags, at)
+	if !ok {
+		return "", 0, broken
 	}
 	if flags&2 != 0 {
 		at += 2
@@ -199,34 +205,52 @@ func inspectCpio(w *walk, n *node, o *Object) func() {
 	}
 }
 
-func cpioEntry(b []byte) (name string, mode int64, content, rest []byte, err error) {
-	broken := errors.New("cpio: broken header")
-	var nameLen, size int64
-	var head, align int
+var errCPIO = errors.New("cpio: broken header")
+
+// cpioHeader is what a header says: how long it is itself, and what name and content are filled up to.
+type cpioHeader struct {
+	mode, nameLen, size int64
+	head, align         int
+}
+
+func (h cpioHeader) pad(at int) int { return (at + h.align - 1) / h.align * h.align }
+
+func readCPIO(b []byte) (h cpioHeader, err error) {
 	number := func(from, to, base int) int64 {
 		v, e := strconv.ParseInt(string(b[from:to]), base, 64)
 		if e != nil || v < 0 {
-			err = broken
+			err = errCPIO
 		}
 		return v
 	}
-	switch {
-	case len(b) >= 110 && (string(b[:6]) == "070701" || string(b[:6]) == "070702"):
-		mode, size, nameLen, head, align = number(14, 22, 16), number(54, 62, 16), number(94, 102, 16), 110, 4
-	case len(b) >= 76 && string(b[:6]) == "070707":
-		mode, nameLen, size, head, align = number(18, 24, 8), number(59, 65, 8), number(65, 76, 8), 76, 1
-	case len(b) >= 26 && b[0] == 0xc7 && b[1] == 0x71:
-		mode, nameLen, size, head, align = int64(le16(b[6:])), int64(le16(b[20:])), int64(le16(b[22:]))<<16|int64(le16(b[24:])), 26, 2
+	switch kind := string(b[:min(len(b), 6)]); {
+	case len(b) >= 110 && (kind == "070701" || kind == "070702"):
+		h = cpioHeader{mode: number(14, 22, 16), size: number(54, 62, 16), nameLen: number(94, 102, 16), head: 110, align: 4}
+	case len(b) >= 76 && kind == "070707":
+		h = cpioHeader{mode: number(18, 24, 8), nameLen: number(59, 65, 8), size: number(65, 76, 8), head: 76, align: 1}
+	case len(b) >= 26 && kind[:2] == "\xc7\x71":
+		h = cpioHeader{mode: int64(le16(b[6:])), nameLen: int64(le16(b[20:])), size: int64(le16(b[22:]))<<16 | int64(le16(b[24:])), head: 26, align: 2}
 	default:
-		return "", 0, nil, nil, errors.New("cpio: a header of another kind")
+		err = errors.New("cpio: a header of another kind")
 	}
-	pad := func(at int) int { return (at + align - 1) / align * align }
-	if err != nil || nameLen < 1 || nameLen > 1<<16 || int64(len(b)) < int64(pad(head+int(nameLen)))+size {
-		return "", 0, nil, nil, broken
+	return h, err
+}
+
+func cpioEntry(b []byte) (name string, mode int64, content, rest []byte, err error) {
+	h, err := readCPIO(b)
+	if err != nil {
+		return "", 0, nil, nil, err
 	}
-	start := pad(head + int(nameLen))
-	name = strings.TrimRight(string(b[head:head+int(nameLen)]), "\x00")
-	return name, mode, b[start : start+int(size)], b[min(len(b), pad(start+int(size))):], nil
+	if h.nameLen < 1 || h.nameLen > 1<<16 {
+		return "", 0, nil, nil, errCPIO
+	}
+	nameEnd := h.head + int(h.nameLen)
+	start := h.pad(nameEnd)
+	if int64(len(b)) < int64(start)+h.size {
+		return "", 0, nil, nil, errCPIO
+	}
+	end := start + int(h.size)
+	return strings.TrimRight(string(b[h.head:nameEnd]), "\x00"), h.mode, b[start:end], b[min(len(b), h.pad(end)):], nil
 }
 
 // inspectUnread names the containers that nothing here reads: an archive or disk image without an inspector of its own,

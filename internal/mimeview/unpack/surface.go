@@ -28,17 +28,23 @@ func inspectName(_ *walk, _ *node, o *Object) func() {
 			o.flag(PathTraversal, name)
 		}
 		for _, reading := range readings(name) {
-			ext := extensionsOf(reading)
-			if len(ext) < 2 || ext[0] == ext[1] {
-				continue
-			}
-			packed := slices.Contains([]string{".xz", ".gz", ".bz2", ".zst", ".z", ".lzma"}, ext[0]) && runs(ext[1])
-			if packed || runs(ext[0]) && slices.Contains(documents, ext[1]) {
+			if hidesProgram(extensionsOf(reading)) {
 				o.flag(DoubleExtension, name)
 			}
 		}
 	}
 	return nil
+}
+
+// hidesProgram says whether the last two extensions are of a program that poses as a document, or of one that is packed.
+func hidesProgram(ext []string) bool {
+	if len(ext) < 2 || ext[0] == ext[1] {
+		return false
+	}
+	if slices.Contains([]string{".xz", ".gz", ".bz2", ".zst", ".z", ".lzma"}, ext[0]) && runs(ext[1]) {
+		return true
+	}
+	return runs(ext[0]) && slices.Contains(documents, ext[1])
 }
 
 // turns: characters that change the direction, or hide between letters. The joiners of Persian, Indic scripts and
@@ -56,14 +62,25 @@ func flagMismatch(o *Object) {
 		}
 		kept := o.isClass(promised)
 		for _, t := range o.Types {
-			bad := t.Class == filetype.Executable || t.Class == filetype.Disk || t.Class == filetype.Shortcut
-			bad = bad || t.Class == filetype.Archive && !kept
-			bad = bad || (t.Class == filetype.HTML || t.Class == filetype.Script) && !kept && promised != filetype.Office && promised != filetype.Text
-			if bad {
+			if isWorse(t.Class, promised, kept) {
 				o.flag(NameTypeMismatch, ext+" is "+t.Name)
 			}
 		}
 	}
+}
+
+// isWorse says whether a content of this class is more dangerous than what the name promises. kept says that the content
+// is what was promised as well.
+func isWorse(class, promised filetype.Class, kept bool) bool {
+	switch class {
+	case filetype.Executable, filetype.Disk, filetype.Shortcut:
+		return true
+	case filetype.Archive:
+		return !kept
+	case filetype.HTML, filetype.Script:
+		return !kept && promised != filetype.Office && promised != filetype.Text
+	}
+	return false
 }
 
 func promise(ext string) filetype.Class {

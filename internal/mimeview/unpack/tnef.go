@@ -73,10 +73,13 @@ func (t *tnefReader) attribute(id uint32, content []byte) {
 		return
 	}
 
-	if len(t.files) == t.bodies {
-		return // no attachment has begun
+	if len(t.files) > t.bodies { // an attachment has begun
+		t.files[len(t.files)-1].attribute(id, content)
 	}
-	f := &t.files[len(t.files)-1]
+}
+
+// attribute takes an attribute of an attachment.
+func (f *olePart) attribute(id uint32, content []byte) {
 	switch id {
 	case tnefTitle:
 		f.names = append(f.names, strings.TrimRight(string(content), "\x00"))
@@ -150,18 +153,23 @@ func (r *mapiReader) skip(n int64) bool {
 	return true
 }
 
+// skipName skips what a named property is called by: GUID, kind, number or name.
+func (r *mapiReader) skipName() bool {
+	if len(r.b) < 24 {
+		return false
+	}
+	isName, size := le32(r.b[16:]), int64(le32(r.b[20:]))
+	r.skip(24)
+
+	return isName != 1 || r.skip((size+3)/4*4)
+}
+
 // property reads the next one; false says that there is no other.
 func (r *mapiReader) property() bool {
 	kind, id := le16(r.b), le16(r.b[2:])
 	r.skip(4)
-	if id >= 0x8000 { // a named property: GUID, kind, number or name
-		if len(r.b) < 24 {
-			return false
-		}
-		isName, size := le32(r.b[16:]), int64(le32(r.b[20:]))
-		if !r.skip(24) || isName == 1 && !r.skip((size+3)/4*4) {
-			return false
-		}
+	if id >= 0x8000 && !r.skipName() {
+		return false
 	}
 
 	fixed := map[uint16]int64{1: 0, 2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 10: 4, 11: 4, 0x14: 8, 0x40: 8, 0x48: 16}
@@ -204,9 +212,13 @@ func rtfDecompressed(b []byte) ([]byte, error) {
 	default:
 		return nil, errors.New("compressed RTF: unknown kind")
 	}
+	return rtfExpanded(b[16:])
+}
+
+func rtfExpanded(b []byte) ([]byte, error) {
 	out := []byte(rtfWindow)
 	start := len(out)
-	for b = b[16:]; len(b) > 0; {
+	for len(b) > 0 {
 		control := b[0]
 		b = b[1:]
 		for bit := 0; bit < 8 && len(b) > 0; bit++ {

@@ -213,7 +213,7 @@ func (w *walk) part(n *node, names []string, content []byte, flags ...Flag) {
 	w.visit(c)
 }
 
-// closed visits an entry whose content nobody can read here.
+// closed visits an entry whose content can't be read here.
 func (w *walk) closed(n *node, names []string, flags ...Flag) {
 	for _, f := range flags {
 		path := append(slices.Clone(n.path), first(names))
@@ -237,26 +237,41 @@ func brief(err error) string {
 // ratioFloor: short texts pack very well, and cost nothing.
 const ratioFloor = 1 << 20
 
+// room says how many of the octets that were got still fit into the object and into all, and the limit that cuts them.
+func (w *walk) room(kept int64, got int) (fit int, hit string) {
+	entry, total := w.o.Entry-kept, w.o.Total-w.result.Decoded
+	switch room := min(entry, total); {
+	case int64(got) <= room:
+		return got, ""
+	case total < entry:
+		return int(max(room, 0)), "total"
+	default:
+		return int(max(room, 0)), "entry"
+	}
+}
+
+// exceeded names the limit that an object of this size is over, "" if none.
+func (w *walk) exceeded(size, packed int64) string {
+	if size > ratioFloor && size > packed*int64(w.o.Ratio) {
+		return "ratio"
+	}
+	if w.late() {
+		return "time"
+	}
+	return ""
+}
+
 // read decodes one object within the limits. hit names the limit that ended it.
 func (w *walk) read(r io.Reader, packed int64) (content []byte, hit string, err error) {
 	var buf bytes.Buffer
 	block := make([]byte, 32<<10)
 	for {
 		got, err := r.Read(block)
-		room := min(w.o.Entry-int64(buf.Len()), w.o.Total-w.result.Decoded)
-		if int64(got) > room {
-			got, hit = int(max(room, 0)), "entry"
-			if w.o.Total-w.result.Decoded < w.o.Entry-int64(buf.Len()) {
-				hit = "total"
-			}
-		}
+		got, hit = w.room(int64(buf.Len()), got)
 		buf.Write(block[:got])
 		w.result.Decoded += int64(got)
-		if total := int64(buf.Len()); hit == "" && total > ratioFloor && total > packed*int64(w.o.Ratio) {
-			hit = "ratio"
-		}
-		if hit == "" && w.late() {
-			hit = "time"
+		if hit == "" {
+			hit = w.exceeded(int64(buf.Len()), packed)
 		}
 		if hit != "" {
 			w.limit(hit)

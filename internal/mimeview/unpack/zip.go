@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"compress/flate"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -49,13 +50,15 @@ func inspectZip(w *walk, n *node, o *Object) func() {
 	inspectPackage(o, dir.Entries)
 	z := &zipReader{w: w, n: n}
 
-	return func() {
-		for i := range dir.Entries {
-			if w.stopped() {
-				return
-			}
-			z.visit(&dir.Entries[i])
+	return func() { z.visitAll(dir.Entries) }
+}
+
+func (z *zipReader) visitAll(all []zipdir.Entry) {
+	for i := range all {
+		if z.w.stopped() {
+			return
 		}
+		z.visit(&all[i])
 	}
 }
 
@@ -105,7 +108,8 @@ func carriedZip(w *walk, n *node, o *Object, dir zipdir.Directory) func() {
 			if w.stopped() {
 				return
 			}
-			if !e.Hidden && e.Broken == "" && e.Odd == "" && e.Flags&1 == 0 {
+			sound := !e.Hidden && e.Broken == "" && e.Odd == ""
+			if encrypted := e.Flags&1 != 0; sound && !encrypted {
 				e.Renamed = false
 				z.visit(e)
 			}
@@ -219,10 +223,13 @@ func newXZ(w *walk, b []byte) (io.Reader, error) {
 func xzDictionaries(b []byte) error {
 	for at := 12; at+8 < len(b); at += 4 {
 		size := (int(b[at]) + 1) * 4
-		if b[at] == 0 || b[at+1]&0x3c != 0 || at+size > len(b) || crc32.ChecksumIEEE(b[at:at+size-4]) != uint32(b[at+size-4])|uint32(b[at+size-3])<<8|uint32(b[at+size-2])<<16|uint32(b[at+size-1])<<24 {
+		if b[at] == 0 || b[at+1]&0x3c != 0 || at+size > len(b) {
 			continue
 		}
-		head := b[at : at+size-4]
+		head, sum := b[at:at+size-4], binary.LittleEndian.Uint32(b[at+size-4:])
+		if crc32.ChecksumIEEE(head) != sum {
+			continue
+		}
 		i := bytes.LastIndex(head, []byte{0x21, 0x01})
 		if i < 0 || i+2 >= len(head) {
 			continue

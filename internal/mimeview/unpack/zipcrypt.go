@@ -5,6 +5,7 @@ import (
 	"compress/bzip2"
 	"compress/flate"
 	"crypto/aes"
+	"crypto/cipher"
 	"crypto/pbkdf2"
 	"crypto/sha1"
 	"hash/crc32"
@@ -18,15 +19,32 @@ import (
 // maxLocked: after so many entries that no password opened, the rest is not tried. Each trial has its price by design.
 const maxLocked = 20
 
-// locked tries the passwords on an encrypted entry. APPNOTE 6.0, WinZip AE-1 and AE-2
-func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
-	method, scheme := e.Method, "ZipCrypto"
+// encryption gives the method of compression below the encryption, and what the entry is encrypted with.
+func encryption(e *zipdir.Entry) (method uint16, scheme string) {
+	method, scheme = e.Method, "ZipCrypto"
 	if e.Method == 99 {
 		method, scheme = e.AES.Method, "AES"
 	}
-	if e.Flags&0x40 != 0 || e.Flags&0x2000 != 0 { // APPNOTE 7: strong encryption, masked directory
+	if e.Flags&(0x40|0x2000) != 0 { // APPNOTE 7: strong encryption, masked directory
 		scheme = "strong encryption"
 	}
+	return method, scheme
+}
+
+// decrypt tries one password; a scheme that is not known opens with none.
+func decrypt(b []byte, scheme, password string, e *zipdir.Entry) ([]byte, bool) {
+	switch scheme {
+	case "ZipCrypto":
+		return zipCrypto(b, password, e)
+	case "AES":
+		return winzipAES(b, password, e.AES.Strength)
+	}
+	return nil, false
+}
+
+// locked tries the passwords on an encrypted entry. APPNOTE 6.0, WinZip AE-1 and AE-2
+func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
+	method, scheme := encryption(e)
 	limited := e.Data[:e.Packed]
 	if !z.w.late() && notLocked(limited, e) {
 		z.open(e, e.Data, e.Method, append(flags, Flag{HeadersDiffer, "not encrypted, against what its header says"}))
@@ -36,14 +54,7 @@ func (z *zipReader) locked(e *zipdir.Entry, flags []Flag) {
 		if z.w.late() {
 			break
 		}
-		var plain []byte
-		var ok bool
-		switch scheme {
-		case "ZipCrypto":
-			plain, ok = zipCrypto(limited, password, e)
-		case "AES":
-			plain, ok = winzipAES(limited, password, e.AES.Strength)
-		}
+		plain, ok := decrypt(limited, scheme, password, e)
 		if ok && z.proves(plain, method, e) {
 			z.password = password
 			e.Packed = int64(len(plain))
@@ -162,9 +173,16 @@ func winzipAES(b []byte, password string, strength byte) ([]byte, bool) {
 		return nil, false
 	}
 	plain := slices.Clone(b[saltLen+2 : len(b)-10])
+	countFromOne(block, plain)
+	return plain, true
+}
+
+// countFromOne decrypts in WinZip's counter mode, which counts from one with the lowest octet first: not the counter mode
+// of the standard library.
+func countFromOne(block cipher.Block, plain []byte) {
 	var counter, stream [aes.BlockSize]byte
 	for at := 0; at < len(plain); at += aes.BlockSize {
-		for i := range counter { // counts from one, the lowest octet first: not the counter mode of the standard library
+		for i := range counter {
 			if counter[i]++; counter[i] != 0 {
 				break
 			}
@@ -174,5 +192,4 @@ func winzipAES(b []byte, password string, strength byte) ([]byte, bool) {
 			plain[at+i] ^= stream[i]
 		}
 	}
-	return plain, true
 }

@@ -228,7 +228,8 @@ func (c *testCase) line(line string) (err error) {
 }
 
 // prior is what another filter would have found.
-func prior(method, result, domain string) filters.Finding {
+func prior(method, word, domain string) filters.Finding {
+	result := mail.AuthVerdict(word)
 	if method == "spf" {
 		return filters.Finding{Symbol: "R_SPF", Value: filters.SPF{Result: result, Domain: domain}}
 	}
@@ -243,7 +244,7 @@ func prior(method, result, domain string) filters.Finding {
 		return filters.Finding{Symbol: "ARC", Value: filters.ARC{Result: result, Temporary: true, Unsure: true, Sealers: []string{domain}}}
 	case "dmarc":
 		policy, author, _ := strings.Cut(domain, " ")
-		return filters.Finding{Symbol: "DMARC", Value: filters.DMARC{Result: result, Policy: policy, Domain: author, Org: author}}
+		return filters.Finding{Symbol: "DMARC", Value: filters.DMARC{Result: result, Policy: filters.DMARCPolicy(policy), Domain: author, Org: author}}
 	}
 	return filters.Finding{Symbol: "R_DKIM", Value: filters.DKIM{{Result: result, Domain: domain, Testing: method == "dkim-testing"}}}
 }
@@ -372,6 +373,7 @@ func (s *step) transaction(ctx context.Context, chain *filters.Chain, n int) ([]
 			}
 		case mail.StageMessage:
 			tx.Message = mail.NewMessage(slices.Clone(s.message))
+		case mail.StageConnect, mail.StageHelo: // the session has all they look at
 		}
 		if stage != mail.StageRcpt {
 			run.Stage(ctx, stage)

@@ -2,6 +2,7 @@ package filtertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -99,7 +100,9 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 		}
 	case "judged":
 		s.judged = &filters.Decision{}
-		_, err = fmt.Sscanf(rest, "%s %g", &s.judged.Disposition, &s.judged.Score)
+		var word string
+		_, scanned := fmt.Sscanf(rest, "%s %g", &word, &s.judged.Score)
+		err = errors.Join(scanned, s.judged.Disposition.UnmarshalText([]byte(word)))
 	case "ended":
 		d := &filters.Conduct{Transactions: 1, Recipients: 1, End: "quit"}
 		_, err = fmt.Sscanf(rest, "%d %d %d", &d.Refused, &d.Delivered, &d.Junk)

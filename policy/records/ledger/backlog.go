@@ -61,7 +61,7 @@ func (b *backlog) add(e entry) error {
 	return nil
 }
 
-// wait tells when all that was added so far is done.
+// wait signals on told when all that was added so far is written.
 func (b *backlog) wait(told chan<- error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,7 +70,7 @@ func (b *backlog) wait(told chan<- error) {
 	b.rouse()
 }
 
-// release tells those whose time has come, or all of them.
+// release wakes the waiters that are due, or all of them.
 func (b *backlog) release(err error, all bool) {
 	kept := b.queued[:0]
 	for _, w := range b.queued {
@@ -83,7 +83,7 @@ func (b *backlog) release(err error, all bool) {
 	b.queued = kept
 }
 
-// giveUp notes that the database is away, and tells all who wait that it will take longer.
+// giveUp notes that the database is down, and wakes all waiters with that error.
 func (b *backlog) giveUp(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,7 +91,7 @@ func (b *backlog) giveUp(err error) {
 	b.release(err, true)
 }
 
-// tell tells all who wait, and nothing else.
+// tell wakes all waiters, and does nothing else.
 func (b *backlog) tell(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,7 +113,7 @@ func (b *backlog) close() {
 	b.rouse()
 }
 
-// ready says how much can be taken at once, whether somebody waits for it, and whether more may come.
+// ready reports how much can be taken at once, whether a caller waits for it, and whether more may come.
 func (b *backlog) ready() (n int, urgent, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

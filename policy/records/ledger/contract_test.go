@@ -124,7 +124,7 @@ func explains(t *testing.T, g ground) {
 	}
 }
 
-// Who fetched what once came in is one query.
+// One query finds the readers of a message that came in.
 func fetched(t *testing.T, g ground) {
 	l := g.open(t, Options{})
 	sum := strings.Repeat("ab", 32)

@@ -14,11 +14,11 @@ import (
 	"postern/policy"
 )
 
-// Voice is whom a record is told to.
+// Voice is the audience of a record's text.
 type Voice string
 
-// The voices. An admin is told all; a user why a message of his was treated so; a sender no more than a reply would
-// have told him, as he may be a spammer who wants to know what to change.
+// The voices. An admin sees everything; a user the reasons about their own message; a sender no more than the reply, as
+// it may be a spammer that wants to know what to change.
 const (
 	Admin  Voice = "admin"
 	User   Voice = "user"
@@ -203,10 +203,11 @@ func (d *describer) forUser(t *Transaction) {
 		d.line("If this was wrong, tell your administrator the id %s.", t.ID)
 	case policy.Defer:
 		d.line("It comes later by itself: the sender's server tries again.")
+	case policy.Accept: // there is nothing to do
 	}
 }
 
-// later tells a user what became of the message since. It says whether that is the end of it.
+// later tells a user the later fate of the message. It reports whether that is final.
 func (d *describer) later(t *Transaction) (ended bool) {
 	for _, f := range t.Fates {
 		if !f.Word.end() || f.Word == Requeued || f.Word == Deferred {
@@ -224,7 +225,7 @@ func (d *describer) forSender(t *Transaction) {
 	case policy.Reject, policy.Defer:
 		d.line("It was %s. Our reply was: %s", fate(strictest), t.Reply)
 	default:
-		// held and tagged mail was taken: whoever sends spam learns nothing more
+		// held and tagged mail was accepted: a spammer learns nothing more
 		d.line("It was taken.")
 	}
 }
@@ -258,8 +259,9 @@ func fate(d policy.Disposition) string {
 		return "not taken for now"
 	case policy.Reject:
 		return "refused"
+	default: // accept
+		return "delivered"
 	}
-	return "delivered"
 }
 
 func number(f float64) string { return fmt.Sprintf("%g", f) }

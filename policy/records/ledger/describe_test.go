@@ -66,7 +66,7 @@ func TestDescribeForUserAndSender(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, user)
 		}
 	}
-	// whoever sent it must not learn that it is held, nor why
+	// the sender must not learn that it is held, nor why
 	sender := described(t, r, Sender)
 	if !strings.Contains(sender, "It was taken.") || strings.Contains(sender, "spam") || strings.Contains(sender, "192.0.2.7") {
 		t.Error(sender)

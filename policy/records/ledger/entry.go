@@ -41,7 +41,7 @@ func stamp(at time.Time) int64 {
 	return min(max(at.UnixMilli(), 0), limit) << stampBits
 }
 
-// position is where a record wants to stand. If another stands there it takes the next free place.
+// position is a record's preferred place. If it is taken the record gets the next free one.
 func position(at time.Time, id string) int64 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id)) // a hash takes all
@@ -50,7 +50,7 @@ func position(at time.Time, id string) int64 {
 
 var errNoID = errors.New("a record without an id")
 
-// entry makes a record ready. Should a text that nobody thought of break something here, it costs the record alone.
+// entry makes a record ready. Should an unforeseen text cause a panic here, only this record is lost.
 func (l *Ledger) entry(record any) (e entry, err error) {
 	defer func() {
 		if broken := recover(); broken != nil {

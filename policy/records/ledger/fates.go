@@ -15,22 +15,22 @@ import (
 	"postern/internal/mail/encodedword"
 )
 
-// Fate is something that became of a message after its transaction: it is added to the record and never changed.
+// Fate is an event in a message's life after its transaction: it is added to the record and never changed.
 type Fate struct {
 	// Message is the transaction's id. Item is what it stood as in the queue or in quarantine.
 	Message string    `json:"message"`
 	Item    string    `json:"item,omitempty"`
 	Time    time.Time `json:"time"`
-	// Recipient is whose copy it was, "" for all of them.
+	// Recipient is the copy's recipient, "" for all of them.
 	Recipient string `json:"recipient,omitempty"`
 	Word      Word   `json:"word"`
-	// Reply is what the next hop said, By who did it, "" for the gateway itself. Note says more.
+	// Reply is the next hop's reply, By the actor, "" for the gateway itself. Note has details.
 	Reply string `json:"reply,omitempty"`
 	By    string `json:"by,omitempty"`
 	Note  string `json:"note,omitempty"`
 }
 
-// Word says what became of a copy.
+// Word is the name of a copy's fate.
 type Word string
 
 // The words. Deferred is no end: the copy waits, for another reason than before.
@@ -42,7 +42,7 @@ const (
 	Abandoned  Word = "abandoned" // the client went away, or took the transaction back
 	Expired    Word = "expired"   // not delivered in time, or not fetched out of quarantine
 	Deferred   Word = "deferred"
-	Bounced    Word = "bounced"  // the sender was told; the copy's own end stands before it
+	Bounced    Word = "bounced"  // a bounce was sent; the copy's own end precedes it
 	Released   Word = "released" // out of quarantine, on its way
 	Deleted    Word = "deleted"
 	Requeued   Word = "requeued" // given up before, now tried again
@@ -52,16 +52,16 @@ const (
 	Masked     Word = "masked"   // a notice was shown to its reader instead
 )
 
-// Answered are the words that may stand in a record as soon as the sender has its answer.
+// Answered are the words that a record may have as soon as the sender has its reply.
 func Answered() []Word {
 	return []Word{Delivered, Queued, Held, Redirected, Refused, Deferred, Abandoned}
 }
 
-// end says whether a word tells what became of a copy: a bounce is about the sender.
+// end reports whether a word is the fate of a copy: a bounce is about the sender.
 func (w Word) end() bool { return w != Bounced }
 
-// MessageOf gives the transaction's id for an id in the queue or in quarantine.
-// A copy for somebody else ("-c1") and a notice that a rule asks for ("-n1") have records of their own.
+// MessageOf gives the transaction's id for an id in the queue or in quarantine. A copy for another address ("-c1") and
+// a notice that a rule asks for ("-n1") have records of their own.
 func MessageOf(item string) string {
 	id, rest, found := strings.Cut(item, "-")
 	if !found || rest == "" || rest[0] != 'c' && rest[0] != 'n' {
@@ -123,7 +123,7 @@ func (f Fate) terms() string {
 	return all.String()
 }
 
-// Fates gives what became of a message after its transaction, the oldest first. What was put before is found.
+// Fates gives the fates of a message after its transaction, the oldest first. All put before are found.
 func (l *Ledger) Fates(ctx context.Context, message string) ([]Fate, error) {
 	l.settle(ctx)
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -139,7 +139,7 @@ const fatesAtOnce = 200
 // Became tells transactions that Walk gave what became of them later.
 func (l *Ledger) Became(ctx context.Context, list []Transaction) error { return l.addFates(ctx, list) }
 
-// addFates adds to each transaction what became of it.
+// addFates adds the later fates to each transaction.
 func (l *Ledger) addFates(ctx context.Context, list []Transaction) error {
 	for first := 0; first < len(list); first += fatesAtOnce {
 		some := list[first:min(len(list), first+fatesAtOnce)]
@@ -180,11 +180,12 @@ func (w Word) step() int {
 		return 0
 	case Deferred:
 		return 1
+	default: // an end
+		return 2
 	}
-	return 2
 }
 
-// become tells each recipient the last that became of its copy.
+// become gives each recipient the last fate of its copy.
 func (t *Transaction) become() {
 	for i := range t.Recipients {
 		r := &t.Recipients[i]
@@ -199,10 +200,10 @@ func (t *Transaction) become() {
 	}
 }
 
-// Last is what became of the copy, as far as is known.
+// Last is the copy's latest known fate.
 func (r Recipient) Last() Word { return cmp.Or(r.Became, r.Fate) }
 
-// only gives the fates of some recipients: what the others' copies met is nobody's business.
+// only gives the fates of some recipients: those of others' copies are not disclosed.
 func only(list []Fate, to []Recipient) []Fate {
 	mine := map[string]bool{"": true}
 	for _, r := range to {
@@ -237,7 +238,7 @@ func (l *Ledger) explainFates(ctx context.Context, id string, err error) (*Recor
 	return &Record{Transactions: []Transaction{t}}, nil
 }
 
-// sentence tells a fate in one line.
+// sentence describes a fate in one line.
 func (f Fate) sentence() string {
 	text := clock(f.Time) + ": " + string(f.Word)
 	if f.Recipient != "" {

@@ -71,8 +71,8 @@ func testFates(t *testing.T, g ground) {
 	}
 }
 
-// A message is found by what became of it, whichever of the two comes first: by the word, and by the word and whose copy it
-// was. What became of it in between is found, too.
+// A message is found by its fates, whichever of the two comes first: by the word, and by the word and the recipient.
+// Intermediate fates are found, too.
 func testFoundByFate(t *testing.T, g ground) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	l := g.open(t, Options{Now: func() time.Time { return now }, Privacy: Privacy{MaskAfter: 24 * time.Hour}})

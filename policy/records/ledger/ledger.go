@@ -206,8 +206,8 @@ func (l *Ledger) Flush(ctx context.Context) error {
 	}
 }
 
-// settle lets a search see what was put before it, if that does not take long. Whether it could be written does not
-// matter here: the search itself will tell.
+// settle makes a search see records put before it, if that does not take long. A failed write is ignored here: the
+// search itself will report it.
 func (l *Ledger) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()

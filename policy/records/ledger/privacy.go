@@ -23,11 +23,12 @@ const (
 	SubjectsNone   Subjects = "none"
 )
 
-// Privacy says what is kept of people's words and names, and for how long. The zero Privacy keeps all.
+// Privacy says how much of texts and names is kept, and for how long. The zero Privacy keeps all.
 type Privacy struct {
 	// Subjects is SubjectsKept where nothing is said.
 	Subjects Subjects
-	// Key makes the hashes of subjects. Whoever has it can try subjects; without it nobody can. At least 16 octets.
+	// Key makes the hashes of subjects. With it subjects can be guessed and checked; without it they can't. At least 16
+	// octets.
 	Key []byte
 	// MaskAfter is the age from which on no full address is kept: ann@example.com becomes a***@example.com, display names
 	// go. 0 masks nothing. It is done by Expire, so once a day.

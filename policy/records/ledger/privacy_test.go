@@ -140,7 +140,7 @@ func TestBadPrivacy(t *testing.T) {
 	}
 }
 
-// LG-08: no cell is a formula, whoever wrote it; the columns stay where they are.
+// LG-08: no cell is a formula, whatever its source; the columns stay where they are.
 func exports(t *testing.T, g ground) {
 	l := g.open(t, Options{})
 	evil := []string{"=cmd|' /C calc'!A0", "+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "＝1", "a\x00\x1b[2J\",\"b", "plain", ""}

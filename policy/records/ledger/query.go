@@ -165,7 +165,7 @@ func (s *search) addresses() error {
 	return nil
 }
 
-// addressOrDomain reads what somebody looks for.
+// addressOrDomain reads an address or domain of a search.
 func addressOrDomain(value string) (address, domain string, whole bool) {
 	value = strings.TrimSpace(value)
 	if value == "<>" {
@@ -277,7 +277,7 @@ func (s *search) values(p Privacy) error {
 	return nil
 }
 
-// holds looks at what the terms of a transaction can't tell.
+// holds checks what the terms of a transaction don't cover.
 func (s *search) holds(t *Transaction) bool {
 	return inside(s.query.Client, t.Client) && s.treated(t) && (!s.looking || s.begins(t.terms())) && (s.id == "" || !t.Time.Before(s.query.Since) && (s.query.Until.IsZero() || t.Time.Before(s.query.Until)))
 }

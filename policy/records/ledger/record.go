@@ -81,32 +81,32 @@ type Transaction struct {
 	QueueIDs []string           `json:"queue_ids,omitempty"`
 	// Done is what was done to copies besides handing them on, one line each: a banner, a header field, a redirect.
 	Done []string `json:"done,omitempty"`
-	// Fates are what became of it later, the oldest first. They are kept beside the record: who reads it gets them.
+	// Fates are what became of it later, the oldest first. They are stored beside the record and read with it.
 	Fates []Fate `json:"fates,omitempty"`
 }
 
 // Kind is how a message passed by.
 type Kind string
 
-// The kinds: a message on its way to somebody, and one that a user fetched from the mailbox by IMAP or POP3. Both have its
-// SHA256, so that one query tells who fetched what once came in.
+// The kinds: a message in transit, and one that a user fetched from the mailbox by IMAP or POP3. Both have its SHA256,
+// so that one query finds the readers of a message.
 const (
 	SMTP  Kind = ""
 	Fetch Kind = "fetch"
 )
 
-// Recipient is what became of the message for one of them. One that was refused at RCPT stands here, too.
+// Recipient is the outcome of the message for one recipient. One refused at RCPT is included, too.
 type Recipient struct {
 	Address     string             `json:"address"`
 	Disposition policy.Disposition `json:"disposition"`
-	// Fate is what became of it as the sender had its answer: one of Answered.
+	// Fate is the fate at the time of the reply: one of Answered.
 	Fate     Word              `json:"fate,omitempty"`
 	Score    float64           `json:"score"`
 	Required policy.Thresholds `json:"required"`
 	Decisive string            `json:"decisive,omitempty"`
 	Reply    string            `json:"reply,omitempty"`
 	Route    mail.Route        `json:"route,omitzero"`
-	// Became is what became of the copy later, as far as is known: see Transaction.Fates.
+	// Became is the copy's later fate, as far as known: see Transaction.Fates.
 	Became Word `json:"became,omitempty"`
 }
 
@@ -119,11 +119,12 @@ const (
 	maxRecipients = 5000
 	maxNames      = 200 // of filters, queue ids, authors, domains
 	maxID         = 64
-	// maxRecord is how long a record may be in which nobody has yet cut each single text.
+	// maxRecord bounds a record whose single texts have not been cut yet.
 	maxRecord = 64<<10 + maxRecipients*1000
 )
 
-// bounded gives the record with every text from outside cut to its bound. Slices are copied: the caller's stay his.
+// bounded gives the record with every text from outside cut to its bound. Slices are copied: the caller's are
+// unchanged.
 func (c Connection) bounded() Connection {
 	for _, s := range []*string{&c.Door, &c.ClientName, &c.Helo, &c.TLSVersion, &c.TLSCipher, &c.User, &c.End} {
 		*s = cut(*s, maxText)
@@ -163,7 +164,7 @@ func (t Transaction) bounded() Transaction {
 		facts := *t.Facts
 		facts.Findings = slices.Clone(facts.Findings[:min(len(facts.Findings), maxReasons)])
 		for i := range facts.Findings {
-			facts.Findings[i].Evidence = "" // stands in Findings already, and no verdict depends on it
+			facts.Findings[i].Evidence = "" // is in Findings already, and no verdict depends on it
 		}
 		facts.HeaderFrom = slices.Clone(facts.HeaderFrom[:min(len(facts.HeaderFrom), maxNames)])
 		facts.Authenticated = slices.Clone(facts.Authenticated[:min(len(facts.Authenticated), maxNames)])

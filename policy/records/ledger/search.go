@@ -265,8 +265,8 @@ func tsquery(terms []term) string { return match(terms, " & ", " | ", ":*", "'")
 // the newest; what isn't gives the index little to do.
 const newest = 20000
 
-// The planner is told which way to go: what it guesses of several terms together is far off, and of a table that has just
-// grown it knows nothing.
+// The planner is given the index to use: what it guesses of several terms together is far off, and of a table that has
+// just grown it knows nothing.
 const (
 	byTime  = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
 	byTerms = "SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL work_mem = '64MB'"

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A message is found by what became of it later: its terms hold the words of its fates, and each word together with the
-// recipient whose copy it was. So a search for them costs what any other search costs.
+// A message is found by its later fates: its terms hold the words of its fates, and each word together with the copy's
+// recipient. So a search for them costs what any other search costs.
 
 // Words are all that a message can be searched by, in the order of a message's life.
 func Words() []Word {
@@ -30,10 +30,10 @@ func ParseWord(text string) (Word, error) {
 	return "", bad("%q must be one of %s", cut(text, 100), strings.Join(all, ", "))
 }
 
-// of is a word together with whose copy it was: an address, or "@" and a domain.
+// of is a word together with the copy's recipient: an address, or "@" and a domain.
 func (w Word) of(whose string) string { return string(w) + " " + whose }
 
-// told gives the terms of a message together with those of what became of it.
+// told gives the terms of a message together with those of its fates.
 func (t *Transaction) told(list []Fate) string {
 	all := newTerms()
 	for _, one := range strings.Fields(t.terms()) {
@@ -57,7 +57,7 @@ func (t *Transaction) told(list []Fate) string {
 	return all.String()
 }
 
-// became reads what is looked for of later fates.
+// became reads the terms of a search for later fates.
 func (s *search) became() error {
 	if s.query.Fate == "" {
 		return nil
@@ -78,7 +78,7 @@ func (s *search) became() error {
 	return nil
 }
 
-// tell writes into the index of messages what became of those that a batch is about.
+// tell updates the index of the messages whose fates are in a batch.
 func (l *Ledger) tell(ctx context.Context, tx *sql.Tx, batch []entry) error {
 	seen := map[string]bool{}
 	var ids []any

@@ -176,7 +176,7 @@ func (l *Ledger) singly(batch []entry) bool {
 	return true
 }
 
-// begin notes that the database is away, and says so to those who wait.
+// begin notes that the database is down, and wakes the waiters with that error.
 func (l *Ledger) begin(err error) {
 	l.outage.mu.Lock()
 	first := l.outage.since.IsZero()

@@ -1,6 +1,6 @@
-// Package lessons is the journal of users' corrections: who said of which message that it is spam or that it is none, by
-// moving it into or out of Junk, by a flag, by a release. A classifier is taught from it, and what was learnt wrongly can
-// be found and undone. It keeps the octets of the messages for a while, so that a new classifier can be taught as well.
+// Package lessons is the journal of users' corrections: which user marked which message as spam or ham, by moving it
+// into or out of Junk, by a flag, by a release. A classifier is taught from it, and what was learnt wrongly can be
+// found and undone. It keeps the octets of the messages for a while, so that a new classifier can be taught as well.
 package lessons
 
 import (
@@ -27,8 +27,8 @@ const (
 	Flag    = "flag"
 	Release = "release"
 	Admin   = "admin"
-	// Wish is no lesson: the user took a message out of Junk that is masked. An admin may release it; nobody is taught by
-	// it.
+	// Wish is no lesson: the user took a message out of Junk that is masked. An admin may release it; no classifier learns
+	// from it.
 	Wish = "release wanted"
 )
 
@@ -51,12 +51,12 @@ type Lesson struct {
 	Spam      bool   `json:"spam"`
 	How       string `json:"how"`
 	Place     string `json:"place,omitempty"`
-	// Undone is when it was taken back, and UndoneBy by whom: the zero time for a lesson that holds.
+	// Undone is when it was withdrawn, and UndoneBy the author: the zero time for a lesson that holds.
 	Undone   time.Time `json:"undone,omitzero"`
 	UndoneBy string    `json:"undone_by,omitempty"`
 }
 
-// Outcome is what became of a lesson.
+// Outcome is the result of a lesson.
 type Outcome string
 
 // The outcomes.
@@ -128,8 +128,8 @@ func (j *Journal) Close() error { return j.db.Close() }
 // Learn takes a lesson into the journal, and up to MaxContent octets of the message, which may be nil. The lesson's ID is
 // given by the journal; its Time is now if it is zero.
 //
-// A user who says the opposite of what he said before takes that back. This is no lesson of its own, since it only puts
-// things back as they were; unless the message was uploaded, so that there was no before.
+// A lesson opposite to the user's earlier one withdraws that. It is not a lesson itself, since it only restores the
+// former state; unless the message was uploaded and had none.
 func (j *Journal) Learn(ctx context.Context, l Lesson, content *mail.Message) (Outcome, error) {
 	if sum, err := hex.DecodeString(l.SHA256); err != nil || len(sum) != 32 {
 		return "", fmt.Errorf("lessons: %.80q is no SHA-256", l.SHA256)
@@ -212,7 +212,7 @@ func (j *Journal) Undo(ctx context.Context, id int64, by string) error {
 	})
 }
 
-// TakeBack takes back what a user said of a message, if he said that and it holds; ok is false if not.
+// TakeBack withdraws a user's lesson on a message, if there is one in force; ok is false if not.
 func (j *Journal) TakeBack(ctx context.Context, user, sha256 string, spam bool) (ok bool, err error) {
 	err = j.db.Write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE lesson SET undone = ?, undone_by = ? WHERE user = ? AND sha256 = ? AND spam = ? AND undone = 0`,
@@ -239,8 +239,7 @@ func (j *Journal) Pass(ctx context.Context, user, why string, messages int64) er
 	})
 }
 
-// Expire forgets the octets of messages that nobody gave a lesson on since a time. The lessons stay. It says of how many
-// messages.
+// Expire deletes the octets of messages without a lesson since a time. The lessons stay. It says of how many messages.
 func (j *Journal) Expire(ctx context.Context, since time.Time) (n int64, err error) {
 	err = j.db.Write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `DELETE FROM content WHERE time < ?`, since.UnixMilli())

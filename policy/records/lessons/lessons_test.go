@@ -204,7 +204,7 @@ func TestAThousandLessons(t *testing.T) {
 	}
 }
 
-// A wish is kept and counted for itself; who is taught does not hear of it.
+// A wish is kept and counted for itself; classifiers don't get it.
 func TestAWishTeachesNobody(t *testing.T) {
 	j := open(t, lessons.Options{})
 	learn(t, j, "ann", "one", false, lessons.Wish, lessons.Stored)
@@ -219,7 +219,7 @@ func TestAWishTeachesNobody(t *testing.T) {
 	}
 }
 
-// A user takes back what he said, nobody else does; what gave no lesson is counted.
+// Only the user can withdraw a lesson; what gave no lesson is counted.
 func TestTakeBackAndPass(t *testing.T) {
 	j, ctx := open(t, lessons.Options{}), context.Background()
 	learn(t, j, "ann", "one", true, lessons.Move, lessons.Stored)

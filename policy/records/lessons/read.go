@@ -50,8 +50,8 @@ func (j *Journal) Status(ctx context.Context) (s Status, err error) {
 // Filter says which lessons are wanted. What is zero does not matter.
 type Filter struct {
 	User, SHA256 string
-	// Since is the first moment; After is the id behind which to begin, the oldest first, for whoever teaches a classifier.
-	// Without it the newest come first.
+	// Since is the first moment; After is the id behind which to begin, the oldest first, for the training of a
+	// classifier. Without it the newest come first.
 	Since time.Time
 	After int64
 	// Holding leaves out what was taken back, and what is only a wish.

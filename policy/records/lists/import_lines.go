@@ -144,7 +144,7 @@ func (i *importer) withdraw(text string, base Entry, values []string) {
 	}
 }
 
-// received reads whitelist_from_rcvd: a sender, and the relay that must have brought his mail.
+// received reads whitelist_from_rcvd: a sender, and the relay that its mail must come from.
 func (i *importer) received(text string, base Entry, from, relay string) {
 	e, wider, why := sender(from)
 	if why != "" {

@@ -43,7 +43,7 @@ const (
 type ImportOptions struct {
 	// List is which list is meant where the text doesn't say: Allow if it is "".
 	List policy.ListName
-	// Scope and ScopeOf are whose word it is where the text doesn't say: Admin if it is "".
+	// Scope and ScopeOf are the entries' scope where the text doesn't say: Admin if it is "".
 	Scope   Scope
 	ScopeOf string
 	Owner   string
@@ -53,7 +53,7 @@ type ImportOptions struct {
 	Widen bool
 }
 
-// Outcome is what became of one thing in an imported text.
+// Outcome is the result for one item of an imported text.
 type Outcome string
 
 // The outcomes.
@@ -63,7 +63,7 @@ const (
 	Refused Outcome = "refused"
 )
 
-// Line tells what became of one thing in the text. All is printable.
+// Line is the report on one item of the text. All is printable.
 type Line struct {
 	Number  int     `json:"line"`
 	Text    string  `json:"text"`
@@ -88,7 +88,7 @@ const (
 	maxThings  = 100_000
 	maxLine    = 16 << 10
 	shownLine  = 120
-	maxRefused = 20_000 // nobody reads on
+	maxRefused = 20_000 // reading has ended
 )
 
 // Import reads a list. The error says that the whole can't be read; what is wrong with a line stands in the report.
@@ -248,7 +248,7 @@ func join(texts ...string) string {
 	return strings.Join(all, "; ")
 }
 
-// tooWide refuses what nobody can have meant: half of the internet.
+// tooWide refuses networks too wide to be intended, such as half of the internet.
 func tooWide(e Entry) string {
 	if n := e.Network; n.IsValid() {
 		if n.Addr().Is4() && n.Bits() < 8 || n.Addr().Is6() && !n.Addr().Is4In6() && n.Bits() < 19 {
@@ -265,7 +265,7 @@ func tooWide(e Entry) string {
 	return ""
 }
 
-// onlyProven is told of entries that there held for whoever wrote the address.
+// onlyProven is reported for entries that applied without authentication in the other program.
 const onlyProven = "holds here only where SPF or DKIM proves the sender"
 
 // sender reads an address, a domain, a network, or one of the patterns that other programs have. wider says in what the

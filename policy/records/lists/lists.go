@@ -1,6 +1,6 @@
-// Package lists keeps allow and block entries that are changed while the gateway runs: by the admin, by those who look
-// after a domain, by users for their own mail. Each entry has an owner, a reason, an end, and the hits it had, so that a
-// list can be cleaned up. The entries of the policy file stand before them.
+// Package lists keeps allow and block entries that are changed while the gateway runs: by the admin, by domain admins,
+// by users for their own mail. Each entry has an owner, a reason, an end, and the hits it had, so that a list can be
+// cleaned up. The entries of the policy file come before them.
 package lists
 
 import (
@@ -19,7 +19,7 @@ import (
 	"postern/policy"
 )
 
-// Scope says for whose mail an entry holds.
+// Scope is the set of recipients that an entry applies to.
 type Scope string
 
 // The scopes: all mail, one domain's, one recipient's.
@@ -31,10 +31,10 @@ const (
 
 // Entry says of a sender or a network that its mail is wanted or not.
 type Entry struct {
-	// ID is made of what the entry says, so that saying it twice is one entry. It stands in verdicts.
+	// ID is derived from the entry's content, so that adding it twice gives one entry. Verdicts name it.
 	ID   string          `json:"id"`
 	List policy.ListName `json:"list"`
-	// Scope is whose word it is; ScopeOf is the domain or the user's address, "" for Admin.
+	// Scope is the level of its owner; ScopeOf is the domain or the user's address, "" for Admin.
 	Scope   Scope  `json:"scope"`
 	ScopeOf string `json:"scope_of,omitempty"`
 	// Sender is an address, a domain, ".domain" for those below it, or "<>". It is looked for in the envelope and in the
@@ -42,9 +42,11 @@ type Entry struct {
 	Sender string `json:"sender,omitempty"`
 	// Network is the client's.
 	Network netip.Prefix `json:"network,omitzero"`
-	// Recipient is an address or a domain. A user's entry holds for him only, a domain's for it only, whatever is said.
+	// Recipient is an address or a domain. A user's entry applies to that user only, a domain's to that domain only,
+	// whatever is given.
 	Recipient string `json:"recipient,omitempty"`
-	// Unauthenticated lets an allow entry hold for a sender whom neither SPF nor DKIM proves: anybody can pretend to be him.
+	// Unauthenticated makes an allow entry apply to a sender authenticated by neither SPF nor DKIM: such a sender can be
+	// forged.
 	Unauthenticated bool `json:"unauthenticated,omitempty"`
 	// Owner answers for it. Both texts have up to 160 octets, and nothing that can't be shown (filters.Printable).
 	Owner   string    `json:"owner,omitempty"`
@@ -130,7 +132,7 @@ func unmappedBits(p netip.Prefix) int {
 	return p.Bits()
 }
 
-// scope binds the entry to the mail of those whose word it is.
+// scope limits the entry to the mail of its owner's scope.
 func (e *Entry) scope() error {
 	switch e.Scope {
 	case Admin:

@@ -21,7 +21,7 @@ type Options struct {
 	// MaxEntries is how many entries are kept in all, PerUser how many of one user: 200,000 and 1,000.
 	MaxEntries, PerUser int
 	Now                 func() time.Time
-	// Progress hears of how far the adding of many is, from 0 to 1; nil for nobody.
+	// Progress is called with the progress of a large addition, from 0 to 1, unless nil.
 	Progress func(share float64, entries int)
 }
 
@@ -101,7 +101,7 @@ func (s *Store) AddAll(ctx context.Context, entries []Entry) (int, error) {
 func (s *Store) add(ctx context.Context, all []Entry) (added int, err error) {
 	err = s.db.Write(ctx, func(tx *sql.Tx) error {
 		added = 0
-		// first, since whoever holds this row holds off the others: counts stay true
+		// first, since the lock on this row keeps other writers out: counts stay correct
 		if err := s.bump(ctx, tx); err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	return err
 }
 
-// Expire takes those out whose time is over, and says how many.
+// Expire deletes expired entries, and gives their number.
 func (s *Store) Expire(ctx context.Context) (int64, error) {
 	return s.remove(ctx, "expires > 0 AND expires <= ?", s.opt.Now().UnixMilli())
 }

@@ -212,7 +212,7 @@ func counts(t *testing.T, g ground, pass func(time.Duration)) {
 		}
 	}
 	late := g.now().Add(-time.Hour)
-	s.Hit(used.ID, late) // another gateway's, told late
+	s.Hit(used.ID, late) // reported late by another gateway
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func normalSubject(subject string) string {
 	return strings.Join(words, " ")
 }
 
-// isAnswer knows what mail programs put before the subject of answers and forwards.
+// isAnswer recognises the subject prefixes of replies and forwards.
 func isAnswer(word string) bool {
 	switch word {
 	case "re", "fw", "fwd", "aw", "wg", "sv", "tr", "rv", "vs":

@@ -59,7 +59,7 @@ func FuzzCampaignKey(f *testing.F) {
 	})
 }
 
-// Thousands of messages are searched while somebody waits; POSTERN_QUARANTINE_ROWS makes it a hundred thousand.
+// Thousands of messages are searched within one request; POSTERN_QUARANTINE_ROWS makes it a hundred thousand.
 func TestManyItems(t *testing.T) {
 	rows := 5000
 	if text := os.Getenv("POSTERN_QUARANTINE_ROWS"); text != "" {

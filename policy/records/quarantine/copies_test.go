@@ -36,7 +36,7 @@ func holdFor(t *testing.T, q *Quarantine, n int, people ...string) string {
 	return item.ID
 }
 
-// states tells what became of a message's copies: "ann released, ben held".
+// states lists the states of a message's copies: "ann released, ben held".
 func states(t *testing.T, q *Quarantine, id string) string {
 	t.Helper()
 	item, m, err := q.Get(t.Context(), id)
@@ -271,7 +271,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// claimAll claims somebody's copies of all that a filter finds.
+// claimAll claims a recipient's copies of all messages that a filter finds.
 func claimAll(q *Quarantine, f Filter, whose mail.Address) (all []Release, err error) {
 	items, err := q.List(context.Background(), f)
 	for _, item := range items {

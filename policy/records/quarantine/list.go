@@ -15,14 +15,15 @@ import (
 
 // Filter says which items are listed. What it leaves out does not matter.
 type Filter struct {
-	// State is Held where nothing is said; AnyState lists all. With an address as Recipient it is that of his own copy.
+	// State is Held where nothing is said; AnyState lists all. With an address as Recipient it is the state of that
+	// recipient's copy.
 	State State
 	// Category is all but Rejected where nothing is said; AnyCategory lists all.
 	Category Category
 	// Recipient and Sender are each an address or a domain. A sender is looked for in the envelope and in the From field.
 	Recipient, Sender string
-	// Recipients, if there are any, are addresses one of which must have a copy: a person's own and those he looks after.
-	// There may be a thousand.
+	// Recipients, if there are any, are addresses one of which must have a copy: a person's own and those they are deputy
+	// for. There may be a thousand.
 	Recipients []mail.Address
 	// Text is looked for in subject, sender and author, whatever its case.
 	Text string
@@ -117,7 +118,7 @@ func (f Filter) where() (string, []any, error) {
 	return text, args, nil
 }
 
-// whereState leaves out what was refused, where nothing else is said. Who asks by recipient asks for the state of its copies.
+// whereState leaves out refused mail by default. A search by recipient is for the state of that recipient's copies.
 func (f Filter) whereState(and func(condition string, values ...any)) {
 	if f.State != AnyState && f.Recipient == "" && len(f.Recipients) == 0 {
 		and("state = ?", string(f.State))
@@ -174,8 +175,8 @@ func (f Filter) whereRecipient(and func(string, ...any)) error {
 	return nil
 }
 
-// Unfinished gives what was claimed and not finished, the oldest first. At the start, before anybody can claim anything,
-// that is what a crash left: it is to be put on the queue again, under the same id, and finished.
+// Unfinished gives what was claimed and not finished, the oldest first. At the start, before any new claim, these are
+// leftovers of a crash: it is to be put on the queue again, under the same id, and finished.
 func (q *Quarantine) Unfinished(ctx context.Context) ([]Release, error) {
 	found, err := q.items(ctx, 0, selectItem+" WHERE id IN (SELECT item FROM recipient WHERE state = 'releasing') ORDER BY time, id")
 	if err != nil {

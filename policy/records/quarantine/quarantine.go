@@ -1,6 +1,6 @@
-// Package quarantine keeps mail that somebody has to look at. Each message is one file, written so that it stands there
-// whole before anybody says 250; a small file beside it says what became of each recipient's copy, once anything did. The
-// files are the truth: the index that serves lists can be lost and is made anew from them.
+// Package quarantine keeps mail for review. Each message is one file, complete on disk before 250 is sent; a small file
+// beside it has the state of each recipient's copy, once it changes. The files are the truth: the index that serves
+// lists can be lost and is made anew from them.
 package quarantine
 
 import (
@@ -61,7 +61,7 @@ type Item struct {
 	// one that came in by SMTP.
 	Fetched *Fetched `json:"fetched,omitempty"`
 
-	// State, By and Standings are the index's: they change while the file doesn't. By is who released last.
+	// State, By and Standings are the index's: they change while the file doesn't. By made the last release.
 	State     State      `json:"state,omitempty"`
 	By        string     `json:"by,omitempty"`
 	Standings []Standing `json:"standings,omitempty"`
@@ -70,9 +70,9 @@ type Item struct {
 // Fetched says out of which mailbox a message was fetched.
 type Fetched struct {
 	Backend string `json:"backend"`
-	// Mailbox is its owner as he logs in, Protocol "imap" or "pop3".
-	Mailbox  string `json:"mailbox"`
-	Protocol string `json:"protocol"`
+	// Mailbox is its owner's login name.
+	Mailbox  string        `json:"mailbox"`
+	Protocol mail.Protocol `json:"protocol"`
 	// SHA256 is that of the octets, in hexadecimal.
 	SHA256 string `json:"sha256"`
 }
@@ -83,10 +83,10 @@ type State string
 // The states, in their order.
 const (
 	Held      State = "held"
-	Releasing State = "releasing" // somebody has claimed it; it is being put on the queue
+	Releasing State = "releasing" // claimed; it is being put on the queue
 	Released  State = "released"
 	Deleted   State = "deleted" // of a copy; an item all of whose copies are deleted is gone
-	Expired   State = "expired" // only told: an item that was kept for long enough is gone
+	Expired   State = "expired" // only reported: an item past its retention is gone
 )
 
 // Errors of a Quarantine.
@@ -114,7 +114,7 @@ type Options struct {
 	// need them, and the log has them too.
 	Keys [][]byte
 	Now  func() time.Time
-	// Told hears what became of copies once it is on disk, nil for nobody. It must be quick.
+	// Told is called with changes of copies once they are on disk, unless nil. It must be quick.
 	Told func(Change)
 }
 
@@ -173,8 +173,8 @@ func (q *Quarantine) leftFolder(id string) string {
 	return filepath.Join(q.dir, released, shard(id))
 }
 
-// Hold puts a message away. When it returns nil the message is on disk for good. Should only the index fail, the message
-// is held all the same: the index finds it at the next start.
+// Hold stores a message. When it returns nil the message is synced to disk. Should only the index fail, the message is
+// held all the same: the index finds it at the next start.
 func (q *Quarantine) Hold(ctx context.Context, item Item, content mail.Copy) error {
 	if !mail.ValidID(item.ID) {
 		return fmt.Errorf("hold %q: not an id", item.ID)
@@ -190,7 +190,7 @@ func (q *Quarantine) Hold(ctx context.Context, item Item, content mail.Copy) err
 		return fmt.Errorf("hold %s: %w", item.ID, err)
 	}
 	if err := q.store(dir, item, content); err != nil {
-		// it may stand there whole, with only the folder's fsync failed: the sender is told to come again
+		// it may be complete, with only the folder's fsync failed: the sender is deferred
 		return fmt.Errorf("hold: %w", errors.Join(err, q.remove(item.ID)))
 	}
 	if err := q.index(context.WithoutCancel(ctx), &item, fresh(item.Recipients)); err != nil {
@@ -199,8 +199,8 @@ func (q *Quarantine) Hold(ctx context.Context, item Item, content mail.Copy) err
 	return nil
 }
 
-// HoldRejected puts a message away that its sender was told is refused, for a short time, so that a wrong reject can be
-// undone: it is released like any other. It is always sealed; without a key the error is ErrKey.
+// HoldRejected stores a refused message for a short time, so that a wrong reject can be undone: it is released like any
+// other. It is always sealed; without a key the error is ErrKey.
 func (q *Quarantine) HoldRejected(ctx context.Context, item Item, content mail.Copy, ttl time.Duration) error {
 	if len(q.keys) == 0 {
 		return fmt.Errorf("hold %s: %w", item.ID, ErrKey)
@@ -298,7 +298,7 @@ func (q *Quarantine) Drop(ctx context.Context, id string) error {
 	return err
 }
 
-// Delete throws an item away for good, unless it is being released at this moment.
+// Delete removes an item permanently, unless it is being released at this moment.
 func (q *Quarantine) Delete(ctx context.Context, id, by string) error {
 	gone, err := q.throwAway(ctx, id)
 	q.tellGone(id, gone, by, Deleted)

@@ -346,7 +346,7 @@ func TestOddIDs(t *testing.T) {
 	}
 }
 
-// When the disk can't take it, the caller hears so and says 451.
+// When the disk refuses the write, the caller gets the error and replies 451.
 func TestHoldFails(t *testing.T) {
 	dir := t.TempDir()
 	q := open(t, dir)

@@ -15,8 +15,8 @@ import (
 	"postern/internal/mail"
 )
 
-// reconcile brings the index in line with the files: after a crash, after the loss of the index, after somebody took
-// files away by hand. It never touches a message, and the server may hold and release mail while the CLI comes through
+// reconcile brings the index in line with the files: after a crash, after the loss of the index, after files were
+// removed by hand. It never touches a message, and the server may hold and release mail while the CLI comes through
 // here: the index is read before the files, so that what appears in between is merely new.
 func (q *Quarantine) reconcile(ctx context.Context) error {
 	if err := q.fillIn(ctx); err != nil {
@@ -103,15 +103,15 @@ func (q *Quarantine) fillIn(ctx context.Context) error {
 	return nil
 }
 
-// catchUp brings one item's row to where its files are: the file beside the message says what became of the copies, and
-// a message that lies among those that left has no copy that is held.
+// catchUp brings one item's row to where its files are: the file beside the message has the states of the copies, and a
+// message that lies among those that left has no copy that is held.
 func (q *Quarantine) catchUp(ctx context.Context, id string) {
 	err := q.db.Write(ctx, func(tx *sql.Tx) error {
 		before, err := standings(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		// read with the write lock held: nobody changes it meanwhile
+		// read with the write lock held: no other process changes it meanwhile
 		list, err := q.readState(id)
 		if err != nil {
 			return err
@@ -160,7 +160,7 @@ func (q *Quarantine) forget(ctx context.Context, id string) {
 	q.removeStray(id)
 }
 
-// removeStray removes the state of a message that is no more, unless somebody may be writing it at this moment.
+// removeStray removes the state file of a deleted message, unless one may be being written at this moment.
 func (q *Quarantine) removeStray(id string) {
 	info, err := os.Stat(q.statePath(id))
 	if err != nil || time.Since(info.ModTime()) < time.Hour {
@@ -183,10 +183,10 @@ func (q *Quarantine) adopt(ctx context.Context, id, dir string, state State) {
 	}
 	if err == nil {
 		err = q.db.Write(ctx, func(tx *sql.Tx) error {
-			// read with the write lock held: nobody changes it meanwhile
+			// read with the write lock held: no other process changes it meanwhile
 			list, err := q.readState(id)
 			if err != nil {
-				// who had it released can't be known: held, it is released twice at worst, but never lost
+				// its release can't be known: held, it is released twice at worst, but never lost
 				q.log.Error("what became of a message's copies can't be read; they are held", "id", id, "error", err)
 			}
 			if list == nil {

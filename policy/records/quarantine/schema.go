@@ -93,7 +93,7 @@ func indexIn(ctx context.Context, tx *sql.Tx, item *Item, list []Standing) error
 	return writeStandings(ctx, tx, item.ID, list)
 }
 
-// standings reads what became of an item's copies, in their order. The error is ErrUnknown where there is no such item.
+// standings reads the states of an item's copies, in their order. The error is ErrUnknown where there is no such item.
 func standings(ctx context.Context, tx *sql.Tx, id string) ([]Standing, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT standing FROM recipient WHERE item = ? ORDER BY n", id)
 	if err != nil {
@@ -121,7 +121,7 @@ func standings(ctx context.Context, tx *sql.Tx, id string) ([]Standing, error) {
 	return list, nil
 }
 
-// writeStandings puts what became of the copies into the index, and what follows from it for the item.
+// writeStandings writes the states of the copies into the index, and the resulting state of the item.
 func writeStandings(ctx context.Context, tx *sql.Tx, id string, list []Standing) error {
 	if _, err := tx.ExecContext(ctx, "DELETE FROM recipient WHERE item = ?", id); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"postern/internal/mail"
 )
 
-// Standing is what became of one recipient's copy of a message, of which there is only one body.
+// Standing is the state of one recipient's copy of a message, which is stored once.
 type Standing struct {
 	Address mail.Address `json:"address"`
 	State   State        `json:"state"`
@@ -41,7 +41,7 @@ type Release struct {
 	Forward    bool
 }
 
-// QueueID is the id under which a release stands in the queue: the same one whenever it is put there again.
+// QueueID is the id of a release in the queue: the same one whenever it is put there again.
 func (r Release) QueueID() string {
 	if r.Number <= 1 {
 		return r.Item + "-r"
@@ -49,8 +49,8 @@ func (r Release) QueueID() string {
 	return r.Item + "-r" + strconv.Itoa(r.Number)
 }
 
-// HeldFor gives those of somebody's addresses for which a copy is held: what he may claim or delete. own says whether he
-// has a copy at all, held or not.
+// HeldFor gives those of a person's addresses for which a copy is held, to claim or delete. own reports whether they
+// have a copy at all, held or not.
 func (i Item) HeldFor(addresses []mail.Address) (held []mail.Address, own bool) {
 	for _, s := range i.Standings {
 		if s.Forward || !slices.ContainsFunc(addresses, func(a mail.Address) bool { return a.Key() == s.Address.Key() }) {
@@ -77,7 +77,7 @@ func fresh(recipients []mail.Recipient) []Standing {
 	return list
 }
 
-// summary gives the state of an item, and who was the last to release a copy.
+// summary gives the state of an item, and the author of the last release.
 func summary(list []Standing) (State, string) {
 	state, by := Deleted, ""
 	var at time.Time
@@ -92,8 +92,8 @@ func summary(list []Standing) (State, string) {
 	return state, by
 }
 
-// pick gives the places of the copies that addresses name; none named are all of the message's own. Who is no recipient
-// of a message is told no more than that there is no such message.
+// pick gives the places of the copies that addresses name; none named are all of the message's own. For an address that
+// is not a recipient the error is that there is no such message.
 func pick(list []Standing, addresses []mail.Address) ([]int, error) {
 	var at []int
 	for i, s := range list {
@@ -113,9 +113,10 @@ func pick(list []Standing, addresses []mail.Address) ([]int, error) {
 	return at, nil
 }
 
-// Claim takes copies of an item for release; by says who did. No recipient named means all whose copies are still held;
-// of those named all must be. Of any number of callers exactly one gets a copy, the others ErrTaken, or ErrDeleted. The
-// winner puts the message on the queue and calls Finish. If it dies in between, Unfinished gives the release again.
+// Claim takes copies of an item for release; by names the actor. No recipient named means all whose copies are still
+// held; of those named all must be. Of any number of callers exactly one gets a copy, the others ErrTaken, or
+// ErrDeleted. The winner puts the message on the queue and calls Finish. If it dies in between, Unfinished gives the
+// release again.
 func (q *Quarantine) Claim(ctx context.Context, id, by string, recipients ...mail.Address) (Release, error) {
 	return q.claim(ctx, id, by, func(list []Standing) ([]Standing, []int, error) {
 		at, err := pick(list, recipients)
@@ -242,7 +243,7 @@ func (q *Quarantine) Finish(ctx context.Context, r Release) error {
 }
 
 // DeleteCopies throws recipients' copies away; none named are all that are still held. The body goes with the last of
-// them, unless somebody has had the message released.
+// them, unless the message was released.
 func (q *Quarantine) DeleteCopies(ctx context.Context, id, by string, recipients ...mail.Address) error {
 	at := q.now().UTC().Truncate(time.Millisecond)
 	return q.change(ctx, id, func(list []Standing) ([]Standing, error) {
@@ -270,7 +271,7 @@ func (q *Quarantine) DeleteCopies(ctx context.Context, id, by string, recipients
 	})
 }
 
-// change lets f change what became of an item's copies. The database's write lock is held meanwhile, against other
+// change lets f change the states of an item's copies. The database's write lock is held meanwhile, against other
 // processes too. What changes goes to the file first: whatever a crash leaves undone is done by the next start.
 func (q *Quarantine) change(ctx context.Context, id string, f func([]Standing) ([]Standing, error)) error {
 	if !mail.ValidID(id) {
@@ -320,7 +321,7 @@ func (q *Quarantine) moveAway(id string) error {
 	return errors.Join(mail.SyncDir(q.leftFolder(id)), mail.SyncDir(q.folder(id)))
 }
 
-// writeState puts what became of the copies beside the message, whole or not at all.
+// writeState writes the states of the copies beside the message, atomically.
 func (q *Quarantine) writeState(id string, list []Standing) (err error) {
 	text, err := json.Marshal(list)
 	if err != nil {

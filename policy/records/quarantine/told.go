@@ -7,20 +7,20 @@ import (
 	"postern/internal/mail"
 )
 
-// Change is what became of one recipient's copy.
+// Change is a change of state of one recipient's copy.
 type Change struct {
 	Item    string
 	Address mail.Address
 	// State is Released, which means that it is on the queue, Deleted or Expired.
 	State State
-	// By did it At that time; nobody did what expired.
+	// By did it At that time; "" for an expiry.
 	By string
 	At time.Time
 	// Forward marks an address that was no recipient.
 	Forward bool
 }
 
-// tellChanges tells of the copies that have come to an end.
+// tellChanges reports the copies that have come to an end.
 func (q *Quarantine) tellChanges(id string, before, after []Standing) {
 	if q.told == nil {
 		return
@@ -36,7 +36,7 @@ func (q *Quarantine) tellChanges(id string, before, after []Standing) {
 	}
 }
 
-// tellGone tells of the copies that were still held of an item that is gone.
+// tellGone reports the copies that were still held of a removed item.
 func (q *Quarantine) tellGone(id string, list []Standing, by string, how State) {
 	if q.told == nil {
 		return

@@ -10,8 +10,8 @@ import (
 	"postern/internal/testing/pgtest"
 )
 
-// A database that stands still holds nobody up: what was read before holds, also after a recall that could not be written;
-// who never read the list hears so.
+// A hanging database delays no reader: what was read before applies, also after a recall that could not be written; if
+// the list was never read, the error says so.
 func TestDatabaseThatStandsStill(t *testing.T) {
 	s := pgtest.Start(t)
 	var clock sync.Mutex

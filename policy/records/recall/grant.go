@@ -11,7 +11,7 @@ import (
 type Grant struct {
 	// SHA256 is that of the octets in the mailbox, in hexadecimal; User the mailbox's owner.
 	SHA256, User string
-	// ID is that of the kept original, By who released it.
+	// ID is that of the kept original, By the author of the release.
 	ID, By string
 }
 

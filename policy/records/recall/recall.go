@@ -1,5 +1,5 @@
-// Package recall keeps the list of messages that turned out bad after they were delivered. They are masked for everybody
-// who fetches them through the gateway.
+// Package recall keeps the list of messages that turned out bad after they were delivered. They are masked for all
+// users who fetch them through the gateway.
 package recall
 
 import (
@@ -41,7 +41,7 @@ type Entry struct {
 type List struct {
 	db  *sqldb.DB
 	now func() time.Time
-	// told hears of each recall that was added, or taken back by somebody; nil for nobody.
+	// told is called for each recall added or withdrawn, unless nil.
 	told func(e Entry, undone bool)
 
 	mu     sync.Mutex
@@ -84,7 +84,8 @@ func Open(where string, now func() time.Time) (*List, error) {
 	return &List{db: db, now: now}, nil
 }
 
-// Tell says who hears of each recall that is added or, with undone set, taken back: before the first of them.
+// Tell sets the function called for each recall added or, with undone set, withdrawn. It is called before the first
+// one.
 func (l *List) Tell(told func(e Entry, undone bool)) { l.told = told }
 
 // Close closes the database.
@@ -121,7 +122,7 @@ func (l *List) Add(ctx context.Context, e Entry) error {
 	return wrap(err)
 }
 
-// Remove takes recalls back that have this hash, Message-ID or id; by says who does.
+// Remove withdraws recalls with this hash, Message-ID or id; by names the actor.
 func (l *List) Remove(ctx context.Context, key, by string) error {
 	key = strings.TrimSpace(key)
 	if key == "" {
@@ -183,7 +184,7 @@ const (
 // errUnread says that the list was never read.
 var errUnread = errors.New("the list of recalls can't be read: its database does not answer")
 
-// Ready says whether the list was read since the start. Before that nobody can say whether a message was called back.
+// Ready says whether the list was read since the start. Before that it is unknown whether a message was recalled.
 func (l *List) Ready(ctx context.Context) error {
 	defer l.look(ctx).Unlock()
 	if l.hashes == nil {
@@ -192,8 +193,8 @@ func (l *List) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Recalled says whether a message was called back, and why. In the place of a Message-ID may stand its id in the ledger. If
-// the database can't be asked, what was read before holds.
+// Recalled says whether a message was called back, and why. In the place of a Message-ID may stand its id in the
+// ledger. If the database can't be asked, what was read before applies.
 func (l *List) Recalled(ctx context.Context, sha256, messageID string) (why string, ok bool) {
 	defer l.look(ctx).Unlock()
 	r, ok := l.find(sha256, messageID)

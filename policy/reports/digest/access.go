@@ -7,22 +7,22 @@ import (
 	"postern/internal/mail"
 )
 
-// Access says who may see whose held mail. All addresses are compared as mail.Address.Key has them.
+// Access decides which held mail a person may see. All addresses are compared as mail.Address.Key has them.
 type Access struct {
 	aliases  map[string]mail.Address   // alias to person
 	own      map[string][]mail.Address // person to aliases
-	deputies map[string][]mail.Address // mailbox to those who look after it
+	deputies map[string][]mail.Address // mailbox to its deputies
 	looks    map[string][]mail.Address // deputy to mailboxes
-	shared   map[string]bool           // mailboxes nobody owns: their digests go to the deputies
+	shared   map[string]bool           // mailboxes without an owner: their digests go to the deputies
 }
 
 // Rules are what an Access is made of.
 type Rules struct {
 	// Aliases gives for each further address of a person the person's own.
 	Aliases map[mail.Address]mail.Address
-	// Deputies gives for each person the mailboxes that he looks after beside his own.
+	// Deputies gives for each person the mailboxes they are deputy for.
 	Deputies map[mail.Address][]mail.Address
-	// Shared are mailboxes that are nobody's own.
+	// Shared are mailboxes without an owner.
 	Shared []mail.Address
 }
 
@@ -83,14 +83,14 @@ func (a *Access) Person(address mail.Address) mail.Address {
 	return address
 }
 
-// Addresses are a person's own: the first is his name here, his aliases follow.
+// Addresses are a person's own: the first is the name used here, the aliases follow.
 func (a *Access) Addresses(person mail.Address) []mail.Address {
 	person = a.Person(person)
 	return append([]mail.Address{person}, a.own[person.Key()]...)
 }
 
-// Visible are all addresses whose held mail somebody may see: his own and those of the mailboxes he looks after. It is
-// for quarantine.Filter.Recipients. A deputy of a deputy sees nothing.
+// Visible are all addresses whose held mail a person may see: their own and those they are deputy for. It is for
+// quarantine.Filter.Recipients. A deputy of a deputy sees nothing.
 func (a *Access) Visible(who mail.Address) []mail.Address {
 	all := a.Addresses(who)
 	for _, box := range a.looks[a.Person(who).Key()] {
@@ -99,12 +99,12 @@ func (a *Access) Visible(who mail.Address) []mail.Address {
 	return all
 }
 
-// May says whether somebody may see and release what is held for an address.
+// May reports whether a person may see and release the mail held for an address.
 func (a *Access) May(who, address mail.Address) bool {
 	return slices.ContainsFunc(a.Visible(who), func(v mail.Address) bool { return v.Key() == address.Key() })
 }
 
-// Addressees are who gets the digest of a mailbox: its owner, or the deputies of a shared one.
+// Addressees are the recipients of a mailbox's digest: its owner, or the deputies of a shared one.
 func (a *Access) Addressees(mailbox mail.Address) []mail.Address {
 	mailbox = a.Person(mailbox)
 	if a.shared[mailbox.Key()] {

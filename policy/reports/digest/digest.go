@@ -26,7 +26,7 @@ import (
 type Options struct {
 	// Site is where the links lead: "https://quarantine.example.com". It is never taken from a request.
 	Site string
-	// From is whom the digests are from, FromName his name.
+	// From is the sender of the digests, FromName its display name.
 	From     mail.Address
 	FromName string
 	Signer   *Signer
@@ -40,7 +40,7 @@ type Options struct {
 	Zone *time.Location
 }
 
-// Digest is what one person is told of one mailbox.
+// Digest is one person's digest of one mailbox.
 type Digest struct {
 	// To gets it; Mailbox is whose mail is held. They are the same but for deputies.
 	To, Mailbox mail.Address
@@ -125,7 +125,7 @@ func (b *Builder) Build(d Digest) ([]byte, error) {
 		return nil, fmt.Errorf("digest: %w", err)
 	}
 	sum := sha256.Sum256(page.Bytes()) // it has the tokens, so that no stranger can guess the boundary
-	// RFC 3834 section 5: nobody's vacation answer comes back
+	// RFC 3834 section 5: prevents vacation replies
 	part, err := enmime.Builder().From(b.opt.FromName, b.opt.From.String()).To("", d.To.String()).Subject(v.Subject).Date(d.Time.In(b.opt.Zone)).
 		Header("Message-ID", "<"+d.ID()+"@"+b.opt.From.ASCIIDomain()+">").Header("Auto-Submitted", "auto-generated").Header("Precedence", "bulk").
 		Header("Content-Language", v.Language).RandSeed(int64(binary.BigEndian.Uint64(sum[:8]))).Text([]byte(v.text())).HTML(page.Bytes()).Build()
@@ -191,7 +191,7 @@ func (b *Builder) view(d Digest) (*view, error) {
 	return v, err
 }
 
-// actions are those that a user may take. To allow or block somebody one must know whom.
+// actions are those that a user may take. Allowing or blocking needs a known sender.
 func (b *Builder) actions(item quarantine.Item) []Action {
 	var all []Action
 	known := !item.From.IsNull() || item.HeaderFrom != ""
@@ -208,7 +208,7 @@ func (b *Builder) actions(item quarantine.Item) []Action {
 	return all
 }
 
-// text is the same for those who read no HTML.
+// text is the same for readers without HTML.
 func (v *view) text() string {
 	var b strings.Builder
 	line := func(parts ...string) { b.WriteString(strings.Join(parts, "") + "\r\n") }

@@ -139,7 +139,7 @@ func checkHTML(t *testing.T, page string, count int) {
 	}
 }
 
-// Each link says what stands on it, and nobody is offered to release a virus.
+// Each link's token matches its text, and there is no link to release a virus.
 func TestLinks(t *testing.T) {
 	b := builder(t, 0)
 	d := Digest{To: address("ann@ours.test"), Mailbox: address("ann@ours.test"), Time: at(), Items: items()}
@@ -159,7 +159,7 @@ func TestLinks(t *testing.T) {
 		want := map[quarantine.Category]string{quarantine.Spam: "release, release and allow, delete, block, ", quarantine.Policy: "release, release and allow, delete, block, ",
 			quarantine.Virus: "delete, block, ", quarantine.Attachment: "delete, block, "}[d.Items[i].Category]
 		if i == 13 {
-			want = "delete, " // there is nobody to block
+			want = "delete, " // there is no sender to block
 		}
 		if got != want {
 			t.Errorf("%s: %s", d.Items[i].Category, got)

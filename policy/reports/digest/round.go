@@ -22,7 +22,7 @@ type Round struct {
 	Store   *Store
 	Builder *Builder
 	Access  *Access
-	// Local says whether an address is one of ours, and exists: nobody else ever gets a digest.
+	// Local reports whether an address is one of ours and exists: no other ever gets a digest.
 	Local func(context.Context, mail.Address) (bool, error)
 	// Language is that of a person, "" for English.
 	Language func(mail.Address) string
@@ -41,12 +41,12 @@ const (
 	maxHeld  = 500_000
 )
 
-// box is what a mailbox is told of.
+// box is the held mail of a mailbox's digest.
 type box struct {
 	mailbox mail.Address
 	items   []quarantine.Item
 	total   int
-	last    string // the id of the last one: two addresses of a person are one copy to him
+	last    string // the id of the last one: two addresses of a person count as one copy
 }
 
 // Send sends the digests of the slot that is due, and says how many messages that were. Whose digest fails gets it at
@@ -79,7 +79,8 @@ func (r *Round) Send(ctx context.Context, now time.Time) (sent int, err error) {
 	return sent, errors.Join(errs...)
 }
 
-// collect goes through what is held, the newest first, and gives it to the mailboxes that were not told of it yet.
+// collect goes through held mail, the newest first, and assigns it to the mailboxes whose digests have not listed it
+// yet.
 func (r *Round) collect(ctx context.Context, slot time.Time, last map[string]time.Time) ([]*box, error) {
 	var boxes []*box
 	byKey := map[string]*box{}

@@ -21,7 +21,7 @@ type office struct {
 	*Round
 	q    *quarantine.Quarantine
 	n    int
-	put  []string // who got which digest
+	put  []string // which digests were sent
 	fail bool
 }
 
@@ -66,7 +66,7 @@ func (o *office) hold(t *testing.T, when time.Time, to ...string) {
 	}
 }
 
-// told sends what is due and says who got something.
+// told sends due digests and gives their recipients.
 func (o *office) told(t *testing.T, now time.Time) string {
 	t.Helper()
 	o.put = nil

@@ -46,8 +46,8 @@ func OpenStore(where string, now func() time.Time) (*Store, error) {
 // Close closes it.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Spend uses a claim up. Of any number of callers exactly one hears true; to the others what it is for is done already.
-// Whoever is first carries it out, and calls Unspend if he can't.
+// Spend uses a claim up. Of any number of callers exactly one gets true; for the others the act is done already. The
+// first one performs it, and calls Unspend if it fails.
 func (s *Store) Spend(ctx context.Context, c Claim) (first bool, err error) {
 	err = s.db.Write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, s.db.Bind("INSERT INTO digest_spent (token, expires) VALUES (?, ?) ON CONFLICT (token) DO NOTHING"), c.key(), c.Expires.Unix())
@@ -64,7 +64,7 @@ func (s *Store) Spend(ctx context.Context, c Claim) (first bool, err error) {
 	return first, nil
 }
 
-// Unspend lets a claim be used again: what it is for could not be done.
+// Unspend makes a claim usable again, as its act failed.
 func (s *Store) Unspend(ctx context.Context, c Claim) error {
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.db.Bind("DELETE FROM digest_spent WHERE token = ?"), c.key())
@@ -82,8 +82,8 @@ func (c Claim) key() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Begin takes the digest of a mailbox for a slot. One gateway hears true; another one only when the first has not called
-// Done within ten minutes: then it died, and the digest may not be on the queue.
+// Begin takes the digest of a mailbox for a slot. One gateway gets true; another one only when the first has not called
+// Done within ten minutes: then it crashed, and the digest may not be on the queue.
 func (s *Store) Begin(ctx context.Context, mailbox mail.Address, slot time.Time) (mine bool, err error) {
 	now := s.now()
 	err = s.db.Write(ctx, func(tx *sql.Tx) error {
@@ -108,7 +108,7 @@ func (s *Store) Done(ctx context.Context, mailbox mail.Address, slot time.Time) 
 	return s.end(ctx, "UPDATE digest_sent SET done = 1 WHERE mailbox = ? AND slot = ?", mailbox, slot)
 }
 
-// Undo says that it could not be put there: whoever comes next tries again.
+// Undo means that it could not be queued: the next gateway tries again.
 func (s *Store) Undo(ctx context.Context, mailbox mail.Address, slot time.Time) error {
 	return s.end(ctx, "DELETE FROM digest_sent WHERE mailbox = ? AND slot = ? AND done = 0", mailbox, slot)
 }

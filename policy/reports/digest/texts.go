@@ -20,7 +20,7 @@ var textFiles embed.FS
 //go:embed page.html
 var pageFile string
 
-// texts are the words of one language, by key.
+// texts are the texts of one language, by key.
 type texts map[string]string
 
 // keys are those that each language has.
@@ -63,7 +63,7 @@ func loadTexts() (map[string]texts, error) {
 
 func loadPage() (*template.Template, error) { return template.New("digest").Parse(pageFile) }
 
-// with puts values into a text: "{name}" stands for them. What is put in is not looked through again.
+// with replaces "{name}" in a text by values, which are not expanded again.
 func (t texts) with(key string, values ...string) string {
 	var pairs []string
 	for i := 0; i+1 < len(values); i += 2 {
@@ -85,8 +85,8 @@ const (
 	maxRead  = 2000
 )
 
-// shown makes a text of a stranger fit to be read: encoded words decoded (RFC 2047), on one line, short, without
-// characters that are not seen or that turn the direction of what stands behind them.
+// shown makes a stranger's text safe to display: encoded words decoded (RFC 2047), on one line, short, without
+// characters that are not seen or that change the direction of the text behind them.
 func shown(text string) string {
 	text = text[:min(len(text), maxRead)]
 	text = encodedword.Decode(text)

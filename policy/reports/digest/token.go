@@ -35,10 +35,10 @@ func (a Action) String() string {
 	return names[a]
 }
 
-// Claim is what a link says: who may do what with which message, and until when.
+// Claim is a link's content: user, act, message and expiry.
 type Claim struct {
 	Action Action
-	// User is who acts: the one whom the digest was sent to. Mailbox is whose copy is meant; they differ for a deputy.
+	// User is the digest's recipient, who acts. Mailbox is the owner of the copy; they differ for a deputy.
 	User, Mailbox mail.Address
 	// Item is the id of the held message, "" for List.
 	Item    string
@@ -48,7 +48,7 @@ type Claim struct {
 // ErrToken says that a link doesn't hold. Whether it is forged or expired is for the log only: see Signer.Open.
 var ErrToken = errors.New("this link does not hold, or not any more")
 
-// refusal is ErrToken to everybody but slog.
+// refusal is ErrToken to all but slog.
 type refusal struct{ why string }
 
 // Error tells no more than that the link doesn't hold.
@@ -98,7 +98,7 @@ func seal(key, text []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Sign makes a token: about 130 characters that may stand in a path.
+// Sign makes a token: about 130 characters that are valid in a path.
 func (s *Signer) Sign(c Claim) (string, error) {
 	user, mailbox := c.User.Key(), c.Mailbox.Key()
 	if c.Action < Release || c.Action > Appeal || len(user) > maxName || len(mailbox) > maxName || c.Item != "" && !mail.ValidID(c.Item) || c.User.IsNull() || c.Mailbox.IsNull() {
@@ -116,7 +116,7 @@ func (s *Signer) Sign(c Claim) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(append(text, seal(s.keys[0], text)...)), nil
 }
 
-// Open reads a token. Every error is ErrToken and looks the same to whoever asks; given to slog, it tells why.
+// Open reads a token. Every error is ErrToken and looks the same to the caller; slog shows the reason.
 func (s *Signer) Open(token string, now time.Time) (Claim, error) {
 	text, err := s.verified(token)
 	if err != nil {

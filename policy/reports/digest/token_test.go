@@ -90,7 +90,7 @@ func TestTokenCantBeMade(t *testing.T) {
 	}
 }
 
-// Who has a link that is too old hears the same as who made one up; the log is told which it was.
+// An expired link gets the same answer as a forged one; the log says which it was.
 func TestExpiredAndForgedLookAlike(t *testing.T) {
 	s := signer(t, key(1))
 	_, expired := s.Open(sign(t, s, sample()), at().Add(time.Hour))

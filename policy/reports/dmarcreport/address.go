@@ -83,7 +83,8 @@ func (r *Reporter) destinations(ctx context.Context, domain string, rua []string
 	return list, retry
 }
 
-// verified asks whether a destination outside of the policy domain's organization wants its reports: RFC 9990 section 4. Without that, anybody could have a stranger flooded with reports.
+// verified asks whether a destination outside of the policy domain's organization wants its reports: RFC 9990 section
+// 4. Without that, any domain could have a stranger flooded with reports.
 func (r *Reporter) verified(ctx context.Context, domain string, d destination) (destination, bool, error) {
 	host := d.address.ASCIIDomain()
 	same, err := r.SameOrganization(ctx, domain, host)

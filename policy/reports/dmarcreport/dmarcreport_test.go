@@ -176,7 +176,7 @@ func attachment(t *testing.T, message []byte) (name, subject string, content []b
 	return p.FileName(), m.Header.Get("Subject"), content
 }
 
-// The elements stand in the order of the schema.
+// The elements are in the order of the schema.
 func TestOrderOfElements(t *testing.T) {
 	f := Feedback{Published: PolicyPublished{Domain: "example.org", P: "none", SP: "none", NP: "none", FO: "0", ADKIM: "r", ASPF: "r", Testing: "n", DiscoveryMethod: "treewalk"}}
 	f.Metadata = Metadata{ExtraContact: "x", Errors: []string{"e"}, Generator: "g"}
@@ -201,7 +201,7 @@ func TestOrderOfElements(t *testing.T) {
 	}
 }
 
-// Whoever publishes an address of a stranger gets nobody flooded: RFC 9990 section 4.
+// A domain that publishes a stranger's address can't have it flooded: RFC 9990 section 4.
 func TestDestinations(t *testing.T) {
 	r, _ := newReporter(t)
 	for uri, want := range map[string]string{

@@ -24,7 +24,7 @@ type Feedback struct {
 	Records   []Record        `xml:"record" json:"records"`
 }
 
-// Metadata says who reports, and on which time.
+// Metadata names the reporter and the period.
 type Metadata struct {
 	OrgName      string   `xml:"org_name" json:"org_name"`
 	Email        string   `xml:"email" json:"email"`
@@ -86,7 +86,7 @@ type Identifiers struct {
 	EnvelopeTo   string `xml:"envelope_to,omitempty" json:"envelope_to,omitempty"`
 }
 
-// AuthResults are what DKIM and SPF said, whoever they spoke for.
+// AuthResults are the results of DKIM and SPF, for all domains.
 type AuthResults struct {
 	DKIM []DKIMResult `xml:"dkim" json:"dkim,omitempty"`
 	SPF  []SPFResult  `xml:"spf" json:"spf,omitempty"`

@@ -11,7 +11,7 @@ import (
 // Observation is what one message says about a policy domain: a record of a report, and the report it belongs to.
 type Observation struct {
 	Published PolicyPublished `json:"published"`
-	// Rua are the addresses that want the report, as they stand in the record.
+	// Rua are the report's addresses, as in the record.
 	Rua    []string `json:"rua"`
 	Record Record   `json:"record"`
 }
@@ -30,24 +30,24 @@ func Observe(findings []mail.Finding, client netip.Addr, envelopeFrom mail.Addre
 		case filters.DMARC:
 			d = v
 		case filters.SPF:
-			o.Record.Auth.SPF = append(o.Record.Auth.SPF, SPFResult{Domain: v.Domain, Scope: "mfrom", Result: v.Result})
+			o.Record.Auth.SPF = append(o.Record.Auth.SPF, SPFResult{Domain: v.Domain, Scope: "mfrom", Result: string(v.Result)})
 		case filters.DKIM:
 			o.Record.Auth.DKIM = append(o.Record.Auth.DKIM, signatures(v)...)
 		}
 	}
 	// RFC 9989 section 4.7: no rua, no report. A temporary error is no result to report (RFC 9989 section 5.3.6).
-	if len(d.Rua) == 0 || d.Result != "pass" && d.Result != "fail" || !client.IsValid() || done == policy.Defer {
+	if len(d.Rua) == 0 || d.Result != mail.AuthPass && d.Result != mail.AuthFail || !client.IsValid() || done == policy.Defer {
 		return Observation{}, false
 	}
 	t := d.Tags
 	o.Rua = d.Rua
-	o.Published = PolicyPublished{Domain: d.PolicyDomain, DiscoveryMethod: d.Method, P: t.P, SP: t.SP, NP: t.NP, FO: t.FO,
+	o.Published = PolicyPublished{Domain: d.PolicyDomain, DiscoveryMethod: d.Method, P: string(t.P), SP: string(t.SP), NP: string(t.NP), FO: t.FO,
 		ADKIM: t.ADKIM, ASPF: t.ASPF, Testing: "n"}
 	if t.Testing {
 		o.Published.Testing = "y"
 	}
 	if t.SP == "" {
-		o.Published.SP = t.P // RFC 9990 section 3.1.1.5: tags that are not there have their default
+		o.Published.SP = string(t.P) // RFC 9990 section 3.1.1.5: tags that are not there have their default
 	}
 	o.Record.Row = Row{SourceIP: client.Unmap().WithZone(""), Evaluated: evaluated(d, done)}
 	o.Record.Identifiers = Identifiers{HeaderFrom: d.Domain, EnvelopeFrom: envelopeFrom.ASCIIDomain()}
@@ -58,8 +58,8 @@ func Observe(findings []mail.Finding, client netip.Addr, envelopeFrom mail.Addre
 func signatures(all filters.DKIM) []DKIMResult {
 	var passed, others []DKIMResult
 	for _, s := range all {
-		r := DKIMResult{Domain: s.Domain, Selector: s.Selector, Result: s.Result}
-		if s.Result == "pass" {
+		r := DKIMResult{Domain: s.Domain, Selector: s.Selector, Result: string(s.Result)}
+		if s.Result == mail.AuthPass {
 			passed = append(passed, r)
 		} else {
 			others = append(others, r)
@@ -69,21 +69,21 @@ func signatures(all filters.DKIM) []DKIMResult {
 	return passed[:min(len(passed), maxSignatures)]
 }
 
-// evaluated says what came of the policy. What else may have spoken against the message is nobody's business (RFC 9990
-// section 8.3), so it is never more than the policy asks for.
+// evaluated is the result of the policy. Other reasons against the message are not disclosed (RFC 9990 section 8.3), so
+// it is never stricter than the policy.
 func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
-	e := Evaluated{Disposition: "none", DKIM: "fail", SPF: "fail"}
+	e := Evaluated{Disposition: string(filters.DMARCNone), DKIM: string(mail.AuthFail), SPF: string(mail.AuthFail)}
 	for _, a := range d.Aligned {
 		switch {
 		case len(a) > 5 && a[:5] == "dkim:":
-			e.DKIM = "pass"
+			e.DKIM = string(mail.AuthPass)
 		case len(a) > 4 && a[:4] == "spf:":
-			e.SPF = "pass"
+			e.SPF = string(mail.AuthPass)
 		}
 	}
-	if d.Result == "pass" {
-		if d.Policy != "none" {
-			e.Disposition = "pass"
+	if d.Result == mail.AuthPass {
+		if d.Policy != filters.DMARCNone {
+			e.Disposition = string(mail.AuthPass)
 		}
 		return e
 	}
@@ -92,7 +92,7 @@ func evaluated(d filters.DMARC, done policy.Disposition) Evaluated {
 	// RFC 9990 section 3.1.6: a policy that was not followed has a reason
 	if d.Tags.Testing {
 		e.Reasons = append(e.Reasons, Reason{Type: "policy_test_mode"})
-	} else if len(e.Reasons) == 0 && e.Disposition != d.Policy {
+	} else if len(e.Reasons) == 0 && e.Disposition != string(d.Policy) {
 		e.Reasons = append(e.Reasons, Reason{Type: "local_policy"})
 	}
 
@@ -104,13 +104,13 @@ func (e *Evaluated) followed(d filters.DMARC, done policy.Disposition) {
 	switch {
 	case d.Override.Type != "":
 		e.Reasons = append(e.Reasons, Reason{string(d.Override.Type), d.Override.Comment})
-		if d.Override.Type == filters.MailingList && done >= policy.Quarantine { // milder than asked, not let through
-			e.Disposition = "quarantine"
+		if d.Override.Type == filters.MailingList && done >= policy.Quarantine { // milder than asked, not delivered
+			e.Disposition = string(filters.DMARCQuarantine)
 		}
-	case d.Policy == "none":
-	case done == policy.Reject && d.Policy == "reject":
-		e.Disposition = "reject"
+	case d.Policy == filters.DMARCNone:
+	case done == policy.Reject && d.Policy == filters.DMARCReject:
+		e.Disposition = string(filters.DMARCReject)
 	case done == policy.Reject || done == policy.Quarantine:
-		e.Disposition = "quarantine"
+		e.Disposition = string(filters.DMARCQuarantine)
 	}
 }

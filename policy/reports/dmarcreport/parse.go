@@ -117,7 +117,7 @@ func (f *Feedback) element(d *xml.Decoder, start xml.StartElement, limit int) er
 	return d.Skip()
 }
 
-// wireRecord is a record whose address nobody has checked yet: some senders put white space around it.
+// wireRecord is a record with an unchecked address: some senders put white space around it.
 type wireRecord struct {
 	Row struct {
 		SourceIP  string    `xml:"source_ip"`

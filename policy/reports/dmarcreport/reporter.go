@@ -30,7 +30,7 @@ type Reporter struct {
 	SameOrganization func(ctx context.Context, a, b string) (bool, error)
 	// From is the sender of reports. Its domain must pass DMARC (RFC 9990 section 3.5.2); it is the receiver's name in them, too.
 	From mail.Address
-	// OrgName says who reports, ExtraContact where there is more to know, "" for nothing.
+	// OrgName is the reporter, ExtraContact a contact with further information, "" for none.
 	OrgName, ExtraContact string
 	Now                   func() time.Time
 	Log                   *slog.Logger
@@ -93,7 +93,7 @@ func (r *Reporter) mail(ctx context.Context, d dueReport, f *Feedback, unique st
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s", d.day, d.domain, unique))
 	id := "dmarc-" + hex.EncodeToString(sum[:12])
 	reportID := id + "@" + submitter
-	// RFC 9990 section 3.5.1: unique among the reports to a domain, the same wherever it stands
+	// RFC 9990 section 3.5.1: unique among the reports to a domain, the same in all places
 	f.Metadata = Metadata{OrgName: r.OrgName, Email: r.From.String(), ExtraContact: r.ExtraContact, ReportID: reportID,
 		Begin: d.day * 86400, End: d.day*86400 + 86399, Generator: "Postern"}
 	packed, err := f.Gzip()
@@ -115,8 +115,8 @@ func (r *Reporter) mail(ctx context.Context, d dueReport, f *Feedback, unique st
 	return nil
 }
 
-// message writes the mail: RFC 9990 section 3.5.2. All that stands in its header was read by our own parsers of addresses and
-// domains, so none of it can hold a line end.
+// message writes the mail: RFC 9990 section 3.5.2. All values in its header come from our own parsers of addresses and
+// domains, so none can hold a line end.
 func (r *Reporter) message(to mail.Address, domain, id, file string, packed []byte) []byte {
 	submitter := r.From.ASCIIDomain()
 	boundary := "=_" + strings.TrimSuffix(id, "@"+submitter)

@@ -178,7 +178,7 @@ type dueReport struct {
 	domain string
 }
 
-// part is a report for one policy that was published, and who wants it.
+// part is a report for one published policy, and its addresses.
 type part struct {
 	feedback Feedback
 	rua      []string
@@ -218,7 +218,7 @@ func (s *Store) parts(ctx context.Context, d dueReport) ([]part, error) {
 	return all, rows.Err()
 }
 
-// done notes that a domain has its report of a day, or that there is nobody to have it.
+// done notes that a domain's report of a day was sent, or has no destination.
 func (s *Store) done(ctx context.Context, d dueReport, at time.Time) error {
 	return s.db.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO reported VALUES (?, ?, ?)", d.day, d.domain, at.Unix())
@@ -226,7 +226,7 @@ func (s *Store) done(ctx context.Context, d dueReport, at time.Time) error {
 	})
 }
 
-// Expire forgets days that are over for good.
+// Expire deletes days whose reports are finished.
 func (s *Store) Expire(ctx context.Context, now time.Time) error {
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
 		for _, table := range []string{"observed", "reported"} {

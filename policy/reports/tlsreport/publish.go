@@ -14,7 +14,7 @@ type STS struct {
 	Domain string
 	// Mode is "enforce", "testing" or "none".
 	Mode string
-	// MX are the hosts, "*." before a name stands for one label.
+	// MX are the hosts, "*." before a name matches one label.
 	MX     []string
 	MaxAge time.Duration
 	// Reports wants reports sent there (RFC 8460), "" for none.

@@ -1,6 +1,6 @@
-// Package api is the table of all that admins, their programs and users can do: each verb with its roles, its arguments and
-// its record in the log of acts. The JSON interface, the console and the command line are three ways to it. It knows nothing
-// of the house but what it is given.
+// Package api is the table of all that admins, their programs and users can do: each verb with its roles, its arguments
+// and its record in the audit log. The JSON interface, the console and the command line are three faces of it. It
+// depends on the gateway through its options only.
 package api
 
 import (
@@ -29,7 +29,7 @@ import (
 	"postern/proxy/release"
 )
 
-// Guard keeps out who guesses tokens, as at all doors.
+// Guard refuses clients that guess tokens, as at all doors.
 type Guard interface {
 	Admit(ctx context.Context, client netip.Addr, user string) bool
 	Passed(ctx context.Context, client netip.Addr, user string)
@@ -42,20 +42,20 @@ type Options struct {
 	Ledger      *ledger.Ledger
 	Recalls     *recall.List
 	AdminTables func() map[string]filters.AdminTable
-	// Troubles are what an admin should know of now; Queue is what waits for a next hop.
+	// Troubles are the current troubles; Queue is the mail that waits for a next hop.
 	Troubles func() any
 	Queue    Queue
-	// Quarantine is the held mail; Release lets a message of it go.
+	// Quarantine is the held mail; Release releases one of its messages.
 	Quarantine *quarantine.Quarantine
 	Release    func(context.Context, release.Order) (release.Released, error)
 	// Lists are looked at by themselves: what changes in them holds within seconds.
 	Lists        *lists.Store
 	Policies     Policies
-	Lessons      *lessons.Journal // nil if nobody learns
+	Lessons      *lessons.Journal // nil if learning is off
 	AppPasswords AppPasswords
-	// SendDigests tells users now what is held for them: user "" is all of them. One that is only tried is not sent.
+	// SendDigests sends digests of held mail now: user "" is all users. A dry run sends nothing.
 	SendDigests func(ctx context.Context, user string, try bool) ([]digests.Report, error)
-	// Sweep moves what was called back out of a user's mailboxes.
+	// Sweep moves recalled messages out of a user's mailboxes.
 	Sweep func(context.Context, SweepOrder) (sweep any, err error)
 	// Reload reads the configuration again.
 	Reload func() error
@@ -115,7 +115,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Verb is one thing that can be done: a row of the table of verbs and roles.
 type Verb struct {
 	Method, Path, Help string
-	// Name is the command that does it, and what the log of acts calls it. Verbs that change nothing need none.
+	// Name is the command that does it, and its name in the audit log. Verbs that change nothing need none.
 	Name string
 	// Roles may do it; what they see of it is bounded by their scope.
 	Roles []Role
@@ -126,7 +126,7 @@ type Verb struct {
 	do           func(*call) (any, error)
 }
 
-// Acts says whether each use of the verb is written down.
+// Acts reports whether each use of the verb is recorded.
 func (v Verb) Acts() bool { return v.Noted || v.Method != http.MethodGet && !v.Looks }
 
 // param is one parameter.
@@ -139,13 +139,13 @@ type call struct {
 	r      *http.Request
 	w      http.ResponseWriter
 	caller Caller
-	// what is the object of the act, for the log of acts.
+	// what is the object of the act, for the audit log.
 	what string
 	// silent says that the answer is written already, begun that a part of it is, tried that nothing was changed.
 	silent, begun, tried bool
 }
 
-// problem is an error that the caller is told, in the form of RFC 9457.
+// problem is an error shown to the caller, in the form of RFC 9457.
 type Problem struct {
 	Status int    `json:"status"`
 	Title  string `json:"title"`
@@ -164,18 +164,18 @@ func (p Problem) Error() string {
 // ErrNotNow says that it is refused as things are; wrapped in a sentence that says why.
 var ErrNotNow = errors.New("not now")
 
-// notYours is all that those hear of what isn't there who do not see everything.
+// notYours is the only answer about missing items to callers who do not see everything.
 const notYours = "there is no such thing, or it is not yours"
 
-// ErrNotFound is what a Queue says of an id that it does not have.
+// ErrNotFound is a Queue's error for an unknown id.
 var ErrNotFound = NotFound(notYours)
 
-// BadRequest says what is wrong with what was asked for.
+// BadRequest describes what is wrong with a request.
 func BadRequest(format string, args ...any) error {
 	return Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: fmt.Sprintf(format, args...)}
 }
 
-// NotFound says of something that it isn't there.
+// NotFound is the problem of a missing item.
 func NotFound(detail string) error {
 	return Problem{Status: http.StatusNotFound, Title: "not found", Detail: detail}
 }
@@ -184,7 +184,7 @@ func forbidden(detail string) error {
 	return Problem{Status: http.StatusForbidden, Title: "forbidden", Detail: detail}
 }
 
-// serve is the way of one request: who asks, may he, do it, write it down, answer.
+// serve handles one request: authenticate, authorize, perform, record, answer.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, v Verb) {
 	caller, err := a.authenticate(r)
 	if err != nil {
@@ -216,7 +216,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, v Verb) {
 	}
 }
 
-// client is where the caller is, for the log of acts.
+// client is the caller's address, for the audit log.
 func (c *call) client() string {
 	if c.caller.From == CLI {
 		return "command line"
@@ -232,7 +232,7 @@ func (c Caller) maxBody() int64 {
 	return 16 << 20
 }
 
-// outcome is how an act went, for the log of acts.
+// outcome is the result of an act, for the audit log.
 func outcome(err error) string {
 	if err == nil {
 		return "done"
@@ -243,8 +243,8 @@ func outcome(err error) string {
 	return "failed"
 }
 
-// fail answers an error. Those that are ours are told to the log only, and to who can read the log. That something isn't there
-// is told in its own words to who would see it if it were.
+// fail answers an error. Internal errors are shown in the log only, and to callers who can read the log. A missing item
+// is named only to callers who would see it if it existed.
 func (a *API) fail(w http.ResponseWriter, err error, to Caller) {
 	p, ok := told(err)
 	switch {
@@ -284,7 +284,7 @@ func isWrong(err error) bool {
 	return false
 }
 
-// isTooLate says whether an error is that things are not so, or not any more.
+// isTooLate reports whether an error is a conflict with the item's present state.
 func isTooLate(err error) bool {
 	for _, late := range []error{quarantine.ErrTaken, quarantine.ErrDeleted, lists.ErrFull, ErrNotNow} {
 		if errors.Is(err, late) {
@@ -294,7 +294,7 @@ func isTooLate(err error) bool {
 	return false
 }
 
-// told gives the problem for an error that the caller is told.
+// told gives the problem for an error that the caller may see.
 func told(err error) (Problem, bool) {
 	if p, ok := errors.AsType[Problem](err); ok {
 		return p, true
@@ -355,7 +355,7 @@ func clientOf(r *http.Request) netip.Addr {
 	return a.Unmap()
 }
 
-// authenticate finds out who asks.
+// authenticate identifies the caller.
 //
 // RFC 6750 section 2.1: the token comes in the Authorization field, nowhere else; a page in a browser can't send it.
 func (a *API) authenticate(r *http.Request) (Caller, error) {
@@ -389,17 +389,17 @@ func (a *API) authenticate(r *http.Request) (Caller, error) {
 // callerKey marks a caller in a request's context.
 type callerKey struct{}
 
-// As serves requests as those of one caller: of whom the console let in, or of the command line where no gateway runs.
+// As serves requests in the name of one caller: a user of the console, or the command line where no gateway runs.
 func (a *API) As(c Caller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
 
-// LoginField names who sits at the command line. Only the control socket takes its word.
+// LoginField carries the login name of the command line's user. Only the control socket trusts it.
 const LoginField = "Postern-Login"
 
-// Local serves requests of the machine's own admin, for a socket that nobody else can open.
+// Local serves requests of the machine's own admin, for a socket that no other user can open.
 func (a *API) Local() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.As(Operator(r.Header.Get(LoginField))).ServeHTTP(w, r)

@@ -139,7 +139,7 @@ func (o *office) ask(token, method, path, body string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-// Every verb and every role: who is not in the table's row hears 403, who is never does.
+// Every verb and every role: a role not in the table's row gets 403, one in it never does.
 func TestVerbsAndRoles(t *testing.T) {
 	o := open(t)
 	text, err := os.ReadFile("testdata/roles.txt")
@@ -175,7 +175,7 @@ func TestVerbsAndRoles(t *testing.T) {
 	}
 }
 
-// Nobody sees what is not his: not in a list, not by its id, not beside what is his.
+// No caller sees items of others: not in a list, not by id, not beside their own.
 func TestScope(t *testing.T) {
 	o := open(t)
 	for role, want := range map[Role]int{Admin: 3, Helpdesk: 3, Auditor: 3, DomainAdmin: 2, User: 1} {

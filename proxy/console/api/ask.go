@@ -68,8 +68,9 @@ func (w *answering) Write(p []byte) (int, error) {
 // maxAnswer bounds an answer in JSON, in octets.
 const maxAnswer = 64 << 20
 
-// Ask has a verb done: path is that of the table, body an object or nil. The answer is decoded into a pointer, or written as it
-// comes to an io.Writer. What the table refuses is a Problem; every other error says that nobody could be asked.
+// Ask has a verb done: path is that of the table, body an object or nil. The answer is decoded into a pointer, or
+// written as it comes to an io.Writer. What the table refuses is a Problem; every other error means that no gateway
+// could be asked.
 func Ask(ctx context.Context, by http.RoundTripper, method, path string, body, answer any) error {
 	var sent io.Reader = http.NoBody
 	if body != nil {

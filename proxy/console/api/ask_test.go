@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What the table says reaches who asks from within the process: answers, octets, problems, and that there is no such path.
+// The table's answers reach callers within the process: answers, octets, problems, and that there is no such path.
 func TestAskWithinTheProcess(t *testing.T) {
 	o := open(t)
 	o.hold("01H1", "BAYES_SPAM", "ann@ours.test")
@@ -51,7 +51,7 @@ func TestAskHearsOfTheEnd(t *testing.T) {
 	}
 }
 
-// Only the socket takes somebody's word for who it is.
+// Only the socket trusts the caller's login name.
 func TestTheLoginIsTakenAtTheSocketOnly(t *testing.T) {
 	o := open(t)
 	ask := func(h http.Handler) string {

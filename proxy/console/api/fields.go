@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// seen is what one role may see of one kind of record: the names of fields as they stand in JSON, of a record within the record
-// with a dot. What is not named is not shown, so that a field that is added later is seen by nobody who was not meant to.
+// seen is what one role may see of one kind of record: the names of fields as they stand in JSON, of a record within
+// the record with a dot. What is not named is not shown, so that a field added later is not disclosed by default.
 type seen struct {
 	record string
 	role   Role
@@ -24,7 +24,7 @@ const (
 	recordPassword = "app password"
 )
 
-// fields is the table of what those may see who do not see everything.
+// fields is the table of what callers may see who do not see everything.
 func fields() []seen {
 	const (
 		message = `id conn_id kind time door client user outbound from size subject message_id header_from sha256 decisive policy_version reply held_id done
@@ -64,7 +64,7 @@ func sees[T any](c Caller, record string, v T) T {
 	return nothing
 }
 
-// only gives a copy of a struct in which nothing stands but the named fields.
+// only gives a copy of a struct with the named fields only.
 func only[T any](v T, names []string) T {
 	var kept T
 	keep(reflect.ValueOf(&kept).Elem(), reflect.ValueOf(&v).Elem(), names)

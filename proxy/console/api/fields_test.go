@@ -14,7 +14,7 @@ import (
 	"postern/proxy/release"
 )
 
-// later is a record as it may be one day, with a field that nobody has thought about.
+// later is a record with a field that the table does not name.
 type later struct {
 	ledger.Transaction
 	Secret string   `json:"secret"`
@@ -25,7 +25,7 @@ type hidden struct {
 	Secret string `json:"secret"`
 }
 
-// What is added to a record is seen by nobody who was not meant to see it.
+// A field added to a record is not shown unless the table names it.
 func TestAFieldThatIsAddedIsNotShown(t *testing.T) {
 	record := later{Transaction: ledger.Transaction{ID: "01M", From: "x@spam.example"}, Secret: "canary", Inner: []hidden{{"canary"}}}
 	for _, r := range Roles() {

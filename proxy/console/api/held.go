@@ -35,7 +35,7 @@ func Refusal(role Role, item quarantine.Item) string {
 	return ""
 }
 
-// held is an item as it is told: addresses are text.
+// held is an item as JSON: addresses are text.
 type held struct {
 	quarantine.Item
 	From       string     `json:"from"`
@@ -51,8 +51,8 @@ type standing struct {
 	Forward bool             `json:"forward,omitempty"`
 }
 
-// held gives the part of an item that the caller may see, and those of his copies that are held still. Not ok if none of
-// it is his.
+// held gives the part of an item that the caller may see, and the caller's copies that are still held. Not ok if none
+// is the caller's.
 func (c *call) held(item quarantine.Item) (told held, copies []mail.Address, ok bool) {
 	told = held{Item: item, From: item.From.String(), Recipients: []string{}}
 	for _, s := range item.Standings {
@@ -271,7 +271,7 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 	return o, nil
 }
 
-// orderTo sends a copy to somebody else instead.
+// orderTo sends a copy to another address instead.
 func (c *call) orderTo(o *release.Order, body releaseBody) (err error) {
 	if o.To, err = mail.ParseAddress(body.To); err != nil || o.To.IsNull() || o.To.Domain == "" {
 		return BadRequest("to: %.80q is not an address", body.To)
@@ -286,7 +286,7 @@ func (c *call) orderTo(o *release.Order, body releaseBody) (err error) {
 	return nil
 }
 
-// ofRecipients reads the recipients whose copies are meant; the caller has to answer for each.
+// ofRecipients reads the recipients whose copies are meant; the caller must be responsible for each.
 func (c *call) ofRecipients(recipients []string) (named []mail.Address, err error) {
 	for _, text := range recipients {
 		a, err := mail.ParseAddress(text)
@@ -302,7 +302,7 @@ func (c *call) ofRecipients(recipients []string) (named []mail.Address, err erro
 	return named, nil
 }
 
-// who is the caller's name in records: a user's is his address.
+// who is the caller's name in records: for a user, the address.
 func (c *call) who() string {
 	if c.caller.Role == User && len(c.caller.Addresses) > 0 {
 		return c.caller.Addresses[0]
@@ -315,7 +315,7 @@ func (c *call) unhold() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.caller.From == CLI { // whose machine it is throws away what was released, too
+	if c.caller.From == CLI { // the machine's admin may delete released mail, too
 		return nil, c.o.Quarantine.Delete(c.ctx, c.r.PathValue("id"), c.who())
 	}
 	if len(copies) == 0 {
@@ -360,7 +360,7 @@ func (c *call) campaigns() (any, error) {
 // maxCampaign bounds how many messages of a campaign one request acts on.
 const maxCampaign = 500
 
-// campaignDone says what became of a campaign. More says that it has messages that were not looked at: ask again.
+// campaignDone is the result for a campaign. More says that it has messages that were not looked at: ask again.
 type campaignDone struct {
 	Messages int  `json:"messages"`
 	Refused  int  `json:"refused"`
@@ -429,7 +429,7 @@ func (d *campaignDone) count(err error) {
 	switch {
 	case err == nil:
 		d.Messages++
-	case errors.Is(err, quarantine.ErrTaken), errors.Is(err, quarantine.ErrDeleted): // somebody was faster
+	case errors.Is(err, quarantine.ErrTaken), errors.Is(err, quarantine.ErrDeleted): // another caller was faster
 	case errors.As(err, &p) && p.Status == http.StatusForbidden:
 		d.Refused++
 	default:

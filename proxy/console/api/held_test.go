@@ -35,7 +35,7 @@ func (p *passwords) List(user string) (found []AppPassword, err error) {
 	return found, nil
 }
 
-func (p *passwords) Add(user, name, _ string, protocols []string) (string, error) {
+func (p *passwords) Add(user, name, _ string, protocols []mail.Protocol) (string, error) {
 	p.list = append(p.list, AppPassword{User: user, Name: name, Protocols: protocols})
 	return "abcd-efgh", nil
 }
@@ -119,7 +119,7 @@ func (o *office) hold(id, symbol string, to ...string) {
 	}
 }
 
-// asked is a request, by whom, and what must come of it.
+// asked is a request, its caller, and the expected result.
 type asked struct {
 	role         Role
 	method, path string
@@ -136,7 +136,7 @@ func (o *office) all(list []asked) {
 	}
 }
 
-// Nobody sees, fetches, releases or deletes another's copies, whatever id or recipient he names.
+// No caller sees, fetches, releases or deletes another's copies, whatever id or recipient is named.
 func TestHeldMailOfOthers(t *testing.T) {
 	o := open(t)
 	o.hold("01H1", "BAYES_SPAM", "ann@ours.test")
@@ -180,7 +180,7 @@ func TestHeldMailOfOthers(t *testing.T) {
 	}
 }
 
-// Malicious software is let go by an administrator only, and given to nobody else.
+// Malicious software is released by an administrator only, and shown to no other role.
 func TestVirusIsForAdmins(t *testing.T) {
 	o := open(t)
 	o.hold("01V", "CLAM_VIRUS", "ann@ours.test")
@@ -232,7 +232,7 @@ func TestCampaignsAreBoundToTheirScope(t *testing.T) {
 	o.all([]asked{{Admin, "DELETE", "/campaigns/" + key, "", 404}, {Admin, "POST", "/campaigns/nosuch/release", "{}", 404}, {Admin, "POST", "/campaigns/x/release", `{"to":"a@b.example"}`, 400}})
 }
 
-// Who speaks for a list: an admin for all, a domain's for it, a user for himself; nothing that anybody can pretend.
+// List scopes: an admin for all, a domain's admin for the domain, a user for their own mail; none can be forged.
 func TestListsScope(t *testing.T) {
 	o := open(t)
 	o.all([]asked{

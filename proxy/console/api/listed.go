@@ -138,7 +138,7 @@ func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 		}
 		e.Network = p
 	}
-	if e.Scope == lists.User { // an entry for somebody that is no address is told below
+	if e.Scope == lists.User { // an invalid address is reported below
 		if a, err := mail.ParseAddress(e.ScopeOf); err == nil {
 			e.ScopeOf = a.Key()
 		}
@@ -157,7 +157,7 @@ func (c *call) entryOf(body entryBody) (lists.Entry, error) {
 	return e, nil
 }
 
-// ownScope makes an entry hold for those whom the caller answers for.
+// ownScope limits an entry to the caller's own scope.
 func (c *call) ownScope(e *lists.Entry) {
 	switch c.caller.Role {
 	case Admin:
@@ -172,6 +172,7 @@ func (c *call) ownScope(e *lists.Entry) {
 		if e.ScopeOf == "" && len(c.caller.Addresses) > 0 {
 			e.ScopeOf = c.caller.Addresses[0]
 		}
+	case Helpdesk, Auditor: // they make no entries
 	}
 }
 
@@ -217,13 +218,13 @@ func (c *call) importList() (any, error) {
 	return answer, nil
 }
 
-// ErrNoGateway says of what only a running gateway knows that none runs.
+// ErrNoGateway means that a running gateway is needed and none runs.
 var ErrNoGateway = fmt.Errorf("%w: no gateway is running with this configuration", ErrNotNow)
 
 // correspondentsTable is where pairs of correspondents are told, by this verb.
 const correspondentsTable, correspondentsVerb = "correspondents", "know"
 
-// correspondents takes pairs of who wrote to whom. Those that can't be are left out.
+// correspondents takes pairs of user and correspondent. Invalid ones are left out.
 func (c *call) correspondents() (any, error) {
 	var body struct {
 		Pairs []string `json:"pairs"`

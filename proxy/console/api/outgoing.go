@@ -19,7 +19,7 @@ func (c *call) sendDigests() (any, error) {
 	return all, err
 }
 
-// SweepOrder says whose mailboxes are swept.
+// SweepOrder names the users whose mailboxes are swept.
 type SweepOrder struct {
 	Backend string `json:"backend"`
 	User    string `json:"user"`

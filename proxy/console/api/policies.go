@@ -9,25 +9,26 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mail"
 	"postern/policy/records/lessons"
 	"postern/policy/replay"
 )
 
-// Policies are the life of the policy, as the command line has it. Errors that the caller is to be told are those of
-// configurations, and replay.ErrNoVersion.
+// Policies manages the policy's versions and trials, as the command line does. Errors that the caller may see are those
+// of configurations, and replay.ErrNoVersion.
 type Policies struct {
 	Current  func() (version, text string, err error)
 	Plan     func(ctx context.Context, text string, since time.Time, flips int) (replay.Report, error)
 	Apply    func(ctx context.Context, by, text, note string) (version string, err error)
 	Rollback func(ctx context.Context, by, to string) (version string, err error)
 	Versions *replay.Versions
-	// Try begins a trial; a share of 0 only watches. Trial tells how the one there is fares, nil without one.
+	// Try begins a trial; a share of 0 only watches. Trial reports on the current one, nil without one.
 	Try   func(ctx context.Context, by, text string, share int) (version string, err error)
 	Trial func(ctx context.Context) (*TrialReport, error)
 	End   func(ctx context.Context) error
 }
 
-// TrialReport is a trial and what came of it so far.
+// TrialReport is a trial and its results so far.
 type TrialReport struct {
 	replay.Trial
 	Version string        `json:"version"`
@@ -36,17 +37,17 @@ type TrialReport struct {
 
 // AppPassword is what is known of a password for one device.
 type AppPassword struct {
-	User      string    `json:"user"`
-	Name      string    `json:"name"`
-	Protocols []string  `json:"protocols,omitempty"`
-	Created   time.Time `json:"created"`
+	User      string          `json:"user"`
+	Name      string          `json:"name"`
+	Protocols []mail.Protocol `json:"protocols,omitempty"`
+	Created   time.Time       `json:"created"`
 }
 
 // AppPasswords are the passwords for single devices.
 type AppPasswords interface {
 	List(user string) ([]AppPassword, error)
 	// Add makes one; real is the user's own password if it is to be kept sealed, else "".
-	Add(user, name, real string, protocols []string) (password string, err error)
+	Add(user, name, real string, protocols []mail.Protocol) (password string, err error)
 	Remove(user, name string) error
 }
 
@@ -169,7 +170,7 @@ func (c *call) endTrial() (any, error) {
 	return nil, notTold(c.o.Policies.End(c.ctx), "the policy in force")
 }
 
-// ErrNotTold says that a policy is written, but the running gateway does not know yet.
+// ErrNotTold means that a policy is written, but the running gateway was not reloaded.
 var ErrNotTold = fmt.Errorf("%w: the gateway was not told; it holds from its next start or SIGHUP on", ErrNotNow)
 
 // notTold makes a problem of ErrNotTold that says what is done all the same.
@@ -220,7 +221,7 @@ func (c *call) undoLesson() (any, error) {
 	return nil, c.o.Lessons.Undo(c.ctx, id, c.who())
 }
 
-// ownLogin bounds a user to his own logins, which are his addresses.
+// ownLogin limits a user to their own logins, which are their addresses.
 func (c *call) ownLogin(user string) error {
 	if c.caller.Role == User && !c.caller.owns(user) {
 		return NotFound(notYours)
@@ -246,10 +247,10 @@ func (c *call) appPasswords() (any, error) {
 
 func (c *call) addAppPassword() (any, error) {
 	var body struct {
-		User      string   `json:"user"`
-		Name      string   `json:"name"`
-		Protocols []string `json:"protocols"`
-		Real      string   `json:"real"`
+		User      string          `json:"user"`
+		Name      string          `json:"name"`
+		Protocols []mail.Protocol `json:"protocols"`
+		Real      string          `json:"real"`
 	}
 	if err := c.read(&body); err != nil {
 		return nil, err
@@ -262,7 +263,7 @@ func (c *call) addAppPassword() (any, error) {
 		return nil, err
 	}
 	for _, p := range body.Protocols {
-		if p != "imap" && p != "pop3" {
+		if p != mail.ProtocolIMAP && p != mail.ProtocolPOP3 {
 			return nil, BadRequest("protocols: write imap or pop3")
 		}
 	}

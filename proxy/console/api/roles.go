@@ -10,8 +10,8 @@ import (
 // Role says what a caller may do.
 type Role string
 
-// The roles. Admin may do all. DomainAdmin may do what concerns his domains only. Helpdesk looks for messages and releases
-// them. Auditor sees all and changes nothing. User has his own mail.
+// The roles. Admin may do all. DomainAdmin is limited to their domains. Helpdesk searches and releases messages.
+// Auditor sees all and changes nothing. User has their own mail.
 const (
 	Admin       Role = "admin"
 	DomainAdmin Role = "domain-admin"
@@ -28,7 +28,7 @@ func (r Role) in(list []Role) bool { return slices.Contains(list, r) }
 // Origin is a way to the table of verbs.
 type Origin string
 
-// The origins. Link is a link in a digest: it is no way to the table, but what users do by it stands in the log of acts, too.
+// The origins. Link is a link in a digest: it is no way to the table, but what users do by it is in the audit log, too.
 const (
 	Network Origin = "api"
 	CLI     Origin = "cli"
@@ -36,18 +36,18 @@ const (
 	Link    Origin = "link"
 )
 
-// Caller is who asks.
+// Caller is the author of a request.
 type Caller struct {
-	// Name is the token's, for the log of acts.
+	// Name is the token's, for the audit log.
 	Name string
 	Role Role
-	// From is the way on which he asks.
+	// From is the interface used.
 	From Origin
-	// Domains are those of a DomainAdmin, Addresses the mailboxes of a User: his own, and those he stands in for.
+	// Domains are those of a DomainAdmin, Addresses the mailboxes of a User: their own, and those they are deputy for.
 	Domains, Addresses []string
 }
 
-// all says whether the caller sees everybody's mail.
+// all reports whether the caller sees all users' mail.
 func (c Caller) all() bool { return c.Role == Admin || c.Role == Helpdesk || c.Role == Auditor }
 
 // owns says whether an address is within what the caller may see.
@@ -64,8 +64,8 @@ func (c Caller) owns(address string) bool {
 	return false
 }
 
-// ours gives the part of a record that the caller may see: not ok if it is none of his. Of other recipients he learns
-// nothing, nor what concerns them.
+// ours gives the part of a record that the caller may see: not ok if none of it is the caller's. Other recipients and
+// their data are left out.
 func (c Caller) ours(t ledger.Transaction) (ledger.Transaction, bool) {
 	if c.all() {
 		return t, true

@@ -37,12 +37,12 @@ type Token struct {
 	Expires   time.Time `json:"expires,omitzero"`
 }
 
-// Act is one thing that somebody did.
+// Act is one record of the audit log.
 type Act struct {
 	Time time.Time `json:"time"`
 	Who  string    `json:"who"`
 	Role Role      `json:"role"`
-	// From is the way on which it was asked for, "" in records from before that was kept.
+	// From is the interface used, "" in records from before it was kept.
 	From   Origin `json:"from,omitempty"`
 	Client string `json:"client,omitempty"`
 	// Verb is that of the table, Name the command that does the same.
@@ -52,7 +52,7 @@ type Act struct {
 	Outcome string `json:"outcome"`
 }
 
-// Store keeps tokens and the log of acts.
+// Store keeps tokens and the audit log.
 type Store struct {
 	db  *sqldb.DB
 	log *slog.Logger
@@ -82,7 +82,7 @@ func OpenStore(where string, log *slog.Logger) (*Store, error) {
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// tokenPrefix begins every token, so that one is known where it lies about.
+// tokenPrefix begins every token, so that a leaked one is recognised.
 const tokenPrefix = "postern_"
 
 // tokenID is the part of a token that names it, cut to what can be one.
@@ -138,7 +138,7 @@ func (s *Store) Add(ctx context.Context, t Token) (Token, string, error) {
 	return t, token, err
 }
 
-// Open gives the caller whom a token stands for. ErrToken if it stands for none.
+// Open gives the caller of a token; ErrToken if it is invalid.
 func (s *Store) Open(ctx context.Context, token string, now time.Time) (Caller, error) {
 	if len(token) > 200 || !strings.HasPrefix(token, tokenPrefix) {
 		return Caller{}, ErrToken
@@ -208,7 +208,7 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 // maxWhat bounds the texts of an act, in octets.
 const maxWhat = 500
 
-// note writes an act down. It never keeps anybody waiting for long; what can't be written stands in the log.
+// note records an act. It never delays the caller for long; acts that can't be stored are logged.
 func (s *Store) note(ctx context.Context, a Act) {
 	s.log.Info("act", "who", a.Who, "role", string(a.Role), "from", string(a.From), "verb", a.Verb, "what", cut(a.What), "outcome", a.Outcome)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -218,7 +218,7 @@ func (s *Store) note(ctx context.Context, a Act) {
 	}
 }
 
-// Note writes an act down that did not come through the table: what users do by links in digests.
+// Note records an act that did not come through the table: what users do by links in digests.
 func (s *Store) Note(ctx context.Context, a Act) error {
 	return s.db.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.db.Bind("INSERT INTO act (time, who, role, origin, client, verb, what, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),

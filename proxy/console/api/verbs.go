@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"postern/filters"
-	"postern/policy"
+	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/policy/records/recall"
 )
@@ -99,7 +99,7 @@ func (c *call) query() (ledger.Query, error) {
 			return nil
 		}},
 		{"disposition", func(text string) error {
-			d, err := policy.ParseDisposition(text)
+			d, err := mail.ParseDisposition(text)
 			q.Disposition = &d
 			return wrongWord("disposition", err)
 		}},
@@ -417,7 +417,7 @@ func (c *call) audit() (any, error) {
 	return acts, err
 }
 
-// waitForRecords lets an id be found that was just told to somebody. If the database is away the look for it says so.
+// waitForRecords makes an id that was just given out findable. If the database is down the search reports it.
 func (c *call) waitForRecords() {
 	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
 	defer cancel()

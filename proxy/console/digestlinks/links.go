@@ -32,14 +32,14 @@ type Links struct {
 	Log        *slog.Logger
 }
 
-// read reads a token, whose action somebody may still take.
+// read reads a token whose action is still allowed.
 func (l Links) read(token string) (digest.Claim, error) {
 	claim, err := l.Digests.Signer.Open(token, l.Now())
 	if err != nil {
 		l.Log.Info("a link does not hold", "why", err)
 		return claim, console.ErrLink
 	}
-	if !l.Digests.Access.May(claim.User, claim.Mailbox) { // he looks after it no more
+	if !l.Digests.Access.May(claim.User, claim.Mailbox) { // no longer a deputy
 		l.Log.Info("a link does not hold", "why", "its user may not see the mailbox", "user", claim.User.String())
 		return claim, console.ErrLink
 	}
@@ -103,8 +103,9 @@ func wording(a digest.Action) (title, button string) {
 		return "Throw this message away for good?", "Throw it away"
 	case digest.Block:
 		return "Refuse what this sender writes to you from now on?", "Block the sender"
+	default: // the list itself, and an appeal: there is nothing to confirm
+		return "", ""
 	}
-	return "", ""
 }
 
 // refusal says why users may not do it with such a message, "" if they may.
@@ -223,6 +224,7 @@ func (l Links) carryOut(ctx context.Context, c digest.Claim, item quarantine.Ite
 			}
 		}
 		return "The sender is blocked for you.", nil
+	default: // no other link does anything
+		return "", console.ErrLink
 	}
-	return "", console.ErrLink
 }

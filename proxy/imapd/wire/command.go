@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/mail/ascii"
 	"postern/proxy/line"
 )
 
@@ -145,6 +146,14 @@ func (c *Command) add(text []byte) error {
 	return nil
 }
 
+// beginsLiteral says whether the head of a literal stands here: RFC 9051 section 4.3, and "~" for one with NULs.
+func beginsLiteral(line []byte) bool {
+	return line[0] == '{' || bytes.HasPrefix(line, []byte("~{"))
+}
+
+// beforeString says whether a string may begin behind this octet.
+func beforeString(ch byte) bool { return ch == ' ' || ch == '[' || ch == '(' }
+
 // scan walks the tokens of a line: atoms, quoted strings, parentheses, and a literal's head, which may stand only at the
 // end. It is strict about where a string may begin, so that no other reader finds other strings there. head is where the
 // text ends and the literal's head begins.
@@ -163,19 +172,19 @@ func (c *Command) scan(line []byte) (lit *Literal, head int, bad string) {
 			}
 			i += n - 1
 			start = false
-		case ch == '{' || bytes.HasPrefix(line[i:], []byte("~{")):
+		case beginsLiteral(line[i:]):
 			lit, ok := ParseLiteral(line[i:])
 			if !start || !ok {
 				return nil, 0, "malformed literal"
 			}
 			return &lit, i, ""
-		case ch < ' ' || ch == 0x7f:
+		case ascii.IsControl(ch):
 			return nil, 0, "control character"
 		default:
 			if bad := c.nest(ch); bad != "" {
 				return nil, 0, bad
 			}
-			start = ch == ' ' || ch == '[' || ch == '('
+			start = beforeString(ch)
 		}
 	}
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // Event is what Fetch.Scan came to.
@@ -108,13 +110,26 @@ func (f *Fetch) lineEnd(ch byte) Event {
 	return EventHead
 }
 
+func (f *Fetch) startOctet(ch byte) Event {
+	if ch != '(' {
+		return EventBroken
+	}
+	f.depth, f.state = 1, inName
+	return EventMore
+}
+
+// headOctet keeps the head of a literal.
+func (f *Fetch) headOctet(ch byte) Event {
+	if f.value = append(f.value, ch); len(f.value) > 32 {
+		return EventBroken
+	}
+	return EventMore
+}
+
 func (f *Fetch) octet(ch byte) Event {
 	switch f.state {
 	case inStart:
-		if ch != '(' {
-			return EventBroken
-		}
-		f.depth, f.state = 1, inName
+		return f.startOctet(ch)
 	case inName:
 		return f.nameOctet(ch)
 	case inNameQuote:
@@ -131,9 +146,7 @@ func (f *Fetch) octet(ch byte) Event {
 			f.state = f.quoteIn
 		}
 	case inHead:
-		if f.value = append(f.value, ch); len(f.value) > 32 {
-			return EventBroken
-		}
+		return f.headOctet(ch)
 	case inEnd:
 		return EventBroken
 	}
@@ -143,7 +156,8 @@ func (f *Fetch) octet(ch byte) Event {
 
 // keepFlag keeps what stands between the parentheses of FLAGS.
 func (f *Fetch) keepFlag(ch byte) {
-	if f.state == inValue && f.KeepFlags && f.Item.Name == "FLAGS" && len(f.Flags) < 4<<10 {
+	isFlag := f.KeepFlags && f.state == inValue && f.Item.Name == "FLAGS"
+	if isFlag && len(f.Flags) < 4<<10 {
 		f.Flags = append(f.Flags, ch)
 	}
 }
@@ -229,6 +243,14 @@ func (f *Fetch) addName(ch byte) Event {
 	return EventMore
 }
 
+// closeParen ends a list; the outermost one is the response.
+func (f *Fetch) closeParen() {
+	if f.depth--; f.depth == 0 {
+		f.atomEnd()
+		f.state = inEnd
+	}
+}
+
 func (f *Fetch) valueOctet(ch byte) Event {
 	switch ch {
 	case '"':
@@ -247,22 +269,23 @@ func (f *Fetch) valueOctet(ch byte) Event {
 			return EventBroken
 		}
 	case ')':
-		f.depth--
-		if f.depth == 0 {
-			f.atomEnd()
-			f.state = inEnd
-		}
+		f.closeParen()
 	case ' ':
 		if f.depth == 1 {
 			f.atomEnd()
 			f.state = inName
 		}
 	default:
-		if f.depth == 1 && len(f.value) < 32 {
-			f.value = append(f.value, ch)
-		}
+		f.keepValue(ch)
 	}
 	return EventMore
+}
+
+// keepValue keeps the front of a value that is no list.
+func (f *Fetch) keepValue(ch byte) {
+	if f.depth == 1 && len(f.value) < 32 {
+		f.value = append(f.value, ch)
+	}
 }
 
 func (f *Fetch) binary() bool { return len(f.value) == 1 && f.value[0] == '~' }
@@ -320,7 +343,7 @@ type Response struct {
 // ParseResponse reads the beginning of a line: RFC 9051 section 9, response. ok is false if it is none.
 func ParseResponse(line []byte) (r Response, ok bool) {
 	if bytes.HasPrefix(line, []byte("+")) {
-		return Response{Tag: "+", Body: 1}, len(line) > 1 && (line[1] == ' ' || line[1] == '\r')
+		return Response{Tag: "+", Body: 1}, endsPlus(line[1:])
 	}
 	tag, n := field(line, 0)
 	if tag == "" || len(tag) > maxTag || !spaceAt(line, n) {
@@ -329,7 +352,7 @@ func ParseResponse(line []byte) (r Response, ok bool) {
 	r.Tag = tag
 
 	name, n := field(line, n+1)
-	if tag == "*" && name != "" && name[0] >= '0' && name[0] <= '9' {
+	if tag == "*" && beginsWithDigit(name) {
 		number, err := strconv.ParseUint(name, 10, 32)
 		if err != nil || !spaceAt(line, n) {
 			return r, false
@@ -346,6 +369,11 @@ func ParseResponse(line []byte) (r Response, ok bool) {
 	return r, name != "" && len(name) <= 64
 }
 
+// endsPlus says whether the "+" of a continuation is a word by itself.
+func endsPlus(rest []byte) bool { return len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\r') }
+
+func beginsWithDigit(name string) bool { return name != "" && ascii.IsDigit(name[0]) }
+
 func spaceAt(line []byte, n int) bool { return n < len(line) && line[n] == ' ' }
 
 func field(line []byte, from int) (text string, end int) {
@@ -355,6 +383,9 @@ func field(line []byte, from int) (text string, end int) {
 	}
 	return string(line[from:end]), end
 }
+
+// IsCompletion says whether a status may complete a command: RFC 9051 section 7.1.
+func IsCompletion(name string) bool { return name == "OK" || name == "NO" || name == "BAD" }
 
 // IsStatus says whether a name is that of a status response, whose text ends with the line: RFC 9051 section 7.1.
 func IsStatus(name string) bool {
@@ -387,25 +418,7 @@ type Tail struct {
 
 // Piece takes the next piece of the line. With end set the literal that follows is given, if there is one.
 func (t *Tail) Piece(p []byte, end bool) (Literal, bool) {
-	for rest := p; len(rest) > 0; {
-		if !t.quoted {
-			i := bytes.IndexByte(rest, '"')
-			if i < 0 {
-				break
-			}
-			rest, t.quoted = rest[i+1:], true
-			continue
-		}
-		switch {
-		case t.escaped:
-			t.escaped = false
-		case rest[0] == '\\':
-			t.escaped = true
-		case rest[0] == '"':
-			t.quoted = false
-		}
-		rest = rest[1:]
-	}
+	t.follow(p)
 	const limit = 40
 	t.last = append(t.last, p[max(0, len(p)-limit):]...)
 	t.last = t.last[max(0, len(t.last)-limit):]
@@ -424,4 +437,27 @@ func (t *Tail) Piece(p []byte, end bool) (Literal, bool) {
 	lit, ok := ParseLiteral(line[i:])
 	*t = Tail{}
 	return lit, ok
+}
+
+// follow notes whether a piece ends within a quoted string.
+func (t *Tail) follow(rest []byte) {
+	for len(rest) > 0 {
+		if !t.quoted {
+			i := bytes.IndexByte(rest, '"')
+			if i < 0 {
+				break
+			}
+			rest, t.quoted = rest[i+1:], true
+			continue
+		}
+		switch {
+		case t.escaped:
+			t.escaped = false
+		case rest[0] == '\\':
+			t.escaped = true
+		case rest[0] == '"':
+			t.quoted = false
+		}
+		rest = rest[1:]
+	}
 }

@@ -89,7 +89,7 @@ func (l *Lexer) atom(rest []byte) Token {
 	n, inside := 0, false
 	for n < len(rest) {
 		ch := rest[n]
-		if !inside && (ch == ' ' || ch == '(' || ch == ')') {
+		if !inside && strings.IndexByte(" ()", ch) >= 0 {
 			break
 		}
 		switch {

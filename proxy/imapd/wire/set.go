@@ -64,18 +64,26 @@ func (s Set) Until(limit uint32) Set {
 // Open says whether the set has no fixed end: "*", or a number above most.
 func (s Set) Open(limit uint32) bool {
 	for _, r := range s.Ranges {
-		if r.From == Star || r.To == Star || r.From > limit || r.To > limit {
+		if min(r.From, r.To) == Star || max(r.From, r.To) > limit {
 			return true
 		}
 	}
 	return false
 }
 
+// has says whether a number may be in the range: "n:*" has all from n on.
+func (r Range) has(n uint32) bool {
+	from, to := min(r.From, r.To), max(r.From, r.To)
+	if from == Star {
+		return to == Star || n >= to
+	}
+	return n >= from && n <= to
+}
+
 // Has says whether a number is in the set, as far as can be told: "*" and "$" may be any.
 func (s Set) Has(n uint32) bool {
 	for _, r := range s.Ranges {
-		from, to := min(r.From, r.To), max(r.From, r.To)
-		if from == Star && (to == Star || n >= to) || from != Star && n >= from && n <= to {
+		if r.has(n) {
 			return true
 		}
 	}

@@ -69,7 +69,8 @@ type result struct {
 	values  []string
 }
 
-// askWider asks for an address and, where nobody has it, for the one without its detail: "ben+news@" is a mailbox of ben's.
+// askWider asks for an address and, if it is unknown, for the one without its detail: "ben+news@" is a mailbox of
+// ben's.
 func (l *LDAP) askWider(ctx context.Context, a mail.Address, attribute string) (result, error) {
 	found, err := l.ask(ctx, a, attribute)
 	if plain, detailed := a.WithoutDetail(); detailed && err == nil && found.entries == 0 {
@@ -188,7 +189,7 @@ func (l *LDAP) Ping(ctx context.Context) error {
 	}
 }
 
-// hello asks for the root entry. RFC 4512 section 5.1: every server has one, and shows it to whoever asks.
+// hello asks for the root entry. RFC 4512 section 5.1: every server has one, and shows it to every client.
 func (l *LDAP) hello() error {
 	defer l.drop()
 	if err := l.connect(); err != nil {

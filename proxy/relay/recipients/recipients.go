@@ -1,5 +1,5 @@
-// Package recipients knows who is a recipient before the next hop is asked: from a list, from a directory, and from what
-// the hop said a moment ago, so that nobody can make it work by guessing addresses.
+// Package recipients knows who is a recipient before the next hop is asked: from a list, from a directory, and from
+// what recent replies of the hop, so that address guessing causes it no load.
 package recipients
 
 import (
@@ -16,7 +16,7 @@ import (
 
 // Directory knows the addresses of a company, LDAP for one.
 type Directory interface {
-	// Has says whether an address exists. An error means that nobody could tell.
+	// Has reports whether an address exists. An error means that it is unknown.
 	Has(ctx context.Context, a mail.Address) (bool, error)
 }
 

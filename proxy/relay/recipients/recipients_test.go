@@ -142,7 +142,7 @@ func TestADirectoryIsAskedOnceForEachAddress(t *testing.T) {
 	r.asks(t, "ben@example.com", "")
 }
 
-// A directory that is down, slow or speaks nonsense costs no mail: nobody waits longer than the time-out.
+// A directory that is down, slow or speaks nonsense costs no mail: no client waits longer than the time-out.
 func TestAHostileDirectory(t *testing.T) {
 	BoundLDAP()
 	for name, speak := range map[string]func(net.Conn){

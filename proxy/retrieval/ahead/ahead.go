@@ -12,7 +12,7 @@ type bound struct{ messages, octets int64 }
 
 func (b bound) holds(l load) bool { return l.messages <= b.messages && l.octets <= b.octets }
 
-// Bounds of one session and of one user in all his sessions.
+// Bounds of one session and of one user in all sessions.
 func forSession() bound { return bound{Window, 4 << 20} }
 func forUser() bound    { return bound{2 * Window, 8 << 20} }
 

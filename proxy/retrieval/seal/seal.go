@@ -164,17 +164,29 @@ func trace(name string) bool {
 	return strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "arc-")
 }
 
-// parse reads a field's value. All six tags must be there, in their order, written as Field writes them.
-func parse(value string) (s Seal, mac []byte, ok bool) {
-	var tags []string
+// isEpoch says whether a text is an epoch as Field writes it: in full, or as "~" and a hash.
+func isEpoch(text string) bool { return text == token(text) || strings.HasPrefix(text, "~") }
+
+// split cuts a field's value into the values of its six tags.
+func split(value string) (tags []string, ok bool) {
 	for i, part := range strings.SplitN(value, ";", 7) {
 		tag, found := strings.CutPrefix(strings.TrimLeft(part, " \t"), []string{"v=", "i=", "t=", "e=", "h=", "s=", "="}[i])
 		if !found {
-			return Seal{}, nil, false
+			return nil, false
 		}
 		tags = append(tags, tag)
 	}
-	if len(tags) != 6 || tags[0] != plainVersion && tags[0] != letInVersion || !mail.ValidID(tags[1]) || tags[3] != token(tags[3]) && !strings.HasPrefix(tags[3], "~") {
+	return tags, len(tags) == 6
+}
+
+// parse reads a field's value. All six tags must be there, in their order, written as Field writes them.
+func parse(value string) (s Seal, mac []byte, ok bool) {
+	tags, whole := split(value)
+	if !whole || !mail.ValidID(tags[1]) {
+		return Seal{}, nil, false
+	}
+	knownVersion := tags[0] == plainVersion || tags[0] == letInVersion
+	if !knownVersion || !isEpoch(tags[3]) {
 		return Seal{}, nil, false
 	}
 	seconds, err := strconv.ParseUint(tags[2], 10, 40)

@@ -92,7 +92,7 @@ func (s *sweep) run(ctx context.Context, user string) error {
 	if err := s.connect(ctx, user); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.c.Close() }) // whoever waits sees it
+	stop := context.AfterFunc(ctx, func() { _ = s.c.Close() }) // a pending read or write then fails
 	defer stop()
 	defer func() {
 		_ = s.c.Logout().Wait() // all is done or failed

@@ -49,21 +49,32 @@ func Read(content []byte) (text string, err error) {
 	return find(img)
 }
 
-func decode(content []byte) (image.Image, error) {
-	config, open := png.DecodeConfig, png.Decode
+// format is how a kind of picture is decoded.
+type format struct {
+	config func(io.Reader) (image.Config, error)
+	open   func(io.Reader) (image.Image, error)
+}
+
+func formatOf(content []byte) (format, error) {
 	switch {
 	case bytes.HasPrefix(content, []byte("\x89PNG\r\n\x1a\n")):
-	case bytes.HasPrefix(content, []byte("\xff\xd8\xff")):
-		if bytes.Count(content, []byte("\xff\xda")) > maxScans {
-			return nil, ErrTooLarge
-		}
-		config, open = jpeg.DecodeConfig, jpeg.Decode
+		return format{png.DecodeConfig, png.Decode}, nil
 	case bytes.HasPrefix(content, []byte("GIF8")):
-		config, open = gif.DecodeConfig, gif.Decode
-	default:
-		return nil, ErrNoPicture
+		return format{gif.DecodeConfig, gif.Decode}, nil
+	case !bytes.HasPrefix(content, []byte("\xff\xd8\xff")):
+		return format{}, ErrNoPicture
+	case bytes.Count(content, []byte("\xff\xda")) > maxScans:
+		return format{}, ErrTooLarge
 	}
-	size, err := config(bytes.NewReader(content))
+	return format{jpeg.DecodeConfig, jpeg.Decode}, nil
+}
+
+func decode(content []byte) (image.Image, error) {
+	f, err := formatOf(content)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.config(bytes.NewReader(content))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrBroken, err)
@@ -72,7 +83,7 @@ func decode(content []byte) (image.Image, error) {
 	case size.Width < minSide || size.Height < minSide:
 		return nil, nil
 	}
-	img, err := open(io.LimitReader(bytes.NewReader(content), MaxOctets))
+	img, err := f.open(io.LimitReader(bytes.NewReader(content), MaxOctets))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
@@ -97,6 +108,13 @@ func find(img image.Image) (string, error) {
 	return "", nil
 }
 
+func shadesOf(p color.Palette) (shades [256]byte) {
+	for i, c := range p {
+		shades[i&255] = shade(c)
+	}
+	return shades
+}
+
 // luminance gives an octet for each pixel; what is transparent is white.
 func luminance(img image.Image) (gray []byte, width, height int) {
 	b := img.Bounds()
@@ -112,10 +130,7 @@ func luminance(img image.Image) (gray []byte, width, height int) {
 			copy(gray[y*width:(y+1)*width], p.Pix[p.PixOffset(b.Min.X, b.Min.Y+y):])
 		}
 	case *image.Paletted:
-		var shades [256]byte
-		for i, c := range p.Palette {
-			shades[i&255] = shade(c)
-		}
+		shades := shadesOf(p.Palette)
 		for y := range height {
 			for x, i := range p.Pix[p.PixOffset(b.Min.X, b.Min.Y+y):][:width] {
 				gray[y*width+x] = shades[i]

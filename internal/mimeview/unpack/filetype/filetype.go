@@ -82,6 +82,15 @@ const tailBytes = 64<<10 + 22 // the longest ZIP comment and its record: APPNOTE
 func head(b []byte, n int) []byte { return b[:min(n, len(b))] }
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
+// isTextControl holds for the control characters that texts have, ESC and DOS's end of file among them.
+func isTextControl(c byte) bool {
+	switch c {
+	case '\t', '\n', '\r', '\f', 0x1b, 0x1a:
+		return true
+	}
+	return false
+}
+
 // further finds the formats whose readers don't insist on the first octet.
 func further(b []byte, first []Type) []Type {
 	var found []Type
@@ -100,15 +109,7 @@ func further(b []byte, first []Type) []Type {
 		}
 	}
 
-	for _, m := range disks {
-		at := m.at
-		if at < 0 {
-			at += len(b)
-		}
-		if hasAt(b, at, m.text) && !slices.Contains(found, m.Type) {
-			found = append(found, m.Type)
-		}
-	}
+	found = withDisks(found, b)
 	if len(b) >= 512 && isTar(b) && hasAt(b, 257, "ustar") {
 		found = append(found, typeTar)
 	}
@@ -177,6 +178,20 @@ func unknown(b []byte) Type {
 	return Type{name, ext, class}
 }
 
+// withDisks adds the types of disk images, whose marks stand far from the front or at the end.
+func withDisks(found []Type, b []byte) []Type {
+	for _, m := range disks {
+		at := m.at
+		if at < 0 {
+			at += len(b)
+		}
+		if hasAt(b, at, m.text) && !slices.Contains(found, m.Type) {
+			found = append(found, m.Type)
+		}
+	}
+	return found
+}
+
 // isText: nothing that text does not hold in the first 4 KiB. UTF-16 with a byte order mark is text as well.
 func isText(b []byte) bool {
 	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
@@ -186,7 +201,7 @@ func isText(b []byte) bool {
 		b = wide
 	}
 	for _, c := range head(b, 4096) {
-		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b && c != 0x1a {
+		if c < 0x20 && !isTextControl(c) {
 			return false
 		}
 	}

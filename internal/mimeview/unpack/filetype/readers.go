@@ -27,7 +27,7 @@ const (
 	outlook = 1 << iota
 	gmail
 	apple
-	desktop // on nobody's list; Windows or a Linux desktop opens it with a program that obeys it
+	desktop // on no reader's block list; Windows or a Linux desktop opens it with a program that obeys it
 )
 
 type blocked struct {

@@ -72,13 +72,14 @@ func isGzip(b []byte) bool {
 
 // isCompress: 9 to 16 bits, no reserved flag, and the first codes are those of a table that only begins to fill.
 func isCompress(b []byte) bool {
-	if len(b) < 5 || b[2]&0x60 != 0 || b[2]&0x1f < 9 || b[2]&0x1f > 16 {
+	if len(b) < 5 {
 		return false
 	}
-	next := 255
-	if b[2]&0x80 != 0 {
-		next = 256
+	bits, reserved, blockMode := b[2]&0x1f, b[2]&0x60, b[2]>>7 // the latter has a code that clears the table
+	if reserved != 0 || bits < 9 || bits > 16 {
+		return false
 	}
+	next := 255 + int(blockMode)
 	for i := range min(32, (len(b)-3)*8/9) {
 		at := i * 9
 		code := (int(b[3+at/8]) | int(b[4+at/8])<<8) >> (at % 8) & 0x1ff
@@ -149,5 +150,8 @@ func isBootSector(b []byte) bool {
 		return true
 	}
 	sector, cluster, fats := le16(b[11:]), int(b[13]), b[16]
-	return sector >= 512 && sector <= 4096 && sector&(sector-1) == 0 && cluster > 0 && cluster&(cluster-1) == 0 && (fats == 1 || fats == 2)
+	goodSector := sector >= 512 && sector <= 4096 && isPowerOfTwo(sector)
+	return goodSector && isPowerOfTwo(cluster) && (fats == 1 || fats == 2)
 }
+
+func isPowerOfTwo(n int) bool { return n > 0 && n&(n-1) == 0 }

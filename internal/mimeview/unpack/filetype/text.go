@@ -107,10 +107,13 @@ func tagTypes(low []byte) []Type {
 	return found
 }
 
+func endsTagName(c byte) bool { return c <= ' ' || c == '>' }
+
 // opensPage: the tags by which browsers tell a page from a text without a name. MIME Sniffing 7.1
 func opensPage(start []byte) bool {
 	for _, tag := range []string{"<head", "<h1", "<div", "<font", "<table", "<a", "<style", "<title", "<b", "<br", "<p", "<form", "<meta", "<img", "<center"} {
-		if rest, ok := bytes.CutPrefix(start, []byte(tag)); ok && len(rest) > 0 && (rest[0] <= ' ' || rest[0] == '>') {
+		rest, ok := bytes.CutPrefix(start, []byte(tag))
+		if ok && len(rest) > 0 && endsTagName(rest[0]) {
 			return true
 		}
 	}
@@ -140,15 +143,7 @@ func textTypes(b []byte, exts []string, orPlain bool) []Type {
 		}
 	}
 
-	for _, ext := range exts {
-		if t, ok := scriptExt[strings.ToLower(ext)]; ok {
-			found = append(found, t)
-		}
-		if t, ok := textExt[ext]; ok {
-			found = append(found, t)
-		}
-	}
-
+	found = append(found, namedTypes(exts)...)
 	if isMail(low, exts) {
 		found = append(found, Type{"message/rfc822", ".eml", Mail})
 	}
@@ -179,26 +174,46 @@ func runsAsText(ext string) bool {
 	return script || ext == ".htm" || ext == ".html" || ext == ".xhtml" || ext == ".svg" || ext == ".mht" || ext == ".mhtml"
 }
 
+// namedTypes gives the kinds of text that have no mark but their extension.
+func namedTypes(exts []string) (found []Type) {
+	for _, ext := range exts {
+		if t, ok := scriptExt[strings.ToLower(ext)]; ok {
+			found = append(found, t)
+		}
+		if t, ok := textExt[ext]; ok {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
 // isMail: two or more header fields of RFC 5322 at the very start.
 func isMail(low []byte, exts []string) bool {
-	byName := slices.Contains(exts, ".eml") || slices.Contains(exts, ".mht") || slices.Contains(exts, ".mhtml")
-	fields := 0
+	byName := slices.ContainsFunc(exts, isMailExtension)
+	fields := mailFields(low)
+	// a web page in one file, whatever its name: RFC 2557
+	page := bytes.HasPrefix(low, []byte("mime-version:")) && bytes.Contains(head(low, 2048), []byte("multipart/"))
+	return fields >= 3 || (byName || page) && fields >= 1
+}
+
+func isMailExtension(ext string) bool { return ext == ".eml" || ext == ".mht" || ext == ".mhtml" }
+
+// mailFields counts the fields of mail in a header section at the front.
+func mailFields(low []byte) (count int) {
 	for line := range bytes.Lines(head(low, 2048)) {
 		name, _, ok := bytes.Cut(line, []byte(":"))
 		if !ok {
-			if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+			if line[0] == ' ' || line[0] == '\t' {
 				continue
 			}
 			break
 		}
 		switch string(name) {
 		case "received", "from", "to", "subject", "date", "message-id", "mime-version", "content-type", "return-path", "delivered-to", "content-transfer-encoding":
-			fields++
+			count++
 		}
 	}
-	// a web page in one file, whatever its name: RFC 2557
-	page := bytes.HasPrefix(low, []byte("mime-version:")) && bytes.Contains(head(low, 2048), []byte("multipart/"))
-	return fields >= 3 || (byName || page) && fields >= 1
+	return count
 }
 
 // narrow reads UTF-16 as if it were ASCII: all that we look for is.

@@ -19,7 +19,7 @@ import (
 	"unicode/utf16"
 )
 
-// Excel opens by this one what is encrypted with it, and asks nobody: OFFCRYPTO 2.2.1 and the read-only mode of books.
+// Excel tries this password by itself, without a dialogue: OFFCRYPTO 2.2.1 and the read-only mode of books.
 const BuiltIn = "VelvetSweatshop"
 
 var (
@@ -106,8 +106,9 @@ func (p Package) standard(password string) ([]byte, error) {
 	if size < 32 || size+20+16+4+32 > int64(len(b)) {
 		return nil, ErrUnknown
 	}
-	bits := le32(b[16:])
-	if algorithm := le32(b[8:]); algorithm < 0x660e || algorithm > 0x6610 || bits != 128 && bits != 192 && bits != 256 {
+	algorithm, bits := le32(b[8:]), le32(b[16:])
+	aesBits := bits == 128 || bits == 192 || bits == 256
+	if algorithm < 0x660e || algorithm > 0x6610 || !aesBits {
 		return nil, ErrUnknown
 	}
 	b = b[size:]
@@ -117,16 +118,7 @@ func (p Package) standard(password string) ([]byte, error) {
 		return nil, err
 	}
 	final := sha1.Sum(append(sum, 0, 0, 0, 0))
-	var key []byte
-	for _, pad := range []byte{0x36, 0x5c} {
-		buf := bytes.Repeat([]byte{pad}, 64)
-		for i, c := range final {
-			buf[i] ^= c
-		}
-		one := sha1.Sum(buf)
-		key = append(key, one[:]...)
-	}
-	block, err := aes.NewCipher(key[:bits/8])
+	block, err := aes.NewCipher(stretched(final[:])[:bits/8])
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +176,19 @@ func (k *agileKey) sound() bool {
 	return k.Cipher == "AES" && k.Chaining == "ChainingModeCBC" && (k.Bits == 128 || k.Bits == 192 || k.Bits == 256)
 }
 
+// stretched makes 40 octets of a hash of 20. OFFCRYPTO 2.3.4.7
+func stretched(hash []byte) (key []byte) {
+	for _, pad := range []byte{0x36, 0x5c} {
+		buf := bytes.Repeat([]byte{pad}, 64)
+		for i, c := range hash {
+			buf[i] ^= c
+		}
+		one := sha1.Sum(buf)
+		key = append(key, one[:]...)
+	}
+	return key
+}
+
 // agile is OFFCRYPTO 2.3.4.10 to 2.3.4.15: AES in CBC, with a key of its own that the password opens.
 func (p Package) agile(password string) ([]byte, error) {
 	var info agileInfo
@@ -194,7 +199,8 @@ func (p Package) agile(password string) ([]byte, error) {
 	k := &info.Keys[0]
 	newHash, ok := k.hash()
 	dataHash, okData := info.Data.hash()
-	if !ok || !okData || !k.sound() || !info.Data.sound() || k.Spin < 0 || k.Spin > maxSpin {
+	known := ok && okData && k.sound() && info.Data.sound()
+	if !known || k.Spin < 0 || k.Spin > maxSpin {
 		return nil, ErrUnknown
 	}
 	salt := decoded(k.Salt)
@@ -212,7 +218,7 @@ func (p Package) agile(password string) ([]byte, error) {
 	value := open("\xd7\xaa\x0f\x6d\x30\x61\x34\x4e", k.Value)
 	h := newHash()
 	h.Write(input)
-	if want := h.Sum(nil); len(value) < len(want) || !hmac.Equal(want, value[:len(want)]) {
+	if want := h.Sum(nil); !hmac.Equal(want, value[:min(len(value), len(want))]) {
 		return nil, ErrPassword
 	}
 	key := open("\x14\x6e\x0b\xe7\xab\xac\xd0\xd6", k.Key)

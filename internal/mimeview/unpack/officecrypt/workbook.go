@@ -66,7 +66,9 @@ func cryptoAPIKeys(b, password []byte) (func(uint32) []byte, error) {
 	if bits == 0 {
 		bits = 40
 	}
-	if algorithm := le32(b[8:]); algorithm != 0x6801 && algorithm != 0 || bits < 40 || bits > 128 {
+	algorithm := le32(b[8:])
+	isRC4 := algorithm == 0x6801 || algorithm == 0
+	if !isRC4 || bits < 40 || bits > 128 {
 		return nil, ErrUnknown
 	}
 	b = b[size:]

@@ -82,9 +82,19 @@ func (s *security) fileKey(password string) []byte {
 	if s.revision >= 3 {
 		n = s.bits / 8
 	}
-	if n < 5 || n > 16 || len(s.o) < 32 || len(s.u) < 16 {
+	complete := len(s.o) >= 32 && len(s.u) >= 16
+	if n < 5 || n > 16 || !complete {
 		return nil
 	}
+	key := s.keyOf(password, n)
+	if !hmac.Equal(s.proof(key)[:16], []byte(s.u[:16])) {
+		return nil
+	}
+	return key
+}
+
+// keyOf is the key of n octets that a password gives. ISO 32000-1, 7.6.3.3, algorithm 2
+func (s *security) keyOf(password string, n int) []byte {
 	h := md5.New()
 	h.Write([]byte((password + padding)[:32]))
 	h.Write([]byte(s.o[:32]))
@@ -100,23 +110,24 @@ func (s *security) fileKey(password string) []byte {
 			key = sum[:]
 		}
 	}
-	key = key[:n]
-	proof := crypted(key, []byte(padding))
-	if s.revision >= 3 {
-		sum := md5.Sum([]byte(padding + s.id))
-		proof = crypted(key, sum[:])
-		for i := range byte(19) {
-			turned := bytes.Clone(key)
-			for at := range turned {
-				turned[at] ^= i + 1
-			}
-			proof = crypted(turned, proof)
+	return key[:n]
+}
+
+// proof is what /U has for this key. ISO 32000-1, 7.6.3.4, algorithms 4 and 5
+func (s *security) proof(key []byte) []byte {
+	if s.revision < 3 {
+		return crypted(key, []byte(padding))
+	}
+	sum := md5.Sum([]byte(padding + s.id))
+	proof := crypted(key, sum[:])
+	for i := range byte(19) {
+		turned := bytes.Clone(key)
+		for at := range turned {
+			turned[at] ^= i + 1
 		}
+		proof = crypted(turned, proof)
 	}
-	if !hmac.Equal(proof[:16], []byte(s.u[:16])) {
-		return nil
-	}
-	return key
+	return proof
 }
 
 // fileKey256 is ISO 32000-2, 7.6.4.3.3, algorithm 2.A, for the user's password.
@@ -287,6 +298,15 @@ type cryptDictionary struct {
 	filter         string // of /CF that is being read
 }
 
+// anyNumber takes a number of the dictionary itself, or the length of the key of one of its crypt filters.
+func (d *cryptDictionary) anyNumber(value string) {
+	if d.depth == 1 {
+		d.number(d.key, value)
+	} else if d.key == "Length" {
+		d.lengths[d.filter] = integer(value)
+	}
+}
+
 // token takes the next one, and says whether the dictionary ends with it.
 func (d *cryptDictionary) token(t token) (done bool) {
 	if t.kind == name {
@@ -305,11 +325,7 @@ func (d *cryptDictionary) token(t token) (done bool) {
 	case text:
 		d.text(d.key, t.value)
 	case number:
-		if d.depth == 1 {
-			d.number(d.key, t.value)
-		} else if d.key == "Length" {
-			d.lengths[d.filter] = integer(t.value)
-		}
+		d.anyNumber(t.value)
 	case word:
 		if d.key == "EncryptMetadata" {
 			d.plainMetadata = t.value == "false"

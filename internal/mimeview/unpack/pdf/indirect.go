@@ -1,6 +1,9 @@
 package pdf
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // What a dictionary does not say itself but points to: ISO 32000-1, 7.3.10 lets any value be an object of its own.
 
@@ -14,6 +17,15 @@ func (s *scanner) alone(name string) {
 	if len(s.names) < maxAlone && len(s.names[s.object]) < maxFilters+1 {
 		s.names[s.object] = append(s.names[s.object], name)
 	}
+}
+
+// beginsText says whether a string, a name or a dictionary is next, behind white space.
+func beginsText(b []byte) bool {
+	at := 0
+	for at < len(b) && isSpace(b[at]) {
+		at++
+	}
+	return at < len(b) && strings.IndexByte("(</", b[at]) >= 0
 }
 
 // listed keeps the strings and names of an object stream, which begins with the numbers and places of its objects.
@@ -33,10 +45,7 @@ func (s *scanner) listed(b []byte, first int) {
 			continue
 		}
 		inner := lexer{b: b, at: at}
-		for at < len(b) && isSpace(b[at]) {
-			at++
-		}
-		if at == len(b) || b[at] != '(' && b[at] != '<' && b[at] != '/' {
+		if !beginsText(b[at:]) {
 			continue
 		}
 		switch t := inner.next(); t.kind {
@@ -50,7 +59,10 @@ func (s *scanner) listed(b []byte, first int) {
 
 // opened decrypts a string. Those in object streams are encrypted with their stream. ISO 32000-2, 7.6.2
 func (s *scanner) opened(v string) string {
-	if s.keys == nil || s.nested || s.object == s.keys.object && s.object != 0 || s.object == 0 {
+	if s.keys == nil || s.nested {
+		return v
+	}
+	if inClear := s.object == 0 || s.object == s.keys.object; inClear { // the trailer, and the dictionary of the encryption
 		return v
 	}
 	return string(s.keys.open(s.keys.strings, s.object, s.generation, []byte(v)))
@@ -67,7 +79,10 @@ func (s *scanner) string(v string, alone bool) string {
 
 // sealed has a stream decrypted when it is decoded. Cross-reference streams never are encrypted.
 func (s *scanner) sealed(one *Stream) {
-	if s.keys == nil || one.kind == "XRef" || one.kind == "Metadata" && s.keys.plainMetadata || slices.Contains(one.Filters, "Crypt") {
+	if s.keys == nil || one.kind == "XRef" || slices.Contains(one.Filters, "Crypt") {
+		return
+	}
+	if one.kind == "Metadata" && s.keys.plainMetadata {
 		return
 	}
 	keys, how, object, generation, content := s.keys, s.keys.streams, s.object, s.generation, one.Content
@@ -87,21 +102,26 @@ func (s *scanner) resolve() {
 	}
 	pending := s.pending
 	for _, d := range pending {
-		if text := s.texts[d.scriptAt]; text != "" {
-			s.keep(&s.found.Scripts, plain(text))
-		}
-		if text := s.texts[d.uriAt]; text != "" {
-			s.keep(&s.found.URIs, plain(text))
-		}
-		if d.file == "" {
-			d.file = plain(s.texts[d.fileAt])
-		}
-		if names := s.names[d.actionAt]; d.action == "" && len(names) > 0 {
-			d.action = names[0]
-		}
-		if d.actionAt|d.fileAt != 0 {
-			d.actionAt, d.fileAt, d.scriptAt, d.uriAt = 0, 0, 0, 0
-			s.action(d)
-		}
+		s.complete(d)
+	}
+}
+
+// complete looks up what a dictionary refers to, and asks for its action again.
+func (s *scanner) complete(d dict) {
+	if text := s.texts[d.scriptAt]; text != "" {
+		s.keep(&s.found.Scripts, plain(text))
+	}
+	if text := s.texts[d.uriAt]; text != "" {
+		s.keep(&s.found.URIs, plain(text))
+	}
+	if d.file == "" {
+		d.file = plain(s.texts[d.fileAt])
+	}
+	if names := s.names[d.actionAt]; d.action == "" && len(names) > 0 {
+		d.action = names[0]
+	}
+	if d.actionAt|d.fileAt != 0 {
+		d.actionAt, d.fileAt, d.scriptAt, d.uriAt = 0, 0, 0, 0
+		s.action(d)
 	}
 }

@@ -3,6 +3,9 @@ package pdf
 import (
 	"bytes"
 	"strconv"
+	"strings"
+
+	"postern/internal/mail/ascii"
 )
 
 // kind of a token. ISO 32000-1, 7.2 and 7.3
@@ -39,6 +42,18 @@ func isDelimiter(c byte) bool { return bytes.IndexByte([]byte("()<>[]{}/%"), c) 
 
 func isRegular(c byte) bool { return !isSpace(c) && !isDelimiter(c) }
 
+// atDouble says whether "<<" or ">>" is next, the brackets of a dictionary.
+func (l *lexer) atDouble(c byte) bool { return (c == '<' || c == '>') && l.peek(1) == c }
+
+func isSquare(c byte) bool { return c == '[' || c == ']' }
+
+func bracketKind(c byte) kind {
+	if c == '[' || c == '<' {
+		return open
+	}
+	return shut
+}
+
 func (l *lexer) next() token {
 	for l.at < len(l.b) {
 		c := l.b[l.at]
@@ -52,17 +67,14 @@ func (l *lexer) next() token {
 			return token{name, unescaped(l.regular()), l.at}
 		case c == '(':
 			return token{text, l.literal(), l.at}
-		case c == '<' && l.peek(1) == '<', c == '>' && l.peek(1) == '>':
+		case l.atDouble(c):
 			l.at += 2
-			return token{map[byte]kind{'<': open, '>': shut}[c], string([]byte{c, c}), l.at}
+			return token{bracketKind(c), string([]byte{c, c}), l.at}
 		case c == '<':
 			return token{text, l.hex(), l.at}
-		case c == '[':
+		case isSquare(c):
 			l.at++
-			return token{open, "[", l.at}
-		case c == ']':
-			l.at++
-			return token{shut, "]", l.at}
+			return token{bracketKind(c), string([]byte{c}), l.at}
 		case isDelimiter(c):
 			l.at++
 		default:
@@ -97,7 +109,7 @@ func (l *lexer) regular() []byte {
 
 func (l *lexer) word() token {
 	w := l.regular()
-	if c := w[0]; c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' {
+	if c := w[0]; ascii.IsDigit(c) || strings.IndexByte("-+.", c) >= 0 {
 		return token{number, string(w[:min(len(w), 32)]), l.at}
 	}
 	return token{word, string(w[:min(len(w), 64)]), l.at}
@@ -170,18 +182,23 @@ func (l *lexer) escape() byte {
 	case '\r', '\n':
 		return 0
 	case '0', '1', '2', '3', '4', '5', '6', '7':
-		v := int(c - '0')
-		for range 2 {
-			if d := l.peek(1); d < '0' || d > '7' {
-				break
-			}
-			l.at++
-			v = v<<3 | int(l.b[l.at]-'0')
-		}
-		return byte(v)
+		return l.octal(c)
 	default:
 		return c
 	}
+}
+
+// octal reads up to two digits more.
+func (l *lexer) octal(first byte) byte {
+	v := int(first - '0')
+	for range 2 {
+		if d := l.peek(1); d < '0' || d > '7' {
+			break
+		}
+		l.at++
+		v = v<<3 | int(l.b[l.at]-'0')
+	}
+	return byte(v)
 }
 
 func (l *lexer) hex() string {

@@ -208,14 +208,13 @@ func (s *scanner) opening(top *dict, bracket string) {
 }
 
 func (s *scanner) name(top *dict, v string) {
-	switch top.key {
-	case "Filter":
-		if isFilter(v) {
-			if len(top.filters) <= maxFilters {
-				top.filters = append(top.filters, v)
-			}
-			return
+	if top.key == "Filter" && isFilter(v) {
+		if len(top.filters) <= maxFilters {
+			top.filters = append(top.filters, v)
 		}
+		return
+	}
+	switch top.key {
 	case "Type", "Subtype":
 		if top.kind == "" || v == "EmbeddedFile" {
 			top.kind = v
@@ -229,6 +228,11 @@ func (s *scanner) name(top *dict, v string) {
 		return
 	}
 
+	s.beginKey(top, v)
+}
+
+// beginKey takes a name that is no value of the key before it: it is the next key.
+func (s *scanner) beginKey(top *dict, v string) {
 	top.key = v
 	switch v {
 	case "JS", "JavaScript":
@@ -283,7 +287,8 @@ func (s *scanner) action(d dict) {
 			s.found.Limit = "entries"
 		}
 	}
-	if d.action == "Launch" || d.kind == "" && d.file != "" && d.action == "" {
+	onlyFile := d.kind == "" && d.file != "" && d.action == ""
+	if d.action == "Launch" || onlyFile {
 		s.keep(&s.found.Launches, d.file)
 	}
 	if d.kind == "Filespec" || d.kind == "F" {
@@ -357,27 +362,25 @@ func plain(v string) string {
 	return b.String()
 }
 
+// streamSize is how many octets stand before "endstream", or are left.
+func streamSize(rest []byte, said int) int {
+	if said > 0 && said < len(rest) && bytes.HasPrefix(bytes.TrimLeft(rest[said:min(len(rest), said+16)], "\r\n "), []byte("endstream")) {
+		return said
+	}
+	if at := bytes.Index(rest, []byte("endstream")); at >= 0 {
+		return at
+	}
+	return len(rest)
+}
+
 // stream takes what stands between the keywords. /Length counts only if "endstream" stands where it says; it may lie.
 func (s *scanner) stream(l *lexer, d dict) {
 	if s.nested {
 		return // an object stream holds no streams. ISO 32000-1, 7.5.7
 	}
-	if l.at < len(l.b) && l.b[l.at] == '\r' {
-		l.at++
-	}
-	if l.at < len(l.b) && l.b[l.at] == '\n' {
-		l.at++
-	}
-	rest := l.b[l.at:]
-	size := -1
-	if d.length > 0 && d.length < len(rest) && bytes.HasPrefix(bytes.TrimLeft(rest[d.length:min(len(rest), d.length+16)], "\r\n "), []byte("endstream")) {
-		size = d.length
-	} else {
-		size = bytes.Index(rest, []byte("endstream"))
-	}
-	if size < 0 {
-		size = len(rest)
-	}
+	rest := bytes.TrimPrefix(bytes.TrimPrefix(l.b[l.at:], []byte("\r")), []byte("\n"))
+	l.at = len(l.b) - len(rest)
+	size := streamSize(rest, d.length)
 	one := Stream{Object: s.object, Filters: d.filters, Content: rest[:size], Embedded: d.kind == "EmbeddedFile", kind: d.kind, filterAt: d.filterAt, first: d.first}
 	s.sealed(&one)
 	l.at += size

@@ -30,6 +30,18 @@ type Limits struct {
 
 const maxHeader = 16 << 20 // octets of an unpacked header: some 100,000 names
 
+// headerOf cuts out the header, whose place is written at the front of the archive.
+func headerOf(b []byte) ([]byte, error) {
+	if len(b) < 32 || string(b[:6]) != Signature {
+		return nil, errBroken
+	}
+	offset, size := binary.LittleEndian.Uint64(b[12:]), binary.LittleEndian.Uint64(b[20:])
+	if offset > uint64(len(b)-32) || size > uint64(len(b)-32)-offset || size == 0 {
+		return nil, errBroken
+	}
+	return b[32+offset : 32+offset+size], nil
+}
+
 // Check says whether a library may read the archive that begins with b. Locked is whether any content is encrypted.
 func Check(b []byte, l Limits) (locked bool, err error) {
 	defer func() {
@@ -37,14 +49,11 @@ func Check(b []byte, l Limits) (locked bool, err error) {
 			err = errBroken
 		}
 	}()
-	if len(b) < 32 || string(b[:6]) != Signature {
-		return false, errBroken
+	header, err := headerOf(b)
+	if err != nil {
+		return false, err
 	}
-	offset, size := binary.LittleEndian.Uint64(b[12:]), binary.LittleEndian.Uint64(b[20:])
-	if offset > uint64(len(b)-32) || size > uint64(len(b)-32)-offset || size == 0 {
-		return false, errBroken
-	}
-	c := &cursor{b: b[32+offset : 32+offset+size], limits: l}
+	c := &cursor{b: header, limits: l}
 	for range 4 { // an encoded header may hold an encoded header
 		switch id := c.octet(); id {
 		case 0x01:
@@ -119,7 +128,7 @@ func (c *cursor) count(limit int) (int, error) {
 func (c *cursor) header() error {
 	id := c.octet()
 	if id == 2 {
-		return errBroken // archive properties: nobody writes them
+		return errBroken // archive properties: no program writes them
 	}
 	if id == 3 {
 		return errBroken // additional streams: likewise
@@ -140,25 +149,34 @@ func (c *cursor) header() error {
 	return nil
 }
 
+// packInfo reads a PackInfo: where the packed streams are, and how long.
+func (c *cursor) packInfo() error {
+	c.packAt = c.number()
+	n, err := c.count(4 * c.limits.Files)
+	if err != nil {
+		return err
+	}
+	id := c.octet()
+	if id == 9 {
+		c.packed = c.numbers(n)
+		id = c.octet()
+	}
+	if id == 0xa {
+		c.digests(n)
+		id = c.octet()
+	}
+	if id != 0 {
+		return errBroken
+	}
+	return nil
+}
+
 // streams reads a StreamsInfo.
 func (c *cursor) streams() error {
 	id := c.octet()
 	if id == 6 {
-		c.packAt = c.number()
-		n, err := c.count(4 * c.limits.Files)
-		if err != nil {
+		if err := c.packInfo(); err != nil {
 			return err
-		}
-		if id = c.octet(); id == 9 {
-			c.packed = c.numbers(n)
-			id = c.octet()
-		}
-		if id == 0xa {
-			c.digests(n)
-			id = c.octet()
-		}
-		if id != 0 {
-			return errBroken
 		}
 		id = c.octet()
 	}
@@ -230,6 +248,29 @@ func (c *cursor) unpackInfo() error {
 	return nil
 }
 
+// coder reads one coder, and how many streams go into it and come out.
+func (c *cursor) coder() (one coder, in, out int, err error) {
+	flags := c.octet()
+	one.id = c.take(uint64(flags & 0xf))
+	in, out = 1, 1
+	if flags&0x10 != 0 {
+		if in, err = c.count(32); err != nil {
+			return one, 0, 0, err
+		}
+		if out, err = c.count(32); err != nil {
+			return one, 0, 0, err
+		}
+	}
+	if flags&0x20 != 0 {
+		size := c.number()
+		if size > 1024 {
+			return one, 0, 0, errBroken
+		}
+		one.properties = c.take(size)
+	}
+	return one, in, out, c.affordable(one)
+}
+
 func (c *cursor) folder(keep bool) error {
 	n, err := c.count(32)
 	if err != nil || n == 0 {
@@ -237,28 +278,11 @@ func (c *cursor) folder(keep bool) error {
 	}
 	ins, outs := 0, 0
 	for range n {
-		flags := c.octet()
-		one := coder{id: c.take(uint64(flags & 0xf))}
-		in, out := 1, 1
-		if flags&0x10 != 0 {
-			if in, err = c.count(32); err != nil {
-				return err
-			}
-			if out, err = c.count(32); err != nil {
-				return err
-			}
-		}
-		ins, outs = ins+in, outs+out
-		if flags&0x20 != 0 {
-			size := c.number()
-			if size > 1024 {
-				return errBroken
-			}
-			one.properties = c.take(size)
-		}
-		if err := c.affordable(one); err != nil {
+		one, in, out, err := c.coder()
+		if err != nil {
 			return err
 		}
+		ins, outs = ins+in, outs+out
 		if keep {
 			c.coders = append(c.coders, one)
 		}
@@ -331,25 +355,34 @@ func (c *cursor) subStreams() error {
 	return nil
 }
 
+// firstPacked is the first packed stream, if it is within the archive.
+func (c *cursor) firstPacked(body []byte) ([]byte, bool) {
+	if len(c.packed) == 0 || c.packAt > uint64(len(body)) || c.packed[0] > uint64(len(body))-c.packAt {
+		return nil, false
+	}
+	return body[c.packAt : c.packAt+c.packed[0]], true
+}
+
 // encoded unpacks a packed header.
 func (c *cursor) encoded(body []byte) (*cursor, error) {
 	if err := c.streams(); err != nil {
 		return c, err
 	}
-	if c.locked && c.limits.Password != "" {
+	switch {
+	case c.locked && c.limits.Password != "":
 		return c.unsealed(body)
-	}
-	if c.locked {
+	case c.locked:
 		return c, ErrEncrypted
 	}
-	if len(c.packed) == 0 || len(c.unpacked) == 0 || len(c.coders) != 1 || c.packAt > uint64(len(body)) || c.packed[0] > uint64(len(body))-c.packAt {
+	packed, ok := c.firstPacked(body)
+	if !ok || len(c.unpacked) == 0 || len(c.coders) != 1 {
 		return c, errBroken
 	}
 	size := c.unpacked[0]
 	if size > maxHeader {
 		return c, fmt.Errorf("7z: header of %d MiB", size>>20)
 	}
-	r, err := open(c.coders[0], size, body[c.packAt:c.packAt+c.packed[0]])
+	r, err := open(c.coders[0], size, packed)
 	if err != nil {
 		return c, err
 	}

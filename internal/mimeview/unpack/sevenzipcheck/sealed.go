@@ -20,10 +20,14 @@ const maxCycles = 20
 // unsealed decrypts a header and unpacks it. What a wrong password gives is no header; it ends in an error.
 func (c *cursor) unsealed(body []byte) (*cursor, error) {
 	at := slices.IndexFunc(c.coders, func(one coder) bool { return string(one.id) == idAES })
-	if at < 0 || len(c.coders) > 2 || len(c.packed) == 0 || len(c.unpacked) < len(c.coders) || c.packAt > uint64(len(body)) || c.packed[0] > uint64(len(body))-c.packAt {
+	if at < 0 || len(c.coders) > 2 || len(c.unpacked) < len(c.coders) {
 		return c, ErrEncrypted
 	}
-	plain := decrypted(c.coders[at].properties, c.limits.Password, body[c.packAt:c.packAt+c.packed[0]])
+	packed, ok := c.firstPacked(body)
+	if !ok {
+		return c, ErrEncrypted
+	}
+	plain := decrypted(c.coders[at].properties, c.limits.Password, packed)
 	if plain == nil {
 		return c, ErrEncrypted
 	}

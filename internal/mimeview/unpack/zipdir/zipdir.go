@@ -221,6 +221,21 @@ func (r *reader) isLocal(at int64) bool {
 	return at >= 0 && at+30 <= int64(len(r.b)) && string(r.b[at:at+4]) == sigLocal
 }
 
+// compare notes where the local header contradicts the directory.
+func (e *Entry) compare(flags, method uint16) {
+	switch {
+	case method != e.Method:
+		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
+	case (flags^e.Flags)&1 != 0:
+		e.Odd = "encrypted by one header only"
+	}
+}
+
+// hasSizes says whether the directory gives the same sizes.
+func (e *Entry) hasSizes(packed, size uint64) bool {
+	return toInt(packed) == e.Packed && toInt(size) == e.Sizes[0]
+}
+
 // local adds what the local header says. name is the central one, nil if there is none. APPNOTE 4.3.7
 func (r *reader) local(e *Entry, name []byte) {
 	if !r.isLocal(e.header) {
@@ -244,26 +259,28 @@ func (r *reader) local(e *Entry, name []byte) {
 	e.addName(localName)
 	packed, size, none := uint64(le32(l[18:])), uint64(le32(l[22:])), uint64(0)
 	flags, method := le16(l[6:]), le16(l[8:])
-	switch {
-	case name != nil && method != e.Method:
-		e.Odd = fmt.Sprintf("method %d in the directory, %d in the local header", e.Method, method)
-	case name != nil && (flags^e.Flags)&1 != 0:
-		e.Odd = "encrypted by one header only"
-	}
 	if name == nil {
 		e.Flags, e.Method, e.Time, e.CRC = flags, method, le16(l[10:]), le32(l[14:])
 	}
+	e.compare(flags, method)
 	e.extra(l[30+nameLen:30+nameLen+extraLen], &size, &packed, &none)
 	e.Flags |= flags & 1 // encrypted for one of the readers
 	if flags&8 == 0 {    // no data descriptor: the sizes stand here. APPNOTE 4.4.4 bit 3
-		if name != nil && (toInt(packed) != e.Packed || toInt(size) != e.Sizes[0]) {
-			r.dir.LyingSize = true
-		}
+		r.dir.LyingSize = r.dir.LyingSize || name != nil && !e.hasSizes(packed, size)
 		e.Sizes = append(e.Sizes, toInt(size))
 		e.Packed = max(e.Packed, toInt(packed))
 	}
 	e.Data = r.b[e.Start:]
 	e.Packed = min(e.Packed, int64(len(e.Data)))
+}
+
+// zip64 reads the numbers that did not fit into 32 bits. APPNOTE 4.5.3
+func zip64(f []byte, values ...*uint64) {
+	for _, v := range values {
+		if *v == 1<<32-1 && len(f) >= 8 {
+			*v, f = le64(f), f[8:]
+		}
+	}
 }
 
 // extra reads the fields that change sizes, name or method. APPNOTE 4.5.3, 4.6.9, and WinZip's AE-1, AE-2
@@ -277,11 +294,7 @@ func (e *Entry) extra(b []byte, size, packed, header *uint64) {
 		b = b[4+n:]
 		switch {
 		case id == 1:
-			for _, v := range []*uint64{size, packed, header} {
-				if *v == 1<<32-1 && len(f) >= 8 {
-					*v, f = le64(f), f[8:]
-				}
-			}
+			zip64(f, size, packed, header)
 		case id == 0x7075 && n > 5:
 			e.addName(f[5:])
 		case id == 0x9901 && n >= 7:
