@@ -38,6 +38,7 @@ honest:
 tools:
 	@deploy/lab/install.sh redis-server redis-server
 	@deploy/lab/install.sh pg_lsclusters postgresql
+	@deploy/lab/install.sh spamassassin spamassassin
 	@command -v gcc >/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev; }
 
 lint:

@@ -11,8 +11,11 @@ import (
 )
 
 type rulesCommand struct {
-	Lint rulesLintCommand `cmd:"" help:"Read all rules and say which can't be used, with file, line and reason."`
-	Test rulesTestCommand `cmd:"" help:"Show which rules hit a message."`
+	Lint   rulesLintCommand   `cmd:"" help:"Read all rules and say which can't be used, with file, line and reason."`
+	Test   rulesTestCommand   `cmd:"" help:"Show which rules hit a message."`
+	Stats  rulesStatsCommand  `cmd:"" help:"Count what rules did to the mail in the ledger."`
+	Diff   rulesDiffCommand   `cmd:"" help:"Judge messages with two sets of rules and show what changes."`
+	Import rulesImportCommand `cmd:"" help:"Find SpamAssassin's rules and print the setting that uses them."`
 }
 
 type rulesLintCommand struct {

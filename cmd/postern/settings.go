@@ -104,7 +104,7 @@ func (c *configCheckCommand) Run(w world) error {
 		report.Problems = append(report.Problems, problemJSON{Text: err.Error()})
 	}
 	if cfg != nil {
-		report.File = cfg.File()
+		report.File, report.Hint = cfg.File(), hintRules(cfg)
 	}
 	switch {
 	case c.JSON:
@@ -112,7 +112,10 @@ func (c *configCheckCommand) Run(w world) error {
 	case err != nil:
 		return err
 	}
-	_, err = fmt.Fprintf(w.stdout, "%s: ok\n", cfg.File())
+	if report.Hint != "" {
+		report.Hint = "hint: " + report.Hint + "\n"
+	}
+	_, err = fmt.Fprintf(w.stdout, "%s: ok\n%s", cfg.File(), report.Hint)
 	return err
 }
 
@@ -142,6 +145,8 @@ type checkedConfig struct {
 	OK       bool          `json:"ok"`
 	File     string        `json:"file,omitempty"`
 	Problems []problemJSON `json:"problems"`
+	// Hint is something that could be done, and need not.
+	Hint string `json:"hint,omitempty"`
 }
 
 // problemJSON is something wrong in a file of settings. Line is 0 where something is missing.

@@ -2,9 +2,12 @@
 package defaultrules
 
 import (
+	"crypto/sha256"
 	"embed"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"postern/rules"
 )
@@ -21,29 +24,92 @@ type Folders struct {
 	Lookups bool
 }
 
+// Loaded is a set, and what it was made of.
+type Loaded struct {
+	Set      *rules.Set
+	Problems []rules.Problem
+	// Sum stands for the files, the names that are taken and how they are read: as long as it is the same, so is the set.
+	Sum [sha256.Size]byte
+}
+
 // Load reads the shipped rules, behind them those of SpamAssassin's folders, and last, so that they can change all others,
 // those of the admin's own. Rules with names that are taken are left out, or serve others only. Lines that can't be used are
 // Problems; the error is that of a folder that can't be read.
 func Load(from Folders, taken map[string]bool) (*rules.Set, []rules.Problem, error) {
-	files, err := rules.ReadFiles(shipped)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the shipped rules: %w", err)
-	}
-	foreign, err := rules.ReadFolders(from.SpamAssassin...)
+	loaded, err := LoadAgain(from, taken, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	files = append(files, foreign...)
-	if from.Own != "" {
-		own, err := rules.ReadFiles(os.DirFS(from.Own))
-		if _, missing := os.Stat(from.Own); missing != nil {
-			err = missing
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("read the folder of rules: %w", err)
-		}
-		files = append(files, own...)
+	return loaded.Set, loaded.Problems, nil
+}
+
+// LoadAgain is Load for somebody who has a set: it is his that comes back if nothing it was made of has changed, because to
+// compile thousands of rules takes a second.
+func LoadAgain(from Folders, taken map[string]bool, before *Loaded) (*Loaded, error) {
+	files, err := read(from)
+	if err != nil {
+		return nil, err
+	}
+	sum := sumOf(files, taken, from.Lookups)
+	if before != nil && before.Sum == sum {
+		return before, nil
 	}
 	set, problems := rules.ParseWith(rules.Options{Taken: taken, Network: from.Lookups}, files...)
-	return set, problems, nil
+	return &Loaded{Set: set, Problems: problems, Sum: sum}, nil
+}
+
+func sumOf(files []rules.File, taken map[string]bool, lookups bool) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	fmt.Fprintln(h, lookups, taken) // maps are printed in the order of their keys
+	for _, f := range files {
+		fmt.Fprintf(h, "%s %v %d\n%s", f.Name, f.Foreign, len(f.Text), f.Text)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+func read(from Folders) ([]rules.File, error) {
+	files, err := rules.ReadFiles(shipped)
+	if err != nil {
+		return nil, fmt.Errorf("read the shipped rules: %w", err)
+	}
+	foreign, err := rules.ReadFolders(from.SpamAssassin...)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, foreign...)
+	if from.Own == "" {
+		return files, nil
+	}
+	own, err := rules.ReadFiles(os.DirFS(from.Own))
+	if _, missing := os.Stat(from.Own); missing != nil {
+		err = missing
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of rules: %w", err)
+	}
+	return append(files, own...), nil
+}
+
+// Look tells the state of the folders in a few words, without reading a file: the names of their rule files, with size and
+// time. It changes when they do, and may change when they don't.
+func Look(from Folders) string {
+	var b strings.Builder
+	for _, dir := range append([]string{from.Own}, from.SpamAssassin...) {
+		if dir == "" {
+			continue
+		}
+		for _, pattern := range []string{"*.pre", "*.cf"} {
+			names, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is good
+			for _, name := range names {
+				if info, err := os.Stat(name); err == nil {
+					fmt.Fprintln(&b, name, info.Size(), info.ModTime().UnixNano())
+				}
+			}
+		}
+		if _, err := os.Stat(dir); err != nil {
+			fmt.Fprintln(&b, dir, "is not there")
+		}
+	}
+	return b.String()
 }

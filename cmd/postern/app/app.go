@@ -34,6 +34,7 @@ import (
 	"postern/proxy/relay"
 	"postern/proxy/relay/recipients"
 	"postern/proxy/retrieval"
+	defaultrules "postern/rules/default"
 )
 
 // Time limits. The sender waits up to ten minutes for the reply to its message (RFC 5321 section 4.5.3.2.6); these stay
@@ -62,7 +63,9 @@ type App struct {
 	pipeline     atomic.Pointer[Pipeline]
 	changing     sync.Mutex // guards wasMuted, and allows one change of the policy at a time
 	wasMuted     []string
-	listsVersion int64 // of the entries in force
+	listsVersion int64  // of the entries in force
+	ruleFiles    string // what the folders of rules looked like at the last look, and
+	rulesSettled bool   // whether that is in force
 	cfg          *config.Config
 	out          Outside
 	certificates *listen.Certificates
@@ -158,12 +161,8 @@ func (h *App) openPipeline() error {
 		return err
 	}
 	h.pipeline.Store(pipeline)
-	for _, p := range pipeline.Problems {
-		if p.Note() {
-			continue
-		}
-		h.out.Log.Warn("content rule left out", "problem", p.String())
-	}
+	h.sayLeftOut(pipeline)
+	h.ruleFiles, h.rulesSettled = defaultrules.Look(ruleFolders(h.cfg)), true
 
 	return nil
 }
@@ -288,6 +287,7 @@ func (h *App) Reload(cfg *config.Config) error {
 	defer h.changing.Unlock()
 	out := h.out
 	out.Muted = h.mutedSymbols()
+	out.compiled = h.pipeline.Load().rules
 	j, err := NewPipeline(cfg, out)
 	if err != nil {
 		return err
@@ -363,6 +363,7 @@ func (h *App) Listen(ctx context.Context) error {
 	}
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
+	h.running.Go(func() { h.every(ctx, rulesLook, h.watchRules) })
 	if h.masking != nil {
 		h.running.Go(func() { h.masking.run(ctx) })
 	}

@@ -51,6 +51,8 @@ type Outside struct {
 	QueueExpiry time.Duration
 	// DiskLeft gives the free space of a folder's disk in octets; nil asks the system.
 	DiskLeft func(dir string) (int64, error)
+	// compiled is the set of rules in force: it is used again while its files are the same.
+	compiled *defaultrules.Loaded
 	// Unwatched switches health checks off, for servers that record all connections.
 	Unwatched bool
 }
@@ -81,12 +83,15 @@ type Pipeline struct {
 	DNS *dns.Resolver
 	// Problems are those of single content rules; the rest of the rules work.
 	Problems []rules.Problem
+
+	config *config.Config
+	rules  *defaultrules.Loaded
 }
 
 // NewPipeline makes the pipeline of a configuration. Filters in without are left out.
 func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline, error) {
 	out = out.withDefaults()
-	set, problems, err := LoadRules(cfg)
+	loaded, err := defaultrules.LoadAgain(ruleFolders(cfg), takenNames(), out.compiled)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +99,7 @@ func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline,
 		return nil, err
 	}
 
-	j := &Pipeline{DNS: out.Resolver, Specs: all.Specs(set), Problems: problems}
+	j := &Pipeline{DNS: out.Resolver, Specs: all.Specs(loaded.Set), Problems: loaded.Problems, config: cfg, rules: loaded}
 	if err := j.link(cfg, out, without); err != nil {
 		return nil, err
 	}
@@ -105,7 +110,7 @@ func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline,
 	if j.Policy, err = compilePolicy(cfg, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
 		return nil, err
 	}
-	j.Epoch, err = epoch(cfg, j.Policy)
+	j.Epoch, err = epoch(cfg, j.Policy, loaded)
 
 	return j, err
 }
@@ -161,25 +166,23 @@ func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err 
 }
 
 // epoch is a short name for policy, content rules and filter settings together.
-func epoch(cfg *config.Config, p *policy.Policy) (string, error) {
+func epoch(cfg *config.Config, p *policy.Policy, loaded *defaultrules.Loaded) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, p.Version(), cfg.Filters) // maps are printed in the order of their keys
-	fmt.Fprintln(h, cfg.Rules.Lookups)
-	for _, dir := range append([]string{cfg.Rules.Dir}, cfg.Rules.SpamAssassin...) {
-		if dir == "" {
-			continue
-		}
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			text, err := os.ReadFile(path)
-			fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+	h.Write(loaded.Sum[:])
+	if cfg.Rules.Dir == "" {
+		return hex.EncodeToString(h.Sum(nil)[:6]), nil
+	}
+	err := filepath.WalkDir(cfg.Rules.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
 			return err
-		})
-		if err != nil {
-			return "", fmt.Errorf("folder of rules: %w", err)
 		}
+		text, err := os.ReadFile(path)
+		fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("folder of rules: %w", err)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6]), nil
 }
@@ -204,6 +207,15 @@ func KnownFilters() []config.Known {
 // LoadRules reads the content rules, the shipped ones and the admin's. No rule may have the name of a symbol of a
 // filter, a door or the policy.
 func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
+	return defaultrules.Load(ruleFolders(cfg), takenNames())
+}
+
+func ruleFolders(cfg *config.Config) defaultrules.Folders {
+	return defaultrules.Folders{Own: cfg.Rules.Dir, SpamAssassin: cfg.Rules.SpamAssassin, Lookups: cfg.Rules.Lookups}
+}
+
+// takenNames are those of symbols that no rule may bear.
+func takenNames() map[string]bool {
 	none, _ := rules.Parse()
 	taken := map[string]bool{filters.Failed: true}
 	for _, s := range Symbols(all.Specs(none)) {
@@ -212,8 +224,7 @@ func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
 	for _, name := range policy.OwnSymbols() {
 		taken[name] = true
 	}
-
-	return defaultrules.Load(defaultrules.Folders{Own: cfg.Rules.Dir, SpamAssassin: cfg.Rules.SpamAssassin, Lookups: cfg.Rules.Lookups}, taken)
+	return taken
 }
 
 // Symbols are all symbols with their defaults: those of the filters and those of the doors.

@@ -133,20 +133,21 @@ func (h *App) rejudge() error {
 	defer h.changing.Unlock()
 	out := h.out
 	out.Muted = h.mutedSymbols()
-	text, err := PolicyText(h.cfg)
+	j := *h.pipeline.Load()
+	cfg := j.config // what a reload has put in force stays
+	text, err := PolicyText(cfg)
 	if err != nil {
 		return err
 	}
-	j := *h.pipeline.Load()
-	if j.Policy, err = compilePolicy(h.cfg, Symbols(j.Specs), h.cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
+	if j.Policy, err = compilePolicy(cfg, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
 		return err
 	}
-	if j.Epoch, err = epoch(h.cfg, j.Policy); err != nil {
+	if j.Epoch, err = epoch(cfg, j.Policy, j.rules); err != nil {
 		return err
 	}
 	h.pipeline.Store(&j)
 	h.wasMuted = out.Muted
-	h.Gateway.Use(h.setup(h.cfg, &j))
+	h.Gateway.Use(h.setup(cfg, &j))
 	return nil
 }
 

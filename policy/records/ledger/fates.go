@@ -136,6 +136,9 @@ func (l *Ledger) Fates(ctx context.Context, message string) ([]Fate, error) {
 // fatesAtOnce is of how many messages fates are asked for in one query.
 const fatesAtOnce = 200
 
+// Became tells transactions that Walk gave what became of them later.
+func (l *Ledger) Became(ctx context.Context, list []Transaction) error { return l.addFates(ctx, list) }
+
 // addFates adds the later fates to each transaction.
 func (l *Ledger) addFates(ctx context.Context, list []Transaction) error {
 	for first := 0; first < len(list); first += fatesAtOnce {

@@ -1,0 +1,47 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	defaultrules "postern/rules/default"
+)
+
+// rulesLook is how often the folders of rules are looked at.
+const rulesLook = 3 * time.Second
+
+// watchRules puts rules in force when files in their folders have changed, and the look after says that nobody is writing
+// them any more. What is wrong with them is said once; the rules in force stay.
+func (h *App) watchRules(context.Context) {
+	h.changing.Lock()
+	cfg, before := h.pipeline.Load().config, h.pipeline.Load().rules
+	h.changing.Unlock()
+
+	now := defaultrules.Look(ruleFolders(cfg))
+	if now != h.ruleFiles {
+		h.ruleFiles, h.rulesSettled = now, false
+		return
+	}
+	if h.rulesSettled {
+		return
+	}
+	h.rulesSettled = true
+
+	if err := h.Reload(cfg); err != nil {
+		h.out.Log.Warn("the rules have changed and can't be put in force: the old ones stay", "error", err)
+		return
+	}
+	if j := h.pipeline.Load(); j.rules.Sum != before.Sum {
+		h.sayLeftOut(j)
+		h.out.Log.Info("rules in force", "rules", j.rules.Set.Len())
+	}
+}
+
+// sayLeftOut logs what of the rules does not work.
+func (h *App) sayLeftOut(j *Pipeline) {
+	for _, p := range j.Problems {
+		if !p.Note() {
+			h.out.Log.Warn("content rule left out", "problem", p.String())
+		}
+	}
+}
