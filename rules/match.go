@@ -3,7 +3,6 @@ package rules
 import (
 	"bytes"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -336,74 +335,6 @@ func (m *matcher) pattern(r *rule, o *outcome) {
 		count, evidence = 1-min(count, 1), ""
 	}
 	o.value, o.evidence = float64(count), evidence
-}
-
-// count counts the matches, up to the rule's limit.
-func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, evidence string) {
-	first, tried := 0, false
-	if r.kind == kindBody && r.flag("nosubject") {
-		first = 1
-	}
-	for i := first; i < len(t.pieces); i++ {
-		if t.found != nil && r.group != nil {
-			f := t.found[i]
-			if !f.May(r.index) || first == 0 && t.again[i] && !r.multiple {
-				continue
-			}
-			if f.Sure(r.index) && r.hidden() && !r.multiple && len(r.templates) == 0 && len(re.Names()) == 0 {
-				return 1, "" // nobody asks where
-			}
-		}
-		if tried = tried || !m.leftAlone(r); !tried {
-			return 0, ""
-		}
-		piece := t.pieces[i]
-		match, ok := re.Find(piece, 0, m.budget)
-		for ok && count < r.maxHits {
-			if count++; count == 1 {
-				evidence = clip(piece[match.Start:match.End])
-			}
-			m.capture(re, match)
-			if !r.multiple {
-				return count, evidence
-			}
-			match, ok = re.Next(piece, match, m.budget)
-		}
-		if count >= r.maxHits {
-			break
-		}
-	}
-	return count, evidence
-}
-
-// capture keeps the values of named groups.
-func (m *matcher) capture(re *perlre.Regexp, match perlre.Match) {
-	for _, name := range re.Names() {
-		if v, ok := match.Named(name); ok && v != "" && len(m.tags[name]) < 50 {
-			m.tags[name] = append(m.tags[name], v)
-		}
-	}
-}
-
-// filledIn puts the captured values into an expression, nil if one is not there.
-func (m *matcher) filledIn(r *rule) *perlre.Regexp {
-	expr := r.expr
-	for _, name := range r.templates {
-		values := m.tag(name)
-		if len(values) == 0 {
-			return nil
-		}
-		quoted := make([]string, len(values))
-		for i, v := range values {
-			quoted[i] = regexp.QuoteMeta(v)
-		}
-		expr = strings.ReplaceAll(expr, "%{"+name+"}", "(?:"+strings.Join(quoted, "|")+")")
-	}
-	re, err := compileExpr(expr)
-	if err != nil {
-		return nil
-	}
-	return re
 }
 
 // tag gives the values of a capture, or of what is known by name of every message.

@@ -105,6 +105,7 @@ func endOf(t *ledger.Transaction) (spam, ham, released bool) {
 			released = released || r.Disposition == policy.Quarantine
 		case ledger.Refused, ledger.Held, ledger.Deleted, ledger.Expired, ledger.Recalled, ledger.Masked:
 			spam = spam || r.Disposition >= policy.Quarantine || r.Last() == ledger.Recalled || r.Last() == ledger.Masked
+		default: // undecided yet, or no verdict on the content
 		}
 	}
 	return spam, ham, released

@@ -85,13 +85,8 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 				pc, pos = in.x, pos+1
 				continue
 			}
-		case opString:
-			if strings.HasPrefix(m.text[pos:], in.text) {
-				pc, pos = in.x, pos+len(in.text)
-				continue
-			}
-		case opFold:
-			if foldedPrefix(m.text[pos:], in.text, syntax.FoldASCII) {
+		case opString, opFold:
+			if m.literal(in, pos) {
 				pc, pos = in.x, pos+len(in.text)
 				continue
 			}
@@ -116,6 +111,19 @@ func (m *machine) run(pc int32, pos int) (int, bool) {
 			return 0, false
 		}
 	}
+}
+
+// literal says whether a fixed text stands at a place.
+func (m *machine) literal(in *inst, pos int) bool {
+	if in.op == opString {
+		return strings.HasPrefix(m.text[pos:], in.text)
+	}
+	return foldedPrefix(m.text[pos:], in.text, syntax.FoldASCII)
+}
+
+// endless says whether a run of octets is bounded by nothing but the text, so that where it failed once it fails again.
+func (m *machine) endless(in *inst) bool {
+	return in.max < 0 && m.depth == 0 && in.counter < 0 && m.prog.pure
 }
 
 // spent takes a step, and says that there was none left.
@@ -179,7 +187,7 @@ func (m *machine) direct(in *inst, pos int) (int32, bool) {
 
 // repeat takes a run of octets.
 func (m *machine) repeat(pc int32, in *inst, pos int) (int, bool) {
-	endless := in.max < 0 && m.depth == 0 && in.counter < 0 && m.prog.pure
+	endless := m.endless(in)
 	if endless && pos >= m.failed[2*in.n] && pos <= m.failed[2*in.n+1] {
 		return 0, false
 	}
@@ -238,7 +246,7 @@ func (m *machine) takeMore(pc int32, in *inst, pos, began, hi int) (int, bool) {
 	}
 	m.steps -= (pos - from) / 8
 	if pos > hi {
-		if in.max < 0 && m.depth == 0 && in.counter < 0 && m.prog.pure {
+		if m.endless(in) {
 			m.failed[2*in.n], m.failed[2*in.n+1] = began, hi
 		}
 		return 0, false
