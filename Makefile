@@ -6,8 +6,8 @@ export CGO_ENABLED = 0
 # one way to build everywhere, also where tests build the program: what is compiled once is not compiled again
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
 
-# Tests run with the race detector, but those of the packages in norace.txt, which start no goroutine. Code of others that
-# computes much and shares nothing (the database engine, unpackers) is compiled without it: it is our use that is watched.
+# Tests run with the race detector, but those of the packages in norace.txt, which start no goroutine. All that is linked is
+# watched: one package compiled without it would hide the locks of sync.Map from it, and make races of what is none.
 norace = internal/layers/norace.txt
 plain = $(shell awk '/^[a-z]/ { print "./" $$1 }' $(norace))
 raced = $(filter-out $(plain:./%=$(module)/%),$(shell $(GO) list ./...))
@@ -15,10 +15,7 @@ module = $(shell $(GO) list -m)
 # of plain packages, those with tests that share values between goroutines, and these tests
 shared = $(shell awk '/^[a-z]/ && NF > 1 { print "./" $$1 }' $(norace))
 sharing = ^($(shell awk '/^[a-z]/ { for (i = 2; i <= NF; i++) printf "%s%s", n++ ? "|" : "", $$i }' $(norace)))$$
-quiet = modernc.org/... github.com/klauspost/compress/... github.com/ulikunitz/xz/... github.com/nwaples/rardecode/... \
-  github.com/bodgit/... github.com/andybalholm/brotli/... github.com/makiuchi-d/gozxing/... github.com/antlr4-go/...
-# many tests wait for servers, not for the processor: more of them run at once than it has cores
-RACE = CGO_ENABLED=1 $(GO) test -race $(quiet:%='-gcflags=%=-race=false') -vet=off -shuffle=on -timeout 40m -p 3 -parallel 8
+RACE = CGO_ENABLED=1 $(GO) test -race -vet=off -shuffle=on -timeout 40m
 
 .PHONY: build test honest tools demo bench lint fuzz clean
 

@@ -127,26 +127,3 @@ func TestRulesAreWatched(t *testing.T) {
 		t.Errorf("said %d times", n)
 	}
 }
-
-// A reload does not compile what has not changed.
-func TestReloadOfUnchangedRulesIsFast(t *testing.T) {
-	dir := t.TempDir()
-	var text strings.Builder
-	for n := range 3000 { // as many as SpamAssassin ships
-		fmt.Fprintf(&text, "body RULE_%d /\\b(?:word|phrase)s?%d\\s+(?:of|with)\\s+thing%d\\b/i\nscore RULE_%d 0.1\ndescribe RULE_%d Words\n", n, n, n, n, n)
-	}
-	writeRules(t, dir, text.String())
-	g := newGate(t, "[rules]\nspamassassin = [\""+dir+"\"]\n")
-	fastest := time.Hour
-	for range 5 { // other tests run beside it
-		start := time.Now()
-		if err := g.app.Reload(g.config); err != nil {
-			t.Fatal(err)
-		}
-		fastest = min(fastest, time.Since(start))
-	}
-	t.Log(fastest)
-	if fastest > 100*time.Millisecond {
-		t.Errorf("a reload takes %v", fastest)
-	}
-}
