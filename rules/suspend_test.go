@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +10,7 @@ import (
 	"postern/internal/mimeview"
 )
 
-// A rule that runs out of steps on ten messages within an hour is left alone for an hour, and all others go on.
+// A rule that runs out of steps on mail from ten networks within an hour is left alone for an hour, and all others go on.
 func TestARuleThatOffendsIsSuspended(t *testing.T) {
 	set, problems := Parse(File{Name: "x.cf", Text: "body SLOW /(x+x+)+\\1y/\nbody QUICK /xx/\nheader NOT Subject !~ /(x+x+)+\\1y/\nscore NOT 1\n"})
 	if len(problems) > 0 {
@@ -28,7 +29,7 @@ func TestARuleThatOffendsIsSuspended(t *testing.T) {
 		if strings.Join(r.Exhausted, " ") != "SLOW" || len(r.Suspended) > 0 {
 			t.Fatalf("message %d: %v is out of steps, %v suspended", i, r.Exhausted, r.Suspended)
 		}
-		until, suspended := o.Exceeded("SLOW", start.Add(time.Duration(i)*time.Minute))
+		until, suspended := o.Exceeded("SLOW", strconv.Itoa(i), start.Add(time.Duration(i)*time.Minute))
 		if suspended != (i == offencesAllowed-1) || suspended && !until.Equal(start.Add(9*time.Minute+suspendedFor)) {
 			t.Fatalf("message %d: suspended %v until %v", i, suspended, until)
 		}
@@ -45,11 +46,21 @@ func TestARuleThatOffendsIsSuspended(t *testing.T) {
 // Offences that lie far apart suspend nobody.
 func TestOffencesAreForgotten(t *testing.T) {
 	o, now := &Offenders{}, time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
-	for range 5 * offencesAllowed {
-		if _, suspended := o.Exceeded("SLOW", now); suspended {
+	for i := range 5 * offencesAllowed {
+		if _, suspended := o.Exceeded("SLOW", strconv.Itoa(i), now); suspended {
 			t.Fatal("suspended")
 		}
 		now = now.Add(offencesWithin / (offencesAllowed - 2))
+	}
+}
+
+// One network can't switch a rule off for all others.
+func TestOneNetworkSuspendsNothing(t *testing.T) {
+	o, now := &Offenders{}, time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
+	for range 100 * offencesAllowed {
+		if _, suspended := o.Exceeded("SLOW", "192.0.2.0/24", now); suspended {
+			t.Fatal("suspended")
+		}
 	}
 }
 
@@ -57,8 +68,8 @@ func TestOffencesAreForgotten(t *testing.T) {
 func TestASuspendedNegationDoesNotHold(t *testing.T) {
 	set, _ := Parse(File{Name: "x.cf", Text: "header NOT Subject !~ /never/\n"})
 	o, now := &Offenders{}, time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
-	for range offencesAllowed {
-		o.Exceeded("NOT", now)
+	for i := range offencesAllowed {
+		o.Exceeded("NOT", strconv.Itoa(i), now)
 	}
 	view := mimeview.New(mail.NewMessage([]byte("Subject: a\r\n\r\nx\r\n")), mimeview.Options{})
 	defer view.Close()

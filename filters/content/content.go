@@ -79,16 +79,16 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	for _, h := range result.Hits {
 		found = append(found, filters.Finding{Symbol: h.Rule, Evidence: filters.Printable(h.Evidence)})
 	}
-	return append(found, f.limits(result, in.Now)...), nil
+	return append(found, f.limits(result, filters.NetworkKey(in.Client), in.Now)...), nil
 }
 
 // limits tells of the rules that took too much, and of those that are left alone for that.
-func (f *filter) limits(r rules.Result, now time.Time) (found []filters.Finding) {
+func (f *filter) limits(r rules.Result, network string, now time.Time) (found []filters.Finding) {
 	for _, name := range r.Exhausted {
 		found = append(found, filters.Finding{Symbol: exhausted, Evidence: filters.Printable(name)})
-		until, suspended := f.offenders.Exceeded(name, now)
+		until, suspended := f.offenders.Exceeded(name, network, now)
 		if suspended && f.env.Log != nil {
-			f.env.Log.Warn("a content rule took too long on message after message and is suspended", "rule", name, "until", until)
+			f.env.Log.Warn("a content rule took too long on mail from many networks and is suspended", "rule", name, "until", until)
 		}
 	}
 	for _, name := range r.Suspended {

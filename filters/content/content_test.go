@@ -92,7 +92,8 @@ func TestSuspension(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 12 {
-		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte("From: a@b.example\r\n\r\n" + strings.Repeat("x", 2000) + "\r\n"))}
+		client := netip.AddrFrom4([4]byte{198, 51, byte(i), 7})
+		tx := &mail.Transaction{Session: &mail.Session{Client: client}, Message: mail.NewMessage([]byte("From: a@b.example\r\n\r\n" + strings.Repeat("x", 2000) + "\r\n"))}
 		found, err := f.Inspect(t.Context(), tx)
 		want := "A_SLOW"
 		if i >= 10 {

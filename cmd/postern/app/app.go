@@ -285,6 +285,12 @@ func postmaster(cfg *config.Config) string {
 func (h *App) Reload(cfg *config.Config) error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
+
+	return h.change(cfg)
+}
+
+// change does what Reload does; the caller holds changing.
+func (h *App) change(cfg *config.Config) error {
 	out := h.out
 	out.Muted = h.mutedSymbols()
 	out.compiled = h.pipeline.Load().rules

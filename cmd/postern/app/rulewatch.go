@@ -13,11 +13,7 @@ const rulesLook = 3 * time.Second
 // watchRules puts rules in force when files in their folders have changed, and the look after says that nobody is writing
 // them any more. What is wrong with them is said once; the rules in force stay.
 func (h *App) watchRules(context.Context) {
-	h.changing.Lock()
-	cfg, before := h.pipeline.Load().config, h.pipeline.Load().rules
-	h.changing.Unlock()
-
-	now := defaultrules.Look(ruleFolders(cfg))
+	now := defaultrules.Look(ruleFolders(h.pipeline.Load().config))
 	if now != h.ruleFiles {
 		h.ruleFiles, h.rulesSettled = now, false
 		return
@@ -27,11 +23,14 @@ func (h *App) watchRules(context.Context) {
 	}
 	h.rulesSettled = true
 
-	if err := h.Reload(cfg); err != nil {
+	h.changing.Lock() // a reload that came meanwhile brought another configuration: that one stays
+	defer h.changing.Unlock()
+	before := h.pipeline.Load()
+	if err := h.change(before.config); err != nil {
 		h.out.Log.Warn("the rules have changed and can't be put in force: the old ones stay", "error", err)
 		return
 	}
-	if j := h.pipeline.Load(); j.rules.Sum != before.Sum {
+	if j := h.pipeline.Load(); j.rules.Sum != before.rules.Sum {
 		h.sayLeftOut(j)
 		h.out.Log.Info("rules in force", "rules", j.rules.Set.Len())
 	}
