@@ -140,21 +140,29 @@ func (c *rulesDiffCommand) held(ctx context.Context, each func(source) error) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	items, err := q.List(ctx, quarantine.Filter{})
-	for _, item := range items {
-		_, message, err := q.Get(ctx, item.ID)
+	f := quarantine.Filter{Limit: 1000}
+	for {
+		items, next, err := q.Page(ctx, f)
 		if err != nil {
 			return err
 		}
-		raw, err := io.ReadAll(message.Open())
-		if err = errors.Join(err, message.Close()); err != nil {
-			return err
+		for _, item := range items {
+			_, message, err := q.Get(ctx, item.ID)
+			if err != nil {
+				return err
+			}
+			raw, err := io.ReadAll(message.Open())
+			if err = errors.Join(err, message.Close()); err != nil {
+				return err
+			}
+			if err := each(source{name: item.ID, raw: raw}); err != nil {
+				return err
+			}
 		}
-		if err := each(source{name: item.ID, raw: raw}); err != nil {
-			return err
+		if f.After = next; next == "" {
+			return nil
 		}
 	}
-	return err
 }
 
 func (d *ruleDiffs) add(a, b verdictJSON) {
