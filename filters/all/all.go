@@ -24,6 +24,7 @@ import (
 	"postern/filters/reputation"
 	"postern/filters/rspamd"
 	"postern/filters/senderlogin"
+	"postern/filters/signs"
 	"postern/filters/spf"
 	"postern/filters/strangers"
 	"postern/rules"
@@ -50,6 +51,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		dnslists.Spec,  // asks about the links in attachments
 		links.Spec,
 		content.Spec(set),
+		signs.Spec, // adds up what all above have found
 		clamav.Spec,
 		icap.Spec,
 		rspamd.Spec,
