@@ -29,6 +29,19 @@ type SessionLearner interface {
 	Ended(ctx context.Context, s *mail.Session, c Conduct)
 }
 
+// LessonLearner gets what people say of a message: it was spam, or it was none.
+type LessonLearner interface {
+	Taught(ctx context.Context, m *mail.Message, l Lesson)
+}
+
+// Lesson is what somebody says of a message.
+type Lesson struct {
+	Spam bool
+	// By is the login or name of who says so. Trusted is set for an admin, whose word counts for all.
+	By      string
+	Trusted bool
+}
+
 // Decision is what policy decided for one recipient.
 type Decision struct {
 	Recipient   mail.Address
@@ -61,6 +74,11 @@ func (c *Chain) Decided(ctx context.Context, tx *mail.Transaction, judged []Deci
 // Ended tells that a connection is over.
 func (c *Chain) Ended(ctx context.Context, s *mail.Session, conduct Conduct) {
 	each(ctx, c, func(ctx context.Context, l SessionLearner) { l.Ended(ctx, s, conduct) })
+}
+
+// Taught tells what somebody says of a message.
+func (c *Chain) Taught(ctx context.Context, m *mail.Message, lesson Lesson) {
+	each(ctx, c, func(ctx context.Context, l LessonLearner) { l.Taught(ctx, m, lesson) })
 }
 
 // each asks all filters that are an L, in their order. One that panics is logged and keeps no other from learning.

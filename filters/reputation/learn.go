@@ -11,17 +11,13 @@ import (
 	"postern/internal/state"
 )
 
-// A verdict must not feed on itself. What is learned is what the verdict would have been without this filter, as far as
-// the default scores tell: bad is learned only if the others' findings make up at least half of the score, good only if
-// without our share the score is below unsure. A message whose only reasons are ours teaches nothing.
-const unsure = 2
-
 // Decided implements filters.MessageLearner.
 func (f *filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
 	if tx.Session.Outbound() {
 		return
 	}
-	add := lesson(judged, f.ownShare(tx))
+	bad, good := filters.VerdictLesson(judged, f.ownShare(tx))
+	add := state.Tally{bad, good}
 	if add == (state.Tally{}) {
 		return
 	}
@@ -74,35 +70,6 @@ func (f *filter) ownShare(tx *mail.Transaction) float64 {
 				sum += score
 			}
 		}
-	}
-	return sum
-}
-
-// lesson is what the verdicts on a message teach: the mean of its recipients.
-func lesson(judged []filters.Decision, own float64) state.Tally {
-	var sum state.Tally
-	for _, j := range judged {
-		others := j.Score - own
-		bad := 0.0
-		switch j.Disposition {
-		case mail.Reject, mail.Quarantine:
-			bad = 1
-		case mail.Tag:
-			bad = 0.5
-		case mail.Accept:
-			if others < unsure {
-				sum[1]++
-			}
-			continue
-		case mail.Defer: // nothing is known yet
-			continue
-		}
-		if others >= j.Score/2 {
-			sum[0] += bad
-		}
-	}
-	for i := range sum {
-		sum[i] /= float64(max(len(judged), 1))
 	}
 	return sum
 }

@@ -29,35 +29,6 @@ func TestBadSettingsAreExplained(t *testing.T) {
 	}
 }
 
-// What a verdict owes to this filter is not learned from it.
-func TestLesson(t *testing.T) {
-	for _, c := range []struct {
-		disposition mail.Disposition
-		score, own  float64
-		want        state.Tally
-	}{
-		{mail.Reject, 20, 3, state.Tally{1, 0}},
-		{mail.Quarantine, 7, 3, state.Tally{1, 0}},
-		{mail.Tag, 6, 2, state.Tally{0.5, 0}},
-		{mail.Tag, 6, 4, state.Tally{}},        // most of it is our own doing
-		{mail.Reject, 0, 0, state.Tally{1, 0}}, // by a forced action
-		{mail.Reject, -1, -1, state.Tally{1, 0}},
-		{mail.Accept, 0, 0, state.Tally{0, 1}},
-		{mail.Accept, 1, -1.5, state.Tally{}}, // without a good reputation it looks odd
-		{mail.Accept, 2.5, 2.5, state.Tally{0, 1}},
-		{mail.Accept, 3, 0, state.Tally{}},
-		{mail.Defer, 0, 0, state.Tally{}},
-	} {
-		if got := lesson([]filters.Decision{{Disposition: c.disposition, Score: c.score}}, c.own); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-	mixed := lesson([]filters.Decision{{Disposition: mail.Reject, Score: 20}, {Disposition: mail.Accept}}, 0)
-	if mixed != (state.Tally{0.5, 0.5}) {
-		t.Errorf("one refuses, one accepts: %v", mixed)
-	}
-}
-
 func newWith(t testing.TB, keys int) (*filter, *state.State) {
 	t.Helper()
 	memory, err := state.NewMemory(state.MemoryOptions{Now: filtertest.Now, MaxKeys: keys})

@@ -372,7 +372,7 @@ func (s *step) transaction(ctx context.Context, chain *filters.Chain, n int) ([]
 				return nil, err
 			}
 		case mail.StageMessage:
-			tx.Message = mail.NewMessage(slices.Clone(s.message))
+			tx.Message = mail.NewMessage([]byte(numbered(string(s.message), n)))
 		case mail.StageConnect, mail.StageHelo: // the session has all they look at
 		}
 		if stage != mail.StageRcpt {
@@ -382,7 +382,7 @@ func (s *step) transaction(ctx context.Context, chain *filters.Chain, n int) ([]
 			break
 		}
 	}
-	s.learn(ctx, chain, tx)
+	s.learn(ctx, chain, tx, n)
 	return tx.Findings[len(s.prior):], nil
 }
 

@@ -20,10 +20,11 @@ import (
 //
 //	times 20            so many transactions, the wants are those of the last one
 //	every 30s           time between them
-//	rcpt user%n@corp.example, peer 192.0.2.%n, mail, helo: %n counts the transactions from 1
+//	rcpt user%n@corp.example, peer 192.0.2.%n, mail, helo, the message: %n counts the transactions from 1
 //	inbound             no user and no trusted network any more
 //	answer 550 5.1.1    the reply to each recipient; it is 250
 //	judged reject 12.5  what policy decided about the message, and the score
+//	taught spam bob     bob says that it was spam, or "good"; with " admin" behind the name an admin does
 //	ended 1 0 0         the connection is over: so many recipients refused, messages delivered, messages junk
 //	asn 64500 192.0.2.1 the autonomous system of an address
 //	correct VERB TEXT   the admin corrects the row of the table that holds TEXT, before the transaction
@@ -46,6 +47,7 @@ type step struct {
 	message     []byte
 	answer      mail.Reply
 	judged      *filters.Decision
+	lesson      *filters.Lesson
 	conduct     *filters.Conduct
 	verb, which string
 	kept        []string
@@ -63,7 +65,7 @@ func (c *testCase) next() {
 	s.title = fmt.Sprintf("transaction %d: ", len(c.steps)+1)
 	s.prior, s.wants, s.kept = nil, nil, nil
 	s.last, s.times, s.after, s.every = mail.StageMessage, 1, 0, 0
-	s.answer, s.judged, s.conduct, s.verb, s.which = mail.Reply{}, nil, nil, "", ""
+	s.answer, s.judged, s.lesson, s.conduct, s.verb, s.which = mail.Reply{}, nil, nil, nil, "", ""
 	c.step = &s
 	c.steps = append(c.steps, c.step)
 }
@@ -103,6 +105,10 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 		var word string
 		_, scanned := fmt.Sscanf(rest, "%s %g", &word, &s.judged.Score)
 		err = errors.Join(scanned, s.judged.Disposition.UnmarshalText([]byte(word)))
+	case "taught":
+		word, by, _ := strings.Cut(rest, " ")
+		by, trusted := strings.CutSuffix(by, " admin")
+		s.lesson = &filters.Lesson{Spam: word == "spam", By: by, Trusted: trusted}
 	case "ended":
 		d := &filters.Conduct{Transactions: 1, Recipients: 1, End: "quit"}
 		_, err = fmt.Sscanf(rest, "%d %d %d", &d.Refused, &d.Delivered, &d.Junk)
@@ -155,13 +161,18 @@ func (s *step) reply() mail.Reply {
 }
 
 // learn tells the filter what became of the transaction.
-func (s *step) learn(ctx context.Context, chain *filters.Chain, tx *mail.Transaction) {
+func (s *step) learn(ctx context.Context, chain *filters.Chain, tx *mail.Transaction, n int) {
 	if s.judged != nil {
 		var judged []filters.Decision
 		for _, r := range tx.Recipients {
 			judged = append(judged, filters.Decision{Recipient: r.Address, Disposition: s.judged.Disposition, Score: s.judged.Score})
 		}
 		chain.Decided(ctx, tx, judged)
+	}
+	if s.lesson != nil {
+		lesson := *s.lesson
+		lesson.By = numbered(lesson.By, n)
+		chain.Taught(ctx, tx.Message, lesson)
 	}
 	if s.conduct != nil {
 		chain.Ended(ctx, tx.Session, *s.conduct)
