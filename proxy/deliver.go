@@ -253,6 +253,7 @@ func (x *Transaction) heldItem(b *batch, why string) quarantine.Item {
 		ID: b.heldID, Time: x.g.Now(), From: x.tx.From, Params: x.tx.Params, Recipients: x.recipients(b), Route: b.leg.route,
 		Outbound: s.Outbound(), Client: s.Client, User: s.User, Reason: why, Reasons: b.verdict.Reasons, Score: b.verdict.Score,
 		Policy: b.verdict.PolicyVersion, Subject: h.Get("Subject"), HeaderFrom: h.Get("From"), MessageID: h.Get("Message-ID"),
+		Campaign: filters.CampaignOf(x.tx.Message),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"postern/filters"
 	"postern/filters/arc"
 	"postern/filters/attachments"
+	"postern/filters/campaigns"
 	"postern/filters/clamav"
 	"postern/filters/command"
 	"postern/filters/content"
@@ -51,6 +52,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		dnslists.Spec,  // asks about the links in attachments
 		links.Spec,
 		content.Spec(set),
+		campaigns.Spec,
 		signs.Spec, // adds up what all above have found
 		clamav.Spec,
 		icap.Spec,

@@ -69,7 +69,7 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err := section.Decode(&s); err != nil {
 		return nil, err
 	}
-	if s.HalfLife.Std() < time.Hour || !(s.Least >= 1) || s.Networks < 1 || s.Reports < 1 {
+	if counts := s.Least >= 1 && s.Networks >= 1 && s.Reports >= 1; !counts || s.HalfLife.Std() < time.Hour {
 		return nil, fmt.Errorf("[filters.campaigns]: half_life must be 1h or more, least, networks and reports 1 or more")
 	}
 	if env.Now == nil {

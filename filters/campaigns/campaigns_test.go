@@ -1,7 +1,11 @@
 package campaigns
 
 import (
+	"bytes"
 	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -74,4 +78,54 @@ func of(t *testing.T, words []string) sketch {
 	}
 
 	return s
+}
+
+// A picture keeps its hash when it is scaled and packed otherwise; another one has another.
+func TestPictures(t *testing.T) {
+	scene := func(seed uint64, side int) image.Image {
+		m := image.NewGray(image.Rect(0, 0, side, side))
+		r := rand.New(rand.NewPCG(seed, 1))
+		var cells [6][6]uint8
+		for i := range cells {
+			for j := range cells[i] {
+				cells[i][j] = uint8(r.IntN(256))
+			}
+		}
+		for y := range side {
+			for x := range side {
+				m.SetGray(x, y, color.Gray{Y: cells[y*6/side][x*6/side]})
+			}
+		}
+
+		return m
+	}
+	a, b, other := differences(scene(1, 300)), differences(scene(1, 600)), differences(scene(2, 300))
+	if a != b || a == other {
+		t.Errorf("%x %x %x", a, b, other)
+	}
+	var packed bytes.Buffer
+	if err := jpeg.Encode(&packed, scene(1, 300), nil); err != nil {
+		t.Fatal(err)
+	}
+	again, err := jpeg.Decode(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := differences(again); c != a {
+		t.Errorf("as JPEG %x, not %x", c, a)
+	}
+}
+
+func BenchmarkFingerprints(b *testing.B) {
+	text := strings.Repeat("<tr><td style=\"color:#333\">Your parcel could not be delivered today because nobody was at home</td></tr>\r\n", 100)
+	raw := []byte("Subject: x\r\nContent-Type: text/html\r\n\r\n<table>" + text + "</table>")
+	v := mail.NewMessage(raw)
+	mimeview.Of(v).Parts()
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		view := mimeview.Of(v)
+		sketchOf(view)
+		structure(view)
+	}
 }

@@ -68,13 +68,14 @@ func contents(v *mimeview.View) (all []fingerprint) {
 		if len(all) == maxAttachments {
 			break
 		}
-		if o.Part == nil || o.Size < minAttachment || strings.HasPrefix(o.Part.Type, "text/") && !o.Part.Attachment {
+		if o.Part == nil || o.Size < minAttachment {
+			continue
+		}
+		if isBody(o.Part) || isSignature(o.Part) {
 			continue
 		}
 		if !strings.HasPrefix(o.Part.Type, "image/") {
-			if o.Part.Type != "application/pkcs7-signature" && o.Part.Type != "application/pgp-signature" {
-				all = append(all, fingerprint{kind: kindAttachment, id: hex.EncodeToString(o.Hash[:8])})
-			}
+			all = append(all, fingerprint{kind: kindAttachment, id: hex.EncodeToString(o.Hash[:8])})
 			continue
 		}
 		if !pictures {
@@ -88,10 +89,17 @@ func contents(v *mimeview.View) (all []fingerprint) {
 	return all
 }
 
+func isBody(p *mimeview.Part) bool { return strings.HasPrefix(p.Type, "text/") && !p.Attachment }
+
+// isSignature says whether a part is a signature: no two are the same.
+func isSignature(p *mimeview.Part) bool {
+	return p.Type == "application/pkcs7-signature" || p.Type == "application/pgp-signature"
+}
+
 // hasFiles says whether there is a part beside text: only then everything is decoded.
 func hasFiles(v *mimeview.View) bool {
 	for _, p := range v.Parts() {
-		if len(p.Parts) == 0 && (p.Attachment || !strings.HasPrefix(p.Type, "text/")) && !strings.HasPrefix(p.Type, "multipart/") {
+		if leaf := len(p.Parts) == 0 && !strings.HasPrefix(p.Type, "multipart/"); leaf && !isBody(p) {
 			return true
 		}
 	}

@@ -39,7 +39,7 @@ func pictureID(o *mimeview.Object) string {
 		return ""
 	}
 	conf, _, err := image.DecodeConfig(bytes.NewReader(content))
-	if err != nil || conf.Width < minSide || conf.Height < minSide || conf.Width*conf.Height > maxPixels {
+	if err != nil || min(conf.Width, conf.Height) < minSide || conf.Width*conf.Height > maxPixels {
 		return ""
 	}
 	picture, _, err := image.Decode(bytes.NewReader(content))

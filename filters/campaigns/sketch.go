@@ -24,7 +24,7 @@ const (
 // Bounds: texts with fewer words are alike by chance, of longer ones the front counts.
 const (
 	minWords = 25
-	maxWords = 2000
+	maxWords = 600
 	maxText  = 64 << 10
 )
 
@@ -37,23 +37,21 @@ func sketchOf(v *mimeview.View) (s sketch, ok bool) {
 	if len(words) < minWords {
 		return s, false
 	}
+	var by [width]uint64
 	for i := range s {
-		s[i] = ^uint32(0)
+		s[i], by[i] = ^uint32(0), mix(uint64(i+1))|1
 	}
 	for i := 0; i+2 < len(words); i++ {
-		s.add(mix(words[i]) ^ 3*mix(words[i+1]+1) ^ 5*mix(words[i+2]+2))
+		s.add(mix(mix(words[i])+3*words[i+1]+5*words[i+2]), &by)
 	}
 
 	return s, true
 }
 
-// add takes one element of the set. Each place has a hash function of its own.
-func (s *sketch) add(x uint64) {
+// add takes one element of the set. Each place has a hash function of its own: a product by an odd number.
+func (s *sketch) add(x uint64, by *[width]uint64) {
 	for i := range s {
-		x = x*0x9e3779b97f4a7c15 + 0x632be59bd9b4e019
-		if h := uint32(x >> 32); h < s[i] {
-			s[i] = h
-		}
+		s[i] = min(s[i], uint32(x*by[i]>>32))
 	}
 }
 
@@ -142,7 +140,7 @@ func shownTexts(v *mimeview.View) []*mimeview.Part {
 		if !strings.HasPrefix(p.Type, "text/") || p.Attachment || p.Text == "" {
 			continue
 		}
-		if n := len(shown); n > 0 && p.Alternative && shown[n-1].Alternative && p.Depth == shown[n-1].Depth {
+		if n := len(shown); n > 0 && otherForm(shown[n-1], p) {
 			shown[n-1] = p
 			continue
 		}
@@ -150,6 +148,11 @@ func shownTexts(v *mimeview.View) []*mimeview.Part {
 	}
 
 	return shown
+}
+
+// otherForm says whether a part is another form of the text before it.
+func otherForm(before, p *mimeview.Part) bool {
+	return p.Alternative && before.Alternative && p.Depth == before.Depth
 }
 
 func varies(field string) bool {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy/records/lessons"
 	"postern/proxy/retrieval/seal"
@@ -27,6 +28,8 @@ type Teacher struct {
 	// SealKey is that of the SMTP door's seals.
 	SealKey []byte
 	Log     *slog.Logger
+	// Taught is told each lesson that says something new, unless nil.
+	Taught func(ctx context.Context, m *mail.Message, l filters.Lesson)
 }
 
 // Learn takes a lesson. Of the lesson's message up to lessons.MaxContent octets are there. An error is for the log.
@@ -34,6 +37,11 @@ func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) 
 	l.SHA256, l.User, l.MessageID = t.identity(m), strings.ToLower(l.User), bounded(m.Header().Get("Message-ID"))
 	done, err := t.Journal.Learn(ctx, l, m)
 	t.told("lesson", l, string(done), err)
+	if err == nil && done == lessons.Stored && t.Taught != nil {
+		// a release by somebody who is not named by an address is an admin's
+		trusted := l.How == lessons.Release && !strings.Contains(l.User, "@")
+		t.Taught(ctx, m, filters.Lesson{Spam: l.Spam, By: l.User, Trusted: trusted})
+	}
 }
 
 // TakeBack takes back the lesson that the user gave with this message, if there is one.

@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"postern/filters"
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/policy/records/lessons"
 	"postern/proxy/retrieval"
 )
@@ -29,8 +31,15 @@ func (h *App) openLessons() (err error) {
 		return err
 	}
 	h.laterPlain(h.Lessons.Close)
-	h.teacher = &retrieval.Teacher{Journal: h.Lessons, SealKey: key, Log: h.out.Log}
+	h.teacher = &retrieval.Teacher{Journal: h.Lessons, SealKey: key, Log: h.out.Log, Taught: h.taught}
 	return nil
+}
+
+// taught passes a lesson to the filters that learn.
+func (h *App) taught(ctx context.Context, m *mail.Message, l filters.Lesson) {
+	if j := h.pipeline.Load(); j != nil {
+		j.Chain.Taught(ctx, m, l)
+	}
 }
 
 func (h *App) expireLessons(ctx context.Context, now time.Time) {

@@ -50,7 +50,8 @@ type Item struct {
 	// Category is why it is held; Hold draws it from the reasons if it is "".
 	Category Category `json:"category,omitempty"`
 	// LinkDomain is the domain of the first link, AttachmentHash the SHA-256 of the first attachment, "" for none. Campaign
-	// is the key that mails alike share; Hold makes it of these two, the subject and the author if it is "".
+	// is the key that similar mails share, as the filter campaigns found it; Hold makes it of these two, the subject and the
+	// author if it is "".
 	LinkDomain     string `json:"link_domain,omitempty"`
 	AttachmentHash string `json:"attachment_hash,omitempty"`
 	Campaign       string `json:"campaign,omitempty"`
