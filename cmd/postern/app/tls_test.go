@@ -165,7 +165,7 @@ func TestCrossProtocol(t *testing.T) {
 		c := g.from("127.0.0.1", "mx")
 		c.say("", 220)
 		c.send(text)
-		if said := c.ended(); strings.Contains(said, "250") || strings.Contains(said, "354") {
+		if said := c.ended(); replies(said, "250", "354") {
 			t.Errorf("%.20q: %q", text, said)
 		}
 	}
