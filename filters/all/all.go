@@ -5,6 +5,7 @@ import (
 	"postern/filters"
 	"postern/filters/arc"
 	"postern/filters/attachments"
+	"postern/filters/brands"
 	"postern/filters/campaigns"
 	"postern/filters/clamav"
 	"postern/filters/command"
@@ -46,6 +47,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		senderlogin.Spec,
 		headers.Spec,
 		impersonation.Spec,
+		brands.Spec,
 		mime.Spec,
 		attachments.Spec,
 		strangers.Spec, // weighs what attachments has found by what correspondents knows

@@ -357,7 +357,7 @@ func (f filter) replies(r *report, tx *mail.Transaction, s senders) {
 		switch {
 		case f.env.Local(from) && !f.env.Local(to):
 			r.add("REPLYTO_FROM_OWN", s.from[0].Address.String()+", replies to "+b.Address.String())
-		case freemail(from) && freemail(to):
+		case filters.IsFreemail(from) && filters.IsFreemail(to):
 			r.add("REPLYTO_FREEMAIL", s.from[0].Address.String()+", replies to "+b.Address.String())
 		}
 	}

@@ -62,23 +62,3 @@ func comments(value string) string {
 	}
 	return b.String()
 }
-
-// freemail matches services with open registration.
-func freemail(domain string) bool {
-	switch domain {
-	case "gmail.com", "googlemail.com", "yahoo.com", "ymail.com", "rocketmail.com", "hotmail.com", "outlook.com", "live.com",
-		"msn.com", "aol.com", "icloud.com", "me.com", "mac.com", "gmx.com", "gmx.net", "gmx.de", "gmx.at", "gmx.ch", "web.de",
-		"mail.com", "mail.ru", "bk.ru", "inbox.ru", "list.ru", "rambler.ru", "yandex.ru", "yandex.com", "qq.com", "163.com",
-		"126.com", "sina.com", "proton.me", "protonmail.com", "tutanota.com", "zoho.com", "libero.it", "free.fr", "orange.fr",
-		"laposte.net", "t-online.de", "freenet.de", "wp.pl", "o2.pl", "seznam.cz", "naver.com", "daum.net", "rediffmail.com",
-		"att.net", "comcast.net", "verizon.net", "email.com", "usa.com", "consultant.com":
-		return true
-	}
-	// national branches
-	for _, name := range []string{"yahoo.co.", "yahoo.", "hotmail.co.", "hotmail.", "outlook.", "live."} {
-		if rest, ok := strings.CutPrefix(domain, name); ok && len(rest) == 2 {
-			return true
-		}
-	}
-	return false
-}
