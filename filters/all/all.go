@@ -22,6 +22,7 @@ import (
 	"postern/filters/impersonation"
 	"postern/filters/links"
 	"postern/filters/mime"
+	"postern/filters/origin"
 	"postern/filters/ratelimit"
 	"postern/filters/reputation"
 	"postern/filters/rspamd"
@@ -48,6 +49,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		headers.Spec,
 		impersonation.Spec,
 		brands.Spec,
+		origin.Spec,
 		mime.Spec,
 		attachments.Spec,
 		strangers.Spec, // weighs what attachments has found by what correspondents knows
