@@ -142,4 +142,5 @@ func SetCorrespondent(ctx context.Context, s *state.State, ours, theirs mail.Add
 	} {
 		s.Put(ctx, key, []byte{1}, keep)
 	}
+	SetPartner(ctx, s, theirs.ASCIIDomain(), keep)
 }

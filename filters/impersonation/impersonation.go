@@ -48,6 +48,12 @@ var Spec = filters.Spec{
 		{Name: "FROM_COMMENT_ADDRESS", Score: 3, Help: "A comment in From holds an address of another domain"},
 		{Name: "REPLYTO_FROM_OWN", Score: 2, Help: "From is one of our domains, replies go to another one"},
 		{Name: "REPLYTO_FREEMAIL", Score: 1, Help: "From is a free mail service, replies go to another free mail service"},
+		{Name: "FREEMAIL_REPLYTO_NEQ_FROM", Score: 0.7, Help: "Replies go to a free mail service, From is of none"},
+		{Name: "REPLYTO_LOOKALIKE", Score: 3, Help: "Replies go to a domain that looks like the one in From"},
+		{Name: "REPLYTO_DOM_NEQ_FROM_DOM", Score: 0.3, Help: "Replies go to another organisation than the author's"},
+		{Name: "INTERNAL_LOOK", Score: 1.5, Help: "The name shown is that of a department of ours, the address is foreign"},
+		{Name: "ADMIN_LOOK", Score: 0.3, Help: "The name shown is that of a mail administration, the address is foreign"},
+		{Name: "LOOKALIKE_PARTNER", Score: 3, Help: "A sender's domain looks like that of somebody to whom our users write"},
 		{Name: "FROM_NEQ_ENVFROM", Score: 0, Help: "The envelope sender has another domain than From"},
 		{Name: "BIMI", Score: 0, Help: "The author's domain shows a brand logo (BIMI), and DMARC passed for it"},
 	},
@@ -102,7 +108,9 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	f.ownSender(&r, tx, s)
 	f.comments(&r, s)
 	f.domainsOf(&r, tx, s)
-	f.replies(&r, tx, s)
+	f.replies(ctx, &r, tx, s)
+	f.departments(&r, tx, s)
+	f.partners(ctx, &r, tx, s)
 	f.envelope(&r, tx, s)
 	return r.found, f.brand(ctx, &r, tx)
 }
@@ -341,26 +349,6 @@ func (f filter) own(tx *mail.Transaction) []string {
 		}
 	}
 	return list
-}
-
-// replies looks at where an answer would go. Lists set Reply-To to themselves, so their mail is left out.
-func (f filter) replies(r *report, tx *mail.Transaction, s senders) {
-	if len(s.from) == 0 || tx.Message.Header().Count("List-Id") > 0 {
-		return
-	}
-	from := s.from[0].Address.ASCIIDomain()
-	for _, b := range s.replyTo {
-		to := b.Address.ASCIIDomain()
-		if to == "" || f.organization(to) == f.organization(from) {
-			continue
-		}
-		switch {
-		case f.env.Local(from) && !f.env.Local(to):
-			r.add("REPLYTO_FROM_OWN", s.from[0].Address.String()+", replies to "+b.Address.String())
-		case filters.IsFreemail(from) && filters.IsFreemail(to):
-			r.add("REPLYTO_FREEMAIL", s.from[0].Address.String()+", replies to "+b.Address.String())
-		}
-	}
 }
 
 // envelope compares the reverse-path with From. For lists and where DMARC passed, the difference says nothing.

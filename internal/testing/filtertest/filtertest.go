@@ -17,7 +17,7 @@
 // make the session outbound, "spf RESULT DOMAIN", "dkim RESULT DOMAIN", "arc RESULT SEALER AUTHENTICATION-RESULTS",
 // "arc-by RESULT SEALER", "arc-unsure RESULT SEALER", "dkim-testing RESULT DOMAIN" and "dmarc RESULT POLICY DOMAIN" stand
 // for what other filters found, "found SYMBOL" for any other finding, "times N" repeats
-// the transaction. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
+// the transaction. "wrote OURS THEIRS" says that one of our users has written to an address. In the message "\xHH" stands for an octet, "@repeat N TEXT" for N lines.
 //
 // A line "==== after 5m" or "==== next" behind the message begins another transaction of the same case, on a connection
 // of its own; see sequence.go for what its lines and those of filters that learn are.
@@ -152,6 +152,7 @@ type testCase struct {
 	zone     strings.Builder
 	settings strings.Builder
 	systems  map[netip.Addr]uint32
+	wrote    [][2]mail.Address // who of ours wrote to whom
 	steps    []*step
 	step     *step // the one that is read
 }
@@ -312,6 +313,9 @@ func (c *testCase) house(spec filters.Spec, now *clock) (*filters.Chain, error) 
 		return nil, err
 	}
 	now.done = memory.Close
+	for _, w := range c.wrote {
+		filters.SetCorrespondent(context.Background(), memory, w[0], w[1], time.Hour)
+	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	f, err := spec.New(config.NewSection("filters."+spec.Name, values), filters.Env{
 		DNS: resolver, Log: log, Now: now.read, Hostname: Hostname, State: memory, ASN: c.asn,

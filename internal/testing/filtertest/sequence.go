@@ -82,6 +82,15 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 	s := c.step
 	switch word {
 	case "next":
+	case "wrote":
+		ours, theirs, _ := strings.Cut(rest, " ")
+		var pair [2]mail.Address
+		for i, text := range []string{ours, theirs} {
+			var bad error
+			pair[i], bad = mail.ParseAddress(text)
+			err = errors.Join(err, bad)
+		}
+		c.wrote = append(c.wrote, pair)
 	case "after":
 		s.after, err = time.ParseDuration(rest)
 	case "every":
