@@ -29,6 +29,14 @@ func (f *Found) Clear() {
 	clear(f.sure)
 }
 
+// Join adds what another one has.
+func (f *Found) Join(other *Found) {
+	for i := range f.may {
+		f.may[i] |= other.may[i]
+		f.sure[i] |= other.sure[i]
+	}
+}
+
 // Each calls for each pattern that may match, in order.
 func (f *Found) Each(do func(i int)) {
 	for at, w := range f.may {
@@ -226,39 +234,53 @@ func (s *Set) NewFounds(texts int) []Found {
 }
 
 // Candidates adds the patterns that may match a text.
-func (s *Set) Candidates(text string, found *Found) {
-	for _, p := range s.always {
-		found.add(p, false)
-	}
+func (s *Set) Candidates(text string, found *Found) { s.CandidatesOf([]string{text}, []*Found{found}) }
+
+// CandidatesOf adds the patterns that may match each of some texts. A group looks at one text after the other, so that what
+// it needs of its table stays near the processor.
+func (s *Set) CandidatesOf(texts []string, found []*Found) {
 	r := s.rooms.Get().(*room)
-	r.hits = r.hits[:0]
-	if s.words != nil {
-		r.look(s, text)
-		for i := range found.may {
-			found.may[i] |= r.hits[i]
+	for i, text := range texts {
+		for _, p := range s.always {
+			found[i].add(p, false)
+		}
+		if s.words != nil {
+			r.look(s, text)
+			for j := range found[i].may {
+				found[i].may[j] |= r.hits[j]
+			}
+			s.opened(r, text, found[i])
 		}
 	}
-	waiting := false
 	w, v := &r.walkers[0], &r.walkers[1]
-	for i, g := range s.groups {
-		if at := s.gate(i); i < s.gated && r.hits[at>>6]>>(at&63)&1 == 0 {
-			continue
+	open := s.groups[s.gated:]
+	for ; len(open) > 1; open = open[2:] {
+		for i, text := range texts {
+			w.begin(open[0], text)
+			v.begin(open[1], text)
+			read, read2 := together(text, w, v)
+			w.tell(found[i], read)
+			v.tell(found[i], read2)
 		}
-		if !waiting {
-			w.begin(g, text)
-			waiting = true
-			continue
-		}
-		v.begin(g, text)
-		read, read2 := together(text, w, v)
-		w.tell(found, read)
-		v.tell(found, read2)
-		waiting = false
 	}
-	if waiting {
-		w.tell(found, w.run(text))
+	if len(open) > 0 {
+		for i, text := range texts {
+			w.begin(open[0], text)
+			w.tell(found[i], w.run(text))
+		}
 	}
 	s.rooms.Put(r)
+}
+
+// opened looks for the groups that wait for a word which stands in a text.
+func (s *Set) opened(r *room, text string, found *Found) {
+	w := &r.walkers[0]
+	for i, g := range s.groups[:s.gated] {
+		if at := s.gate(i); r.hits[at>>6]>>(at&63)&1 != 0 {
+			w.begin(g, text)
+			w.tell(found, w.run(text))
+		}
+	}
 }
 
 // tell adds what a walker found.
