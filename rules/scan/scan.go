@@ -252,20 +252,22 @@ func (s *Set) CandidatesOf(texts []string, found []*Found) {
 			s.opened(r, text, found[i])
 		}
 	}
-	w, v := &r.walkers[0], &r.walkers[1]
 	open := s.groups[s.gated:]
-	for ; len(open) > 1; open = open[2:] {
+	for ; len(open) >= len(r.walkers); open = open[len(r.walkers):] {
 		for i, text := range texts {
-			w.begin(open[0], text)
-			v.begin(open[1], text)
-			read, read2 := together(text, w, v)
-			w.tell(found[i], read)
-			v.tell(found[i], read2)
+			for j := range r.walkers {
+				r.walkers[j].begin(open[j], text)
+			}
+			read := together(text, &r.walkers)
+			for j := range r.walkers {
+				r.walkers[j].tell(found[i], read[j])
+			}
 		}
 	}
-	if len(open) > 0 {
+	w := &r.walkers[0]
+	for _, g := range open {
 		for i, text := range texts {
-			w.begin(open[0], text)
+			w.begin(g, text)
 			w.tell(found[i], w.run(text))
 		}
 	}
