@@ -18,6 +18,7 @@ type group struct {
 	sample   []byte // an octet of each class; the last class is the end of the text
 	end      uint32 // the class of the end of the text
 	stride   uint32
+	all      uint64 // all patterns
 	at0      uint64 // the patterns that are found before the first octet
 	// reads are, for each step that is a check, the sets of which the octet before has to be known to be in or not.
 	reads [][]syntax.Set
@@ -64,7 +65,7 @@ const noBefore = 256
 const flagged = 1 << 31
 
 func newGroup(a *nfa, patterns []int32, limit int) *group {
-	g := &group{nfa: a, patterns: patterns, limit: limit}
+	g := &group{nfa: a, patterns: patterns, all: uint64(1)<<len(patterns) - 1, limit: limit}
 	g.divide()
 	g.reads = make([][]syntax.Set, len(a.steps))
 	for i, s := range a.steps {

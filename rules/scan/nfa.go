@@ -39,6 +39,7 @@ type nfa struct {
 	// hunger is about how many states a pattern may need.
 	hunger int
 	fuzzy  bool // the pattern at work is not exact
+	cut    bool // a pattern is too large for all of it to be written
 	limits limits
 	most   int // steps when what is left of the pattern at work is too large to be worth it
 }
@@ -77,9 +78,10 @@ func (a *nfa) pattern(n *syntax.Node, end int32) (start int32) {
 	for _, a.limits = range thrift() {
 		a.steps, a.hunger, a.fuzzy = a.steps[:from], hunger, false
 		if start = a.node(n, end); len(a.steps) <= a.most {
-			break
+			return start
 		}
 	}
+	a.cut = true
 	return start
 }
 

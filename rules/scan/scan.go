@@ -58,9 +58,10 @@ type Set struct {
 	count  int
 	always []int32 // patterns that say nothing about what they match
 	words  *words
-	// groups are looked for by automata; the first ones only in texts that have one of their words.
-	groups []*group
-	gated  int
+	// groups are looked for by automata; the first ones only in texts that have one of their words, the last ones, from early
+	// on, find all they have in the first words of almost any text.
+	groups       []*group
+	gated, early int
 	rooms  sync.Pool
 }
 
@@ -91,7 +92,7 @@ func newSet(trees []*syntax.Tree, o Options) *Set {
 	s := &Set{count: len(trees)}
 	s.rooms.New = func() any { return &room{} }
 	texts := map[string][]int32{}
-	var gated, open []single
+	var gated, open, early []single
 	for i, tree := range trees {
 		n := need(tree.Root)
 		oneOf := better(n.oneOf, n.all)
@@ -106,6 +107,8 @@ func newSet(trees []*syntax.Tree, o Options) *Set {
 		switch {
 		case blank(a):
 			s.always = append(s.always, int32(i))
+		case usual(a, tree):
+			early = append(early, p)
 		case worth(oneOf) > worthCommon && shortest(oneOf) >= minGate:
 			gated = append(gated, p)
 		default:
@@ -115,6 +118,8 @@ func newSet(trees []*syntax.Tree, o Options) *Set {
 	s.share(gated, o)
 	s.gated = len(s.groups)
 	s.share(open, o)
+	s.early = len(s.groups)
+	s.share(early, o)
 	for i, g := range s.groups[:s.gated] {
 		gate := int32(s.gate(i))
 		for _, text := range g.gate {
@@ -165,6 +170,20 @@ func blank(a *nfa) bool {
 		}
 	}
 	return false
+}
+
+// sentence is what almost any text is like.
+const sentence = "Dear Ann, thank you for the two letters of last week. Best regards, Bob\n"
+
+// usual says that next to any text has a match of a pattern: of one octet, or so large that it says next to nothing.
+func usual(a *nfa, tree *syntax.Tree) bool {
+	if least, _ := tree.Root.Widths(); least > 1 && !a.cut {
+		return false
+	}
+	w := &walker{}
+	w.begin(newGroup(a, []int32{0}, 1<<20), sentence)
+	found, _ := w.finish(w.run(sentence))
+	return found != 0
 }
 
 // single is a pattern that is looked for by an automaton.
@@ -252,7 +271,7 @@ func (s *Set) CandidatesOf(texts []string, found []*Found) {
 			s.opened(r, text, found[i])
 		}
 	}
-	open := s.groups[s.gated:]
+	open := s.groups[s.gated:s.early]
 	for ; len(open) >= len(r.walkers); open = open[len(r.walkers):] {
 		for i, text := range texts {
 			for j := range r.walkers {
@@ -264,14 +283,20 @@ func (s *Set) CandidatesOf(texts []string, found []*Found) {
 			}
 		}
 	}
+	r.alone(open, texts, found)
+	r.alone(s.groups[s.early:], texts, found)
+	s.rooms.Put(r)
+}
+
+// alone looks for one group after the other.
+func (r *room) alone(groups []*group, texts []string, found []*Found) {
 	w := &r.walkers[0]
-	for _, g := range open {
+	for _, g := range groups {
 		for i, text := range texts {
 			w.begin(g, text)
 			w.tell(found[i], w.run(text))
 		}
 	}
-	s.rooms.Put(r)
 }
 
 // opened looks for the groups that wait for a word which stands in a text.

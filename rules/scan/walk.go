@@ -42,6 +42,9 @@ func (w *walker) begin(g *group, text string) {
 
 // finish gives the patterns that may match, as bits, and false if that is all of them because the text was not read.
 func (w *walker) finish(read bool) (uint64, bool) {
+	if read && w.found == w.g.all {
+		return w.found, true
+	}
 	if read {
 		if cell := w.step(w.at, w.g.end); cell != 0 {
 			w.enter(cell)
@@ -49,10 +52,10 @@ func (w *walker) finish(read bool) (uint64, bool) {
 		}
 	}
 	w.g.gaveUp.Add(1)
-	return uint64(1)<<len(w.g.patterns) - 1, false
+	return w.g.all, false
 }
 
-// run reads a text, and says false if that takes too much.
+// run reads a text, as far as there is something to find, and says false if that takes too much.
 func (w *walker) run(text string) bool {
 	table, classes, at := w.snap.table, &w.g.classes, w.at
 	for i := range len(text) {
@@ -64,7 +67,9 @@ func (w *walker) run(text string) bool {
 		if at = w.turn(cell, at, text[i]); at == nowhere {
 			return false
 		}
-		table = w.snap.table
+		if table = w.snap.table; w.found == w.g.all {
+			return true
+		}
 	}
 	w.at = at
 	return true
