@@ -29,8 +29,12 @@ const enough = 3
 const tableSize = 4 << 20
 
 // groupSize is about how many rules share an automaton: with fewer there are more passes over each text, with more too many
-// states.
-const groupSize = 16
+// states. A set of few rules has room for more states in each.
+const (
+	groupSize = 16
+	largeSize = 32
+	fewRules  = 500
+)
 
 // compile groups the rules that are run.
 func (s *Set) compile() {
@@ -57,6 +61,10 @@ func (s *Set) compile() {
 			s.reporting = append(s.reporting, r)
 		}
 	}
+	size := groupSize
+	if len(s.rules) < fewRules {
+		size = largeSize
+	}
 	for _, g := range s.groups {
 		if len(g.rules) < enough {
 			continue
@@ -65,7 +73,7 @@ func (s *Set) compile() {
 		for i, r := range g.rules {
 			patterns[i] = r.loose
 		}
-		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize, Group: groupSize})
+		g.scan = scan.NewWith(patterns, scan.Options{Table: tableSize, Group: size})
 	}
 }
 

@@ -138,7 +138,7 @@ func (s *Set) matcher(in Input) *matcher {
 	}
 	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: r.texts, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
-	m.message = views.Read(m.raw(), m.options())
+	m.message = views.ReadOctets(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
 	if now.IsZero() {
@@ -149,7 +149,7 @@ func (s *Set) matcher(in Input) *matcher {
 }
 
 // raw is the message, or only its header if no rule looks at anything else of it than the text that readers see.
-func (m *matcher) raw() string {
+func (m *matcher) raw() []byte {
 	message := m.in.View.Message()
 	if mem := message.Memory(); mem != nil {
 		mem = mem[:min(len(mem), maxMessage)]
@@ -158,13 +158,13 @@ func (m *matcher) raw() string {
 				mem = mem[:i+4]
 			}
 		}
-		return string(mem)
+		return mem
 	}
 	head, err := message.Head(maxMessage)
 	if err != nil {
-		return ""
+		return nil
 	}
-	return string(head)
+	return head
 }
 
 func (m *matcher) options() views.Options {

@@ -62,7 +62,7 @@ type Set struct {
 	// on, find all they have in the first words of almost any text.
 	groups       []*group
 	gated, early int
-	rooms  sync.Pool
+	rooms        sync.Pool
 }
 
 // Options are for measurements; the zero value is what is best.
