@@ -61,6 +61,11 @@ func (s *Set) compile() {
 			s.reporting = append(s.reporting, r)
 		}
 	}
+	s.prepare()
+}
+
+// prepare makes the passes of the groups.
+func (s *Set) prepare() {
 	size := groupSize
 	if len(s.rules) < fewRules {
 		size = largeSize
