@@ -62,7 +62,7 @@ type Result struct {
 func (s *Set) Match(in Input) []Hit { return s.Run(in).Hits }
 
 // Run gives the rules that hold for a message, and those that were given up.
-func (s *Set) Run(in Input) Result { return s.run(in, func(r *rule) bool { return r.reports() }) }
+func (s *Set) Run(in Input) Result { return s.run(in, s.reporting) }
 
 // Values gives the values of all rules that are run, hidden ones too, that are not 0.
 func (s *Set) Values(in Input) map[string]float64 {
@@ -79,14 +79,11 @@ func (s *Set) Values(in Input) map[string]float64 {
 	return all
 }
 
-func (s *Set) run(in Input, wanted func(*rule) bool) Result {
+func (s *Set) run(in Input, wanted []*rule) Result {
 	m := s.matcher(in)
 	defer m.done()
 	var result Result
-	for _, r := range s.rules {
-		if !r.live || !wanted(r) {
-			continue
-		}
+	for _, r := range wanted {
 		if o := m.run(r); o.value != 0 {
 			result.Hits = append(result.Hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
 		}
@@ -98,12 +95,14 @@ func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 // room is what matchers use one after the other.
 type room struct {
 	outcomes []outcome
+	texts    []*texts
 	budget   *perlre.Budget
 }
 
 // done gives the room back.
 func (m *matcher) done() {
 	clear(m.room.outcomes)
+	clear(m.room.texts)
 	m.set.rooms.Put(m.room)
 }
 
@@ -119,7 +118,7 @@ type matcher struct {
 	left      int
 	lookup    func(*expr) float64 // m.value, made once
 	outcomes  []outcome
-	texts     map[groupKey]*texts
+	texts     []*texts // by the place of their group
 	tags      map[string][]string
 	exhausted []string
 	suspended []string
@@ -135,11 +134,11 @@ type outcome struct {
 func (s *Set) matcher(in Input) *matcher {
 	r, _ := s.rooms.Get().(*room)
 	if r == nil {
-		r = &room{make([]outcome, len(s.rules)), perlre.NewBudget(ruleSteps)}
+		r = &room{make([]outcome, len(s.rules)), make([]*texts, len(s.groups)), perlre.NewBudget(ruleSteps)}
 	}
-	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: map[groupKey]*texts{}, tags: map[string][]string{}, left: messageSteps}
+	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: r.texts, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
-	m.message = views.Read(m.raw(), m.options())
+	m.message = views.ReadOctets(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
 	if now.IsZero() {
@@ -150,7 +149,7 @@ func (s *Set) matcher(in Input) *matcher {
 }
 
 // raw is the message, or only its header if no rule looks at anything else of it than the text that readers see.
-func (m *matcher) raw() string {
+func (m *matcher) raw() []byte {
 	message := m.in.View.Message()
 	if mem := message.Memory(); mem != nil {
 		mem = mem[:min(len(mem), maxMessage)]
@@ -159,13 +158,13 @@ func (m *matcher) raw() string {
 				mem = mem[:i+4]
 			}
 		}
-		return string(mem)
+		return mem
 	}
 	head, err := message.Head(maxMessage)
 	if err != nil {
-		return ""
+		return nil
 	}
-	return string(head)
+	return head
 }
 
 func (m *matcher) options() views.Options {
@@ -228,14 +227,21 @@ func (m *matcher) value(e *expr) float64 {
 	if r == nil || !r.live { // a score of 0 switches a rule off for others, too
 		return 0
 	}
+	if o := &m.outcomes[r.id]; o.done {
+		return o.value
+	}
 	return m.run(r).value
 }
 
 // run gives the outcome of a rule.
-func (m *matcher) run(r *rule) outcome {
+func (m *matcher) run(r *rule) *outcome {
 	o := &m.outcomes[r.id]
 	if o.done || o.running {
-		return *o
+		return o
+	}
+	if r.skips && !m.textsOf(r).may(r) {
+		o.done = true
+		return o
 	}
 	o.running = true
 	if r.kind == kindMeta {
@@ -246,7 +252,7 @@ func (m *matcher) run(r *rule) outcome {
 		m.measured(r, o)
 	}
 	o.running, o.done = false, true
-	return *o
+	return o
 }
 
 // measured runs a rule within its budget. What it found by then counts for nothing if that is exhausted.
@@ -280,11 +286,11 @@ func (m *matcher) dispatch(r *rule, o *outcome) {
 	}
 	switch r.kind {
 	case kindEval:
-		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
+		if r.learns || r.asks && m.in.Lists == nil && !m.known(r.function) {
 			return
 		}
 		m.ctx.Rule, m.ctx.Flags = r.name, r.flags
-		o.value = m.set.functions[r.function](m.ctx, r.args)
+		o.value = r.known(m.ctx, r.args)
 	case kindDetail:
 		o.value = m.details(r)
 	case kindDNS:
@@ -366,15 +372,15 @@ func clip(text string) string {
 
 // textsOf gives what a rule looks at, made and passed over when it is first needed.
 func (m *matcher) textsOf(r *rule) *texts {
-	key := r.key()
-	t := m.texts[key]
+	g := r.group
+	t := m.texts[g.place]
 	if t != nil {
 		return t
 	}
 	t = &texts{}
-	m.texts[key] = t
-	t.pieces, t.there = m.pieces(key)
-	if g := m.set.groups[key]; g != nil && g.scan != nil {
+	m.texts[g.place] = t
+	t.pieces, t.there = m.pieces(g.key)
+	if g.scan != nil {
 		t.pass(g.scan)
 	}
 	return t

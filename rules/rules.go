@@ -37,7 +37,8 @@ type Set struct {
 	origin    []string
 	networks  networks
 	captures  map[string][]*rule
-	groups    map[groupKey]*group
+	groups    []*group
+	reporting []*rule // the rules that are run for themselves, in file order
 	// asks says that rules look names up.
 	asks, network, foreign bool
 	// headOnly says that rules need no more of the message itself than its header.
@@ -106,7 +107,10 @@ type rule struct {
 	loose *perlre.Regexp
 	id    int // its place in the set
 	group *group
-	index int // in its group
+	index int // in its group, if it is joined
+	// joined says that it is looked for in the common pass; skips, that it does not hold where that does not find it.
+	joined, skips bool
+	known         eval.Func // its function, nil if it has none
 
 	meta     *expr
 	function string
@@ -121,6 +125,8 @@ type rule struct {
 	flags    string
 	multiple bool
 	maxHits  int
+	// What its flags say: it needs what was learned, the network, and no subject.
+	learns, asks, noSubject bool
 	// broken says why it can't be run, "" if it can.
 	broken string
 	live   bool

@@ -76,6 +76,7 @@ func (r *rule) apply(d directive) string {
 func (r *rule) setFlags(text string) {
 	r.flags = text
 	r.multiple, r.maxHits = r.flag("multiple"), 1
+	r.learns, r.asks, r.noSubject = r.flag("learn"), r.flag("net"), r.flag("nosubject")
 	if r.multiple {
 		r.maxHits = mostHits
 		for f := range strings.FieldsSeq(text) {
@@ -133,15 +134,15 @@ func (p *parser) expandMatching() {
 			continue
 		}
 		r.meta.visit(func(e *expr) {
-			if e.op != "matching" {
+			if e.op != opMatching {
 				return
 			}
 			pattern := e.name
-			*e = expr{op: "num"}
+			*e = expr{op: opNumber}
 			for _, other := range p.set.rules {
 				if ok, _ := path.Match(pattern, other.name); ok && other != r {
 					sum := *e
-					*e = expr{op: "+", left: &sum, right: &expr{op: "name", name: other.name}}
+					*e = expr{op: opPlus, left: &sum, right: &expr{op: opName, name: other.name}}
 				}
 			}
 		})
