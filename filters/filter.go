@@ -14,6 +14,7 @@ import (
 	"postern/internal/dns"
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/rules/mapfile"
 )
 
 // Finding is a fact, mail.Finding.
@@ -118,6 +119,8 @@ type Env struct {
 	Shelved func(filter string)
 	// RulesDir holds the admin's own content rules, "" for none.
 	RulesDir string
+	// Maps are those of the configuration, which content rules look values up in.
+	Maps mapfile.Set
 }
 
 // DefaultTimeout bounds a filter that names no other.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
 	"cel.dev/cel-go/common/types"
@@ -83,6 +84,8 @@ type question struct {
 	senders []party
 	to      []party
 	known   activation
+	// slow is a map that took too long, "" for none.
+	slow string
 }
 
 func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
@@ -101,13 +104,19 @@ func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
 // fits reports whether a rule matches, and whether the sender is then authenticated. Cheap tests come first.
 func (q *question) fits(r *rule) (fits, proven bool, err error) {
 	f := q.f
+	q.slow = ""
+	defer func() {
+		if slow := q.slowMap(); slow != nil && err == nil {
+			fits, err = false, slow
+		}
+	}()
 	if !r.concerns(f) || !r.at(f.Time) || !between(r.to, r.notTo, q.isTo) {
 		return false, false, nil
 	}
 
 	byNetwork := false
 	sender := func(w *who) bool {
-		ok, network := w.fits(q.senders, f.Client, f.Groups)
+		ok, network := q.is(w, q.senders, f.Client)
 		byNetwork = byNetwork || network
 		return ok
 	}
@@ -158,7 +167,7 @@ func (r *rule) at(t calendar.Minute) bool {
 }
 
 func (q *question) isTo(w *who) bool {
-	ok, _ := w.fits(q.to, q.f.Client, q.f.Groups)
+	ok, _ := q.is(w, q.to, netip.Addr{}) // a client is no recipient
 
 	return ok
 }

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/mimeview"
 	"postern/rules/eval"
+	"postern/rules/mapfile"
 	"postern/rules/perlre"
 	"postern/rules/relays"
 	"postern/rules/views"
@@ -40,6 +41,8 @@ type Input struct {
 	// Facts are what other filters found; Lists asks the lists in the DNS.
 	Facts eval.Facts
 	Lists eval.Lists
+	// Maps are those that rules look values up in, by name.
+	Maps mapfile.Set
 	// Now is the time; rules about age need it.
 	Now time.Time
 	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
@@ -145,7 +148,7 @@ func (s *Set) matcher(in Input) *matcher {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Matcher: m, Now: now}
+	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Maps: in.Maps, Matcher: m, Now: now}
 	return m
 }
 
@@ -207,6 +210,9 @@ func (m *matcher) Find(re *perlre.Regexp, text string) bool {
 	_, ok := re.Find(text, 0, m.budget)
 	return ok
 }
+
+// Budget is what the rule that runs may still take.
+func (m *matcher) Budget() *perlre.Budget { return m.budget }
 
 // All gives what an expression matches: its first group where it has one.
 func (m *matcher) All(re *perlre.Regexp, text string, most int) (all []string) {
@@ -283,8 +289,9 @@ func (m *matcher) dispatch(r *rule, o *outcome) {
 		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
 			return
 		}
-		m.ctx.Rule, m.ctx.Flags = r.name, r.flags
+		m.ctx.Rule, m.ctx.Flags, m.ctx.Evidence = r.name, r.flags, ""
 		o.value = m.set.functions[r.function](m.ctx, r.args)
+		o.evidence = clip(m.ctx.Evidence)
 	case kindDetail:
 		o.value = m.details(r)
 	case kindDNS:

@@ -12,6 +12,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/calendar"
 	"postern/policy/records/ledger"
 )
 
@@ -144,6 +145,7 @@ func (k *checker) judge(ctx context.Context, s source) verdictJSON {
 		run.Stage(ctx, stage)
 	}
 	facts := policy.FactsOf(tx)
+	facts.Time = calendar.Of(start)
 	v := verdictJSON{ID: tx.ID, File: s.name, Skipped: k.skipped, MS: map[string]float64{}}
 	for i, to := range k.to {
 		verdict := k.app.Policy.Decide(&facts, to)

@@ -62,6 +62,7 @@ type cli struct {
 	Token       tokenCommand       `cmd:"" help:"Tokens for the JSON interface: add, list, remove."`
 	Audit       auditCommand       `cmd:"" help:"${audit}"`
 	Config      configCommand      `cmd:"" help:"Check the configuration, or show the one in effect."`
+	Maps        mapsCommand        `cmd:"" help:"Maps of addresses, domains, networks and expressions: list, test."`
 	Rules       rulesCommand       `cmd:"" help:"The content rules: lint, test, stats, diff, import."`
 	SPF         spfCommand         `cmd:"" name:"spf" help:"One SPF check by itself."`
 	DKIM        dkimCommand        `cmd:"" name:"dkim" help:"Verify signatures, make keys."`

@@ -22,6 +22,8 @@ type Folders struct {
 	SpamAssassin []string
 	// Lookups says that rules that look names up are scored, and ask.
 	Lookups bool
+	// Maps are the names of those that rules may look values up in.
+	Maps []string
 }
 
 // Loaded is a set, and what it was made of.
@@ -50,17 +52,17 @@ func LoadAgain(from Folders, taken map[string]bool, before *Loaded) (*Loaded, er
 	if err != nil {
 		return nil, err
 	}
-	sum := sumOf(files, taken, from.Lookups)
+	sum := sumOf(files, taken, from)
 	if before != nil && before.Sum == sum {
 		return before, nil
 	}
-	set, problems := rules.ParseWith(rules.Options{Taken: taken, Network: from.Lookups}, files...)
+	set, problems := rules.ParseWith(rules.Options{Taken: taken, Network: from.Lookups, Maps: from.Maps}, files...)
 	return &Loaded{Set: set, Problems: problems, Sum: sum}, nil
 }
 
-func sumOf(files []rules.File, taken map[string]bool, lookups bool) (sum [sha256.Size]byte) {
+func sumOf(files []rules.File, taken map[string]bool, from Folders) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	fmt.Fprintln(h, lookups, taken) // maps are printed in the order of their keys
+	fmt.Fprintln(h, from.Lookups, from.Maps, taken) // maps are printed in the order of their keys
 	for _, f := range files {
 		fmt.Fprintf(h, "%s %v %d\n%s", f.Name, f.Foreign, len(f.Text), f.Text)
 	}

@@ -34,7 +34,6 @@ import (
 	"postern/proxy/relay"
 	"postern/proxy/relay/recipients"
 	"postern/proxy/retrieval"
-	defaultrules "postern/rules/default"
 )
 
 // Time limits. The sender waits up to ten minutes for the reply to its message (RFC 5321 section 4.5.3.2.6); these stay
@@ -162,7 +161,8 @@ func (h *App) openPipeline() error {
 	}
 	h.pipeline.Store(pipeline)
 	h.sayLeftOut(pipeline)
-	h.ruleFiles, h.rulesSettled = defaultrules.Look(ruleFolders(h.cfg)), true
+	h.sayBadLines(pipeline, nil)
+	h.ruleFiles, h.rulesSettled = lookAtRules(h.cfg), true
 
 	return nil
 }
