@@ -103,13 +103,17 @@ func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
 
 // fits reports whether a rule matches, and whether the sender is then authenticated. Cheap tests come first.
 func (q *question) fits(r *rule) (fits, proven bool, err error) {
-	f := q.f
 	q.slow = ""
-	defer func() {
-		if slow := q.slowMap(); slow != nil && err == nil {
-			fits, err = false, slow
-		}
-	}()
+	fits, proven, err = q.asked(r)
+	if slow := q.slowMap(); slow != nil && err == nil {
+		return false, false, slow
+	}
+	return fits, proven, err
+}
+
+// asked is what a rule says, be it that a map took too long.
+func (q *question) asked(r *rule) (fits, proven bool, err error) {
+	f := q.f
 	if !r.concerns(f) || !r.at(f.Time) || !between(r.to, r.notTo, q.isTo) {
 		return false, false, nil
 	}

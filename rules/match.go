@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/contents"
 	"postern/rules/eval"
 	"postern/rules/mapfile"
 	"postern/rules/perlre"
@@ -43,6 +44,8 @@ type Input struct {
 	Lists eval.Lists
 	// Maps are those that rules look values up in, by name.
 	Maps mapfile.Set
+	// Files gives what the message carries, nil where nobody reads it.
+	Files func() []*contents.Item
 	// Now is the time; rules about age need it.
 	Now time.Time
 	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
@@ -148,7 +151,7 @@ func (s *Set) matcher(in Input) *matcher {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Maps: in.Maps, Matcher: m, Now: now}
+	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Maps: in.Maps, Files: in.Files, Matcher: m, Now: now}
 	return m
 }
 

@@ -57,6 +57,8 @@ type parser struct {
 	// skipped are rules that SpamAssassin would have.
 	skipped map[string]bool
 	tags    replaceTags
+	// including are the files around the one that is read.
+	including []string
 	// later are score, describe, tflags and priority lines: they may stand before their rule.
 	later []directive
 	// reused are the rules of reuse lines.

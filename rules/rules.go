@@ -25,6 +25,8 @@ import (
 type File struct {
 	Name, Text string
 	Foreign    bool
+	// Included are the files that its include lines name, and those that these name.
+	Included []Included
 }
 
 // Set is a set of rules, ready to match. It is immutable and serves many messages at once.
@@ -40,6 +42,7 @@ type Set struct {
 	groups    map[groupKey]*group
 	// asks says that rules look names up.
 	asks, network, foreign bool
+	files                  bool // rules ask what attachments carry
 	// headOnly says that rules need no more of the message itself than its header.
 	headOnly bool
 	coverage Coverage
@@ -184,7 +187,7 @@ func ReadFiles(dir fs.FS) ([]File, error) {
 			if err != nil {
 				return nil, err
 			}
-			files = append(files, File{Name: path.Base(n), Text: string(text)})
+			files = append(files, File{Name: path.Base(n), Text: string(text), Included: included(dir, n, string(text))})
 		}
 	}
 	return files, nil

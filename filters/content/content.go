@@ -9,6 +9,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/contents"
 	"postern/rules"
 )
 
@@ -35,11 +36,15 @@ func Spec(set *rules.Set) filters.Spec {
 		}
 		symbols = append(symbols, filters.Symbol{Name: s.Name, Score: s.Score, Help: help})
 	}
+	after := []string{"spf", "dkim", "arc", "dmarc"}
+	if set.AsksFiles() { // the limits of that filter are those of the reading
+		after = append(after, "attachments")
+	}
 	return filters.Spec{
 		Name:   "content",
 		Help:   "Applies the content rules to header, text and links.",
 		Stages: mail.StageMessage, Content: true,
-		After:    []string{"spf", "dkim", "arc", "dmarc"},
+		After:    after,
 		Symbols:  symbols,
 		Settings: func() any { s := defaults(); return &s },
 		New: func(section config.Section, env filters.Env) (filters.Filter, error) {
@@ -74,12 +79,26 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	if f.set.AsksNetwork() && f.env.DNS != nil {
 		in.Lists = f.ask(ctx, in)
 	}
+	if f.set.AsksFiles() {
+		in.Files = files(ctx, tx.Message)
+	}
 	result := f.set.Run(in)
 	var found []filters.Finding
 	for _, h := range result.Hits {
 		found = append(found, filters.Finding{Symbol: h.Rule, Evidence: filters.Printable(h.Evidence)})
 	}
 	return append(found, f.limits(result, filters.NetworkKey(in.Client), in.Now)...), nil
+}
+
+// files gives what a message carries. What could not be read is told by the filter attachments.
+func files(ctx context.Context, m *mail.Message) func() []*contents.Item {
+	return func() []*contents.Item {
+		found, err := contents.Of(m).Read(ctx)
+		if err != nil {
+			return nil
+		}
+		return found.Items
+	}
 }
 
 // limits tells of the rules that took too much, and of those that are left alone for that.

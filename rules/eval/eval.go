@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mimeview/contents"
 	"postern/rules/perlre"
 	"postern/rules/views"
 )
@@ -58,6 +59,8 @@ type Context struct {
 	Facts   Facts
 	Lists   Lists // nil if nobody asks
 	Maps    Maps
+	// Files are what the message carries, read when first asked for.
+	Files   func() []*contents.Item
 	Matcher Matcher
 	Now     time.Time
 	// Rule is the rule that calls, Flags are its tflags.
@@ -129,6 +132,7 @@ func Functions() map[string]Func {
 	for _, table := range []map[string]Func{
 		htmlFunctions(), welcomeFunctions(), headerFunctions(), forgedFunctions(), mimeFunctions(), dnsFunctions(), relayFunctions(), freemailFunctions(),
 		dkimFunctions(), spfFunctions(), uriFunctions(), bodyFunctions(), bounceFunctions(), imageFunctions(), dmarcFunctions(), subjectFunctions(), hashFunctions(), mapFunctions(),
+		pdfFunctions(), macroFunctions(),
 	} {
 		for name, f := range table {
 			all[name] = f

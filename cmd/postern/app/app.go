@@ -162,7 +162,7 @@ func (h *App) openPipeline() error {
 	h.pipeline.Store(pipeline)
 	h.sayLeftOut(pipeline)
 	h.sayBadLines(pipeline, nil)
-	h.ruleFiles, h.rulesSettled = lookAtRules(h.cfg), true
+	h.ruleFiles, h.rulesSettled = lookAtRules(pipeline), true
 
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"postern/internal/config"
 	defaultrules "postern/rules/default"
 )
 
@@ -12,12 +11,14 @@ import (
 const rulesLook = 3 * time.Second
 
 // lookAtRules tells the state of the files of rules and maps.
-func lookAtRules(cfg *config.Config) string { return defaultrules.Look(ruleFolders(cfg)) + lookAtMaps(cfg) }
+func lookAtRules(j *Pipeline) string {
+	return defaultrules.Look(ruleFolders(j.config), j.rules.Included) + lookAtMaps(j.config)
+}
 
 // watchRules puts rules and maps in force when their files have changed, and the look after says that nobody is writing
 // them any more. What is wrong with them is said once; the rules in force stay.
 func (h *App) watchRules(context.Context) {
-	now := lookAtRules(h.pipeline.Load().config)
+	now := lookAtRules(h.pipeline.Load())
 	if now != h.ruleFiles {
 		h.ruleFiles, h.rulesSettled = now, false
 		return
