@@ -14,6 +14,7 @@ import (
 	"postern/internal/dns"
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/rules"
 	"postern/rules/mapfile"
 )
 
@@ -121,6 +122,8 @@ type Env struct {
 	RulesDir string
 	// Maps are those of the configuration, which content rules look values up in.
 	Maps mapfile.Set
+	// RuleCosts remembers what content rules take, nil for nobody who does.
+	RuleCosts *rules.Costs
 }
 
 // DefaultTimeout bounds a filter that names no other.

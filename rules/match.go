@@ -50,6 +50,8 @@ type Input struct {
 	Now time.Time
 	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
 	Offenders *Offenders
+	// Costs remembers what rules take, nil for nobody who remembers.
+	Costs *Costs
 }
 
 // Result is what a message showed.
@@ -109,6 +111,9 @@ type room struct {
 
 // done gives the room back.
 func (m *matcher) done() {
+	if m.watch != nil {
+		m.in.Costs.add(m.watch)
+	}
 	clear(m.room.outcomes)
 	m.set.rooms.Put(m.room)
 }
@@ -130,6 +135,7 @@ type matcher struct {
 	exhausted []string
 	suspended []string
 	cutShort  bool
+	watch     *stopwatch // nil where nothing is timed
 }
 
 type outcome struct {
@@ -145,6 +151,9 @@ func (s *Set) matcher(in Input) *matcher {
 	}
 	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: map[groupKey]*texts{}, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
+	if in.Costs.sample() {
+		m.watch = &stopwatch{by: map[*rule]*Cost{}}
+	}
 	m.message = views.Read(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
@@ -251,6 +260,8 @@ func (m *matcher) run(r *rule) outcome {
 		if o.value = r.meta.value(m.lookup); o.value < 0 {
 			o.value = 1 // whatever holds counts once
 		}
+	} else if m.watch != nil {
+		m.timed(r, o)
 	} else {
 		m.measured(r, o)
 	}
@@ -383,10 +394,12 @@ func (m *matcher) textsOf(r *rule) *texts {
 	}
 	t = &texts{}
 	m.texts[key] = t
-	t.pieces, t.there = m.pieces(key)
-	if g := m.set.groups[key]; g != nil && g.scan != nil {
-		t.pass(g.scan)
-	}
+	m.timedTexts(func() {
+		t.pieces, t.there = m.pieces(key)
+		if g := m.set.groups[key]; g != nil && g.scan != nil {
+			t.pass(g.scan)
+		}
+	})
 	return t
 }
 

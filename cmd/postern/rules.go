@@ -99,9 +99,13 @@ type rulesTestCommand struct {
 
 // Run prints the hits of each message.
 func (c *rulesTestCommand) Run(w world) error {
+	j, err := onlyFilter(c.where, "content") // the rules are compiled once for all messages
+	if err != nil {
+		return err
+	}
 	return eachMessage(w.in, c.Paths, func(s source) error {
 		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage(s.raw)}
-		found, err := runFilter(w, c.where, "content", tx, mail.StageMessage)
+		found, err := oneFilter(w, j, tx, mail.StageMessage)
 		if err != nil {
 			return err
 		}

@@ -122,7 +122,7 @@ func (f *filter) limits(r rules.Result, network string, now time.Time) (found []
 // input is what rules are told besides the message.
 func (f *filter) input(v *mimeview.View, tx *mail.Transaction) rules.Input {
 	s := tx.Session
-	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings()), Offenders: &f.offenders, Maps: f.env.Maps}
+	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings()), Offenders: &f.offenders, Maps: f.env.Maps, Costs: f.env.RuleCosts}
 	if in.HasEnvelope = s.Client.IsValid(); in.HasEnvelope && in.EnvelopeFrom == "<>" {
 		in.EnvelopeFrom = ""
 	}

@@ -48,6 +48,8 @@ type Outside struct {
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
 	// Shelved is called when a filter adds a row to its table, see filters.Env.
 	Shelved func(filter string)
+	// RuleCosts remembers what content rules take, nil for nobody who does.
+	RuleCosts *rules.Costs
 	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
 	QueueExpiry time.Duration
 	// DiskLeft gives the free space of a folder's disk in octets; nil asks the system.
@@ -148,7 +150,7 @@ func (o *Outside) complete(cfg *config.Config) (err error) {
 // link makes the filters that are switched on, and chains them.
 func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err error) {
 	env := filters.Env{DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
-		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved, Maps: j.Maps}
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved, Maps: j.Maps, RuleCosts: out.RuleCosts}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {
 		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
