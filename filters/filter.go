@@ -96,6 +96,8 @@ type Symbol struct {
 	// Form says that the symbol is about the form of the mail, not its content or sender: an entry of the allow list
 	// overrides its action, and mail that lies in a mailbox already is not masked for it.
 	Form bool
+	// Unweighed says that nobody weighed the symbol: all such symbols count little together, see policy.
+	Unweighed bool `json:",omitempty"`
 	// Reply is the reply to the sender where this symbol decides: the reason, and the remedy. "" leaves it to policy.
 	Reply string
 }

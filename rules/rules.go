@@ -56,6 +56,8 @@ type Symbol struct {
 	Describe string
 	File     string
 	Line     int
+	// Unweighed says that it stands in a file whose rules nobody weighed: its score is the one that rules have without.
+	Unweighed bool
 }
 
 // Hit is a rule that matched.
@@ -117,13 +119,15 @@ type rule struct {
 	details  []detail
 	query    dnsQuery
 
-	scores   [4]float64
-	scored   bool // a score line stands for it
-	score    float64
-	describe string
-	flags    string
-	multiple bool
-	maxHits  int
+	scores [4]float64
+	scored bool // a score line stands for it
+	// unweighed says that no line weighs it, nor many others of its file.
+	unweighed bool
+	score     float64
+	describe  string
+	flags     string
+	multiple  bool
+	maxHits   int
 	// broken says why it can't be run, "" if it can.
 	broken string
 	live   bool
@@ -157,7 +161,7 @@ func (s *Set) Symbols() []Symbol {
 	var all []Symbol
 	for _, r := range s.rules {
 		if r.reports() {
-			all = append(all, Symbol{r.name, r.score, r.describe, r.file, r.line})
+			all = append(all, Symbol{r.name, r.score, r.describe, r.file, r.line, r.unweighed})
 		}
 	}
 	return all
@@ -257,12 +261,14 @@ const (
 	Skipped ProblemKind = "skipped block"
 	// NameTaken is a rule whose name is a filter's symbol.
 	NameTaken ProblemKind = "name is taken"
+	// NoWeights is a file whose rules have no scores: the file that weighs them is not there.
+	NoWeights ProblemKind = "scores are missing"
 	// Left is a rule of others whose name is a filter's symbol: the filter reports it.
 	Left ProblemKind = "left to the filter"
 )
 
 // Note says that nothing is wrong: it is as it is.
-func (p Problem) Note() bool { return p.Kind == Left || p.Kind == Skipped }
+func (p Problem) Note() bool { return p.Kind == Left || p.Kind == Skipped || p.Kind == NoWeights }
 
 // String is the problem as one line: file, line, reason.
 func (p Problem) String() string {

@@ -48,7 +48,7 @@ func lintReport(set *rules.Set, problems []rules.Problem) (rulesReport, string) 
 	c := set.Coverage()
 	report := rulesReport{Rules: set.Len(), Scored: c.Scored, Whole: c.Whole, LeftOut: []ruleProblem{}, Notes: []ruleProblem{}}
 	var text strings.Builder
-	for _, kind := range []rules.ProblemKind{rules.BadLine, rules.NameTaken, rules.Unsupported, rules.Lost, rules.Loose, rules.Skipped, rules.Left} {
+	for _, kind := range []rules.ProblemKind{rules.BadLine, rules.NameTaken, rules.Unsupported, rules.Lost, rules.Loose, rules.Skipped, rules.NoWeights, rules.Left} {
 		for _, p := range problems {
 			if p.Kind != kind {
 				continue
@@ -105,6 +105,7 @@ func (c *rulesTestCommand) Run(w world) error {
 	}
 	return eachMessage(w.in, c.Paths, func(s source) error {
 		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage(s.raw)}
+		tx.From = senderOf(tx.Message)
 		found, err := oneFilter(w, j, tx, mail.StageMessage)
 		if err != nil {
 			return err

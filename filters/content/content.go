@@ -34,7 +34,7 @@ func Spec(set *rules.Set) filters.Spec {
 		if help == "" {
 			help = "Content rule of " + s.File
 		}
-		symbols = append(symbols, filters.Symbol{Name: s.Name, Score: s.Score, Help: help})
+		symbols = append(symbols, filters.Symbol{Name: s.Name, Score: s.Score, Help: help, Unweighed: s.Unweighed})
 	}
 	after := []string{"spf", "dkim", "arc", "dmarc"}
 	if set.AsksFiles() { // the limits of that filter are those of the reading
