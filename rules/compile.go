@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"strings"
+
 	"postern/rules/perlre"
 	"postern/rules/scan"
 	"postern/rules/views"
@@ -51,6 +53,7 @@ func (s *Set) compile() {
 		}
 		s.foreign = s.foreign || r.foreign
 		s.headOnly = s.headOnly && !r.foreign && (r.kind <= kindURI || r.kind == kindMeta)
+		s.files = s.files || r.kind == kindEval && strings.HasPrefix(r.function, "check_ole")
 		s.asks = s.asks || s.network && r.looksUp()
 		r.known = s.functions[r.function]
 		if r.kind <= kindFull {

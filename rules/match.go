@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/contents"
 	"postern/rules/eval"
+	"postern/rules/mapfile"
 	"postern/rules/perlre"
 	"postern/rules/relays"
 	"postern/rules/views"
@@ -40,10 +42,16 @@ type Input struct {
 	// Facts are what other filters found; Lists asks the lists in the DNS.
 	Facts eval.Facts
 	Lists eval.Lists
+	// Maps are those that rules look values up in, by name.
+	Maps mapfile.Set
+	// Files gives what the message carries, nil where nobody reads it.
+	Files func() []*contents.Item
 	// Now is the time; rules about age need it.
 	Now time.Time
 	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
 	Offenders *Offenders
+	// Costs remembers what rules take, nil for nobody who remembers.
+	Costs *Costs
 }
 
 // Result is what a message showed.
@@ -101,6 +109,9 @@ type room struct {
 
 // done gives the room back.
 func (m *matcher) done() {
+	if m.watch != nil {
+		m.in.Costs.add(m.watch)
+	}
 	clear(m.room.outcomes)
 	clear(m.room.texts)
 	m.set.rooms.Put(m.room)
@@ -123,6 +134,7 @@ type matcher struct {
 	exhausted []string
 	suspended []string
 	cutShort  bool
+	watch     *stopwatch // nil where nothing is timed
 }
 
 type outcome struct {
@@ -138,13 +150,16 @@ func (s *Set) matcher(in Input) *matcher {
 	}
 	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: r.texts, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
+	if in.Costs.sample() {
+		m.watch = &stopwatch{by: map[*rule]*Cost{}}
+	}
 	m.message = views.ReadOctets(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
 	if now.IsZero() {
 		now = time.Now()
 	}
-	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Matcher: m, Now: now}
+	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Maps: in.Maps, Files: in.Files, Matcher: m, Now: now}
 	return m
 }
 
@@ -207,6 +222,9 @@ func (m *matcher) Find(re *perlre.Regexp, text string) bool {
 	return ok
 }
 
+// Budget is what the rule that runs may still take.
+func (m *matcher) Budget() *perlre.Budget { return m.budget }
+
 // All gives what an expression matches: its first group where it has one.
 func (m *matcher) All(re *perlre.Regexp, text string, most int) (all []string) {
 	match, ok := re.Find(text, 0, m.budget)
@@ -241,6 +259,9 @@ func (m *matcher) run(r *rule) *outcome {
 	}
 	if r.skips && !m.textsOf(r).may(r) {
 		o.done = true
+		if m.watch != nil {
+			m.watch.cost(r).Tried++
+		}
 		return o
 	}
 	o.running = true
@@ -248,6 +269,8 @@ func (m *matcher) run(r *rule) *outcome {
 		if o.value = r.meta.value(m.lookup); o.value < 0 {
 			o.value = 1 // whatever holds counts once
 		}
+	} else if m.watch != nil {
+		m.timed(r, o)
 	} else {
 		m.measured(r, o)
 	}
@@ -289,8 +312,9 @@ func (m *matcher) dispatch(r *rule, o *outcome) {
 		if r.learns || r.asks && m.in.Lists == nil && !m.known(r.function) {
 			return
 		}
-		m.ctx.Rule, m.ctx.Flags = r.name, r.flags
+		m.ctx.Rule, m.ctx.Flags, m.ctx.Evidence = r.name, r.flags, ""
 		o.value = r.known(m.ctx, r.args)
+		o.evidence = clip(m.ctx.Evidence)
 	case kindDetail:
 		o.value = m.details(r)
 	case kindDNS:
@@ -379,10 +403,12 @@ func (m *matcher) textsOf(r *rule) *texts {
 	}
 	t = &texts{}
 	m.texts[g.place] = t
-	t.pieces, t.there = m.pieces(g.key)
-	if g.scan != nil {
-		t.pass(g.scan)
-	}
+	m.timedTexts(func() {
+		t.pieces, t.there = m.pieces(g.key)
+		if g.scan != nil {
+			t.pass(g.scan)
+		}
+	})
 	return t
 }
 
