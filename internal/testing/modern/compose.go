@@ -22,10 +22,15 @@ type composer struct {
 	random *rand.Rand
 }
 
+// slug is a shape in the name of a file.
+func slug(shape string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(shape), func(r rune) bool { return r < '0' || r > 'z' || r > '9' && r < 'a' }), "-")
+}
+
 func unknown(what, name string) error { return fmt.Errorf("no %s %q", what, name) }
 
 func (c *composer) message(row keys, language, body string, nth int) (Message, error) {
-	m := Message{Name: fmt.Sprintf("%s-%s-%d", strings.ReplaceAll(c.shape, " ", "-"), language, nth), Set: c.set, Shape: c.shape, Language: language}
+	m := Message{Name: fmt.Sprintf("%s-%s-%d", slug(c.shape), language, nth), Set: c.set, Shape: c.shape, Language: language}
 	name := strings.ReplaceAll(row["mailer"], "{m}", row["m"])
 	mailer, ok := c.mailers[name]
 	if !ok {
@@ -34,7 +39,7 @@ func (c *composer) message(row keys, language, body string, nth int) (Message, e
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(m.Name))
 	c.random = rand.New(rand.NewPCG(h.Sum64(), 1))
-	defaults := c.languages[language].keys.over(keys{"lang": language, "colour": "#1a73e8", "company": "{from.name}", "postal": "{from.domain}"})
+	defaults := c.languages[language].keys.over(keys{"lang": language, "colour": "#1a73e8", "company": "{from.name}", "postal": "{from.domain}", "brand": "{from.name}", "logo": "https://i.imgur.com/{alnum 7}.png"})
 	c.keys, c.fixed = row.over(mailer.keys.over(defaults)), map[string]string{}
 	if err := c.people(); err != nil {
 		return m, err
@@ -64,6 +69,9 @@ func (c *composer) people() error {
 			c.keys[name] = fallback
 		}
 	}
+	for _, name := range []string{"rt", "dom", "link", "post", "charset", "wordset"} { // what is made up is the same wherever it stands
+		c.keys[name] = c.fill(c.keys[name])
+	}
 	for _, name := range []string{"to", "from", "reply-to"} { // the sender's may be made of the recipient's
 		text := c.fill(c.keys[name])
 		if text == "" {
@@ -89,6 +97,10 @@ func (c *composer) people() error {
 		}
 		c.keys[name] = value
 	}
+	for _, name := range []string{"bounce", "helo", "envelope"} {
+		c.keys[name] = c.fill(c.keys[name])
+	}
+	c.keys["sign"] = strings.ToLower(c.fill(pick(c.keys["sign"], "{from.domain}/s1")))
 	if c.keys["from.addr"] == "" {
 		return fmt.Errorf("no from")
 	}

@@ -52,14 +52,10 @@ func (s *signer) record() (string, error) {
 
 // signatures are "domain/selector", for none "-".
 func (c *composer) signatures() []string {
-	text := c.fill(c.keys["sign"])
-	if text == "-" {
+	if c.keys["sign"] == "-" {
 		return nil
 	}
-	if text == "" {
-		text = c.keys["from.domain"] + "/s1"
-	}
-	return strings.Fields(strings.ToLower(text))
+	return strings.Fields(c.keys["sign"])
 }
 
 func (c *composer) sign(m *Message) error {

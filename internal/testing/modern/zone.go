@@ -16,7 +16,7 @@ type names struct {
 }
 
 func (c *composer) names(e Envelope) names {
-	n := names{author: strings.ToLower(c.keys["from.domain"]), policy: c.keys["dmarc"], spf: Result(c.keys["spf"]), signed: c.signatures(), rdns: c.keys["rdns"] != "no", mx: c.keys["mx"] != "no"}
+	n := names{author: strings.ToLower(c.keys["from.domain"]), policy: c.fill(c.keys["dmarc"]), spf: Result(c.keys["spf"]), signed: c.signatures(), rdns: c.keys["rdns"] != "no", mx: c.keys["mx"] != "no"}
 	if n.spf == "" {
 		n.spf = Pass
 	}
@@ -70,8 +70,8 @@ func (z *zone) add(m *Message, key string) {
 		domain, selector, _ := strings.Cut(d, "/")
 		z.lines[selector+"._domainkey."+domain+" TXT "+key] = true
 	}
-	if z.policies[n.author] == "" || z.policies[n.author] == "absent" {
-		z.policies[n.author] = n.policy
+	if org := organisation(n.author); z.policies[org] == "" || z.policies[org] == "absent" {
+		z.policies[org] = n.policy
 	}
 	if n.rdns && strings.Contains(m.Envelope.Helo, ".") && !strings.HasPrefix(m.Envelope.Helo, "[") {
 		z.lines[client+" PTR "+m.Envelope.Helo] = true
@@ -86,11 +86,10 @@ func (z *zone) add(m *Message, key string) {
 }
 
 func (z *zone) text() string {
-	for domain, clients := range z.allowed {
+	for domain := range z.allowed {
 		if z.rest[domain] == "" {
 			z.rest[domain] = "~all"
 		}
-		_ = clients
 	}
 	for domain, rest := range z.rest {
 		var b strings.Builder
