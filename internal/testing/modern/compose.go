@@ -39,7 +39,7 @@ func (c *composer) message(row keys, language, body string, nth int) (Message, e
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(m.Name))
 	c.random = rand.New(rand.NewPCG(h.Sum64(), 1))
-	defaults := c.languages[language].keys.over(keys{"lang": language, "colour": "#1a73e8", "company": "{from.name}", "postal": "{from.domain}", "brand": "{from.name}", "logo": "https://i.imgur.com/{alnum 7}.png"})
+	defaults := c.languages[language].keys.over(keys{"lang": language, "colour": "#1a73e8", "company": "{from.name}", "postal": "{from.domain}", "pre": "{subject}", "description": "", "location": "", "brand": "{from.name}", "logo": "https://i.imgur.com/{alnum 7}.png"})
 	c.keys, c.fixed = row.over(mailer.keys.over(defaults)), map[string]string{}
 	if err := c.people(); err != nil {
 		return m, err
@@ -69,7 +69,7 @@ func (c *composer) people() error {
 			c.keys[name] = fallback
 		}
 	}
-	for _, name := range []string{"rt", "dom", "link", "post", "charset", "wordset"} { // what is made up is the same wherever it stands
+	for _, name := range []string{"rt", "dom", "link", "post", "charset", "wordset", "btc"} { // what is made up is the same wherever it stands
 		c.keys[name] = c.fill(c.keys[name])
 	}
 	for _, name := range []string{"to", "from", "reply-to"} { // the sender's may be made of the recipient's
@@ -81,6 +81,7 @@ func (c *composer) people() error {
 		if at := strings.LastIndexByte(text, '<'); at >= 0 {
 			display, address = strings.TrimSpace(text[:at]), strings.Trim(text[at:], "<> ")
 		}
+		display = strings.Trim(display, `"`)
 		local, domain, _ := strings.Cut(address, "@")
 		c.keys[name+".name"], c.keys[name+".addr"], c.keys[name+".local"], c.keys[name+".domain"] = display, address, local, domain
 		c.keys[name+".flat"] = local + "=" + domain
@@ -99,6 +100,9 @@ func (c *composer) people() error {
 	}
 	for _, name := range []string{"bounce", "helo", "envelope"} {
 		c.keys[name] = c.fill(c.keys[name])
+	}
+	if c.keys["helo"] == "" { // its domain was not given
+		c.keys["helo"] = "mail." + c.keys["from.domain"]
 	}
 	c.keys["sign"] = strings.ToLower(c.fill(pick(c.keys["sign"], "{from.domain}/s1")))
 	if c.keys["from.addr"] == "" {

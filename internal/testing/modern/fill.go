@@ -11,6 +11,8 @@ import (
 
 var hole = regexp.MustCompile(`\{([A-Za-z][A-Za-z0-9.-]*)(?: ([^{}\n]*))?\}`)
 
+var steady = regexp.MustCompile(`^[rnu][1-9]$`)
+
 // fill puts values in the place of {key} and of what is made up; whatever it doesn't know stays, as CSS does.
 func (c *composer) fill(text string) string {
 	for range 5 {
@@ -34,7 +36,7 @@ func (c *composer) fill(text string) string {
 
 // madeUp gives random values: "hex 8" another at each place, r1 to r9, n1 to n9 and u1 to u9 the same within a message.
 func (c *composer) madeUp(word, args string) (string, bool) {
-	if len(word) == 2 && strings.Contains("rnu", word[:1]) && word[1] >= '1' && word[1] <= '9' {
+	if steady.MatchString(word) {
 		if c.fixed[word] == "" {
 			c.fixed[word] = map[byte]func() string{'r': func() string { return c.some("0123456789abcdef", 12) },
 				'n': func() string { return c.some("123456789", 8) }, 'u': c.uuid}[word[0]]()
@@ -55,6 +57,8 @@ func (c *composer) madeUp(word, args string) (string, bool) {
 		return c.some("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", n), true
 	case "uuid":
 		return c.uuid(), true
+	case "coin":
+		return c.coin(), true
 	case "pick":
 		all := strings.Split(args, "/")
 		return all[c.random.IntN(len(all))], true

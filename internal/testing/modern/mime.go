@@ -17,7 +17,7 @@ type part struct {
 // content gives the MIME fields of the message and its body.
 func (c *composer) content(text string) (fields string, body []byte, err error) {
 	if c.keys["form"] == "raw" {
-		return "Content-Type: " + c.fill(c.keys["content-type"]), []byte(crlf(text)), nil
+		return "Content-Type: " + c.fill(c.keys["content-type"]), []byte(crlf(strings.TrimRight(text, "\n") + "\n")), nil
 	}
 	whole, err := c.alternatives(text)
 	if err != nil {
