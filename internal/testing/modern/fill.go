@@ -11,7 +11,7 @@ import (
 
 var hole = regexp.MustCompile(`\{([A-Za-z][A-Za-z0-9.-]*)(?: ([^{}\n]*))?\}`)
 
-var steady = regexp.MustCompile(`^[rnu][1-9]$`)
+var steady = regexp.MustCompile(`^[rnqu][1-9]$`)
 
 // fill puts values in the place of {key} and of what is made up; whatever it doesn't know stays, as CSS does.
 func (c *composer) fill(text string) string {
@@ -34,12 +34,13 @@ func (c *composer) fill(text string) string {
 	return text
 }
 
-// madeUp gives random values: "hex 8" another at each place, r1 to r9, n1 to n9 and u1 to u9 the same within a message.
+// madeUp gives random values: "hex 8" another at each place, r1 to r9, n1 to n9, q1 to q9 and u1 to u9 the same within a message.
 func (c *composer) madeUp(word, args string) (string, bool) {
 	if steady.MatchString(word) {
 		if c.fixed[word] == "" {
 			c.fixed[word] = map[byte]func() string{'r': func() string { return c.some("0123456789abcdef", 12) },
-				'n': func() string { return c.some("123456789", 8) }, 'u': c.uuid}[word[0]]()
+				'n': func() string { return c.some("123456789", 8) },
+				'q': func() string { return c.some("123456789", 4) }, 'u': c.uuid}[word[0]]()
 		}
 		return c.fixed[word], true
 	}

@@ -94,7 +94,11 @@ func (c *composer) text(kind, text string) (part, error) {
 		name = charset
 	}
 	p := part{fields: "Content-Type: text/" + kind + "; charset=" + c.quoted(name) + "\r\n"}
-	switch cte := c.keys["cte"]; cte {
+	cte := c.keys["cte"]
+	if cte == "least" {
+		cte = least(octets)
+	}
+	switch cte {
 	case "qp":
 		var b bytes.Buffer
 		w := quotedprintable.NewWriter(&b)
@@ -105,7 +109,7 @@ func (c *composer) text(kind, text string) (part, error) {
 	case "b64":
 		p.fields += "Content-Transfer-Encoding: base64\r\n"
 		p.body = base64Lines(octets)
-	case "none": // and octets all the same, as old systems send
+	case "none": // says nothing, and old systems have octets all the same
 		p.body = octets
 	default:
 		if cte == "" || cte == "7bit" && !ascii(string(octets)) {
@@ -115,6 +119,19 @@ func (c *composer) text(kind, text string) (part, error) {
 		p.body = octets
 	}
 	return p, nil
+}
+
+// least is the encoding that changes least, as the large providers choose it.
+func least(octets []byte) string {
+	if !ascii(string(octets)) {
+		return "b64"
+	}
+	for line := range bytes.Lines(octets) {
+		if len(line) > 78 {
+			return "qp"
+		}
+	}
+	return "none"
 }
 
 func (c *composer) quoted(value string) string {
@@ -147,7 +164,8 @@ func (c *composer) multipart(kind string, parts []part) part {
 	fmt.Fprintf(&out, "--%s--\r\n", delimiter)
 	extra := ""
 	if kind == "related" {
-		extra = ` type="text/html";`
+		inner, _, _ := strings.Cut(strings.TrimPrefix(parts[0].fields, "Content-Type: "), ";")
+		extra = ` type="` + inner + `";`
 	}
 	return part{fields: "Content-Type: multipart/" + kind + ";" + extra + "\r\n boundary=\"" + delimiter + "\"\r\n", body: out.Bytes()}
 }

@@ -25,7 +25,7 @@ import (
 //	break             yes: changed after it was signed
 //	dmarc             the policy of From's domain, absent if there is none
 //	form              text, html, alt, raw (the text is the body, content-type says of what)
-//	cte, charset      qp, b64, 8bit, 7bit; the charset of the text
+//	cte, charset      qp, b64, 8bit, 7bit, none (says nothing), least (as the text needs it); the charset of the text
 //	words             b, q or raw: how words outside of ASCII stand in fields; wordset is their charset
 //	track             what each link of the HTML leads to instead
 //	attach, inline    files: "KIND ; name=NAME ; key=value"
