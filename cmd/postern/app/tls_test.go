@@ -21,7 +21,7 @@ func TestNothingCrossesIntoTLS(t *testing.T) {
 		for _, door := range []string{"mx", "staff"} {
 			c := g.dial(door)
 			c.send("STARTTLS\r\n" + behind)
-			if said := c.ended(); strings.HasPrefix(said, "220") || strings.Contains(said, "250") || strings.Contains(said, "354") {
+			if said := c.ended(); replies(said, "220", "250", "354") {
 				t.Errorf("%s: behind STARTTLS %q: %q", door, behind, said)
 			}
 		}
@@ -34,7 +34,7 @@ func TestNothingCrossesIntoTLS(t *testing.T) {
 		if conn, ok := c.conn.(*net.TCPConn); ok {
 			_ = conn.CloseWrite() // so that the door does not wait for the rest of a record
 		}
-		if said := c.ended(); strings.Contains(said, "250") || strings.Contains(said, "500") {
+		if said := c.ended(); replies(said, "250", "500") {
 			t.Errorf("instead of a handshake %q: %q", late, said)
 		}
 	}
@@ -44,6 +44,17 @@ func TestNothingCrossesIntoTLS(t *testing.T) {
 			t.Errorf("asked inside: %s", line)
 		}
 	}
+}
+
+// replies says whether one of the lines that came is a reply of one of these codes. An id in a text may hold the same digits.
+func replies(said string, codes ...string) bool {
+	for line := range strings.Lines(said) {
+		if slices.ContainsFunc(codes, func(code string) bool { return strings.HasPrefix(line, code) }) {
+			return true
+		}
+	}
+
+	return false
 }
 
 // The state from before TLS is discarded, and TLS is not done twice or within a transaction. TI-05, TI-07, TI-08.
@@ -154,7 +165,7 @@ func TestCrossProtocol(t *testing.T) {
 		c := g.from("127.0.0.1", "mx")
 		c.say("", 220)
 		c.send(text)
-		if said := c.ended(); strings.Contains(said, "250") || strings.Contains(said, "354") {
+		if said := c.ended(); replies(said, "250", "354") {
 			t.Errorf("%.20q: %q", text, said)
 		}
 	}
