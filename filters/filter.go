@@ -14,6 +14,8 @@ import (
 	"postern/internal/dns"
 	"postern/internal/mail"
 	"postern/internal/state"
+	"postern/rules"
+	"postern/rules/mapfile"
 )
 
 // Finding is a fact, mail.Finding.
@@ -94,6 +96,8 @@ type Symbol struct {
 	// Form says that the symbol is about the form of the mail, not its content or sender: an entry of the allow list
 	// overrides its action, and mail that lies in a mailbox already is not masked for it.
 	Form bool
+	// Unweighed says that nobody weighed the symbol: all such symbols count little together, see policy.
+	Unweighed bool `json:",omitempty"`
 	// Reply is the reply to the sender where this symbol decides: the reason, and the remedy. "" leaves it to policy.
 	Reply string
 }
@@ -118,6 +122,10 @@ type Env struct {
 	Shelved func(filter string)
 	// RulesDir holds the admin's own content rules, "" for none.
 	RulesDir string
+	// Maps are those of the configuration, which content rules look values up in.
+	Maps mapfile.Set
+	// RuleCosts remembers what content rules take, nil for nobody who does.
+	RuleCosts *rules.Costs
 }
 
 // DefaultTimeout bounds a filter that names no other.

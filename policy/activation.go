@@ -115,6 +115,8 @@ func (a *activation) clock(name string) ref.Val {
 		return types.String(a.local.Weekday)
 	case "time.date":
 		return types.String(a.local.Date)
+	case utcDay:
+		return types.String(dayOf(a.q.f.Time))
 	}
 	return nil
 }

@@ -188,7 +188,33 @@ func (c *compiler) symbolGroups(p *Policy) Scope {
 		}
 	}
 
+	c.unweighed(p)
+
 	return s
+}
+
+// unweighedMax is what symbols that nobody weighed count together, unless the policy says otherwise of one.
+const unweighedMax = 2.0
+
+// unweighed puts the symbols that nobody weighed into a group of their own: those that the policy neither scores nor groups.
+func (c *compiler) unweighed(p *Policy) {
+	limit := &groupCap{name: "unweighed", max: thousandths(unweighedMax)}
+	for name, s := range c.known {
+		_, scored := c.cfg.Scores[name]
+		if s.Unweighed && !scored && !c.grouped(name) {
+			p.caps[name] = limit
+		}
+	}
+}
+
+// grouped says whether the policy names a symbol in a group.
+func (c *compiler) grouped(name string) bool {
+	for _, g := range c.cfg.SymbolGroups {
+		if slices.Contains(g.Symbols, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // symbolGroup checks what a group sets, and says whether it can be used.

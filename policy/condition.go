@@ -17,6 +17,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/config"
+	"postern/rules/mapfile"
 )
 
 // Bounds of a condition. A unit of cost is about one comparison, or ten characters looked at.
@@ -42,17 +43,18 @@ type condition struct {
 }
 
 // conditions makes the language of conditions: CEL, with our names.
-func conditions(known map[string]filters.Symbol) (*cel.Env, error) {
+func conditions(known map[string]filters.Symbol, tables mapfile.Set) (*cel.Env, error) {
 	list, double := cel.ListType(cel.StringType), cel.DoubleType
 	options := []cel.EnvOption{
 		cel.CrossTypeNumericComparisons(true), ext.Strings(ext.StringsValidateFormatCalls(true)),
 		ext.NativeTypes(reflect.TypeFor[Attachment](), ext.ParseStructTags(true)),
-		cel.ClearMacros(), cel.Macros(symbolMacro("has", known, hasSymbol), symbolMacro("weight", known, weightOfSymbol),
+		cel.ClearMacros(), cel.Macros(symbolMacro("has", known, hasSymbol), symbolMacro("weight", known, weightOfSymbol), mapMacro(tables),
 			cel.AllMacro, cel.ExistsMacro, cel.ExistsOneMacro, cel.FilterMacro, cel.MapMacro),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateRegexProgramSizeLimit(maxRegexSize),
 			cel.ValidateComprehensionNestingLimit(maxNesting)),
 		cel.Function("in_network", cel.Overload("in_network_string_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
 			cel.BinaryBinding(inNetwork))),
+		mapFunction(tables), cel.Variable(utcDay, cel.StringType),
 		cel.Variable("symbols", cel.MapType(cel.StringType, double)), cel.Variable("score", double),
 		cel.Variable("attachments", cel.ListType(cel.ObjectType("policy.Attachment"))),
 		cel.Variable("size", cel.IntType), cel.Variable("time.hour", cel.IntType), cel.Variable("time.minute", cel.IntType),
@@ -256,8 +258,11 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 
 // EstimateCallCost leaves functions to CEL, but for our own.
 func (sizes) EstimateCallCost(function, _ string, _ *cost.AstNode, _ []cost.AstNode) *cost.CallEstimate {
-	if function == "in_network" {
+	switch function {
+	case "in_network":
 		return &cost.CallEstimate{CostEstimate: cost.FixedCostEstimate(20)}
+	case mapCall:
+		return &cost.CallEstimate{CostEstimate: cost.FixedCostEstimate(3000)}
 	}
 	return nil
 }

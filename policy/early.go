@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 
 	"postern/internal/mail"
@@ -104,16 +105,16 @@ func (q *question) mayFit(r *rule) bool {
 }
 
 func (q *question) mayBeTo(w *who) bool {
-	ok, _ := w.fits(q.to, q.f.Client, q.f.Groups)
+	ok, _ := q.is(w, q.to, netip.Addr{})
 	_, looked := q.f.Groups[q.to[0].key]
 
-	return ok || len(w.groups) > 0 && !looked
+	return ok || q.slow != "" || len(w.groups) > 0 && !looked
 }
 
 func (q *question) mayBeFrom(w *who) bool {
-	ok, _ := w.fits(q.senders, q.f.Client, q.f.Groups)
+	ok, _ := q.is(w, q.senders, q.f.Client)
 
-	return ok || len(w.groups) > 0
+	return ok || q.slow != "" || len(w.groups) > 0
 }
 
 // scoped reports whether the scope is known: not before the recipient is, nor before the recipient's groups are, if

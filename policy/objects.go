@@ -12,6 +12,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/policy/calendar"
+	"postern/rules/mapfile"
 )
 
 // who, what and window are the objects that rules name, compiled.
@@ -22,6 +23,7 @@ type who struct {
 	groups    []string
 	networks  config.Networks
 	pattern   *regexp.Regexp
+	maps      []*mapfile.Map
 }
 
 type what struct {
@@ -80,8 +82,13 @@ func (c *compiler) who(name string, w Who) *who {
 	for _, group := range w.Groups {
 		c.groupName(at+".groups", group)
 	}
-	if len(w.Addresses)+len(w.Domains)+len(w.Groups)+len(w.Networks) == 0 && w.Pattern == "" {
-		c.bad(at, "names nobody; name addresses, domains, groups, networks or a pattern")
+	for i, m := range w.Maps {
+		if known := c.mapNamed(fmt.Sprintf("%s.maps[%d]", at, i), m); known != nil {
+			o.maps = append(o.maps, known)
+		}
+	}
+	if len(w.Addresses)+len(w.Domains)+len(w.Groups)+len(w.Networks)+len(w.Maps) == 0 && w.Pattern == "" {
+		c.bad(at, "names nobody; name addresses, domains, groups, networks, maps or a pattern")
 	}
 	return o
 }

@@ -62,7 +62,7 @@ func (c *compiler) rules(p *Policy) {
 	if len(c.cfg.Rules) == 0 {
 		return
 	}
-	env, err := conditions(c.known)
+	env, err := conditions(c.known, c.cfg.Maps)
 	if err != nil {
 		c.bad("rule", "the language of conditions can't be made ready: %v; this is a mistake of ours", err)
 		return

@@ -58,6 +58,8 @@ type Who struct {
 	Groups []string `toml:"groups"`
 	// Networks are the client's.
 	Networks []config.Network `toml:"networks"`
+	// Maps are those of postern.toml, by name: an address is looked up in them, of a sender the client's as well.
+	Maps []string `toml:"maps"`
 	// Pattern is a regular expression (RE2) that an address in lower case must match somewhere.
 	Pattern string `toml:"pattern"`
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
 	"cel.dev/cel-go/common/types"
@@ -83,6 +84,8 @@ type question struct {
 	senders []party
 	to      []party
 	known   activation
+	// slow is a map that took too long, "" for none.
+	slow string
 }
 
 func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
@@ -100,6 +103,16 @@ func newQuestion(p *Policy, f *Facts, rcpt mail.Address, t *tally) *question {
 
 // fits reports whether a rule matches, and whether the sender is then authenticated. Cheap tests come first.
 func (q *question) fits(r *rule) (fits, proven bool, err error) {
+	q.slow = ""
+	fits, proven, err = q.asked(r)
+	if slow := q.slowMap(); slow != nil && err == nil {
+		return false, false, slow
+	}
+	return fits, proven, err
+}
+
+// asked is what a rule says, be it that a map took too long.
+func (q *question) asked(r *rule) (fits, proven bool, err error) {
 	f := q.f
 	if !r.concerns(f) || !r.at(f.Time) || !between(r.to, r.notTo, q.isTo) {
 		return false, false, nil
@@ -107,7 +120,7 @@ func (q *question) fits(r *rule) (fits, proven bool, err error) {
 
 	byNetwork := false
 	sender := func(w *who) bool {
-		ok, network := w.fits(q.senders, f.Client, f.Groups)
+		ok, network := q.is(w, q.senders, f.Client)
 		byNetwork = byNetwork || network
 		return ok
 	}
@@ -158,7 +171,7 @@ func (r *rule) at(t calendar.Minute) bool {
 }
 
 func (q *question) isTo(w *who) bool {
-	ok, _ := w.fits(q.to, q.f.Client, q.f.Groups)
+	ok, _ := q.is(w, q.to, netip.Addr{}) // a client is no recipient
 
 	return ok
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"postern/filters"
 	"postern/internal/config"
+	"postern/rules/mapfile"
 )
 
 // Config is policy.toml.
@@ -33,6 +34,8 @@ type Config struct {
 	// Disclose is not in this file: [smtp.disclose] of postern.toml has it. It belongs to the policy's version all the
 	// same, as it changes the replies to senders.
 	Disclose config.Disclose `toml:"-"`
+	// Maps are not in this file either: [maps] of postern.toml names them. What they hold belongs to the policy's version.
+	Maps mapfile.Set `toml:"-" json:",omitempty"`
 
 	file  string
 	lines config.Lines

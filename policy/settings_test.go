@@ -10,6 +10,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
+	"postern/rules/mapfile"
 )
 
 // TestBadPolicies reads testdata/bad/*.toml: the first line of each is "# " and the first thing that must be said of it.
@@ -124,6 +125,7 @@ func TestShippedExampleWithAllItsKeys(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	cfg.Maps = mapfile.Set{"suppliers": mapfile.Parse("suppliers", "suppliers.map", mapfile.Any, "supplier.example\n")}
 	known := symbols()
 	for _, name := range regexp.MustCompile(`\b[A-Z]+_[A-Z_]+\b`).FindAllString(string(text), -1) {
 		known = append(known, filters.Symbol{Name: name})

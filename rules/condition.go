@@ -25,6 +25,9 @@ func standardPlugins() []string {
 // foreignPlugins are those that SpamAssassin loads and that do nothing here: their rules are unsupported.
 func foreignPlugins() []string { return []string{"Pyzor", "Razor2", "SpamCop"} }
 
+// askedPlugins are known, and there only if a line loads them, as with SpamAssassin.
+func askedPlugins() []string { return []string{"PDFInfo", "OLEVBMacro"} }
+
 // pluginName gives the plugin's present name.
 func pluginName(text string) string {
 	name := strings.TrimPrefix(strings.Trim(text, " \t'\""), pluginPrefix)
@@ -196,7 +199,7 @@ func (p *parser) claims(word, name string, ours bool) bool {
 	if word == "plugin" {
 		name = pluginName(name)
 		if !ours {
-			return slices.Contains(standardPlugins(), name) || slices.Contains(foreignPlugins(), name)
+			return slices.Contains(standardPlugins(), name) || slices.Contains(foreignPlugins(), name) || p.asked(name)
 		}
 		return p.plugin(name)
 	}
@@ -207,7 +210,12 @@ func (p *parser) plugin(name string) bool {
 	if p.loaded != nil && !p.loaded[name] {
 		return false
 	}
-	return slices.Contains(standardPlugins(), name) || slices.Contains(foreignPlugins(), name)
+	return slices.Contains(standardPlugins(), name) || slices.Contains(foreignPlugins(), name) || p.asked(name)
+}
+
+// asked says whether a line loads one of those that are not there without it.
+func (p *parser) asked(name string) bool {
+	return p.loaded[name] && slices.Contains(askedPlugins(), name)
 }
 
 // feature says whether something is there that rule files ask for by name.

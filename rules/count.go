@@ -34,7 +34,7 @@ func (m *matcher) count(r *rule, re *perlre.Regexp, t *texts) (count int, eviden
 
 // firstPiece is the first piece of a text that a rule looks at: that of a body is the subject.
 func (r *rule) firstPiece() int {
-	if r.kind == kindBody && r.flag("nosubject") {
+	if r.kind == kindBody && r.noSubject {
 		return 1
 	}
 	return 0
@@ -43,7 +43,7 @@ func (r *rule) firstPiece() int {
 // scanned says what the shared scan knows of a piece: whether the rule may match there, and whether it surely does and
 // nothing but yes or no is asked for.
 func (r *rule) scanned(t *texts, i int) (may, sure bool) {
-	if t.found == nil || r.group == nil {
+	if t.found == nil || !r.joined {
 		return true, false
 	}
 	f := t.found[i]

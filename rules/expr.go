@@ -7,9 +7,36 @@ import (
 	"strings"
 )
 
+// operation is what an expression does.
+type operation uint8
+
+const (
+	opNumber operation = iota
+	opName
+	opMatching // the rules whose names match, until these are known
+	opNot
+	opMinus
+	opChoice // ?:
+	opAnd
+	opOr
+	opPlus
+	opLess
+	opTimes
+	opOver
+	opXor
+	opBitAnd
+	opBitOr
+	opEqual
+	opUnequal
+	opBelow
+	opAbove
+	opAtMost
+	opAtLeast
+)
+
 // expr is the expression of a meta. Its value is Perl's: && and || give one of their operands.
 type expr struct {
-	op    string // "num", "name", "!", "neg", "?" or the operator
+	op    operation
 	num   float64
 	name  string
 	left  *expr
@@ -37,25 +64,31 @@ func (p *exprParser) skip() string {
 	return p.rest
 }
 
+// operator is how an operation is written.
+type operator struct {
+	text string
+	op   operation
+}
+
 // operators by how tightly they bind in Perl.
-func operators(level int) []string {
+func operators(level int) []operator {
 	switch level {
 	case 0:
-		return []string{"||"}
+		return []operator{{"||", opOr}}
 	case 1:
-		return []string{"&&"}
+		return []operator{{"&&", opAnd}}
 	case 2:
-		return []string{"^", "|"}
+		return []operator{{"^", opXor}, {"|", opBitOr}}
 	case 3:
-		return []string{"&"}
+		return []operator{{"&", opBitAnd}}
 	case 4:
-		return []string{"==", "!="}
+		return []operator{{"==", opEqual}, {"!=", opUnequal}}
 	case 5:
-		return []string{"<=", ">=", "<", ">"}
+		return []operator{{"<=", opAtMost}, {">=", opAtLeast}, {"<", opBelow}, {">", opAbove}}
 	case 6:
-		return []string{"+", "-"}
+		return []operator{{"+", opPlus}, {"-", opLess}}
 	case 7:
-		return []string{"*", "/"}
+		return []operator{{"*", opTimes}, {"/", opOver}}
 	}
 	return nil
 }
@@ -79,7 +112,7 @@ func (p *exprParser) choice(depth int) (*expr, error) {
 	}
 	p.rest = p.rest[1:]
 	no, err := p.choice(depth + 1)
-	return &expr{op: "?", left: e, right: yes, third: no}, err
+	return &expr{op: opChoice, left: e, right: yes, third: no}, err
 }
 
 func (p *exprParser) binary(level, depth int) (*expr, error) {
@@ -94,8 +127,8 @@ func (p *exprParser) binary(level, depth int) (*expr, error) {
 		if terms > 2000 {
 			return nil, errors.New("the expression is too long")
 		}
-		op := p.operator(level)
-		if op == "" {
+		op, ok := p.operator(level)
+		if !ok {
 			return left, nil
 		}
 		right, err := p.binary(level+1, depth)
@@ -106,19 +139,19 @@ func (p *exprParser) binary(level, depth int) (*expr, error) {
 	}
 }
 
-func (p *exprParser) operator(level int) string {
+func (p *exprParser) operator(level int) (operation, bool) {
 	p.skip()
-	for _, op := range operators(level) {
-		if !strings.HasPrefix(p.rest, op) {
+	for _, o := range operators(level) {
+		if !strings.HasPrefix(p.rest, o.text) {
 			continue
 		}
-		if bitwise := op == "|" || op == "&"; bitwise && strings.HasPrefix(p.rest, op+op) {
+		if bitwise := o.op == opBitOr || o.op == opBitAnd; bitwise && strings.HasPrefix(p.rest, o.text+o.text) {
 			continue
 		}
-		p.rest = p.rest[len(op):]
-		return op
+		p.rest = p.rest[len(o.text):]
+		return o.op, true
 	}
-	return ""
+	return 0, false
 }
 
 func (p *exprParser) unary(depth int) (*expr, error) {
@@ -132,9 +165,9 @@ func (p *exprParser) unary(depth int) (*expr, error) {
 	}
 	switch text[0] {
 	case '!':
-		return p.negated("!", depth)
+		return p.negated(opNot, depth)
 	case '-':
-		return p.negated("neg", depth)
+		return p.negated(opMinus, depth)
 	case '+':
 		p.rest = p.rest[1:]
 		return p.unary(depth + 1)
@@ -145,7 +178,7 @@ func (p *exprParser) unary(depth int) (*expr, error) {
 	return p.operand(text)
 }
 
-func (p *exprParser) negated(op string, depth int) (*expr, error) {
+func (p *exprParser) negated(op operation, depth int) (*expr, error) {
 	p.rest = p.rest[1:]
 	e, err := p.unary(depth + 1)
 
@@ -157,7 +190,7 @@ func (p *exprParser) group(depth int) (*expr, error) {
 	p.rest = p.rest[1:]
 	if strings.HasPrefix(p.skip(), ")") {
 		p.rest = p.rest[1:]
-		return &expr{op: "num"}, nil
+		return &expr{op: opNumber}, nil
 	}
 	e, err := p.choice(depth + 1)
 	if err != nil {
@@ -179,7 +212,7 @@ func (p *exprParser) operand(text string) (*expr, error) {
 
 	if word != "" && (isDigit(word[0]) || word[0] == '.') {
 		f, err := strconv.ParseFloat(word, 64)
-		return &expr{op: "num", num: f}, err
+		return &expr{op: opNumber, num: f}, err
 	}
 	if word == "rules_matching" {
 		pattern, rest, ok := parenthesised(p.skip())
@@ -187,13 +220,13 @@ func (p *exprParser) operand(text string) (*expr, error) {
 			return nil, errors.New("want rules_matching(PATTERN)")
 		}
 		p.rest = rest
-		return &expr{op: "matching", name: pattern}, nil
+		return &expr{op: opMatching, name: pattern}, nil
 	}
 	if !isRuleName(word) {
 		return nil, fmt.Errorf("can't read the expression from %q on", text)
 	}
 
-	return &expr{op: "name", name: word}, nil
+	return &expr{op: opName, name: word}, nil
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
@@ -207,7 +240,7 @@ func (e *expr) names() []string {
 	var all []string
 	seen := map[string]bool{}
 	e.visit(func(x *expr) {
-		if x.op == "name" && !seen[x.name] {
+		if x.op == opName && !seen[x.name] {
 			seen[x.name] = true
 			all = append(all, x.name)
 		}
@@ -234,13 +267,13 @@ func (e *expr) asksNot(name string, not bool) bool {
 	}
 	left, right := not, not
 	switch e.op {
-	case "name":
+	case opName:
 		return not && e.name == name
-	case "!":
+	case opNot:
 		left, right = !not, true
-	case "<", "<=", "==", "!=", "-", "^", "?", "neg":
+	case opBelow, opAtMost, opEqual, opUnequal, opLess, opXor, opChoice, opMinus:
 		left, right = true, true
-	case ">", ">=":
+	case opAbove, opAtLeast:
 		right = true
 	}
 	return e.left.asksNot(name, left) || e.right.asksNot(name, right) || e.third.asksNot(name, not)
@@ -248,13 +281,13 @@ func (e *expr) asksNot(name string, not bool) bool {
 
 func (e *expr) value(of func(*expr) float64) float64 {
 	switch e.op {
-	case "num":
+	case opNumber:
 		return e.num
-	case "name":
+	case opName:
 		return of(e)
-	case "!":
+	case opNot:
 		return truth(e.left.value(of) == 0)
-	case "neg":
+	case opMinus:
 		return -e.left.value(of)
 	}
 	return e.joined(e.left.value(of), of)
@@ -263,17 +296,17 @@ func (e *expr) value(of func(*expr) float64) float64 {
 // joined is the value of an operation whose left side is known. The others are worked out only if they are needed.
 func (e *expr) joined(l float64, of func(*expr) float64) float64 {
 	switch e.op {
-	case "?":
+	case opChoice:
 		if l != 0 {
 			return e.right.value(of)
 		}
 		return e.third.value(of)
-	case "&&":
+	case opAnd:
 		if l == 0 {
 			return l
 		}
 		return e.right.value(of)
-	case "||":
+	case opOr:
 		if l != 0 {
 			return l
 		}
@@ -282,40 +315,40 @@ func (e *expr) joined(l float64, of func(*expr) float64) float64 {
 	return arithmetic(e.op, l, e.right.value(of))
 }
 
-func arithmetic(op string, l, r float64) float64 {
+func arithmetic(op operation, l, r float64) float64 {
 	switch op {
-	case "+":
+	case opPlus:
 		return l + r
-	case "-":
+	case opLess:
 		return l - r
-	case "*":
+	case opTimes:
 		return l * r
-	case "/":
+	case opOver:
 		if r == 0 {
 			return 0
 		}
 		return l / r
-	case "^":
+	case opXor:
 		return float64(int64(l) ^ int64(r))
-	case "&":
+	case opBitAnd:
 		return float64(int64(l) & int64(r))
-	case "|":
+	case opBitOr:
 		return float64(int64(l) | int64(r))
 	}
 	return truth(compare(op, l, r))
 }
 
-func compare(op string, l, r float64) bool {
+func compare(op operation, l, r float64) bool {
 	switch op {
-	case "==":
+	case opEqual:
 		return l == r
-	case "!=":
+	case opUnequal:
 		return l != r
-	case "<":
+	case opBelow:
 		return l < r
-	case ">":
+	case opAbove:
 		return l > r
-	case "<=":
+	case opAtMost:
 		return l <= r
 	}
 	return l >= r

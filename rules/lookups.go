@@ -5,6 +5,9 @@ import "strings"
 // AsksNetwork says whether there are rules that look names up, and that are run.
 func (s *Set) AsksNetwork() bool { return s.asks }
 
+// AsksFiles says whether there are rules that ask what attachments carry, and that are run.
+func (s *Set) AsksFiles() bool { return s.files }
+
 // Foreign says whether rules are run that were written for SpamAssassin: they ask for the way of a message.
 func (s *Set) Foreign() bool { return s.foreign }
 

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/contents"
 	"postern/rules/eval"
+	"postern/rules/mapfile"
 	"postern/rules/perlre"
 	"postern/rules/relays"
 	"postern/rules/views"
@@ -40,10 +42,16 @@ type Input struct {
 	// Facts are what other filters found; Lists asks the lists in the DNS.
 	Facts eval.Facts
 	Lists eval.Lists
+	// Maps are those that rules look values up in, by name.
+	Maps mapfile.Set
+	// Files gives what the message carries, nil where nobody reads it.
+	Files func() []*contents.Item
 	// Now is the time; rules about age need it.
 	Now time.Time
 	// Offenders remembers the rules that run out of steps, nil for nobody who remembers.
 	Offenders *Offenders
+	// Costs remembers what rules take, nil for nobody who remembers.
+	Costs *Costs
 }
 
 // Result is what a message showed.
@@ -62,7 +70,7 @@ type Result struct {
 func (s *Set) Match(in Input) []Hit { return s.Run(in).Hits }
 
 // Run gives the rules that hold for a message, and those that were given up.
-func (s *Set) Run(in Input) Result { return s.run(in, func(r *rule) bool { return r.reports() }) }
+func (s *Set) Run(in Input) Result { return s.run(in, s.reporting) }
 
 // Values gives the values of all rules that are run, hidden ones too, that are not 0.
 func (s *Set) Values(in Input) map[string]float64 {
@@ -79,14 +87,11 @@ func (s *Set) Values(in Input) map[string]float64 {
 	return all
 }
 
-func (s *Set) run(in Input, wanted func(*rule) bool) Result {
+func (s *Set) run(in Input, wanted []*rule) Result {
 	m := s.matcher(in)
 	defer m.done()
 	var result Result
-	for _, r := range s.rules {
-		if !r.live || !wanted(r) {
-			continue
-		}
+	for _, r := range wanted {
 		if o := m.run(r); o.value != 0 {
 			result.Hits = append(result.Hits, Hit{Rule: r.name, Evidence: o.evidence, Count: max(1, int(o.value))})
 		}
@@ -98,12 +103,17 @@ func (s *Set) run(in Input, wanted func(*rule) bool) Result {
 // room is what matchers use one after the other.
 type room struct {
 	outcomes []outcome
+	texts    []*texts
 	budget   *perlre.Budget
 }
 
 // done gives the room back.
 func (m *matcher) done() {
+	if m.watch != nil {
+		m.in.Costs.add(m.watch)
+	}
 	clear(m.room.outcomes)
+	clear(m.room.texts)
 	m.set.rooms.Put(m.room)
 }
 
@@ -119,11 +129,12 @@ type matcher struct {
 	left      int
 	lookup    func(*expr) float64 // m.value, made once
 	outcomes  []outcome
-	texts     map[groupKey]*texts
+	texts     []*texts // by the place of their group
 	tags      map[string][]string
 	exhausted []string
 	suspended []string
 	cutShort  bool
+	watch     *stopwatch // nil where nothing is timed
 }
 
 type outcome struct {
@@ -135,22 +146,25 @@ type outcome struct {
 func (s *Set) matcher(in Input) *matcher {
 	r, _ := s.rooms.Get().(*room)
 	if r == nil {
-		r = &room{make([]outcome, len(s.rules)), perlre.NewBudget(ruleSteps)}
+		r = &room{make([]outcome, len(s.rules)), make([]*texts, len(s.groups)), perlre.NewBudget(ruleSteps)}
 	}
-	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: map[groupKey]*texts{}, tags: map[string][]string{}, left: messageSteps}
+	m := &matcher{set: s, in: in, room: r, outcomes: r.outcomes, budget: r.budget, texts: r.texts, tags: map[string][]string{}, left: messageSteps}
 	m.lookup = m.value
-	m.message = views.Read(m.raw(), m.options())
+	if in.Costs.sample() {
+		m.watch = &stopwatch{by: map[*rule]*Cost{}}
+	}
+	m.message = views.ReadOctets(m.raw(), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
 	if now.IsZero() {
 		now = time.Now()
 	}
-	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Matcher: m, Now: now}
+	m.ctx = &eval.Context{Message: m.message, Config: s.config, Facts: in.Facts, Lists: in.Lists, Maps: in.Maps, Files: in.Files, Matcher: m, Now: now}
 	return m
 }
 
 // raw is the message, or only its header if no rule looks at anything else of it than the text that readers see.
-func (m *matcher) raw() string {
+func (m *matcher) raw() []byte {
 	message := m.in.View.Message()
 	if mem := message.Memory(); mem != nil {
 		mem = mem[:min(len(mem), maxMessage)]
@@ -159,13 +173,13 @@ func (m *matcher) raw() string {
 				mem = mem[:i+4]
 			}
 		}
-		return string(mem)
+		return mem
 	}
 	head, err := message.Head(maxMessage)
 	if err != nil {
-		return ""
+		return nil
 	}
-	return string(head)
+	return head
 }
 
 func (m *matcher) options() views.Options {
@@ -208,6 +222,9 @@ func (m *matcher) Find(re *perlre.Regexp, text string) bool {
 	return ok
 }
 
+// Budget is what the rule that runs may still take.
+func (m *matcher) Budget() *perlre.Budget { return m.budget }
+
 // All gives what an expression matches: its first group where it has one.
 func (m *matcher) All(re *perlre.Regexp, text string, most int) (all []string) {
 	match, ok := re.Find(text, 0, m.budget)
@@ -228,25 +245,37 @@ func (m *matcher) value(e *expr) float64 {
 	if r == nil || !r.live { // a score of 0 switches a rule off for others, too
 		return 0
 	}
+	if o := &m.outcomes[r.id]; o.done {
+		return o.value
+	}
 	return m.run(r).value
 }
 
 // run gives the outcome of a rule.
-func (m *matcher) run(r *rule) outcome {
+func (m *matcher) run(r *rule) *outcome {
 	o := &m.outcomes[r.id]
 	if o.done || o.running {
-		return *o
+		return o
+	}
+	if r.skips && !m.textsOf(r).may(r) {
+		o.done = true
+		if m.watch != nil {
+			m.watch.cost(r).Tried++
+		}
+		return o
 	}
 	o.running = true
 	if r.kind == kindMeta {
 		if o.value = r.meta.value(m.lookup); o.value < 0 {
 			o.value = 1 // whatever holds counts once
 		}
+	} else if m.watch != nil {
+		m.timed(r, o)
 	} else {
 		m.measured(r, o)
 	}
 	o.running, o.done = false, true
-	return *o
+	return o
 }
 
 // measured runs a rule within its budget. What it found by then counts for nothing if that is exhausted.
@@ -280,11 +309,12 @@ func (m *matcher) dispatch(r *rule, o *outcome) {
 	}
 	switch r.kind {
 	case kindEval:
-		if r.flag("learn") || r.flag("net") && m.in.Lists == nil && !m.known(r.function) {
+		if r.learns || r.asks && m.in.Lists == nil && !m.known(r.function) {
 			return
 		}
-		m.ctx.Rule, m.ctx.Flags = r.name, r.flags
-		o.value = m.set.functions[r.function](m.ctx, r.args)
+		m.ctx.Rule, m.ctx.Flags, m.ctx.Evidence = r.name, r.flags, ""
+		o.value = r.known(m.ctx, r.args)
+		o.evidence = clip(m.ctx.Evidence)
 	case kindDetail:
 		o.value = m.details(r)
 	case kindDNS:
@@ -366,17 +396,19 @@ func clip(text string) string {
 
 // textsOf gives what a rule looks at, made and passed over when it is first needed.
 func (m *matcher) textsOf(r *rule) *texts {
-	key := r.key()
-	t := m.texts[key]
+	g := r.group
+	t := m.texts[g.place]
 	if t != nil {
 		return t
 	}
 	t = &texts{}
-	m.texts[key] = t
-	t.pieces, t.there = m.pieces(key)
-	if g := m.set.groups[key]; g != nil && g.scan != nil {
-		t.pass(g.scan)
-	}
+	m.texts[g.place] = t
+	m.timedTexts(func() {
+		t.pieces, t.there = m.pieces(g.key)
+		if g.scan != nil {
+			t.pass(g.scan)
+		}
+	})
 	return t
 }
 

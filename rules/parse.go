@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/rules/eval"
@@ -22,6 +23,8 @@ type Options struct {
 	// Network says that names are looked up: of a rule's four scores the second one counts, else the first. There is no
 	// classifier of SpamAssassin's here, for which the third and fourth are.
 	Network bool
+	// Maps are the names of those that rules may look values up in.
+	Maps []string
 	// All runs rules that nothing with a score needs, too.
 	All bool
 }
@@ -54,6 +57,8 @@ type parser struct {
 	// skipped are rules that SpamAssassin would have.
 	skipped map[string]bool
 	tags    replaceTags
+	// including are the files around the one that is read.
+	including []string
 	// later are score, describe, tflags and priority lines: they may stand before their rule.
 	later []directive
 	// reused are the rules of reuse lines.
@@ -259,6 +264,9 @@ func (p *parser) readCall(r *rule, call string) error {
 	p.set.config.NoteSet(r.function, args)
 	if p.set.functions[r.function] == nil {
 		r.broken = "the function " + r.function + " is not known here"
+	}
+	if r.function == "check_map" {
+		r.broken = eval.MapArgs(args, func(name string) bool { return slices.Contains(p.options.Maps, name) })
 	}
 	return nil
 }

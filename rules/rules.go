@@ -25,6 +25,8 @@ import (
 type File struct {
 	Name, Text string
 	Foreign    bool
+	// Included are the files that its include lines name, and those that these name.
+	Included []Included
 }
 
 // Set is a set of rules, ready to match. It is immutable and serves many messages at once.
@@ -37,9 +39,11 @@ type Set struct {
 	origin    []string
 	networks  networks
 	captures  map[string][]*rule
-	groups    map[groupKey]*group
+	groups    []*group
+	reporting []*rule // the rules that are run for themselves, in file order
 	// asks says that rules look names up.
 	asks, network, foreign bool
+	files                  bool // rules ask what attachments carry
 	// headOnly says that rules need no more of the message itself than its header.
 	headOnly bool
 	coverage Coverage
@@ -53,6 +57,8 @@ type Symbol struct {
 	Describe string
 	File     string
 	Line     int
+	// Unweighed says that it stands in a file whose rules nobody weighed: its score is the one that rules have without.
+	Unweighed bool
 }
 
 // Hit is a rule that matched.
@@ -106,7 +112,10 @@ type rule struct {
 	loose *perlre.Regexp
 	id    int // its place in the set
 	group *group
-	index int // in its group
+	index int // in its group, if it is joined
+	// joined says that it is looked for in the common pass; skips, that it does not hold where that does not find it.
+	joined, skips bool
+	known         eval.Func // its function, nil if it has none
 
 	meta     *expr
 	function string
@@ -114,13 +123,17 @@ type rule struct {
 	details  []detail
 	query    dnsQuery
 
-	scores   [4]float64
-	scored   bool // a score line stands for it
-	score    float64
-	describe string
-	flags    string
-	multiple bool
-	maxHits  int
+	scores [4]float64
+	scored bool // a score line stands for it
+	// unweighed says that no line weighs it, nor many others of its file.
+	unweighed bool
+	score     float64
+	describe  string
+	flags     string
+	multiple  bool
+	maxHits   int
+	// What its flags say: it needs what was learned, the network, and no subject.
+	learns, asks, noSubject bool
 	// broken says why it can't be run, "" if it can.
 	broken string
 	live   bool
@@ -154,7 +167,7 @@ func (s *Set) Symbols() []Symbol {
 	var all []Symbol
 	for _, r := range s.rules {
 		if r.reports() {
-			all = append(all, Symbol{r.name, r.score, r.describe, r.file, r.line})
+			all = append(all, Symbol{r.name, r.score, r.describe, r.file, r.line, r.unweighed})
 		}
 	}
 	return all
@@ -184,7 +197,7 @@ func ReadFiles(dir fs.FS) ([]File, error) {
 			if err != nil {
 				return nil, err
 			}
-			files = append(files, File{Name: path.Base(n), Text: string(text)})
+			files = append(files, File{Name: path.Base(n), Text: string(text), Included: included(dir, n, string(text))})
 		}
 	}
 	return files, nil
@@ -254,12 +267,14 @@ const (
 	Skipped ProblemKind = "skipped block"
 	// NameTaken is a rule whose name is a filter's symbol.
 	NameTaken ProblemKind = "name is taken"
+	// NoWeights is a file whose rules have no scores: the file that weighs them is not there.
+	NoWeights ProblemKind = "scores are missing"
 	// Left is a rule of others whose name is a filter's symbol: the filter reports it.
 	Left ProblemKind = "left to the filter"
 )
 
 // Note says that nothing is wrong: it is as it is.
-func (p Problem) Note() bool { return p.Kind == Left || p.Kind == Skipped }
+func (p Problem) Note() bool { return p.Kind == Left || p.Kind == Skipped || p.Kind == NoWeights }
 
 // String is the problem as one line: file, line, reason.
 func (p Problem) String() string {

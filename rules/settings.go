@@ -37,7 +37,7 @@ func (p *parser) setting(word, rest string) (why string, known bool) {
 	case "urinsrhsbl", "urinsrhssub", "urifullnsrhsbl", "urifullnsrhssub":
 		return "lists of name servers are not asked here", true
 	case "include":
-		return "include: put the file into the folder, all files of which are read", true
+		return p.include(rest), true
 	}
 	return p.plain(word, rest, fields)
 }
@@ -277,7 +277,7 @@ func (p *parser) plain(word, rest string, fields []string) (why string, known bo
 		p.set.config.Words[word] = strings.Join(fields, " ")
 		return "", true
 	}
-	for _, front := range []string{"bayes_", "dns_", "url_shortener", "report", "unsafe_report", "clear_", "fns_", "razor_", "pyzor_", "dcc_", "txrep_", "auto_welcomelist", "asn_", "spf_", "dkim_", "hashbl_"} {
+	for _, front := range []string{"bayes_", "dns_", "url_shortener", "report", "unsafe_report", "clear_", "fns_", "razor_", "pyzor_", "dcc_", "txrep_", "auto_welcomelist", "asn_", "spf_", "dkim_", "hashbl_", "olemacro_"} {
 		if strings.HasPrefix(word, front) {
 			return "", true
 		}

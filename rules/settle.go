@@ -27,11 +27,42 @@ func (p *parser) settle() {
 			}
 		}
 	}
+	p.unweighed()
 	p.replace()
 	p.expandMatching()
 	p.breakCycles()
 	p.report()
 	p.reach()
+}
+
+// manyUnweighed is how many rules of a file can go without a score before it is taken for one whose scores are in another
+// file that is not there. SpamAssassin's own set has one, which sa-update brings and packages leave out.
+const manyUnweighed = 50
+
+// unweighed marks the rules of such files, and tells of them.
+func (p *parser) unweighed() {
+	by := map[string][]*rule{}
+	var files []string
+	for _, r := range p.set.rules {
+		plain := !r.hidden() && !strings.HasPrefix(r.name, "T_") && r.kind != kindEmpty
+		if !r.foreign || r.scored || !plain {
+			continue
+		}
+		if by[r.file] == nil {
+			files = append(files, r.file)
+		}
+		by[r.file] = append(by[r.file], r)
+	}
+	for _, file := range files {
+		if len(by[file]) < manyUnweighed {
+			continue
+		}
+		for _, r := range by[file] {
+			r.unweighed = true
+		}
+		p.add(Problem{File: file, Line: by[file][0].line, Text: by[file][0].name, Kind: NoWeights,
+			Why: fmt.Sprintf("this and %d more rules of the file have no score, so each counts 1 point and all together no more than 2; sa-update brings their scores (72_scores.cf)", len(by[file])-1)})
+	}
 }
 
 // placeholders makes the rules that only reuse lines name: results that others would have noted.
@@ -76,6 +107,7 @@ func (r *rule) apply(d directive) string {
 func (r *rule) setFlags(text string) {
 	r.flags = text
 	r.multiple, r.maxHits = r.flag("multiple"), 1
+	r.learns, r.asks, r.noSubject = r.flag("learn"), r.flag("net"), r.flag("nosubject")
 	if r.multiple {
 		r.maxHits = mostHits
 		for f := range strings.FieldsSeq(text) {
@@ -133,15 +165,15 @@ func (p *parser) expandMatching() {
 			continue
 		}
 		r.meta.visit(func(e *expr) {
-			if e.op != "matching" {
+			if e.op != opMatching {
 				return
 			}
 			pattern := e.name
-			*e = expr{op: "num"}
+			*e = expr{op: opNumber}
 			for _, other := range p.set.rules {
 				if ok, _ := path.Match(pattern, other.name); ok && other != r {
 					sum := *e
-					*e = expr{op: "+", left: &sum, right: &expr{op: "name", name: other.name}}
+					*e = expr{op: opPlus, left: &sum, right: &expr{op: opName, name: other.name}}
 				}
 			}
 		})

@@ -17,6 +17,15 @@ import (
 
 // runFilter runs one filter by itself.
 func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.Stage) ([]mail.Finding, error) {
+	j, err := onlyFilter(f, name)
+	if err != nil {
+		return nil, err
+	}
+	return oneFilter(w, j, tx, stage)
+}
+
+// onlyFilter makes a chain of one filter.
+func onlyFilter(f where, name string) (*app.Pipeline, error) {
 	cfg, err := f.offline()
 	if err != nil {
 		return nil, err
@@ -27,10 +36,11 @@ func runFilter(w world, f where, name string, tx *mail.Transaction, stage mail.S
 			others = append(others, k.Name)
 		}
 	}
-	j, err := app.NewPipeline(cfg, app.Outside{}, others...)
-	if err != nil {
-		return nil, err
-	}
+	return app.NewPipeline(cfg, app.Outside{}, others...)
+}
+
+// oneFilter runs such a chain on a transaction.
+func oneFilter(w world, j *app.Pipeline, tx *mail.Transaction, stage mail.Stage) ([]mail.Finding, error) {
 	run := j.Chain.Start(w.ctx, tx)
 	defer run.Close()
 	run.Stage(w.ctx, stage)

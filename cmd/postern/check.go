@@ -12,6 +12,7 @@ import (
 	"postern/filters"
 	"postern/internal/mail"
 	"postern/policy"
+	"postern/policy/calendar"
 	"postern/policy/records/ledger"
 )
 
@@ -20,7 +21,7 @@ type checkCommand struct {
 	output
 	IP    string   `name:"ip" placeholder:"ADDR" help:"The client's address. Without it SPF and DMARC are skipped."`
 	Helo  string   `help:"The client's name in EHLO."`
-	From  string   `placeholder:"ADDRESS" help:"The envelope sender (default: the address in the From field)."`
+	From  string   `placeholder:"ADDRESS" help:"The envelope sender (default: the address in Return-Path, else in From)."`
 	Rcpt  []string `placeholder:"ADDRESS" help:"An envelope recipient; several are judged each."`
 	Jobs  int      `default:"1" help:"How many messages are checked in parallel."`
 	Paths []string `arg:"" name:"file" help:"Messages, mbox files, Maildirs or folders; - is standard input."`
@@ -132,8 +133,8 @@ func (k *checker) judge(ctx context.Context, s source) verdictJSON {
 	tx := &mail.Transaction{ID: mail.TransactionID(session.ID, 1), Session: &session, Message: mail.NewMessage(s.raw)}
 	if k.from != nil {
 		tx.From = *k.from
-	} else if boxes, _, err := mail.ParseFrom(tx.Message.Header().Get("From")); err == nil && len(boxes) > 0 {
-		tx.From = boxes[0].Address
+	} else {
+		tx.From = senderOf(tx.Message)
 	}
 	for _, to := range k.to {
 		tx.Recipients = append(tx.Recipients, mail.Recipient{Address: to})
@@ -144,6 +145,7 @@ func (k *checker) judge(ctx context.Context, s source) verdictJSON {
 		run.Stage(ctx, stage)
 	}
 	facts := policy.FactsOf(tx)
+	facts.Time = calendar.Of(start)
 	v := verdictJSON{ID: tx.ID, File: s.name, Skipped: k.skipped, MS: map[string]float64{}}
 	for i, to := range k.to {
 		verdict := k.app.Policy.Decide(&facts, to)
@@ -158,6 +160,21 @@ func (k *checker) judge(ctx context.Context, s source) verdictJSON {
 		v.MS[name] = float64(took.Microseconds()) / 1000
 	}
 	return v
+}
+
+// senderOf is the envelope sender of a stored message, as far as it tells: RFC 5321 section 4.4, final delivery puts it into
+// Return-Path. Without that it is the address in From.
+func senderOf(m *mail.Message) mail.Address {
+	header := m.Header()
+	if path := strings.TrimSpace(header.Get("Return-Path")); path != "" {
+		if a, rest, err := mail.ParsePath(path, true); err == nil && strings.TrimSpace(rest) == "" {
+			return a
+		}
+	}
+	if boxes, _, err := mail.ParseFrom(header.Get("From")); err == nil && len(boxes) > 0 {
+		return boxes[0].Address
+	}
+	return mail.Address{}
 }
 
 // verdictJSON is one line of `postern check --json`.

@@ -43,6 +43,7 @@ type cli struct {
 	Explain     explainCommand     `cmd:"" help:"Explain a verdict: the whole record of a connection or a message."`
 	Quarantine  quarantineCommand  `cmd:"" help:"Held mail: list, show, release, delete, export, campaigns."`
 	Lists       listsCommand       `cmd:"" help:"Allow and block lists: list, search, add, remove, import."`
+	Maps        mapsCommand        `cmd:"" help:"Maps of addresses, domains, networks and expressions: list, test."`
 	Digest      digestCommand      `cmd:"" help:"Quarantine digests for users: send."`
 	Queue       queueCommand       `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
 	Ledger      ledgerCommand      `cmd:"" help:"Search the ledger of connections and messages."`

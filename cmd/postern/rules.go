@@ -48,7 +48,7 @@ func lintReport(set *rules.Set, problems []rules.Problem) (rulesReport, string) 
 	c := set.Coverage()
 	report := rulesReport{Rules: set.Len(), Scored: c.Scored, Whole: c.Whole, LeftOut: []ruleProblem{}, Notes: []ruleProblem{}}
 	var text strings.Builder
-	for _, kind := range []rules.ProblemKind{rules.BadLine, rules.NameTaken, rules.Unsupported, rules.Lost, rules.Loose, rules.Skipped, rules.Left} {
+	for _, kind := range []rules.ProblemKind{rules.BadLine, rules.NameTaken, rules.Unsupported, rules.Lost, rules.Loose, rules.Skipped, rules.NoWeights, rules.Left} {
 		for _, p := range problems {
 			if p.Kind != kind {
 				continue
@@ -99,9 +99,14 @@ type rulesTestCommand struct {
 
 // Run prints the hits of each message.
 func (c *rulesTestCommand) Run(w world) error {
+	j, err := onlyFilter(c.where, "content") // the rules are compiled once for all messages
+	if err != nil {
+		return err
+	}
 	return eachMessage(w.in, c.Paths, func(s source) error {
 		tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage(s.raw)}
-		found, err := runFilter(w, c.where, "content", tx, mail.StageMessage)
+		tx.From = senderOf(tx.Message)
+		found, err := oneFilter(w, j, tx, mail.StageMessage)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +16,8 @@ import (
 type rulesImportCommand struct {
 	where
 	output
-	Root string `hidden:"" default:"/" help:"Where the folders are looked for."`
+	Root    string   `hidden:"" default:"/" help:"Where the folders are looked for."`
+	Folders []string `arg:"" optional:"" name:"folder" help:"Folders besides those where packages and sa-update put rules, such as one with KAM's."`
 }
 
 // foundRules is a folder of rules for SpamAssassin.
@@ -39,7 +41,12 @@ func (c *rulesImportCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	report := importReport{Found: findRules(c.Root, cfg.Rules.SpamAssassin)}
+	for _, folder := range c.Folders {
+		if files, err := rules.ReadFolders(folder); err != nil || len(files) == 0 {
+			return usageError{errors.Join(fmt.Errorf("%s: no folder with rules", folder), err)}
+		}
+	}
+	report := importReport{Found: findRules(c.Root, c.Folders, cfg.Rules.SpamAssassin)}
 	report.Setting = settingFor(report.Found)
 	var text strings.Builder
 	for _, f := range report.Found {
@@ -61,8 +68,8 @@ func (c *rulesImportCommand) Run(w world) error {
 }
 
 // findRules looks where packages and sa-update put rules: the stock set (that of sa-update where there is one), then those
-// of the site, which may change it.
-func findRules(root string, named []string) []foundRules {
+// that the settings and the caller name, then those of the site, which may change all others.
+func findRules(root string, more, named []string) []foundRules {
 	updated, _ := filepath.Glob(filepath.Join(root, "var/lib/spamassassin/[0-9]*/updates_spamassassin_org")) // the pattern is good
 	var folders []string
 	if len(updated) > 0 {
@@ -78,9 +85,16 @@ func findRules(root string, named []string) []foundRules {
 	} else {
 		folders = append(folders, filepath.Join(root, "usr/share/spamassassin"))
 	}
+	var site []string
 	for _, f := range []string{"etc/mail/spamassassin", "etc/spamassassin", "usr/local/etc/mail/spamassassin"} {
-		folders = append(folders, filepath.Join(root, f))
+		site = append(site, filepath.Join(root, f))
 	}
+	for _, f := range slices.Concat(named, more) {
+		if !linked(site, f) {
+			folders = append(folders, f)
+		}
+	}
+	folders = append(folders, site...)
 	found := []foundRules{}
 	seen := map[string]bool{}
 	for _, folder := range folders {
@@ -97,6 +111,12 @@ func findRules(root string, named []string) []foundRules {
 		found = append(found, foundRules{Folder: folder, Files: len(files), Rules: set.Len(), Named: names(named, real)})
 	}
 	return found
+}
+
+// linked says whether one of some folders is this one, by whichever name.
+func linked(folders []string, folder string) bool {
+	real, err := filepath.EvalSymlinks(folder)
+	return err == nil && names(folders, real)
 }
 
 func names(named []string, folder string) bool {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -49,7 +50,7 @@ func (f where) offline() (*config.Config, error) {
 	}
 	problems := slices.DeleteFunc(cfg.Check(app.KnownFilters()), func(p config.Problem) bool {
 		section, _, _ := strings.Cut(p.Key, ".")
-		return !slices.Contains([]string{"filters", "policy", "rules", "dns"}, section)
+		return !slices.Contains([]string{"filters", "policy", "rules", "maps", "dns"}, section)
 	})
 	if len(problems) > 0 {
 		return nil, usageError{problems}
@@ -104,7 +105,7 @@ func (c *configCheckCommand) Run(w world) error {
 		report.Problems = append(report.Problems, problemJSON{Text: err.Error()})
 	}
 	if cfg != nil {
-		report.File, report.Hint = cfg.File(), hintRules(cfg)
+		report.File, report.Hint = cfg.File(), cmp.Or(hintMaps(cfg), hintRules(cfg))
 	}
 	switch {
 	case c.JSON:

@@ -9,6 +9,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/contents"
 	"postern/rules"
 )
 
@@ -33,13 +34,17 @@ func Spec(set *rules.Set) filters.Spec {
 		if help == "" {
 			help = "Content rule of " + s.File
 		}
-		symbols = append(symbols, filters.Symbol{Name: s.Name, Score: s.Score, Help: help})
+		symbols = append(symbols, filters.Symbol{Name: s.Name, Score: s.Score, Help: help, Unweighed: s.Unweighed})
+	}
+	after := []string{"spf", "dkim", "arc", "dmarc"}
+	if set.AsksFiles() { // the limits of that filter are those of the reading
+		after = append(after, "attachments")
 	}
 	return filters.Spec{
 		Name:   "content",
 		Help:   "Applies the content rules to header, text and links.",
 		Stages: mail.StageMessage, Content: true,
-		After:    []string{"spf", "dkim", "arc", "dmarc"},
+		After:    after,
 		Symbols:  symbols,
 		Settings: func() any { s := defaults(); return &s },
 		New: func(section config.Section, env filters.Env) (filters.Filter, error) {
@@ -74,12 +79,26 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	if f.set.AsksNetwork() && f.env.DNS != nil {
 		in.Lists = f.ask(ctx, in)
 	}
+	if f.set.AsksFiles() {
+		in.Files = files(ctx, tx.Message)
+	}
 	result := f.set.Run(in)
 	var found []filters.Finding
 	for _, h := range result.Hits {
 		found = append(found, filters.Finding{Symbol: h.Rule, Evidence: filters.Printable(h.Evidence)})
 	}
 	return append(found, f.limits(result, filters.NetworkKey(in.Client), in.Now)...), nil
+}
+
+// files gives what a message carries. What could not be read is told by the filter attachments.
+func files(ctx context.Context, m *mail.Message) func() []*contents.Item {
+	return func() []*contents.Item {
+		found, err := contents.Of(m).Read(ctx)
+		if err != nil {
+			return nil
+		}
+		return found.Items
+	}
 }
 
 // limits tells of the rules that took too much, and of those that are left alone for that.
@@ -103,7 +122,7 @@ func (f *filter) limits(r rules.Result, network string, now time.Time) (found []
 // input is what rules are told besides the message.
 func (f *filter) input(v *mimeview.View, tx *mail.Transaction) rules.Input {
 	s := tx.Session
-	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings()), Offenders: &f.offenders}
+	in := rules.Input{View: v, EnvelopeFrom: tx.From.String(), Client: s.Client, Helo: s.Helo, ReverseName: s.ClientName, User: s.User, Host: f.env.Hostname, Facts: facts(tx.AllFindings()), Offenders: &f.offenders, Maps: f.env.Maps, Costs: f.env.RuleCosts}
 	if in.HasEnvelope = s.Client.IsValid(); in.HasEnvelope && in.EnvelopeFrom == "<>" {
 		in.EnvelopeFrom = ""
 	}

@@ -197,6 +197,7 @@ func (k *checker) rest() {
 	for _, dir := range c.Rules.SpamAssassin {
 		k.folder("rules.spamassassin", dir)
 	}
+	k.maps()
 	k.kept()
 	k.digest()
 	k.knocking()
@@ -206,6 +207,23 @@ func (k *checker) rest() {
 	}
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+}
+
+// maps checks that each map has a name that rules can write, and a file.
+func (k *checker) maps() {
+	for _, name := range slices.Sorted(maps.Keys(k.c.Maps)) {
+		m, path := k.c.Maps[name], JoinKey("maps", name)
+		if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == '\'' || r == '"' }) {
+			k.bad(path, "%.40q can't be the name of a map; write up to 64 characters of ASCII without spaces and quotes", name)
+		}
+		if m.File == "" {
+			k.bad(path+".file", "is missing; name the file with the entries, one a line")
+		}
+		k.readable(path+".file", m.File)
+		if m.Kind != "" {
+			k.oneOf(path+".kind", m.Kind, "address", "domain", "cidr", "regex")
+		}
+	}
 }
 
 // kept checks what is kept of mail, and where: [quarantine], [ledger] and [database].

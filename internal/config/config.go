@@ -34,6 +34,8 @@ type Config struct {
 	Filters  map[string]map[string]any `toml:"filters"`
 	Policy   Policy                    `toml:"policy"`
 	Rules    Rules                     `toml:"rules"`
+	// Maps are files that content rules and policy look values up in, by name.
+	Maps map[string]Map `toml:"maps"`
 	// PolicyBreaker mutes symbols that suddenly convict mail all by themselves.
 	PolicyBreaker PolicyBreaker `toml:"breaker"`
 	Quarantine    Quarantine    `toml:"quarantine"`
@@ -235,6 +237,13 @@ type Rules struct {
 	// SpamAssassin are folders of rules for that program. Lookups lets such rules ask the DNS, and scores those that do.
 	SpamAssassin []string `toml:"spamassassin"`
 	Lookups      bool     `toml:"lookups"`
+}
+
+// Map is a file with one entry a line.
+type Map struct {
+	File string `toml:"file"`
+	// Kind is "address", "domain", "cidr" or "regex", "" for each line what it looks like.
+	Kind string `toml:"kind"`
 }
 
 // Quarantine says how long mail is held.
@@ -462,6 +471,10 @@ func (c *Config) anchor(dir string) {
 	for name, b := range c.MailBackends {
 		b.CAFile, b.MasterPasswordFile = under(dir, b.CAFile), under(dir, b.MasterPasswordFile)
 		c.MailBackends[name] = b
+	}
+	for name, m := range c.Maps {
+		m.File = under(dir, m.File)
+		c.Maps[name] = m
 	}
 	for _, d := range c.DKIM {
 		for selector, key := range d.Keys {

@@ -8,7 +8,7 @@ import (
 // NeedRestart names the sections in which the next configuration differs in something that only a restart puts in force.
 func (c *Config) NeedRestart(next *Config) []string {
 	// what a running gateway takes over
-	live := []string{"domains", "dns", "filters", "policy", "rules", "geo"}
+	live := []string{"domains", "dns", "filters", "policy", "rules", "maps", "geo"}
 	old, now := reflect.ValueOf(c.fixed()), reflect.ValueOf(next.fixed())
 	var names []string
 	for i := range old.NumField() {

@@ -22,6 +22,8 @@ type Folders struct {
 	SpamAssassin []string
 	// Lookups says that rules that look names up are scored, and ask.
 	Lookups bool
+	// Maps are the names of those that rules may look values up in.
+	Maps []string
 }
 
 // Loaded is a set, and what it was made of.
@@ -30,6 +32,8 @@ type Loaded struct {
 	Problems []rules.Problem
 	// Sum stands for the files, the names that are taken and how they are read: as long as it is the same, so is the set.
 	Sum [sha256.Size]byte
+	// Included are the paths of files that others include.
+	Included []string
 }
 
 // Load reads the shipped rules, behind them those of SpamAssassin's folders, and last, so that they can change all others,
@@ -46,55 +50,78 @@ func Load(from Folders, taken map[string]bool) (*rules.Set, []rules.Problem, err
 // LoadAgain is Load for somebody who has a set: it is his that comes back if nothing it was made of has changed, because to
 // compile thousands of rules takes a second.
 func LoadAgain(from Folders, taken map[string]bool, before *Loaded) (*Loaded, error) {
-	files, err := read(from)
+	files, included, err := read(from)
 	if err != nil {
 		return nil, err
 	}
-	sum := sumOf(files, taken, from.Lookups)
+	sum := sumOf(files, taken, from)
 	if before != nil && before.Sum == sum {
 		return before, nil
 	}
-	set, problems := rules.ParseWith(rules.Options{Taken: taken, Network: from.Lookups}, files...)
-	return &Loaded{Set: set, Problems: problems, Sum: sum}, nil
+	set, problems := rules.ParseWith(rules.Options{Taken: taken, Network: from.Lookups, Maps: from.Maps}, files...)
+	return &Loaded{Set: set, Problems: problems, Sum: sum, Included: included}, nil
 }
 
-func sumOf(files []rules.File, taken map[string]bool, lookups bool) (sum [sha256.Size]byte) {
+func sumOf(files []rules.File, taken map[string]bool, from Folders) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	fmt.Fprintln(h, lookups, taken) // maps are printed in the order of their keys
+	fmt.Fprintln(h, from.Lookups, from.Maps, taken) // maps are printed in the order of their keys
 	for _, f := range files {
 		fmt.Fprintf(h, "%s %v %d\n%s", f.Name, f.Foreign, len(f.Text), f.Text)
+		for _, i := range f.Included {
+			fmt.Fprintf(h, "%s %d\n%s", i.Path, len(i.Text), i.Text)
+		}
 	}
 	h.Sum(sum[:0])
 	return sum
 }
 
-func read(from Folders) ([]rules.File, error) {
-	files, err := rules.ReadFiles(shipped)
-	if err != nil {
-		return nil, fmt.Errorf("read the shipped rules: %w", err)
+// read gives the files, and the paths of those that they include.
+func read(from Folders) (files []rules.File, included []string, err error) {
+	if files, err = rules.ReadFiles(shipped); err != nil {
+		return nil, nil, fmt.Errorf("read the shipped rules: %w", err)
 	}
 	foreign, err := rules.ReadFolders(from.SpamAssassin...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	for _, f := range foreign {
+		for _, dir := range from.SpamAssassin { // the file's own among them
+			included = appendPaths(included, dir, f)
+		}
 	}
 	files = append(files, foreign...)
 	if from.Own == "" {
-		return files, nil
+		return files, included, nil
 	}
 	own, err := rules.ReadFiles(os.DirFS(from.Own))
 	if _, missing := os.Stat(from.Own); missing != nil {
 		err = missing
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the folder of rules: %w", err)
+		return nil, nil, fmt.Errorf("read the folder of rules: %w", err)
 	}
-	return append(files, own...), nil
+	for _, f := range own {
+		included = appendPaths(included, from.Own, f)
+	}
+	return append(files, own...), included, nil
+}
+
+func appendPaths(paths []string, dir string, f rules.File) []string {
+	for _, i := range f.Included {
+		paths = append(paths, filepath.Join(dir, i.Path))
+	}
+	return paths
 }
 
 // Look tells the state of the folders in a few words, without reading a file: the names of their rule files, with size and
-// time. It changes when they do, and may change when they don't.
-func Look(from Folders) string {
+// time, and the same of included ones. It changes when they do, and may change when they don't.
+func Look(from Folders, included []string) string {
 	var b strings.Builder
+	for _, name := range included {
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintln(&b, name, info.Size(), info.ModTime().UnixNano())
+		}
+	}
 	for _, dir := range append([]string{from.Own}, from.SpamAssassin...) {
 		if dir == "" {
 			continue

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/mimeview/contents"
 	"postern/rules/perlre"
 	"postern/rules/views"
 )
@@ -19,6 +20,8 @@ type Matcher interface {
 	Find(re *perlre.Regexp, text string) bool
 	// All gives what an expression matches, up to a number: its first group where it has one.
 	All(re *perlre.Regexp, text string, most int) []string
+	// Budget is the one of the rule that asks.
+	Budget() *perlre.Budget
 }
 
 // Lists asks the lists in the DNS. Listed gives the addresses under which a name is listed in a zone, Texts its texts; both
@@ -55,11 +58,16 @@ type Context struct {
 	Config  *Config
 	Facts   Facts
 	Lists   Lists // nil if nobody asks
+	Maps    Maps
+	// Files are what the message carries, read when first asked for.
+	Files   func() []*contents.Item
 	Matcher Matcher
 	Now     time.Time
 	// Rule is the rule that calls, Flags are its tflags.
 	Rule  string
 	Flags string
+	// Evidence is what a function found, where it says so.
+	Evidence string
 
 	memo map[string]any
 }
@@ -123,7 +131,8 @@ func Functions() map[string]Func {
 	all := map[string]Func{}
 	for _, table := range []map[string]Func{
 		htmlFunctions(), welcomeFunctions(), headerFunctions(), forgedFunctions(), mimeFunctions(), dnsFunctions(), relayFunctions(), freemailFunctions(),
-		dkimFunctions(), spfFunctions(), uriFunctions(), bodyFunctions(), bounceFunctions(), imageFunctions(), dmarcFunctions(), subjectFunctions(), hashFunctions(),
+		dkimFunctions(), spfFunctions(), uriFunctions(), bodyFunctions(), bounceFunctions(), imageFunctions(), dmarcFunctions(), subjectFunctions(), hashFunctions(), mapFunctions(),
+		pdfFunctions(), macroFunctions(),
 	} {
 		for name, f := range table {
 			all[name] = f

@@ -16,7 +16,10 @@ type group struct {
 	patterns []int32 // their numbers in the set
 	classes  [256]uint8
 	sample   []byte // an octet of each class; the last class is the end of the text
+	end      uint32 // the class of the end of the text
 	stride   uint32
+	all      uint64 // all patterns
+	at0      uint64 // the patterns that are found before the first octet
 	// reads are, for each step that is a check, the sets of which the octet before has to be known to be in or not.
 	reads [][]syntax.Set
 	gate  []string // a text in which none of these stands need not be read
@@ -57,11 +60,12 @@ type state struct {
 // noBefore stands for the beginning of a text.
 const noBefore = 256
 
-// A cell holds 0 for a state nobody made yet, otherwise the offset of its row plus 1; with flagged, patterns are found.
+// A cell holds the offset of a state's row, or 0 for a state nobody made yet; with flagged, patterns are found. The first row is
+// nobody's. Behind the cells of a row stand the patterns that are found, in two halves.
 const flagged = 1 << 31
 
 func newGroup(a *nfa, patterns []int32, limit int) *group {
-	g := &group{nfa: a, patterns: patterns, limit: limit}
+	g := &group{nfa: a, patterns: patterns, all: uint64(1)<<len(patterns) - 1, limit: limit}
 	g.divide()
 	g.reads = make([][]syntax.Set, len(a.steps))
 	for i, s := range a.steps {
@@ -82,6 +86,7 @@ func newGroup(a *nfa, patterns []int32, limit int) *group {
 	for _, octet := range g.sample {
 		g.startLike = append(g.startLike, g.likeness(octet, g.startReads))
 	}
+	g.at0 = g.matches(g.starting)
 	g.core.Store(g.fresh())
 	return g
 }
@@ -128,14 +133,14 @@ func (g *group) divide() {
 		}
 		g.classes[c] = n
 	}
-	g.stride = uint32(len(g.sample)) + 1
+	g.end = uint32(len(g.sample))
+	g.stride = g.end + 3
 }
 
 func (g *group) fresh() *core {
 	c := &core{known: map[string]uint32{}}
-	c.snap.Store(&snapshot{})
-	first := &state{before: noBefore, found: g.matches(g.starting)}
-	g.intern(c, first)
+	c.snap.Store(&snapshot{table: make([]uint32, g.stride), states: make([]*state, 1)})
+	g.intern(c, &state{before: noBefore, found: g.matches(g.starting)})
 	return c
 }
 
@@ -187,12 +192,14 @@ func (g *group) intern(c *core, s *state) uint32 {
 	old := c.snap.Load()
 	at := uint32(len(old.table))
 	table := old.table
-	if need := len(table) + int(g.stride); need <= cap(table) {
+	need := len(table) + int(g.stride)
+	if need <= cap(table) {
 		table = table[:need]
 	} else {
 		table = make([]uint32, need, max(need, 2*cap(table)))
 		copy(table, old.table)
 	}
+	table[need-2], table[need-1] = uint32(s.found>>32), uint32(s.found)
 	c.snap.Store(&snapshot{table, append(old.states, s)})
 	c.known[key] = at
 	c.size += 4*int(g.stride) + 2*len(key) + 120

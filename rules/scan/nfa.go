@@ -39,26 +39,50 @@ type nfa struct {
 	// hunger is about how many states a pattern may need.
 	hunger int
 	fuzzy  bool // the pattern at work is not exact
+	cut    bool // a pattern is too large for all of it to be written
+	limits limits
+	most   int // steps when what is left of the pattern at work is too large to be worth it
 }
 
-// Limits on what is written out.
+// limits are on how much of a repeat is written out.
+type limits struct {
+	wide   int // copies of a set of many octets
+	narrow int // of a set of few
+	steps  int // that a repeat of more than a set may take
+	turns  int // of which so many are written out whatever they take
+}
+
+// thrift are the limits, the next ones for a pattern that is too large with those before: that a long list stands there at
+// all tells more than how often something small in it is repeated.
+func thrift() [3]limits { return [...]limits{{3, 12, 128, 2}, {2, 3, 8, 2}, {1, 1, 1, 1}} }
+
 const (
-	maxCopiesWide   = 3  // of a set of many octets
-	maxCopiesNarrow = 12 // of a set of few
-	maxCopied       = 32 // steps that a repeat of more than a set may take
-	maxSteps        = 4000
-	wide            = 64
+	maxSteps = 4000 // of one pattern
+	wide     = 64
 )
 
 func newNFA(trees []*syntax.Tree) *nfa {
 	a := &nfa{}
 	for i, t := range trees {
-		a.fuzzy = false
 		end := a.add(step{kind: kindMatch, n: int32(i)})
-		a.start = append(a.start, a.node(trim(t.Root), end))
+		a.start = append(a.start, a.pattern(trim(t.Root), end))
 		a.exact = append(a.exact, !a.fuzzy)
 	}
 	return a
+}
+
+// pattern writes a whole pattern, with the most generous limits that it is not too large with.
+func (a *nfa) pattern(n *syntax.Node, end int32) (start int32) {
+	from, hunger := len(a.steps), a.hunger
+	a.most = from + maxSteps
+	for _, a.limits = range thrift() {
+		a.steps, a.hunger, a.fuzzy = a.steps[:from], hunger, false
+		if start = a.node(n, end); len(a.steps) <= a.most {
+			return start
+		}
+	}
+	a.cut = true
+	return start
 }
 
 func (a *nfa) add(s step) int32 {
@@ -81,7 +105,7 @@ func (a *nfa) star(s syntax.Set, next int32) int32 {
 
 // node writes a node that goes on at next.
 func (a *nfa) node(n *syntax.Node, next int32) int32 {
-	if len(a.steps) > maxSteps { // too large to be worth it
+	if len(a.steps) > a.most { // too large to be worth it
 		return a.anything(next)
 	}
 	switch n.Op {
@@ -157,7 +181,7 @@ func (a *nfa) repeat(n *syntax.Node, next int32) int32 {
 		a.fuzzy = true
 	}
 	body := n.Sub[0]
-	most := copies(body)
+	most := a.copies(body)
 	lo, hi := n.Min, n.Max
 	if lo > most {
 		lo, hi, a.fuzzy = most, syntax.Unlimited, true
@@ -167,9 +191,12 @@ func (a *nfa) repeat(n *syntax.Node, next int32) int32 {
 	}
 	entry := next
 	if hi == syntax.Unlimited {
-		entry = a.add(step{kind: kindEither, y: next})
-		a.steps[entry].x = a.node(body, entry)
+		loop := a.add(step{kind: kindEither, y: next})
+		a.steps[loop].x = a.node(body, loop)
 		a.hunger += cost(body)
+		if entry = loop; lo > 0 { // the first turn of the loop is one that must be
+			entry, lo = a.steps[loop].x, lo-1
+		}
 	}
 	for range hi - lo {
 		x := a.node(body, entry)
@@ -183,14 +210,14 @@ func (a *nfa) repeat(n *syntax.Node, next int32) int32 {
 }
 
 // copies is how many copies of a node may be written out.
-func copies(n *syntax.Node) int {
-	if n.Op != syntax.OpSet {
-		return max(1, maxCopied/weight(n))
+func (a *nfa) copies(n *syntax.Node) int {
+	switch {
+	case n.Op != syntax.OpSet:
+		return max(a.limits.turns, a.limits.steps/a.weight(n))
+	case n.Set.Len() > wide:
+		return a.limits.wide
 	}
-	if n.Set.Len() > wide {
-		return maxCopiesWide
-	}
-	return maxCopiesNarrow
+	return a.limits.narrow
 }
 
 func cost(n *syntax.Node) int {
@@ -201,13 +228,13 @@ func cost(n *syntax.Node) int {
 }
 
 // weight is about how many steps a node takes.
-func weight(n *syntax.Node) int {
+func (a *nfa) weight(n *syntax.Node) int {
 	size := 1
 	for _, s := range n.Sub {
-		size += weight(s)
+		size += a.weight(s)
 	}
 	if n.Op == syntax.OpRepeat {
-		size *= max(1, min(n.Min, maxCopiesNarrow), min(n.Max, maxCopiesNarrow))
+		size *= max(1, min(n.Min, a.limits.narrow), min(n.Max, a.limits.narrow))
 	}
 	return min(size, 1<<20)
 }

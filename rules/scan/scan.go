@@ -29,6 +29,14 @@ func (f *Found) Clear() {
 	clear(f.sure)
 }
 
+// Join adds what another one has.
+func (f *Found) Join(other *Found) {
+	for i := range f.may {
+		f.may[i] |= other.may[i]
+		f.sure[i] |= other.sure[i]
+	}
+}
+
 // Each calls for each pattern that may match, in order.
 func (f *Found) Each(do func(i int)) {
 	for at, w := range f.may {
@@ -50,10 +58,11 @@ type Set struct {
 	count  int
 	always []int32 // patterns that say nothing about what they match
 	words  *words
-	// groups are looked for by automata; the first ones only in texts that have one of their words.
-	groups []*group
-	gated  int
-	rooms  sync.Pool
+	// groups are looked for by automata; the first ones only in texts that have one of their words, the last ones, from early
+	// on, find all they have in the first words of almost any text.
+	groups       []*group
+	gated, early int
+	rooms        sync.Pool
 }
 
 // Options are for measurements; the zero value is what is best.
@@ -83,7 +92,7 @@ func newSet(trees []*syntax.Tree, o Options) *Set {
 	s := &Set{count: len(trees)}
 	s.rooms.New = func() any { return &room{} }
 	texts := map[string][]int32{}
-	var gated, open []single
+	var gated, open, early []single
 	for i, tree := range trees {
 		n := need(tree.Root)
 		oneOf := better(n.oneOf, n.all)
@@ -98,6 +107,8 @@ func newSet(trees []*syntax.Tree, o Options) *Set {
 		switch {
 		case blank(a):
 			s.always = append(s.always, int32(i))
+		case usual(a, tree):
+			early = append(early, p)
 		case worth(oneOf) > worthCommon && shortest(oneOf) >= minGate:
 			gated = append(gated, p)
 		default:
@@ -107,6 +118,8 @@ func newSet(trees []*syntax.Tree, o Options) *Set {
 	s.share(gated, o)
 	s.gated = len(s.groups)
 	s.share(open, o)
+	s.early = len(s.groups)
+	s.share(early, o)
 	for i, g := range s.groups[:s.gated] {
 		gate := int32(s.gate(i))
 		for _, text := range g.gate {
@@ -157,6 +170,20 @@ func blank(a *nfa) bool {
 		}
 	}
 	return false
+}
+
+// sentence is what almost any text is like.
+const sentence = "Dear Ann, thank you for the two letters of last week. Best regards, Bob\n"
+
+// usual says that next to any text has a match of a pattern: of one octet, or so large that it says next to nothing.
+func usual(a *nfa, tree *syntax.Tree) bool {
+	if least, _ := tree.Root.Widths(); least > 1 && !a.cut {
+		return false
+	}
+	w := &walker{}
+	w.begin(newGroup(a, []int32{0}, 1<<20), sentence)
+	found, _ := w.finish(w.run(sentence))
+	return found != 0
 }
 
 // single is a pattern that is looked for by an automaton.
@@ -226,39 +253,61 @@ func (s *Set) NewFounds(texts int) []Found {
 }
 
 // Candidates adds the patterns that may match a text.
-func (s *Set) Candidates(text string, found *Found) {
-	for _, p := range s.always {
-		found.add(p, false)
-	}
+func (s *Set) Candidates(text string, found *Found) { s.CandidatesOf([]string{text}, []*Found{found}) }
+
+// CandidatesOf adds the patterns that may match each of some texts. A group looks at one text after the other, so that what
+// it needs of its table stays near the processor.
+func (s *Set) CandidatesOf(texts []string, found []*Found) {
 	r := s.rooms.Get().(*room)
-	r.hits = r.hits[:0]
-	if s.words != nil {
-		r.look(s, text)
-		for i := range found.may {
-			found.may[i] |= r.hits[i]
+	for i, text := range texts {
+		for _, p := range s.always {
+			found[i].add(p, false)
+		}
+		if s.words != nil {
+			r.look(s, text)
+			for j := range found[i].may {
+				found[i].may[j] |= r.hits[j]
+			}
+			s.opened(r, text, found[i])
 		}
 	}
-	waiting := false
-	w, v := &r.walkers[0], &r.walkers[1]
-	for i, g := range s.groups {
-		if at := s.gate(i); i < s.gated && r.hits[at>>6]>>(at&63)&1 == 0 {
-			continue
+	open := s.groups[s.gated:s.early]
+	for ; len(open) >= len(r.walkers); open = open[len(r.walkers):] {
+		for i, text := range texts {
+			for j := range r.walkers {
+				r.walkers[j].begin(open[j], text)
+			}
+			read := together(text, &r.walkers)
+			for j := range r.walkers {
+				r.walkers[j].tell(found[i], read[j])
+			}
 		}
-		if !waiting {
-			w.begin(g, text)
-			waiting = true
-			continue
-		}
-		v.begin(g, text)
-		read, read2 := together(text, w, v)
-		w.tell(found, read)
-		v.tell(found, read2)
-		waiting = false
 	}
-	if waiting {
-		w.tell(found, w.run(text))
-	}
+	r.alone(open, texts, found)
+	r.alone(s.groups[s.early:], texts, found)
 	s.rooms.Put(r)
+}
+
+// alone looks for one group after the other.
+func (r *room) alone(groups []*group, texts []string, found []*Found) {
+	w := &r.walkers[0]
+	for _, g := range groups {
+		for i, text := range texts {
+			w.begin(g, text)
+			w.tell(found[i], w.run(text))
+		}
+	}
+}
+
+// opened looks for the groups that wait for a word which stands in a text.
+func (s *Set) opened(r *room, text string, found *Found) {
+	w := &r.walkers[0]
+	for i, g := range s.groups[:s.gated] {
+		if at := s.gate(i); r.hits[at>>6]>>(at&63)&1 != 0 {
+			w.begin(g, text)
+			w.tell(found, w.run(text))
+		}
+	}
 }
 
 // tell adds what a walker found.

@@ -22,7 +22,7 @@ type walker struct {
 
 // room is what a pass over a text works with.
 type room struct {
-	walkers [2]walker
+	walkers [4]walker
 	hits    []uint64 // words that are there, by the bits of patterns and gates
 }
 
@@ -34,72 +34,88 @@ const (
 
 // begin makes a walker ready to read a text for a group.
 func (w *walker) begin(g *group, text string) {
-	w.g, w.core, w.at = g, g.core.Load(), 0
+	w.g, w.core, w.at = g, g.core.Load(), g.stride
 	w.snap = w.core.snap.Load()
 	w.builds = minBuilds + len(text)/buildsPerOne
-	w.found = w.snap.states[0].found
+	w.found = g.at0
 }
 
 // finish gives the patterns that may match, as bits, and false if that is all of them because the text was not read.
 func (w *walker) finish(read bool) (uint64, bool) {
+	if read && w.found == w.g.all {
+		return w.found, true
+	}
 	if read {
-		if cell := w.step(w.at, w.g.stride-1); cell != 0 {
+		if cell := w.step(w.at, w.g.end); cell != 0 {
 			w.enter(cell)
 			return w.found, true
 		}
 	}
 	w.g.gaveUp.Add(1)
-	return uint64(1)<<len(w.g.patterns) - 1, false
+	return w.g.all, false
 }
 
-// run reads a text, and says false if that takes too much.
+// run reads a text, as far as there is something to find, and says false if that takes too much.
 func (w *walker) run(text string) bool {
 	table, classes, at := w.snap.table, &w.g.classes, w.at
 	for i := range len(text) {
-		c := uint32(classes[text[i]])
-		cell := atomic.LoadUint32(&table[at+c])
-		if cell-1 < uint32(len(table)) {
-			at = cell - 1
+		cell := atomic.LoadUint32(&table[at+uint32(classes[text[i]])])
+		if simple(cell, table) {
+			at = cell
 			continue
 		}
-		if at = w.turn(cell, at, c); at == nowhere {
+		if at = w.turn(cell, at, text[i]); at == nowhere {
 			return false
 		}
-		table = w.snap.table
+		if table = w.snap.table; w.found == w.g.all {
+			return true
+		}
 	}
 	w.at = at
 	return true
 }
 
-// together reads a text with two walkers: the processor waits for one table while it waits for the other.
-func together(text string, w, v *walker) (bool, bool) {
-	table, classes, at := w.snap.table, &w.g.classes, w.at
-	table2, classes2, at2 := v.snap.table, &v.g.classes, v.at
+// together reads a text with four walkers: the processor waits for the tables of all at once.
+func together(text string, w *[4]walker) (read [4]bool) {
+	t0, c0, at0 := w[0].snap.table, &w[0].g.classes, w[0].at
+	t1, c1, at1 := w[1].snap.table, &w[1].g.classes, w[1].at
+	t2, c2, at2 := w[2].snap.table, &w[2].g.classes, w[2].at
+	t3, c3, at3 := w[3].snap.table, &w[3].g.classes, w[3].at
 	for i := range len(text) {
-		c, c2 := uint32(classes[text[i]]), uint32(classes2[text[i]])
-		cell, cell2 := atomic.LoadUint32(&table[at+c]), atomic.LoadUint32(&table2[at2+c2])
-		if cell-1 < uint32(len(table)) && cell2-1 < uint32(len(table2)) {
-			at, at2 = cell-1, cell2-1
+		c := text[i]
+		cell0 := atomic.LoadUint32(&t0[at0+uint32(c0[c])])
+		cell1 := atomic.LoadUint32(&t1[at1+uint32(c1[c])])
+		cell2 := atomic.LoadUint32(&t2[at2+uint32(c2[c])])
+		cell3 := atomic.LoadUint32(&t3[at3+uint32(c3[c])])
+		if simple(cell0, t0) && simple(cell1, t1) && simple(cell2, t2) && simple(cell3, t3) {
+			at0, at1, at2, at3 = cell0, cell1, cell2, cell3
 			continue
 		}
-		at, at2 = w.turn(cell, at, c), v.turn(cell2, at2, c2)
-		table, table2 = w.snap.table, v.snap.table
-		if at == nowhere || at2 == nowhere {
-			w.at, v.at = at, at2
-			return at != nowhere && w.run(text[i+1:]), at2 != nowhere && v.run(text[i+1:])
+		at0, at1 = w[0].turn(cell0, at0, c), w[1].turn(cell1, at1, c)
+		at2, at3 = w[2].turn(cell2, at2, c), w[3].turn(cell3, at3, c)
+		t0, t1, t2, t3 = w[0].snap.table, w[1].snap.table, w[2].snap.table, w[3].snap.table
+		if at0 == nowhere || at1 == nowhere || at2 == nowhere || at3 == nowhere {
+			w[0].at, w[1].at, w[2].at, w[3].at = at0, at1, at2, at3
+			for j := range w {
+				read[j] = w[j].at != nowhere && w[j].run(text[i+1:])
+			}
+			return read
 		}
 	}
-	w.at, v.at = at, at2
-	return true, true
+	w[0].at, w[1].at, w[2].at, w[3].at = at0, at1, at2, at3
+	return [4]bool{true, true, true, true}
 }
+
+// simple says that a cell is the offset of a row of a table, and nothing is found there.
+func simple(cell uint32, table []uint32) bool { return cell-1 < uint32(len(table)-1) }
 
 // nowhere is no row.
 const nowhere = ^uint32(0)
 
 // turn gives the row of a cell that was not simply one, made if nobody did; nowhere if too many were made.
-func (w *walker) turn(cell, at, class uint32) uint32 {
+func (w *walker) turn(cell, at uint32, octet byte) uint32 {
 	if cell == 0 {
-		if cell = w.step(at, class); cell == 0 {
+		if cell = w.step(at, uint32(w.g.classes[octet])); cell == 0 {
 			return nowhere
 		}
 	}
@@ -108,12 +124,13 @@ func (w *walker) turn(cell, at, class uint32) uint32 {
 
 // enter gives the row of a cell and notes what is found there.
 func (w *walker) enter(cell uint32) uint32 {
-	at := cell&^flagged - 1
+	at := cell &^ flagged
 	if int(at) >= len(w.snap.table) {
 		w.snap = w.core.snap.Load()
 	}
 	if cell&flagged != 0 {
-		w.found |= w.snap.states[at/w.g.stride].found
+		row := w.snap.table[at : at+w.g.stride]
+		w.found |= uint64(row[len(row)-2])<<32 | uint64(row[len(row)-1])
 	}
 	return at
 }
@@ -141,8 +158,7 @@ func (w *walker) step(at, class uint32) uint32 {
 		c.Lock()
 	}
 	defer c.Unlock()
-	row := g.intern(c, next)
-	cell := row + 1
+	cell := g.intern(c, next)
 	if next.found != 0 {
 		cell |= flagged
 	}
@@ -157,7 +173,7 @@ func (w *walker) step(at, class uint32) uint32 {
 // next works out the state behind one octet, or behind the end of the text.
 func (w *walker) next(from *state, class uint32) *state {
 	g := w.g
-	end := class == g.stride-1
+	end := class == g.end
 	var octet byte
 	if !end {
 		octet = g.sample[class]
@@ -208,7 +224,7 @@ func (w *walker) started(before uint16, class uint32) *begun {
 	if known, ok := g.begun.Load(key); ok {
 		return known.(*begun)
 	}
-	end := class == g.stride-1
+	end := class == g.end
 	var octet byte
 	if !end {
 		octet = g.sample[class]

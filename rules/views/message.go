@@ -5,6 +5,7 @@
 package views
 
 import (
+	"bytes"
 	"strings"
 
 	"postern/rules/relays"
@@ -75,6 +76,32 @@ func Read(raw string, o Options) *Message {
 	if strings.Contains(raw, "\r\n") {
 		raw = strings.ReplaceAll(raw, "\r\n", "\n")
 	}
+	return read(raw, o)
+}
+
+// ReadOctets is Read for whoever has octets, which are copied once only.
+func ReadOctets(raw []byte, o Options) *Message {
+	return read(withoutReturns(raw[:min(len(raw), maxMessageSize)]), o)
+}
+
+// withoutReturns is text with \n for each \r\n.
+func withoutReturns(raw []byte) string {
+	var b strings.Builder
+	b.Grow(len(raw))
+	for {
+		i := bytes.Index(raw, []byte("\r\n"))
+		if i < 0 {
+			b.Write(raw)
+			return b.String()
+		}
+		b.Write(raw[:i])
+		b.WriteByte('\n')
+		raw = raw[i+2:]
+	}
+}
+
+// read reads a message with line ends of LF.
+func read(raw string, o Options) *Message {
 	m := &Message{domains: o.Domains, redirects: o.Redirects, options: o, values: map[string][]string{}, flags: map[string]bool{}, boundaries: map[string]int{}}
 	if m.domains == nil {
 		m.domains = PublicDomains()

@@ -34,7 +34,7 @@ import (
 	"postern/proxy/relay"
 	"postern/proxy/relay/recipients"
 	"postern/proxy/retrieval"
-	defaultrules "postern/rules/default"
+	"postern/rules"
 )
 
 // Time limits. The sender waits up to ten minutes for the reply to its message (RFC 5321 section 4.5.3.2.6); these stay
@@ -104,6 +104,7 @@ type App struct {
 func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 	h := &App{cfg: cfg, out: out.withDefaults(), stop: func() {}}
 	h.started = h.out.Now()
+	h.out.RuleCosts = &rules.Costs{}
 	h.out.Shelved = h.frozen.changed
 	h.table.Now, h.table.Changed = h.out.Now, h.dependencyChanged
 	h.alarm = health.NewAlarm(time.Duration(cfg.Alerts.After), h.out.Now, h.alert)
@@ -162,7 +163,8 @@ func (h *App) openPipeline() error {
 	}
 	h.pipeline.Store(pipeline)
 	h.sayLeftOut(pipeline)
-	h.ruleFiles, h.rulesSettled = defaultrules.Look(ruleFolders(h.cfg)), true
+	h.sayBadLines(pipeline, nil)
+	h.ruleFiles, h.rulesSettled = lookAtRules(pipeline), true
 
 	return nil
 }
@@ -370,6 +372,7 @@ func (h *App) Listen(ctx context.Context) error {
 	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
 	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
 	h.running.Go(func() { h.every(ctx, rulesLook, h.watchRules) })
+	h.running.Go(func() { h.every(ctx, costsKept, h.keepRuleCosts) })
 	if h.masking != nil {
 		h.running.Go(func() { h.masking.run(ctx) })
 	}

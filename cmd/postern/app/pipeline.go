@@ -27,6 +27,7 @@ import (
 	"postern/proxy"
 	"postern/rules"
 	defaultrules "postern/rules/default"
+	"postern/rules/mapfile"
 )
 
 // Outside holds the external parts that a test or the demo may replace.
@@ -47,6 +48,8 @@ type Outside struct {
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
 	// Shelved is called when a filter adds a row to its table, see filters.Env.
 	Shelved func(filter string)
+	// RuleCosts remembers what content rules take, nil for nobody who does.
+	RuleCosts *rules.Costs
 	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
 	QueueExpiry time.Duration
 	// DiskLeft gives the free space of a folder's disk in octets; nil asks the system.
@@ -83,6 +86,8 @@ type Pipeline struct {
 	DNS *dns.Resolver
 	// Problems are those of single content rules; the rest of the rules work.
 	Problems []rules.Problem
+	// Maps are those of the configuration.
+	Maps mapfile.Set
 
 	config *config.Config
 	rules  *defaultrules.Loaded
@@ -99,7 +104,11 @@ func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline,
 		return nil, err
 	}
 
-	j := &Pipeline{DNS: out.Resolver, Specs: all.Specs(loaded.Set), Problems: loaded.Problems, config: cfg, rules: loaded}
+	tables, err := ReadMaps(cfg)
+	if err != nil {
+		return nil, err
+	}
+	j := &Pipeline{DNS: out.Resolver, Maps: tables, Specs: all.Specs(loaded.Set), Problems: loaded.Problems, config: cfg, rules: loaded}
 	if err := j.link(cfg, out, without); err != nil {
 		return nil, err
 	}
@@ -107,7 +116,7 @@ func NewPipeline(cfg *config.Config, out Outside, without ...string) (*Pipeline,
 	if err != nil {
 		return nil, err
 	}
-	if j.Policy, err = compilePolicy(cfg, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
+	if j.Policy, err = compilePolicy(cfg, j.Maps, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
 		return nil, err
 	}
 	j.Epoch, err = epoch(cfg, j.Policy, loaded)
@@ -141,7 +150,7 @@ func (o *Outside) complete(cfg *config.Config) (err error) {
 // link makes the filters that are switched on, and chains them.
 func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err error) {
 	env := filters.Env{DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
-		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved}
+		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved, Maps: j.Maps, RuleCosts: out.RuleCosts}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {
 		if !cfg.FilterEnabled(spec.Name, !spec.Disabled) || slices.Contains(without, spec.Name) {
@@ -211,7 +220,7 @@ func LoadRules(cfg *config.Config) (*rules.Set, []rules.Problem, error) {
 }
 
 func ruleFolders(cfg *config.Config) defaultrules.Folders {
-	return defaultrules.Folders{Own: cfg.Rules.Dir, SpamAssassin: cfg.Rules.SpamAssassin, Lookups: cfg.Rules.Lookups}
+	return defaultrules.Folders{Own: cfg.Rules.Dir, SpamAssassin: cfg.Rules.SpamAssassin, Lookups: cfg.Rules.Lookups, Maps: mapNames(cfg)}
 }
 
 // takenNames are those of symbols that no rule may bear.
@@ -237,7 +246,7 @@ func Symbols(specs []filters.Spec) []filters.Symbol {
 }
 
 // compilePolicy makes the policy of a text. Muted symbols have weight 0.
-func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, text []byte, muted []string, more ...policy.ListEntry) (*policy.Policy, error) {
+func compilePolicy(cfg *config.Config, tables mapfile.Set, symbols []filters.Symbol, name string, text []byte, muted []string, more ...policy.ListEntry) (*policy.Policy, error) {
 	settings := policy.Default()
 	if len(text) > 0 {
 		var problems []config.Problem
@@ -245,7 +254,7 @@ func compilePolicy(cfg *config.Config, symbols []filters.Symbol, name string, te
 			return nil, config.Problems(problems)
 		}
 	}
-	settings.Disclose = cfg.SMTP.Disclose
+	settings.Disclose, settings.Maps = cfg.SMTP.Disclose, tables
 	mute(&settings, muted)
 	p, problems := policy.Compile(settings, symbols, more...)
 	if len(problems) > 0 {

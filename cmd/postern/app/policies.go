@@ -28,12 +28,20 @@ func CompilePolicy(cfg *config.Config, name string, text []byte, more ...policy.
 	if err != nil {
 		return nil, err
 	}
-	return compilePolicy(cfg, Symbols(all.Specs(set)), name, text, nil, more...)
+	tables, err := ReadMaps(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return compilePolicy(cfg, tables, Symbols(all.Specs(set)), name, text, nil, more...)
 }
 
 // Scored makes the policy of a text again and again, each time with other scores for some symbols.
 func Scored(cfg *config.Config, name string, text []byte) (func(scores map[string]float64) (*policy.Policy, error), error) {
 	set, _, err := LoadRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := ReadMaps(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +54,7 @@ func Scored(cfg *config.Config, name string, text []byte) (func(scores map[strin
 				return nil, config.Problems(problems)
 			}
 		}
-		settings.Disclose = cfg.SMTP.Disclose
+		settings.Disclose, settings.Maps = cfg.SMTP.Disclose, tables
 		if settings.Scores == nil {
 			settings.Scores = map[string]float64{}
 		}

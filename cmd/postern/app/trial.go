@@ -38,7 +38,7 @@ func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pi
 	if err != nil || !ok || t.Share == 0 || t.Stopped != "" {
 		return err
 	}
-	tried, err := compilePolicy(cfg, Symbols(j.Specs), "the policy that is tried", []byte(t.Text), h.mutedSymbols(), h.out.Entries...)
+	tried, err := compilePolicy(cfg, j.Maps, Symbols(j.Specs), "the policy that is tried", []byte(t.Text), h.mutedSymbols(), h.out.Entries...)
 	if err != nil {
 		return fmt.Errorf("the policy that is tried: %w", err)
 	}
@@ -139,7 +139,7 @@ func (h *App) rejudge() error {
 	if err != nil {
 		return err
 	}
-	if j.Policy, err = compilePolicy(cfg, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
+	if j.Policy, err = compilePolicy(cfg, j.Maps, Symbols(j.Specs), cfg.PolicyFile(), text, out.Muted, out.Entries...); err != nil {
 		return err
 	}
 	if j.Epoch, err = epoch(cfg, j.Policy, j.rules); err != nil {
