@@ -209,7 +209,10 @@ func answers(subject string) bool {
 func (l *look) text(v *mimeview.View) {
 	var shown *mimeview.Part
 	for _, p := range v.Parts() {
-		if strings.HasPrefix(p.Type, "text/") && !p.Attachment && p.Text != "" && (shown == nil || p.Alternative) {
+		if isText := strings.HasPrefix(p.Type, "text/") && !p.Attachment; !isText || p.Text == "" {
+			continue
+		}
+		if shown == nil || p.Alternative {
 			shown = p
 		}
 	}

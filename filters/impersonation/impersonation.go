@@ -43,6 +43,7 @@ var Spec = filters.Spec{
 		{Name: "SPOOF_OWN_NAME", Score: 3, Help: "The name shown holds a domain of ours, the address is foreign"},
 		{Name: "LOOKALIKE_CONFUSABLE", Score: 6, Action: filters.ActionQuarantine, Help: "A sender's domain is made of letters that look like one of our domains"},
 		{Name: "LOOKALIKE_NEAR", Score: 4, Help: "A sender's domain is one letter, a hyphen or a label away from one of our domains"},
+		{Name: "LOOKALIKE_JOINED", Score: 2, Help: "A sender's domain is one of our names with other words, as services that work for us have, too"},
 		{Name: "HOMOGRAPH_DOMAIN", Score: 4, Help: "A sender's domain mixes scripts, or is written in letters that only look Latin"},
 		{Name: "NAME_INVISIBLE", Score: 2, Help: "The name shown holds characters that can't be seen"},
 		{Name: "FROM_COMMENT_ADDRESS", Score: 3, Help: "A comment in From holds an address of another domain"},
@@ -320,7 +321,7 @@ func (f filter) domainsOf(r *report, tx *mail.Transaction, s senders) {
 			case confusable:
 				r.add("LOOKALIKE_CONFUSABLE", where+" "+domain+" looks like "+o)
 			case near:
-				r.add("LOOKALIKE_NEAR", where+" "+domain+" is like "+o+": "+how)
+				r.add(f.nearSymbol(o, how), where+" "+domain+" is like "+o+": "+how)
 			}
 		}
 	}
@@ -333,6 +334,16 @@ func (f filter) domainsOf(r *report, tx *mail.Transaction, s senders) {
 		}
 	}
 	check("envelope sender", tx.From)
+}
+
+// nearSymbol is what a domain near one of ours is called. Services that work for us have our name in theirs; those of a bank
+// that is protected have not.
+func (f filter) nearSymbol(own, how string) string {
+	if how == joinedWords && f.env.Local(own) {
+		return "LOOKALIKE_JOINED"
+	}
+
+	return "LOOKALIKE_NEAR"
 }
 
 // own are the domains that nothing may look like: those of the recipients and those of the settings.

@@ -75,6 +75,9 @@ const (
 	minHyphened = 4
 )
 
+// joinedWords is how a domain is like ours that has our name and other words: corp-benefits.example.
+const joinedWords = "words joined by a hyphen"
+
 // compare says whether a domain was made to look like one of ours. Both are in A-labels.
 func (l *lookalikes) compare(domain, own string) (kind, string) {
 	if domain == own || strings.HasSuffix(domain, "."+own) || strings.HasSuffix(own, "."+domain) {
@@ -115,7 +118,7 @@ func (l *lookalikes) compareLabels(org, ownOrg string) (kind, string) {
 	case label != own && strings.ReplaceAll(label, "-", "") == strings.ReplaceAll(own, "-", ""):
 		return near, "a hyphen more or less"
 	case strings.HasPrefix(label, own+"-") || strings.HasSuffix(label, "-"+own):
-		return near, "words joined by a hyphen"
+		return near, joinedWords
 	}
 
 	n := len([]rune(own))

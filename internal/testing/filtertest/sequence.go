@@ -83,14 +83,7 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 	switch word {
 	case "next":
 	case "wrote":
-		ours, theirs, _ := strings.Cut(rest, " ")
-		var pair [2]mail.Address
-		for i, text := range []string{ours, theirs} {
-			var bad error
-			pair[i], bad = mail.ParseAddress(text)
-			err = errors.Join(err, bad)
-		}
-		c.wrote = append(c.wrote, pair)
+		err = c.lineOfCorrespondents(rest)
 	case "after":
 		s.after, err = time.ParseDuration(rest)
 	case "every":
@@ -105,10 +98,7 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 		}
 		s.prior = append(s.prior, f)
 	case "answer":
-		_, err = fmt.Sscanf(rest+" ", "%d %s", &s.answer.Code, &s.answer.Enhanced)
-		if s.answer.Code != 0 { // RFC 2034: not every server gives an enhanced code
-			err = nil
-		}
+		err = s.lineOfAnswer(rest)
 	case "judged":
 		s.judged = &filters.Decision{}
 		var word string
@@ -135,6 +125,30 @@ func (c *testCase) lineOfSequence(word, rest string) (err error) {
 	default:
 		err = fmt.Errorf("unknown word %q", word)
 	}
+	return err
+}
+
+// lineOfAnswer reads a reply. RFC 2034: not every server gives an enhanced code.
+func (s *step) lineOfAnswer(rest string) error {
+	_, err := fmt.Sscanf(rest+" ", "%d %s", &s.answer.Code, &s.answer.Enhanced)
+	if s.answer.Code != 0 {
+		return nil
+	}
+
+	return err
+}
+
+// lineOfCorrespondents reads who of ours has written to whom.
+func (c *testCase) lineOfCorrespondents(rest string) (err error) {
+	ours, theirs, _ := strings.Cut(rest, " ")
+	var pair [2]mail.Address
+	for i, text := range []string{ours, theirs} {
+		var bad error
+		pair[i], bad = mail.ParseAddress(text)
+		err = errors.Join(err, bad)
+	}
+	c.wrote = append(c.wrote, pair)
+
 	return err
 }
 
