@@ -22,6 +22,7 @@ import (
 	"postern/filters/impersonation"
 	"postern/filters/links"
 	"postern/filters/mime"
+	"postern/filters/opinion"
 	"postern/filters/origin"
 	"postern/filters/ratelimit"
 	"postern/filters/reputation"
@@ -58,6 +59,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		content.Spec(set),
 		campaigns.Spec,
 		signs.Spec, // adds up what all above have found
+		opinion.Spec,
 		clamav.Spec,
 		icap.Spec,
 		rspamd.Spec,
