@@ -35,11 +35,15 @@ func (t *table) events(text []byte) (all []event, length int) {
 		found := func(o out, length int) { all = append(all, event{o.slot, o.tongue, at, here, here + length}) }
 		if c >= 0xd8 && c <= 0xdb {
 			for _, skip := range prefixes(text[i:]) {
+				from := len(all)
 				here = i + skip
 				t.words.walk(text[here:], found)
+				slices.Reverse(all[from:])
 			}
 		} else if t.words.root[c] != 0 {
+			from := len(all)
 			t.words.walk(text[i:], found)
+			slices.Reverse(all[from:]) // the longest first: it says most
 		}
 		if leadsIdeograph(c) {
 			i, at = i+3, at+1
@@ -181,36 +185,67 @@ func (l *lure) possible(there []bool) bool {
 
 // near says whether the parts of a lure stand within its window, and where they do first.
 func (l *lure) near(all []event, there []bool) ([]event, bool) {
-	var last [maxTerms]event
-	var seen [maxTerms]bool
+	p := parts{lure: l}
 	for i, m := range l.terms {
-		seen[i] = m.absent || slices.ContainsFunc(m.slots, func(s slot) bool { return everywhere(s) && there[s] })
+		p.fixed[i] = m.absent || slices.ContainsFunc(m.slots, func(s slot) bool { return everywhere(s) && there[s] })
 	}
-	fixed := seen
 	for _, e := range all {
-		touched := false
-		for i, m := range l.terms {
-			if !fixed[i] && slices.Contains(m.slots, e.slot) {
-				last[i], seen[i], touched = e, true, true
-			}
-		}
-		if !touched {
-			continue
-		}
-		complete := true
-		for i := range l.terms {
-			complete = complete && seen[i] && (fixed[i] || last[i].at >= e.at-l.window)
-		}
-		if complete {
-			var words []event
-			for i := range l.terms {
-				if !fixed[i] {
-					words = append(words, last[i])
-				}
-			}
-			return words, true
+		if p.fill(e) && p.complete(e.at) {
+			return p.words(), true
 		}
 	}
 
 	return nil, false
+}
+
+// parts are the terms of a lure while a text is read: where each was filled last, and those that no place fills.
+type parts struct {
+	*lure
+	last  [maxTerms]event
+	seen  [maxTerms]bool
+	fixed [maxTerms]bool
+}
+
+// fresh says whether a term is filled within the window that ends at a place.
+func (p *parts) fresh(i, at int) bool { return p.seen[i] && p.last[i].at >= at-p.window }
+
+// fill puts an event where it is needed most: words at one place are one fact, and fill one term.
+func (p *parts) fill(e event) bool {
+	at := -1
+	for i, m := range p.terms {
+		if p.fixed[i] {
+			continue
+		}
+		if p.seen[i] && p.last[i].at == e.at && e.slot >= facts {
+			return false
+		}
+		if slices.Contains(m.slots, e.slot) && (at < 0 || !p.fresh(i, e.at) && p.fresh(at, e.at)) {
+			at = i
+		}
+	}
+	if at >= 0 {
+		p.last[at], p.seen[at] = e, true
+	}
+
+	return at >= 0
+}
+
+func (p *parts) complete(at int) bool {
+	for i := range p.terms {
+		if !p.fixed[i] && !p.fresh(i, at) {
+			return false
+		}
+	}
+
+	return true
+}
+
+func (p *parts) words() (all []event) {
+	for i := range p.terms {
+		if !p.fixed[i] {
+			all = append(all, p.last[i])
+		}
+	}
+
+	return all
 }
