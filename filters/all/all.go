@@ -21,6 +21,7 @@ import (
 	"postern/filters/icap"
 	"postern/filters/impersonation"
 	"postern/filters/links"
+	"postern/filters/lures"
 	"postern/filters/mime"
 	"postern/filters/opinion"
 	"postern/filters/origin"
@@ -57,6 +58,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		dnslists.Spec,  // asks about the links in attachments
 		links.Spec,
 		content.Spec(set),
+		lures.Spec,
 		campaigns.Spec,
 		signs.Spec, // adds up what all above have found
 		opinion.Spec,

@@ -36,7 +36,7 @@ var Spec = filters.Spec{
 	Help:   "Adds up weak signs of phishing and fraud: who the mail claims to be, where answers go, where it comes from, what it shows, where its links lead and what it wants.",
 	Stages: mail.StageMessage, Content: true,
 	Inline: true,
-	After:  []string{"spf", "dkim", "dmarc", "correspondents", "reputation", "headers", "impersonation", "brands", "origin", "mime", "attachments", "links", "content", "campaigns"},
+	After:  []string{"spf", "dkim", "dmarc", "correspondents", "reputation", "headers", "impersonation", "brands", "origin", "mime", "attachments", "links", "lures", "content", "campaigns"},
 	Symbols: []filters.Symbol{
 		{Name: phishSigns, Score: maxPoints, Help: "Several signs of phishing or fraud that are seldom together in honest mail"},
 	},
