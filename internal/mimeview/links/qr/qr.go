@@ -90,6 +90,14 @@ func decode(content []byte) (image.Image, error) {
 	return img, nil
 }
 
+// ReadGray gives the text of the code in a picture of an octet a pixel, "" if there is none.
+func ReadGray(gray []byte, width, height int) (text string, err error) {
+	if width < minSide || height < minSide || width > MaxPixels/height || len(gray) < width*height {
+		return "", nil
+	}
+	return canvas{&image.Gray{Pix: gray, Stride: width, Rect: image.Rect(0, 0, width, height)}}.read()
+}
+
 // Cost is about how long it takes to read a picture, in units of some 10 ns: for each pixel, and for what is packed. It is
 // above any budget for what is not read.
 func Cost(content []byte) int {
