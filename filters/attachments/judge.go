@@ -18,7 +18,7 @@ var byFlag = map[unpack.Kind]string{
 	unpack.Unscannable: unscannable, unpack.LimitHit: limit, unpack.DoubleExtension: doubleExt, unpack.NameTypeMismatch: typeMismatch, unpack.BidiName: nameBidi,
 	unpack.OverlappingEntries: archiveOdd, unpack.ManyEOCD: archiveOdd, unpack.PrefixedArchive: archiveOdd, unpack.NameMismatch: archiveOdd, unpack.HeadersDiffer: archiveOdd, unpack.HiddenEntry: archiveOdd,
 	unpack.PathTraversal: archivePath, unpack.SymlinkEntry: archivePath, unpack.LyingSize: archivePath, unpack.LNKCommand: shortcut,
-	unpack.ManyLinks: linksMany, unpack.PasswordForm: passwordForm, unpack.PDFLinkOnly: pdfLinkOnly,
+	unpack.ManyLinks: linksMany,
 }
 
 // one reports what is to be said of one item.

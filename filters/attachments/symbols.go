@@ -25,8 +25,6 @@ const (
 	htmlScript     = "ATTACHMENT_HTML_SCRIPT"
 	htmlSmuggling  = "HTML_SMUGGLING"
 	svgScript      = "ATTACHMENT_SVG_SCRIPT"
-	passwordForm   = "HTML_PASSWORD_FORM"
-	pdfLinkOnly    = "PDF_LINK_ONLY"
 	encrypted      = "ATTACHMENT_ENCRYPTED"
 	passwordInText = "ATTACHMENT_PASSWORD_IN_TEXT"
 	unscannable    = "ATTACHMENT_UNSCANNABLE"
@@ -68,8 +66,6 @@ func symbols() []filters.Symbol {
 		{Name: htmlScript, Score: 2, Help: "An HTML page with script, as an attachment"},
 		{Name: htmlSmuggling, Score: 5, Action: filters.ActionQuarantine, Help: "An HTML page that builds a file in the reader's browser"},
 		{Name: svgScript, Score: 3, Help: "An SVG picture with script or foreign content"},
-		{Name: passwordForm, Score: 1.5, Help: "A form that asks for a password, in the mail or in an attached page"},
-		{Name: pdfLinkOnly, Score: 0.5, Help: "A PDF with a link or a QR code, and hardly a word"},
 		{Name: encrypted, Score: 2, Help: "An archive or document that needs a password"},
 		{Name: passwordInText, Score: 4, Help: "An archive that a password from the mail's own text opened"},
 		{Name: unscannable, Score: 2, Form: true, Action: filters.ActionQuarantine, Help: "Something could not be read, or not to its end"},

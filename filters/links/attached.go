@@ -30,12 +30,19 @@ func (l *look) attached(ctx context.Context, m *mail.Message) error {
 			continue
 		}
 		var all []mimeview.Link
+		few := ""
 		for _, flag := range i.Flags {
 			where := "attachment"
 			switch flag.Kind {
 			case unpack.URI:
 			case unpack.QRCode:
 				where = mimeview.PlaceQR
+			case unpack.PasswordForm:
+				l.add("HTML_PASSWORD_FORM", i.Where())
+				continue
+			case unpack.PDFLinkOnly:
+				few = i.Where() + ": " + flag.Detail
+				continue
 			default:
 				continue
 			}
@@ -46,9 +53,17 @@ func (l *look) attached(ctx context.Context, m *mail.Message) error {
 			}
 		}
 		l.ofAttachment(all)
+		if few != "" && slices.ContainsFunc(all, l.strange) {
+			l.add("PDF_LINK_ONLY", few)
+		}
 	}
 
 	return nil
+}
+
+// strange says whether a link leads to somebody other than us and the sender.
+func (l *look) strange(link mimeview.Link) bool {
+	return leadsToHost(&link) && !l.own(link.Host, link.Domain)
 }
 
 func (l *look) ofAttachment(all []mimeview.Link) {

@@ -11,14 +11,13 @@ import (
 
 // What a message shows and hides.
 const (
-	// leastSalt is how many hidden words between the shown ones are more than a mark of a ticket system, and how many there
-	// are at most for one letter of what is shown before they are looked up.
+	// leastSalt is how many hidden words between the shown ones are more than the mark of a ticket system.
 	leastSalt = 8
 	// longPreheader is how many letters stand beside a subject in any list of mail.
 	longPreheader = 400
 	// fewWords is how many words beside a linked picture are no text of its own, hardly how many there are beside a link.
 	fewWords = 40
-	hardly   = 8
+	hardly   = 5
 	// cutWords is how many words are cut by characters that can't be seen before it is no slip of an editor.
 	cutWords = 3
 	maxWords = 20000
@@ -28,6 +27,9 @@ const (
 func (l *look) shows(view *mimeview.View) {
 	b := body{}
 	for _, p := range view.Parts() {
+		if p.PasswordForm {
+			l.add("HTML_PASSWORD_FORM", p.Name)
+		}
 		if p.Reading != "" || p.Attachment {
 			continue
 		}

@@ -109,8 +109,10 @@ type Part struct {
 	// nothing is hidden.
 	Hidden, Unstyled string
 	// What else a page in HTML shows, see htmltext.Page: how much of Hidden stands before the text, pictures within links,
-	// pictures in the page itself, tables that draw a pattern.
+	// a form with a field for a
+	// password, pictures in the page itself, tables that draw a pattern.
 	Preheader, Linked int
+	PasswordForm      bool
 	Inline            []string
 	Grids             []htmltext.Grid
 

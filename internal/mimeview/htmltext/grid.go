@@ -32,6 +32,10 @@ func (r *reader) draws(name string, l look, hidden bool) {
 		if !hidden {
 			r.picture()
 		}
+	case "form":
+		r.page.Form = true
+	case "input":
+		r.page.Password = r.page.Password || strings.EqualFold(strings.TrimSpace(r.attr("type")), "password")
 	case "table":
 		if len(r.grids) < maxOpen {
 			r.grids = append(r.grids, grid{})

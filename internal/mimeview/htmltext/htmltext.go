@@ -22,6 +22,8 @@ type Page struct {
 	// the page itself, as data: addresses.
 	Linked int
 	Inline []string
+	// Form says that there is a form, Password that there is a field for a password.
+	Form, Password bool
 	// Grids are tables that draw a pattern with the colours of their cells.
 	Grids []Grid
 	// Base is what relative addresses are relative to: the first <base href>.
