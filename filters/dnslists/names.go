@@ -231,14 +231,12 @@ func (f *filter) authors(m *mail.Message, wanted kind, g *gathered) {
 	}
 }
 
-// elsewhere gathers the links in QR codes, if the message has little text, and in attachments, which the filter
+// elsewhere gathers the links in QR codes and in attachments, which the filter
 // attachments has read before, within its limits.
 func (f *filter) elsewhere(ctx context.Context, view *mimeview.View, g *gathered) error {
-	if view.MostlyPictures() {
-		codes, _ := view.QRLinks()
-		for i := range codes {
-			g.add(f.site(codes[i].URL))
-		}
+	codes, _ := view.QRLinks()
+	for i := range codes {
+		g.add(f.site(codes[i].URL))
 	}
 	attached, err := contents.Of(view.Message()).Read(ctx)
 	if err != nil {

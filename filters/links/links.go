@@ -4,19 +4,22 @@ package links
 
 import (
 	"context"
+	"fmt"
 
 	"postern/filters"
+	"postern/filters/brands"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/state"
 )
 
 // Spec is what is known of the filter.
 var Spec = filters.Spec{
 	Name:   "links",
-	Help:   "Judges links by how they are written: another target than the one shown, look-alike hosts, QR codes, hidden text.",
+	Help:   "Judges links by how they are written and where they lead, and what the text hides: another target than the one shown, look-alike hosts, free hosting, QR codes, hidden words.",
 	Stages: mail.StageMessage, Content: true,
-	After: []string{"spf", "dkim"},
+	After: []string{"spf", "dkim", "attachments"},
 	Symbols: []filters.Symbol{
 		{Name: "PHISHING", Score: 0.5, Help: "A link shows an address of one domain and leads to another"},
 		{Name: "PHISHING_OWN_DOMAIN", Score: 5, Help: "A link shows an address of ours and leads elsewhere"},
@@ -25,21 +28,63 @@ var Spec = filters.Spec{
 		{Name: "URL_OBFUSCATED", Score: 2, Help: "A link is written so that readers open it and filters don't find it"},
 		{Name: "URL_REDIRECTOR", Score: 0, Help: "A link leads on to another one by a known service"},
 		{Name: "URL_RECIPIENT", Score: 0.3, Help: "The address of a recipient stands in a link"},
-		{Name: "QR_LINK", Score: 0.5, Help: "A message of pictures and little text has a link in a QR code"},
+		{Name: "URL_FREE_HOST", Score: 0.2, Help: "A link leads to a host where anybody gets a page (tables/free_host.txt)"},
+		{Name: "URL_FORM", Score: 0.3, Help: "A link leads to a form builder, or to a service for notes and designs (tables/form.txt)"},
+		{Name: "URL_CLOUD_STORAGE", Score: 0.3, Help: "A link leads to a page in cloud storage (tables/storage.txt)"},
+		{Name: "URL_TUNNEL", Score: 1, Help: "A link leads into a tunnel to somebody's machine, or to a gateway of a peer-to-peer network (tables/tunnel.txt)"},
+		{Name: "URL_SHORTENED", Score: 0.2, Help: "A link is shortened, so that it doesn't show where it leads (tables/shortener.txt)"},
+		{Name: "URL_OPEN_REDIRECT", Score: 0.5, Help: "A link leads elsewhere by a page of a well-known site that leads on (tables/redirector.txt)"},
+		{Name: "URL_BRAND_HOST", Score: 1, Help: "A link names a known brand in a host or path that is not that brand's"},
+		{Name: urlTLDBad, Score: scoreTLD, Help: "Most mail with links to this top-level domain was bad here"},
+		{Name: "QR_LINK", Score: 0.5, Help: "A picture has a link in a QR code"},
+		{Name: "QR_DRAWN", Score: 1.5, Help: "A link stands in a QR code that is drawn from characters, or from the cells of a table"},
+		{Name: "LINK_ONLY", Score: 0.1, Help: "There is hardly more than a link"},
 		{Name: "HIDDEN_TEXT", Score: 1.5, Help: "More text is hidden than shown"},
+		{Name: "HIDDEN_SALT", Score: 0.5, Help: "Words are hidden between those that are shown"},
+		{Name: "INVISIBLE_CHARS", Score: 1, Help: "Words of the text are cut by characters that can't be seen"},
+		{Name: "PICTURE_LINKED", Score: 0.3, Help: "A linked picture stands in place of text"},
+		{Name: "HTML_PASSWORD_FORM", Score: 1.5, Help: "A form that asks for a password, in the mail or in an attached page"},
+		{Name: "PDF_LINK_ONLY", Score: 0.5, Help: "A PDF has a link or a QR code that leads to a stranger, and hardly a word"},
 	},
-	New: func(section config.Section, env filters.Env) (filters.Filter, error) {
-		if err := section.Decode(&struct{}{}); err != nil {
-			return nil, err
-		}
-		if env.Local == nil {
-			env.Local = func(string) bool { return false }
-		}
-		return filter{env.Local}, nil
-	},
+	Settings: func() any { return &Settings{} },
+	New:      newFilter,
 }
 
-type filter struct{ local func(domain string) bool }
+const scoreTLD = 0.5
+
+// Settings are the filter's settings.
+type Settings struct {
+	// Hosts are lines of the tables besides the shipped ones, each with its kind: free_host, form, storage, tunnel, shortener
+	// or redirector, such as "form forms.corner.example". "-form typeform.com" takes a shipped line out.
+	Hosts []string `toml:"hosts"`
+}
+
+type filter struct {
+	local func(domain string) bool
+	hosts *hosts
+	table *brands.Table
+	state *state.State
+}
+
+func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+	var s Settings
+	if err := section.Decode(&s); err != nil {
+		return nil, err
+	}
+	known, err := newHosts(s.Hosts)
+	if err != nil {
+		return nil, fmt.Errorf("[filters.links]: hosts: %w", err)
+	}
+	table, err := brands.Shipped()
+	if err != nil {
+		return nil, err
+	}
+	if env.Local == nil {
+		env.Local = func(string) bool { return false }
+	}
+
+	return &filter{local: env.Local, hosts: known, table: table, state: env.State}, nil
+}
 
 // Bounds.
 const (
@@ -50,7 +95,8 @@ const (
 	preheader = 500
 )
 
-func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
+// Inspect implements filters.Filter.
+func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Finding, error) {
 	if tx.Session.Outbound() {
 		return nil, nil
 	}
@@ -58,15 +104,20 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	if err := view.Err(); err != nil {
 		return nil, err
 	}
-	l := look{local: f.local, sender: senders(tx), found: map[string]string{}}
-	l.links(view.Links())
-	l.recipients(view.Links(), tx.Recipients)
-	// The search takes some 50 ms for each megapixel, of at most five pictures of 4 megapixels.
-	if view.MostlyPictures() {
-		codes, _ := view.QRLinks()
-		l.links(codes)
-		l.codes(codes)
+	l := f.look(tx)
+	all := view.Links()
+	l.links(all)
+	l.recipients(all, tx.Recipients)
+	l.platforms(view, all)
+	l.shows(view)
+	codes, _ := view.QRLinks()
+	l.links(codes)
+	l.platforms(view, codes)
+	l.codes(codes)
+	if err := l.attached(ctx, tx.Message); err != nil {
+		return nil, err
 	}
+	f.tld(ctx, l, all)
 	if shown, hidden := amounts(view); hidden > preheader && hidden > shown {
 		l.add("HIDDEN_TEXT", evidenceOf(view))
 	}
@@ -77,6 +128,14 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 		}
 	}
 	return found, nil
+}
+
+// look begins a look at a message.
+func (f *filter) look(tx *mail.Transaction) *look {
+	l := &look{filter: f, sender: senders(tx), found: map[string]string{}, owned: map[string]bool{}, judged: map[string]bool{}}
+	l.senderBrands()
+
+	return l
 }
 
 // senders are the registered domains that SPF or DKIM stood for.

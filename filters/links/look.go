@@ -11,9 +11,12 @@ import (
 
 // look gathers what is found, each symbol with what it was seen in first.
 type look struct {
-	local  func(domain string) bool
-	sender map[string]bool
-	found  map[string]string
+	*filter
+	sender map[string]bool   // domains
+	brands []int             // that the sender is of
+	owned  map[string]bool   // hosts of the sender and of ours
+	judged map[string]bool   // hosts and paths that were looked at for brands
+	found  map[string]string // symbols
 }
 
 func (l *look) add(symbol, evidence string) {
@@ -193,7 +196,7 @@ func (l *look) recipients(all []mimeview.Link, to []mail.Recipient) {
 		coded := base64.RawStdEncoding.EncodeToString([]byte(address))
 		for i := range all[:min(len(all), maxLinks)] {
 			link := &all[i]
-			if !leadsToHost(link) || strings.HasPrefix(link.Where, "header ") {
+			if !leadsToHost(link) || strings.HasPrefix(link.Where, "header ") || l.own(link.Host, link.Domain) {
 				continue
 			}
 			if names(link.URL, address) || strings.Contains(link.URL, coded[:len(coded)-1]) {
@@ -210,11 +213,18 @@ func names(link, address string) bool {
 	return strings.Contains(lower, address) || strings.Contains(lower, strings.Replace(address, "@", "%40", 1))
 }
 
+// codes reports links to strangers in QR codes.
 func (l *look) codes(codes []mimeview.Link) {
 	for i := range codes {
-		if host := codes[i].Host; host != "" && l.ours(host) == "" {
-			l.add("QR_LINK", host)
+		link := &codes[i]
+		if link.Scheme != "http" && link.Scheme != "https" || l.own(link.Host, link.Domain) {
+			continue
 		}
+		symbol := "QR_LINK"
+		if link.Where == mimeview.PlaceDrawn {
+			symbol = "QR_DRAWN"
+		}
+		l.add(symbol, link.Host)
 	}
 }
 

@@ -82,6 +82,8 @@ func (p *Part) show(text string, links *linkList, index int) {
 	case p.Type == "text/html":
 		page := htmltext.Read(text)
 		p.Text, p.Hidden, p.Unstyled = page.Visible, page.Hidden, page.Unstyled
+		p.Preheader, p.Linked, p.Inline, p.Grids = page.Preheader, page.Linked, page.Inline, page.Grids
+		p.PasswordForm = page.Form && page.Password
 		links.page(page, index)
 		return
 	case p.Type == "text/calendar" || p.Type == "text/vcard" || p.Type == "text/x-vcard" || p.Type == "text/directory":

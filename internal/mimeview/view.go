@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"postern/internal/mail"
+	"postern/internal/mimeview/htmltext"
 )
 
 // Options are the limits. A zero is the default.
@@ -107,6 +108,13 @@ type Part struct {
 	// newsletters have a line of it. Unstyled is all text in its order, as shown by a reader without styles; it is Text if
 	// nothing is hidden.
 	Hidden, Unstyled string
+	// What else a page in HTML shows, see htmltext.Page: how much of Hidden stands before the text, pictures within links,
+	// a form with a field for a
+	// password, pictures in the page itself, tables that draw a pattern.
+	Preheader, Linked int
+	PasswordForm      bool
+	Inline            []string
+	Grids             []htmltext.Grid
 
 	src      *source
 	coded    encoding

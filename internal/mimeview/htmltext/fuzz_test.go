@@ -23,6 +23,9 @@ func FuzzHTML(f *testing.F) {
 		if utf8.ValidString(source) && !utf8.ValidString(page.Visible) {
 			t.Fatalf("%q", page.Visible)
 		}
+		if page.Preheader > len(page.Hidden) || len(page.Inline) > maxData || len(page.Grids) > maxGrids {
+			t.Fatalf("%d of %d, %d pictures, %d grids", page.Preheader, len(page.Hidden), len(page.Inline), len(page.Grids))
+		}
 		if page.Hidden == "" && page.Unstyled != page.Visible {
 			t.Fatal("nothing is hidden, and yet the texts differ")
 		}

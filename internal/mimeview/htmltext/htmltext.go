@@ -16,6 +16,16 @@ type Page struct {
 	// Unstyled is all text in its order, as a reader shows it who follows no styles. It is Visible if nothing is hidden.
 	Unstyled string
 	Refs     []Ref
+	// Preheader is how many octets of Hidden stand before the text that is shown, as honest mail has them.
+	Preheader int
+	// Linked counts the pictures within links but for small ones, such as icons. Inline are the first pictures that stand in
+	// the page itself, as data: addresses.
+	Linked int
+	Inline []string
+	// Form says that there is a form, Password that there is a field for a password.
+	Form, Password bool
+	// Grids are tables that draw a pattern with the colours of their cells.
+	Grids []Grid
 	// Base is what relative addresses are relative to: the first <base href>.
 	Base string
 	// Cut says that there were more than MaxRefs addresses, or that a comment held another comment's content.
@@ -57,6 +67,9 @@ func Read(source string) *Page {
 	if r.page.Hidden != "" {
 		r.page.Unstyled = r.unstyled.String()
 	}
+	if r.letters < titleLetters {
+		r.page.Preheader = len(r.page.Hidden)
+	}
 	return r.page
 }
 
@@ -65,9 +78,11 @@ type reader struct {
 	visible, hidden, unstyled strings.Builder
 	open                      []element
 	styles                    styleSheet
-	anchor                    int  // the open link in Refs and 1, 0 for none
-	split                     bool // something was hidden, so unstyled differs from visible
-	words                     bool // hidden has text on its last line
+	anchor                    int    // the open link in Refs and 1, 0 for none
+	split                     bool   // something was hidden, so unstyled differs from visible
+	words                     bool   // hidden has text on its last line
+	letters                   int    // shown so far, up to titleLetters
+	grids                     []grid // of the open tables
 	inComment                 bool
 	inside                    string // the element whose text is no text: script, style
 	attrs                     []attribute
@@ -139,6 +154,9 @@ func (r *reader) write(text []byte, hidden bool) {
 		r.words = true
 	} else {
 		r.visible.Write(text)
+		if r.letters < titleLetters {
+			r.begin(text)
+		}
 	}
 	if r.split {
 		r.unstyled.Write(text)
@@ -148,6 +166,21 @@ func (r *reader) write(text []byte, hidden bool) {
 		if room := maxText - len(ref.Text); room > 0 {
 			ref.Text += string(text[:min(len(text), room)])
 		}
+	}
+}
+
+// titleLetters is how much may be shown before a hidden line that stands beside the subject: "View in browser".
+const titleLetters = 60
+
+// begin counts the letters that are shown first.
+func (r *reader) begin(text []byte) {
+	for _, c := range text {
+		if c > ' ' {
+			r.letters++
+		}
+	}
+	if r.letters >= titleLetters {
+		r.page.Preheader = r.hidden.Len()
 	}
 }
 
@@ -189,7 +222,11 @@ func (r *reader) start(z *html.Tokenizer) {
 		}
 	}
 	look := r.lookOf(name)
-	r.refs(name, look.hides() || r.inComment)
+	hidden := look.hides() || r.inComment
+	r.refs(name, hidden)
+	if !r.inComment {
+		r.draws(name, look, hidden)
+	}
 	raw := name == "script" || name == "style" || name == "title"
 	if !raw && !isVoid(name) && len(r.open) < maxDepth {
 		r.open = append(r.open, element{name, look})
@@ -228,6 +265,9 @@ func (r *reader) end(name string) {
 	}
 	if isBlock(name) {
 		r.line()
+	}
+	if name == "table" && !r.inComment {
+		r.endGrid()
 	}
 	for i := len(r.open) - 1; i >= 0 && i >= len(r.open)-maxSearch; i-- {
 		if r.open[i].name == name {

@@ -220,6 +220,12 @@ func wanted(key []byte) string {
 		return "size"
 	case "text":
 		return "text"
+	case "width":
+		return "width"
+	case "height":
+		return "height"
+	case "colspan":
+		return "colspan"
 	case "type", "content", "http-equiv", "action", "formaction", "background", "srcset", "poster", "cite", "longdesc", "lowsrc", "dynsrc",
 		"srcdoc", "xlink:href", "ping", "manifest", "usemap", "classid", "codebase", "code", "archive", "profile", "saveurl", "onclick", "value", "data":
 		return string(key)

@@ -48,7 +48,10 @@ const (
 
 	ManyLinks     Kind = "MANY_LINKS"     // more links than are named
 	URI           Kind = "URI"            // a link; detail: the URL
+	QRCode        Kind = "QR_CODE"        // a link in a QR code of a picture; detail: the URL
+	PDFLinkOnly   Kind = "PDF_LINK_ONLY"  // a PDF with a link and few words; detail: how many
 	ScriptInHTML  Kind = "SCRIPT_IN_HTML" // an HTML attachment with script
+	PasswordForm  Kind = "PASSWORD_FORM"  // HTML with a form that asks for a password
 	HTMLSmuggling Kind = "HTML_SMUGGLING" // HTML that builds a file in the browser; detail: how
 	SVGScript     Kind = "SVG_SCRIPT"
 	DataURI       Kind = "DATA_URI"    // a data: URL of a type that runs or unpacks; detail: its type

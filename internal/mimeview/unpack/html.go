@@ -40,6 +40,9 @@ func inspectHTML(w *walk, n *node, o *Object) func() {
 	if script := page.active(); script != "" {
 		o.flag(scriptKind(o, svg), script)
 	}
+	if page.asks && page.secret {
+		o.flag(PasswordForm, "")
+	}
 	flagURLs(o, text)
 	inside := append(page.inside, htmlData(o, text)...)
 	if page.scripted {
@@ -178,6 +181,7 @@ type page struct {
 	handler  string
 	other    string
 	form     bool // that sends elsewhere
+	asks     bool // there is a form
 	secret   bool // a field for a password
 	foreign  bool
 	embeds   bool
@@ -278,7 +282,7 @@ func (p *page) tag(name string, rest []byte) {
 	case "foreignobject":
 		p.foreign = true
 	case "iframe", "embed", "object", "form":
-		p.embeds = true
+		p.embeds, p.asks = true, p.asks || name == "form"
 	}
 	if t.refresh && t.elsewhere {
 		p.other = "goes elsewhere by itself"

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
+	"postern/internal/mimeview/links/qr"
 	"postern/internal/mimeview/unpack/filetype"
 	"postern/internal/mimeview/unpack/pdf"
 )
@@ -22,6 +24,9 @@ func inspectPDF(w *walk, n *node, o *Object) func() {
 		w.limit(found.Limit)
 	}
 	flagPDF(o, found)
+	if !found.Encrypted {
+		flagPages(o, found)
+	}
 	if found.Password != "" {
 		o.flag(Unlocked, "PDF")
 	}
@@ -67,6 +72,60 @@ func flagPDF(o *Object, found pdf.Found) {
 	if found.Opens && slices.ContainsFunc(found.Actions, doesSomething) {
 		o.flag(PDFOpenAction, few(found.Actions))
 	}
+}
+
+// What makes a PDF one that is sent for its link: so few words, of so many letters on the average; a link in a code is
+// looked for where there is no more than a page or two of text, within so much work in units of qr.Cost.
+const (
+	fewPDFWords   = 60
+	lettersOfWord = 6
+	codePDFWords  = 500
+	codeCost      = 1 << 20
+)
+
+// flagPages says what pages show: hardly more than a link, or a link in a picture.
+func flagPages(o *Object, found pdf.Found) {
+	if len(found.URIs) == 0 && len(found.Pictures) == 0 {
+		return
+	}
+	words := found.Glyphs(codePDFWords*lettersOfWord) / lettersOfWord
+	if words >= codePDFWords {
+		return
+	}
+	codes := codesOf(found.Pictures)
+	for _, text := range codes {
+		o.flag(QRCode, text)
+	}
+	if words < fewPDFWords && len(found.URIs)+len(codes) > 0 {
+		o.flag(PDFLinkOnly, strconv.Itoa(words)+" words")
+	}
+}
+
+// codesOf reads the QR codes in the pictures of a PDF.
+func codesOf(all []pdf.Picture) (texts []string) {
+	room := codeCost
+	for _, p := range all {
+		if p.Width > room/p.Height {
+			continue
+		}
+		text, err := "", error(nil)
+		if file, ok := p.JPEG(qr.MaxOctets); ok {
+			cost := qr.Cost(file)
+			if cost > room {
+				continue
+			}
+			room -= cost
+			text, err = qr.Read(file)
+		} else if gray, ok := p.Gray(); ok {
+			room -= len(gray)
+			text, err = qr.ReadGray(gray, p.Width, p.Height)
+		}
+		if err == nil && text != "" {
+			texts = append(texts, text)
+		}
+	}
+
+	return texts
 }
 
 func streamName(script bool) string {

@@ -90,8 +90,49 @@ func decode(content []byte) (image.Image, error) {
 	return img, nil
 }
 
+// ReadGray gives the text of the code in a picture of an octet a pixel, "" if there is none.
+func ReadGray(gray []byte, width, height int) (text string, err error) {
+	if width < minSide || height < minSide || width > MaxPixels/height || len(gray) < width*height {
+		return "", nil
+	}
+	return canvas{&image.Gray{Pix: gray, Stride: width, Rect: image.Rect(0, 0, width, height)}}.read()
+}
+
+// Cost is about how long it takes to read a picture, in units of some 10 ns: for each pixel, and for what is packed. It is
+// above any budget for what is not read.
+func Cost(content []byte) int {
+	f, err := formatOf(content)
+	if err != nil || len(content) > MaxOctets {
+		return MaxPixels + 2*MaxOctets
+	}
+	size, err := f.config(bytes.NewReader(content))
+	if err != nil || size.Width <= 0 || size.Height <= 0 || size.Width > MaxPixels/size.Height {
+		return MaxPixels + 2*MaxOctets
+	}
+	return size.Width*size.Height + 2*len(content)
+}
+
+// enough is how many pixels a picture may have before it is halved: a code that is to be read from a screen is large in it.
+const enough = 1200 << 10
+
+// halved makes each four pixels one.
+func halved(gray []byte, width, height int) (half []byte, w, h int) {
+	w, h = width/2, height/2
+	half = make([]byte, w*h)
+	for y := range h {
+		upper, lower := gray[2*y*width:], gray[(2*y+1)*width:]
+		for x := range w {
+			half[y*w+x] = byte((int(upper[2*x]) + int(upper[2*x+1]) + int(lower[2*x]) + int(lower[2*x+1])) / 4)
+		}
+	}
+	return half, w, h
+}
+
 func find(img image.Image) (string, error) {
 	gray, width, height := luminance(img)
+	if width*height > enough {
+		gray, width, height = halved(gray, width, height)
+	}
 	source, err := gozxing.NewPlanarYUVLuminanceSource(gray, width, height, 0, 0, width, height, false)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrBroken, err)

@@ -28,14 +28,15 @@ type Found struct {
 	Scripts   []string // sources in strings
 	Launches  []string // what /Launch starts
 	URIs      []string
-	Actions   []string // their types, each once, in order of appearance
-	Opens     bool     // an action on opening, or on an event of a page or field
-	Encrypted bool     // and none of the passwords opens it
-	Password  string   // that opened it, "" for none and for the empty one
-	Files     []string // names of files inside
-	Streams   []Stream // all but pictures and fonts
-	Script    []int    // objects whose streams are scripts
-	Limit     string   // what was more than is read, "" if nothing
+	Actions   []string  // their types, each once, in order of appearance
+	Opens     bool      // an action on opening, or on an event of a page or field
+	Encrypted bool      // and none of the passwords opens it
+	Password  string    // that opened it, "" for none and for the empty one
+	Files     []string  // names of files inside
+	Streams   []Stream  // all but pictures and fonts
+	Pictures  []Picture // the first ones
+	Script    []int     // objects whose streams are scripts
+	Limit     string    // what was more than is read, "" if nothing
 }
 
 // Limits of one Scan.
@@ -81,14 +82,16 @@ func Scan(b []byte, l Limits) Found {
 
 // dict is what we keep of a dictionary while it is open.
 type dict struct {
-	key     string
-	filters []string
-	kind    string
-	length  int
-	action  string
-	image   bool
-	file    string
-	first   int // where the objects of an object stream begin
+	key                 string
+	filters             []string
+	kind                string
+	length              int
+	action              string
+	image               bool
+	picture             bool
+	width, height, bits int
+	file                string
+	first               int // where the objects of an object stream begin
 	// objects that hold what is not written here
 	actionAt, fileAt, filterAt, scriptAt, uriAt int
 }
@@ -190,6 +193,12 @@ func (d *dict) number(v int) {
 		d.length = v
 	case "First":
 		d.first = v
+	case "Width":
+		d.width = v
+	case "Height":
+		d.height = v
+	case "BitsPerComponent":
+		d.bits = v
 	}
 }
 
@@ -219,7 +228,7 @@ func (s *scanner) name(top *dict, v string) {
 		if top.kind == "" || v == "EmbeddedFile" {
 			top.kind = v
 		}
-		top.image = top.image || noText(v)
+		top.image, top.picture = top.image || noText(v), top.picture || v == "Image"
 		top.key = ""
 		return
 	case "S":
@@ -390,6 +399,7 @@ func (s *scanner) stream(l *lexer, d dict) {
 	case d.kind == "ObjStm":
 		s.objects(one)
 	case d.image:
+		s.picture(one, d)
 	case len(s.found.Streams) >= s.limits.Streams:
 		s.found.Limit = "entries"
 	default:

@@ -1,0 +1,107 @@
+package brands
+
+import (
+	"slices"
+	"strings"
+)
+
+// Of gives the brands that a domain, in A-labels, sends for.
+func (t *Table) Of(domain string) (all []int) {
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	for name := domain; name != ""; _, name, _ = strings.Cut(name, ".") {
+		all = append(all, t.domains[name]...)
+		if label, suffix, _ := strings.Cut(name, "."); national(suffix) {
+			all = append(all, t.labels[label]...)
+		}
+	}
+
+	return all
+}
+
+// hostWords are the words that stand beside a brand's name in hosts and paths that are made to be taken for its own.
+const hostWords = ` login signin logon secure security account accounts verify verification auth authenticate update support alert billing
+ payment payments refund confirm confirmation wallet bank banking tracking track redelivery customs unlock recover recovery service services
+ webscr signon validate validation reset password konto kunden kundenservice sicherheit anmeldung espace client clients suivi livraison cliente
+ clientes acceso seguridad servizio sicurezza accesso klant inloggen klient giris helpdesk help center renew renewal suspended limited id portal
+ invoice delivery parcel package express online notice case user users `
+
+func besideBrand(word string) bool {
+	return strings.Contains(hostWords, " "+word+" ") || strings.Contains(hostWords, "\n "+word+" ")
+}
+
+// InHost finds a brand whose name stands in a host below a domain that is not its own: the brand's whole domain in front
+// ("paypal.com.example.net"), or its name beside words that such hosts have ("paypal-login"). Below a platform where
+// anybody chooses a name, the name alone is enough.
+func (t *Table) InHost(host string, platform bool) (brand int, ok bool) {
+	if !platform && strings.Count(host, ".") < 2 && strings.IndexByte(host, '-') < 0 || len(t.Of(host)) > 0 {
+		return 0, false
+	}
+	labels := strings.FieldsFunc(host[:min(len(host), 253)], func(r rune) bool { return r == '.' || r == '-' || r == '_' })
+	if brand, ok := t.domainWithin(labels); ok {
+		return brand, true
+	}
+	if len(labels) == 0 {
+		return 0, false
+	}
+	return t.beside(labels[:len(labels)-1], platform)
+}
+
+// InPath finds a brand in a path: its whole domain, or its name beside words that such paths have.
+func (t *Table) InPath(path string) (brand int, ok bool) {
+	for part := range strings.SplitSeq(path[:min(len(path), 512)], "/") {
+		if strings.IndexByte(part, '.') < 0 {
+			continue
+		}
+		part = strings.TrimPrefix(strings.ToLower(part), "www.")
+		labels := strings.Split(part, ".")
+		if brand, n := t.domainAt(labels); n == len(labels) {
+			return brand, true
+		}
+	}
+
+	return 0, false
+}
+
+// domainWithin finds a brand's domain whose labels follow each other before the last ones of a host.
+func (t *Table) domainWithin(labels []string) (brand int, ok bool) {
+	for i := 0; i+2 < len(labels); i++ {
+		if brand, n := t.domainAt(labels[i:]); n > 0 && i+n < len(labels) {
+			return brand, true
+		}
+	}
+
+	return 0, false
+}
+
+// domainAt is the brand whose domain stands in front, and how many labels that has.
+func (t *Table) domainAt(labels []string) (brand, n int) {
+	for n := min(len(labels), 3); n >= 2; n-- {
+		if found := t.domains[strings.Join(labels[:n], ".")]; len(found) > 0 {
+			return found[0], n
+		}
+		if found := t.labels[labels[0]]; len(found) > 0 && national(strings.Join(labels[1:n], ".")) {
+			return found[0], n
+		}
+	}
+
+	return 0, 0
+}
+
+// beside finds a brand's name among words, alone where that is enough or beside a word that goes with it.
+func (t *Table) beside(words []string, enough bool) (brand int, ok bool) {
+	enough = enough || slices.ContainsFunc(words, besideBrand)
+	for i, w := range words {
+		plain := letters(w)
+		if brand, ok := t.joined[plain]; ok && enough {
+			return brand, true
+		}
+		if brand, ok := t.joinedToService(plain); ok {
+			return brand, true
+		}
+		if c, ok := t.at(words, i); ok && enough && !c.Common {
+			return c.Brand, true
+		}
+	}
+
+	return 0, false
+}
