@@ -82,7 +82,7 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	if len(l.from) == 0 || f.local(l.from[0].Address.ASCIIDomain()) {
 		return nil, nil // a forged address of ours is the affair of impersonation
 	}
-	l.senders = senders(tx, l.from)
+	l.senders, l.list = senders(tx, l.from), filters.ProvenList(tx)
 	for _, b := range l.from {
 		l.name(b)
 		l.address(b.Address)
@@ -132,7 +132,9 @@ type look struct {
 	header  *mail.Header
 	from    []mail.Mailbox
 	senders []string
-	found   []filters.Finding
+	// list is set for mail that came over a mailing list whose own domain is proven.
+	list  bool
+	found []filters.Finding
 }
 
 // maxBoxes bounds the mailboxes of a field that are looked at, maxName the octets of a name, maxFront and maxTail those of
@@ -167,9 +169,16 @@ func (l *look) excused(brand int) bool {
 
 // name looks at the name that is shown with an address.
 func (l *look) name(b mail.Mailbox) {
-	claims, words := l.table.Find(b.Name[:min(len(b.Name), maxName)])
+	shown := withoutAddress(b.Name[:min(len(b.Name), maxName)], b.Address)
+	if l.list && strings.Contains(shown, " via ") {
+		return // the list has put itself in the place of an author whose DMARC policy forbids changes
+	}
+	claims, words := l.table.Find(shown)
+	if len(claims) == 0 {
+		claims = l.table.disguised(shown)
+	}
 	for _, c := range claims {
-		if c.Speaks(words) && !l.excused(c.Brand) {
+		if c.Speaks(words) && !l.excused(c.Brand) && !(c.Common && l.table.branch(c.Brand, b.Address.ASCIIDomain())) {
 			l.add(inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
 		}
 	}
@@ -190,7 +199,7 @@ func (l *look) subject(subject string) {
 	if answers(subject) {
 		return
 	}
-	claims, _ := l.table.Find(subject[:min(len(subject), maxName)])
+	claims, _ := l.table.Find(withoutAddresses(subject[:min(len(subject), maxName)]))
 	for _, c := range claims {
 		if !c.Common && !l.excused(c.Brand) {
 			l.add(inSubject, c.Name)
@@ -240,10 +249,13 @@ func whole(text string) string { return strings.ToValidUTF8(text, "") }
 // changed.
 func (l *look) lookalike(where string, a mail.Address) {
 	domain := a.ASCIIDomain()
+	if l.table.known(domain) || l.table.isTenant(domain) {
+		return
+	}
 	suffix, _ := publicsuffix.PublicSuffix(domain)
 	for label := range strings.SplitSeq(strings.TrimSuffix(strings.TrimSuffix(domain, suffix), "."), ".") {
 		brand, how, ok := l.table.imitated(label)
-		if ok && !l.table.Owns(brand, domain) && !l.excused(brand) {
+		if ok && !l.excused(brand) {
 			l.add(inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
 		}
 	}
