@@ -178,7 +178,10 @@ func (l *look) name(b mail.Mailbox) {
 		claims = l.table.disguised(shown)
 	}
 	for _, c := range claims {
-		if c.Speaks(words) && !l.excused(c.Brand) && !(c.Common && l.table.branch(c.Brand, b.Address.ASCIIDomain())) {
+		if branch := c.Common && l.table.branch(c.Brand, b.Address.ASCIIDomain()); branch || !c.Speaks(words) {
+			continue
+		}
+		if !l.excused(c.Brand) {
 			l.add(inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
 		}
 	}

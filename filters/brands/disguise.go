@@ -124,6 +124,9 @@ func (t *Table) isTenant(domain string) bool { return t.tenants[filters.Register
 // freeSuffixes are countries' suffixes below which names were given away to anybody.
 const freeSuffixes = " tk ml ga cf gq cc ws pw "
 
+// ofCountries are the labels of suffixes such as com.br and co.uk.
+const ofCountries = " com co org "
+
 // national says whether a domain stands directly below a suffix that a brand has in each country: com, net, org, a
 // country's, or com.br and co.uk.
 func national(domain, suffix string) bool {
@@ -132,11 +135,13 @@ func national(domain, suffix string) bool {
 		return true
 	}
 	first, country, two := strings.Cut(suffix, ".")
+	if two && !filters.HasWord(ofCountries, first) {
+		return false
+	}
 	if !two {
 		country = first
 	}
-	known := len(country) == 2 && !filters.HasWord(freeSuffixes, country)
-	if !known || two && first != "com" && first != "co" && first != "org" {
+	if len(country) != 2 || filters.HasWord(freeSuffixes, country) {
 		return false
 	}
 	// com.de and its kind belong to companies that sell names below them
