@@ -189,10 +189,12 @@ func (l *look) name(b mail.Mailbox) {
 
 // address looks at what stands in front of the "@": netflix@shop.example.
 func (l *look) address(a mail.Address) {
-	for word := range strings.FieldsFuncSeq(strings.ToLower(a.Local), func(r rune) bool { return strings.ContainsRune("._-+=", r) }) {
+	local := strings.ToLower(a.Local[:min(len(a.Local), maxName)])
+	for word := range strings.FieldsFuncSeq(local, func(r rune) bool { return strings.ContainsRune("._-+=", r) }) {
 		brand, ok := l.table.joined[letters(word)]
 		if ok && !l.excused(brand) {
 			l.add(inAddress, a.String()+" is not of "+l.table.Brands[brand].Names[0])
+			return
 		}
 	}
 }
@@ -240,6 +242,7 @@ func (l *look) text(v *mimeview.View) {
 		for _, c := range claims {
 			if c.SpeaksIn(words) && !l.excused(c.Brand) {
 				l.add(inText, strings.Join(words[max(0, c.At-2):min(len(words), c.At+c.Words+1)], " "))
+				return
 			}
 		}
 	}

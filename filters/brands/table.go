@@ -145,7 +145,11 @@ func (t *Table) spell(name string, common bool) {
 }
 
 // unspaced holds for scripts that don't part words by spaces.
-func unspaced(r rune) bool { return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) }
+func unspaced(r rune) bool {
+	const first = 0x2E80 // CJK radicals; nothing of these scripts stands before them
+
+	return r >= first && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
+}
 
 // Owns says whether a domain, in A-labels, sends for a brand.
 func (t *Table) Owns(brand int, domain string) bool {
@@ -234,5 +238,9 @@ func partAmpersands(words []string) (parted []string) {
 }
 
 func isWord(r rune) bool {
+	if 'a' <= r && r <= 'z' || r == ' ' {
+		return r != ' '
+	}
+
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || r == '+' || r == '&'
 }
