@@ -135,6 +135,8 @@ type look struct {
 	// list is set for mail that came over a mailing list whose own domain is proven.
 	list  bool
 	found []filters.Finding
+	// claimed is told of each finding if it is set.
+	claimed func(brand int, symbol, evidence string)
 }
 
 // maxBoxes bounds the mailboxes of a field that are looked at, maxName the octets of a name, maxFront and maxTail those of
@@ -156,7 +158,10 @@ func (l *look) boxes(field string) (all []mail.Mailbox) {
 	return all[:min(len(all), maxBoxes)]
 }
 
-func (l *look) add(symbol, evidence string) {
+func (l *look) add(brand int, symbol, evidence string) {
+	if l.claimed != nil {
+		l.claimed(brand, symbol, filters.Printable(evidence))
+	}
 	if _, there := mail.Find(l.found, symbol); !there {
 		l.found = append(l.found, filters.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
 	}
@@ -182,7 +187,7 @@ func (l *look) name(b mail.Mailbox) {
 			continue
 		}
 		if !l.excused(c.Brand) {
-			l.add(inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
+			l.add(c.Brand, inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
 		}
 	}
 }
@@ -193,7 +198,7 @@ func (l *look) address(a mail.Address) {
 	for word := range strings.FieldsFuncSeq(local, func(r rune) bool { return strings.ContainsRune("._-+=", r) }) {
 		brand, ok := l.table.joined[letters(word)]
 		if ok && !l.excused(brand) {
-			l.add(inAddress, a.String()+" is not of "+l.table.Brands[brand].Names[0])
+			l.add(brand, inAddress, a.String()+" is not of "+l.table.Brands[brand].Names[0])
 			return
 		}
 	}
@@ -207,7 +212,7 @@ func (l *look) subject(subject string) {
 	claims, _ := l.table.Find(withoutAddresses(subject[:min(len(subject), maxName)]))
 	for _, c := range claims {
 		if !c.Common && !l.excused(c.Brand) {
-			l.add(inSubject, c.Name)
+			l.add(c.Brand, inSubject, c.Name)
 		}
 	}
 }
@@ -241,7 +246,7 @@ func (l *look) text(v *mimeview.View) {
 		claims, words := l.table.Find(strings.ReplaceAll(piece, "©", " copyright "))
 		for _, c := range claims {
 			if c.SpeaksIn(words) && !l.excused(c.Brand) {
-				l.add(inText, strings.Join(words[max(0, c.At-2):min(len(words), c.At+c.Words+1)], " "))
+				l.add(c.Brand, inText, strings.Join(words[max(0, c.At-2):min(len(words), c.At+c.Words+1)], " "))
 				return
 			}
 		}
@@ -262,7 +267,7 @@ func (l *look) lookalike(where string, a mail.Address) {
 	for label := range strings.SplitSeq(strings.TrimSuffix(strings.TrimSuffix(domain, suffix), "."), ".") {
 		brand, how, ok := l.table.imitated(label)
 		if ok && !l.excused(brand) {
-			l.add(inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
+			l.add(brand, inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
 		}
 	}
 }

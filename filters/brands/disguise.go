@@ -11,16 +11,17 @@ import (
 	"postern/internal/mimeview/confusable"
 )
 
-// withoutAddress is a shown name without the mailbox's own address, which says nothing of who writes: "ada@gmx.example" is
-// no claim to be GMX. Another address in the name stays.
+// withoutAddress is a shown name without addresses of the mailbox's own domain, which say nothing of who writes:
+// "ada@gmx.example" is no claim to be GMX, and lists shorten names to "ad...@gmail.example". Another address stays.
 func withoutAddress(name string, own mail.Address) string {
 	if !strings.Contains(name, "@") {
 		return name
 	}
-	address := strings.ToLower(own.String())
+	domain := strings.ToLower(own.Domain)
 	fields := strings.Fields(name)
 	for i, f := range fields {
-		if strings.ToLower(strings.Trim(f, "<>()[]'\",;:")) == address {
+		_, of, _ := strings.Cut(strings.ToLower(strings.Trim(f, "<>()[]'\",;:")), "@")
+		if of == domain {
 			fields[i] = "@"
 		}
 	}

@@ -22,6 +22,8 @@ type Brand struct {
 	Names []string `json:"names"`
 	// Domains send for it; "amazon.*" is amazon below every country's suffix and com, net and org.
 	Domains []string `json:"domains"`
+	// Line is where it stands: a line of the shipped table, or the number of one of the settings.
+	Line string `json:"line"`
 }
 
 // spelling is one name of a brand, folded to words.
@@ -49,10 +51,10 @@ type Table struct {
 // Shipped is the table of the program, with more lines of an admin's.
 func Shipped(more ...string) (*Table, error) {
 	t := &Table{first: map[string][]spelling{}, domains: map[string][]int{}, labels: map[string][]int{}, joined: map[string]int{}, masked: map[string]int{}, words: map[string]bool{}, tenants: map[string]bool{}}
-	if err := t.read(strings.Split(shipped, "\n")); err != nil {
+	if err := t.read("brands.txt line", strings.Split(shipped, "\n")); err != nil {
 		return nil, fmt.Errorf("brands.txt: %w", err)
 	}
-	if err := t.read(more); err != nil {
+	if err := t.read("[filters.brands] brands", more); err != nil {
 		return nil, err
 	}
 	for _, list := range t.first {
@@ -62,7 +64,7 @@ func Shipped(more ...string) (*Table, error) {
 	return t, nil
 }
 
-func (t *Table) read(lines []string) error {
+func (t *Table) read(where string, lines []string) error {
 	for i, line := range lines {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' || t.aside(line) {
@@ -71,6 +73,7 @@ func (t *Table) read(lines []string) error {
 		if err := t.add(line); err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
 		}
+		t.Brands[len(t.Brands)-1].Line = fmt.Sprintf("%s %d", where, i+1)
 	}
 
 	return nil

@@ -164,19 +164,27 @@ func (f *filter) judge(p fingerprint, h history) (found [4]filters.Finding) {
 	if p.kind == kindStructure {
 		return found // a letter's form is nobody's opinion on its content
 	}
+	f.opinions(p, h, strength, &found)
+
+	return found
+}
+
+// opinions adds what people have said of a fingerprint: they know better than the verdicts.
+func (f *filter) opinions(p fingerprint, h history, strength float64, found *[4]filters.Finding) {
+	if !h.trusted && h.users < f.settings.Reports {
+		return
+	}
 	spam, good := h.lessons[0], h.lessons[1]
 	said := fmt.Sprintf("%s: %.0f times called spam, %.0f times good", p.key(), spam, good)
-	switch enough := h.trusted || h.users >= f.settings.Reports; {
-	case enough && spam >= lessonRatio*good && spam > 0:
+	switch {
+	case spam > 0 && spam >= lessonRatio*good:
 		found[2] = filters.Finding{Symbol: campaignReported, Evidence: said, Value: share(strength)}
-	case enough && good >= lessonRatio*spam && good > 0:
-		found[1] = filters.Finding{} // people know better
+	case good > 0 && good >= lessonRatio*spam:
+		found[1] = filters.Finding{}
 		if h.goodFrom {
 			found[3] = filters.Finding{Symbol: campaignReleased, Evidence: said, Value: share(strength)}
 		}
 	}
-
-	return found
 }
 
 // badShare is the share of held mail from which a campaign is bad, lessonRatio how much one opinion must outweigh the other.
