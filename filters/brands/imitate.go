@@ -61,7 +61,7 @@ func (t *Table) oneLetterOff(label string) (brand int, how string, ok bool) {
 	if brand, ok := t.joined[label]; ok {
 		return brand, "letters that look like its name", true
 	}
-	if len(label) < minJoined+1 {
+	if len(label) < minJoined+1 || t.words[label] {
 		return 0, "", false
 	}
 	for i := range label {
