@@ -3,6 +3,8 @@ package brands
 import (
 	"slices"
 	"strings"
+
+	"postern/filters"
 )
 
 // Of gives the brands that a domain, in A-labels, sends for.
@@ -10,7 +12,7 @@ func (t *Table) Of(domain string) (all []int) {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	for name := domain; name != ""; _, name, _ = strings.Cut(name, ".") {
 		all = append(all, t.domains[name]...)
-		if label, suffix, _ := strings.Cut(name, "."); national(suffix) {
+		if label, suffix, _ := strings.Cut(name, "."); national(name, suffix) {
 			all = append(all, t.labels[label]...)
 		}
 	}
@@ -26,7 +28,7 @@ const hostWords = ` login signin logon secure security account accounts verify v
  invoice delivery parcel package express online notice case user users `
 
 func besideBrand(word string) bool {
-	return strings.Contains(hostWords, " "+word+" ") || strings.Contains(hostWords, "\n "+word+" ")
+	return filters.HasWord(hostWords, word)
 }
 
 // InHost finds a brand whose name stands in a host below a domain that is not its own: the brand's whole domain in front
@@ -79,7 +81,7 @@ func (t *Table) domainAt(labels []string) (brand, n int) {
 		if found := t.domains[strings.Join(labels[:n], ".")]; len(found) > 0 {
 			return found[0], n
 		}
-		if found := t.labels[labels[0]]; len(found) > 0 && national(strings.Join(labels[1:n], ".")) {
+		if found := t.labels[labels[0]]; len(found) > 0 && national(strings.Join(labels[:n], "."), strings.Join(labels[1:n], ".")) {
 			return found[0], n
 		}
 	}
