@@ -123,8 +123,12 @@ type hit struct {
 	words  []event
 }
 
-// mostTongues is in how many languages a mail is read: those with the most words.
-const mostTongues = 2
+// mostTongues is in how many languages a mail is read: those with the most words, the second with at least one for so many
+// of the first.
+const (
+	mostTongues = 2
+	leastOfMost = 3
+)
 
 // find gives for each symbol the lure that counts most.
 func (t *table) find(all []event) (hits []hit) {
@@ -133,9 +137,10 @@ func (t *table) find(all []event) (hits []hit) {
 		counts[e.tongue]++
 	}
 	counts[0] = 0
+	most := slices.Max(counts)
 	for range mostTongues {
 		tongue := slices.Index(counts, slices.Max(counts))
-		if counts[tongue] == 0 {
+		if counts[tongue] == 0 || counts[tongue]*leastOfMost < most { // words that are also some of another language
 			break
 		}
 		counts[tongue] = 0
