@@ -45,23 +45,28 @@ func (t *table) events(text []byte) (all []event, length int) {
 			t.words.walk(text[i:], found)
 			slices.Reverse(all[from:]) // the longest first: it says most
 		}
-		if leadsIdeograph(c) {
-			i, at = i+3, at+1
-			for i < len(text) && text[i] == ' ' {
-				i++
-			}
-			continue
-		}
-		for i < len(text) && text[i] != ' ' && !leadsIdeograph(text[i]) {
-			i++
-		}
-		for i < len(text) && text[i] == ' ' {
-			i++
-		}
-		at += halves
+		next, steps := nextWord(text, i)
+		i, at = next, at+steps
 	}
 
 	return all, at
+}
+
+// nextWord is where the next word begins, and how many steps away that is.
+func nextWord(text []byte, i int) (next, steps int) {
+	steps = halves
+	if leadsIdeograph(text[i]) {
+		i, steps = i+3, 1
+	} else {
+		for i < len(text) && text[i] != ' ' && !leadsIdeograph(text[i]) {
+			i++
+		}
+	}
+	for i < len(text) && text[i] == ' ' {
+		i++
+	}
+
+	return i, steps
 }
 
 // number is a run of words of digits.
@@ -118,8 +123,12 @@ type hit struct {
 	words  []event
 }
 
-// mostTongues is in how many languages a mail is read: those with the most words.
-const mostTongues = 2
+// mostTongues is in how many languages a mail is read: those with the most words, the second with at least one for so many
+// of the first.
+const (
+	mostTongues = 2
+	leastOfMost = 3
+)
 
 // find gives for each symbol the lure that counts most.
 func (t *table) find(all []event) (hits []hit) {
@@ -128,9 +137,10 @@ func (t *table) find(all []event) (hits []hit) {
 		counts[e.tongue]++
 	}
 	counts[0] = 0
+	most := slices.Max(counts)
 	for range mostTongues {
 		tongue := slices.Index(counts, slices.Max(counts))
-		if counts[tongue] == 0 {
+		if counts[tongue] == 0 || counts[tongue]*leastOfMost < most { // words that are also some of another language
 			break
 		}
 		counts[tongue] = 0
@@ -201,9 +211,9 @@ func (l *lure) near(all []event, there []bool) ([]event, bool) {
 // parts are the terms of a lure while a text is read: where each was filled last, and those that no place fills.
 type parts struct {
 	*lure
-	last  [maxTerms]event
-	seen  [maxTerms]bool
-	fixed [maxTerms]bool
+	last, before [maxTerms]event
+	seen, again  [maxTerms]bool // whether there is a last one, and one before it
+	fixed        [maxTerms]bool
 }
 
 // fresh says whether a term is filled within the window that ends at a place.
@@ -211,23 +221,33 @@ func (p *parts) fresh(i, at int) bool { return p.seen[i] && p.last[i].at >= at-p
 
 // fill puts an event where it is needed most: words at one place are one fact, and fill one term.
 func (p *parts) fill(e event) bool {
-	at := -1
+	at, taken := -1, -1
 	for i, m := range p.terms {
 		if p.fixed[i] {
 			continue
 		}
-		if p.seen[i] && p.last[i].at == e.at && e.slot >= facts {
-			return false
+		isHere := p.seen[i] && p.last[i].at == e.at
+		if isHere && e.slot >= facts {
+			taken = i
 		}
-		if slices.Contains(m.slots, e.slot) && (at < 0 || !p.fresh(i, e.at) && p.fresh(at, e.at)) {
+		isNeeded := at < 0 || !p.fresh(i, e.at) && p.fresh(at, e.at)
+		if isNeeded && slices.Contains(m.slots, e.slot) {
 			at = i
 		}
 	}
-	if at >= 0 {
-		p.last[at], p.seen[at] = e, true
+	switch {
+	case at < 0:
+		return false
+	case taken < 0:
+	case p.fresh(at, e.at) || p.before[taken].at < e.at-p.window || !p.again[taken]:
+		return false
+	default: // the other term was filled before
+		p.last[taken] = p.before[taken]
 	}
+	p.before[at], p.again[at] = p.last[at], p.seen[at]
+	p.last[at], p.seen[at] = e, true
 
-	return at >= 0
+	return true
 }
 
 func (p *parts) complete(at int) bool {

@@ -159,6 +159,9 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	if length < shortMail*halves {
 		events = append(events, event{slot: factShort})
 	}
+	if f.table.warns(words) {
+		events = append(events, event{slot: factWarning})
+	}
 	hits := f.table.find(append(events, words...))
 	found := tx.AllFindings()
 	hits = slices.DeleteFunc(hits, func(h hit) bool {
@@ -166,6 +169,20 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	})
 
 	return findings(hits, w.b), nil
+}
+
+// manyWarnings is how often who warns of fraud names it.
+const manyWarnings = 2
+
+func (t *table) warns(words []event) bool {
+	awareness, n := t.slots["awareness"], 0
+	for _, e := range words {
+		if e.slot == awareness {
+			n++
+		}
+	}
+
+	return n >= manyWarnings
 }
 
 // shortMail is how many words make a short mail.
@@ -196,7 +213,8 @@ func texts(v *mimeview.View) (all []string) {
 	room := maxText
 	alternative := -1
 	for _, p := range v.Parts() {
-		if !strings.HasPrefix(p.Type, "text/") || p.Reading != "" || strings.TrimSpace(p.Text) == "" || room <= 0 {
+		isText := strings.HasPrefix(p.Type, "text/") && strings.TrimSpace(p.Text) != ""
+		if !isText || p.Reading != "" || room <= 0 {
 			continue
 		}
 		text := p.Text

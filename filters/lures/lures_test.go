@@ -88,16 +88,16 @@ func letter(text string) string {
 
 func TestCoins(t *testing.T) {
 	for word, want := range map[string]bool{
-		"1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa":         true, // the first block of Bitcoin
-		"1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb":         false,
-		"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4": true, // BIP 173
-		"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5": false,
+		"1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa":                             true, // the first block of Bitcoin
+		"1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb":                             false,
+		"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4":                     true, // BIP 173
+		"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5":                     false,
 		"bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0": true, // BIP 350
 		"qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a":                     true, // the specification of CashAddr
 		"qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6b":                     false,
 		"abcdefghijkmnopqrstuvwxyzabcdefg":                               false,
 	} {
-		if got := len(coins("pay to " + word + ", now")) == 1; got != want {
+		if got := len(coins("pay to "+word+", now")) == 1; got != want {
 			t.Errorf("%s: %v", word, got)
 		}
 	}

@@ -21,12 +21,13 @@ const (
 	factPlain                  // no link to a page
 	factAttachment             // an attached file
 	factShort                  // few words
+	factWarning                // it speaks of fraud again and again, as those do who warn of it
 	factUnthreaded             // a subject of an answer, of a mail that is none
 	facts
 )
 
 func factNames() []string {
-	return []string{"#phone", "#coin", "#link", "#plain", "#attachment", "#short", "#unthreaded"}
+	return []string{"#phone", "#coin", "#link", "#plain", "#attachment", "#short", "#warning", "#unthreaded"}
 }
 
 // everywhere holds for facts about the whole mail.
@@ -69,7 +70,7 @@ type table struct {
 const (
 	maxPhrase = 120
 	maxWindow = 500
-	maxTerms  = 6
+	maxTerms  = 8
 )
 
 func newTable() *table {

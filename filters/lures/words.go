@@ -89,6 +89,12 @@ func (w *writer) space() {
 func (w *writer) write(text string) {
 	for i := 0; i < len(text); {
 		c := text[i]
+		isSmall := c >= 'a' && c <= 'z'
+		if n := len(w.b); isSmall && n > 0 && w.b[n-1] < utf8.RuneSelf {
+			w.b = append(w.b, c) // most of most mail
+			i++
+			continue
+		}
 		if c < utf8.RuneSelf {
 			w.ascii(c)
 			i++
