@@ -27,15 +27,14 @@ const hostWords = ` login signin logon secure security account accounts verify v
  clientes acceso seguridad servizio sicurezza accesso klant inloggen klient giris helpdesk help center renew renewal suspended limited id portal
  invoice delivery parcel package express online notice case user users `
 
-func besideBrand(word string) bool {
-	return filters.HasWord(hostWords, word)
-}
+func besideBrand(word string) bool { return filters.HasWord(hostWords, word) }
 
 // InHost finds a brand whose name stands in a host below a domain that is not its own: the brand's whole domain in front
 // ("paypal.com.example.net"), or its name beside words that such hosts have ("paypal-login"). Below a platform where
 // anybody chooses a name, the name alone is enough.
 func (t *Table) InHost(host string, platform bool) (brand int, ok bool) {
-	if !platform && strings.Count(host, ".") < 2 && strings.IndexByte(host, '-') < 0 || len(t.Of(host)) > 0 {
+	short := strings.Count(host, ".") < 2 && strings.IndexByte(host, '-') < 0
+	if short && !platform || len(t.Of(host)) > 0 {
 		return 0, false
 	}
 	labels := strings.FieldsFunc(host[:min(len(host), 253)], func(r rune) bool { return r == '.' || r == '-' || r == '_' })
