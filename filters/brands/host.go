@@ -63,6 +63,19 @@ func (t *Table) InPath(path string) (brand int, ok bool) {
 	return 0, false
 }
 
+// In finds a brand's name in a host, or in a path below a host that is no brand's. It implements filters.Brands.
+func (t *Table) In(host, path string, platform bool) (brand int, name string, ok bool) {
+	brand, ok = t.InHost(host, platform)
+	if !ok && path != "" && len(t.Of(host)) == 0 {
+		brand, ok = t.InPath(path)
+	}
+	if !ok {
+		return 0, "", false
+	}
+
+	return brand, t.Brands[brand].Names[0], true
+}
+
 // domainWithin finds a brand's domain whose labels follow each other before the last ones of a host.
 func (t *Table) domainWithin(labels []string) (brand int, ok bool) {
 	for i := 0; i+2 < len(labels); i++ {

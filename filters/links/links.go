@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"postern/filters"
-	"postern/filters/brands"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
@@ -62,7 +61,7 @@ type Settings struct {
 type filter struct {
 	local func(domain string) bool
 	hosts *hosts
-	table *brands.Table
+	table filters.Brands
 	state *state.State
 }
 
@@ -75,16 +74,24 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err != nil {
 		return nil, fmt.Errorf("[filters.links]: hosts: %w", err)
 	}
-	table, err := brands.Shipped()
-	if err != nil {
-		return nil, err
+	if env.Brands == nil {
+		env.Brands = noBrands{}
 	}
 	if env.Local == nil {
 		env.Local = func(string) bool { return false }
 	}
 
-	return &filter{local: env.Local, hosts: known, table: table, state: env.State}, nil
+	return &filter{local: env.Local, hosts: known, table: env.Brands, state: env.State}, nil
 }
+
+// noBrands knows no brand.
+type noBrands struct{}
+
+// Of implements filters.Brands.
+func (noBrands) Of(string) []int { return nil }
+
+// In implements filters.Brands.
+func (noBrands) In(string, string, bool) (brand int, name string, ok bool) { return 0, "", false }
 
 // Bounds.
 const (

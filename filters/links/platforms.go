@@ -113,12 +113,12 @@ func (l *look) brandIn(link *mimeview.Link, below bool, symbol string) {
 		return
 	}
 	l.judged[link.Host+link.Path] = true
-	brand, ok := l.table.InHost(link.Host, below)
-	if !ok && !link.Has(links.Nested) && len(l.table.Of(link.Host)) == 0 {
-		brand, ok = l.table.InPath(link.Path)
+	path := link.Path
+	if link.Has(links.Nested) {
+		path = ""
 	}
-	if ok && !slices.Contains(l.brands, brand) {
-		l.add(symbol, l.table.Brands[brand].Names[0]+": "+brief(link))
+	if brand, name, ok := l.table.In(link.Host, path, below); ok && !slices.Contains(l.brands, brand) {
+		l.add(symbol, name+": "+brief(link))
 	}
 }
 

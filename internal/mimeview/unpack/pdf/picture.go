@@ -14,7 +14,8 @@ const maxPictures = 10 // that are kept
 
 // picture keeps one of the first pictures.
 func (s *scanner) picture(one Stream, d dict) {
-	if !d.picture || len(s.found.Pictures) == maxPictures || d.width <= 0 || d.height <= 0 {
+	sized := d.width > 0 && d.height > 0
+	if !d.picture || !sized || len(s.found.Pictures) == maxPictures {
 		return
 	}
 	bits := d.bits
@@ -57,10 +58,10 @@ func (p Picture) Gray() (gray []byte, ok bool) {
 	for _, samples := range []int{1, 3, 4} {
 		row := (p.Width*samples*p.Bits + 7) / 8
 		switch {
+		case len(b) == p.Height*(row+1):
+			return p.samples(b, row, samples, true), true
 		case near(len(b), p.Height*row):
 			return p.samples(b, row, samples, false), true
-		case near(len(b), p.Height*(row+1)):
-			return p.samples(b, row, samples, true), true
 		}
 	}
 
