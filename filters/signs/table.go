@@ -86,7 +86,7 @@ func (t *table) read(lines []string) error {
 
 func (t *table) readSign(rest string) error {
 	f := strings.Fields(rest)
-	if len(f) < 4 {
+	if out := len(f) == 3 && f[2] == "0"; len(f) < 4 && !out {
 		return fmt.Errorf("write it as \"sign SYMBOL ASPECT STRENGTH words\"")
 	}
 	a := aspect(f[1])
