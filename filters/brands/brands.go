@@ -40,7 +40,7 @@ var Spec = filters.Spec{
 	Inline: true,
 	After:  []string{"spf", "dkim"},
 	Symbols: []filters.Symbol{
-		{Name: inName, Score: 1.5, Help: "The name shown is that of a known brand, the mail does not come from its domains"},
+		{Name: inName, Score: 3, Help: "The name shown is that of a known brand, the mail does not come from its domains"},
 		{Name: inAddress, Score: 0.5, Help: "The address names a known brand, the mail does not come from its domains"},
 		{Name: inSubject, Score: 0, Help: "The subject names a known brand, the mail does not come from its domains"},
 		{Name: inText, Score: 0.3, Help: "The text speaks for a known brand, the mail does not come from its domains"},
