@@ -15,6 +15,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/brandnames"
 )
 
 // Settings are the filter's settings.
@@ -51,7 +52,7 @@ var Spec = filters.Spec{
 }
 
 type filter struct {
-	table *Table
+	table *brandnames.Table
 	local func(string) bool
 }
 
@@ -60,7 +61,7 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err := section.Decode(&s); err != nil {
 		return nil, err
 	}
-	t, err := Shipped(s.Brands...)
+	t, err := brandnames.Shipped(s.Brands...)
 	if err != nil {
 		return nil, fmt.Errorf("[filters.brands]: brands: %w", err)
 	}
@@ -178,7 +179,7 @@ func (l *look) name(b mail.Mailbox) {
 // address looks at what stands in front of the "@": netflix@shop.example.
 func (l *look) address(a mail.Address) {
 	for word := range strings.FieldsFuncSeq(strings.ToLower(a.Local), func(r rune) bool { return strings.ContainsRune("._-+=", r) }) {
-		brand, ok := l.table.joined[letters(word)]
+		brand, ok := l.table.Joined(word)
 		if ok && !l.excused(brand) {
 			l.add(inAddress, a.String()+" is not of "+l.table.Brands[brand].Names[0])
 		}
@@ -242,7 +243,7 @@ func (l *look) lookalike(where string, a mail.Address) {
 	domain := a.ASCIIDomain()
 	suffix, _ := publicsuffix.PublicSuffix(domain)
 	for label := range strings.SplitSeq(strings.TrimSuffix(strings.TrimSuffix(domain, suffix), "."), ".") {
-		brand, how, ok := l.table.imitated(label)
+		brand, how, ok := l.table.Imitated(label)
 		if ok && !l.table.Owns(brand, domain) && !l.excused(brand) {
 			l.add(inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
 		}

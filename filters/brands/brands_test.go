@@ -10,6 +10,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/brandnames"
 	"postern/internal/testing/filtertest"
 )
 
@@ -19,7 +20,7 @@ func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, Spec) }
 
 // Each brand's own domains may use its names, and a stranger may use none of them.
 func TestEachBrand(t *testing.T) {
-	table, err := Shipped()
+	table, err := brandnames.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestWrongLines(t *testing.T) {
 }
 
 func BenchmarkInspect(b *testing.B) {
-	table, err := Shipped()
+	table, err := brandnames.Shipped()
 	if err != nil {
 		b.Fatal(err)
 	}

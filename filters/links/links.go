@@ -7,10 +7,10 @@ import (
 	"fmt"
 
 	"postern/filters"
-	"postern/filters/brands"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
+	"postern/internal/mimeview/brandnames"
 	"postern/internal/state"
 )
 
@@ -62,7 +62,7 @@ type Settings struct {
 type filter struct {
 	local func(domain string) bool
 	hosts *hosts
-	table *brands.Table
+	table *brandnames.Table
 	state *state.State
 }
 
@@ -75,7 +75,7 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err != nil {
 		return nil, fmt.Errorf("[filters.links]: hosts: %w", err)
 	}
-	table, err := brands.Shipped()
+	table, err := brandnames.Shipped()
 	if err != nil {
 		return nil, err
 	}

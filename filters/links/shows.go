@@ -196,7 +196,7 @@ func isCut(word string) bool {
 		case confusable.Invisible(r):
 			after = r
 		case alphabetic(r):
-			if run > 0 && after != 0 && (after != '\u00ad' || run == 1) {
+			if cuts := after != '\u00ad' || run == 1; after != 0 && run > 0 && cuts {
 				return true
 			}
 			if after != 0 {

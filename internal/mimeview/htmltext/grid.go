@@ -40,15 +40,21 @@ func (r *reader) draws(name string, l look, hidden bool) {
 		if len(r.grids) < maxOpen {
 			r.grids = append(r.grids, grid{})
 		}
-	case "tr":
+	case "tr", "td", "th":
 		if g := r.grid(); g != nil && !g.broken {
-			g.broken = len(g.rows) == maxGrid
-			g.rows = append(g.rows, nil)
+			g.add(name, !hidden && l.ground.dark(), r.attr("colspan"))
 		}
-	case "td", "th":
-		if g := r.grid(); g != nil && len(g.rows) > 0 && !g.broken {
-			g.cell(!hidden && l.ground.dark(), r.attr("colspan"))
-		}
+	}
+}
+
+// add takes the tag of a row or of a cell.
+func (g *grid) add(name string, dark bool, span string) {
+	switch {
+	case name == "tr":
+		g.broken = len(g.rows) == maxGrid
+		g.rows = append(g.rows, nil)
+	case len(g.rows) > 0:
+		g.cell(dark, span)
 	}
 }
 
@@ -84,7 +90,8 @@ func (r *reader) endGrid() {
 		return
 	}
 	r.grids = r.grids[:len(r.grids)-1]
-	if !g.dark || g.broken || len(g.rows) < minGrid || len(r.page.Grids) == maxGrids {
+	pattern := g.dark && !g.broken && len(g.rows) >= minGrid
+	if !pattern || len(r.page.Grids) == maxGrids {
 		return
 	}
 	wide := 0
@@ -111,7 +118,8 @@ func (r *reader) picture() {
 	if src := r.attr("src"); len(src) > 11 && strings.EqualFold(src[:11], "data:image/") && len(r.page.Inline) < maxData {
 		r.page.Inline = append(r.page.Inline, src)
 	}
-	if r.anchor > 0 && !small(r.attr("width")) && !small(r.attr("height")) && !r.smallByStyle() {
+	icon := small(r.attr("width")) || small(r.attr("height")) || r.smallByStyle()
+	if r.anchor > 0 && !icon {
 		r.page.Linked++
 	}
 }

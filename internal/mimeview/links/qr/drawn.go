@@ -48,7 +48,8 @@ func ReadDrawn(text string) (found string, err error) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
 		marks, others := count(line)
-		if len(block) < maxLines && (marks >= minMarks || len(block) > 0 && others == 0) {
+		belongs := marks >= minMarks || len(block) > 0 && others == 0
+		if belongs && len(block) < maxLines {
 			block = append(block, line)
 			continue
 		}
@@ -83,7 +84,7 @@ func count(line string) (marks, others int) {
 		switch _, bits := glyph(r); {
 		case bits != 0:
 			marks++
-		case r > ' ' && r != '\u00a0' && r < 0x2000: // what is wide and light is blank in a drawing
+		case r > ' ' && r < 0x2000 && r != '\u00a0': // what is wide and light is blank in a drawing
 			others++
 		}
 	}
@@ -96,6 +97,10 @@ func glyph(r rune) (width int, bits uint8) {
 	switch r {
 	case '█', '■', '▓', '#', '@', '▉', '▊':
 		return 1, 0xff
+	case '⬛', '◼':
+		return 2, 0xff
+	case '⬜', '◻', '\u3000':
+		return 2, 0
 	case '▀':
 		return 1, 0x0f
 	case '▄':
@@ -104,37 +109,19 @@ func glyph(r rune) (width int, bits uint8) {
 		return 1, 0x55
 	case '▐':
 		return 1, 0xaa
-	case '▘':
-		return 1, 0x05
-	case '▝':
-		return 1, 0x0a
-	case '▖':
-		return 1, 0x50
-	case '▗':
-		return 1, 0xa0
-	case '▙':
-		return 1, 0xf5
-	case '▛':
-		return 1, 0x5f
-	case '▜':
-		return 1, 0xaf
-	case '▟':
-		return 1, 0xfa
-	case '▚':
-		return 1, 0xa5
-	case '▞':
-		return 1, 0x5a
-	case '⬛', '◼':
-		return 2, 0xff
-	case '⬜', '◻', '\u3000':
-		return 2, 0
 	}
-	if r >= 0x2800 && r <= 0x28ff {
+	switch {
+	case r >= firstQuadrant && r <= lastQuadrant:
+		return 1, [...]uint8{0x50, 0xa0, 0x05, 0xf5, 0xa5, 0x5f, 0xaf, 0x0a, 0x5a, 0xfa}[r-firstQuadrant]
+	case r >= 0x2800 && r <= 0x28ff:
 		return 1, braille(uint8(r - 0x2800))
 	}
 
 	return 1, 0
 }
+
+// The characters that fill some quarters of their cell.
+const firstQuadrant, lastQuadrant = '▖', '▟'
 
 // braille puts the dots of a pattern in the order of lines: dots 1, 2, 3, 7 are the left ones, 4, 5, 6, 8 the right ones.
 func braille(dots uint8) (bits uint8) {

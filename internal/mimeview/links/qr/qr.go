@@ -92,8 +92,11 @@ func decode(content []byte) (image.Image, error) {
 
 // ReadGray gives the text of the code in a picture of an octet a pixel, "" if there is none.
 func ReadGray(gray []byte, width, height int) (text string, err error) {
-	if width < minSide || height < minSide || width > MaxPixels/height || len(gray) < width*height {
+	if width < minSide || height < minSide {
 		return "", nil
+	}
+	if width > MaxPixels/height || len(gray) < width*height {
+		return "", ErrTooLarge
 	}
 	return canvas{&image.Gray{Pix: gray, Stride: width, Rect: image.Rect(0, 0, width, height)}}.read()
 }
@@ -106,7 +109,10 @@ func Cost(content []byte) int {
 		return MaxPixels + 2*MaxOctets
 	}
 	size, err := f.config(bytes.NewReader(content))
-	if err != nil || size.Width <= 0 || size.Height <= 0 || size.Width > MaxPixels/size.Height {
+	if err != nil || size.Width <= 0 || size.Height <= 0 {
+		return MaxPixels + 2*MaxOctets
+	}
+	if size.Width > MaxPixels/size.Height {
 		return MaxPixels + 2*MaxOctets
 	}
 	return size.Width*size.Height + 2*len(content)

@@ -14,7 +14,8 @@ const maxPictures = 10 // that are kept
 
 // picture keeps one of the first pictures.
 func (s *scanner) picture(one Stream, d dict) {
-	if !d.picture || len(s.found.Pictures) == maxPictures || d.width <= 0 || d.height <= 0 {
+	sized := d.width > 0 && d.height > 0
+	if !d.picture || !sized || len(s.found.Pictures) == maxPictures {
 		return
 	}
 	bits := d.bits

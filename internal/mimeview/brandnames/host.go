@@ -1,4 +1,4 @@
-package brands
+package brandnames
 
 import (
 	"slices"
@@ -33,7 +33,8 @@ func besideBrand(word string) bool {
 // ("paypal.com.example.net"), or its name beside words that such hosts have ("paypal-login"). Below a platform where
 // anybody chooses a name, the name alone is enough.
 func (t *Table) InHost(host string, platform bool) (brand int, ok bool) {
-	if !platform && strings.Count(host, ".") < 2 && strings.IndexByte(host, '-') < 0 || len(t.Of(host)) > 0 {
+	short := strings.Count(host, ".") < 2 && strings.IndexByte(host, '-') < 0
+	if short && !platform || len(t.Of(host)) > 0 {
 		return 0, false
 	}
 	labels := strings.FieldsFunc(host[:min(len(host), 253)], func(r rune) bool { return r == '.' || r == '-' || r == '_' })

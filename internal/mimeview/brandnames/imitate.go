@@ -1,4 +1,4 @@
-package brands
+package brandnames
 
 import (
 	"strings"
@@ -11,8 +11,8 @@ import (
 // maxLabel bounds the label that is looked at: RFC 1035 section 2.3.4.
 const maxLabel = 63
 
-// imitated is the brand whose name stands in a label of a domain, and how.
-func (t *Table) imitated(label string) (brand int, how string, ok bool) {
+// Imitated is the brand whose name stands in a label of a domain, and how.
+func (t *Table) Imitated(label string) (brand int, how string, ok bool) {
 	shown, err := idna.ToUnicode(label)
 	if err != nil {
 		shown = label

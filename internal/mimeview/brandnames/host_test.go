@@ -1,15 +1,15 @@
-package brands_test
+package brandnames_test
 
 import (
 	"testing"
 
-	"postern/filters/brands"
+	"postern/internal/mimeview/brandnames"
 )
 
 // A brand's name in a foreign host: with its domain in front, or beside words of service, or alone where anybody chooses
 // the name.
 func TestInHost(t *testing.T) {
-	table, err := brands.Shipped()
+	table, err := brandnames.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package brands
+package brandnames
 
 import (
 	"slices"
@@ -134,3 +134,10 @@ func (c Claim) SpeaksIn(words []string) bool {
 func cue(list, word string) bool { return strings.Contains(list, " "+word+" ") }
 
 func year(w string) bool { return len(w) == 4 && w[:2] == "20" && strings.Trim(w, "0123456789") == "" }
+
+// Joined is the brand whose name, without its spaces, a word is, digits read as the letters that they look like.
+func (t *Table) Joined(word string) (brand int, ok bool) {
+	brand, ok = t.joined[letters(word)]
+
+	return brand, ok
+}

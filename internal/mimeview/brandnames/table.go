@@ -1,4 +1,5 @@
-package brands
+// Package brandnames knows companies and offices by their names, in many spellings, and by the domains that send for them.
+package brandnames
 
 import (
 	_ "embed" // for the table
