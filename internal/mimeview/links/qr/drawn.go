@@ -11,23 +11,24 @@ import (
 const (
 	minDrawn  = 6   // lines of Braille patterns of the smallest code
 	minMarks  = 5   // of the first line of a drawing
-	maxLines  = 200 // more than the largest code has in half lines
-	maxColumn = 400 // characters of a line
+	maxLines  = 90  // of a drawing
+	maxColumn = 160 // cells of a line
+	maxCells  = 185 // of a row: the largest code, and room around it
 	maxTries  = 2   // drawings of a text that are read
 	quiet     = 4   // modules of light around a code: ISO/IEC 18004 section 5.3.8
-	side      = 4   // pixels of a cell
+	side      = 3   // pixels of a cell
 )
 
 // ReadCells gives the text of a code whose modules are the cells of a table, "" if it is none.
 func ReadCells(rows [][]bool) (text string, err error) {
-	rows = rows[:min(len(rows), maxLines)]
+	rows = rows[:min(len(rows), maxCells)]
 	width := 0
 	for _, row := range rows {
-		width = max(width, min(len(row), maxLines))
+		width = max(width, min(len(row), maxCells))
 	}
 	c := newCanvas((width+2*quiet)*side, (len(rows)+2*quiet)*side)
 	for y, row := range rows {
-		for x, dark := range row[:min(len(row), maxLines)] {
+		for x, dark := range row[:min(len(row), maxCells)] {
 			if dark {
 				c.fill((x+quiet)*side, (y+quiet)*side, side, side)
 			}

@@ -122,6 +122,12 @@ func BenchmarkRead(b *testing.B) {
 			}
 		})
 	}
+	wide := strings.Repeat(strings.Repeat("█ ▀▄ ", 30)+"\n", 400)
+	b.Run("no code", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = ReadDrawn(wide)
+		}
+	})
 	drawing := drawings(modules(b))["half"]
 	b.Run("drawn", func(b *testing.B) {
 		for b.Loop() {

@@ -58,10 +58,10 @@ func (p Picture) Gray() (gray []byte, ok bool) {
 	for _, samples := range []int{1, 3, 4} {
 		row := (p.Width*samples*p.Bits + 7) / 8
 		switch {
+		case len(b) == p.Height*(row+1):
+			return p.samples(b, row, samples, true), true
 		case near(len(b), p.Height*row):
 			return p.samples(b, row, samples, false), true
-		case near(len(b), p.Height*(row+1)):
-			return p.samples(b, row, samples, true), true
 		}
 	}
 
