@@ -124,8 +124,19 @@ type Env struct {
 	RulesDir string
 	// Maps are those of the configuration, which content rules look values up in.
 	Maps mapfile.Set
+	// Brands knows the hosts of companies and those that are made to be taken for theirs, nil for nobody who does.
+	Brands BrandHosts
 	// RuleCosts remembers what content rules take, nil for nobody who does.
 	RuleCosts *rules.Costs
+}
+
+// BrandHosts knows companies and offices by the hosts of links.
+type BrandHosts interface {
+	// Of gives the brands that a domain, in A-labels, sends for.
+	Of(domain string) []int
+	// Within finds a brand that is named in a host or path which is not its own; below a platform, where anybody chooses a
+	// name, its name alone is enough.
+	Within(host, path string, platform bool) (brand int, name string, ok bool)
 }
 
 // DefaultTimeout bounds a filter that names no other.

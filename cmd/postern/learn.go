@@ -17,6 +17,8 @@ type learnCommand struct {
 	List   learnListCommand   `cmd:"" help:"The lessons, the newest first."`
 	Undo   learnUndoCommand   `cmd:"" help:"${learn_undo}"`
 
+	Evaluate learnEvaluateCommand `cmd:"" help:"How good the classifier would be on labelled mail of yours, beside bogofilter if asked."`
+
 	Correspondents learnCorrespondentsCommand `cmd:"" help:"${learn_correspondents}"`
 }
 

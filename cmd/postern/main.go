@@ -44,6 +44,7 @@ type cli struct {
 	Quarantine  quarantineCommand  `cmd:"" help:"Held mail: list, show, release, delete, export, campaigns."`
 	Lists       listsCommand       `cmd:"" help:"Allow and block lists: list, search, add, remove, import."`
 	Maps        mapsCommand        `cmd:"" help:"Maps of addresses, domains, networks and expressions: list, test."`
+	Brands      brandsCommand      `cmd:"" help:"Known companies and offices whose names are used for fraud: list, test."`
 	Digest      digestCommand      `cmd:"" help:"Quarantine digests for users: send."`
 	Queue       queueCommand       `cmd:"" help:"Mail that waits for a next hop: list, retry, delete."`
 	Ledger      ledgerCommand      `cmd:"" help:"Search the ledger of connections and messages."`
@@ -52,6 +53,7 @@ type cli struct {
 	Harvest     harvestCommand     `cmd:"" help:"Address harvesters: list, forgive."`
 	Frozen      frozenCommand      `cmd:"" help:"Frozen users: list, thaw."`
 	DNSLists    dnslistsCommand    `cmd:"" name:"dnslists" help:"The DNS lists in use: list, mute."`
+	Campaigns   campaignsCommand   `cmd:"" help:"Mail that came many times in small variations: list, call spam or good, forget."`
 	Muted       mutedCommand       `cmd:"" help:"Temporarily muted symbols: list, lift."`
 	Memory      memoryCommand      `cmd:"" help:"The state store (memory or Redis)."`
 	Recall      recallCommand      `cmd:"" help:"Recall messages that turned out bad after delivery: add, list, undo."`

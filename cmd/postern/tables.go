@@ -44,6 +44,13 @@ type dnslistsCommand struct {
 	Unmute tableVerb `cmd:"" help:"Query a muted DNS list again."`
 }
 
+type campaignsCommand struct {
+	List   tableList `cmd:"" default:"withargs" help:"Campaigns: how many were held and let in, from how many networks, what people said."`
+	Spam   tableVerb `cmd:"" help:"Call a campaign spam: its next mails weigh more."`
+	Good   tableVerb `cmd:"" help:"Call a campaign good: what was held of it counts no longer."`
+	Forget tableVerb `cmd:"" help:"Forget a campaign: its next mail begins anew."`
+}
+
 type mutedCommand struct {
 	List tableList `cmd:"" default:"withargs" help:"Symbols muted for a while because they alone suddenly blocked mail."`
 	Lift tableVerb `cmd:"" help:"Unmute a symbol."`
@@ -140,6 +147,8 @@ func past(verb string) string {
 		return "forgotten"
 	case "forgive":
 		return "forgiven"
+	case "spam", "good":
+		return "called " + verb
 	case "mute", "unmute":
 		return verb + "d"
 	}

@@ -21,7 +21,9 @@ import (
 	"postern/filters/icap"
 	"postern/filters/impersonation"
 	"postern/filters/links"
+	"postern/filters/lures"
 	"postern/filters/mime"
+	"postern/filters/opinion"
 	"postern/filters/origin"
 	"postern/filters/ratelimit"
 	"postern/filters/reputation"
@@ -56,8 +58,10 @@ func Specs(set *rules.Set) []filters.Spec {
 		dnslists.Spec,  // asks about the links in attachments
 		links.Spec,
 		content.Spec(set),
+		lures.Spec,
 		campaigns.Spec,
 		signs.Spec, // adds up what all above have found
+		opinion.Spec,
 		clamav.Spec,
 		icap.Spec,
 		rspamd.Spec,

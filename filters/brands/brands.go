@@ -15,7 +15,6 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
-	"postern/internal/mimeview/brandnames"
 )
 
 // Settings are the filter's settings.
@@ -52,18 +51,28 @@ var Spec = filters.Spec{
 }
 
 type filter struct {
-	table *brandnames.Table
+	table *Table
 	local func(string) bool
 }
 
-func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+// Configured is the shipped table with the lines of an admin's.
+func Configured(section config.Section) (*Table, error) {
 	var s Settings
 	if err := section.Decode(&s); err != nil {
 		return nil, err
 	}
-	t, err := brandnames.Shipped(s.Brands...)
+	t, err := Shipped(s.Brands...)
 	if err != nil {
 		return nil, fmt.Errorf("[filters.brands]: brands: %w", err)
+	}
+
+	return t, nil
+}
+
+func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+	t, err := Configured(section)
+	if err != nil {
+		return nil, err
 	}
 	if env.Local == nil {
 		env.Local = func(string) bool { return false }
@@ -83,7 +92,7 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	if len(l.from) == 0 || f.local(l.from[0].Address.ASCIIDomain()) {
 		return nil, nil // a forged address of ours is the affair of impersonation
 	}
-	l.senders = senders(tx, l.from)
+	l.senders, l.list = senders(tx, l.from), filters.ProvenList(tx)
 	for _, b := range l.from {
 		l.name(b)
 		l.address(b.Address)
@@ -133,7 +142,11 @@ type look struct {
 	header  *mail.Header
 	from    []mail.Mailbox
 	senders []string
-	found   []filters.Finding
+	// list is set for mail that came over a mailing list whose own domain is proven.
+	list  bool
+	found []filters.Finding
+	// claimed is told of each finding if it is set.
+	claimed func(brand int, symbol, evidence string)
 }
 
 // maxBoxes bounds the mailboxes of a field that are looked at, maxName the octets of a name, maxFront and maxTail those of
@@ -155,7 +168,10 @@ func (l *look) boxes(field string) (all []mail.Mailbox) {
 	return all[:min(len(all), maxBoxes)]
 }
 
-func (l *look) add(symbol, evidence string) {
+func (l *look) add(brand int, symbol, evidence string) {
+	if l.claimed != nil {
+		l.claimed(brand, symbol, filters.Printable(evidence))
+	}
 	if _, there := mail.Find(l.found, symbol); !there {
 		l.found = append(l.found, filters.Finding{Symbol: symbol, Evidence: filters.Printable(evidence)})
 	}
@@ -168,20 +184,32 @@ func (l *look) excused(brand int) bool {
 
 // name looks at the name that is shown with an address.
 func (l *look) name(b mail.Mailbox) {
-	claims, words := l.table.Find(b.Name[:min(len(b.Name), maxName)])
+	shown := withoutAddress(b.Name[:min(len(b.Name), maxName)], b.Address)
+	if l.list && strings.Contains(shown, " via ") {
+		return // the list has put itself in the place of an author whose DMARC policy forbids changes
+	}
+	claims, words := l.table.Find(shown)
+	if len(claims) == 0 {
+		claims = l.table.disguised(shown)
+	}
 	for _, c := range claims {
-		if c.Speaks(words) && !l.excused(c.Brand) {
-			l.add(inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
+		if branch := c.Common && l.table.branch(c.Brand, b.Address.ASCIIDomain()); branch || !c.Speaks(words) {
+			continue
+		}
+		if !l.excused(c.Brand) {
+			l.add(c.Brand, inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
 		}
 	}
 }
 
 // address looks at what stands in front of the "@": netflix@shop.example.
 func (l *look) address(a mail.Address) {
-	for word := range strings.FieldsFuncSeq(strings.ToLower(a.Local), func(r rune) bool { return strings.ContainsRune("._-+=", r) }) {
-		brand, ok := l.table.Joined(word)
+	local := strings.ToLower(a.Local[:min(len(a.Local), maxName)])
+	for word := range strings.FieldsFuncSeq(local, func(r rune) bool { return strings.ContainsRune("._-+=", r) }) {
+		brand, ok := l.table.joined[letters(word)]
 		if ok && !l.excused(brand) {
-			l.add(inAddress, a.String()+" is not of "+l.table.Brands[brand].Names[0])
+			l.add(brand, inAddress, a.String()+" is not of "+l.table.Brands[brand].Names[0])
+			return
 		}
 	}
 }
@@ -191,10 +219,10 @@ func (l *look) subject(subject string) {
 	if answers(subject) {
 		return
 	}
-	claims, _ := l.table.Find(subject[:min(len(subject), maxName)])
+	claims, _ := l.table.Find(withoutAddresses(subject[:min(len(subject), maxName)]))
 	for _, c := range claims {
 		if !c.Common && !l.excused(c.Brand) {
-			l.add(inSubject, c.Name)
+			l.add(c.Brand, inSubject, c.Name)
 		}
 	}
 }
@@ -228,7 +256,8 @@ func (l *look) text(v *mimeview.View) {
 		claims, words := l.table.Find(strings.ReplaceAll(piece, "©", " copyright "))
 		for _, c := range claims {
 			if c.SpeaksIn(words) && !l.excused(c.Brand) {
-				l.add(inText, strings.Join(words[max(0, c.At-2):min(len(words), c.At+c.Words+1)], " "))
+				l.add(c.Brand, inText, strings.Join(words[max(0, c.At-2):min(len(words), c.At+c.Words+1)], " "))
+				return
 			}
 		}
 	}
@@ -241,11 +270,14 @@ func whole(text string) string { return strings.ToValidUTF8(text, "") }
 // changed.
 func (l *look) lookalike(where string, a mail.Address) {
 	domain := a.ASCIIDomain()
+	if l.table.known(domain) || l.table.isTenant(domain) {
+		return
+	}
 	suffix, _ := publicsuffix.PublicSuffix(domain)
 	for label := range strings.SplitSeq(strings.TrimSuffix(strings.TrimSuffix(domain, suffix), "."), ".") {
-		brand, how, ok := l.table.Imitated(label)
-		if ok && !l.table.Owns(brand, domain) && !l.excused(brand) {
-			l.add(inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
+		brand, how, ok := l.table.imitated(label)
+		if ok && !l.excused(brand) {
+			l.add(brand, inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
 		}
 	}
 }

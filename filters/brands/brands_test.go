@@ -5,12 +5,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/filters"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
-	"postern/internal/mimeview/brandnames"
+	"postern/internal/testing/cputime"
 	"postern/internal/testing/filtertest"
 )
 
@@ -20,7 +21,7 @@ func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, Spec) }
 
 // Each brand's own domains may use its names, and a stranger may use none of them.
 func TestEachBrand(t *testing.T) {
-	table, err := brandnames.Shipped()
+	table, err := Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestWrongLines(t *testing.T) {
 }
 
 func BenchmarkInspect(b *testing.B) {
-	table, err := brandnames.Shipped()
+	table, err := Shipped()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -99,5 +100,20 @@ func BenchmarkInspect(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = f.Inspect(b.Context(), tx)
+	}
+}
+
+// A local part of many brands takes no longer than one of the same length without any.
+func TestLongLocalPart(t *testing.T) {
+	raw := "From: PayPal <" + strings.Repeat("paypal.", 50_000) + "a@shop.example>\r\nSubject: x\r\n\r\nx\r\n"
+	tx := &mail.Transaction{Session: &mail.Session{}, Message: mail.NewMessage([]byte(raw))}
+	table, err := Shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := filter{table, func(string) bool { return false }}
+	cost := cputime.Of(func() { _, err = f.Inspect(t.Context(), tx) })
+	if err != nil || cost > time.Second {
+		t.Errorf("%v, %v", cost, err)
 	}
 }

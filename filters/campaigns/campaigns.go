@@ -44,7 +44,7 @@ func symbols() []filters.Symbol {
 		{Name: campaign, Score: 0, Help: "Mail like this was seen before"},
 		{Name: campaignBad, Score: 4, Help: "Mail like this was held or refused, and came from several networks"},
 		{Name: campaignReported, Score: 6, Help: "Mail like this was reported as spam by an admin or by several users"},
-		{Name: campaignReleased, Score: -3, Help: "Mail like this was released or called good by an admin or by several users"},
+		{Name: campaignReleased, Score: -3, Help: "Mail like this, of the same author's domain, was released or called good by an admin or by several users"},
 	}
 }
 
@@ -95,9 +95,10 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		return nil, nil
 	}
 
+	author := provenAuthor(tx)
 	var best [4]filters.Finding // one of each symbol
 	for i, p := range f.resolved(ctx, tx.Message) {
-		h := f.memory.history(ctx, p)
+		h := f.memory.history(ctx, p, author)
 		if i == 0 {
 			filters.SetCampaign(tx.Message, p.key())
 		}
@@ -108,6 +109,9 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 		}
 	}
 
+	if best[2].Symbol != "" {
+		best[1] = filters.Finding{} // one fact is not counted twice, so that no campaign is held for that alone
+	}
 	var all []filters.Finding
 	for _, found := range best {
 		if found.Symbol != "" {
@@ -116,6 +120,19 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	}
 
 	return all, nil
+}
+
+// provenAuthor is the author's organisation if SPF or DKIM stands for it, else "".
+func provenAuthor(tx *mail.Transaction) string {
+	author := filters.AuthorOrganization(tx.Message)
+	spf, dkim := filters.ProvenDomains(tx)
+	for _, d := range append(spf, dkim...) {
+		if filters.RegisteredDomain(mail.ASCIIDomain(d)) == author {
+			return author
+		}
+	}
+
+	return ""
 }
 
 func weightOf(f filters.Finding) float64 {
@@ -147,16 +164,27 @@ func (f *filter) judge(p fingerprint, h history) (found [4]filters.Finding) {
 	if p.kind == kindStructure {
 		return found // a letter's form is nobody's opinion on its content
 	}
-	spam, good := h.lessons[0], h.lessons[1]
-	said := fmt.Sprintf("%s: %.0f times called spam, %.0f times good", p.key(), spam, good)
-	switch enough := h.trusted || h.users >= f.settings.Reports; {
-	case enough && spam >= lessonRatio*good && spam > 0:
-		found[2] = filters.Finding{Symbol: campaignReported, Evidence: said, Value: share(strength)}
-	case enough && good >= lessonRatio*spam && good > 0:
-		found[3] = filters.Finding{Symbol: campaignReleased, Evidence: said, Value: share(strength)}
-	}
+	f.opinions(p, h, strength, &found)
 
 	return found
+}
+
+// opinions adds what people have said of a fingerprint: they know better than the verdicts.
+func (f *filter) opinions(p fingerprint, h history, strength float64, found *[4]filters.Finding) {
+	if !h.trusted && h.users < f.settings.Reports {
+		return
+	}
+	spam, good := h.lessons[0], h.lessons[1]
+	said := fmt.Sprintf("%s: %.0f times called spam, %.0f times good", p.key(), spam, good)
+	switch {
+	case spam > 0 && spam >= lessonRatio*good:
+		found[2] = filters.Finding{Symbol: campaignReported, Evidence: said, Value: share(strength)}
+	case good > 0 && good >= lessonRatio*spam:
+		found[1] = filters.Finding{}
+		if h.goodFrom {
+			found[3] = filters.Finding{Symbol: campaignReleased, Evidence: said, Value: share(strength)}
+		}
+	}
 }
 
 // badShare is the share of held mail from which a campaign is bad, lessonRatio how much one opinion must outweigh the other.
@@ -170,7 +198,7 @@ func (f *filter) resolved(ctx context.Context, m *mail.Message) []fingerprint {
 	all := append([]fingerprint(nil), fingerprintsOf(m)...)
 	for i := range all {
 		if all[i].text != nil {
-			all[i].id = f.memory.like(ctx, all[i].text)
+			all[i].id, all[i].known = f.memory.like(ctx, all[i].text)
 		}
 	}
 
@@ -215,9 +243,10 @@ func (f *filter) Taught(ctx context.Context, m *mail.Message, l filters.Lesson) 
 	if l.Spam {
 		add = state.Tally{1, 0}
 	}
+	author := filters.AuthorOrganization(m)
 	for _, p := range f.resolved(ctx, m) {
 		if p.kind != kindStructure {
-			f.memory.teach(ctx, p, add, l)
+			f.memory.teach(ctx, p, add, l, author)
 		}
 	}
 }

@@ -23,8 +23,9 @@ const (
 type fingerprint struct {
 	kind kind
 	id   string
-	// text is set for the kind that is found by similarity.
-	text *sketch
+	// text is set for the kind that is found by similarity, known says that such a text was seen.
+	text  *sketch
+	known bool
 }
 
 // key is how a fingerprint is named to the admin.
@@ -46,7 +47,7 @@ func fingerprintsOf(m *mail.Message) []fingerprint {
 		v := mimeview.Of(m)
 		var all []fingerprint
 		if s, ok := sketchOf(v); ok {
-			all = append(all, fingerprint{kindText, s.id(), &s})
+			all = append(all, fingerprint{kind: kindText, id: s.id(), text: &s})
 		}
 		all = append(all, contents(v)...)
 		if id := structure(v); id != "" {

@@ -25,6 +25,7 @@ const (
 	keyLessons  = "camp-lessons"  // what people said
 	keyUsers    = "camp-users"    // who
 	keyTrusted  = "camp-admin"    // that an admin was among them
+	keyGoodFrom = "camp-good"     // from whom it is good
 	keySeen     = "camp-seen"     // since when, for the admin's table
 )
 
@@ -34,16 +35,19 @@ func (m memory) keepFor() time.Duration { return 2 * m.half }
 // idDigits is the length of a text's id.
 const idDigits = 16
 
+// anybody stands for the authors of a campaign that an admin calls good as a whole.
+const anybody = "*"
+
 // like is the id of the campaign whose text is like this one, else the text's own.
-func (m memory) like(ctx context.Context, s *sketch) string {
+func (m memory) like(ctx context.Context, s *sketch) (id string, known bool) {
 	for i := range bands {
 		value, ok := m.state.Get(ctx, state.Key(keyBand, s.band(i)))
 		if ok && len(value) == idDigits+width && s.alike(value[idDigits:]) {
-			return string(value[:idDigits])
+			return string(value[:idDigits]), true
 		}
 	}
 
-	return s.id()
+	return s.id(), false
 }
 
 // history is what is known of a fingerprint.
@@ -53,19 +57,43 @@ type history struct {
 	lessons  state.Tally // called spam, called good
 	users    int
 	trusted  bool
+	// goodFrom says that it was called good when it came from this author.
+	goodFrom bool
 }
 
-func (m memory) history(ctx context.Context, p fingerprint) (h history) {
+// history is what is known of a fingerprint in mail of a proven author, "" for none.
+func (m memory) history(ctx context.Context, p fingerprint, author string) (h history) {
+	if p.text != nil && !p.known {
+		return h
+	}
 	key := p.key()
 	if h.fates = m.state.Tally(ctx, state.Key(keyFates, key), state.Tally{}, m.half); h.fates[0] > 0 {
 		h.networks = m.state.Size(ctx, state.Key(keyNetworks, key))
 	}
+	if p.kind == kindStructure {
+		return h // nobody is asked about a form
+	}
 	if h.lessons = m.state.Tally(ctx, state.Key(keyLessons, key), state.Tally{}, m.half); h.lessons != (state.Tally{}) {
 		h.users = m.state.Size(ctx, state.Key(keyUsers, key))
 		_, h.trusted = m.state.Get(ctx, state.Key(keyTrusted, key))
+		h.goodFrom = m.isGoodFrom(ctx, key, author)
 	}
 
 	return h
+}
+
+// isGoodFrom says whether a campaign was called good when it came from an author, or as a whole. The same words with other
+// links may come from anybody.
+func (m memory) isGoodFrom(ctx context.Context, key, author string) bool {
+	if _, all := m.state.Get(ctx, state.Key(keyGoodFrom, key, anybody)); all {
+		return true
+	}
+	if author == "" {
+		return false
+	}
+	_, good := m.state.Get(ctx, state.Key(keyGoodFrom, key, author))
+
+	return good
 }
 
 // add counts the fate of one mail. Network is that of a client whose mail was held, "" for none.
@@ -98,7 +126,7 @@ func (m memory) seen(ctx context.Context, key string) {
 }
 
 // teach counts what somebody says. A user counts once, whatever the number of lessons.
-func (m memory) teach(ctx context.Context, p fingerprint, add state.Tally, l filters.Lesson) {
+func (m memory) teach(ctx context.Context, p fingerprint, add state.Tally, l filters.Lesson, author string) {
 	key := p.key()
 	_, fresh := m.state.AddTo(ctx, state.Key(keyUsers, key), l.By, m.keepFor())
 	if !fresh && !l.Trusted {
@@ -106,6 +134,9 @@ func (m memory) teach(ctx context.Context, p fingerprint, add state.Tally, l fil
 	}
 	m.begin(ctx, p)
 	m.state.Tally(ctx, state.Key(keyLessons, key), add, m.half)
+	if !l.Spam && author != "" {
+		m.state.Put(ctx, state.Key(keyGoodFrom, key, author), []byte{1}, m.keepFor())
+	}
 	if l.Trusted {
 		m.state.Put(ctx, state.Key(keyTrusted, key), []byte{1}, m.keepFor())
 	}
@@ -117,6 +148,7 @@ func (m memory) forget(ctx context.Context, key string) {
 	for _, kind := range []string{keyFates, keyNetworks, keyLessons, keyUsers, keyTrusted, keySeen} {
 		m.state.Delete(ctx, state.Key(kind, key))
 	}
+	m.state.Delete(ctx, state.Key(keyGoodFrom, key, anybody))
 }
 
 // The verbs of the admin's table.
@@ -135,7 +167,7 @@ func (f *filter) Rows(ctx context.Context, limit int) ([]filters.Row, error) {
 	prefix := keySeen + ":{"
 	for _, e := range f.memory.state.List(ctx, prefix, limit) {
 		key := strings.TrimSuffix(strings.TrimPrefix(e.Key, prefix), "}")
-		h := f.memory.history(ctx, named(key))
+		h := f.memory.history(ctx, named(key), "")
 		since, _ := time.Parse(time.RFC3339, string(e.Value)) // the zero time is shown as none
 		rows = append(rows, filters.Row{Key: key, Since: since, Text: fmt.Sprintf("%.0f held from %d networks, %.0f let in; %.0f times called spam, %.0f times good",
 			h.fates[0], h.networks, h.fates[1], h.lessons[0], h.lessons[1])})
@@ -154,9 +186,9 @@ func (f *filter) Apply(ctx context.Context, verb, key string) error {
 	case verbForget:
 		f.memory.forget(ctx, key)
 	case verbSpam:
-		f.memory.teach(ctx, named(key), state.Tally{4, 0}, lesson)
+		f.memory.teach(ctx, named(key), state.Tally{4, 0}, lesson, "")
 	case verbGood:
-		f.memory.teach(ctx, named(key), state.Tally{0, 4}, lesson)
+		f.memory.teach(ctx, named(key), state.Tally{0, 4}, lesson, anybody)
 	default:
 		return filters.ErrUnknownVerb
 	}
@@ -168,5 +200,5 @@ func (f *filter) Apply(ctx context.Context, verb, key string) error {
 func named(key string) fingerprint {
 	k, id, _ := strings.Cut(key, "-")
 
-	return fingerprint{kind: kind(k), id: id}
+	return fingerprint{kind: kind(k), id: id, known: true}
 }

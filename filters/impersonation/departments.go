@@ -53,9 +53,7 @@ func (f filter) departments(r *report, tx *mail.Transaction, s senders) {
 func plainName(name string) string { return strings.ToLower(looks.Fold(name)) }
 
 func in(list string) func(string) bool {
-	return func(word string) bool {
-		return strings.Contains(list, " "+word+" ") || strings.Contains(list, "\n "+word+" ")
-	}
+	return func(word string) bool { return filters.HasWord(list, word) }
 }
 
 // minOwnLabel is the length from which the first label of a domain of ours is taken for our name.

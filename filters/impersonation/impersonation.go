@@ -278,6 +278,7 @@ func (f filter) ownName(r *report, b mail.Mailbox) {
 		domain := mail.ASCIIDomain(strings.Trim(word, "."))
 		if strings.Contains(domain, ".") && f.env.Local(domain) && !strings.Contains(b.Name, "@"+word) {
 			r.add("SPOOF_OWN_NAME", b.Name+" is "+b.Address.String())
+			return
 		}
 	}
 }
@@ -300,6 +301,7 @@ func (f filter) comments(r *report, s senders) {
 			}
 			if f.organization(a.ASCIIDomain()) != f.organization(s.from[0].Address.ASCIIDomain()) {
 				r.add("FROM_COMMENT_ADDRESS", "("+a.String()+") is "+s.from[0].Address.String())
+				return
 			}
 		}
 	}

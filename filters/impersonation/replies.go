@@ -10,14 +10,15 @@ import (
 
 // replies looks at where an answer would go. Lists set Reply-To to themselves, so their mail is left out.
 func (f filter) replies(ctx context.Context, r *report, tx *mail.Transaction, s senders) {
-	if len(s.from) == 0 || tx.Message.Header().Count("List-Id") > 0 {
+	if len(s.from) == 0 || fromList(tx) {
 		return
 	}
+	addressed := f.addressed(tx)
 	author := s.from[0].Address
 	from := author.ASCIIDomain()
 	for _, b := range s.replyTo {
 		to := b.Address.ASCIIDomain()
-		if to == "" || f.organization(to) == f.organization(from) {
+		if to == "" || addressed[b.Address.Key()] || f.organization(to) == f.organization(from) {
 			continue
 		}
 		evidence := author.String() + ", replies to " + b.Address.String()
@@ -36,6 +37,31 @@ func (f filter) replies(ctx context.Context, r *report, tx *mail.Transaction, s 
 			r.add("REPLYTO_DOM_NEQ_FROM_DOM", evidence)
 		}
 	}
+}
+
+// fromList says whether a mail has a mailing list's name: RFC 2919, and what lists without it write.
+func fromList(tx *mail.Transaction) bool {
+	h := tx.Message.Header()
+
+	return h.Count("List-Id") > 0 || h.Count("Mailing-List") > 0
+}
+
+// addressed are the addresses in To and Cc: a mail that asks for answers to one of these is a letter to a group.
+func (f filter) addressed(tx *mail.Transaction) map[string]bool {
+	all := map[string]bool{}
+	for _, name := range []string{"To", "Cc"} {
+		for _, field := range tx.Message.Header().All(name) {
+			boxes, _, err := mail.ParseFrom(field.Value())
+			if err != nil {
+				continue
+			}
+			for _, b := range boxes[:min(len(boxes), maxSenders)] {
+				all[b.Address.Key()] = true
+			}
+		}
+	}
+
+	return all
 }
 
 // expected says whether it is usual that answers go to an address: it is one of ours or a correspondent of the recipients,

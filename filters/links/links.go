@@ -10,7 +10,6 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
-	"postern/internal/mimeview/brandnames"
 	"postern/internal/state"
 )
 
@@ -62,7 +61,7 @@ type Settings struct {
 type filter struct {
 	local func(domain string) bool
 	hosts *hosts
-	table *brandnames.Table
+	table filters.BrandHosts // nil for nobody who knows them
 	state *state.State
 }
 
@@ -75,15 +74,11 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err != nil {
 		return nil, fmt.Errorf("[filters.links]: hosts: %w", err)
 	}
-	table, err := brandnames.Shipped()
-	if err != nil {
-		return nil, err
-	}
 	if env.Local == nil {
 		env.Local = func(string) bool { return false }
 	}
 
-	return &filter{local: env.Local, hosts: known, table: table, state: env.State}, nil
+	return &filter{local: env.Local, hosts: known, table: env.Brands, state: env.State}, nil
 }
 
 // Bounds.

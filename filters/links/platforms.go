@@ -80,7 +80,7 @@ func (l *look) own(host, domain string) bool {
 // senderBrands are the brands that the proven senders are of. Who has an address at a mail service is not the service.
 func (l *look) senderBrands() {
 	for domain := range l.sender {
-		if !filters.IsFreemail(domain) {
+		if l.table != nil && !filters.IsFreemail(domain) {
 			l.brands = append(l.brands, l.table.Of(domain)...)
 		}
 	}
@@ -109,16 +109,17 @@ func (l *look) platform(link *mimeview.Link, behind []mimeview.Link) {
 
 // brandIn looks for a brand's name in a host that is new, and in its path.
 func (l *look) brandIn(link *mimeview.Link, below bool, symbol string) {
-	if link.Has(links.IPHost) || l.judged[link.Host+link.Path] {
+	if l.table == nil || link.Has(links.IPHost) || l.judged[link.Host+link.Path] {
 		return
 	}
 	l.judged[link.Host+link.Path] = true
-	brand, ok := l.table.InHost(link.Host, below)
-	if !ok && !link.Has(links.Nested) && len(l.table.Of(link.Host)) == 0 {
-		brand, ok = l.table.InPath(link.Path)
+	path := link.Path
+	if link.Has(links.Nested) { // what it carries is judged by itself
+		path = ""
 	}
+	brand, name, ok := l.table.Within(link.Host, path, below)
 	if ok && !slices.Contains(l.brands, brand) {
-		l.add(symbol, l.table.Brands[brand].Names[0]+": "+brief(link))
+		l.add(symbol, name+": "+brief(link))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"context"
 	_ "embed" // for the table
 	"fmt"
-	"slices"
 	"strings"
 
 	"postern/filters"
@@ -36,7 +35,7 @@ var Spec = filters.Spec{
 	Help:   "Adds up weak signs of phishing and fraud: who the mail claims to be, where answers go, where it comes from, what it shows, where its links lead and what it wants.",
 	Stages: mail.StageMessage, Content: true,
 	Inline: true,
-	After:  []string{"spf", "dkim", "dmarc", "correspondents", "reputation", "headers", "impersonation", "brands", "origin", "mime", "attachments", "links", "content", "campaigns"},
+	After:  []string{"spf", "dkim", "dmarc", "correspondents", "reputation", "headers", "impersonation", "brands", "origin", "mime", "attachments", "links", "lures", "content", "campaigns"},
 	Symbols: []filters.Symbol{
 		{Name: phishSigns, Score: maxPoints, Help: "Several signs of phishing or fraud that are seldom together in honest mail"},
 	},
@@ -75,7 +74,7 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 		return nil, nil
 	}
 
-	s := f.table.sum(tx.AllFindings(), trustedList(tx))
+	s := f.table.sum(tx.AllFindings(), filters.ProvenList(tx))
 	points := min(s.points, maxPoints)
 	if points < faint {
 		return nil, nil
@@ -89,19 +88,3 @@ const faint = 0.6
 
 // listTrust is the part that counts of mail that came over a mailing list.
 const listTrust = 0.6
-
-// trustedList says whether mail came over a mailing list whose own domain is proven: its members' letters have replies to
-// the list, foreign authors and links of all kinds. RFC 2919 section 2: List-Id is the list's name in a domain of its host.
-func trustedList(tx *mail.Transaction) bool {
-	id := tx.Message.Header().Get("List-Id")
-	if i := strings.LastIndexByte(id, '<'); i >= 0 {
-		id = id[i+1:]
-	}
-	list := filters.RegisteredDomain(mail.ASCIIDomain(strings.Trim(strings.TrimSpace(id), "<>")))
-	if list == "" {
-		return false
-	}
-
-	spf, dkim := filters.ProvenDomains(tx)
-	return slices.ContainsFunc(append(spf, dkim...), func(d string) bool { return filters.RegisteredDomain(mail.ASCIIDomain(d)) == list })
-}

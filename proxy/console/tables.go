@@ -42,6 +42,7 @@ func (c *console) tabs(here string) []tab {
 		{Name: "harvest", Title: "Harvesters", Help: "Clients that guess addresses, and are turned away for it."},
 		{Name: "correspondents", Title: "Frozen users", Help: "Users who may not send just now, because they suddenly wrote to many strangers. Their password may be stolen."},
 		{Name: "dnslists", Title: "DNS lists", Help: "The DNS lists in use. One that answers nonsense is muted, and scores nothing."},
+		{Name: "campaigns", Title: "Campaigns", Help: "Mail that came many times in small variations, with what became of it and what people said. A campaign that is called good, or forgotten, no longer adds to the score."},
 		{Name: "muted", Title: "Muted symbols", Help: "Symbols that suddenly convicted mail all by themselves. They weigh nothing for an hour; what they had held was judged again."},
 		{Name: "memory", Title: "Memory", Help: "Where the gateway remembers clients."},
 	} {

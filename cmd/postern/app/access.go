@@ -34,45 +34,45 @@ func AppPasswordsFile(cfg *config.Config) string {
 }
 
 // newGate makes the gate of all POP3 and IMAP doors.
-func (h *App) newGate() (*access.Gate, error) {
-	a := h.cfg.MailAccess
+func (a *App) newGate() (*access.Gate, error) {
+	door := a.cfg.MailAccess
 	o := access.Options{
-		AppPasswords: access.OpenAppPasswords(AppPasswordsFile(h.cfg), a.AppPasswordsOnly), Bans: h.bans, State: h.out.State,
-		Ledger: h.Ledger, Trusted: h.trusted, Opaque: a.OpaqueBackend, OpaqueMechanisms: a.Opaque, Tokens: a.Tokens, Authzid: a.Authzid,
-		MaxSessions: a.MaxSessions, FailDelay: time.Duration(a.FailDelay), FromClient: map[string]bool{}, Transparent: map[string]access.Backend{},
-		Now: h.out.Now, Log: h.out.Log,
+		AppPasswords: access.OpenAppPasswords(AppPasswordsFile(a.cfg), door.AppPasswordsOnly), Bans: a.bans, State: a.out.State,
+		Ledger: a.Ledger, Trusted: a.trusted, Opaque: door.OpaqueBackend, OpaqueMechanisms: door.Opaque, Tokens: door.Tokens, Authzid: door.Authzid,
+		MaxSessions: door.MaxSessions, FailDelay: time.Duration(door.FailDelay), FromClient: map[string]bool{}, Transparent: map[string]access.Backend{},
+		Now: a.out.Now, Log: a.out.Log,
 	}
 	var err error
-	if o.Routes, err = MailRoutes(h.cfg); err != nil {
+	if o.Routes, err = MailRoutes(a.cfg); err != nil {
 		return nil, err
 	}
-	for _, d := range h.cfg.Doors {
+	for _, d := range a.cfg.Doors {
 		o.FromClient[d.Name] = d.FromClient
 		if d.Transparent && !d.Receives() {
 			o.Transparent[d.Name] = access.Backend{Name: "transparent", TLS: access.TLSMode(d.TLS), Trust: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the client does not name the server it wanted
 		}
 	}
-	for _, r := range a.Rules {
+	for _, r := range door.Rules {
 		o.Rules = append(o.Rules, accessRule(r))
 	}
-	if h.cfg.Geo.Country != "" {
-		db, err := asn.Open(h.cfg.Geo.Country) // for as long as the program runs
+	if a.cfg.Geo.Country != "" {
+		db, err := asn.Open(a.cfg.Geo.Country) // for as long as the program runs
 		if err != nil {
 			return nil, fmt.Errorf("geo.country: %w", err)
 		}
 		o.Country = db.Country
 	}
-	if h.directory != nil {
-		o.Directory, o.HostAttribute = h.directory, a.LDAP.Attribute
+	if a.directory != nil {
+		o.Directory, o.HostAttribute = a.directory, door.LDAP.Attribute
 	}
-	o.Away = h.mailboxesAway
-	if a.HTTP.URL != "" {
-		if o.Authorizer, err = newAuthorizer(a.HTTP); err != nil {
+	o.Away = a.mailboxesAway
+	if door.HTTP.URL != "" {
+		if o.Authorizer, err = newAuthorizer(door.HTTP); err != nil {
 			return nil, err
 		}
 	}
-	if a.NotifyFrom != "" {
-		o.Notify = h.notifyLogin
+	if door.NotifyFrom != "" {
+		o.Notify = a.notifyLogin
 	}
 	return access.New(o), nil
 }
@@ -168,19 +168,19 @@ func keyFile(file string) ([]byte, error) {
 }
 
 // notifyLogin notifies a user by mail of a login from a new network.
-func (h *App) notifyLogin(ctx context.Context, n access.Notice) {
+func (a *App) notifyLogin(ctx context.Context, n access.Notice) {
 	to, err := mail.ParseAddress(n.User)
-	if err != nil || !h.cfg.Local(to.ASCIIDomain()) { // the login is not a mail address: no mail can be sent
+	if err != nil || !a.cfg.Local(to.ASCIIDomain()) { // the login is not a mail address: no mail can be sent
 		return
 	}
-	from, err := mail.ParseAddress(h.cfg.MailAccess.NotifyFrom)
+	from, err := mail.ParseAddress(a.cfg.MailAccess.NotifyFrom)
 	if err == nil {
 		id := mail.NewID(n.Time)
-		item := proxy.QueueItem{ID: id, Route: h.cfg.Route(to.ASCIIDomain()), Recipients: []mail.Recipient{{Address: to}}, Why: "login notice"}
-		err = h.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(loginNotice(h.cfg.Hostname, id, from, to, n))})
+		item := proxy.QueueItem{ID: id, Route: a.cfg.Route(to.ASCIIDomain()), Recipients: []mail.Recipient{{Address: to}}, Why: "login notice"}
+		err = a.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(loginNotice(a.cfg.Hostname, id, from, to, n))})
 	}
 	if err != nil {
-		h.out.Log.Error("login notice", "user", n.User, "error", err)
+		a.out.Log.Error("login notice", "user", n.User, "error", err)
 	}
 }
 
@@ -199,35 +199,35 @@ func loginNotice(host, id string, from, to mail.Address, n access.Notice) []byte
 }
 
 // newVerdictCache makes the verdicts that POP3 and IMAP doors ask for messages.
-func (h *App) newVerdictCache() (*retrieval.VerdictCache, error) {
-	a := h.cfg.MailAccess
-	key, err := keyFile(h.dir("judged.key"))
+func (a *App) newVerdictCache() (*retrieval.VerdictCache, error) {
+	door := a.cfg.MailAccess
+	key, err := keyFile(a.dir("judged.key"))
 	if err != nil {
 		return nil, err
 	}
-	h.Gateway.SealHeader = func(id string, sum [sha256.Size]byte) []byte {
-		return seal.Field(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
+	a.Gateway.SealHeader = func(id string, sum [sha256.Size]byte) []byte {
+		return seal.Field(key, id, a.Gateway.Epoch(), a.out.Now(), sum)
 	}
-	h.letIn = func(id string, sum [sha256.Size]byte) []byte {
-		return seal.LetIn(key, id, h.Gateway.Epoch(), h.out.Now(), sum)
+	a.letIn = func(id string, sum [sha256.Size]byte) []byte {
+		return seal.LetIn(key, id, a.Gateway.Epoch(), a.out.Now(), sum)
 	}
-	h.Gateway.LetIn = h.letIn
+	a.Gateway.LetIn = a.letIn
 	o := retrieval.Options{
-		Judge: h.Gateway.JudgeFetched, Decide: h.Gateway.DecideFetched, Grants: grants{h.Recalls}, State: h.out.State, Recalls: h.Recalls, Ledger: h.masking, SealKey: key, Epoch: h.Gateway.Epoch,
-		Mask: policy.Quarantine, Timeout: time.Duration(a.ScanTimeout), OnTimeout: a.OnTimeout, Trust: time.Duration(a.Trust), Now: h.out.Now, Log: h.out.Log,
+		Judge: a.Gateway.JudgeFetched, Decide: a.Gateway.DecideFetched, Grants: grants{a.Recalls}, State: a.out.State, Recalls: a.Recalls, Ledger: a.masking, SealKey: key, Epoch: a.Gateway.Epoch,
+		Mask: policy.Quarantine, Timeout: time.Duration(door.ScanTimeout), OnTimeout: door.OnTimeout, Trust: time.Duration(door.Trust), Now: a.out.Now, Log: a.out.Log,
 	}
-	if a.Mask == "reject" {
+	if door.Mask == "reject" {
 		o.Mask = policy.Reject
 	}
-	if a.KeepMasked.On() {
-		o.Originals = originals{quarantine: h.Quarantine, hostname: h.cfg.Hostname, route: releaseRoute(h.cfg), protocol: h.protocol}
+	if door.KeepMasked.On() {
+		o.Originals = originals{quarantine: a.Quarantine, hostname: a.cfg.Hostname, route: releaseRoute(a.cfg), protocol: a.protocol}
 	}
 	return retrieval.New(o), nil
 }
 
 // protocol is the protocol of a door.
-func (h *App) protocol(door string) mail.Protocol {
-	for _, d := range h.cfg.Doors {
+func (a *App) protocol(door string) mail.Protocol {
+	for _, d := range a.cfg.Doors {
 		if d.Name == door {
 			return d.Protocol
 		}
@@ -236,34 +236,34 @@ func (h *App) protocol(door string) mail.Protocol {
 }
 
 // fetches says whether there is a door for POP3 or IMAP.
-func (h *App) fetches() bool {
-	return slices.ContainsFunc(h.cfg.Doors, func(d config.Door) bool { return !d.Receives() })
+func (a *App) fetches() bool {
+	return slices.ContainsFunc(a.cfg.Doors, func(d config.Door) bool { return !d.Receives() })
 }
 
 // openAccess makes what the POP3 and IMAP doors share.
-func (h *App) openAccess() (err error) {
-	if h.Recalls, err = recall.Open(RecallStore(h.cfg), h.out.Now); err != nil {
+func (a *App) openAccess() (err error) {
+	if a.Recalls, err = recall.Open(RecallStore(a.cfg), a.out.Now); err != nil {
 		return err
 	}
-	h.laterPlain(h.Recalls.Close)
-	h.Recalls.Tell(recallTold(h.Ledger, h.fate))
-	if err = h.openCheckers(); err != nil {
+	a.laterPlain(a.Recalls.Close)
+	a.Recalls.Tell(recallTold(a.Ledger, a.fate))
+	if err = a.openCheckers(); err != nil {
 		return err
 	}
-	if !h.fetches() {
+	if !a.fetches() {
 		return nil
 	}
-	if err := h.Recalls.Ready(context.Background()); err != nil {
-		h.out.Log.Error("nobody reads mail before it is known what was called back", "error", err)
+	if err := a.Recalls.Ready(context.Background()); err != nil {
+		a.out.Log.Error("nobody reads mail before it is known what was called back", "error", err)
 	}
-	h.masking = h.newMasking()
-	if h.verdicts, err = h.newVerdictCache(); err != nil {
+	a.masking = a.newMasking()
+	if a.verdicts, err = a.newVerdictCache(); err != nil {
 		return err
 	}
-	if err = h.openLessons(); err != nil {
+	if err = a.openLessons(); err != nil {
 		return err
 	}
-	h.gate, err = h.newGate()
+	a.gate, err = a.newGate()
 	return err
 }
 

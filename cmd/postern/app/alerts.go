@@ -21,37 +21,37 @@ import (
 const alertTimeout = 10 * time.Second
 
 // alert sends one alert on all ways that are set.
-func (h *App) alert(ctx context.Context, t health.Trouble, over bool) error {
+func (a *App) alert(ctx context.Context, t health.Trouble, over bool) error {
 	state := "begins"
 	if over {
 		state = "is over"
 	}
-	h.out.Log.Warn("trouble "+state, "kind", t.Kind, "subject", t.Subject, "text", t.Text)
-	a := h.cfg.Alerts
+	a.out.Log.Warn("trouble "+state, "kind", t.Kind, "subject", t.Subject, "text", t.Text)
+	to := a.cfg.Alerts
 	var err error
-	if a.Webhook != "" {
-		err = h.webhook(ctx, a.Webhook, t, over)
+	if to.Webhook != "" {
+		err = a.webhook(ctx, to.Webhook, t, over)
 	}
-	if a.MailTo != "" {
-		err = errors.Join(err, h.alertMail(ctx, t, state))
+	if to.MailTo != "" {
+		err = errors.Join(err, a.alertMail(ctx, t, state))
 	}
 	return err
 }
 
 // webhook posts the alert as JSON. "text" is what chat programs show.
-func (h *App) webhook(ctx context.Context, to string, t health.Trouble, over bool) error {
+func (a *App) webhook(ctx context.Context, to string, t health.Trouble, over bool) error {
 	ctx, cancel := context.WithTimeout(ctx, alertTimeout)
 	defer cancel()
-	text := h.cfg.Hostname + ": " + t.Text
+	text := a.cfg.Hostname + ": " + t.Text
 	if over {
-		text = h.cfg.Hostname + ": over: " + t.Text
+		text = a.cfg.Hostname + ": over: " + t.Text
 	}
 	body, err := json.Marshal(struct {
 		Text string `json:"text"`
 		Host string `json:"host"`
 		Over bool   `json:"over"`
 		health.Trouble
-	}{text, h.cfg.Hostname, over, t})
+	}{text, a.cfg.Hostname, over, t})
 	if err != nil {
 		return err
 	}
@@ -77,23 +77,23 @@ func (h *App) webhook(ctx context.Context, to string, t health.Trouble, over boo
 }
 
 // alertMail is sent straight to the next hop of the recipient's domain, unjudged.
-func (h *App) alertMail(ctx context.Context, t health.Trouble, state string) error {
-	to, err := mail.ParseAddress(h.cfg.Alerts.MailTo)
+func (a *App) alertMail(ctx context.Context, t health.Trouble, state string) error {
+	to, err := mail.ParseAddress(a.cfg.Alerts.MailTo)
 	if err != nil {
 		return fmt.Errorf("alerts.mail_to: %w", err)
 	}
 	route := outboundRoute()
-	if h.cfg.Local(to.ASCIIDomain()) {
-		route = h.cfg.Route(to.ASCIIDomain())
+	if a.cfg.Local(to.ASCIIDomain()) {
+		route = a.cfg.Route(to.ASCIIDomain())
 	}
-	now := h.out.Now()
+	now := a.out.Now()
 	id := mail.NewID(now)
-	subject := fmt.Sprintf("[Postern] %s: trouble with %s %s", h.cfg.Hostname, t.Kind, state)
+	subject := fmt.Sprintf("[Postern] %s: trouble with %s %s", a.cfg.Hostname, t.Kind, state)
 	text := fmt.Appendf(nil, "From: Postern <postmaster@%s>\r\nTo: <%s>\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\nAuto-Submitted: auto-generated\r\n"+
 		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nTrouble %s on %s:\r\n\r\n  %s\r\n\r\nSee http://%s/healthz on the metrics address, or postern queue list.\r\n",
-		h.cfg.Hostname, to, subject, now.Format(time.RFC1123Z), id, h.cfg.Hostname, state, h.cfg.Hostname, strings.Map(printable, t.Text), h.cfg.Metrics.Listen)
+		a.cfg.Hostname, to, subject, now.Format(time.RFC1123Z), id, a.cfg.Hostname, state, a.cfg.Hostname, strings.Map(printable, t.Text), a.cfg.Metrics.Listen)
 	item := proxy.QueueItem{ID: id, Route: route, Recipients: []mail.Recipient{{Address: to}}, Why: "alert"}
-	return h.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(text)})
+	return a.Queue.Put(ctx, item, mail.Copy{Message: mail.NewMessage(text)})
 }
 
 // printable makes text safe for one line of a mail.
@@ -105,25 +105,25 @@ func printable(r rune) rune {
 }
 
 // watch looks for trouble.
-func (h *App) watch(ctx context.Context) {
-	h.lookAtFrozen(ctx)
-	if err := h.alarm.Look(ctx, h.Troubles()); err != nil {
-		h.out.Log.Error("alert", "error", err)
+func (a *App) watch(ctx context.Context) {
+	a.lookAtFrozen(ctx)
+	if err := a.alarm.Look(ctx, a.Troubles()); err != nil {
+		a.out.Log.Error("alert", "error", err)
 	}
 }
 
 // health answers whether the program is alive, and whether it is ready to serve.
-func (h *App) health(w http.ResponseWriter, r *http.Request) {
+func (a *App) health(w http.ResponseWriter, r *http.Request) {
 	answer := struct {
 		Status       string              `json:"status"`
 		Troubles     []health.Trouble    `json:"troubles"`
 		Dependencies []health.Dependency `json:"dependencies"`
-	}{"ok", h.Troubles(), h.Dependencies()}
+	}{"ok", a.Troubles(), a.Dependencies()}
 	code := http.StatusOK
 	if len(answer.Troubles) > 0 {
 		answer.Status = "degraded"
 	}
-	if r.URL.Path == "/readyz" && !h.ready.Load() {
+	if r.URL.Path == "/readyz" && !a.ready.Load() {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable
 	}
 	if answer.Troubles == nil {

@@ -22,29 +22,29 @@ import (
 func AdminStore(cfg *config.Config) string { return cfg.Store("admin.db") }
 
 // newAPI makes the table of verbs of a running gateway.
-func (h *App) newAPI() *api.API {
-	p := &Policies{Config: h.cfg, Versions: h.Versions, Ledger: h.Ledger, Quarantine: h.Quarantine, Now: h.out.Now, Reload: h.reloadPolicy, Lists: h.Lists}
-	return api.New(api.Options{Store: h.acts, Ledger: h.Ledger, Recalls: h.Recalls, AdminTables: h.tables, Troubles: func() any {
-		if t := h.Troubles(); t != nil {
+func (a *App) newAPI() *api.API {
+	p := &Policies{Config: a.cfg, Versions: a.Versions, Ledger: a.Ledger, Quarantine: a.Quarantine, Now: a.out.Now, Reload: a.reloadPolicy, Lists: a.Lists}
+	return api.New(api.Options{Store: a.acts, Ledger: a.Ledger, Recalls: a.Recalls, AdminTables: a.tables, Troubles: func() any {
+		if t := a.Troubles(); t != nil {
 			return t
 		}
 		return []health.Trouble{}
-	}, Queue: apiQueue{h.Queue, h.dir("queue")}, Guard: h.bans, Now: h.out.Now, Log: h.out.Log,
-		Quarantine: h.Quarantine, Release: h.Releaser().Release, Lists: h.Lists,
-		Policies: p.verbs(), Lessons: h.Lessons, AppPasswords: appPasswords(h.cfg, h.out.Now), Reload: h.reloadAgain, Written: h.Ledger.Flush,
+	}, Queue: apiQueue{a.Queue, a.dir("queue")}, Guard: a.bans, Now: a.out.Now, Log: a.out.Log,
+		Quarantine: a.Quarantine, Release: a.Releaser().Release, Lists: a.Lists,
+		Policies: p.verbs(), Lessons: a.Lessons, AppPasswords: appPasswords(a.cfg, a.out.Now), Reload: a.reloadAgain, Written: a.Ledger.Flush,
 		SendDigests: func(ctx context.Context, user string, try bool) ([]digests.Report, error) {
-			return sendDigestsNow(ctx, h.cfg, h.Quarantine, h.Queue.Put, user, try)
+			return sendDigestsNow(ctx, a.cfg, a.Quarantine, a.Queue.Put, user, try)
 		},
-		Sweep: func(ctx context.Context, o api.SweepOrder) (any, error) { return sweepUser(ctx, h.cfg, h.Recalls, o) },
+		Sweep: func(ctx context.Context, o api.SweepOrder) (any, error) { return sweepUser(ctx, a.cfg, a.Recalls, o) },
 	})
 }
 
 // reloadPolicy puts a changed policy in force: by a reload where there is a configuration to read again.
-func (h *App) reloadPolicy() error {
-	if h.reread == nil {
-		return h.rejudge()
+func (a *App) reloadPolicy() error {
+	if a.reread == nil {
+		return a.rejudge()
 	}
-	return h.reloadAgain()
+	return a.reloadAgain()
 }
 
 // apiQueue shows the queue to the table of verbs.

@@ -128,98 +128,98 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 }
 
 // later registers a closer; the last registered runs first.
-func (h *App) later(closing func(context.Context) error) { h.closers = append(h.closers, closing) }
+func (a *App) later(closing func(context.Context) error) { a.closers = append(a.closers, closing) }
 
 // laterPlain is later for closers that need no context.
-func (h *App) laterPlain(closing func() error) {
-	h.later(func(context.Context) error { return closing() })
+func (a *App) laterPlain(closing func() error) {
+	a.later(func(context.Context) error { return closing() })
 }
 
-func (h *App) openMemory() (err error) {
-	if h.out.State, err = openState(h.cfg, h.out); err != nil {
+func (a *App) openMemory() (err error) {
+	if a.out.State, err = openState(a.cfg, a.out); err != nil {
 		return err
 	}
-	h.laterPlain(h.out.State.Close)
-	h.bans = newBans(h.cfg, h.out)
-	c := h.cfg.PolicyBreaker
-	h.Breaker = breaker.New(breaker.Options{Never: c.Never, Proof: h.proofToMute, Convictions: c.Convictions, For: time.Duration(c.Mute), Now: h.out.Now})
+	a.laterPlain(a.out.State.Close)
+	a.bans = newBans(a.cfg, a.out)
+	c := a.cfg.PolicyBreaker
+	a.Breaker = breaker.New(breaker.Options{Never: c.Never, Proof: a.proofToMute, Convictions: c.Convictions, For: time.Duration(c.Mute), Now: a.out.Now})
 
 	return nil
 }
 
-func (h *App) openVersions() (err error) {
-	if h.Versions, err = replay.OpenVersions(PolicyStore(h.cfg)); err != nil {
+func (a *App) openVersions() (err error) {
+	if a.Versions, err = replay.OpenVersions(PolicyStore(a.cfg)); err != nil {
 		return err
 	}
-	h.laterPlain(h.Versions.Close)
+	a.laterPlain(a.Versions.Close)
 
 	return nil
 }
 
-func (h *App) openPipeline() error {
-	pipeline, err := NewPipeline(h.cfg, h.out)
+func (a *App) openPipeline() error {
+	pipeline, err := NewPipeline(a.cfg, a.out)
 	if err != nil {
 		return err
 	}
-	h.pipeline.Store(pipeline)
-	h.sayLeftOut(pipeline)
-	h.sayBadLines(pipeline, nil)
-	h.ruleFiles, h.rulesSettled = lookAtRules(pipeline), true
+	a.pipeline.Store(pipeline)
+	a.sayLeftOut(pipeline)
+	a.sayBadLines(pipeline, nil)
+	a.ruleFiles, a.rulesSettled = lookAtRules(pipeline), true
 
 	return nil
 }
 
-func (h *App) openReports() (err error) {
-	if h.reports, err = openReports(h.cfg, h.out, h.pipeline.Load().DNS, h.Queue); err != nil || h.reports == nil {
+func (a *App) openReports() (err error) {
+	if a.reports, err = openReports(a.cfg, a.out, a.pipeline.Load().DNS, a.Queue); err != nil || a.reports == nil {
 		return err
 	}
-	h.later(h.reports.reporter.Store.Close)
+	a.later(a.reports.reporter.Store.Close)
 
 	return nil
 }
 
 // openGateway makes the gateway that processes messages.
-func (h *App) openGateway() error {
-	cfg := h.cfg
-	signer, err := newSigner(cfg, h.out)
+func (a *App) openGateway() error {
+	cfg := a.cfg
+	signer, err := newSigner(cfg, a.out)
 	if err != nil {
 		return err
 	}
-	h.Gateway = &proxy.Gateway{
+	a.Gateway = &proxy.Gateway{
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
-		Relay: h.Relay, Queue: h.Queue, Quarantine: h.Quarantine, Ledger: h.Ledger, Log: h.out.Log, Now: h.out.Now,
+		Relay: a.Relay, Queue: a.Queue, Quarantine: a.Quarantine, Ledger: a.Ledger, Log: a.out.Log, Now: a.out.Now,
 		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout,
 		KeepRejected: time.Duration(cfg.Quarantine.HoldRejected), SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
-	h.hearVerdicts()
+	a.hearVerdicts()
 	if signer != nil {
-		h.Gateway.Signer, h.Gateway.Sealer = signer, signer
+		a.Gateway.Signer, a.Gateway.Sealer = signer, signer
 	}
-	if h.reports != nil {
-		h.Gateway.Witness = h.reports
+	if a.reports != nil {
+		a.Gateway.Witness = a.reports
 	}
 
-	if h.recipients, h.asked, err = newRecipients(cfg, h.out); err != nil {
+	if a.recipients, a.asked, err = newRecipients(cfg, a.out); err != nil {
 		return err
 	}
-	h.laterPlain(h.recipients.Close)
-	h.Gateway.Use(h.setup(cfg, h.pipeline.Load()))
+	a.laterPlain(a.recipients.Close)
+	a.Gateway.Use(a.setup(cfg, a.pipeline.Load()))
 
 	return nil
 }
 
 // openActs opens the tokens and the audit log.
-func (h *App) openActs() (err error) {
-	if h.acts, err = api.OpenStore(AdminStore(h.cfg), h.out.Log); err != nil {
+func (a *App) openActs() (err error) {
+	if a.acts, err = api.OpenStore(AdminStore(a.cfg), a.out.Log); err != nil {
 		return err
 	}
-	h.laterPlain(h.acts.Close)
+	a.laterPlain(a.acts.Close)
 
 	return nil
 }
 
-func (h *App) makeFolders() error {
-	for _, dir := range []string{h.cfg.DataDir, h.dir("spool"), h.dir("queue"), h.dir("quarantine"), h.dir("tls")} {
+func (a *App) makeFolders() error {
+	for _, dir := range []string{a.cfg.DataDir, a.dir("spool"), a.dir("queue"), a.dir("quarantine"), a.dir("tls")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("data_dir: %w: make it, or name another one with data_dir", err)
 		}
@@ -229,23 +229,23 @@ func (h *App) makeFolders() error {
 
 // finishReleases queues messages that were claimed for release when the program last crashed. Those that fail stay
 // claimed until the next start, and delay no other mail.
-func (h *App) finishReleases() error {
+func (a *App) finishReleases() error {
 	ctx := context.Background()
-	releases, err := h.Quarantine.Unfinished(ctx)
+	releases, err := a.Quarantine.Unfinished(ctx)
 	for _, r := range releases {
-		failed := h.Releaser().Finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return h.Queue.Put(ctx, item, c) })
+		failed := a.Releaser().Finish(ctx, r, func(item proxy.QueueItem, c mail.Copy) error { return a.Queue.Put(ctx, item, c) })
 		if failed != nil {
-			h.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
+			a.out.Log.Error("a release that was cut short can't be finished", "id", r.Item, "error", failed)
 		}
 	}
 	return err
 }
 
-func (h *App) dir(name string) string { return filepath.Join(h.cfg.DataDir, name) }
+func (a *App) dir(name string) string { return filepath.Join(a.cfg.DataDir, name) }
 
 // setup makes the settings that a reload replaces.
-func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
-	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[mail.Route]bool{}, Postmaster: postmaster(cfg), Recipients: h.recipients}
+func (a *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
+	s := &proxy.Setup{Chain: j.Chain, Policy: j.Policy, Fetched: j.Fetched, Epoch: j.Epoch, QueueWhenDown: map[mail.Route]bool{}, Postmaster: postmaster(cfg), Recipients: a.recipients}
 	s.Route = func(domain string) (mail.Route, bool) {
 		if !cfg.Local(domain) {
 			return mail.Route{}, false
@@ -253,17 +253,17 @@ func (h *App) setup(cfg *config.Config, j *Pipeline) *proxy.Setup {
 		return cfg.Route(domain), true
 	}
 	s.Transparent, s.FromClient = map[string]bool{}, map[string]bool{}
-	for _, d := range h.cfg.Doors { // they change with a restart only
+	for _, d := range a.cfg.Doors { // they change with a restart only
 		s.Transparent[d.Name], s.FromClient[d.Name] = d.Transparent, d.FromClient
 	}
 	for name, hop := range cfg.NextHops {
 		s.QueueWhenDown[mail.RouteTo(name)] = hop.WhenDown == "queue"
 	}
-	if h.groups != nil {
-		s.Groups = h.groups.of
+	if a.groups != nil {
+		s.Groups = a.groups.of
 	}
-	if err := h.try(context.Background(), cfg, s, j); err != nil {
-		h.out.Log.Error("no policy is tried", "error", err)
+	if err := a.try(context.Background(), cfg, s, j); err != nil {
+		a.out.Log.Error("no policy is tried", "error", err)
 	}
 	if len(cfg.Outbound.Addresses) > 0 {
 		s.Outbound = outboundRoute()
@@ -284,110 +284,110 @@ func postmaster(cfg *config.Config) string {
 
 // Reload puts what may change while we run in force: domains, routes to known hops, filters, rules, policy and
 // certificates. If anything is wrong the old settings stay.
-func (h *App) Reload(cfg *config.Config) error {
-	h.changing.Lock()
-	defer h.changing.Unlock()
+func (a *App) Reload(cfg *config.Config) error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
 
-	return h.change(cfg)
+	return a.change(cfg)
 }
 
 // change does what Reload does; the caller holds changing.
-func (h *App) change(cfg *config.Config) error {
-	out := h.out
-	out.Muted = h.mutedSymbols()
-	out.compiled = h.pipeline.Load().rules
+func (a *App) change(cfg *config.Config) error {
+	out := a.out
+	out.Muted = a.mutedSymbols()
+	out.compiled = a.pipeline.Load().rules
 	j, err := NewPipeline(cfg, out)
 	if err != nil {
 		return err
 	}
-	if err := h.certificates.Reload(); err != nil {
+	if err := a.certificates.Reload(); err != nil {
 		return err
 	}
-	if err := h.watchDependencies(j); err != nil {
+	if err := a.watchDependencies(j); err != nil {
 		return err
 	}
-	h.pipeline.Store(j)
-	h.Gateway.Use(h.setup(cfg, j))
-	if names := h.cfg.NeedRestart(cfg); len(names) > 0 {
-		h.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
+	a.pipeline.Store(j)
+	a.Gateway.Use(a.setup(cfg, j))
+	if names := a.cfg.NeedRestart(cfg); len(names) > 0 {
+		a.out.Log.Warn("these sections have changed and need a restart, until then the old settings hold", "sections", strings.Join(names, ", "))
 	}
 	return nil
 }
 
 // Reloader sets how the configuration is read again when the command line asks for it. It is set before Listen.
-func (h *App) Reloader(read func() (*config.Config, error)) { h.reread = read }
+func (a *App) Reloader(read func() (*config.Config, error)) { a.reread = read }
 
-func (h *App) reloadAgain() error {
-	if h.reread == nil {
+func (a *App) reloadAgain() error {
+	if a.reread == nil {
 		return errors.New("this gateway has no configuration to read again")
 	}
-	cfg, err := h.reread()
+	cfg, err := a.reread()
 	if err == nil {
-		err = h.Reload(cfg)
+		err = a.Reload(cfg)
 	}
 	if err != nil {
-		h.out.Log.Error("reload: the old settings stay in force", "error", err)
+		a.out.Log.Error("reload: the old settings stay in force", "error", err)
 		return err
 	}
-	h.out.Log.Info("reloaded")
+	a.out.Log.Info("reloaded")
 	return nil
 }
 
 // Listen opens the doors and begins to work. It returns once every door listens.
-func (h *App) Listen(ctx context.Context) error {
-	if err := h.certify(ctx); err != nil {
+func (a *App) Listen(ctx context.Context) error {
+	if err := a.certify(ctx); err != nil {
 		return err
 	}
-	for _, d := range h.cfg.Doors {
-		opened, err := h.openDoor(d)
+	for _, d := range a.cfg.Doors {
+		opened, err := a.openDoor(d)
 		if err != nil {
 			if strings.HasPrefix(err.Error(), "door ") { // the error names it
 				return err
 			}
 			return fmt.Errorf("door %s: %w", d.Name, err)
 		}
-		h.doors = append(h.doors, opened)
+		a.doors = append(a.doors, opened)
 	}
-	h.verbs = h.newAPI()
-	if err := h.openWeb(); err != nil {
+	a.verbs = a.newAPI()
+	if err := a.openWeb(); err != nil {
 		return err
 	}
-	if err := h.openControl(); err != nil {
+	if err := a.openControl(); err != nil {
 		return err
 	}
-	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
+	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	// the hops' extensions must be known before the first client's EHLO; a hop that is down is asked again later
 	soon, cancel := context.WithTimeout(ctx, 3*time.Second)
-	h.Relay.Probe(soon)
+	a.Relay.Probe(soon)
 	cancel()
-	for _, d := range h.doors {
-		h.running.Go(d.listener.Run)
+	for _, d := range a.doors {
+		a.running.Go(d.listener.Run)
 	}
-	h.running.Go(func() { h.every(ctx, time.Minute, h.Relay.Probe) })
-	h.running.Go(func() { h.every(ctx, time.Hour, h.expire) })
-	h.running.Go(func() { h.every(ctx, watchEvery, h.watch) })
-	if !h.out.Unwatched {
-		h.running.Go(func() { h.every(ctx, health.Tick, h.table.Look) })
+	a.running.Go(func() { a.every(ctx, time.Minute, a.Relay.Probe) })
+	a.running.Go(func() { a.every(ctx, time.Hour, a.expire) })
+	a.running.Go(func() { a.every(ctx, watchEvery, a.watch) })
+	if !a.out.Unwatched {
+		a.running.Go(func() { a.every(ctx, health.Tick, a.table.Look) })
 	}
-	h.running.Go(func() { h.every(ctx, 10*time.Second, h.unmute) })
-	h.running.Go(func() { h.every(ctx, listsLook, h.watchLists) })
-	h.running.Go(func() { h.every(ctx, rulesLook, h.watchRules) })
-	h.running.Go(func() { h.every(ctx, costsKept, h.keepRuleCosts) })
-	if h.masking != nil {
-		h.running.Go(func() { h.masking.run(ctx) })
+	a.running.Go(func() { a.every(ctx, 10*time.Second, a.unmute) })
+	a.running.Go(func() { a.every(ctx, listsLook, a.watchLists) })
+	a.running.Go(func() { a.every(ctx, rulesLook, a.watchRules) })
+	a.running.Go(func() { a.every(ctx, costsKept, a.keepRuleCosts) })
+	if a.masking != nil {
+		a.running.Go(func() { a.masking.run(ctx) })
 	}
-	h.runDigests(ctx)
-	if h.cfg.Probe.To != "" {
-		h.running.Go(func() { h.every(ctx, time.Duration(h.cfg.Probe.Every), h.runProbe) })
+	a.runDigests(ctx)
+	if a.cfg.Probe.To != "" {
+		a.running.Go(func() { a.every(ctx, time.Duration(a.cfg.Probe.Every), a.runProbe) })
 	}
-	if h.reports != nil {
-		h.running.Go(func() { h.every(ctx, 10*time.Minute, h.report) })
+	if a.reports != nil {
+		a.running.Go(func() { a.every(ctx, 10*time.Minute, a.report) })
 	}
-	h.ready.Store(true)
+	a.ready.Store(true)
 	return nil
 }
 
-func (h *App) every(ctx context.Context, pause time.Duration, work func(context.Context)) {
+func (a *App) every(ctx context.Context, pause time.Duration, work func(context.Context)) {
 	t := time.NewTicker(pause)
 	defer t.Stop()
 	for {
@@ -401,55 +401,55 @@ func (h *App) every(ctx context.Context, pause time.Duration, work func(context.
 }
 
 // expire deletes records past their retention time.
-func (h *App) expire(ctx context.Context) {
-	now := h.out.Now()
-	if _, err := h.Ledger.Expire(ctx, now.Add(-time.Duration(h.cfg.Ledger.Keep))); err != nil {
-		h.out.Log.Error("ledger expiry", "error", err)
+func (a *App) expire(ctx context.Context) {
+	now := a.out.Now()
+	if _, err := a.Ledger.Expire(ctx, now.Add(-time.Duration(a.cfg.Ledger.Keep))); err != nil {
+		a.out.Log.Error("ledger expiry", "error", err)
 	}
-	if _, err := h.Quarantine.Expire(ctx, now.Add(-time.Duration(h.cfg.Quarantine.Keep))); err != nil {
-		h.out.Log.Error("quarantine expiry", "error", err)
+	if _, err := a.Quarantine.Expire(ctx, now.Add(-time.Duration(a.cfg.Quarantine.Keep))); err != nil {
+		a.out.Log.Error("quarantine expiry", "error", err)
 	}
-	h.expireLessons(ctx, now)
-	h.expireLists(ctx)
+	a.expireLessons(ctx, now)
+	a.expireLists(ctx)
 }
 
 // report writes the counts and sends the reports of past days.
-func (h *App) report(ctx context.Context) {
-	if err := h.reports.reporter.Send(ctx); err != nil {
-		h.out.Log.Error("aggregate reports", "error", err)
+func (a *App) report(ctx context.Context) {
+	if err := a.reports.reporter.Send(ctx); err != nil {
+		a.out.Log.Error("aggregate reports", "error", err)
 	}
 }
 
 // Close gives work under way some time to finish, then ends everything.
-func (h *App) Close() { h.closing.Do(h.close) }
+func (a *App) Close() { a.closing.Do(a.close) }
 
-func (h *App) close() {
-	h.ready.Store(false)
+func (a *App) close() {
+	a.ready.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var doors sync.WaitGroup
-	for _, d := range h.doors {
+	for _, d := range a.doors {
 		doors.Go(func() {
 			d.close(ctx)
-			h.out.Log.Info("door closed", "door", d.name, "accepted", d.accepted())
+			a.out.Log.Info("door closed", "door", d.name, "accepted", d.accepted())
 		})
 	}
 	doors.Wait()
-	for _, w := range h.webs {
+	for _, w := range a.webs {
 		_ = w.server.Close() // pages that are being loaded are cut off
 	}
-	if h.control != nil {
-		_ = h.control.server.Close()
+	if a.control != nil {
+		_ = a.control.server.Close()
 	}
-	h.stop()
-	h.running.Wait()
+	a.stop()
+	a.running.Wait()
 
 	var err error
-	for _, closing := range slices.Backward(h.closers) {
+	for _, closing := range slices.Backward(a.closers) {
 		err = errors.Join(err, closing(ctx))
 	}
 	if err != nil {
-		h.out.Log.Error("close", "error", err)
+		a.out.Log.Error("close", "error", err)
 	}
 }
 
@@ -457,9 +457,9 @@ func (h *App) close() {
 type Address struct{ Name, Address string }
 
 // Addresses are those of all doors.
-func (h *App) Addresses() []Address {
+func (a *App) Addresses() []Address {
 	var all []Address
-	for _, d := range h.doors {
+	for _, d := range a.doors {
 		all = append(all, Address{d.name, d.listener.Addr().String()})
 	}
 	return all

@@ -19,7 +19,7 @@ import (
 )
 
 // watchDependencies makes the health table's rows for the configuration in force.
-func (h *App) watchDependencies(j *Pipeline) error {
+func (a *App) watchDependencies(j *Pipeline) error {
 	var list []*health.Pinger
 	add := func(row health.Dependency, ping func(context.Context) error) *health.Pinger {
 		p := &health.Pinger{Row: row, Ping: ping}
@@ -35,23 +35,23 @@ func (h *App) watchDependencies(j *Pipeline) error {
 		}
 		add(row, s.Ping)
 	}
-	if h.out.Resolver == nil {
+	if a.out.Resolver == nil {
 		add(health.Dependency{Kind: "dns", Name: "resolver", Without: "SPF, DKIM, DMARC and DNS lists say temperror, see docs/operations.md"}, j.DNS.Ping)
 	}
-	directories := h.directories()
+	directories := a.directories()
 	for _, name := range slices.Sorted(maps.Keys(directories)) {
 		l := directories[name]
 		add(health.Dependency{Kind: "ldap", Name: name, Address: l.URL,
 			Without: "what the directory would tell is not known: recipients are asked for at the next hop, rules about groups wait"}, l.Ping)
 	}
-	for _, hop := range h.Relay.Health() {
+	for _, hop := range a.Relay.Health() {
 		row := health.Dependency{Kind: "hop", Name: hop.Route + " " + hop.Hop, Address: hop.Hop, Without: "senders hear 451 and keep their mail", Required: true}
-		if s, ok := h.cfg.NextHops[hop.Route]; ok && s.WhenDown == "queue" || hop.Route == outboundHop && h.cfg.Outbound.WhenDown == "queue" {
+		if s, ok := a.cfg.NextHops[hop.Route]; ok && s.WhenDown == "queue" || hop.Route == outboundHop && a.cfg.Outbound.WhenDown == "queue" {
 			row.Without = "mail for it is taken and queued"
 		}
-		add(row, h.hopPing(hop.Route, hop.Hop)).Every = health.TalkEvery
+		add(row, a.hopPing(hop.Route, hop.Hop)).Every = health.TalkEvery
 	}
-	mailboxes, err := h.mailboxes()
+	mailboxes, err := a.mailboxes()
 	if err != nil {
 		return err
 	}
@@ -61,33 +61,33 @@ func (h *App) watchDependencies(j *Pipeline) error {
 			Without: "users can't log in there, and hear that it is not their password; another address of the same backend is tried first"},
 			func(ctx context.Context) error { return m.ping(ctx, m.backend) }).Every = health.TalkEvery
 	}
-	if len(h.cfg.State.Redis) > 0 {
-		add(health.Dependency{Kind: "redis", Name: "Redis", Without: "this gateway counts on from its own memory"}, h.out.State.Ping)
+	if len(a.cfg.State.Redis) > 0 {
+		add(health.Dependency{Kind: "redis", Name: "Redis", Without: "this gateway counts on from its own memory"}, a.out.State.Ping)
 	}
-	add(health.Dependency{Kind: "database", Name: "ledger"}, h.Ledger.Ping)
-	add(health.Dependency{Kind: "disk", Name: "data_dir", Address: h.cfg.DataDir, Required: true, Without: "mail that has to be stored hears 451"}, h.diskPing())
+	add(health.Dependency{Kind: "database", Name: "ledger"}, a.Ledger.Ping)
+	add(health.Dependency{Kind: "disk", Name: "data_dir", Address: a.cfg.DataDir, Required: true, Without: "mail that has to be stored hears 451"}, a.diskPing())
 
-	h.table.Use(list)
-	j.Chain.Watch(&h.table)
-	j.Fetched.Watch(&h.table)
+	a.table.Use(list)
+	j.Chain.Watch(&a.table)
+	j.Fetched.Watch(&a.table)
 	return nil
 }
 
 // directories are the directories in use, by purpose.
-func (h *App) directories() map[string]*recipients.LDAP {
-	all := map[string]*recipients.LDAP{"recipients": h.asked, "servers of users": h.directory}
-	if h.groups != nil {
-		all["groups"] = h.groups.directory
+func (a *App) directories() map[string]*recipients.LDAP {
+	all := map[string]*recipients.LDAP{"recipients": a.asked, "servers of users": a.directory}
+	if a.groups != nil {
+		all["groups"] = a.groups.directory
 	}
-	if h.logins != nil {
-		all["logins"] = h.logins.directory
+	if a.logins != nil {
+		all["logins"] = a.logins.directory
 	}
 	maps.DeleteFunc(all, func(_ string, l *recipients.LDAP) bool { return l == nil })
 	return all
 }
 
 // hopPing connects to a next hop and expects its greeting.
-func (h *App) hopPing(route, address string) func(context.Context) error {
+func (a *App) hopPing(route, address string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		network := "tcp"
 		if strings.HasPrefix(address, "/") {
@@ -104,7 +104,7 @@ func (h *App) hopPing(route, address string) func(context.Context) error {
 				return err
 			}
 		}
-		if h.implicitTLS(route) {
+		if a.implicitTLS(route) {
 			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // only a check that it answers: nothing secret is sent
 			if err := secure.HandshakeContext(ctx); err != nil {
 				return err
@@ -124,16 +124,16 @@ func (h *App) hopPing(route, address string) func(context.Context) error {
 	}
 }
 
-func (h *App) implicitTLS(route string) bool {
+func (a *App) implicitTLS(route string) bool {
 	if route == outboundHop {
-		return h.cfg.Outbound.TLS == "implicit"
+		return a.cfg.Outbound.TLS == "implicit"
 	}
-	return h.cfg.NextHops[route].TLS == "implicit"
+	return a.cfg.NextHops[route].TLS == "implicit"
 }
 
 // diskPing checks that a file can be written and that there is free space. A disk that hangs, as network storage may,
 // blocks one check only.
-func (h *App) diskPing() func(context.Context) error {
+func (a *App) diskPing() func(context.Context) error {
 	room := make(chan struct{}, 1)
 	return func(ctx context.Context) error {
 		select {
@@ -143,7 +143,7 @@ func (h *App) diskPing() func(context.Context) error {
 		}
 		done := make(chan error, 1)
 		go func() {
-			done <- h.lookAtDisk()
+			done <- a.lookAtDisk()
 			<-room
 		}()
 		select {
@@ -155,15 +155,15 @@ func (h *App) diskPing() func(context.Context) error {
 	}
 }
 
-func (h *App) lookAtDisk() error {
-	left, err := h.out.DiskLeft(h.cfg.DataDir)
+func (a *App) lookAtDisk() error {
+	left, err := a.out.DiskLeft(a.cfg.DataDir)
 	if err != nil {
 		return err
 	}
 	if left < diskTooFull {
 		return fmt.Errorf("%d MB left", left>>20)
 	}
-	sign := filepath.Join(h.cfg.DataDir, ".alive")
+	sign := filepath.Join(a.cfg.DataDir, ".alive")
 	f, err := os.OpenFile(sign, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -173,23 +173,23 @@ func (h *App) lookAtDisk() error {
 }
 
 // dependencyChanged logs the change and alerts the admin without waiting for the next check.
-func (h *App) dependencyChanged(d health.Dependency) {
+func (a *App) dependencyChanged(d health.Dependency) {
 	switch d.State {
 	case health.Up:
-		h.out.Log.Info("dependency is back", "kind", d.Kind, "name", d.Name, "address", d.Address)
+		a.out.Log.Info("dependency is back", "kind", d.Kind, "name", d.Name, "address", d.Address)
 	case health.Slow:
-		h.out.Log.Warn("dependency is slow", "kind", d.Kind, "name", d.Name, "address", d.Address, "why", d.Why)
+		a.out.Log.Warn("dependency is slow", "kind", d.Kind, "name", d.Name, "address", d.Address, "why", d.Why)
 	case health.Away:
-		h.out.Log.Warn("dependency is away", "kind", d.Kind, "name", d.Name, "address", d.Address, "why", d.Why, "without", d.Without)
+		a.out.Log.Warn("dependency is away", "kind", d.Kind, "name", d.Name, "address", d.Address, "why", d.Why, "without", d.Without)
 	}
 }
 
 // Dependencies are the rows of the health table.
-func (h *App) Dependencies() []health.Dependency {
-	all := h.table.List()
+func (a *App) Dependencies() []health.Dependency {
+	all := a.table.List()
 	for i := range all {
 		if all[i].Kind == "database" {
-			all[i].Without = fmt.Sprintf("mail flows, %d records wait", h.Ledger.Health().Waiting)
+			all[i].Without = fmt.Sprintf("mail flows, %d records wait", a.Ledger.Health().Waiting)
 		}
 	}
 	return all

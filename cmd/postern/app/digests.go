@@ -15,42 +15,42 @@ import (
 )
 
 // openQuarantineVerbs makes what releases held mail: links in digests, and what is learned from releases.
-func (h *App) openQuarantineVerbs() (err error) {
-	if h.Lessons == nil { // a gateway without a door for mailboxes learns from releases, too
-		if err = h.openLessons(); err != nil {
+func (a *App) openQuarantineVerbs() (err error) {
+	if a.Lessons == nil { // a gateway without a door for mailboxes learns from releases, too
+		if err = a.openLessons(); err != nil {
 			return err
 		}
 	}
-	if !h.cfg.Digest.Enabled {
+	if !a.cfg.Digest.Enabled {
 		return nil
 	}
-	if h.digests, err = openDigests(h.cfg, h.Quarantine, h.Queue.Put, h.out.Now, h.out.Log); err != nil {
+	if a.digests, err = openDigests(a.cfg, a.Quarantine, a.Queue.Put, a.out.Now, a.out.Log); err != nil {
 		return err
 	}
-	h.laterPlain(h.digests.Store.Close)
+	a.laterPlain(a.digests.Store.Close)
 
 	return nil
 }
 
 // runDigests sends digests when they are due.
-func (h *App) runDigests(ctx context.Context) {
-	if h.digests == nil {
+func (a *App) runDigests(ctx context.Context) {
+	if a.digests == nil {
 		return
 	}
-	h.running.Go(func() { h.every(ctx, time.Minute, h.sendDigests) })
+	a.running.Go(func() { a.every(ctx, time.Minute, a.sendDigests) })
 }
 
-func (h *App) sendDigests(ctx context.Context) {
-	now := h.out.Now()
-	sent, err := h.digests.Round.Send(ctx, now)
+func (a *App) sendDigests(ctx context.Context) {
+	now := a.out.Now()
+	sent, err := a.digests.Round.Send(ctx, now)
 	if err != nil {
-		h.out.Log.Error("digests", "error", err)
+		a.out.Log.Error("digests", "error", err)
 	}
 	if sent > 0 {
-		h.out.Log.Info("digests sent", "messages", sent)
+		a.out.Log.Info("digests sent", "messages", sent)
 	}
-	if err := h.digests.Store.Expire(ctx, now.Add(-2*digests.LinkLife)); err != nil {
-		h.out.Log.Error("digests expiry", "error", err)
+	if err := a.digests.Store.Expire(ctx, now.Add(-2*digests.LinkLife)); err != nil {
+		a.out.Log.Error("digests expiry", "error", err)
 	}
 }
 
@@ -78,7 +78,7 @@ func sendDigestsNow(ctx context.Context, cfg *config.Config, q *quarantine.Quara
 }
 
 // links serves the links in digests.
-func (h *App) links() digestlinks.Links {
-	return digestlinks.Links{Digests: h.digests, Quarantine: h.Quarantine, Releaser: h.Releaser(), Lists: h.Lists, Acts: h.acts, Now: h.out.Now,
-		Zone: h.cfg.Digest.Zone(), Log: h.out.Log}
+func (a *App) links() digestlinks.Links {
+	return digestlinks.Links{Digests: a.digests, Quarantine: a.Quarantine, Releaser: a.Releaser(), Lists: a.Lists, Acts: a.acts, Now: a.out.Now,
+		Zone: a.cfg.Digest.Zone(), Log: a.out.Log}
 }

@@ -28,16 +28,16 @@ const outboundHop = "(outbound)"
 func outboundRoute() mail.Route { return mail.RouteTo(outboundHop) }
 
 // doorOptions translates the settings of a door.
-func (h *App) doorOptions(d config.Door) smtpd.Options {
-	s := h.cfg.SMTP
+func (a *App) doorOptions(d config.Door) smtpd.Options {
+	s := a.cfg.SMTP
 	o := smtpd.Options{
-		Name: d.Name, Hostname: h.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == mail.ProtocolSubmission,
-		AuthInClear: !d.RequireTLSForAuth.On(), XClient: prefixes(d.XClientNetworks), Trusted: prefixes(h.cfg.TrustedNetworks),
+		Name: d.Name, Hostname: a.cfg.Hostname, Implicit: d.TLS == "implicit", Submission: d.Protocol == mail.ProtocolSubmission,
+		AuthInClear: !d.RequireTLSForAuth.On(), XClient: prefixes(d.XClientNetworks), Trusted: prefixes(a.cfg.TrustedNetworks),
 		MaxSize: int64(s.MaxMessageSize), MaxRecipients: s.MaxRecipients, MaxErrors: s.MaxErrors,
 		Idle: time.Duration(s.IdleTimeout), Total: time.Duration(s.SessionTimeout), GreetDelay: time.Duration(s.GreetDelay),
-		NormaliseLines: cmp.Or(d.BareNewline, s.BareNewline) == "normalise", NormaliseFrom: prefixes(s.NormaliseNetworks), ReportEarlyInput: s.EarlyInput == "report", SpoolDir: h.dir("spool"),
+		NormaliseLines: cmp.Or(d.BareNewline, s.BareNewline) == "normalise", NormaliseFrom: prefixes(s.NormaliseNetworks), ReportEarlyInput: s.EarlyInput == "report", SpoolDir: a.dir("spool"),
 	}
-	o.Tarpit, o.Guard = time.Duration(s.Tarpit), h.bans
+	o.Tarpit, o.Guard = time.Duration(s.Tarpit), a.bans
 	e := d.Extensions
 	o.Extensions = smtpd.Extensions{
 		Size: e.Size.On(), EightBitMIME: e.EightBitMIME.On(), SMTPUTF8: e.SMTPUTF8.On(), Pipelining: e.Pipelining.On(),
@@ -45,13 +45,13 @@ func (h *App) doorOptions(d config.Door) smtpd.Options {
 		Auth: e.Auth.On(), RequireTLS: e.RequireTLS.On(), Limits: e.Limits.On(),
 	}
 	if d.TLS != "none" {
-		o.TLS = h.doorTLS()
+		o.TLS = a.doorTLS()
 	}
 	switch d.Auth {
 	case "smtp":
-		o.Login = h.login(d.AuthRoute)
+		o.Login = a.login(d.AuthRoute)
 	case "imap":
-		o.Login = h.checkers[d.Name].Login
+		o.Login = a.checkers[d.Name].Login
 	}
 	return o
 }
@@ -64,14 +64,14 @@ func prefixes(networks config.Networks) []netip.Prefix {
 	return list
 }
 
-func (h *App) doorTLS() *tls.Config {
-	t := h.certificates.Config()
-	t.SessionTicketsDisabled = !h.cfg.TLS.SessionTickets
-	if h.cfg.TLS.MinVersion == "1.3" {
+func (a *App) doorTLS() *tls.Config {
+	t := a.certificates.Config()
+	t.SessionTicketsDisabled = !a.cfg.TLS.SessionTickets
+	if a.cfg.TLS.MinVersion == "1.3" {
 		t.MinVersion = tls.VersionTLS13
 	}
-	t.SessionTicketsDisabled = !h.cfg.TLS.SessionTickets
-	if h.cfg.TLS.Ciphers == "compatible" {
+	t.SessionTicketsDisabled = !a.cfg.TLS.SessionTickets
+	if a.cfg.TLS.Ciphers == "compatible" {
 		t.CipherSuites = compatibleCiphers()
 	}
 	return t
@@ -90,33 +90,33 @@ func compatibleCiphers() []uint16 {
 }
 
 // login checks logins at a next hop.
-func (h *App) login(route string) func(context.Context, *mail.Session, string, string) (bool, error) {
+func (a *App) login(route string) func(context.Context, *mail.Session, string, string) (bool, error) {
 	return func(ctx context.Context, s *mail.Session, user, password string) (bool, error) {
 		client := proxy.Client{Addr: s.Client, Name: s.ClientName, Helo: s.Helo, Proto: "ESMTP"}
 		if s.Peer.Addr().Unmap() == s.Client.Unmap() {
 			client.Port = s.Peer.Port()
 		}
-		return h.Relay.Login(ctx, route, client, user, password)
+		return a.Relay.Login(ctx, route, client, user, password)
 	}
 }
 
 // certify loads the certificates of all doors, or makes one.
-func (h *App) certify(ctx context.Context) (err error) {
+func (a *App) certify(ctx context.Context) (err error) {
 	var acme *listen.ACME
-	if a := h.cfg.TLS.ACME; len(a.Names) > 0 {
+	if set := a.cfg.TLS.ACME; len(set.Names) > 0 {
 		acme, err = listen.NewACME(ctx, listen.ACMEOptions{
-			Names: a.Names, Email: a.Email, CA: a.Directory, Dir: h.dir("tls"), HTTP: string(a.Listen), Log: h.out.Log,
+			Names: set.Names, Email: set.Email, CA: set.Directory, Dir: a.dir("tls"), HTTP: string(set.Listen), Log: a.out.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("[tls.acme]: %w", err)
 		}
-		h.laterPlain(func() error { acme.Close(); return nil })
+		a.laterPlain(func() error { acme.Close(); return nil })
 	}
-	o := listen.CertificateOptions{Dir: h.dir("tls"), HostName: h.cfg.Hostname, ACME: acme, Log: h.out.Log}
-	for _, c := range h.cfg.TLS.Certificates {
+	o := listen.CertificateOptions{Dir: a.dir("tls"), HostName: a.cfg.Hostname, ACME: acme, Log: a.out.Log}
+	for _, c := range a.cfg.TLS.Certificates {
 		o.Pairs = append(o.Pairs, listen.Pair{Cert: c.Cert, Key: c.Key})
 	}
-	h.certificates, err = listen.NewCertificates(o)
+	a.certificates, err = listen.NewCertificates(o)
 	return err
 }
 
@@ -200,9 +200,9 @@ func newSigner(cfg *config.Config, out Outside) (*outbound.Signer, error) {
 }
 
 // Open is how many connections are open at all doors.
-func (h *App) Open() int64 {
+func (a *App) Open() int64 {
 	n := int64(0)
-	for _, d := range h.doors {
+	for _, d := range a.doors {
 		n += d.listener.Counts().Open
 	}
 	return n

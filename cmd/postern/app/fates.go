@@ -21,30 +21,30 @@ import (
 const bounceMark = "-b"
 
 // openStores opens the records, the held mail and the queue, which begins to deliver at once.
-func (h *App) openStores() (err error) {
-	if h.Ledger, err = openLedger(h.cfg, h.out); err != nil {
+func (a *App) openStores() (err error) {
+	if a.Ledger, err = openLedger(a.cfg, a.out); err != nil {
 		return err
 	}
-	h.laterPlain(h.Ledger.Close)
-	if h.Quarantine, err = OpenQuarantine(h.cfg, h.out.Log, h.out.Now, heldTold(h.fate)); err != nil {
+	a.laterPlain(a.Ledger.Close)
+	if a.Quarantine, err = OpenQuarantine(a.cfg, a.out.Log, a.out.Now, heldTold(a.fate)); err != nil {
 		return err
 	}
-	h.laterPlain(h.Quarantine.Close)
-	if h.Relay, err = newRelay(h.cfg, h.out.Log); err != nil {
+	a.laterPlain(a.Quarantine.Close)
+	if a.Relay, err = newRelay(a.cfg, a.out.Log); err != nil {
 		return err
 	}
-	h.laterPlain(func() error { h.Relay.Close(); return nil })
-	if h.Queue, err = queue.New(queue.Options{Dir: h.dir("queue"), Relay: h.Relay, Expiry: h.out.QueueExpiry, Report: h.queueReport, Told: h.queueTold, Log: h.out.Log}); err != nil {
+	a.laterPlain(func() error { a.Relay.Close(); return nil })
+	if a.Queue, err = queue.New(queue.Options{Dir: a.dir("queue"), Relay: a.Relay, Expiry: a.out.QueueExpiry, Report: a.queueReport, Told: a.queueTold, Log: a.out.Log}); err != nil {
 		return err
 	}
-	h.later(h.Queue.Close)
-	h.givenUpBefore()
+	a.later(a.Queue.Close)
+	a.givenUpBefore()
 	return nil
 }
 
 // queueTold writes the fate of queued mail into its record.
-func (h *App) queueTold(e queue.Event) {
-	f := ledger.Fate{Message: ledger.MessageOf(e.Item.ID), Item: e.Item.ID, Time: h.out.Now(), Recipient: e.Recipient.Address.String(), By: e.By}
+func (a *App) queueTold(e queue.Event) {
+	f := ledger.Fate{Message: ledger.MessageOf(e.Item.ID), Item: e.Item.ID, Time: a.out.Now(), Recipient: e.Recipient.Address.String(), By: e.By}
 	if e.Reply.Code != 0 {
 		f.Reply = e.Reply.String()
 	}
@@ -65,13 +65,13 @@ func (h *App) queueTold(e queue.Event) {
 	if strings.Contains(e.Item.ID, bounceMark) {
 		f.Word, f.Note = ledger.Bounced, "the notice to the sender: "+string(f.Word)
 	}
-	h.fate(f)
+	a.fate(f)
 }
 
 // fate adds to the record of a message, with one line in the log.
-func (h *App) fate(f ledger.Fate) {
-	h.Ledger.Fate(f)
-	h.out.Log.Info("fate", "id", f.Message, "item", f.Item, "to", f.Recipient, "fate", string(f.Word), "reply", f.Reply, "by", f.By, "note", f.Note)
+func (a *App) fate(f ledger.Fate) {
+	a.Ledger.Fate(f)
+	a.out.Log.Info("fate", "id", f.Message, "item", f.Item, "to", f.Recipient, "fate", string(f.Word), "reply", f.Reply, "by", f.By, "note", f.Note)
 }
 
 // heldTold writes the fate of held mail into its record.
@@ -138,31 +138,31 @@ func (g *givenUp) now(at time.Time, left int) map[string]lost {
 }
 
 // givenUpBefore remembers what an earlier run gave up.
-func (h *App) givenUpBefore() {
-	all, err := h.Queue.List()
+func (a *App) givenUpBefore() {
+	all, err := a.Queue.List()
 	if err != nil {
-		h.out.Log.Error("queue", "error", err)
+		a.out.Log.Error("queue", "error", err)
 		return
 	}
 	for _, s := range all {
-		if !s.Ended.IsZero() && h.out.Now().Sub(s.Ended) < givenUpFor {
-			h.lost.add(s.Route.String(), len(s.Recipients), s.Why, s.Ended)
+		if !s.Ended.IsZero() && a.out.Now().Sub(s.Ended) < givenUpFor {
+			a.lost.add(s.Route.String(), len(s.Recipients), s.Why, s.Ended)
 		}
 	}
 }
 
 // queueReport reports recipients that were given up: to the admin, and by a bounce to a sender of ours.
-func (h *App) queueReport(r queue.Report) error {
+func (a *App) queueReport(r queue.Report) error {
 	why := "it was not taken in time"
 	for _, reply := range r.Replies {
 		if reply.Code != 0 {
 			why = reply.String()
 		}
 	}
-	if err := h.bounce(r); err != nil {
+	if err := a.bounce(r); err != nil {
 		return err
 	}
-	h.lost.add(r.Item.Route.String(), len(r.Item.Recipients), why, h.out.Now())
+	a.lost.add(r.Item.Route.String(), len(r.Item.Recipients), why, a.out.Now())
 	return nil
 }
 
@@ -173,11 +173,11 @@ func mayBounce(cfg *config.Config, item proxy.QueueItem) bool {
 }
 
 // bounce queues a bounce to the sender.
-func (h *App) bounce(r queue.Report) error {
-	if !mayBounce(h.cfg, r.Item) {
+func (a *App) bounce(r queue.Report) error {
+	if !mayBounce(a.cfg, r.Item) {
 		return nil
 	}
-	n := bounce.Notice{Hostname: h.cfg.Hostname, Message: ledger.MessageOf(r.Item.ID), To: r.Item.From, Params: r.Item.Params, Arrived: r.Queued, Now: h.out.Now()}
+	n := bounce.Notice{Hostname: a.cfg.Hostname, Message: ledger.MessageOf(r.Item.ID), To: r.Item.From, Params: r.Item.Params, Arrived: r.Queued, Now: a.out.Now()}
 	sum := sha256.New()
 	for i, to := range r.Item.Recipients {
 		if !bounce.Wanted(to) {
@@ -195,10 +195,10 @@ func (h *App) bounce(r queue.Report) error {
 	if n.Header, err = bounce.HeaderOf(r.Message); err != nil {
 		return err
 	}
-	item := proxy.QueueItem{ID: n.ID, Route: h.cfg.Route(n.To.ASCIIDomain()), Params: n.SendParams(), Recipients: []mail.Recipient{{Address: n.To}}, Why: "a notice to the sender of " + r.Item.ID}
-	if err := queue.WriteItem(h.dir("queue"), item, mail.Copy{Message: mail.NewMessage(n.Bytes())}); err != nil {
+	item := proxy.QueueItem{ID: n.ID, Route: a.cfg.Route(n.To.ASCIIDomain()), Params: n.SendParams(), Recipients: []mail.Recipient{{Address: n.To}}, Why: "a notice to the sender of " + r.Item.ID}
+	if err := queue.WriteItem(a.dir("queue"), item, mail.Copy{Message: mail.NewMessage(n.Bytes())}); err != nil {
 		return err
 	}
-	h.fate(ledger.Fate{Message: n.Message, Item: n.ID, Time: n.Now, Recipient: n.To.String(), Word: ledger.Bounced, Note: "the sender is told"})
+	a.fate(ledger.Fate{Message: n.Message, Item: n.ID, Time: n.Now, Recipient: n.To.String(), Word: ledger.Bounced, Note: "the sender is told"})
 	return nil
 }

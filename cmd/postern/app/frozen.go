@@ -62,29 +62,29 @@ func (f *frozenUsers) set(rows []filters.Row) {
 }
 
 // lookAtFrozen updates the set of frozen users.
-func (h *App) lookAtFrozen(ctx context.Context) {
-	list, check := h.frozen.due(h.out.Now())
+func (a *App) lookAtFrozen(ctx context.Context) {
+	list, check := a.frozen.due(a.out.Now())
 	switch {
 	case list:
-		s := h.pipeline.Load().Chain.AdminTables()[freezer]
+		s := a.pipeline.Load().Chain.AdminTables()[freezer]
 		if s == nil { // freezing is off
-			h.frozen.set(nil)
+			a.frozen.set(nil)
 			return
 		}
 		rows, err := s.Rows(ctx, frozenMost)
 		if err != nil {
-			h.out.Log.Error("frozen users", "error", err)
+			a.out.Log.Error("frozen users", "error", err)
 			return
 		}
-		h.frozen.set(rows)
+		a.frozen.set(rows)
 	case len(check) > 0:
 		var still []filters.Row
 		for _, row := range check {
-			if _, ok := h.out.State.Get(ctx, row.Key); ok {
+			if _, ok := a.out.State.Get(ctx, row.Key); ok {
 				still = append(still, row)
 			}
 		}
-		h.frozen.set(still)
+		a.frozen.set(still)
 	}
 }
 

@@ -49,32 +49,32 @@ func (g *told) of(ctx context.Context, a mail.Address) (names []string, ok bool)
 }
 
 // openDirectory opens the directory for the attributes of addresses: groups and logins.
-func (h *App) openDirectory() (err error) {
-	l := h.cfg.Recipients.LDAP
-	if h.groups, err = h.openTold("groups", l.GroupAttribute, groupName); err != nil {
+func (a *App) openDirectory() (err error) {
+	l := a.cfg.Recipients.LDAP
+	if a.groups, err = a.openTold("groups", l.GroupAttribute, groupName); err != nil {
 		return err
 	}
 
-	h.logins, err = h.openTold("logins", l.LoginAttribute, func(v string) string { return v[:min(len(v), maxPerName)] })
-	if h.logins != nil {
-		h.out.Logins = h.logins.of
+	a.logins, err = a.openTold("logins", l.LoginAttribute, func(v string) string { return v[:min(len(v), maxPerName)] })
+	if a.logins != nil {
+		a.out.Logins = a.logins.of
 	}
 
 	return err
 }
 
-func (h *App) openTold(kind, attribute string, name func(string) string) (*told, error) {
-	if h.cfg.Recipients.LDAP.URL == "" || attribute == "" {
+func (a *App) openTold(kind, attribute string, name func(string) string) (*told, error) {
+	if a.cfg.Recipients.LDAP.URL == "" || attribute == "" {
 		return nil, nil
 	}
 
-	directory, err := openLDAP(h.cfg)
+	directory, err := openLDAP(a.cfg)
 	if err != nil {
 		return nil, err
 	}
-	h.laterPlain(directory.Close)
+	a.laterPlain(directory.Close)
 
-	return &told{directory, attribute, kind, name, h}, nil
+	return &told{directory, attribute, kind, name, a}, nil
 }
 
 // groupName is the name of a group that is given by its DN, else what is given.

@@ -19,34 +19,34 @@ func LessonsFile(cfg *config.Config) string { return filepath.Join(cfg.DataDir, 
 const keepLessons = 90 * 24 * time.Hour
 
 // openLessons opens the journal of users' lessons, unless learning is off.
-func (h *App) openLessons() (err error) {
-	if !h.cfg.MailAccess.Learn.On() {
+func (a *App) openLessons() (err error) {
+	if !a.cfg.MailAccess.Learn.On() {
 		return nil
 	}
-	key, err := keyFile(h.dir("judged.key"))
+	key, err := keyFile(a.dir("judged.key"))
 	if err != nil {
 		return err
 	}
-	if h.Lessons, err = lessons.Open(LessonsFile(h.cfg), lessons.Options{Now: h.out.Now}); err != nil {
+	if a.Lessons, err = lessons.Open(LessonsFile(a.cfg), lessons.Options{Now: a.out.Now}); err != nil {
 		return err
 	}
-	h.laterPlain(h.Lessons.Close)
-	h.teacher = &retrieval.Teacher{Journal: h.Lessons, SealKey: key, Log: h.out.Log, Taught: h.taught}
+	a.laterPlain(a.Lessons.Close)
+	a.teacher = &retrieval.Teacher{Journal: a.Lessons, SealKey: key, Log: a.out.Log, Taught: a.taught}
 	return nil
 }
 
 // taught passes a lesson to the filters that learn.
-func (h *App) taught(ctx context.Context, m *mail.Message, l filters.Lesson) {
-	if j := h.pipeline.Load(); j != nil {
+func (a *App) taught(ctx context.Context, m *mail.Message, l filters.Lesson) {
+	if j := a.pipeline.Load(); j != nil {
 		j.Chain.Taught(ctx, m, l)
 	}
 }
 
-func (h *App) expireLessons(ctx context.Context, now time.Time) {
-	if h.Lessons == nil {
+func (a *App) expireLessons(ctx context.Context, now time.Time) {
+	if a.Lessons == nil {
 		return
 	}
-	if _, err := h.Lessons.Expire(ctx, now.Add(-keepLessons)); err != nil {
-		h.out.Log.Error("lessons expiry", "error", err)
+	if _, err := a.Lessons.Expire(ctx, now.Add(-keepLessons)); err != nil {
+		a.out.Log.Error("lessons expiry", "error", err)
 	}
 }

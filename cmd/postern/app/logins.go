@@ -16,42 +16,42 @@ import (
 
 // openCheckers makes the login checkers of submission doors at servers with mailboxes: same settings and rules as for
 // the IMAP doors.
-func (h *App) openCheckers() error {
-	h.checkers = map[string]*access.Checker{}
-	if err := h.openMailboxDirectory(); err != nil {
+func (a *App) openCheckers() error {
+	a.checkers = map[string]*access.Checker{}
+	if err := a.openMailboxDirectory(); err != nil {
 		return err
 	}
-	for _, d := range h.cfg.Doors {
+	for _, d := range a.cfg.Doors {
 		if d.Auth != "imap" {
 			continue
 		}
-		routes, err := loginRoutes(h.cfg, d)
+		routes, err := loginRoutes(a.cfg, d)
 		if err != nil {
 			return err
 		}
-		o := access.Options{Routes: routes, Away: h.mailboxesAway, Now: h.out.Now, Log: h.out.Log}
-		if h.directory != nil && d.AuthAddress == "" && d.AuthBackend == "" {
-			o.Directory, o.HostAttribute = h.directory, h.cfg.MailAccess.LDAP.Attribute
+		o := access.Options{Routes: routes, Away: a.mailboxesAway, Now: a.out.Now, Log: a.out.Log}
+		if a.directory != nil && d.AuthAddress == "" && d.AuthBackend == "" {
+			o.Directory, o.HostAttribute = a.directory, a.cfg.MailAccess.LDAP.Attribute
 		}
-		h.checkers[d.Name] = access.NewChecker(o, imapd.Prove)
+		a.checkers[d.Name] = access.NewChecker(o, imapd.Prove)
 	}
 	return nil
 }
 
 // openMailboxDirectory opens the directory of users' mailbox servers.
-func (h *App) openMailboxDirectory() error {
-	l := h.cfg.MailAccess.LDAP
+func (a *App) openMailboxDirectory() error {
+	l := a.cfg.MailAccess.LDAP
 	asks := func(d config.Door) bool { return !d.Receives() || d.Auth == "imap" }
-	if l.Attribute == "" || !slices.ContainsFunc(h.cfg.Doors, asks) {
+	if l.Attribute == "" || !slices.ContainsFunc(a.cfg.Doors, asks) {
 		return nil
 	}
-	directory, err := openLDAP(h.cfg)
+	directory, err := openLDAP(a.cfg)
 	if err != nil {
 		return err
 	}
 	directory.Filter = cmp.Or(l.Filter, directory.Filter)
-	h.directory = directory
-	h.laterPlain(directory.Close)
+	a.directory = directory
+	a.laterPlain(directory.Close)
 	return nil
 }
 
@@ -83,7 +83,7 @@ func loginRoutes(cfg *config.Config, d config.Door) ([]access.Route, error) {
 
 // mailboxes are the servers with mailboxes that users log in at, by the name of their row in the health table, and how
 // each is pinged.
-func (h *App) mailboxes() (map[string]mailbox, error) {
+func (a *App) mailboxes() (map[string]mailbox, error) {
 	all := map[string]mailbox{}
 	take := func(routes []access.Route, imap, pop3 bool) {
 		for _, r := range routes {
@@ -99,14 +99,14 @@ func (h *App) mailboxes() (map[string]mailbox, error) {
 			}
 		}
 	}
-	routes, err := MailRoutes(h.cfg)
+	routes, err := MailRoutes(a.cfg)
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range h.cfg.Doors {
+	for _, d := range a.cfg.Doors {
 		switch {
 		case d.Auth == "imap":
-			asked, err := loginRoutes(h.cfg, d)
+			asked, err := loginRoutes(a.cfg, d)
 			if err != nil {
 				return nil, err
 			}
@@ -127,4 +127,4 @@ type mailbox struct {
 func mailboxName(b *access.Backend) string { return b.Name + " " + b.Address }
 
 // mailboxesAway notes a server that could not be asked for a login: it is checked now.
-func (h *App) mailboxesAway(b *access.Backend) { h.table.Hurry("mail_backend", mailboxName(b)) }
+func (a *App) mailboxesAway(b *access.Backend) { a.table.Hurry("mail_backend", mailboxName(b)) }

@@ -46,17 +46,17 @@ func lookAtMaps(cfg *config.Config) string {
 }
 
 // sayBadLines logs the lines of maps that can't be used, of maps that have changed since.
-func (h *App) sayBadLines(j *Pipeline, before mapfile.Set) {
+func (a *App) sayBadLines(j *Pipeline, before mapfile.Set) {
 	for _, name := range slices.Sorted(maps.Keys(j.Maps)) {
 		m := j.Maps[name]
 		if same(m, before[name]) {
 			continue
 		}
 		for _, p := range m.Problems() {
-			h.out.Log.Warn("line of a map left out", "map", name, "problem", p.String())
+			a.out.Log.Warn("line of a map left out", "map", name, "problem", p.String())
 		}
 		if before[name] != nil {
-			h.out.Log.Info("map in force", "map", name, "entries", len(m.Entries()))
+			a.out.Log.Info("map in force", "map", name, "entries", len(m.Entries()))
 		}
 	}
 }

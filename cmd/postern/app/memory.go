@@ -153,13 +153,13 @@ func (s memoryTable) Rows(context.Context, int) ([]filters.Row, error) {
 func (memoryTable) Apply(context.Context, string, string) error { return filters.ErrUnknownVerb }
 
 // tables are all tables that the admin may read.
-func (h *App) tables() map[string]filters.AdminTable {
-	all := maps.Clone(h.pipeline.Load().Chain.AdminTables())
-	all["bans"] = banTable{h.bans}
-	all["memory"] = memoryTable{h.out.State}
-	all["muted"] = mutedTable{h}
+func (a *App) tables() map[string]filters.AdminTable {
+	all := maps.Clone(a.pipeline.Load().Chain.AdminTables())
+	all["bans"] = banTable{a.bans}
+	all["memory"] = memoryTable{a.out.State}
+	all["muted"] = mutedTable{a}
 	if s := all[freezer]; s != nil {
-		all[freezer] = thawing{s, &h.frozen}
+		all[freezer] = thawing{s, &a.frozen}
 	}
 	return all
 }
@@ -168,8 +168,8 @@ func (h *App) tables() map[string]filters.AdminTable {
 func ControlSocket(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "control.sock") }
 
 // openControl serves the CLI. Only our own user may open the socket.
-func (h *App) openControl() error {
-	path := ControlSocket(h.cfg)
+func (a *App) openControl() error {
+	path := ControlSocket(a.cfg)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // left by a crash
 		return fmt.Errorf("control socket: %w", err)
 	}
@@ -186,13 +186,13 @@ func (h *App) openControl() error {
 		return errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	both := http.NewServeMux()
-	both.HandleFunc("GET /healthz", h.health)
-	both.Handle("/api/v1/", h.verbs.Local()) // only our own user can open the socket
+	both.HandleFunc("GET /healthz", a.health)
+	both.Handle("/api/v1/", a.verbs.Local()) // only our own user can open the socket
 	server := &http.Server{Handler: both, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
-	h.control = &web{path, server}
-	h.running.Go(func() {
+	a.control = &web{path, server}
+	a.running.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			h.out.Log.Error("control socket", "error", err)
+			a.out.Log.Error("control socket", "error", err)
 		}
 	})
 	return nil
@@ -200,17 +200,17 @@ func (h *App) openControl() error {
 
 // known reports whether a client is admitted when connections are scarce: our own servers, and clients whose earlier
 // mail was good.
-func (h *App) known(client netip.Addr) bool {
-	return h.trusted(client) || reputation.Known(h.out.State, client)
+func (a *App) known(client netip.Addr) bool {
+	return a.trusted(client) || reputation.Known(a.out.State, client)
 }
 
 // banned says whether a client may not even connect. Our own servers may: behind one address all users' mail may come,
 // and one program there with an old password must not stop it. Its guesses are counted all the same.
-func (h *App) banned(client netip.Addr) bool {
-	return !h.trusted(client) && h.bans.Banned(client)
+func (a *App) banned(client netip.Addr) bool {
+	return !a.trusted(client) && a.bans.Banned(client)
 }
 
-func (h *App) trusted(client netip.Addr) bool {
+func (a *App) trusted(client netip.Addr) bool {
 	client = client.Unmap()
-	return slices.ContainsFunc(h.cfg.TrustedNetworks, func(n config.Network) bool { return n.Contains(client) })
+	return slices.ContainsFunc(a.cfg.TrustedNetworks, func(n config.Network) bool { return n.Contains(client) })
 }

@@ -18,6 +18,7 @@ import (
 
 	"postern/filters"
 	"postern/filters/all"
+	"postern/filters/brands"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/dns/asn"
@@ -149,7 +150,11 @@ func (o *Outside) complete(cfg *config.Config) (err error) {
 
 // link makes the filters that are switched on, and chains them.
 func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err error) {
-	env := filters.Env{DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
+	table, err := brands.Configured(cfg.Filter("brands"))
+	if err != nil {
+		return fmt.Errorf("filter brands: %w", err)
+	}
+	env := filters.Env{Brands: table, DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved, Maps: j.Maps, RuleCosts: out.RuleCosts}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {

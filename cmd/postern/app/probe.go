@@ -8,32 +8,32 @@ import (
 )
 
 // probeDoor is the address of the first SMTP door, as one connects to it from this machine.
-func (h *App) probeDoor() string {
-	for i, d := range h.cfg.Doors {
-		if d.Protocol == mail.ProtocolSMTP && !d.ProxyProtocol && !d.Transparent && i < len(h.doors) {
-			return probe.Reachable(h.doors[i].listener.Addr().String())
+func (a *App) probeDoor() string {
+	for i, d := range a.cfg.Doors {
+		if d.Protocol == mail.ProtocolSMTP && !d.ProxyProtocol && !d.Transparent && i < len(a.doors) {
+			return probe.Reachable(a.doors[i].listener.Addr().String())
 		}
 	}
 	return ""
 }
 
 // runProbe sends the test messages now and then, if the admin named a mailbox for them.
-func (h *App) runProbe(ctx context.Context) {
-	door := h.probeDoor()
+func (a *App) runProbe(ctx context.Context) {
+	door := a.probeDoor()
 	if door == "" {
 		return
 	}
-	to := h.cfg.Probe.To
-	results := probe.Send(ctx, door, h.cfg.Hostname, "postmaster@"+h.cfg.Hostname, to, h.out.Now(), h.held)
-	h.probes.Note(results, h.out.Now())
+	to := a.cfg.Probe.To
+	results := probe.Send(ctx, door, a.cfg.Hostname, "postmaster@"+a.cfg.Hostname, to, a.out.Now(), a.held)
+	a.probes.Note(results, a.out.Now())
 	for _, r := range results {
 		if !r.Good {
-			h.out.Log.Warn("probe", "message", r.Name, "want", r.Want, "got", r.Reply)
+			a.out.Log.Warn("probe", "message", r.Name, "want", r.Want, "got", r.Reply)
 		}
 	}
 }
 
 // held reports whether the message with this Message-ID was accepted and held.
-func (h *App) held(ctx context.Context, messageID string) bool {
-	return probe.Held(ctx, h.Ledger, messageID)
+func (a *App) held(ctx context.Context, messageID string) bool {
+	return probe.Held(ctx, a.Ledger, messageID)
 }

@@ -64,8 +64,8 @@ type masking struct {
 // maskingRoom is how many masked fetches wait to be looked up; beyond that they are only in their own records.
 const maskingRoom = 1000
 
-func (h *App) newMasking() *masking {
-	return &masking{h.Ledger, make(chan ledger.Transaction, maskingRoom), h.fate}
+func (a *App) newMasking() *masking {
+	return &masking{a.Ledger, make(chan ledger.Transaction, maskingRoom), a.fate}
 }
 
 // Transaction implements retrieval.Ledger.

@@ -16,8 +16,8 @@ import (
 )
 
 // Releaser releases mail of a running gateway.
-func (h *App) Releaser() *release.Releaser {
-	return &release.Releaser{Quarantine: h.Quarantine, Grants: h.Recalls, LetIn: h.letIn, Put: h.Queue.Put, Route: releaseRoute(h.cfg), Lists: h.Lists, Teacher: h.teacher, Log: h.out.Log, Ledger: h.Ledger}
+func (a *App) Releaser() *release.Releaser {
+	return &release.Releaser{Quarantine: a.Quarantine, Grants: a.Recalls, LetIn: a.letIn, Put: a.Queue.Put, Route: releaseRoute(a.cfg), Lists: a.Lists, Teacher: a.teacher, Log: a.out.Log, Ledger: a.Ledger}
 }
 
 // releaseRoute gives the next hop for mail that is released to an address that it was not for.

@@ -21,23 +21,23 @@ func ruleCostsFile(cfg *config.Config) string { return filepath.Join(cfg.DataDir
 
 // keepRuleCosts writes down what content rules took since the start, for `postern rules stats`. Without it nothing is lost but
 // that.
-func (h *App) keepRuleCosts(context.Context) {
-	if err := h.writeRuleCosts(); err != nil {
-		h.out.Log.Warn("the costs of content rules can't be written", "error", err)
+func (a *App) keepRuleCosts(context.Context) {
+	if err := a.writeRuleCosts(); err != nil {
+		a.out.Log.Warn("the costs of content rules can't be written", "error", err)
 	}
 }
 
-func (h *App) writeRuleCosts() error {
-	report := h.out.RuleCosts.Report()
+func (a *App) writeRuleCosts() error {
+	report := a.out.RuleCosts.Report()
 	if report.Messages == 0 {
 		return nil
 	}
-	report.Since = h.started
+	report.Since = a.started
 	text, err := json.Marshal(report)
 	if err != nil {
 		return err
 	}
-	file := ruleCostsFile(h.cfg)
+	file := ruleCostsFile(a.cfg)
 	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
 		return err
 	}

@@ -33,19 +33,19 @@ type trial struct {
 }
 
 // try adds the current trial to a setup.
-func (h *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pipeline) error {
-	t, ok, err := h.Versions.Trial(ctx)
+func (a *App) try(ctx context.Context, cfg *config.Config, s *proxy.Setup, j *Pipeline) error {
+	t, ok, err := a.Versions.Trial(ctx)
 	if err != nil || !ok || t.Share == 0 || t.Stopped != "" {
 		return err
 	}
-	tried, err := compilePolicy(cfg, j.Maps, Symbols(j.Specs), "the policy that is tried", []byte(t.Text), h.mutedSymbols(), h.out.Entries...)
+	tried, err := compilePolicy(cfg, j.Maps, Symbols(j.Specs), "the policy that is tried", []byte(t.Text), a.mutedSymbols(), a.out.Entries...)
 	if err != nil {
 		return fmt.Errorf("the policy that is tried: %w", err)
 	}
 	running := &trial{Trial: t}
 	s.Tried = tried
-	s.TriedFor = func(a mail.Address) bool { return inShare(a, t.Share) }
-	s.Compared = func(other, v policy.Verdict) { h.compared(running, other, v) }
+	s.TriedFor = func(to mail.Address) bool { return inShare(to, t.Share) }
+	s.Compared = func(other, v policy.Verdict) { a.compared(running, other, v) }
 	return nil
 }
 
@@ -57,7 +57,7 @@ func inShare(a mail.Address, share int) bool {
 }
 
 // compared counts how the policy on trial changes verdicts, and stops it if it does harm.
-func (h *App) compared(t *trial, other, tried policy.Verdict) {
+func (a *App) compared(t *trial, other, tried policy.Verdict) {
 	n := t.verdicts.Add(1)
 	if tried.Disposition < policy.Quarantine || other.Disposition >= policy.Quarantine {
 		return
@@ -67,23 +67,23 @@ func (h *App) compared(t *trial, other, tried policy.Verdict) {
 		return
 	}
 	t.Stopped = fmt.Sprintf("%d of its %d verdicts held or refused what the policy in force would have let in", harm, n)
-	h.running.Go(func() { h.stopTrial(t.Trial) })
+	a.running.Go(func() { a.stopTrial(t.Trial) })
 }
 
-func (h *App) stopTrial(t replay.Trial) {
-	h.out.Log.Warn("the policy that is tried was stopped", "why", t.Stopped)
-	if err := h.Versions.Try(context.Background(), t); err != nil {
-		h.out.Log.Error("stop the trial", "error", err)
+func (a *App) stopTrial(t replay.Trial) {
+	a.out.Log.Warn("the policy that is tried was stopped", "why", t.Stopped)
+	if err := a.Versions.Try(context.Background(), t); err != nil {
+		a.out.Log.Error("stop the trial", "error", err)
 	}
-	if err := h.rejudge(); err != nil {
-		h.out.Log.Error("stop the trial", "error", err)
+	if err := a.rejudge(); err != nil {
+		a.out.Log.Error("stop the trial", "error", err)
 	}
 }
 
 // mutedSymbols are those that weigh nothing for now.
-func (h *App) mutedSymbols() []string {
+func (a *App) mutedSymbols() []string {
 	var names []string
-	for _, m := range h.Breaker.Muted() {
+	for _, m := range a.Breaker.Muted() {
 		names = append(names, m.Symbol)
 	}
 	return names
@@ -92,8 +92,8 @@ func (h *App) mutedSymbols() []string {
 // proofToMute gives the evidence needed to mute a symbol. For content rules it is volume: a faulty rule hits all
 // senders alike. Symbols about the sender's identity, and symbols with an action, are never muted; all others only by
 // their effect on known senders.
-func (h *App) proofToMute(symbol string) breaker.Proof {
-	j := h.pipeline.Load()
+func (a *App) proofToMute(symbol string) breaker.Proof {
+	j := a.pipeline.Load()
 	if j.Policy.Acts(symbol) {
 		return breaker.Never
 	}
@@ -114,26 +114,26 @@ func (h *App) proofToMute(symbol string) breaker.Proof {
 }
 
 // convicted passes a verdict to the breaker. A symbol it mutes is muted from the next message on.
-func (h *App) onVerdict(tx *mail.Transaction, strictest policy.Verdict) {
-	m, tripped := h.Breaker.Observe(tx.ID, tx.From.ASCIIDomain(), strictest)
+func (a *App) onVerdict(tx *mail.Transaction, strictest policy.Verdict) {
+	m, tripped := a.Breaker.Observe(tx.ID, tx.From.ASCIIDomain(), strictest)
 	if !tripped {
 		return
 	}
-	h.out.Log.Warn("symbol muted", "symbol", m.Symbol, "why", m.Why, "until", m.Until)
-	if err := h.rejudge(); err != nil {
-		h.out.Log.Error("mute", "symbol", m.Symbol, "error", err)
+	a.out.Log.Warn("symbol muted", "symbol", m.Symbol, "why", m.Why, "until", m.Until)
+	if err := a.rejudge(); err != nil {
+		a.out.Log.Error("mute", "symbol", m.Symbol, "error", err)
 		return
 	}
-	h.running.Go(func() { h.makeGood(m) })
+	a.running.Go(func() { a.makeGood(m) })
 }
 
 // rejudge reloads the policy, with the current muted symbols and trial.
-func (h *App) rejudge() error {
-	h.changing.Lock()
-	defer h.changing.Unlock()
-	out := h.out
-	out.Muted = h.mutedSymbols()
-	j := *h.pipeline.Load()
+func (a *App) rejudge() error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	out := a.out
+	out.Muted = a.mutedSymbols()
+	j := *a.pipeline.Load()
 	cfg := j.config // what a reload has put in force stays
 	text, err := PolicyText(cfg)
 	if err != nil {
@@ -145,56 +145,56 @@ func (h *App) rejudge() error {
 	if j.Epoch, err = epoch(cfg, j.Policy, j.rules); err != nil {
 		return err
 	}
-	h.pipeline.Store(&j)
-	h.wasMuted = out.Muted
-	h.Gateway.Use(h.setup(cfg, &j))
+	a.pipeline.Store(&j)
+	a.wasMuted = out.Muted
+	a.Gateway.Use(a.setup(cfg, &j))
 	return nil
 }
 
 // unmute puts symbols back in force whose muting has expired.
-func (h *App) unmute(context.Context) {
-	h.changing.Lock()
-	was := h.wasMuted
-	h.changing.Unlock()
-	if slices.Equal(was, h.mutedSymbols()) {
+func (a *App) unmute(context.Context) {
+	a.changing.Lock()
+	was := a.wasMuted
+	a.changing.Unlock()
+	if slices.Equal(was, a.mutedSymbols()) {
 		return
 	}
-	if err := h.rejudge(); err != nil {
-		h.out.Log.Error("unmute", "error", err)
+	if err := a.rejudge(); err != nil {
+		a.out.Log.Error("unmute", "error", err)
 	}
 }
 
 // makeGood judges again the mail held for a muted symbol, and releases what would have been let in without it.
-func (h *App) makeGood(m breaker.Muting) {
+func (a *App) makeGood(m breaker.Muting) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for _, id := range m.Messages {
-		record, err := h.Ledger.Explain(ctx, id)
+		record, err := a.Ledger.Explain(ctx, id)
 		if err != nil {
-			h.out.Log.Error("judge again", "id", id, "error", err)
+			a.out.Log.Error("judge again", "id", id, "error", err)
 			continue
 		}
 		for _, t := range record.Transactions {
 			if t.Facts == nil || t.HeldID == "" {
 				continue
 			}
-			if err := h.letGo(ctx, t.HeldID, t.Facts); err != nil {
-				h.out.Log.Error("judge again", "id", t.ID, "error", err)
+			if err := a.letGo(ctx, t.HeldID, t.Facts); err != nil {
+				a.out.Log.Error("judge again", "id", t.ID, "error", err)
 			}
 		}
 	}
 }
 
 // letGo releases a held message for the recipients whose verdict would now let it in.
-func (h *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
-	item, message, err := h.Quarantine.Get(ctx, id)
+func (a *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
+	item, message, err := a.Quarantine.Get(ctx, id)
 	if err != nil {
 		return err
 	}
 	if err := message.Close(); err != nil {
 		return err
 	}
-	now := h.pipeline.Load().Policy
+	now := a.pipeline.Load().Policy
 	var to []mail.Address
 	for _, r := range item.Recipients {
 		if now.Decide(facts, r.Address).Disposition < policy.Quarantine {
@@ -204,14 +204,14 @@ func (h *App) letGo(ctx context.Context, id string, facts *policy.Facts) error {
 	if len(to) == 0 {
 		return nil
 	}
-	release, err := h.Quarantine.Claim(ctx, id, "the breaker", to...)
+	release, err := a.Quarantine.Claim(ctx, id, "the breaker", to...)
 	if errors.Is(err, quarantine.ErrTaken) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return h.Releaser().Deliver(ctx, release)
+	return a.Releaser().Deliver(ctx, release)
 }
 
 // mutedTable shows the muted symbols to the admin.

@@ -20,43 +20,43 @@ const (
 )
 
 // Troubles are all current troubles, in a fixed order.
-func (h *App) Troubles() []health.Trouble {
+func (a *App) Troubles() []health.Trouble {
 	var all []health.Trouble
 	add := func(kind, subject string, since time.Time, format string, args ...any) {
 		all = append(all, health.Trouble{Kind: kind, Subject: subject, Text: fmt.Sprintf(format, args...), Since: since})
 	}
-	for _, d := range h.Dependencies() {
+	for _, d := range a.Dependencies() {
 		if d.State != health.Up {
 			add(d.Trouble(), d.Name, d.Since, "%s", d.Text())
 			all[len(all)-1].State = d.State
 		}
 	}
-	if n := h.Ledger.Dropped(); n > 0 {
+	if n := a.Ledger.Dropped(); n > 0 {
 		add("records", "ledger", time.Time{}, "%d records found no room and are lost", n)
 	}
-	for _, hop := range h.Relay.Health() {
+	for _, hop := range a.Relay.Health() {
 		if !hop.Up && !slices.ContainsFunc(all, func(t health.Trouble) bool { return t.Kind == "hop" && t.Subject == hop.Route+" "+hop.Hop }) {
 			add("hop", hop.Route+" "+hop.Hop, hop.LastErrorAt, "next hop %s does not take mail (%s): senders are told to come again, or their mail is queued", hop.Hop, hop.LastError)
 		}
 	}
-	lost := h.lost.now(h.out.Now(), h.Queue.GivenUp())
-	if n := h.Queue.Len(); n > queueTooLong {
+	lost := a.lost.now(a.out.Now(), a.Queue.GivenUp())
+	if n := a.Queue.Len(); n > queueTooLong {
 		add("queue", "queue", time.Time{}, "%d messages wait for a next hop", n)
 	}
 	for _, route := range slices.Sorted(maps.Keys(lost)) {
 		l := lost[route]
 		add("given_up", route, l.since, "mail for %d recipients was not delivered by way of %s and is tried no more, see postern queue list: %s", l.n, route, l.why)
 	}
-	if h.certificates != nil {
-		if end := h.certificates.Expiry(); !end.IsZero() && end.Sub(h.out.Now()) < certificateEnds {
+	if a.certificates != nil {
+		if end := a.certificates.Expiry(); !end.IsZero() && end.Sub(a.out.Now()) < certificateEnds {
 			add("certificate", "certificate", time.Time{}, "a certificate ends at %s", end.Local().Format("2006-01-02 15:04"))
 		}
 	}
-	for _, m := range h.Breaker.Muted() {
+	for _, m := range a.Breaker.Muted() {
 		add("muted", m.Symbol, m.Since, "%s weighs nothing until %s: %s", m.Symbol, m.Until.Local().Format(hoursAndMinutes), m.Why)
 	}
-	all = append(all, h.frozen.troubles(h.out.Now())...)
-	if failed := h.probes.Failed(); failed != "" {
+	all = append(all, a.frozen.troubles(a.out.Now())...)
+	if failed := a.probes.Failed(); failed != "" {
 		add("probe", "probe", time.Time{}, "the last test messages did not fare as they should: %s", failed)
 	}
 	return all

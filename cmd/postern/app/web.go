@@ -26,37 +26,37 @@ type web struct {
 }
 
 // openWeb starts the console and the metrics, where an address is set for them.
-func (h *App) openWeb() error {
-	password, err := firstLine("console.password_file", h.cfg.Console.PasswordFile)
+func (a *App) openWeb() error {
+	password, err := firstLine("console.password_file", a.cfg.Console.PasswordFile)
 	if err != nil {
 		return err
 	}
-	pages, err := console.Handler(console.Options{Host: h.cfg.Hostname, House: consoleHouse{h}, AdminTables: h.tables, Apply: h.applyByConsole, Password: password,
-		Guard: h.bans, Log: h.out.Log})
+	pages, err := console.Handler(console.Options{Host: a.cfg.Hostname, House: consoleHouse{a}, AdminTables: a.tables, Apply: a.applyByConsole, Password: password,
+		Guard: a.bans, Log: a.out.Log})
 	if err != nil {
 		return err
 	}
 	both := http.NewServeMux()
 	both.Handle("/", pages)
-	both.Handle("/api/v1/", h.verbs)
-	if h.digests != nil {
-		links, err := console.LinkPages(h.links(), h.out.Log)
+	both.Handle("/api/v1/", a.verbs)
+	if a.digests != nil {
+		links, err := console.LinkPages(a.links(), a.out.Log)
 		if err != nil {
 			return err
 		}
 		both.Handle("/q/", links)
 	}
-	if err := h.serveWeb("console", string(h.cfg.Console.Listen), both); err != nil {
+	if err := a.serveWeb("console", string(a.cfg.Console.Listen), both); err != nil {
 		return err
 	}
 	metrics := http.NewServeMux()
-	metrics.HandleFunc("GET /metrics", h.metrics)
-	metrics.HandleFunc("GET /healthz", h.health)
-	metrics.HandleFunc("GET /readyz", h.health)
-	return h.serveWeb("metrics", string(h.cfg.Metrics.Listen), metrics)
+	metrics.HandleFunc("GET /metrics", a.metrics)
+	metrics.HandleFunc("GET /healthz", a.health)
+	metrics.HandleFunc("GET /readyz", a.health)
+	return a.serveWeb("metrics", string(a.cfg.Metrics.Listen), metrics)
 }
 
-func (h *App) serveWeb(name, address string, handler http.Handler) error {
+func (a *App) serveWeb(name, address string, handler http.Handler) error {
 	if address == "" {
 		return nil
 	}
@@ -65,27 +65,27 @@ func (h *App) serveWeb(name, address string, handler http.Handler) error {
 		return err
 	}
 	w := &web{l.Addr().String(), &http.Server{Handler: handler, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 64 << 10}}
-	h.webs = append(h.webs, w)
-	h.running.Go(func() {
+	a.webs = append(a.webs, w)
+	a.running.Go(func() {
 		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			h.out.Log.Error(name, "error", err)
+			a.out.Log.Error(name, "error", err)
 		}
 	})
-	h.out.Log.Info("listening", "door", name, "address", w.address)
+	a.out.Log.Info("listening", "door", name, "address", w.address)
 	return nil
 }
 
 // ConsoleAddress is where the console listens, "" if it does not.
-func (h *App) ConsoleAddress() string {
-	if len(h.webs) == 0 || h.cfg.Console.Listen == "" {
+func (a *App) ConsoleAddress() string {
+	if len(a.webs) == 0 || a.cfg.Console.Listen == "" {
 		return ""
 	}
-	return h.webs[0].address
+	return a.webs[0].address
 }
 
 // applyByConsole changes a row as the console's admin.
-func (h *App) applyByConsole(ctx context.Context, client netip.Addr, table, verb, key string) error {
-	by := api.Direct{Handler: h.verbs.As(api.Caller{Name: console.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
+func (a *App) applyByConsole(ctx context.Context, client netip.Addr, table, verb, key string) error {
+	by := api.Direct{Handler: a.verbs.As(api.Caller{Name: console.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
 	err := api.Ask(ctx, by, http.MethodPost, "/shelves/"+url.PathEscape(table)+"/"+url.PathEscape(verb), map[string]string{"key": key}, nil)
 	if p, ok := errors.AsType[api.Problem](err); ok && p.Status == http.StatusNotFound {
 		return filters.ErrNoRow

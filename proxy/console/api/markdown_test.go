@@ -42,7 +42,7 @@ asked for, and also when it was refused.
 
 func (v Verb) command() string {
 	if v.Name == TableVerb {
-		return "`bans`, `greylist`, `harvest`, `frozen`, `dnslists`, `muted` and a verb"
+		return "`bans`, `greylist`, `harvest`, `frozen`, `dnslists`, `muted`, `campaigns` and a verb"
 	}
 	return "`" + v.Name + "`"
 }

@@ -41,7 +41,7 @@ func mailVerbs() []Verb {
 			Body: []param{id("its id in the ledger"), {"sha256", "string", "its hash"}, {"message_id", "string", "its Message-ID"}, {"why", "string", "for the record"}}},
 		{Method: "DELETE", Path: "/recalls/{id}", Name: "recall undo", Help: "Undo a recall, by id, hash or Message-ID.", Roles: admins(), do: (*call).undoRecall},
 		{Method: "GET", Path: "/shelves", Help: "Names of the tables an admin can correct.", Roles: readers(), do: (*call).tableNames},
-		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists.", Roles: readers(), Query: []param{{"limit", "integer", "how many"}}, do: (*call).table},
+		{Method: "GET", Path: "/shelves/{name}", Help: "Its rows: bans, greylist, harvest, frozen users, DNS lists, campaigns.", Roles: readers(), Query: []param{{"limit", "integer", "how many"}}, do: (*call).table},
 		{Method: "POST", Path: "/shelves/{name}/{verb}", Name: TableVerb, Help: "Correct a row: lift, thaw, mute and so on.", Roles: []Role{Admin, Helpdesk}, Body: []param{{"key", "string", "the row's key"}}, do: (*call).correct},
 		{Method: "GET", Path: "/queue", Help: "Queued mail.", Roles: readers(), do: (*call).queue},
 		{Method: "POST", Path: "/queue/{id}/retry", Name: "queue retry", Help: "Retry now, including messages given up.", Roles: []Role{Admin, Helpdesk}, do: (*call).retry},

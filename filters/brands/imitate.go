@@ -1,4 +1,4 @@
-package brandnames
+package brands
 
 import (
 	"strings"
@@ -11,8 +11,8 @@ import (
 // maxLabel bounds the label that is looked at: RFC 1035 section 2.3.4.
 const maxLabel = 63
 
-// Imitated is the brand whose name stands in a label of a domain, and how.
-func (t *Table) Imitated(label string) (brand int, how string, ok bool) {
+// imitated is the brand whose name stands in a label of a domain, and how.
+func (t *Table) imitated(label string) (brand int, how string, ok bool) {
 	shown, err := idna.ToUnicode(label)
 	if err != nil {
 		shown = label
@@ -61,7 +61,7 @@ func (t *Table) oneLetterOff(label string) (brand int, how string, ok bool) {
 	if brand, ok := t.joined[label]; ok {
 		return brand, "letters that look like its name", true
 	}
-	if len(label) < minJoined+1 {
+	if len(label) < minJoined+1 || t.words[label] {
 		return 0, "", false
 	}
 	for i := range label {

@@ -1,5 +1,4 @@
-// Package brandnames knows companies and offices by their names, in many spellings, and by the domains that send for them.
-package brandnames
+package brands
 
 import (
 	_ "embed" // for the table
@@ -23,6 +22,8 @@ type Brand struct {
 	Names []string `json:"names"`
 	// Domains send for it; "amazon.*" is amazon below every country's suffix and com, net and org.
 	Domains []string `json:"domains"`
+	// Line is where it stands: a line of the shipped table, or the number of one of the settings.
+	Line string `json:"line"`
 }
 
 // spelling is one name of a brand, folded to words.
@@ -43,15 +44,17 @@ type Table struct {
 	labels  map[string][]int // of "label.*"
 	joined  map[string]int   // names without spaces that a domain may imitate
 	masked  map[string]int   // the same with a letter less, or "?" in its place
+	words   map[string]bool  // words that are a letter away from a name
+	tenants map[string]bool  // services that give their customers names
 }
 
 // Shipped is the table of the program, with more lines of an admin's.
 func Shipped(more ...string) (*Table, error) {
-	t := &Table{first: map[string][]spelling{}, domains: map[string][]int{}, labels: map[string][]int{}, joined: map[string]int{}, masked: map[string]int{}}
-	if err := t.read(strings.Split(shipped, "\n")); err != nil {
+	t := &Table{first: map[string][]spelling{}, domains: map[string][]int{}, labels: map[string][]int{}, joined: map[string]int{}, masked: map[string]int{}, words: map[string]bool{}, tenants: map[string]bool{}}
+	if err := t.read("brands.txt line", strings.Split(shipped, "\n")); err != nil {
 		return nil, fmt.Errorf("brands.txt: %w", err)
 	}
-	if err := t.read(more); err != nil {
+	if err := t.read("[filters.brands] brands", more); err != nil {
 		return nil, err
 	}
 	for _, list := range t.first {
@@ -61,18 +64,32 @@ func Shipped(more ...string) (*Table, error) {
 	return t, nil
 }
 
-func (t *Table) read(lines []string) error {
+func (t *Table) read(where string, lines []string) error {
 	for i, line := range lines {
 		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
+		if line == "" || line[0] == '#' || t.aside(line) {
 			continue
 		}
 		if err := t.add(line); err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
 		}
+		t.Brands[len(t.Brands)-1].Line = fmt.Sprintf("%s %d", where, i+1)
 	}
 
 	return nil
+}
+
+// aside reads the lines that name no brand: "words: ..." and "tenants: ...".
+func (t *Table) aside(line string) bool {
+	kind, rest, _ := strings.Cut(line, ":")
+	into := map[string]map[string]bool{"words": t.words, "tenants": t.tenants}[kind]
+	for _, w := range strings.Fields(rest) {
+		if into != nil {
+			into[w] = true
+		}
+	}
+
+	return into != nil
 }
 
 func (t *Table) add(line string) error {
@@ -121,6 +138,9 @@ func (t *Table) spell(name string, common bool) {
 	}
 	t.first[s.words[0]] = append(t.first[s.words[0]], s)
 	joined := strings.Join(s.words, "")
+	if len(s.words) > 1 && !common && len(joined) >= minJoined {
+		t.first[joined] = append(t.first[joined], spelling{words: []string{joined}, brand: s.brand})
+	}
 	if _, there := t.joined[joined]; !there && !common && len(joined) >= minJoined {
 		t.joined[joined] = s.brand
 		t.mask(joined, s.brand)
@@ -128,38 +148,54 @@ func (t *Table) spell(name string, common bool) {
 }
 
 // unspaced holds for scripts that don't part words by spaces.
-func unspaced(r rune) bool { return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) }
+func unspaced(r rune) bool {
+	const first = 0x2E80 // CJK radicals; nothing of these scripts stands before them
+
+	return r >= first && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
+}
 
 // Owns says whether a domain, in A-labels, sends for a brand.
 func (t *Table) Owns(brand int, domain string) bool {
-	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
-	for name := domain; name != ""; _, name, _ = strings.Cut(name, ".") {
-		if slices.Contains(t.domains[name], brand) {
-			return true
-		}
-		label, suffix, _ := strings.Cut(name, ".")
-		if slices.Contains(t.labels[label], brand) && national(suffix) {
-			return true
-		}
-	}
+	_, owns := t.OwnedBy(brand, domain)
 
-	return false
+	return owns
 }
 
-// national says whether a suffix is one that a brand has in each country: com, net, org, a country's, or com.br and co.uk.
-func national(suffix string) bool {
-	if first, country, two := strings.Cut(suffix, "."); two {
-		return (first == "com" || first == "co" || first == "org") && len(country) == 2
+// OwnedBy is the domain of the table by which a domain, in A-labels, sends for a brand.
+func (t *Table) OwnedBy(brand int, domain string) (by string, owns bool) {
+	return t.owned(domain, func(owners []int) bool { return slices.Contains(owners, brand) })
+}
+
+// known says whether a domain sends for any brand.
+func (t *Table) known(domain string) bool {
+	_, known := t.owned(domain, func(owners []int) bool { return len(owners) > 0 })
+
+	return known
+}
+
+func (t *Table) owned(domain string, by func([]int) bool) (string, bool) {
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	for name := domain; name != ""; _, name, _ = strings.Cut(name, ".") {
+		if by(t.domains[name]) {
+			return name, true
+		}
+		label, suffix, _ := strings.Cut(name, ".")
+		if by(t.labels[label]) && national(name, suffix) {
+			return label + ".*", true
+		}
 	}
 
-	return suffix == "com" || suffix == "net" || suffix == "org" || suffix == "eu" || len(suffix) == 2
+	return "", false
 }
 
 // Words are the words of a text as it looks: folded, in lower case, without marks between them. Single letters that are
-// parted by spaces are joined.
+// parted by spaces are joined; "&" joins up to four characters, as in AT&T.
 func Words(text string) []string {
 	text = strings.ToLower(confusable.Fold(text))
 	words := strings.FieldsFunc(text, func(r rune) bool { return !isWord(r) })
+	if strings.Contains(text, "&") {
+		words = partAmpersands(words)
+	}
 	if len(words) < 3 {
 		return words
 	}
@@ -182,6 +218,32 @@ func Words(text string) []string {
 	return joined
 }
 
+// maxAmpersand is the length of a word within which "&" stays.
+const maxAmpersand = 4
+
+func partAmpersands(words []string) (parted []string) {
+	for _, w := range words {
+		w = strings.Trim(w, "&")
+		if len(w) <= maxAmpersand {
+			if w != "" {
+				parted = append(parted, w)
+			}
+			continue
+		}
+		for part := range strings.SplitSeq(w, "&") {
+			if part != "" {
+				parted = append(parted, part)
+			}
+		}
+	}
+
+	return parted
+}
+
 func isWord(r rune) bool {
-	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || r == '+'
+	if 'a' <= r && r <= 'z' || r == ' ' {
+		return r != ' '
+	}
+
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || r == '+' || r == '&'
 }

@@ -1,8 +1,10 @@
-package brandnames
+package brands
 
 import (
 	"slices"
 	"strings"
+
+	"postern/filters"
 )
 
 // Of gives the brands that a domain, in A-labels, sends for.
@@ -10,12 +12,25 @@ func (t *Table) Of(domain string) (all []int) {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	for name := domain; name != ""; _, name, _ = strings.Cut(name, ".") {
 		all = append(all, t.domains[name]...)
-		if label, suffix, _ := strings.Cut(name, "."); national(suffix) {
+		if label, suffix, _ := strings.Cut(name, "."); national(name, suffix) {
 			all = append(all, t.labels[label]...)
 		}
 	}
 
 	return all
+}
+
+// Within implements filters.BrandHosts.
+func (t *Table) Within(host, path string, platform bool) (brand int, name string, ok bool) {
+	brand, ok = t.InHost(host, platform)
+	if !ok && path != "" && len(t.Of(host)) == 0 {
+		brand, ok = t.InPath(path)
+	}
+	if !ok {
+		return 0, "", false
+	}
+
+	return brand, t.Brands[brand].Names[0], true
 }
 
 // hostWords are the words that stand beside a brand's name in hosts and paths that are made to be taken for its own.
@@ -25,9 +40,7 @@ const hostWords = ` login signin logon secure security account accounts verify v
  clientes acceso seguridad servizio sicurezza accesso klant inloggen klient giris helpdesk help center renew renewal suspended limited id portal
  invoice delivery parcel package express online notice case user users `
 
-func besideBrand(word string) bool {
-	return strings.Contains(hostWords, " "+word+" ") || strings.Contains(hostWords, "\n "+word+" ")
-}
+func besideBrand(word string) bool { return filters.HasWord(hostWords, word) }
 
 // InHost finds a brand whose name stands in a host below a domain that is not its own: the brand's whole domain in front
 // ("paypal.com.example.net"), or its name beside words that such hosts have ("paypal-login"). Below a platform where
@@ -80,7 +93,7 @@ func (t *Table) domainAt(labels []string) (brand, n int) {
 		if found := t.domains[strings.Join(labels[:n], ".")]; len(found) > 0 {
 			return found[0], n
 		}
-		if found := t.labels[labels[0]]; len(found) > 0 && national(strings.Join(labels[1:n], ".")) {
+		if found := t.labels[labels[0]]; len(found) > 0 && national(strings.Join(labels[:n], "."), strings.Join(labels[1:n], ".")) {
 			return found[0], n
 		}
 	}

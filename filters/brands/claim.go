@@ -1,9 +1,10 @@
-package brandnames
+package brands
 
 import (
 	"slices"
 	"strings"
 
+	"postern/filters"
 	"postern/internal/mimeview/confusable"
 )
 
@@ -41,9 +42,9 @@ func (t *Table) Find(text string) (claims []Claim, words []string) {
 // at is the longest name that begins with a word.
 func (t *Table) at(words []string, i int) (Claim, bool) {
 	list, ok := t.first[words[i]]
-	if !ok {
-		if list, ok = t.first[letters(words[i])]; !ok {
-			return Claim{}, false
+	if plain := letters(words[i]); !ok && plain != words[i] {
+		if list, ok = t.first[plain]; !ok {
+			list = t.first[digitsAs(words[i], lettersWithI)]
 		}
 	}
 	for _, s := range list {
@@ -63,14 +64,20 @@ func (t *Table) at(words []string, i int) (Claim, bool) {
 }
 
 // letters reads digits within a word as the letters that they look like: "paypa1" is "paypal". A word of digits stays.
-func letters(word string) string {
+func letters(word string) string { return digitsAs(word, "oleas") }
+
+// lettersWithI are letters for 0, 1, 3, 4 and 5, with an i for 1.
+const lettersWithI = "oieas"
+
+// digitsAs reads the digits 0, 1, 3, 4 and 5 as these letters; "1" is l or i.
+func digitsAs(word, as string) string {
 	if !strings.ContainsAny(word, "01345") || strings.Trim(word, "0123456789") == "" {
 		return word
 	}
 
 	return strings.Map(func(r rune) rune {
 		if i := strings.IndexRune("01345", r); i >= 0 {
-			return rune("olias"[i])
+			return rune(as[i])
 		}
 
 		return r
@@ -106,7 +113,7 @@ const serviceWords = ` support service services team account accounts security a
  login signin access desk office docs file files sign signature document documents share sharing voicemail fax password reset `
 
 func isService(word string) bool {
-	return strings.Contains(serviceWords, " "+word+" ") || strings.Contains(serviceWords, "\n"+word+" ") || strings.Trim(word, "0123456789") == ""
+	return filters.HasWord(serviceWords, word) || strings.Trim(word, "0123456789") == ""
 }
 
 // cuesBefore and cuesAfter are the words beside a brand's name where a text speaks for it.
@@ -125,19 +132,10 @@ func (c Claim) SpeaksIn(words []string) bool {
 	}
 	before := words[max(0, c.At-2):c.At]
 	after := words[min(len(words), c.At+c.Words):min(len(words), c.At+c.Words+1)]
-	hasBefore := slices.ContainsFunc(before, func(w string) bool { return cue(cuesBefore, w) || year(w) })
-	hasAfter := slices.ContainsFunc(after, func(w string) bool { return cue(cuesAfter, w) })
+	hasBefore := slices.ContainsFunc(before, func(w string) bool { return filters.HasWord(cuesBefore, w) || year(w) })
+	hasAfter := slices.ContainsFunc(after, func(w string) bool { return filters.HasWord(cuesAfter, w) })
 
 	return hasBefore && hasAfter || slices.Contains(before, "copyright") || slices.Contains(after, "team")
 }
 
-func cue(list, word string) bool { return strings.Contains(list, " "+word+" ") }
-
 func year(w string) bool { return len(w) == 4 && w[:2] == "20" && strings.Trim(w, "0123456789") == "" }
-
-// Joined is the brand whose name, without its spaces, a word is, digits read as the letters that they look like.
-func (t *Table) Joined(word string) (brand int, ok bool) {
-	brand, ok = t.joined[letters(word)]
-
-	return brand, ok
-}

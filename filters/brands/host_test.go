@@ -1,15 +1,15 @@
-package brandnames_test
+package brands_test
 
 import (
 	"testing"
 
-	"postern/internal/mimeview/brandnames"
+	"postern/filters/brands"
 )
 
 // A brand's name in a foreign host: with its domain in front, or beside words of service, or alone where anybody chooses
 // the name.
 func TestInHost(t *testing.T) {
-	table, err := brandnames.Shipped()
+	table, err := brands.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,390 @@
+package model
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"postern/internal/mail"
+	"postern/internal/mail/encodedword"
+	"postern/internal/mimeview"
+)
+
+// Key is the secret that features are hashed with, so that nobody can make up words that collide with others.
+type Key [16]byte
+
+// Bounds of what is looked at.
+const (
+	maxHeader = 2500 // octets of the header, for the view Header
+	maxRaw    = 3500 // octets of the message, for the view Raw
+	maxText   = 20 << 10
+	maxFields = 200
+	maxURLs   = 50
+	maxTags   = 1000
+	maxTokens = 6000
+)
+
+// extractor makes the features of one message.
+type extractor struct {
+	seed   uint64
+	tokens []uint32
+}
+
+// Extract gives the features of a message. Facts are tokens about it that do not stand in it: the client's network, results
+// of checks. Trace is what the message's header would begin with, had our own server written it.
+func Extract(k Key, v *mimeview.View, facts []string, trace string) Features {
+	x := newExtractor(k)
+	var f Features
+	header, raw := octets(v.Message(), trace)
+	f[Header] = x.grams(header[:min(len(header), maxHeader)], 1)
+	f[Raw] = x.grams(raw[:min(len(raw), maxRaw)], 2)
+	x.header(v.Message().Header())
+	x.parts(v)
+	x.links(v)
+	for _, fact := range facts {
+		x.token(prefixFact, fact)
+	}
+	f[Tokens] = unique(append(x.tokens, x.grams(shown(v), 3)...))
+
+	return f
+}
+
+// maxPassage is how much of an honest text is a passage, minPassage how much there must be, in octets.
+const (
+	maxPassage = 1200
+	minPassage = 200
+)
+
+// PassageOf makes a passage of a message's text.
+func PassageOf(k Key, v *mimeview.View) Passage { return passageOf(k, shown(v)) }
+
+func passageOf(k Key, text []byte) Passage {
+	if len(text) < minPassage {
+		return Passage{}
+	}
+	text = text[:min(len(text), maxPassage)]
+	x := newExtractor(k)
+	x.words(prefixWord, string(text), true)
+
+	return Passage{Raw: x.grams(text, 2), Tokens: unique(append(x.tokens, x.grams(text, 3)...))}
+}
+
+func newExtractor(k Key) *extractor {
+	return &extractor{seed: mix(binary.LittleEndian.Uint64(k[:8])) ^ binary.LittleEndian.Uint64(k[8:])}
+}
+
+// shown is the front of the text as a reader sees it, in lower case.
+func shown(v *mimeview.View) []byte {
+	var text []byte
+	for _, p := range v.Parts() {
+		if strings.HasPrefix(p.Type, "text/") && len(text) < maxRaw {
+			text = append(text, p.Text[:min(len(p.Text), maxRaw-len(text))]...)
+		}
+	}
+
+	return bytes.ToLower(text)
+}
+
+// octets are the header and the first octets of the message, without what other servers concluded about it.
+func octets(m *mail.Message, trace string) (header, raw []byte) {
+	raw = append(raw, trace...)
+	for _, field := range m.Header().Fields {
+		if len(raw) >= maxRaw {
+			break
+		}
+		if !isVerdict(field.Name) {
+			raw = append(raw, field.Raw...)
+		}
+	}
+	header = raw[:min(len(raw), maxRaw)]
+	if len(raw) < maxRaw {
+		raw = append(raw, body(m, maxRaw-len(raw))...)
+	}
+
+	return header, raw
+}
+
+// body is the front of what follows the header.
+func body(m *mail.Message, n int) []byte {
+	skip := m.Header().Size
+	text, err := io.ReadAll(io.LimitReader(m.Open(), int64(skip+n)))
+	if err != nil {
+		return nil // a message that can't be read is judged by its header
+	}
+
+	return text[min(skip, len(text)):]
+}
+
+// Bare is a message without the fields in which servers say what they think of it. Its lines end in CRLF.
+func Bare(raw []byte) []byte {
+	h := mail.NewMessage(raw).Header()
+	bare := make([]byte, 0, len(raw))
+	for _, f := range h.Fields {
+		if !isVerdict(f.Name) {
+			bare = append(bare, f.Raw...)
+		}
+	}
+
+	return append(append(bare, "\r\n"...), raw[min(h.Size, len(raw)):]...)
+}
+
+// isVerdict holds for fields in which a server says what it thinks of a message, and for ours.
+func isVerdict(name string) bool {
+	name = strings.ToLower(name)
+	for _, prefix := range []string{"x-spam", "x-virus", "x-postern", "x-bogosity", "x-dspam", "x-rspamd", "x-mailscanner", "x-barracuda", "x-pmx", "x-ms-exchange-organization",
+		"x-forefront", "x-microsoft-antispam", "x-ironport", "x-proofpoint", "x-mimecast", "x-amavis", "x-hmailserver", "x-scanned", "x-av-", "x-antivirus", "x-gnupg", "arc-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	switch name {
+	case "authentication-results", "received-spf", "return-path", "delivered-to", "x-original-to", "x-envelope-to", "status", "x-status", "x-keywords", "x-uid", "x-uidl",
+		"content-length", "lines", "x-mozilla-status", "x-mozilla-status2", "x-mozilla-keys", "x-gmail-labels", "x-folder":
+		return true
+	}
+
+	return false
+}
+
+// grams are the hashes of all runs of four octets.
+func (x *extractor) grams(text []byte, view uint64) []uint32 {
+	if len(text) < 4 {
+		return nil
+	}
+	slots := make([]uint32, 0, len(text)-3)
+	window := uint64(text[0])<<16 | uint64(text[1])<<8 | uint64(text[2])
+	seed := x.seed + view*0x9e3779b97f4a7c15
+	for _, c := range text[3:] {
+		window = window<<8&0xffffffff | uint64(c)
+		slots = append(slots, slot(mix(window^seed)))
+	}
+
+	return unique(slots)
+}
+
+func slot(h uint64) uint32 { return uint32(h >> (64 - slotBits)) }
+
+func unique(slots []uint32) []uint32 {
+	slices.Sort(slots)
+
+	return slices.Compact(slots)
+}
+
+// mix spreads a hash over all bits (the finalizer of SplitMix64).
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+
+	return x ^ x>>31
+}
+
+// prefix parts tokens of one kind from those of another.
+type prefix uint64
+
+const (
+	prefixFact prefix = iota + 1
+	prefixName
+	prefixWord
+	prefixPair
+	prefixType
+	prefixHost
+	prefixPath
+	prefixTag
+	prefixFile
+	prefixField // and more, for each field
+)
+
+// hash is that of a token's text.
+func (x *extractor) hash(p prefix, text string) uint64 {
+	h := x.seed ^ uint64(p)*0x9e3779b97f4a7c15
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
+	}
+
+	return mix(h)
+}
+
+func (x *extractor) token(p prefix, text string) { x.add(x.hash(p, text)) }
+
+func (x *extractor) add(h uint64) {
+	if len(x.tokens) < maxTokens {
+		x.tokens = append(x.tokens, slot(h))
+	}
+}
+
+// words takes the words of a text, and pairs of them.
+func (x *extractor) words(p prefix, text string, pairs bool) {
+	before := uint64(0)
+	for word := range wordsOf(text) {
+		h := x.hash(p, word)
+		x.add(h)
+		if pairs && before != 0 {
+			x.add(mix(before*3 + h ^ uint64(prefixPair)))
+		}
+		before = h
+	}
+}
+
+// maxWord is how much of a word counts: longer ones are keys and encoded content.
+const maxWord = 30
+
+// wordsOf gives the words of a text in lower case. A word of a script without spaces is one of its characters.
+func wordsOf(text string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		start := -1
+		emit := func(end int) bool {
+			if start < 0 {
+				return true
+			}
+			word := text[start:min(end, start+maxWord)]
+			start = -1
+
+			return yield(strings.ToLower(word))
+		}
+		for i := 0; i < len(text); {
+			c, size := rune(text[i]), 1
+			if c >= utf8.RuneSelf {
+				c, size = utf8.DecodeRuneInString(text[i:])
+			}
+			switch {
+			case isWordRune(c):
+				if start < 0 {
+					start = i
+				}
+			case unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana):
+				if !emit(i) || !yield(text[i:i+size]) {
+					return
+				}
+			default:
+				if !emit(i) {
+					return
+				}
+			}
+			i += size
+		}
+		emit(len(text))
+	}
+}
+
+func isWordRune(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	case c < utf8.RuneSelf:
+		return c == '\'' || c == '$' || c == '-' || c == '!' || c == '%'
+	}
+
+	return (unicode.IsLetter(c) || unicode.IsMark(c)) && !unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana)
+}
+
+// fieldPrefix is the prefix of a field whose words count, and whether pairs do.
+func fieldPrefix(name string) (p prefix, pairs, ok bool) {
+	const fields = " from to cc subject reply-to sender received message-id x-mailer user-agent content-type list-id list-unsubscribe date organization precedence content-transfer-encoding in-reply-to mime-version x-originating-ip x-priority importance "
+	i := strings.Index(fields, " "+name+" ")
+	if i < 0 {
+		return 0, false, false
+	}
+
+	return prefixField + prefix(i), name == "from" || name == "subject" || name == "received", true
+}
+
+func (x *extractor) header(h *mail.Header) {
+	for i, field := range h.Fields[:min(len(h.Fields), maxFields)] {
+		if isVerdict(field.Name) {
+			continue
+		}
+		name := strings.ToLower(field.Name)
+		x.token(prefixName, name)
+		p, pairs, ok := fieldPrefix(name)
+		if !ok {
+			continue
+		}
+		value := field.Value()
+		value = value[:min(len(value), 1000)]
+		if name == "subject" || name == "from" {
+			value = encodedword.Decode(value)
+		}
+		if name == "received" && i > 40 {
+			continue
+		}
+		x.words(p, value, pairs)
+	}
+}
+
+func (x *extractor) parts(v *mimeview.View) {
+	left := maxText
+	for _, p := range v.Parts() {
+		x.token(prefixType, p.Type)
+		x.token(prefixType, p.Type+" "+p.Encoding+" "+strings.ToLower(p.Params["charset"]))
+		if i := strings.LastIndexByte(p.Name, '.'); i >= 0 {
+			x.token(prefixFile, strings.ToLower(p.Name[i:]))
+		}
+		if !strings.HasPrefix(p.Type, "text/") || left <= 0 {
+			continue
+		}
+		text := p.Text[:min(len(p.Text), left)]
+		left -= len(text)
+		x.words(prefixWord, text, true)
+		if p.Type == "text/html" {
+			x.tags(p.Body)
+		}
+	}
+}
+
+// tags takes the names of tags and attributes, and colours.
+func (x *extractor) tags(body []byte) {
+	body = body[:min(len(body), 2*maxText)]
+	inTag, n := false, 0
+	for i := 0; i < len(body) && n < maxTags; i++ {
+		c := body[i]
+		switch {
+		case c == '<':
+			inTag = true
+		case c == '>':
+			inTag = false
+		case inTag && isLetter(c):
+			start := i
+			for i < len(body) && (isLetter(body[i]) || body[i] == '-') {
+				i++
+			}
+			x.token(prefixTag, strings.ToLower(string(body[start:min(i, start+maxWord)])))
+			n++
+			i--
+		case inTag && c == '#' && i+7 <= len(body):
+			x.token(prefixTag, strings.ToLower(string(body[i:i+7])))
+			n++
+			i += 6
+		}
+	}
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func (x *extractor) links(v *mimeview.View) {
+	urls := v.URLs()
+	for _, u := range urls[:min(len(urls), maxURLs)] {
+		_, rest, ok := strings.Cut(u, "://")
+		if !ok {
+			rest = u
+		}
+		host, path, _ := strings.Cut(rest, "/")
+		host = strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
+		host, port, _ := strings.Cut(host, ":")
+		if port != "" {
+			x.token(prefixHost, ":"+port)
+		}
+		x.token(prefixHost, host)
+		labels := strings.Split(host, ".")
+		if n := len(labels); n >= 2 {
+			x.token(prefixHost, labels[n-2]+"."+labels[n-1])
+			x.token(prefixHost, "."+labels[n-1])
+		}
+		x.words(prefixPath, path[:min(len(path), 100)], false)
+	}
+}

@@ -1,0 +1,155 @@
+package model
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"postern/internal/mail"
+	"postern/internal/mimeview"
+)
+
+// letters are made of two vocabularies that have half of their words in common.
+func letter(r *rand.Rand, spam bool, more string) *mail.Message {
+	var words []string
+	for range 60 {
+		n := r.IntN(200)
+		if spam {
+			n += 100
+		}
+		words = append(words, fmt.Sprintf("word%c%c", 'a'+n/26, 'a'+n%26))
+	}
+
+	return mail.NewMessage([]byte("From: a@b.example\r\nSubject: " + strings.Join(words[:5], " ") + "\r\n\r\n" + strings.Join(words, " ") + more + "\r\n"))
+}
+
+func lesson(r *rand.Rand, n int) *Lesson {
+	spam := r.IntN(2) == 0
+	v := mimeview.Of(letter(r, spam, ""))
+	l := &Lesson{Spam: spam, Features: Extract(Key{}, v, nil, "")}
+	if !spam {
+		l.Passage = PassageOf(Key{}, v)
+	}
+	binary.LittleEndian.PutUint64(l.ID[:], uint64(n))
+
+	return l
+}
+
+func TestLearnsAndForgets(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var all []*Lesson
+	for n := range 400 {
+		all = append(all, lesson(r, n))
+	}
+	whole, part, again := New(), New(), New()
+	for i, l := range all {
+		whole.Learn(l)
+		if i%3 > 0 {
+			part.Learn(l)
+		}
+	}
+	for i, l := range all {
+		if i%3 > 0 {
+			again.Learn(l)
+		}
+	}
+	wrong := 0
+	for n := range 200 {
+		l := lesson(r, 1000+n)
+		if whole.Score(&l.Features) > 0 != l.Spam {
+			wrong++
+		}
+		// the same lessons in the same order give the same weights, bit by bit
+		if part.Score(&l.Features) != again.Score(&l.Features) {
+			t.Fatal("two models of the same lessons differ")
+		}
+	}
+	if wrong > 4 {
+		t.Errorf("%d of 200 are wrong", wrong)
+	}
+	if ham, spam := whole.Counts(); ham+spam != 400 {
+		t.Error(ham, spam)
+	}
+}
+
+// Words of honest mail behind a spam buy little once lessons with such words were learned.
+func TestGoodWords(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	m := New()
+	for n := range 1500 {
+		m.Learn(lesson(r, n))
+	}
+	missed := 0
+	for range 100 {
+		var good strings.Builder
+		for range 100 {
+			n := r.IntN(100)
+			fmt.Fprintf(&good, " word%c%c", 'a'+n/26, 'a'+n%26)
+		}
+		f := Extract(Key{}, mimeview.Of(letter(r, true, good.String())), nil, "")
+		if m.Score(&f) < 0 {
+			missed++
+		}
+	}
+	if missed > 30 {
+		t.Errorf("%d of 100 spams with good words are missed", missed)
+	}
+}
+
+// Other keys give other slots: what collides here does not collide elsewhere.
+func TestKey(t *testing.T) {
+	v := mimeview.Of(letter(rand.New(rand.NewPCG(1, 1)), true, ""))
+	a, b := Extract(Key{1}, v, nil, ""), Extract(Key{2}, v, nil, "")
+	same := 0
+	for _, s := range a[Tokens] {
+		for _, o := range b[Tokens] {
+			if s == o {
+				same++
+			}
+		}
+	}
+	if same > len(a[Tokens])/10 {
+		t.Errorf("%d of %d slots are the same", same, len(a[Tokens]))
+	}
+}
+
+// What other servers concluded has no part in it.
+func TestBare(t *testing.T) {
+	const raw = "From: a@b.example\r\nX-Spam-Status: Yes\r\n\tvery\r\nAuthentication-Results: x; spf=pass\r\nSubject: x\r\n\r\nX-Spam-Status: body\r\n"
+	if got := string(Bare([]byte(raw))); got != "From: a@b.example\r\nSubject: x\r\n\r\nX-Spam-Status: body\r\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func FuzzExtract(f *testing.F) {
+	f.Add([]byte("From: a@b.example\r\nSubject: =?utf-8?q?x?=\r\nContent-Type: text/html\r\n\r\n<a href=\"http://x.example:80/y\">z</a>"))
+	f.Add([]byte("\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		v := mimeview.Of(mail.NewMessage(raw))
+		features := Extract(Key{}, v, []string{"spf=pass"}, "")
+		for i, slots := range features {
+			for j, s := range slots {
+				if s >= Slots || j > 0 && slots[j-1] >= s {
+					t.Fatalf("view %d: slot %d at %d", i, s, j)
+				}
+			}
+		}
+		PassageOf(Key{}, v)
+		Bare(raw)
+		_ = v.Close()
+	})
+}
+
+func BenchmarkExtract(b *testing.B) {
+	text := strings.Repeat("<p>Your parcel could not be delivered today because <a href=\"https://x.example/a\">nobody</a> was at home</p>\r\n", 100)
+	v := mimeview.Of(mail.NewMessage([]byte("From: a@b.example\r\nSubject: x\r\nContent-Type: text/html\r\n\r\n" + text)))
+	v.Parts()
+	m := New()
+	b.ReportAllocs()
+	for b.Loop() {
+		f := Extract(Key{}, v, nil, "")
+		m.Score(&f)
+	}
+}
