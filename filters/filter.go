@@ -120,22 +120,23 @@ type Env struct {
 	// Shelved is called when a filter adds a row to its AdminTable that the admin should know of at once, unless nil. It
 	// must be quick.
 	Shelved func(filter string)
-	// Brands knows the domains of brands and their names in hosts; nil for none.
-	Brands Brands
 	// RulesDir holds the admin's own content rules, "" for none.
 	RulesDir string
 	// Maps are those of the configuration, which content rules look values up in.
 	Maps mapfile.Set
+	// Brands knows the hosts of companies and those that are made to be taken for theirs, nil for nobody who does.
+	Brands BrandHosts
 	// RuleCosts remembers what content rules take, nil for nobody who does.
 	RuleCosts *rules.Costs
 }
 
-// Brands knows companies and offices whose names are used for fraud, by numbers.
-type Brands interface {
+// BrandHosts knows companies and offices by the hosts of links.
+type BrandHosts interface {
 	// Of gives the brands that a domain, in A-labels, sends for.
 	Of(domain string) []int
-	// In finds a brand's name in a host or path that is not its own; below a platform anybody chooses a host's name.
-	In(host, path string, platform bool) (brand int, name string, ok bool)
+	// Within finds a brand that is named in a host or path which is not its own; below a platform, where anybody chooses a
+	// name, its name alone is enough.
+	Within(host, path string, platform bool) (brand int, name string, ok bool)
 }
 
 // DefaultTimeout bounds a filter that names no other.

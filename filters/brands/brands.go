@@ -55,7 +55,8 @@ type filter struct {
 	local func(string) bool
 }
 
-func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+// Configured is the shipped table with the lines of an admin's.
+func Configured(section config.Section) (*Table, error) {
 	var s Settings
 	if err := section.Decode(&s); err != nil {
 		return nil, err
@@ -63,6 +64,15 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	t, err := Shipped(s.Brands...)
 	if err != nil {
 		return nil, fmt.Errorf("[filters.brands]: brands: %w", err)
+	}
+
+	return t, nil
+}
+
+func newFilter(section config.Section, env filters.Env) (filters.Filter, error) {
+	t, err := Configured(section)
+	if err != nil {
+		return nil, err
 	}
 	if env.Local == nil {
 		env.Local = func(string) bool { return false }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/publicsuffix"
+
 	"postern/filters"
 )
 
@@ -18,6 +20,19 @@ func (t *Table) Of(domain string) (all []int) {
 	}
 
 	return all
+}
+
+// Within implements filters.BrandHosts.
+func (t *Table) Within(host, path string, platform bool) (brand int, name string, ok bool) {
+	brand, ok = t.InHost(host, platform)
+	if !ok && path != "" && len(t.Of(host)) == 0 {
+		brand, ok = t.InPath(path)
+	}
+	if !ok {
+		return 0, "", false
+	}
+
+	return brand, t.Brands[brand].Names[0], true
 }
 
 // hostWords are the words that stand beside a brand's name in hosts and paths that are made to be taken for its own.
@@ -37,18 +52,21 @@ func (t *Table) InHost(host string, platform bool) (brand int, ok bool) {
 	if short && !platform || len(t.Of(host)) > 0 {
 		return 0, false
 	}
-	labels := strings.FieldsFunc(host[:min(len(host), 253)], func(r rune) bool { return r == '.' || r == '-' || r == '_' })
+	suffix, _ := publicsuffix.PublicSuffix(host)
+	name := strings.TrimSuffix(host, suffix) // in cisco.com.au "com" is of the suffix
+	labels := strings.FieldsFunc(name[:min(len(name), 253)], func(r rune) bool { return r == '.' || r == '-' || r == '_' })
 	if brand, ok := t.domainWithin(labels); ok {
 		return brand, true
 	}
-	if len(labels) == 0 {
-		return 0, false
-	}
-	return t.beside(labels[:len(labels)-1], platform)
+
+	return t.beside(labels, platform)
 }
 
-// InPath finds a brand in a path: its whole domain, or its name beside words that such paths have.
+// InPath finds a brand's whole domain in a path, in front of an address that the path carries: click counters do.
 func (t *Table) InPath(path string) (brand int, ok bool) {
+	for _, scheme := range []string{"http:", "https:", "http%3", "https%3"} {
+		path, _, _ = strings.Cut(path, scheme)
+	}
 	for part := range strings.SplitSeq(path[:min(len(path), 512)], "/") {
 		if strings.IndexByte(part, '.') < 0 {
 			continue
@@ -63,23 +81,10 @@ func (t *Table) InPath(path string) (brand int, ok bool) {
 	return 0, false
 }
 
-// In finds a brand's name in a host, or in a path below a host that is no brand's. It implements filters.Brands.
-func (t *Table) In(host, path string, platform bool) (brand int, name string, ok bool) {
-	brand, ok = t.InHost(host, platform)
-	if !ok && path != "" && len(t.Of(host)) == 0 {
-		brand, ok = t.InPath(path)
-	}
-	if !ok {
-		return 0, "", false
-	}
-
-	return brand, t.Brands[brand].Names[0], true
-}
-
 // domainWithin finds a brand's domain whose labels follow each other before the last ones of a host.
 func (t *Table) domainWithin(labels []string) (brand int, ok bool) {
-	for i := 0; i+2 < len(labels); i++ {
-		if brand, n := t.domainAt(labels[i:]); n > 0 && i+n < len(labels) {
+	for i := range labels {
+		if brand, n := t.domainAt(labels[i:]); n > 0 {
 			return brand, true
 		}
 	}

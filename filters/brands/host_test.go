@@ -28,6 +28,7 @@ func TestInHost(t *testing.T) {
 		{"login.microsoftonline.com", false, false},
 		{"mail.corp.example", false, false},
 		{"dhl.narvar.com", false, false},
+		{"www3.cisco.com.au", false, false},
 		{"secure.corp-bank.example", false, false},
 		{"", false, false},
 	} {
@@ -35,7 +36,7 @@ func TestInHost(t *testing.T) {
 			t.Errorf("%s: %v", c.host, ok)
 		}
 	}
-	for path, want := range map[string]bool{"/paypal.com/signin": true, "/www.netflix.com/": true, "/news/paypal-grows": false, "/index.html": false} {
+	for path, want := range map[string]bool{"/paypal.com/signin": true, "/www.netflix.com/": true, "/news/paypal-grows": false, "/click/7/*http://www.tesco.ie/": false, "/index.html": false} {
 		if _, ok := table.InPath(path); ok != want {
 			t.Errorf("%s: %v", path, ok)
 		}

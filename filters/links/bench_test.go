@@ -14,7 +14,7 @@ import (
 
 // What the filter costs beyond the view, which is there already.
 func BenchmarkInspect(b *testing.B) {
-	f, err := Spec.New(config.NewSection("filters.links", nil), filters.Env{})
+	f, err := spec(b).New(config.NewSection("filters.links", nil), filters.Env{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -61,7 +61,7 @@ type Settings struct {
 type filter struct {
 	local func(domain string) bool
 	hosts *hosts
-	table filters.Brands
+	table filters.BrandHosts // nil for nobody who knows them
 	state *state.State
 }
 
@@ -74,24 +74,12 @@ func newFilter(section config.Section, env filters.Env) (filters.Filter, error) 
 	if err != nil {
 		return nil, fmt.Errorf("[filters.links]: hosts: %w", err)
 	}
-	if env.Brands == nil {
-		env.Brands = noBrands{}
-	}
 	if env.Local == nil {
 		env.Local = func(string) bool { return false }
 	}
 
 	return &filter{local: env.Local, hosts: known, table: env.Brands, state: env.State}, nil
 }
-
-// noBrands knows no brand.
-type noBrands struct{}
-
-// Of implements filters.Brands.
-func (noBrands) Of(string) []int { return nil }
-
-// In implements filters.Brands.
-func (noBrands) In(string, string, bool) (brand int, name string, ok bool) { return 0, "", false }
 
 // Bounds.
 const (

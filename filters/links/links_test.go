@@ -9,22 +9,21 @@ import (
 	"postern/internal/testing/filtertest"
 )
 
-// knowing is the filter as a gateway makes it: it knows brands.
-func knowing(t testing.TB) filters.Spec {
+// spec is the filter with the table of brands, which the program gives it.
+func spec(t testing.TB) filters.Spec {
 	t.Helper()
-	known, err := brands.Shipped()
+	table, err := brands.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := Spec
-	spec.New = func(section config.Section, env filters.Env) (filters.Filter, error) {
-		env.Brands = known
+	s := Spec
+	s.New = func(section config.Section, env filters.Env) (filters.Filter, error) {
+		env.Brands = table
 		return Spec.New(section, env)
 	}
-
-	return spec
+	return s
 }
 
-func TestCases(t *testing.T) { filtertest.Run(t, knowing(t)) }
+func TestCases(t *testing.T) { filtertest.Run(t, spec(t)) }
 
-func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, knowing(f)) }
+func FuzzInspect(f *testing.F) { filtertest.Fuzz(f, spec(f)) }

@@ -80,7 +80,7 @@ func (l *look) own(host, domain string) bool {
 // senderBrands are the brands that the proven senders are of. Who has an address at a mail service is not the service.
 func (l *look) senderBrands() {
 	for domain := range l.sender {
-		if !filters.IsFreemail(domain) {
+		if l.table != nil && !filters.IsFreemail(domain) {
 			l.brands = append(l.brands, l.table.Of(domain)...)
 		}
 	}
@@ -109,15 +109,16 @@ func (l *look) platform(link *mimeview.Link, behind []mimeview.Link) {
 
 // brandIn looks for a brand's name in a host that is new, and in its path.
 func (l *look) brandIn(link *mimeview.Link, below bool, symbol string) {
-	if link.Has(links.IPHost) || l.judged[link.Host+link.Path] {
+	if l.table == nil || link.Has(links.IPHost) || l.judged[link.Host+link.Path] {
 		return
 	}
 	l.judged[link.Host+link.Path] = true
 	path := link.Path
-	if link.Has(links.Nested) {
+	if link.Has(links.Nested) { // what it carries is judged by itself
 		path = ""
 	}
-	if brand, name, ok := l.table.In(link.Host, path, below); ok && !slices.Contains(l.brands, brand) {
+	brand, name, ok := l.table.Within(link.Host, path, below)
+	if ok && !slices.Contains(l.brands, brand) {
 		l.add(symbol, name+": "+brief(link))
 	}
 }

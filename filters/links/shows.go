@@ -196,7 +196,7 @@ func isCut(word string) bool {
 		case confusable.Invisible(r):
 			after = r
 		case alphabetic(r):
-			if soft := after == '\u00ad' && run != 1; run > 0 && after != 0 && !soft {
+			if cuts := after != '\u00ad' || run == 1; after != 0 && run > 0 && cuts {
 				return true
 			}
 			if after != 0 {

@@ -150,11 +150,11 @@ func (o *Outside) complete(cfg *config.Config) (err error) {
 
 // link makes the filters that are switched on, and chains them.
 func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err error) {
-	known, err := brands.Shipped()
+	table, err := brands.Configured(cfg.Filter("brands"))
 	if err != nil {
-		return err
+		return fmt.Errorf("filter brands: %w", err)
 	}
-	env := filters.Env{Brands: known, DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
+	env := filters.Env{Brands: table, DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved, Maps: j.Maps, RuleCosts: out.RuleCosts}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {
