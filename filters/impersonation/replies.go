@@ -22,14 +22,14 @@ func (f filter) replies(ctx context.Context, r *report, tx *mail.Transaction, s 
 			continue
 		}
 		evidence := author.String() + ", replies to " + b.Address.String()
-		kind, _ := f.look.compare(to, from)
+		kind, how := f.look.compare(to, from)
 		switch free := filters.IsFreemail(to); {
 		case f.env.Local(from) && !f.env.Local(to):
 			r.add("REPLYTO_FROM_OWN", evidence)
 		case f.expected(ctx, tx, b.Address):
 		case filters.IsFreemail(from) && free:
 			r.add("REPLYTO_FREEMAIL", evidence)
-		case kind != apart:
+		case kind != apart && how != joinedWords: // many a company has a second domain of that kind
 			r.add("REPLYTO_LOOKALIKE", evidence)
 		case free:
 			r.add("FREEMAIL_REPLYTO_NEQ_FROM", evidence)

@@ -25,7 +25,7 @@ type total struct {
 // The points of signs: what each counts beyond the first aspect, and which part of its strength a second sign of the same
 // aspect adds.
 const (
-	pointsEach = 2.8
+	pointsEach = 3.3
 	secondPart = 0.4
 )
 

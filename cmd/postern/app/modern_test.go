@@ -23,8 +23,8 @@ const (
 	leastModernHonest, leastModernHonestShapes = 320, 70
 	leastModernPhish, leastModernPhishShapes   = 420, 60
 
-	mostModernHeld, mostModernTagged = 1, 3
-	leastModernCaught                = 35
+	mostModernHeld, mostModernTagged = 0, 3
+	leastModernCaught                = 265
 )
 
 // modernGates is how many gateways share a set, so that what one has learned of a shape helps little with its next.
