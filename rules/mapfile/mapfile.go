@@ -33,9 +33,6 @@ const (
 	Regex   Kind = "regex"
 )
 
-// Kinds are those that can be asked for.
-func Kinds() []string { return []string{string(Address), string(Domain), string(CIDR), string(Regex)} }
-
 // Limits of a map. What is beyond is a Problem, or, for a whole file, an error.
 const (
 	maxFile     = 64 << 20

@@ -117,9 +117,6 @@ func (m *Model) Score(f *Features) float64 {
 	return sum / n
 }
 
-// ScoreOf gives the log-odds of one view.
-func (m *Model) ScoreOf(v View, f *Features) float64 { return m.views[v].score(f[v]) }
-
 func (w *weights) score(slots []uint32) float64 {
 	sum := float64(0)
 	for _, s := range slots {
