@@ -218,11 +218,15 @@ func (v *View) Ambiguities() []Ambiguity { v.examine(); return v.ambiguities }
 // Subject is the decoded Subject.
 func (v *View) Subject() string { return DecodeValue(v.message.Header().Get("Subject")) }
 
+// errClosed is the error of a message that was closed before it was read.
+var errClosed = errors.New("the message was closed before it was read")
+
 // Close frees the files of decoded contents. The message is not closed. Who still reads comes to an end with LimitTime.
 func (v *View) Close() error {
 	v.closed.Store(true)
-	v.build.Do(func() {}) // waits for who is at it; nothing is read from now on
-	v.look.Do(func() {})
+	// waits for who is at it; who comes later must not take what was never read for nothing
+	v.build.Do(func() { v.fail(errClosed) })
+	v.look.Do(func() { v.fail(errClosed) })
 	var err error
 	for _, s := range v.spools {
 		if s.file != nil {

@@ -142,10 +142,13 @@ func (c *Contents) Read(ctx context.Context) (*Found, error) {
 	return c.found, c.err
 }
 
+// errClosed is the error of contents that were closed before they were read.
+var errClosed = errors.New("the message was closed before its contents were read")
+
 // Close frees what is held. Items can't be opened any more.
 func (c *Contents) Close() error {
 	c.stop()
-	c.once.Do(func() {}) // waits for who reads
+	c.once.Do(func() { c.found, c.err = &Found{}, errClosed }) // waits for who reads
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var err error
