@@ -2,12 +2,15 @@ package filters
 
 import "postern/internal/mail"
 
-// AuthorOrganization is the registered domain of the first mailbox in From, "" if it can't be read.
-func AuthorOrganization(m *mail.Message) string {
+// Author is the first mailbox in From, the null address if it can't be read.
+func Author(m *mail.Message) mail.Address {
 	boxes, _, err := mail.ParseFrom(m.Header().Get("From"))
 	if err != nil || len(boxes) == 0 {
-		return ""
+		return mail.Address{}
 	}
 
-	return RegisteredDomain(boxes[0].Address.ASCIIDomain())
+	return boxes[0].Address
 }
+
+// AuthorOrganization is the author's registered domain, "" if it can't be read.
+func AuthorOrganization(m *mail.Message) string { return RegisteredDomain(Author(m).ASCIIDomain()) }

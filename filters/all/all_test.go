@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,43 @@ func TestSymbolsAreWhole(t *testing.T) {
 			if s.Action == filters.ActionReject && s.Reply == "" {
 				t.Errorf("%s rejects and does not say why", s.Name)
 			}
+		}
+	}
+}
+
+// What the table of signs speaks of is reported by somebody, and it knows which of it is about form.
+func TestSignsAreReported(t *testing.T) {
+	text, err := os.ReadFile("../signs/signs.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]filters.Symbol{}
+	for _, spec := range specs(t) {
+		for _, s := range spec.Symbols {
+			known[s.Name] = s
+		}
+	}
+	signs, form := map[string]bool{}, map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] == "#" {
+			continue
+		}
+		names := []string{f[1]}
+		if f[0] == "together" {
+			names = strings.Split(f[2], ",")
+		}
+		for _, name := range names {
+			if _, ok := known[name]; !ok && strings.ToUpper(name) == name {
+				t.Errorf("nobody reports %s: %s", name, line)
+			}
+		}
+		signs[f[1]] = signs[f[1]] || f[0] == "sign"
+		form[f[1]] = form[f[1]] || f[0] == "form"
+	}
+	for name := range signs {
+		if known[name].Form && signs[name] && !form[name] {
+			t.Errorf("%s is about form: signs.txt lacks a line \"form %s\"", name, name)
 		}
 	}
 }

@@ -149,13 +149,15 @@ type look struct {
 	claimed func(brand int, symbol, evidence string)
 }
 
-// maxBoxes bounds the mailboxes of a field that are looked at, maxName the octets of a name, maxFront and maxTail those of
-// the text: a letter says at its beginning and at its end for whom it speaks.
+// maxBoxes bounds the mailboxes of a field that are looked at (filter dmarc refuses more than ten authors), maxPieces the
+// pieces of text, maxName the octets of a name, maxFront and maxTail those of a text: a letter says at its beginning and at its
+// end for whom it speaks.
 const (
-	maxBoxes = 5
-	maxName  = 500
-	maxFront = 2 << 10
-	maxTail  = 1 << 10
+	maxBoxes  = 20
+	maxPieces = 4
+	maxName   = 500
+	maxFront  = 2 << 10
+	maxTail   = 1 << 10
 )
 
 func (l *look) boxes(field string) (all []mail.Mailbox) {
@@ -236,21 +238,17 @@ func answers(subject string) bool {
 
 // text looks at what the letter says of itself.
 func (l *look) text(v *mimeview.View) {
-	var shown *mimeview.Part
-	for _, p := range v.Parts() {
-		if isText := strings.HasPrefix(p.Type, "text/") && !p.Attachment; !isText || p.Text == "" {
-			continue
+	var pieces []string
+	for _, p := range v.Shown() {
+		n := len(p.Text)
+		if n <= maxFront+maxTail {
+			pieces = append(pieces, p.Text)
+		} else {
+			pieces = append(pieces, whole(p.Text[:maxFront]), whole(p.Text[n-maxTail:]))
 		}
-		if shown == nil || p.Alternative {
-			shown = p
+		if len(pieces) >= maxPieces {
+			break
 		}
-	}
-	if shown == nil {
-		return
-	}
-	pieces := []string{shown.Text}
-	if n := len(shown.Text); n > maxFront+maxTail {
-		pieces = []string{whole(shown.Text[:maxFront]), whole(shown.Text[n-maxTail:])}
 	}
 	for _, piece := range pieces {
 		claims, words := l.table.Find(strings.ReplaceAll(piece, "©", " copyright "))

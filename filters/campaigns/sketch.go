@@ -117,7 +117,7 @@ func (s *sketch) alike(other []byte) bool {
 // numbers, addresses, links.
 func wordsOf(v *mimeview.View) []uint64 {
 	var words []uint64
-	for _, p := range shownTexts(v) {
+	for _, p := range v.Shown() {
 		text := p.Text[:min(len(p.Text), maxText)]
 		for field := range strings.FieldsSeq(text) {
 			if len(words) >= maxWords {
@@ -130,29 +130,6 @@ func wordsOf(v *mimeview.View) []uint64 {
 	}
 
 	return words
-}
-
-// shownTexts are the text parts that a reader shows. Of several forms of one text only the last counts: RFC 2046 section
-// 5.1.4.
-func shownTexts(v *mimeview.View) []*mimeview.Part {
-	var shown []*mimeview.Part
-	for _, p := range v.Parts() {
-		if !strings.HasPrefix(p.Type, "text/") || p.Attachment || p.Text == "" {
-			continue
-		}
-		if n := len(shown); n > 0 && otherForm(shown[n-1], p) {
-			shown[n-1] = p
-			continue
-		}
-		shown = append(shown, p)
-	}
-
-	return shown
-}
-
-// otherForm says whether a part is another form of the text before it.
-func otherForm(before, p *mimeview.Part) bool {
-	return p.Alternative && before.Alternative && p.Depth == before.Depth
 }
 
 func varies(field string) bool {

@@ -97,9 +97,8 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// who was let past the look at the freeze before it was there, and is counted after, is the first of a new hour
-	if stopped < 1 || stopped > 50 {
-		t.Errorf("%d of 100 were stopped, want some and 50 at most", stopped)
+	if stopped < 50 {
+		t.Errorf("%d of 100 were stopped, want 50 at least", stopped)
 	}
 	if n := strings.Count(log.String(), "user frozen"); n != 1 {
 		t.Errorf("the log tells it %d times, want once", n)

@@ -37,9 +37,8 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 		return nil
 	}
 	key := state.Key(kindFrozen, account)
-	if value, ok := f.env.State.Get(ctx, key); ok {
-		_, _, why := unpackFrozen(value)
-		return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
+	if found := f.isFrozen(ctx, key); found != nil {
+		return found
 	}
 	to := filters.LastRecipient(tx)
 	if !f.isStranger(ctx, to) {
@@ -47,7 +46,7 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 	}
 	n, usual := f.count(ctx, account, to)
 	if n <= f.limit(ctx) || n <= f.settings.Usual*usual {
-		return nil
+		return f.isFrozen(ctx, key) // another one of the same moment may have frozen the user, and forgotten the count
 	}
 	why := filters.Printable(fmt.Sprintf("%s: %.0f new recipients within an hour, usually %.0f", account[:min(len(account), 80)], n, usual))
 	if _, first := f.env.State.PutNew(ctx, key, packFrozen(f.env.Now(), account, why), f.settings.Freeze.Std()); first {
@@ -57,6 +56,17 @@ func (f *filter) frozen(ctx context.Context, tx *mail.Transaction) []filters.Fin
 			f.env.Shelved("correspondents")
 		}
 	}
+	return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
+}
+
+// isFrozen reports a user who is frozen.
+func (f *filter) isFrozen(ctx context.Context, key string) []filters.Finding {
+	value, ok := f.env.State.Get(ctx, key)
+	if !ok {
+		return nil
+	}
+	_, _, why := unpackFrozen(value)
+
 	return []filters.Finding{{Symbol: "USER_FROZEN", Evidence: why}}
 }
 

@@ -208,29 +208,19 @@ func name(h *mail.Header) string {
 	return cut(list[0].Name, maxName)
 }
 
-// texts are what is shown of the message: of several forms of a text the last one that has any.
+// texts are what is shown of the message.
 func texts(v *mimeview.View) (all []string) {
 	room := maxText
-	alternative := -1
-	for _, p := range v.Parts() {
-		isText := strings.HasPrefix(p.Type, "text/") && strings.TrimSpace(p.Text) != ""
-		if !isText || p.Reading != "" || room <= 0 {
-			continue
+	for _, p := range v.Shown() {
+		if room <= 0 {
+			break
 		}
 		text := p.Text
 		if len(text) > room {
 			tail := text[len(text)-min(maxTail, len(text)-room):]
 			text = cut(text, room) + " " + strings.ToValidUTF8(tail, "")
 		}
-		if p.Alternative && alternative >= 0 {
-			room += len(all[alternative])
-			all[alternative] = text
-		} else {
-			all = append(all, text)
-		}
-		if p.Alternative {
-			alternative = len(all) - 1
-		}
+		all = append(all, text)
 		room -= len(text)
 	}
 

@@ -169,11 +169,8 @@ func (f *filter) shown(m *mail.Message) string {
 	h := m.Header()
 	var b strings.Builder
 	fmt.Fprintf(&b, "From: %s\nReply-To: %s\nSubject: %s\n\n", mimeview.DecodeValue(h.Get("From")), mimeview.DecodeValue(h.Get("Reply-To")), v.Subject())
-	for _, p := range v.Parts() {
-		if strings.HasPrefix(p.Type, "text/") && !p.Attachment {
-			b.WriteString(p.Text[:min(len(p.Text), f.settings.MaxText)])
-			break
-		}
+	for _, p := range v.Shown() {
+		b.WriteString(p.Text[:min(len(p.Text), f.settings.MaxText)] + "\n")
 	}
 	for _, u := range v.URLs()[:min(len(v.URLs()), maxLinks)] {
 		b.WriteString("\nlink: " + u[:min(len(u), maxLink)])

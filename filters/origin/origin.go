@@ -97,7 +97,7 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	if tx.Session.Outbound() {
 		return nil, nil
 	}
-	author := author(tx)
+	author := filters.Author(tx.Message)
 	domain := author.ASCIIDomain()
 	if domain == "" || f.env.Local(domain) {
 		return nil, nil
@@ -118,16 +118,6 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	}
 
 	return found, nil
-}
-
-// author is the first mailbox in From.
-func author(tx *mail.Transaction) mail.Address {
-	boxes, _, err := mail.ParseFrom(tx.Message.Header().Get("From"))
-	if err != nil || len(boxes) == 0 {
-		return mail.Address{}
-	}
-
-	return boxes[0].Address
 }
 
 // platform is the platform that a domain is a default name of, "" for none.
@@ -175,7 +165,7 @@ func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filt
 	if tx.Session.Outbound() {
 		return
 	}
-	domain := author(tx).ASCIIDomain()
+	domain := filters.Author(tx.Message).ASCIIDomain()
 	if domain == "" {
 		return
 	}

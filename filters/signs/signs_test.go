@@ -21,7 +21,7 @@ func TestWrongLines(t *testing.T) {
 		"sign X claim":           "write it as",
 		"together 1 claim alone": "\"claim\" is a single term",
 		"trust X 2":              "\"2\" is no number from 0 to 1",
-		"weigh X 2":              "is none of sign, together, trust",
+		"weigh X 2":              "is none of sign, together, trust, form",
 	} {
 		_, err := Spec.New(config.NewSection("filters.signs", map[string]any{"lines": []any{"# mine", line}}), filters.Env{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "line 2") {

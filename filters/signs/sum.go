@@ -1,6 +1,7 @@
 package signs
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,13 +38,19 @@ func (t *table) sum(found []filters.Finding, list bool) total {
 		trust, all.trusted = listTrust, "a mailing list"
 	}
 	by := map[aspect][]seen{}
+	formOnly := true
 	for _, f := range found {
 		if s, ok := t.signs[f.Symbol]; ok && s.strength > 0 {
 			by[s.aspect] = append(by[s.aspect], seen{s, f.Symbol})
+			formOnly = formOnly && t.form[f.Symbol]
 		}
 		if factor, ok := t.trust[f.Symbol]; ok && factor < trust {
 			trust, all.trusted = factor, f.Symbol
 		}
+	}
+
+	if formOnly {
+		return total{} // the form of a mail alone says nothing of what it is
 	}
 
 	strength := 0.0
@@ -51,7 +58,7 @@ func (t *table) sum(found []filters.Finding, list bool) total {
 		if len(by[a]) == 0 {
 			continue
 		}
-		slices.SortStableFunc(by[a], func(x, y seen) int { return -cmpStrength(x, y) })
+		slices.SortStableFunc(by[a], func(x, y seen) int { return cmp.Compare(y.strength, x.strength) })
 		all.aspects = append(all.aspects, by[a])
 		strength += by[a][0].strength
 		if len(by[a]) > 1 {
@@ -68,17 +75,6 @@ func (t *table) sum(found []filters.Finding, list bool) total {
 	all.points *= trust
 
 	return all
-}
-
-func cmpStrength(x, y seen) int {
-	switch {
-	case x.strength > y.strength:
-		return 1
-	case x.strength < y.strength:
-		return -1
-	}
-
-	return 0
 }
 
 // combination is the one with the most points of those whose terms were all seen.

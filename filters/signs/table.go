@@ -44,9 +44,12 @@ type table struct {
 	signs        map[string]sign
 	combinations []combination
 	trust        map[string]float64
+	form         map[string]bool
 }
 
-func newTable() *table { return &table{signs: map[string]sign{}, trust: map[string]float64{}} }
+func newTable() *table {
+	return &table{signs: map[string]sign{}, trust: map[string]float64{}, form: map[string]bool{}}
+}
 
 // maxStrength bounds one sign or combination.
 const maxStrength = 8
@@ -56,6 +59,7 @@ const maxStrength = 8
 //	sign SYMBOL ASPECT STRENGTH words
 //	together POINTS TERM,TERM[,TERM] words
 //	trust SYMBOL FACTOR
+//	form SYMBOL
 //
 // A term is a symbol or an aspect.
 func (t *table) read(lines []string) error {
@@ -73,8 +77,10 @@ func (t *table) read(lines []string) error {
 			err = t.readCombination(rest)
 		case "trust":
 			err = t.readTrust(rest)
+		case "form":
+			t.form[strings.TrimSpace(rest)] = true
 		default:
-			err = fmt.Errorf("%q is none of sign, together, trust", kind)
+			err = fmt.Errorf("%q is none of sign, together, trust, form", kind)
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)

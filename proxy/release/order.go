@@ -11,8 +11,9 @@ import (
 // Order is somebody's wish to have a held message.
 type Order struct {
 	ID string
-	// By is who wishes it, for the record.
-	By string
+	// By is who wishes it, for the record. Admin says that it is an admin of the whole gateway: what he teaches counts for all.
+	By    string
+	Admin bool
 	// Recipients are those whose copies go; none are all that are held. To is another address instead.
 	Recipients []mail.Address
 	To         mail.Address

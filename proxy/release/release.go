@@ -71,7 +71,7 @@ func (r *Releaser) Release(ctx context.Context, o Order) (Released, error) {
 
 	done := Released{ID: o.ID, Recipients: written(claimed.Recipients)}
 	if o.Learn && !claimed.Forward && item.Category != quarantine.Virus { // who lets a virus go does not say that it is good
-		done.Learned = r.teach(ctx, item, o.By)
+		done.Learned = r.teach(ctx, item, o)
 	}
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
@@ -204,7 +204,7 @@ func (r *Releaser) sealed(item quarantine.Item, message *mail.Message) (mail.Cop
 }
 
 // teach takes the release as a lesson that the message was no spam.
-func (r *Releaser) teach(ctx context.Context, item quarantine.Item, by string) bool {
+func (r *Releaser) teach(ctx context.Context, item quarantine.Item, o Order) bool {
 	if r.Teacher == nil {
 		return false
 	}
@@ -219,7 +219,7 @@ func (r *Releaser) teach(ctx context.Context, item quarantine.Item, by string) b
 		r.Log.Error("learn from a release", "id", item.ID, "error", err)
 		return false
 	}
-	r.Teacher.Learn(ctx, lessons.Lesson{User: by, Door: "quarantine", How: lessons.Release, Place: item.ID}, mail.NewMessage(text))
+	r.Teacher.Learn(ctx, lessons.Lesson{User: o.By, Admin: o.Admin, Door: "quarantine", How: lessons.Release, Place: item.ID}, mail.NewMessage(text))
 	return true
 }
 

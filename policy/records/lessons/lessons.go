@@ -51,6 +51,8 @@ type Lesson struct {
 	Spam      bool   `json:"spam"`
 	How       string `json:"how"`
 	Place     string `json:"place,omitempty"`
+	// Admin says that an admin of the whole gateway gives the lesson. It is not kept.
+	Admin bool `json:"-"`
 	// Undone is when it was withdrawn, and UndoneBy the author: the zero time for a lesson that holds.
 	Undone   time.Time `json:"undone,omitzero"`
 	UndoneBy string    `json:"undone_by,omitempty"`

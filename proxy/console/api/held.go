@@ -247,7 +247,7 @@ func (c *call) order(body releaseBody, item quarantine.Item, copies []mail.Addre
 	if body.Learn != nil {
 		learn = *body.Learn
 	}
-	o := release.Order{ID: item.ID, By: c.who(), Allow: body.Allow, Learn: learn, Recipients: copies, NoWait: body.Wait != nil && !*body.Wait}
+	o := release.Order{ID: item.ID, By: c.who(), Admin: c.caller.Role == Admin, Allow: body.Allow, Learn: learn, Recipients: copies, NoWait: body.Wait != nil && !*body.Wait}
 	if why := Refusal(c.caller.Role, item); why != "" {
 		return o, forbidden(why)
 	}
