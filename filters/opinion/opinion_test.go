@@ -98,6 +98,25 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// A server that answers is there, one that is gone or broken is not, and mail waits for neither.
+func TestPing(t *testing.T) {
+	url, asked := model(t, 404, "")
+	broken, _ := model(t, 503, "")
+	for address, there := range map[string]bool{url: true, broken: false, "http://127.0.0.1:1/v1/chat/completions": false} {
+		f, err := Spec.New(config.NewSection("filters.opinion", map[string]any{"url": address, "model": "m"}), filters.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := f.(filters.Server)
+		if err := server.Ping(t.Context()); (err == nil) != there || server.Required() {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if *asked == "" {
+		t.Error("the server was not asked")
+	}
+}
+
 func TestSettings(t *testing.T) {
 	for want, values := range map[string]map[string]any{
 		"url and model are missing":  {},

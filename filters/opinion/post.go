@@ -67,3 +67,31 @@ func read(completion []byte) (a answer, err error) {
 
 	return answer{}, fmt.Errorf("the model's verdict is %.40q", a.Verdict)
 }
+
+// Ping implements filters.Server: whatever the server answers to its list of models, it is there.
+// https://platform.openai.com/docs/api-reference/models/list.
+func (f *filter) Ping(ctx context.Context) error {
+	models := strings.TrimSuffix(f.settings.URL, "/chat/completions") + "/models"
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, models, nil)
+	if err != nil {
+		return err
+	}
+	if f.key != "" {
+		r.Header.Set("Authorization", "Bearer "+f.key)
+	}
+	resp, err := f.client.Do(r)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		err = fmt.Errorf("the server answered %d", resp.StatusCode)
+	}
+
+	return errors.Join(err, resp.Body.Close())
+}
+
+// Address implements filters.Server.
+func (f *filter) Address() string { return f.settings.URL }
+
+// Required implements filters.Server: mail never waits for an opinion.
+func (f *filter) Required() bool { return false }

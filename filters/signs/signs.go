@@ -75,12 +75,12 @@ func (f filter) Inspect(_ context.Context, tx *mail.Transaction) ([]filters.Find
 	}
 
 	s := f.table.sum(tx.AllFindings(), filters.ProvenList(tx))
-	points := min(s.points, maxPoints)
-	if points < faint {
+	s.points = min(s.points, maxPoints)
+	if s.points < faint {
 		return nil, nil
 	}
 
-	return []filters.Finding{{Symbol: phishSigns, Evidence: filters.Printable(s.explain()), Value: share(points / maxPoints)}}, nil
+	return []filters.Finding{{Symbol: phishSigns, Evidence: filters.Printable(s.explain()), Value: share(s.points / maxPoints)}}, nil
 }
 
 // faint is the number of points below which nothing is reported.
