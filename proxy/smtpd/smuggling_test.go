@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"postern/policy/records/ledger"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,8 +209,10 @@ func TestEveryConnectionLeavesOneRecord(t *testing.T) {
 		t.Fatalf("%d connections, %d transactions", len(b.ledger.connections), len(b.ledger.transactions))
 	}
 	last := b.ledger.transactions[1]
-	if !strings.Contains(answer.String(), "("+last.ID+")") || !strings.HasPrefix(last.ID, b.ledger.connections[1].ID+".") {
-		t.Fatalf("record %s of connection %s, the client saw %q", last.ID, b.ledger.connections[1].ID, answer.String())
+	// the first connection may be recorded after the second one: its client was gone at once
+	ofIt := func(c ledger.Connection) bool { return strings.HasPrefix(last.ID, c.ID+".") }
+	if !strings.Contains(answer.String(), "("+last.ID+")") || !slices.ContainsFunc(b.ledger.connections, ofIt) {
+		t.Fatalf("record %s is of none of %+v, the client saw %q", last.ID, b.ledger.connections, answer.String())
 	}
 	if r := last.Recipients; len(r) != 1 || r[0].Fate != "refused" || !strings.HasPrefix(r[0].Reply, "550") {
 		t.Fatalf("recipients %+v", r)
