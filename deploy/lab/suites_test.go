@@ -301,7 +301,7 @@ func spoofs() []spoof {
 		{id: "HD-25 own, Cyrillic", header: "From: <ceo@c\u043erp.test>", want: "held"},
 		{id: "HD-25 own, digit", header: "From: <ceo@c0rp.test>", want: "held"},
 		{id: "HD-26", header: "From: <ceo@corp.test>", want: "held"},
-		{id: "HD-27 own address as name", header: `From: "CEO ceo@corp.test" <x@attack.test>` + "\nReply-To: y@other.test", want: "SPOOF_DISPLAY_NAME", attacker: true},
+		{id: "HD-27 own address as name", header: `From: "CEO ceo@corp.test" <x@attack.test>` + "\nReply-To: y@other.test", want: "held", attacker: true},
 		{id: "HD-28 empty", header: "From:", want: "refused"},
 		{id: "HD-28 empty group", header: "From: undisclosed:;", want: "held"},
 		{id: "HD-28 group", header: "From: bank: x@attack.test, admin@bank.test;", want: "held"},
