@@ -80,6 +80,7 @@ func (c *learnEvaluateCommand) Run(w world) error {
 
 // read makes lessons of all messages.
 func (c *learnEvaluateCommand) read(w world) (all []labelled, took []time.Duration, err error) {
+	x := model.NewExtractor(model.Key{})
 	bar := newProgress(w, "read").aside()
 	defer bar.done()
 	for _, kind := range []struct {
@@ -90,12 +91,13 @@ func (c *learnEvaluateCommand) read(w world) (all []labelled, took []time.Durati
 		err := eachMessage(w.in, kind.paths, func(s source) error {
 			bar.show(endless, len(all))
 			raw := model.Bare(s.raw)
-			start := time.Now()
 			view := mimeview.Of(mail.NewMessage(raw))
-			l := labelled{lesson: model.Lesson{Spam: kind.spam, Features: model.Extract(model.Key{}, view, nil, "")}}
+			view.Parts() // which the gateway reads anyway
+			start := time.Now()
+			l := labelled{lesson: model.Lesson{Spam: kind.spam, Features: x.Extract(view, nil, "")}}
 			took = append(took, time.Since(start))
 			if !kind.spam {
-				l.lesson.Passage = model.PassageOf(model.Key{}, view)
+				l.lesson.Passage = x.Passage(view)
 			}
 			sum := sha256.Sum256(raw)
 			copy(l.lesson.ID[:], sum[:])

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -28,27 +28,43 @@ const (
 	maxTokens = 6000
 )
 
+// Extractor makes features. It is safe for use by many goroutines.
+type Extractor struct {
+	seed uint64
+	sets sync.Pool // of *slotSet
+}
+
+// NewExtractor makes one for a key. Features of one key mean nothing to a model that was taught with another.
+func NewExtractor(k Key) *Extractor {
+	return &Extractor{seed: mix(binary.LittleEndian.Uint64(k[:8])) ^ binary.LittleEndian.Uint64(k[8:]), sets: sync.Pool{New: func() any { return &slotSet{} }}}
+}
+
 // extractor makes the features of one message.
 type extractor struct {
-	seed   uint64
-	tokens []uint32
+	seed  uint64
+	slots *slotSet
+	taken int // tokens so far
 }
 
 // Extract gives the features of a message. Facts are tokens about it that do not stand in it: the client's network, results
 // of checks. Trace is what the message's header would begin with, had our own server written it.
-func Extract(k Key, v *mimeview.View, facts []string, trace string) Features {
-	x := newExtractor(k)
+func (e *Extractor) Extract(v *mimeview.View, facts []string, trace string) Features {
+	x := e.begin()
+	defer e.end(x)
 	var f Features
 	header, raw := octets(v.Message(), trace)
-	f[Header] = x.grams(header[:min(len(header), maxHeader)], 1)
-	f[Raw] = x.grams(raw[:min(len(raw), maxRaw)], 2)
+	x.grams(header[:min(len(header), maxHeader)], 1)
+	f[Header] = x.slots.take()
+	x.grams(raw[:min(len(raw), maxRaw)], 2)
+	f[Raw] = x.slots.take()
 	x.header(v.Message().Header())
 	x.parts(v)
 	x.links(v)
 	for _, fact := range facts {
 		x.token(prefixFact, fact)
 	}
-	f[Tokens] = unique(append(x.tokens, x.grams(shown(v), 3)...))
+	x.grams(shown(v), 3)
+	f[Tokens] = x.slots.take()
 
 	return f
 }
@@ -59,22 +75,31 @@ const (
 	minPassage = 200
 )
 
-// PassageOf makes a passage of a message's text.
-func PassageOf(k Key, v *mimeview.View) Passage { return passageOf(k, shown(v)) }
-
-func passageOf(k Key, text []byte) Passage {
+// Passage makes a passage of a message's text.
+func (e *Extractor) Passage(v *mimeview.View) Passage {
+	text := shown(v)
 	if len(text) < minPassage {
 		return Passage{}
 	}
 	text = text[:min(len(text), maxPassage)]
-	x := newExtractor(k)
+	x := e.begin()
+	defer e.end(x)
+	var p Passage
+	x.grams(text, 2)
+	p.Raw = x.slots.take()
 	x.words(prefixWord, string(text), true)
+	x.grams(text, 3)
+	p.Tokens = x.slots.take()
 
-	return Passage{Raw: x.grams(text, 2), Tokens: unique(append(x.tokens, x.grams(text, 3)...))}
+	return p
 }
 
-func newExtractor(k Key) *extractor {
-	return &extractor{seed: mix(binary.LittleEndian.Uint64(k[:8])) ^ binary.LittleEndian.Uint64(k[8:])}
+func (e *Extractor) begin() *extractor { return &extractor{seed: e.seed, slots: e.sets.Get().(*slotSet)} }
+
+// end keeps the set for the next message, emptied.
+func (e *Extractor) end(x *extractor) {
+	x.slots.clear()
+	e.sets.Put(x.slots)
 }
 
 // shown is the front of the text as a reader sees it, in lower case.
@@ -150,29 +175,20 @@ func isVerdict(name string) bool {
 	return false
 }
 
-// grams are the hashes of all runs of four octets.
-func (x *extractor) grams(text []byte, view uint64) []uint32 {
+// grams takes the hashes of all runs of four octets.
+func (x *extractor) grams(text []byte, view uint64) {
 	if len(text) < 4 {
-		return nil
+		return
 	}
-	slots := make([]uint32, 0, len(text)-3)
 	window := uint64(text[0])<<16 | uint64(text[1])<<8 | uint64(text[2])
 	seed := x.seed + view*0x9e3779b97f4a7c15
 	for _, c := range text[3:] {
 		window = window<<8&0xffffffff | uint64(c)
-		slots = append(slots, slot(mix(window^seed)))
+		x.slots.add(slot(mix(window ^ seed)))
 	}
-
-	return unique(slots)
 }
 
 func slot(h uint64) uint32 { return uint32(h >> (64 - slotBits)) }
-
-func unique(slots []uint32) []uint32 {
-	slices.Sort(slots)
-
-	return slices.Compact(slots)
-}
 
 // mix spreads a hash over all bits (the finalizer of SplitMix64).
 func mix(x uint64) uint64 {
@@ -213,8 +229,9 @@ func (x *extractor) hash(p prefix, text string) uint64 {
 func (x *extractor) token(p prefix, text string) { x.add(x.hash(p, text)) }
 
 func (x *extractor) add(h uint64) {
-	if len(x.tokens) < maxTokens {
-		x.tokens = append(x.tokens, slot(h))
+	if x.taken < maxTokens {
+		x.taken++
+		x.slots.add(slot(h))
 	}
 }
 

@@ -9,7 +9,6 @@ package model
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 )
 
 // View is one way to look at a message.
@@ -53,6 +52,7 @@ type Model struct {
 	// passages are the last honest texts, a ring that hams have filled.
 	passages []Passage
 	scale    scale
+	set      slotSet // an empty one, to work with
 }
 
 // Passage is a piece of an honest text as features, for lessons on what spam with honest words in it looks like.
@@ -175,7 +175,7 @@ func (m *Model) withWords(f *Features, chance uint64) *Features {
 		raw, tokens = append(raw, p.Raw), append(tokens, p.Tokens)
 	}
 
-	return &Features{Header: f[Header], Raw: unique(slices.Concat(raw...)), Tokens: unique(slices.Concat(tokens...))}
+	return &Features{Header: f[Header], Raw: m.set.union(raw), Tokens: m.set.union(tokens)}
 }
 
 // train learns that a message is spam, or is not, and says whether that changed anything.

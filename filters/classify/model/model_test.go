@@ -28,9 +28,9 @@ func letter(r *rand.Rand, spam bool, more string) *mail.Message {
 func lesson(r *rand.Rand, n int) *Lesson {
 	spam := r.IntN(2) == 0
 	v := mimeview.Of(letter(r, spam, ""))
-	l := &Lesson{Spam: spam, Features: Extract(Key{}, v, nil, "")}
+	l := &Lesson{Spam: spam, Features: NewExtractor(Key{}).Extract(v, nil, "")}
 	if !spam {
-		l.Passage = PassageOf(Key{}, v)
+		l.Passage = NewExtractor(Key{}).Passage(v)
 	}
 	binary.LittleEndian.PutUint64(l.ID[:], uint64(n))
 
@@ -88,7 +88,7 @@ func TestGoodWords(t *testing.T) {
 			n := r.IntN(100)
 			fmt.Fprintf(&good, " word%c%c", 'a'+n/26, 'a'+n%26)
 		}
-		f := Extract(Key{}, mimeview.Of(letter(r, true, good.String())), nil, "")
+		f := NewExtractor(Key{}).Extract(mimeview.Of(letter(r, true, good.String())), nil, "")
 		if m.Score(&f) < 0 {
 			missed++
 		}
@@ -101,7 +101,7 @@ func TestGoodWords(t *testing.T) {
 // Other keys give other slots: what collides here does not collide elsewhere.
 func TestKey(t *testing.T) {
 	v := mimeview.Of(letter(rand.New(rand.NewPCG(1, 1)), true, ""))
-	a, b := Extract(Key{1}, v, nil, ""), Extract(Key{2}, v, nil, "")
+	a, b := NewExtractor(Key{1}).Extract(v, nil, ""), NewExtractor(Key{2}).Extract(v, nil, "")
 	same := 0
 	for _, s := range a[Tokens] {
 		for _, o := range b[Tokens] {
@@ -128,7 +128,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add([]byte("\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v := mimeview.Of(mail.NewMessage(raw))
-		features := Extract(Key{}, v, []string{"spf=pass"}, "")
+		features := NewExtractor(Key{}).Extract(v, []string{"spf=pass"}, "")
 		for i, slots := range features {
 			for j, s := range slots {
 				if s >= Slots || j > 0 && slots[j-1] >= s {
@@ -136,7 +136,7 @@ func FuzzExtract(f *testing.F) {
 				}
 			}
 		}
-		PassageOf(Key{}, v)
+		NewExtractor(Key{}).Passage(v)
 		Bare(raw)
 		_ = v.Close()
 	})
@@ -146,10 +146,10 @@ func BenchmarkExtract(b *testing.B) {
 	text := strings.Repeat("<p>Your parcel could not be delivered today because <a href=\"https://x.example/a\">nobody</a> was at home</p>\r\n", 100)
 	v := mimeview.Of(mail.NewMessage([]byte("From: a@b.example\r\nSubject: x\r\nContent-Type: text/html\r\n\r\n" + text)))
 	v.Parts()
-	m := New()
+	m, x := New(), NewExtractor(Key{})
 	b.ReportAllocs()
 	for b.Loop() {
-		f := Extract(Key{}, v, nil, "")
+		f := x.Extract(v, nil, "")
 		m.Score(&f)
 	}
 }
