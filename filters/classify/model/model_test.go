@@ -1,7 +1,9 @@
 package model
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -72,6 +74,71 @@ func TestLearnsAndForgets(t *testing.T) {
 	if ham, spam := whole.Counts(); ham+spam != 400 {
 		t.Error(ham, spam)
 	}
+}
+
+// A model that is written and read learns on as if nothing had been; a damaged one is refused.
+func TestWrittenAndRead(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	m := New()
+	for n := range 100 {
+		m.Learn(lesson(r, n))
+	}
+	var b bytes.Buffer
+	if _, err := m.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 50 {
+		l := lesson(r, 100+n)
+		octets := l.Append(nil)
+		read := &Lesson{ID: l.ID, Spam: l.Spam}
+		if err := read.Read(octets); err != nil {
+			t.Fatal(err)
+		}
+		if new(Lesson).Read(octets[:len(octets)-1]) == nil {
+			t.Fatal("a lesson that is cut short is read")
+		}
+		m.Learn(l)
+		again.Learn(read)
+	}
+	var one, two bytes.Buffer
+	if _, err := m.WriteTo(&one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.WriteTo(&two); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(one.Bytes(), two.Bytes()) {
+		t.Error("they differ after the same lessons")
+	}
+
+	damaged := bytes.Clone(b.Bytes())
+	damaged[len(damaged)/2] ^= 1
+	for _, octets := range [][]byte{nil, damaged, b.Bytes()[:b.Len()-1], b.Bytes()[:b.Len()/2], append(bytes.Clone(b.Bytes()), 0)} {
+		if _, err := Read(bytes.NewReader(octets)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d octets: %v", len(octets), err)
+		}
+	}
+}
+
+func FuzzReadLesson(f *testing.F) {
+	r := rand.New(rand.NewPCG(5, 6))
+	f.Add(lesson(r, 1).Append(nil))
+	f.Add([]byte{1, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var l Lesson
+		if l.Read(b) != nil {
+			return
+		}
+		var again Lesson
+		if err := again.Read(l.Append(nil)); err != nil {
+			t.Error(err)
+		}
+		New().Learn(&l)
+	})
 }
 
 // Words of honest mail behind a spam buy little once lessons with such words were learned.
