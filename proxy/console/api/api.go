@@ -52,6 +52,8 @@ type Options struct {
 	Lists        *lists.Store
 	Policies     Policies
 	Lessons      *lessons.Journal // nil if learning is off
+	// Classifier is nil if its filter is off.
+	Classifier   Classifier
 	AppPasswords AppPasswords
 	// SendDigests sends digests of held mail now: user "" is all users. A dry run sends nothing.
 	SendDigests func(ctx context.Context, user string, try bool) ([]digests.Report, error)
