@@ -58,7 +58,9 @@ func OpenClassifier(cfg *config.Config, log *slog.Logger, now func() time.Time) 
 }
 
 // SealKey is the secret of the seals that tell which message lies in a mailbox.
-func SealKey(cfg *config.Config) ([]byte, error) { return keyFile(filepath.Join(cfg.DataDir, "judged.key")) }
+func SealKey(cfg *config.Config) ([]byte, error) {
+	return keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+}
 
 // knownClassifier opens what a gateway has learned, nil if it never learned anything.
 func knownClassifier(cfg *config.Config, log *slog.Logger) (*Learning, error) {
@@ -125,7 +127,7 @@ func (v classifierVerbs) Change(ctx context.Context, what api.Learning, by strin
 	var err error
 	switch what := what.(type) {
 	case api.ReadLog:
-		err = v.CatchUp(ctx)
+		err = v.Now(ctx)
 	case api.Forget:
 		err = v.Forget(ctx, what.IDs, what.By)
 	case api.RollBack:

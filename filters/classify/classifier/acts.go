@@ -25,7 +25,7 @@ func (c *Classifier) Forget(ctx context.Context, ids []string, by string) error 
 		return err
 	}
 
-	return c.now(ctx)
+	return c.Now(ctx)
 }
 
 // RollBack makes everything behind an event void.
@@ -42,11 +42,11 @@ func (c *Classifier) RollBack(ctx context.Context, to int64, by string) error {
 		return err
 	}
 
-	return c.now(ctx)
+	return c.Now(ctx)
 }
 
-// now lets what an admin changed hold at once.
-func (c *Classifier) now(ctx context.Context) error {
+// Now lets what is in the log hold at once, also what has everything learned anew.
+func (c *Classifier) Now(ctx context.Context) error {
 	if err := c.CatchUp(ctx); err != nil {
 		return err
 	}

@@ -93,12 +93,11 @@ func (c *Classifier) Judge(tx *mail.Transaction) filters.Judgement {
 	j := filters.Judgement{Odds: c.model.Odds(c.model.Score(&f))}
 	j.Ham, j.Spam = c.model.Counts()
 	j.Why = func() (spam, ham []string) {
-		named := c.extractor.Named(view, facts)
 		c.mu.RLock()
 		defer c.mu.RUnlock()
-		for_, against := c.model.Strongest(&f, named, tokensTold)
+		forIt, against := c.model.Strongest(c.extractor, view, facts, &f, tokensTold)
 
-		return texts(for_), texts(against)
+		return texts(forIt), texts(against)
 	}
 
 	return j
@@ -250,18 +249,43 @@ var errEnough = errors.New("enough")
 
 // learn takes one message into a model.
 func (c *Classifier) learn(ctx context.Context, m *model.Model, g *guard, d lessonlog.Decision) error {
-	octets, err := c.o.Book.Lesson(ctx, d.From)
+	l, err := c.lessonAt(ctx, d)
 	if err != nil {
 		return err
 	}
-	l := model.Lesson{ID: d.ID, Spam: d.Spam}
-	if err := l.Read(octets); err != nil {
-		return fmt.Errorf("classifier's log: event %d: %w", d.From, err)
-	}
 	c.mu.Lock()
-	m.Learn(&l)
-	c.mu.Unlock()
-	g.learned(m, d, &l)
+	m.Learn(l, func(spam bool, chance uint64) *model.Lesson {
+		var again *model.Lesson
+		if past := g.past[label(spam)]; len(past) > 0 {
+			again, err = c.lessonAt(ctx, past[chance%uint64(len(past))])
+		}
 
-	return nil
+		return again
+	})
+	c.mu.Unlock()
+	g.learned(m, d, l)
+
+	return err
+}
+
+// lessonAt reads what a decision is to learn.
+func (c *Classifier) lessonAt(ctx context.Context, d lessonlog.Decision) (*model.Lesson, error) {
+	octets, err := c.o.Book.Lesson(ctx, d.From)
+	if err != nil {
+		return nil, err
+	}
+	l := &model.Lesson{ID: d.ID, Spam: d.Spam}
+	if err := l.Read(octets); err != nil {
+		return nil, fmt.Errorf("classifier's log: event %d: %w", d.From, err)
+	}
+
+	return l, nil
+}
+
+func label(spam bool) int {
+	if spam {
+		return 1
+	}
+
+	return 0
 }

@@ -25,6 +25,9 @@ const (
 	RolledBack Kind = "rolled back"
 )
 
+// Import is the way of lessons that come many at once, from folders of an admin.
+const Import = "import"
+
 // ID names a message: the first octets of the SHA-256 that it has in the journal of lessons.
 type ID [16]byte
 
