@@ -80,10 +80,12 @@ func readSlots(b []byte) (slots []uint32, rest []byte, err error) {
 // what the same lessons would give now.
 const form = "postern classifier 2\n"
 
+// modelSize is about the size of a written model, in octets.
+const modelSize = int(Views)*Slots*8 + 6<<20
+
 // WriteTo writes all that was learned. What ReadFrom makes of it learns and judges as this one does, bit by bit.
 func (m *Model) WriteTo(w io.Writer) (int64, error) {
-	var b []byte
-	b = append(b, form...)
+	b := append(make([]byte, 0, modelSize), form...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.ham))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.spam))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.run)<<1|bit(m.runOf))
