@@ -90,7 +90,7 @@ func (c *teachCommand) write(w world, spam bool) (n int, err error) {
 	var events []lessonlog.Event
 	flush := func() error {
 		defer func() { events = events[:0] }()
-		return l.Book.Append(w.ctx, events...)
+		return l.Append(w.ctx, events...)
 	}
 	err = eachMessage(w.in, c.Paths, func(s source) error {
 		m := mail.NewMessage(s.raw)

@@ -25,6 +25,11 @@ type Log interface {
 	Append(ctx context.Context, events ...lessonlog.Event) error
 }
 
+// Syncer is a log that others append to as well: CatchUp fetches what they did.
+type Syncer interface {
+	Sync(ctx context.Context) error
+}
+
 // Options of a classifier.
 type Options struct {
 	// Book is read from. Log is written to, where several gateways share their lessons: what is written there comes to the book
@@ -51,6 +56,7 @@ type Classifier struct {
 	model *model.Model
 
 	work   sync.Mutex // one reader of the log at a time; it guards what follows
+	book   string     // the name that the book had
 	plan   *lessonlog.Plan
 	guard  guard
 	redo   bool      // the model is not what the log says now
@@ -69,12 +75,21 @@ func Open(ctx context.Context, o Options) (*Classifier, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Classifier{o: o, extractor: model.NewExtractor(o.Key), model: model.New(), plan: lessonlog.NewPlan(o.Rules)}
+	c := &Classifier{o: o, extractor: model.NewExtractor(o.Key), model: model.New(), plan: lessonlog.NewPlan(o.Rules), book: o.Book.Name()}
 	if err := c.load(ctx); err != nil {
 		return nil, err
 	}
+	if err := c.CatchUp(ctx); err != nil {
+		if _, shared := o.Log.(Syncer); !shared {
+			return nil, err
+		}
+		o.Logger.Warn("the classifier begins with what this gateway knew", "error", err)
+		if err := c.catchUp(ctx); err != nil {
+			return nil, err
+		}
+	}
 
-	return c, c.CatchUp(ctx)
+	return c, nil
 }
 
 // Close writes the snapshot. The book stays open.
@@ -138,7 +153,12 @@ func (c *Classifier) Teach(ctx context.Context, m *mail.Message, l filters.Lesso
 		return err
 	}
 
-	return c.o.Log.Append(ctx, e)
+	return c.Append(ctx, e)
+}
+
+// Append writes events into the log. CatchUp learns them.
+func (c *Classifier) Append(ctx context.Context, events ...lessonlog.Event) error {
+	return c.o.Log.Append(ctx, events...)
 }
 
 // Event makes the event of a lesson.
@@ -165,6 +185,20 @@ func (c *Classifier) Event(m *mail.Message, l filters.Lesson) (lessonlog.Event, 
 func (c *Classifier) CatchUp(ctx context.Context) error {
 	c.work.Lock()
 	defer c.work.Unlock()
+	if shared, ok := c.o.Log.(Syncer); ok {
+		if err := shared.Sync(ctx); err != nil {
+			return err
+		}
+	}
+
+	return c.catchUp(ctx)
+}
+
+// catchUp learns what is new in the book. The caller holds work, or is the only one.
+func (c *Classifier) catchUp(ctx context.Context) error {
+	if name := c.o.Book.Name(); name != c.book { // it began anew
+		c.book, c.plan, c.redo = name, lessonlog.NewPlan(c.o.Rules), true
+	}
 	var learn []lessonlog.Decision
 	err := c.o.Book.Each(ctx, c.plan.Seq(), func(e *lessonlog.Event) error {
 		copied := *e
