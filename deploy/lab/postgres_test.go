@@ -14,8 +14,7 @@ import (
 
 // PostgreSQL goes away while mail comes in and comes back later: mail flows all the time, and every record is there at the
 // end, once, under the id that the client saw.
-func TestMailFlowsWhateverHappensToPostgreSQL(t *testing.T) {
-	t.Parallel()
+func TestMailFlowsWhateverHappensToPostgreSQL(t *testing.T) { // its cases beside each other, not beside other tests: they count timeouts
 	for name, c := range map[string]struct{ lose, find func(*pgtest.Server) }{
 		"stopped": {(*pgtest.Server).Stop, (*pgtest.Server).Restart},
 		"killed":  {(*pgtest.Server).Kill, (*pgtest.Server).Restart},

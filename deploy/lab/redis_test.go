@@ -15,8 +15,7 @@ import (
 
 // Whatever happens to Redis, mail flows, nothing is refused for good because of it, what was counted counts on, and the
 // signal is there within five seconds.
-func TestMailFlowsWhateverHappensToRedis(t *testing.T) {
-	t.Parallel()
+func TestMailFlowsWhateverHappensToRedis(t *testing.T) { // its cases beside each other, not beside other tests: they count timeouts
 	for name, c := range map[string]struct {
 		args       []string
 		lose, find func(*redistest.Server)
