@@ -126,8 +126,26 @@ type Env struct {
 	Maps mapfile.Set
 	// Brands knows the hosts of companies and those that are made to be taken for theirs, nil for nobody who does.
 	Brands BrandHosts
+	// Classifier judges messages by what it was taught, nil for none.
+	Classifier Classifier
 	// RuleCosts remembers what content rules take, nil for nobody who does.
 	RuleCosts *rules.Costs
+}
+
+// Classifier judges messages by what people said of others. It lives as long as the program, whatever is reloaded.
+type Classifier interface {
+	Judge(tx *mail.Transaction) Judgement
+	LessonLearner
+}
+
+// Judgement is what a classifier makes of a message.
+type Judgement struct {
+	// Odds are the log-odds that it is spam: 0 is an even chance, 3 is 20 to 1 for spam.
+	Odds float64
+	// Ham and Spam are the numbers of messages that it has learned from.
+	Ham, Spam int
+	// Why names what speaks most for spam and against it.
+	Why func() (spam, ham []string)
 }
 
 // BrandHosts knows companies and offices by the hosts of links.

@@ -37,9 +37,13 @@ type LessonLearner interface {
 // Lesson is what somebody says of a message.
 type Lesson struct {
 	Spam bool
-	// By is the login or name of who says so. Trusted is set for an admin, whose word counts for all.
-	By      string
+	// SHA256 names the message however it came, in hexadecimal.
+	SHA256 string
+	// By is the login or name of who says so, Way the way it came. Trusted is set for an admin, whose word counts for all.
+	By, Way string
 	Trusted bool
+	// Withdrawn says that an earlier lesson of theirs no longer holds, and nothing else.
+	Withdrawn bool
 }
 
 // Decision is what policy decided for one recipient.

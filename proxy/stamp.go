@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -54,7 +53,7 @@ func (x *Transaction) why(v policy.Verdict) []byte {
 	b := fmt.Appendf(nil, "%s: %s %s %.1f", x.g.headerName(), x.tx.ID, v.Disposition, v.Score)
 	line := len(b)
 	for _, r := range v.Reasons {
-		word := fmt.Sprintf("%s(%.1f)", safeToken(r.Symbol), r.Score)
+		word := fmt.Sprintf("%s(%.1f)", mail.TraceToken(r.Symbol), r.Score)
 		if line+1+len(word) > 78 {
 			b, line = append(b, "\r\n\t"...), 8
 		} else {
@@ -70,7 +69,7 @@ func (x *Transaction) why(v policy.Verdict) []byte {
 // only when there is one, so that none learns of the others.
 func (x *Transaction) received(to []mail.Recipient) []byte {
 	s := x.tx.Session
-	b := fmt.Appendf(nil, "Received: from %s (%s[%s])\r\n", safeToken(s.Helo), nameBefore(s.ClientName), literal(s.Client))
+	b := []byte(s.TraceFrom())
 	if s.TLS != nil {
 		b = fmt.Appendf(b, "\t(using %s with cipher %s)\r\n", tls.VersionName(s.TLS.Version), tls.CipherSuiteName(s.TLS.CipherSuite))
 	}
@@ -98,42 +97,6 @@ func (x *Transaction) protocol() string {
 		name += "A"
 	}
 	return name
-}
-
-// literal is an address literal: RFC 5321 section 4.1.3.
-func literal(a netip.Addr) string {
-	switch {
-	case !a.IsValid():
-		return "unknown"
-	case a.Is6() && !a.Is4In6():
-		return "IPv6:" + a.WithZone("").String()
-	}
-
-	return a.Unmap().String()
-}
-
-func nameBefore(name string) string {
-	if name == "" {
-		return ""
-	}
-	return safeToken(name) + " "
-}
-
-// safeToken keeps the characters that can't end a comment, a token or the line of a trace field.
-func safeToken(text string) string {
-	const limit = 255
-	if len(text) > limit {
-		text = text[:limit]
-	}
-	if text == "" {
-		return "unknown"
-	}
-	return strings.Map(func(r rune) rune {
-		if r > ' ' && r < 0x7f && !strings.ContainsRune("()<>;\"\\,@", r) {
-			return r
-		}
-		return '?'
-	}, text)
 }
 
 func (g *Gateway) headerName() string {

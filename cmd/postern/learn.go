@@ -17,6 +17,12 @@ type learnCommand struct {
 	List   learnListCommand   `cmd:"" help:"The lessons, the newest first."`
 	Undo   learnUndoCommand   `cmd:"" help:"${learn_undo}"`
 
+	Spam     learnSpamCommand     `cmd:"" help:"${learn_spam}"`
+	Ham      learnHamCommand      `cmd:"" help:"${learn_ham}"`
+	Log      learnLogCommand      `cmd:"" help:"What the classifier was told: by whom, by which way and when."`
+	Forget   learnForgetCommand   `cmd:"" help:"${learn_forget}"`
+	Rollback learnRollbackCommand `cmd:"" help:"${learn_rollback}"`
+
 	Evaluate learnEvaluateCommand `cmd:"" help:"How good the classifier would be on labelled mail of yours, beside bogofilter if asked."`
 
 	Correspondents learnCorrespondentsCommand `cmd:"" help:"${learn_correspondents}"`

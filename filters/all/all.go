@@ -8,6 +8,7 @@ import (
 	"postern/filters/brands"
 	"postern/filters/campaigns"
 	"postern/filters/clamav"
+	"postern/filters/classify"
 	"postern/filters/command"
 	"postern/filters/content"
 	"postern/filters/correspondents"
@@ -60,6 +61,7 @@ func Specs(set *rules.Set) []filters.Spec {
 		content.Spec(set),
 		lures.Spec,
 		campaigns.Spec,
+		classify.Spec,
 		signs.Spec, // adds up what all above have found
 		opinion.Spec,
 		clamav.Spec,

@@ -239,6 +239,9 @@ func (f *filter) ownShare(tx *mail.Transaction) float64 {
 
 // Taught implements filters.LessonLearner.
 func (f *filter) Taught(ctx context.Context, m *mail.Message, l filters.Lesson) {
+	if l.Withdrawn { // what was counted decays by itself
+		return
+	}
 	add := state.Tally{0, 1}
 	if l.Spam {
 		add = state.Tally{1, 0}

@@ -37,9 +37,27 @@ func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) 
 	l.SHA256, l.User, l.MessageID = t.identity(m), strings.ToLower(l.User), bounded(m.Header().Get("Message-ID"))
 	done, err := t.Journal.Learn(ctx, l, m)
 	t.told("lesson", l, string(done), err)
-	if err == nil && done == lessons.Stored && t.Taught != nil {
-		t.Taught(ctx, m, filters.Lesson{Spam: l.Spam, By: l.User, Trusted: l.Admin})
+	if err != nil || t.Taught == nil || l.How == lessons.Wish {
+		return
 	}
+	switch done {
+	case lessons.Stored:
+		t.Taught(ctx, m, taught(l))
+	case lessons.Restored:
+		t.Taught(ctx, m, withdrawn(l))
+	case lessons.Repeated, lessons.Capped: // nothing new
+	}
+}
+
+func taught(l lessons.Lesson) filters.Lesson {
+	return filters.Lesson{Spam: l.Spam, SHA256: l.SHA256, By: l.User, Way: l.How, Trusted: l.Admin}
+}
+
+func withdrawn(l lessons.Lesson) filters.Lesson {
+	w := taught(l)
+	w.Withdrawn = true
+
+	return w
 }
 
 // TakeBack takes back the lesson that the user gave with this message, if there is one.
@@ -48,6 +66,9 @@ func (t *Teacher) TakeBack(ctx context.Context, l lessons.Lesson, m *mail.Messag
 	taken, err := t.Journal.TakeBack(ctx, l.User, l.SHA256, l.Spam)
 	if taken || err != nil {
 		t.told("lesson taken back", l, "", err)
+	}
+	if taken && t.Taught != nil {
+		t.Taught(ctx, m, withdrawn(l))
 	}
 }
 
@@ -69,21 +90,26 @@ func (t *Teacher) told(what string, l lessons.Lesson, outcome string, err error)
 // since marks are left out.
 const identitySize = lessons.MaxContent - 1<<10
 
-// identity names a message however it came to a mailbox, in hexadecimal: the hash of what the SMTP door sealed if there
-// is a seal, else that of all its octets, of a large message of the first 511 KiB. The mark that mbsync puts into each
-// message it uploads is left out.
 func (t *Teacher) identity(m *mail.Message) string {
-	raw, err := io.ReadAll(io.LimitReader(m.Open(), lessons.MaxContent))
+	id, err := Identity(t.SealKey, m)
 	if err != nil {
 		t.Log.Error("a message for a lesson can't be read", "error", err)
 	}
+	return id
+}
+
+// Identity names a message however it came to a mailbox, in hexadecimal: the hash of what the SMTP door sealed if there
+// is a seal, else that of all its octets, of a large message of the first 511 KiB. The mark that mbsync puts into each
+// message it uploads is left out.
+func Identity(sealKey []byte, m *mail.Message) (string, error) {
+	raw, err := io.ReadAll(io.LimitReader(m.Open(), lessons.MaxContent))
 	raw = unmarked(m, raw)
-	if s, ok := seal.Open(t.SealKey, mail.NewMessage(raw)); ok {
+	if s, ok := seal.Open(sealKey, mail.NewMessage(raw)); ok {
 		sum := s.Sum()
-		return hex.EncodeToString(sum[:])
+		return hex.EncodeToString(sum[:]), err
 	}
 	sum := sha256.Sum256(raw[:min(len(raw), identitySize)])
-	return hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:]), err
 }
 
 func unmarked(m *mail.Message, raw []byte) []byte {

@@ -57,6 +57,7 @@ type App struct {
 	Breaker    *breaker.Breaker
 	Lessons    *lessons.Journal // nil if learning is off
 	Lists      *lists.Store
+	Learning   *Learning // nil if the classifier is off
 	acts       *api.Store
 	verbs      *api.API // nil before Listen
 
@@ -114,7 +115,7 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 		}
 	}()
 	for _, step := range []func() error{
-		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openPipeline, h.openStores, h.openReports,
+		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openClassifier, h.openPipeline, h.openStores, h.openReports,
 		h.openGateway, h.openActs, h.openAccess, h.openQuarantineVerbs,
 		func() error { return h.watchDependencies(h.pipeline.Load()) }, // behind all that opens one
 		h.finishReleases,
@@ -373,6 +374,10 @@ func (a *App) Listen(ctx context.Context) error {
 	a.running.Go(func() { a.every(ctx, listsLook, a.watchLists) })
 	a.running.Go(func() { a.every(ctx, rulesLook, a.watchRules) })
 	a.running.Go(func() { a.every(ctx, costsKept, a.keepRuleCosts) })
+	if a.Learning != nil {
+		a.running.Go(func() { a.every(ctx, lessonsLook, a.catchUp) })
+		a.running.Go(func() { a.every(ctx, snapshotEvery, a.snapshotClassifier) })
+	}
 	if a.masking != nil {
 		a.running.Go(func() { a.masking.run(ctx) })
 	}

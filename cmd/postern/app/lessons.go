@@ -23,7 +23,7 @@ func (a *App) openLessons() (err error) {
 	if !a.cfg.MailAccess.Learn.On() {
 		return nil
 	}
-	key, err := keyFile(a.dir("judged.key"))
+	key, err := SealKey(a.cfg)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,9 @@ func (f *Offline) openFor(path string) error {
 	case "recalls", "sweeps":
 		return f.openRecalls()
 	case "lessons":
-		return f.openLessons()
+		return errors.Join(f.openLessons(), f.openClassifier())
+	case "classifier":
+		return f.openClassifier()
 	case "policy":
 		return f.openPolicies()
 	}
@@ -120,6 +122,20 @@ func (f *Offline) openLessons() (err error) {
 		return err
 	}
 	f.close = append(f.close, f.o.Lessons.Close)
+	return nil
+}
+
+// openClassifier opens the classifier, unless it is off.
+func (f *Offline) openClassifier() error {
+	if !f.cfg.FilterEnabled("classify", true) {
+		return nil
+	}
+	l, err := OpenClassifier(f.cfg, f.log, time.Now)
+	if err != nil {
+		return err
+	}
+	f.close = append(f.close, l.Close)
+	f.o.Classifier = l.verbs()
 	return nil
 }
 

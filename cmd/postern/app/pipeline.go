@@ -49,6 +49,8 @@ type Outside struct {
 	Logins func(ctx context.Context, a mail.Address) (logins []string, ok bool)
 	// Shelved is called when a filter adds a row to its table, see filters.Env.
 	Shelved func(filter string)
+	// Classifier judges by what it was taught; nil opens what data_dir knows, to read only.
+	Classifier filters.Classifier
 	// RuleCosts remembers what content rules take, nil for nobody who does.
 	RuleCosts *rules.Costs
 	// QueueExpiry is when queued mail is given up, the usual five days where it is 0.
@@ -144,6 +146,14 @@ func (o *Outside) complete(cfg *config.Config) (err error) {
 		}
 		o.ASN = db.Lookup
 	}
+	if o.Classifier == nil {
+		c, err := knownClassifier(cfg, o.Log)
+		if err != nil {
+			o.Log.Warn("judged without the classifier", "error", err)
+		} else if c != nil {
+			o.Classifier = c
+		}
+	}
 
 	return nil
 }
@@ -154,7 +164,7 @@ func (j *Pipeline) link(cfg *config.Config, out Outside, without []string) (err 
 	if err != nil {
 		return fmt.Errorf("filter brands: %w", err)
 	}
-	env := filters.Env{Brands: table, DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
+	env := filters.Env{Brands: table, Classifier: out.Classifier, DNS: j.DNS, Log: out.Log, Now: out.Now, State: out.State, ASN: out.ASN,
 		Hostname: cfg.Hostname, Local: cfg.Local, RulesDir: cfg.Rules.Dir, Logins: out.Logins, Shelved: out.Shelved, Maps: j.Maps, RuleCosts: out.RuleCosts}
 	var links, content []filters.Link
 	for _, spec := range j.Specs {

@@ -3,7 +3,6 @@ package app
 import (
 	"crypto/sha256"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -36,7 +35,7 @@ func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, e
 	if !slices.ContainsFunc(cfg.Doors, func(d config.Door) bool { return !d.Receives() }) {
 		return nil, nil
 	}
-	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+	key, err := SealKey(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +50,7 @@ func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func
 	if !cfg.MailAccess.Learn.On() {
 		return nil, nothing, nil
 	}
-	key, err := keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+	key, err := SealKey(cfg)
 	if err != nil {
 		return nil, nothing, err
 	}

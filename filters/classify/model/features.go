@@ -44,6 +44,8 @@ type extractor struct {
 	seed  uint64
 	slots *slotSet
 	taken int // tokens so far
+	// named has the text of each token, where it is asked for
+	named map[uint32]string
 }
 
 // Extract gives the features of a message. Facts are tokens about it that do not stand in it: the client's network, results
@@ -57,16 +59,21 @@ func (e *Extractor) Extract(v *mimeview.View, facts []string, trace string) Feat
 	f[Header] = x.slots.take()
 	x.grams(raw[:min(len(raw), maxRaw)], 2)
 	f[Raw] = x.slots.take()
+	x.all(v, facts)
+	x.grams(shown(v), 3)
+	f[Tokens] = x.slots.take()
+
+	return f
+}
+
+// all takes all tokens.
+func (x *extractor) all(v *mimeview.View, facts []string) {
 	x.header(v.Message().Header())
 	x.parts(v)
 	x.links(v)
 	for _, fact := range facts {
 		x.token(prefixFact, fact)
 	}
-	x.grams(shown(v), 3)
-	f[Tokens] = x.slots.take()
-
-	return f
 }
 
 // maxPassage is how much of an honest text is a passage, minPassage how much there must be, in octets.
@@ -94,7 +101,9 @@ func (e *Extractor) Passage(v *mimeview.View) Passage {
 	return p
 }
 
-func (e *Extractor) begin() *extractor { return &extractor{seed: e.seed, slots: e.sets.Get().(*slotSet)} }
+func (e *Extractor) begin() *extractor {
+	return &extractor{seed: e.seed, slots: e.sets.Get().(*slotSet)}
+}
 
 // end keeps the set for the next message, emptied.
 func (e *Extractor) end(x *extractor) {
@@ -226,7 +235,13 @@ func (x *extractor) hash(p prefix, text string) uint64 {
 	return mix(h)
 }
 
-func (x *extractor) token(p prefix, text string) { x.add(x.hash(p, text)) }
+func (x *extractor) token(p prefix, text string) {
+	h := x.hash(p, text)
+	x.add(h)
+	if x.named != nil {
+		x.name(h, p, text)
+	}
+}
 
 func (x *extractor) add(h uint64) {
 	if x.taken < maxTokens {
@@ -237,14 +252,21 @@ func (x *extractor) add(h uint64) {
 
 // words takes the words of a text, and pairs of them.
 func (x *extractor) words(p prefix, text string, pairs bool) {
-	before := uint64(0)
+	before, last := uint64(0), ""
 	for word := range wordsOf(text) {
 		h := x.hash(p, word)
 		x.add(h)
-		if pairs && before != 0 {
-			x.add(mix(before*3 + h ^ uint64(prefixPair)))
+		if x.named != nil {
+			x.name(h, p, word)
 		}
-		before = h
+		if pairs && before != 0 {
+			pair := mix(before*3 + h ^ uint64(prefixPair))
+			x.add(pair)
+			if x.named != nil {
+				x.namePair(pair, p, last, word)
+			}
+		}
+		before, last = h, word
 	}
 }
 
@@ -300,9 +322,11 @@ func isWordRune(c rune) bool {
 	return (unicode.IsLetter(c) || unicode.IsMark(c)) && !unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana)
 }
 
+// fields are those whose words count.
+const fields = " from to cc subject reply-to sender received message-id x-mailer user-agent content-type list-id list-unsubscribe date organization precedence content-transfer-encoding in-reply-to mime-version x-originating-ip x-priority importance "
+
 // fieldPrefix is the prefix of a field whose words count, and whether pairs do.
 func fieldPrefix(name string) (p prefix, pairs, ok bool) {
-	const fields = " from to cc subject reply-to sender received message-id x-mailer user-agent content-type list-id list-unsubscribe date organization precedence content-transfer-encoding in-reply-to mime-version x-originating-ip x-priority importance "
 	i := strings.Index(fields, " "+name+" ")
 	if i < 0 {
 		return 0, false, false

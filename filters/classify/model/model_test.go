@@ -1,7 +1,9 @@
 package model
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -45,14 +47,14 @@ func TestLearnsAndForgets(t *testing.T) {
 	}
 	whole, part, again := New(), New(), New()
 	for i, l := range all {
-		whole.Learn(l)
+		whole.Learn(l, nil)
 		if i%3 > 0 {
-			part.Learn(l)
+			part.Learn(l, nil)
 		}
 	}
 	for i, l := range all {
 		if i%3 > 0 {
-			again.Learn(l)
+			again.Learn(l, nil)
 		}
 	}
 	wrong := 0
@@ -74,12 +76,77 @@ func TestLearnsAndForgets(t *testing.T) {
 	}
 }
 
+// A model that is written and read learns on as if nothing had been; a damaged one is refused.
+func TestWrittenAndRead(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	m := New()
+	for n := range 100 {
+		m.Learn(lesson(r, n), nil)
+	}
+	var b bytes.Buffer
+	if _, err := m.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 50 {
+		l := lesson(r, 100+n)
+		octets := l.Append(nil)
+		read := &Lesson{ID: l.ID, Spam: l.Spam}
+		if err := read.Read(octets); err != nil {
+			t.Fatal(err)
+		}
+		if new(Lesson).Read(octets[:len(octets)-1]) == nil {
+			t.Fatal("a lesson that is cut short is read")
+		}
+		m.Learn(l, nil)
+		again.Learn(read, nil)
+	}
+	var one, two bytes.Buffer
+	if _, err := m.WriteTo(&one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.WriteTo(&two); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(one.Bytes(), two.Bytes()) {
+		t.Error("they differ after the same lessons")
+	}
+
+	damaged := bytes.Clone(b.Bytes())
+	damaged[len(damaged)/2] ^= 1
+	for _, octets := range [][]byte{nil, damaged, b.Bytes()[:b.Len()-1], b.Bytes()[:b.Len()/2], append(bytes.Clone(b.Bytes()), 0)} {
+		if _, err := Read(bytes.NewReader(octets)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d octets: %v", len(octets), err)
+		}
+	}
+}
+
+func FuzzReadLesson(f *testing.F) {
+	r := rand.New(rand.NewPCG(5, 6))
+	f.Add(lesson(r, 1).Append(nil))
+	f.Add([]byte{1, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var l Lesson
+		if l.Read(b) != nil {
+			return
+		}
+		var again Lesson
+		if err := again.Read(l.Append(nil)); err != nil {
+			t.Error(err)
+		}
+		New().Learn(&l, nil)
+	})
+}
+
 // Words of honest mail behind a spam buy little once lessons with such words were learned.
 func TestGoodWords(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	m := New()
 	for n := range 1500 {
-		m.Learn(lesson(r, n))
+		m.Learn(lesson(r, n), nil)
 	}
 	missed := 0
 	for range 100 {
@@ -140,6 +207,24 @@ func FuzzExtract(f *testing.F) {
 		Bare(raw)
 		_ = v.Close()
 	})
+}
+
+// What is named as the strongest is what tells the two kinds apart.
+func TestStrongest(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	m, x := New(), NewExtractor(Key{})
+	for n := range 200 {
+		m.Learn(lesson(r, n), nil)
+	}
+	v := mimeview.Of(mail.NewMessage([]byte("From: a@b.example\r\nSubject: x\r\n\r\nwordaa wordlh wordah wordkz wordab\r\n")))
+	f := x.Extract(v, nil, "")
+	spam, ham := m.Strongest(x, v, nil, &f, 2)
+	if len(spam) == 0 || len(ham) == 0 || spam[0].Odds <= 0 || ham[0].Odds >= 0 {
+		t.Fatalf("%v, %v", spam, ham)
+	}
+	if !strings.Contains("wordlh wordkz", spam[0].Text) {
+		t.Errorf("%v, %v", spam, ham)
+	}
 }
 
 func BenchmarkExtract(b *testing.B) {

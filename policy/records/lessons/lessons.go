@@ -200,18 +200,23 @@ func undo(ctx context.Context, tx *sql.Tx, id int64, by string, at time.Time) (i
 	return r.RowsAffected()
 }
 
-// Undo takes a lesson back. The error is ErrUnknown if there is none that holds.
-func (j *Journal) Undo(ctx context.Context, id int64, by string) error {
-	return j.db.Write(ctx, func(tx *sql.Tx) error {
-		n, err := undo(ctx, tx, id, by, j.opt.Now())
-		switch {
-		case err != nil:
-			return fmt.Errorf("lessons: %w", err)
-		case n == 0:
+// Undo takes a lesson back, and gives it. The error is ErrUnknown if there is none that holds.
+func (j *Journal) Undo(ctx context.Context, id int64, by string) (l Lesson, err error) {
+	l.ID = id
+	err = j.db.Write(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT user, sha256, spam, how FROM lesson WHERE id = ? AND undone = 0`, id).Scan(&l.User, &l.SHA256, &l.Spam, &l.How)
+		if errors.Is(err, sql.ErrNoRows) {
 			return ErrUnknown
+		}
+		if err == nil {
+			_, err = undo(ctx, tx, id, by, j.opt.Now())
+		}
+		if err != nil {
+			return fmt.Errorf("lessons: %w", err)
 		}
 		return nil
 	})
+	return l, err
 }
 
 // TakeBack withdraws a user's lesson on a message, if there is one in force; ok is false if not.

@@ -105,11 +105,11 @@ func TestTheOppositeTakesBack(t *testing.T) {
 func TestUndo(t *testing.T) {
 	j := open(t, lessons.Options{Now: func() time.Time { return calendar().Add(time.Hour) }})
 	learn(t, j, "ann", "x", true, lessons.Move, lessons.Stored)
-	if err := j.Undo(context.Background(), 1, "admin"); err != nil {
-		t.Fatal(err)
+	if l, err := j.Undo(context.Background(), 1, "admin"); err != nil || l.User != "ann" || l.SHA256 != sum("x") || !l.Spam {
+		t.Fatal(l, err)
 	}
 	for _, id := range []int64{1, 2, -1} {
-		if err := j.Undo(context.Background(), id, "admin"); !errors.Is(err, lessons.ErrUnknown) {
+		if _, err := j.Undo(context.Background(), id, "admin"); !errors.Is(err, lessons.ErrUnknown) {
 			t.Errorf("%d: %v", id, err)
 		}
 	}

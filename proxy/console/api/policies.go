@@ -218,7 +218,13 @@ func (c *call) undoLesson() (any, error) {
 	if err != nil || c.o.Lessons == nil {
 		return nil, lessons.ErrUnknown
 	}
-	return nil, c.o.Lessons.Undo(c.ctx, id, c.who())
+	l, err := c.o.Lessons.Undo(c.ctx, id, c.who())
+	if err != nil || c.o.Classifier == nil {
+		return nil, err
+	}
+	_, err = c.o.Classifier.Change(c.ctx, Forget{IDs: []string{l.SHA256}, By: l.User}, c.who())
+
+	return nil, err
 }
 
 // ownLogin limits a user to their own logins, which are their addresses.

@@ -21,7 +21,7 @@ func admins() []Role    { return []Role{Admin} }
 
 // Verbs is the table of verbs and roles.
 func Verbs() []Verb {
-	return slices.Concat(mailVerbs(), heldVerbs(), listVerbs(), policyVerbs())
+	return slices.Concat(mailVerbs(), heldVerbs(), listVerbs(), classifierVerbs(), policyVerbs())
 }
 
 // mailVerbs are the verbs on what came in, and on the gateway itself.
