@@ -139,6 +139,7 @@ func (g *taughtGateway) move(v *visit, id, from, to string) {
 
 // Users teach the gateway with the mail programs that they have, and take it back.
 func TestLessonsFromJunk(t *testing.T) {
+	t.Parallel()
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true})
 	dir := lab.Dir(t)
 	imap := lab.FreePort(t)
