@@ -72,19 +72,14 @@ func (s learnStatus) classifier(cfg *config.Config) string {
 }
 
 // Run counts.
-func (c *learnStatusCommand) Run(w world) (err error) {
-	j, err := openLessons(c.where)
-	if err != nil {
-		return none(w, err)
-	}
-	defer func() { err = errors.Join(err, j.Close()) }()
+func (c *learnStatusCommand) Run(w world) error {
 	var s learnStatus
-	if s.Status, err = j.Status(w.ctx); err != nil {
-		return err
-	}
 	cfg, err := c.read()
 	if err != nil {
 		return err
+	}
+	if s.Status, err = c.lessons(w, cfg); err != nil {
+		return none(w, err)
 	}
 	if cfg.FilterEnabled("classify", true) {
 		s.Classifier = &classifier.Status{}
@@ -110,6 +105,20 @@ func (c *learnStatusCommand) Run(w world) (err error) {
 %8d  messages kept
 %s`, s.Spam, s.Ham, s.Undone, s.Wishes, s.Capped, s.Bulk, s.Login, s.Users, newest, s.Messages, s.classifier(cfg))
 	return err
+}
+
+// lessons counts what users taught: nothing where only admins did.
+func (c *learnStatusCommand) lessons(w world, cfg *config.Config) (s lessons.Status, err error) {
+	j, err := openLessons(c.where)
+	if missing, ok := errors.AsType[notYet](err); ok && missing.path == app.LessonsFile(cfg) {
+		return s, enter(cfg.DataDir, app.ClassifierFile(cfg))
+	}
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+
+	return j.Status(w.ctx)
 }
 
 type learnListCommand struct {
