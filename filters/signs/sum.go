@@ -88,7 +88,9 @@ func (t *table) combination(by map[aspect][]seen) *combination {
 	}
 	var best *combination
 	for i, c := range t.combinations {
-		missing := slices.ContainsFunc(c.terms, func(term string) bool { return !there[term] })
+		missing := slices.ContainsFunc(c.terms, func(any []string) bool {
+			return !slices.ContainsFunc(any, func(term string) bool { return there[term] })
+		})
 		if !missing && (best == nil || c.points > best.points) {
 			best = &t.combinations[i]
 		}

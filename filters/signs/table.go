@@ -34,7 +34,7 @@ type sign struct {
 
 // combination is what several signs mean beyond their sum.
 type combination struct {
-	terms  []string // symbols and aspects
+	terms  [][]string // symbols and aspects, of each term any
 	points float64
 	words  string
 }
@@ -57,7 +57,7 @@ const maxStrength = 8
 // read adds lines to the table:
 //
 //	sign SYMBOL ASPECT STRENGTH words
-//	together POINTS TERM,TERM[,TERM] words
+//	together POINTS TERM[|TERM],TERM[,TERM] words
 //	trust SYMBOL FACTOR
 //	form SYMBOL
 //
@@ -121,7 +121,11 @@ func (t *table) readCombination(rest string) error {
 	if len(terms) < 2 {
 		return fmt.Errorf("%q is a single term", f[1])
 	}
-	t.combinations = append(t.combinations, combination{terms, n, strings.Join(f[2:], " ")})
+	c := combination{points: n, words: strings.Join(f[2:], " ")}
+	for _, term := range terms {
+		c.terms = append(c.terms, strings.Split(term, "|"))
+	}
+	t.combinations = append(t.combinations, c)
 
 	return nil
 }
