@@ -2,6 +2,7 @@ package links
 
 import (
 	"slices"
+	"strings"
 
 	"postern/filters"
 	"postern/internal/mail"
@@ -9,8 +10,11 @@ import (
 	"postern/internal/mimeview/links"
 )
 
-// foreign reports mail of which no link leads to who sends it, and one leads to a domain that is not ours, of no known
-// company and no counter of clicks. People send such links, too; who writes as a company or an office has pages of its own.
+// mostStrange is how many strange domains a notice has at most: a letter full of news has many.
+const mostStrange = 2
+
+// foreign reports mail of which no link leads to who sends it, and one or two lead to domains that are not ours, of no known
+// company and no counters of clicks. People send such links, too; who writes as a company or an office has pages of its own.
 func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimeview.Link) {
 	// RFC 2919: mail of a list has the links of many.
 	if m.Header().Count("List-Id") > 0 {
@@ -21,7 +25,7 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 		author = ""
 	}
 	parts := view.Parts()
-	strange := ""
+	var strange []string
 	for i, link := range slices.Concat(all[:min(len(all), maxLinks)], codes) {
 		if i < len(all) && (!clickable(&link) || isFile(parts, link.Part)) || link.Has(links.Redirected) {
 			continue
@@ -30,12 +34,12 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 		case link.Domain == "" && !link.Has(links.IPHost):
 		case author != "" && link.Domain == author, l.own(link.Host, link.Domain):
 			return
-		case strange == "" && l.isStrange(&link):
-			strange = link.Host
+		case !slices.Contains(strange, link.Domain) && l.isStrange(&link):
+			strange = append(strange, link.Domain)
 		}
 	}
-	if strange != "" {
-		l.add("URL_FOREIGN", strange)
+	if len(strange) > 0 && len(strange) <= mostStrange {
+		l.add("URL_FOREIGN", strings.Join(strange, ", "))
 	}
 }
 

@@ -45,10 +45,11 @@ type table struct {
 	combinations []combination
 	trust        map[string]float64
 	form         map[string]bool
+	named        map[string]bool // symbols that count in combinations alone
 }
 
 func newTable() *table {
-	return &table{signs: map[string]sign{}, trust: map[string]float64{}, form: map[string]bool{}}
+	return &table{signs: map[string]sign{}, trust: map[string]float64{}, form: map[string]bool{}, named: map[string]bool{}}
 }
 
 // maxStrength bounds one sign or combination.
@@ -60,6 +61,7 @@ const maxStrength = 8
 //	together POINTS TERM[|TERM],TERM[,TERM] words
 //	trust SYMBOL FACTOR
 //	form SYMBOL
+//	fact SYMBOL
 //
 // A term is a symbol or an aspect.
 func (t *table) read(lines []string) error {
@@ -79,8 +81,10 @@ func (t *table) read(lines []string) error {
 			err = t.readTrust(rest)
 		case "form":
 			t.form[strings.TrimSpace(rest)] = true
+		case "fact":
+			t.named[strings.TrimSpace(rest)] = true
 		default:
-			err = fmt.Errorf("%q is none of sign, together, trust, form", kind)
+			err = fmt.Errorf("%q is none of sign, together, trust, form, fact", kind)
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
