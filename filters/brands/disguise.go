@@ -67,6 +67,13 @@ func (t *Table) disguised(name string) []Claim {
 		}
 	}
 
+	for i, field := range fields[:min(len(fields), maxDisguised)] {
+		word := strings.ToLower(field)
+		if brand, ok := t.looks[sameLook(word)]; ok && len(word) >= minJoined && len(word) <= maxLabel && !t.words[word] {
+			return []Claim{{Brand: brand, Name: t.Brands[brand].Names[0], At: i, Words: 1}}
+		}
+	}
+
 	return t.misspelled(fields[:min(len(fields), maxDisguised)])
 }
 

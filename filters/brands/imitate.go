@@ -61,7 +61,13 @@ func (t *Table) oneLetterOff(label string) (brand int, how string, ok bool) {
 	if brand, ok := t.joined[label]; ok {
 		return brand, "letters that look like its name", true
 	}
-	if len(label) < minJoined+1 || t.words[label] {
+	if t.words[label] {
+		return 0, "", false
+	}
+	if brand, ok := t.looks[sameLook(label)]; ok && len(label) >= minJoined {
+		return brand, "letters that look like its name", true
+	}
+	if len(label) < minJoined+1 {
 		return 0, "", false
 	}
 	for i := range label {
@@ -110,7 +116,22 @@ const minNearly = 3
 
 // sameLook gives letters that are taken for each other the same form.
 func sameLook(word string) string {
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d", "i", "l", "1", "l", "j", "l", "0", "o", "q", "g", "5", "s", "u", "v", "2", "z").Replace(word)
+	word = strings.ReplaceAll(strings.ReplaceAll(word, "rn", "m"), "vv", "w")
+
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case 'i', '1', 'j':
+			return 'l'
+		case '0':
+			return 'o'
+		case 'q':
+			return 'g'
+		case '5':
+			return 's'
+		}
+
+		return r
+	}, word)
 }
 
 // oneOff says whether two words differ in one letter: another one, one more, one less, or two that changed places.
