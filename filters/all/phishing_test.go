@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"postern/filters"
+	"postern/filters/brands"
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mimeview"
@@ -46,6 +47,87 @@ func BenchmarkPhishing(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkPhishing10KB is what all of them cost together for an ordinary letter, which none has seen before.
+func BenchmarkPhishing10KB(b *testing.B) { benchmarkTogether(b, 10<<10) }
+
+// BenchmarkPhishing100KB is the same for a long one.
+func BenchmarkPhishing100KB(b *testing.B) { benchmarkTogether(b, 100<<10) }
+
+func benchmarkTogether(b *testing.B, size int) {
+	memory, err := state.NewMemory(state.MemoryOptions{MaxKeys: 1_000_000})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = memory.Close() })
+	table, err := brands.Configured(config.NewSection("filters.brands", nil))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var all []filters.Filter
+	for _, name := range []string{"impersonation", "brands", "origin", "links", "lures", "campaigns", "signs"} {
+		spec, ok := find(b, name)
+		if !ok {
+			b.Fatal(name)
+		}
+		f, err := spec.New(config.NewSection("filters."+name, nil), filters.Env{State: memory, Brands: table})
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, f)
+	}
+
+	const batch = 100
+	letters := make([]*mail.Transaction, batch)
+	n := 0
+	for b.Loop() {
+		if n%batch == 0 {
+			b.StopTimer()
+			for i := range letters {
+				letters[i] = &mail.Transaction{Session: &mail.Session{Client: netip.MustParseAddr("198.51.100.7")}, Message: mail.NewMessage([]byte(ordinary(size, n+i)))}
+				view := mimeview.Of(letters[i].Message)
+				view.Parts()
+				view.QRLinks()
+			}
+			b.StartTimer()
+		}
+		tx := letters[n%batch]
+		for _, f := range all {
+			found, err := f.Inspect(b.Context(), tx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			tx.Findings = append(tx.Findings, found...)
+		}
+		n++
+	}
+}
+
+// ordinary is a letter of a company in HTML: paragraphs, some links and pictures, a footer.
+func ordinary(size, number int) string {
+	words := strings.Fields(`the winter timetable begins on Sunday and your account shows which trains you have booked so far we are sorry that
+ the service between harbour and station was not what you expect in October thank you for your patience please confirm the seat if you want
+ to keep it after the meeting our team will publish a new document about the budget with all invoices payments refunds and the delivery of
+ parcels for customers in the north who asked for an update today it may be that changes to a password or an address reach us late`)
+	var text strings.Builder
+	text.WriteString("<html><head><style>p{margin:0 0 12px;font:14px Arial}</style></head><body><table width=\"600\">")
+	at := number * 7
+	for i := 0; text.Len() < size-300; i++ {
+		text.WriteString("<tr><td style=\"padding:8px\"><p>")
+		for range 45 {
+			at = (at*31 + 17) % 9973
+			text.WriteString(words[at%len(words)] + " ")
+		}
+		text.WriteString("</p>")
+		if i%3 == 0 {
+			fmt.Fprintf(&text, "<a href=\"https://click.corner.test/e/%d?u=%d\"><img src=\"https://img.corner.test/%d.png\" alt=\"Corner\">Read more</a>", number, i, i)
+		}
+		text.WriteString("</td></tr>\r\n")
+	}
+
+	return "From: Corner Railways <news@corner.test>\r\nTo: eve@corp.example\r\nSubject: The winter timetable\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" +
+		text.String() + "</table><p>Corner Railways, 1 Station Road. <a href=\"https://corner.test/leave\">Unsubscribe</a></p></body></html>\r\n"
 }
 
 func find(b *testing.B, name string) (filters.Spec, bool) {

@@ -91,6 +91,7 @@ func (t *table) combination(found []filters.Finding, by map[aspect][]seen) *comb
 		missing := slices.ContainsFunc(c.terms, func(any []string) bool {
 			return !slices.ContainsFunc(any, func(term string) bool { return there[term] })
 		})
+		missing = missing || slices.ContainsFunc(c.without, func(term string) bool { return there[term] })
 		if !missing && (best == nil || c.points > best.points) {
 			best = &t.combinations[i]
 		}

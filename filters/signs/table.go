@@ -34,9 +34,10 @@ type sign struct {
 
 // combination is what several signs mean beyond their sum.
 type combination struct {
-	terms  [][]string // symbols and aspects, of each term any
-	points float64
-	words  string
+	terms   [][]string // symbols and aspects, of each term any
+	without []string   // and none of these
+	points  float64
+	words   string
 }
 
 // table is what signs.txt says.
@@ -58,7 +59,7 @@ const maxStrength = 8
 // read adds lines to the table:
 //
 //	sign SYMBOL ASPECT STRENGTH words
-//	together POINTS TERM[|TERM],TERM[,TERM] words
+//	together POINTS TERM[|TERM],TERM[,!TERM] words
 //	trust SYMBOL FACTOR
 //	form SYMBOL
 //	fact SYMBOL
@@ -127,6 +128,10 @@ func (t *table) readCombination(rest string) error {
 	}
 	c := combination{points: n, words: strings.Join(f[2:], " ")}
 	for _, term := range terms {
+		if not, ok := strings.CutPrefix(term, "!"); ok {
+			c.without = append(c.without, not)
+			continue
+		}
 		c.terms = append(c.terms, strings.Split(term, "|"))
 	}
 	t.combinations = append(t.combinations, c)

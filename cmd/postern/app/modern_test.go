@@ -20,11 +20,11 @@ import (
 
 // How much of each set there is at least, and what becomes of it.
 const (
-	leastModernHonest, leastModernHonestShapes = 320, 70
+	leastModernHonest, leastModernHonestShapes = 400, 90
 	leastModernPhish, leastModernPhishShapes   = 420, 60
 
 	mostModernHeld, mostModernTagged = 0, 3
-	leastModernCaught                = 265
+	leastModernCaught                = 396
 )
 
 // modernGates is how many gateways share a set, so that what one has learned of a shape helps little with its next.
