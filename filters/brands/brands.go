@@ -144,6 +144,7 @@ type look struct {
 	senders []string
 	// list is set for mail that came over a mailing list whose own domain is proven.
 	list  bool
+	named []int // brands that are claimed in the name shown
 	found []filters.Finding
 	// claimed is told of each finding if it is set.
 	claimed func(brand int, symbol, evidence string)
@@ -199,6 +200,7 @@ func (l *look) name(b mail.Mailbox) {
 			continue
 		}
 		if !l.excused(c.Brand) {
+			l.named = append(l.named, c.Brand)
 			l.add(c.Brand, inName, b.Name+" is "+b.Address.String()+", not "+c.Name)
 		}
 	}
@@ -276,6 +278,11 @@ func (l *look) lookalike(where string, a mail.Address) {
 		brand, how, ok := l.table.imitated(label)
 		if ok && !l.excused(brand) {
 			l.add(brand, inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
+		}
+		for _, brand := range l.named {
+			if how, ok := l.table.nearly(label, brand); ok {
+				l.add(brand, inLookalike, where+" "+domain+" looks like "+l.table.Brands[brand].Names[0]+": "+how)
+			}
 		}
 	}
 }

@@ -67,7 +67,58 @@ func (t *Table) disguised(name string) []Claim {
 		}
 	}
 
-	return nil
+	for i, field := range fields[:min(len(fields), maxDisguised)] {
+		word := strings.ToLower(field)
+		if brand, ok := t.looks[sameLook(word)]; ok && len(word) >= minJoined && len(word) <= maxLabel && !t.words[word] {
+			return []Claim{{Brand: brand, Name: t.Brands[brand].Names[0], At: i, Words: 1}}
+		}
+	}
+
+	return t.misspelled(fields[:min(len(fields), maxDisguised)])
+}
+
+// misspelled gives the brand whose name is written with one letter wrong, in a name that is that brand's but for words of
+// service: "Mircosoft Support", "Paypaal". With any other word it is a person's name, or another company's.
+func (t *Table) misspelled(fields []string) []Claim {
+	var claims []Claim
+	for i, field := range fields {
+		word := strings.ToLower(field)
+		if isService(word) {
+			continue
+		}
+		if len(claims) > 0 || len(word) < minJoined || len(word) > maxLabel || !isASCII(word) {
+			return nil
+		}
+		brand, _, ok := t.oneLetterOff(word)
+		if !ok {
+			return nil
+		}
+		claims = append(claims, Claim{Brand: brand, Name: t.Brands[brand].Names[0], At: i, Words: 1})
+	}
+	if len(claims) > 0 && len(fields) == 1 && !t.doubled(fields[0], claims[0].Brand) {
+		return nil // a single word may be anybody's name
+	}
+
+	return claims
+}
+
+// doubled says whether a word is a brand's name with two letters changed about or one written twice, which no other name is.
+func (t *Table) doubled(word string, brand int) bool {
+	word = strings.ToLower(word)
+	if _, ok := t.swapped[word]; ok {
+		return true
+	}
+	for i := 1; i < len(word); i++ {
+		if b, ok := t.joined[word[:i]+word[i+1:]]; ok && b == brand && word[i] == word[i-1] {
+			return true
+		}
+	}
+
+	return false
+}
+
+func isASCII(word string) bool {
+	return strings.IndexFunc(word, func(r rune) bool { return r >= 0x80 }) < 0
 }
 
 // dropMarks takes the marks off that stand behind a protected name.

@@ -44,13 +44,15 @@ type Table struct {
 	labels  map[string][]int // of "label.*"
 	joined  map[string]int   // names without spaces that a domain may imitate
 	masked  map[string]int   // the same with a letter less, or "?" in its place
+	swapped map[string]int   // the same with two letters in each other's place
+	looks   map[string]int   // the same with letters that are taken for each other in one form
 	words   map[string]bool  // words that are a letter away from a name
 	tenants map[string]bool  // services that give their customers names
 }
 
 // Shipped is the table of the program, with more lines of an admin's.
 func Shipped(more ...string) (*Table, error) {
-	t := &Table{first: map[string][]spelling{}, domains: map[string][]int{}, labels: map[string][]int{}, joined: map[string]int{}, masked: map[string]int{}, words: map[string]bool{}, tenants: map[string]bool{}}
+	t := &Table{first: map[string][]spelling{}, domains: map[string][]int{}, labels: map[string][]int{}, joined: map[string]int{}, masked: map[string]int{}, swapped: map[string]int{}, looks: map[string]int{}, words: map[string]bool{}, tenants: map[string]bool{}}
 	if err := t.read("brands.txt line", strings.Split(shipped, "\n")); err != nil {
 		return nil, fmt.Errorf("brands.txt: %w", err)
 	}
@@ -143,6 +145,7 @@ func (t *Table) spell(name string, common bool) {
 	}
 	if _, there := t.joined[joined]; !there && !common && len(joined) >= minJoined {
 		t.joined[joined] = s.brand
+		t.looks[sameLook(joined)] = s.brand
 		t.mask(joined, s.brand)
 	}
 }

@@ -25,6 +25,41 @@ const (
  messagerie correo buzon casella posta postvak skrzynka caixa eposta `
 )
 
+// titleWords are the words by which companies and offices of any kind sign, and those who lead them.
+const titleWords = ` helpdesk support billing invoice invoices invoicing payment payments payroll account accounts accounting security service services
+ servicedesk notification notifications renewal renewals subscription order orders desk department dept hr admin administrator administration
+ webmaster postmaster mailbox webmail director ceo cfo president chairman customer team delivery refund refunds verification alert alerts document documents
+ docs scanner voicemail fax secure court lawyer bank banking
+ abrechnung rechnung rechnungen rechnungswesen buchhaltung personalabteilung kundenservice kundendienst kundencenter sicherheit geschaftsfuhrung
+ geschaftsfuhrer vorstand verwaltung zustellung zustellbericht inkasso anwaltskanzlei
+ facturation facture factures comptabilite commande commandes assistance direction directeur president securite livraison remboursement clientele
+ facturacion factura soporte servicio seguridad direccion gerente contabilidad nominas rrhh reembolso atencion correos
+ fatturazione fattura assistenza servizio sicurezza direzione amministrazione amministratore contabilita ordini
+ directie klantenservice facturatie boekhouding beveiliging afdeling administratie
+ faturamento suporte atendimento seguranca diretor diretoria financeiro contabilidade
+ faktura ksiegowosc obsluga dyrektor prezes dzial muhasebe destek hizmetleri mudur mudurlugu guvenlik
+ служба поддержка поддержки бухгалтерия директор отдел безопасности `
+
+// titleSigns are the same in scripts whose words stand without spaces, or are written in one with others.
+func titleSigns() []string {
+	return []string{"代表取締役", "社長", "人事部", "経理", "総務", "請求", "サポート", "窓口", "客服", "财务", "人力资源", "行政部", "总经理", "董事长", "系统管理", "中心", "الدعم", "خدمة العملاء", "المدير", "پشتیبانی", "مدیر"}
+}
+
+// offices looks for names such as "Billing Department" over addresses at free mail services.
+func offices(r *report, s senders) {
+	for _, b := range s.from {
+		if b.Name == "" || strings.Contains(b.Name, "@") || !filters.IsFreemail(b.Address.ASCIIDomain()) {
+			continue
+		}
+		name := b.Name[:min(len(b.Name), maxName)]
+		words := strings.FieldsFunc(plainName(name), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+		office := len(words) <= maxLookWords && slices.ContainsFunc(words, in(titleWords))
+		if office || slices.ContainsFunc(titleSigns(), func(sign string) bool { return strings.Contains(name, sign) }) {
+			r.add("FREEMAIL_OFFICE", b.Name+" is "+b.Address.String())
+		}
+	}
+}
+
 // maxLookWords is how many words a department's name has at most: a person's name and title beside it is a person's.
 const maxLookWords = 6
 

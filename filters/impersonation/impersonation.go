@@ -16,6 +16,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
+	"postern/internal/mimeview"
 )
 
 // Settings are the filter's settings.
@@ -54,6 +55,8 @@ var Spec = filters.Spec{
 		{Name: "REPLYTO_DOM_NEQ_FROM_DOM", Score: 0.3, Help: "Replies go to another organisation than the author's"},
 		{Name: "INTERNAL_LOOK", Score: 1.5, Help: "The name shown is that of a department of ours, the address is foreign"},
 		{Name: "ADMIN_LOOK", Score: 0.3, Help: "The name shown is that of a mail administration, the address is foreign"},
+		{Name: "FREEMAIL_OFFICE", Score: 0.3, Help: "The name shown is that of an office or a service, the address is of a free mail service"},
+		{Name: "FAKE_REPLY", Score: 0, Help: "The subject is that of an answer, and the mail names nothing that it answers"},
 		{Name: "LOOKALIKE_PARTNER", Score: 3, Help: "A sender's domain looks like that of somebody to whom our users write"},
 		{Name: "FROM_NEQ_ENVFROM", Score: 0, Help: "The envelope sender has another domain than From"},
 		{Name: "BIMI", Score: 0, Help: "The author's domain shows a brand logo (BIMI), and DMARC passed for it"},
@@ -111,6 +114,10 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	f.domainsOf(&r, tx, s)
 	f.replies(ctx, &r, tx, s)
 	f.departments(&r, tx, s)
+	offices(&r, s)
+	if subject := mimeview.DecodeValue(tx.Message.Header().Get("Subject")); filters.AnswersNothing(tx.Message, subject) {
+		r.add("FAKE_REPLY", subject[:min(len(subject), maxEvidence)])
+	}
 	f.partners(ctx, &r, tx, s)
 	f.envelope(&r, tx, s)
 	return r.found, f.brand(ctx, &r, tx)
@@ -151,10 +158,11 @@ func (f filter) senders(tx *mail.Transaction) senders {
 	return s
 }
 
-// maxSenders bounds how many addresses of a field are looked at, maxName how much of a name, in octets.
+// maxSenders bounds how many addresses of a field are looked at, maxName how much of a name and of evidence, in octets.
 const (
-	maxSenders = 20
-	maxName    = 2000
+	maxSenders  = 20
+	maxName     = 2000
+	maxEvidence = 100
 )
 
 // ownDomain checks the authentication of mail from outside that claims to be ours.

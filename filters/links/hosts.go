@@ -24,10 +24,11 @@ const (
 	tunnel     platform = "tunnel"
 	shortener  platform = "shortener"
 	redirector platform = "redirector"
+	tracker    platform = "tracker"
 )
 
 func platforms() []platform {
-	return []platform{freeHost, formHost, storage, tunnel, shortener, redirector}
+	return []platform{freeHost, formHost, storage, tunnel, shortener, redirector, tracker}
 }
 
 // entry is a line of a table: "host", "=host" for that name alone, "host/path", with "*" in a label for any letters.

@@ -34,6 +34,7 @@ var Spec = filters.Spec{
 		{Name: "URL_SHORTENED", Score: 0.2, Help: "A link is shortened, so that it doesn't show where it leads (tables/shortener.txt)"},
 		{Name: "URL_OPEN_REDIRECT", Score: 0.5, Help: "A link leads elsewhere by a page of a well-known site that leads on (tables/redirector.txt)"},
 		{Name: "URL_BRAND_HOST", Score: 1, Help: "A link names a known brand in a host or path that is not that brand's"},
+		{Name: "URL_FOREIGN", Score: 0, Help: "No link leads to the sender's own domain, and one leads to a domain that belongs to nobody known"},
 		{Name: urlTLDBad, Score: scoreTLD, Help: "Most mail with links to this top-level domain was bad here"},
 		{Name: "QR_LINK", Score: 0.5, Help: "A picture has a link in a QR code"},
 		{Name: "QR_DRAWN", Score: 1.5, Help: "A link stands in a QR code that is drawn from characters, or from the cells of a table"},
@@ -53,8 +54,8 @@ const scoreTLD = 0.5
 
 // Settings are the filter's settings.
 type Settings struct {
-	// Hosts are lines of the tables besides the shipped ones, each with its kind: free_host, form, storage, tunnel, shortener
-	// or redirector, such as "form forms.corner.example". "-form typeform.com" takes a shipped line out.
+	// Hosts are lines of the tables besides the shipped ones, each with its kind: free_host, form, storage, tunnel, shortener,
+	// redirector or tracker, such as "form forms.corner.example". "-form typeform.com" takes a shipped line out.
 	Hosts []string `toml:"hosts"`
 }
 
@@ -108,6 +109,7 @@ func (f *filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.F
 	codes, _ := view.QRLinks()
 	l.links(codes)
 	l.platforms(view, codes)
+	l.foreign(tx.Message, view, all, codes)
 	l.codes(codes)
 	if err := l.attached(ctx, tx.Message); err != nil {
 		return nil, err

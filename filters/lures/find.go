@@ -48,6 +48,9 @@ func (t *table) events(text []byte) (all []event, length int) {
 		next, steps := nextWord(text, i)
 		i, at = next, at+steps
 	}
+	if digits.isPhone() { // the last words of a text
+		all = append(all, event{factPhone, 0, at, max(0, len(text)-digits.octets), len(text)})
+	}
 
 	return all, at
 }

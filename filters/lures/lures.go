@@ -45,6 +45,11 @@ func symbols() []lureSymbol {
 		{"LURE_MAILBOX", 2, "The recipient's mailbox or password is about to expire, or holds mail back"},
 		{"LURE_WALLET", 2, "Asks for the words of a wallet, or to prove that it is one's own"},
 		{"LURE_TASK", 0.7, "Asks whether somebody has time for a favour"},
+		{"LURE_LOGIN", 0.8, "A page wants the account of somebody's work mail"},
+		{"LURE_SCAN", 0.6, "A code is to be scanned, and something is urgent or to be confirmed"},
+		{"LURE_WIRE", 1, "Somebody without time to talk asks for a transfer"},
+		{"LURE_PURCHASE", 0.5, "A purchase that the reader did not make can be cancelled on a page"},
+		{"LURE_RENT", 1.2, "Who is abroad lets a flat, and wants money ahead"},
 		{"LURE_PARCEL", 1.2, "A parcel waits for a fee or an address"},
 		{"LURE_TAX", 1, "A tax or government office pays back or demands"},
 		{"LURE_FINE", 1, "A fine or toll is to be paid"},
@@ -238,23 +243,11 @@ func whole(m *mail.Message, v *mimeview.View) (all []event) {
 	if slices.ContainsFunc(v.Parts(), func(p *mimeview.Part) bool { return p.Attachment }) {
 		all = append(all, event{slot: factAttachment})
 	}
-	// RFC 5322 section 3.6.4: an answer names what it answers.
-	if h := m.Header(); answers(v.Subject()) && h.Get("In-Reply-To") == "" && h.Get("References") == "" {
+	if filters.AnswersNothing(m, v.Subject()) {
 		all = append(all, event{slot: factUnthreaded})
 	}
 
 	return all
-}
-
-// answers says whether a subject begins as that of an answer does, in the languages of common mail programs.
-func answers(subject string) bool {
-	prefix, _, ok := strings.Cut(strings.ReplaceAll(strings.ToLower(strings.TrimSpace(subject)), "：", ":"), ":")
-	if !ok {
-		return false
-	}
-	prefix, _, _ = strings.Cut(strings.TrimSpace(prefix), "[")
-
-	return slices.Contains([]string{"re", "aw", "sv", "antw", "odp", "res", "rv", "ynt", "vs", "rif", "r", "回复", "回覆", "答复", "ha", "отв", "پاسخ", "رد"}, prefix)
 }
 
 // findings puts the lure that counts most first; the others add a part.

@@ -40,6 +40,7 @@ const (
 	fromPlatform   = "FROM_PLATFORM"
 	fromNewDomain  = "FROM_NEW_DOMAIN"
 	originDisagree = "ORIGIN_DISAGREES"
+	freemailFrom   = "FREEMAIL_FROM"
 )
 
 // Spec is what is known of the filter.
@@ -53,6 +54,7 @@ var Spec = filters.Spec{
 		{Name: fromPlatform, Score: 0.7, Help: "The sender is the default domain of a hosting or cloud platform"},
 		{Name: fromNewDomain, Score: 0.2, Help: "No mail of this domain was seen here before"},
 		{Name: originDisagree, Score: 0.5, Help: "Envelope, author and Message-ID name three organisations, and none of them is proven to be the author's"},
+		{Name: freemailFrom, Score: 0, Help: "The author writes from a free mail service"},
 	},
 	Settings: func() any { s := defaults(); return &s },
 	New:      newFilter,
@@ -109,6 +111,9 @@ func (f filter) Inspect(ctx context.Context, tx *mail.Transaction) ([]filters.Fi
 	}
 	if p := f.platform(domain); p != "" {
 		add(fromPlatform, author.String()+" is of "+p)
+	}
+	if filters.IsFreemail(domain) {
+		add(freemailFrom, author.String())
 	}
 	if f.isNew(ctx, domain) {
 		add(fromNewDomain, filters.RegisteredDomain(domain))

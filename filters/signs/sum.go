@@ -68,7 +68,7 @@ func (t *table) sum(found []filters.Finding, list bool) total {
 	if len(all.aspects) > 1 {
 		all.points = max(0, strength-1) * pointsEach
 	}
-	all.best = t.combination(by)
+	all.best = t.combination(found, by)
 	if all.best != nil {
 		all.points += all.best.points
 	}
@@ -78,17 +78,19 @@ func (t *table) sum(found []filters.Finding, list bool) total {
 }
 
 // combination is the one with the most points of those whose terms were all seen.
-func (t *table) combination(by map[aspect][]seen) *combination {
+func (t *table) combination(found []filters.Finding, by map[aspect][]seen) *combination {
 	there := map[string]bool{}
-	for a, list := range by {
+	for a := range by {
 		there[string(a)] = true
-		for _, s := range list {
-			there[s.symbol] = true
-		}
+	}
+	for _, f := range found {
+		there[f.Symbol] = t.signs[f.Symbol].strength > 0 || t.named[f.Symbol]
 	}
 	var best *combination
 	for i, c := range t.combinations {
-		missing := slices.ContainsFunc(c.terms, func(term string) bool { return !there[term] })
+		missing := slices.ContainsFunc(c.terms, func(any []string) bool {
+			return !slices.ContainsFunc(any, func(term string) bool { return there[term] })
+		})
 		if !missing && (best == nil || c.points > best.points) {
 			best = &t.combinations[i]
 		}

@@ -34,7 +34,7 @@ type sign struct {
 
 // combination is what several signs mean beyond their sum.
 type combination struct {
-	terms  []string // symbols and aspects
+	terms  [][]string // symbols and aspects, of each term any
 	points float64
 	words  string
 }
@@ -45,10 +45,11 @@ type table struct {
 	combinations []combination
 	trust        map[string]float64
 	form         map[string]bool
+	named        map[string]bool // symbols that count in combinations alone
 }
 
 func newTable() *table {
-	return &table{signs: map[string]sign{}, trust: map[string]float64{}, form: map[string]bool{}}
+	return &table{signs: map[string]sign{}, trust: map[string]float64{}, form: map[string]bool{}, named: map[string]bool{}}
 }
 
 // maxStrength bounds one sign or combination.
@@ -57,9 +58,10 @@ const maxStrength = 8
 // read adds lines to the table:
 //
 //	sign SYMBOL ASPECT STRENGTH words
-//	together POINTS TERM,TERM[,TERM] words
+//	together POINTS TERM[|TERM],TERM[,TERM] words
 //	trust SYMBOL FACTOR
 //	form SYMBOL
+//	fact SYMBOL
 //
 // A term is a symbol or an aspect.
 func (t *table) read(lines []string) error {
@@ -79,8 +81,10 @@ func (t *table) read(lines []string) error {
 			err = t.readTrust(rest)
 		case "form":
 			t.form[strings.TrimSpace(rest)] = true
+		case "fact":
+			t.named[strings.TrimSpace(rest)] = true
 		default:
-			err = fmt.Errorf("%q is none of sign, together, trust, form", kind)
+			err = fmt.Errorf("%q is none of sign, together, trust, form, fact", kind)
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
@@ -121,7 +125,11 @@ func (t *table) readCombination(rest string) error {
 	if len(terms) < 2 {
 		return fmt.Errorf("%q is a single term", f[1])
 	}
-	t.combinations = append(t.combinations, combination{terms, n, strings.Join(f[2:], " ")})
+	c := combination{points: n, words: strings.Join(f[2:], " ")}
+	for _, term := range terms {
+		c.terms = append(c.terms, strings.Split(term, "|"))
+	}
+	t.combinations = append(t.combinations, c)
 
 	return nil
 }

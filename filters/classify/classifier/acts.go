@@ -67,7 +67,7 @@ type Status struct {
 	Waiting int `json:"waiting"`
 	// Event is the last event of the log that it knows of.
 	Event int64 `json:"event"`
-	// Stale says that it will learn all anew within a minute, since an earlier lesson no longer holds.
+	// Stale says that it will learn all anew soon, since an earlier lesson no longer holds.
 	Stale bool `json:"stale,omitempty"`
 }
 

@@ -55,13 +55,14 @@ type Classifier struct {
 	mu    sync.RWMutex // guards the model
 	model *model.Model
 
-	work   sync.Mutex // one reader of the log at a time; it guards what follows
-	book   string     // the name that the book had
-	plan   *lessonlog.Plan
-	guard  guard
-	redo   bool      // the model is not what the log says now
-	redone time.Time // when it was made anew for the last time
-	saved  int64     // the last event in the snapshot
+	work     sync.Mutex // one reader of the log at a time; it guards what follows
+	book     string     // the name that the book had
+	plan     *lessonlog.Plan
+	guard    guard
+	redo     bool      // the model is not what the log says now
+	redone   time.Time // when it was made anew for the last time, and
+	redoTook time.Duration
+	saved    int64 // the last event in the snapshot
 }
 
 // Open makes a classifier that knows all that is in the log.
@@ -207,7 +208,7 @@ func (c *Classifier) catchUp(ctx context.Context) error {
 
 		return nil
 	})
-	if err != nil || c.redo && c.o.Now().Sub(c.redone) < redoEvery {
+	if err != nil || c.redo && time.Since(c.redone) < redoShare*c.redoTook {
 		return err
 	}
 	if c.redo {
@@ -223,8 +224,9 @@ func (c *Classifier) catchUp(ctx context.Context) error {
 	return c.defend(ctx)
 }
 
-// redoEvery bounds how often all is learned anew: somebody who moves a message to and fro should not keep us at it.
-const redoEvery = time.Minute
+// redoShare bounds how often all is learned anew, as a multiple of the time that it takes: somebody who moves a message to and
+// fro should not keep us at it.
+const redoShare = 20
 
 // Relearn makes the model anew from the log, now.
 func (c *Classifier) Relearn(ctx context.Context) error {
@@ -235,6 +237,7 @@ func (c *Classifier) Relearn(ctx context.Context) error {
 }
 
 func (c *Classifier) relearn(ctx context.Context) error {
+	begun := time.Now()
 	plan, err := c.read(ctx, 0)
 	if err != nil {
 		return err
@@ -248,7 +251,7 @@ func (c *Classifier) relearn(ctx context.Context) error {
 	c.mu.Lock()
 	c.model = m
 	c.mu.Unlock()
-	c.plan, c.guard, c.redo, c.redone = plan, g, false, c.o.Now()
+	c.plan, c.guard, c.redo, c.redone, c.redoTook = plan, g, false, time.Now(), time.Since(begun)
 
 	return c.defend(ctx)
 }

@@ -76,7 +76,7 @@ func (c *Classifier) defend(ctx context.Context) error {
 		if err := c.o.Log.Append(ctx, e); err != nil {
 			return err
 		}
-		c.redo, c.redone = true, c.redone.Add(-redoEvery)
+		c.redo, c.redoTook = true, 0
 	}
 	c.guard.poisoned = nil
 
