@@ -18,7 +18,7 @@ shared = $(shell awk '/^[a-z]/ && NF > 1 { print "./" $$1 }' $(norace))
 sharing = ^($(shell awk '/^[a-z]/ { for (i = 2; i <= NF; i++) if ($$i != "outside") printf "%s%s", n++ ? "|" : "", $$i }' $(norace)))$$
 # tests of whole gateways wait for clocks, timeouts and other programs most of their time: more of them than there are cores
 # run beside each other
-waiting = 6
+waiting = 4
 RACE = CGO_ENABLED=1 $(GO) test -race -vet=off -shuffle=on -timeout 40m
 
 .PHONY: build test honest tools demo bench lint fuzz clean
