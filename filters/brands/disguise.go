@@ -69,13 +69,16 @@ func (t *Table) disguised(name string) []Claim {
 
 	for i, field := range fields[:min(len(fields), maxDisguised)] {
 		word := strings.ToLower(field)
-		if brand, ok := t.looks[sameLook(word)]; ok && len(word) >= minJoined && len(word) <= maxLabel && !t.words[word] {
+		if brand, ok := t.looks[sameLook(word)]; ok && longEnough(word) && !t.words[word] {
 			return []Claim{{Brand: brand, Name: t.Brands[brand].Names[0], At: i, Words: 1}}
 		}
 	}
 
 	return t.misspelled(fields[:min(len(fields), maxDisguised)])
 }
+
+// longEnough holds for words that are no other word by chance.
+func longEnough(word string) bool { return len(word) >= minJoined && len(word) <= maxLabel }
 
 // misspelled gives the brand whose name is written with one letter wrong, in a name that is that brand's but for words of
 // service: "Mircosoft Support", "Paypaal". With any other word it is a person's name, or another company's.
@@ -86,7 +89,7 @@ func (t *Table) misspelled(fields []string) []Claim {
 		if isService(word) {
 			continue
 		}
-		if len(claims) > 0 || len(word) < minJoined || len(word) > maxLabel || !isASCII(word) {
+		if len(claims) > 0 || !longEnough(word) || !isASCII(word) {
 			return nil
 		}
 		brand, _, ok := t.oneLetterOff(word)

@@ -25,22 +25,31 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 		author = ""
 	}
 	parts := view.Parts()
+	followed := func(link *mimeview.Link) bool { return clickable(link) && !isFile(parts, link.Part) }
 	var strange []string
 	for i, link := range slices.Concat(all[:min(len(all), maxLinks)], codes) {
-		if i < len(all) && (!clickable(&link) || isFile(parts, link.Part)) || link.Has(links.Redirected) {
+		isCode := i >= len(all)
+		if link.Has(links.Redirected) || !isCode && !followed(&link) {
 			continue
 		}
-		switch {
-		case link.Domain == "" && !link.Has(links.IPHost):
-		case author != "" && link.Domain == author, l.own(link.Host, link.Domain):
+		if l.leadsHome(&link, author) {
 			return
-		case !slices.Contains(strange, link.Domain) && l.isStrange(&link):
+		}
+		if link.Domain == "" && !link.Has(links.IPHost) || slices.Contains(strange, link.Domain) {
+			continue
+		}
+		if l.isStrange(&link) {
 			strange = append(strange, link.Domain)
 		}
 	}
 	if len(strange) > 0 && len(strange) <= mostStrange {
 		l.add("URL_FOREIGN", strings.Join(strange, ", "))
 	}
+}
+
+// leadsHome holds for a link to who sends the mail, or to us.
+func (l *look) leadsHome(link *mimeview.Link, author string) bool {
+	return author != "" && link.Domain == author || l.own(link.Host, link.Domain)
 }
 
 // isStrange holds for a host that belongs to nobody known. On a platform everybody is a stranger.
