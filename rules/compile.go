@@ -52,7 +52,7 @@ func (s *Set) compile() {
 			r.meta.visit(func(e *expr) { e.rule = s.byName[e.name] })
 		}
 		s.foreign = s.foreign || r.foreign
-		s.headOnly = s.headOnly && !r.foreign && (r.kind <= kindURI || r.kind == kindMeta)
+		s.headOnly = s.headOnly && !r.foreign && (r.kind <= kindURI || r.kind == kindMeta || r.kind == kindPart)
 		s.files = s.files || r.kind == kindEval && strings.HasPrefix(r.function, "check_ole")
 		s.asks = s.asks || s.network && r.looksUp()
 		r.known = s.functions[r.function]

@@ -123,6 +123,7 @@ type matcher struct {
 	room      *room
 	in        Input
 	message   *views.Message
+	whole     *views.Message // where message is only its header and a rule asks for parts
 	own       *ownViews
 	ctx       *eval.Context
 	budget    *perlre.Budget
@@ -153,7 +154,7 @@ func (s *Set) matcher(in Input) *matcher {
 	if in.Costs.sample() {
 		m.watch = &stopwatch{by: map[*rule]*Cost{}}
 	}
-	m.message = views.ReadOctets(m.raw(), m.options())
+	m.message = views.ReadOctets(m.raw(s.headOnly), m.options())
 	m.own = &ownViews{view: in.View}
 	now := in.Now
 	if now.IsZero() {
@@ -163,12 +164,23 @@ func (s *Set) matcher(in Input) *matcher {
 	return m
 }
 
-// raw is the message, or only its header if no rule looks at anything else of it than the text that readers see.
-func (m *matcher) raw() []byte {
+// parts are those of the message. Where only its header was read until now, all of it is.
+func (m *matcher) parts() []*views.Part {
+	if !m.set.headOnly {
+		return m.message.Tree().Find(false, nil)
+	}
+	if m.whole == nil {
+		m.whole = views.ReadOctets(m.raw(false), m.options())
+	}
+	return m.whole.Tree().Find(false, nil)
+}
+
+// raw is the message, or only its header if that is all that is looked at besides the text that readers see.
+func (m *matcher) raw(headOnly bool) []byte {
 	message := m.in.View.Message()
 	if mem := message.Memory(); mem != nil {
 		mem = mem[:min(len(mem), maxMessage)]
-		if m.set.headOnly {
+		if headOnly {
 			if i := bytes.Index(mem, []byte("\r\n\r\n")); i >= 0 {
 				mem = mem[:i+4]
 			}
@@ -320,7 +332,7 @@ func (m *matcher) dispatch(r *rule, o *outcome) {
 	case kindDNS:
 		o.value = m.askDNS(r)
 	case kindPart:
-		m.parts(r, o)
+		m.partHeaders(r, o)
 	case kindEmpty:
 	default:
 		m.pattern(r, o)

@@ -27,8 +27,8 @@ func (m *matcher) satisfies(u *views.URI, d detail) bool {
 	return false
 }
 
-// parts looks for an expression in the headers of all parts.
-func (m *matcher) parts(r *rule, o *outcome) {
+// partHeaders looks for an expression in the headers of all parts.
+func (m *matcher) partHeaders(r *rule, o *outcome) {
 	first, last := partRange(r.flags)
 	values := m.partValues(r, first, last)
 	most := 1
@@ -67,7 +67,7 @@ func (m *matcher) parts(r *rule, o *outcome) {
 // partValues are the values of the field in each part.
 func (m *matcher) partValues(r *rule, first, last int) []string {
 	var values []string
-	for i, p := range m.message.Tree().Find(false, nil) {
+	for i, p := range m.parts() {
 		if i+1 < first || i+1 > last {
 			continue
 		}

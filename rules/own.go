@@ -117,19 +117,22 @@ func appendParagraphs(all []string, text string) []string {
 	return all
 }
 
-// appendWords writes the words of a line to a paragraph that began at start, one space between them.
+// appendWords writes the words of a line to a paragraph that began at start, one space between them. Words that have one
+// space between them already are copied together.
 func appendWords(b *strings.Builder, line string, start int) {
 	for i := 0; i < len(line); {
-		end := i
-		for end < len(line) && !blank(line[end]) {
+		if blank(line[i]) {
+			i++
+			continue
+		}
+		end := i + 1
+		for end < len(line) && (!blank(line[end]) || line[end] == ' ' && end+1 < len(line) && !blank(line[end+1])) {
 			end++
 		}
-		if end > i {
-			if b.Len() > start {
-				b.WriteByte(' ')
-			}
-			b.WriteString(line[i:end])
+		if b.Len() > start {
+			b.WriteByte(' ')
 		}
+		b.WriteString(line[i:end])
 		i = end + 1
 	}
 }

@@ -44,7 +44,7 @@ type Set struct {
 	// asks says that rules look names up.
 	asks, network, foreign bool
 	files                  bool // rules ask what attachments carry
-	// headOnly says that rules need no more of the message itself than its header.
+	// headOnly says that rules need no more of the message itself than its header, or now and then the headers of its parts.
 	headOnly bool
 	coverage Coverage
 	rooms    sync.Pool // of *room

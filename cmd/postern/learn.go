@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"postern/cmd/postern/app"
+	"postern/filters/classify"
+	"postern/filters/classify/classifier"
+	"postern/internal/config"
 	"postern/policy/records/ledger"
 	"postern/policy/records/lessons"
 )
@@ -44,16 +47,45 @@ type learnStatusCommand struct {
 	output
 }
 
-// Run counts.
-func (c *learnStatusCommand) Run(w world) (err error) {
-	j, err := openLessons(c.where)
-	if err != nil {
-		return none(w, err)
+// learnStatus is what users taught, and what the classifier made of it.
+type learnStatus struct {
+	lessons.Status
+	Classifier *classifier.Status `json:"classifier,omitempty"`
+}
+
+// classifier says what the classifier knows, in a sentence.
+func (s learnStatus) classifier(cfg *config.Config) string {
+	if s.Classifier == nil {
+		return "the classifier is off\n"
 	}
-	defer func() { err = errors.Join(err, j.Close()) }()
-	s, err := j.Status(w.ctx)
+	settings, err := classify.Configured(cfg.Filter("classify"))
+	k := s.Classifier
+	text := fmt.Sprintf("the classifier has learned from %d spam and %d ham", k.Spam, k.Ham)
+	if k.Waiting > 0 {
+		text += fmt.Sprintf("; %d more messages wait until another user says the same", k.Waiting)
+	}
+	if err == nil && (k.Spam < settings.Spam || k.Ham < settings.Ham) {
+		text += fmt.Sprintf("; it says nothing before %d and %d", settings.Spam, settings.Ham)
+	}
+
+	return text + "\n"
+}
+
+// Run counts.
+func (c *learnStatusCommand) Run(w world) error {
+	var s learnStatus
+	cfg, err := c.read()
 	if err != nil {
 		return err
+	}
+	if s.Status, err = c.lessons(w, cfg); err != nil {
+		return none(w, err)
+	}
+	if cfg.FilterEnabled("classify", true) {
+		s.Classifier = &classifier.Status{}
+		if err := act(w, c.where, http.MethodGet, "/classifier", nil, s.Classifier); err != nil {
+			return plainly(err)
+		}
 	}
 	if c.JSON {
 		return printJSON(w, s)
@@ -71,8 +103,22 @@ func (c *learnStatusCommand) Run(w world) (err error) {
 %8d  of sessions whose login is in doubt, not looked at
 %8d  users; the last lesson came %s
 %8d  messages kept
-`, s.Spam, s.Ham, s.Undone, s.Wishes, s.Capped, s.Bulk, s.Login, s.Users, newest, s.Messages)
+%s`, s.Spam, s.Ham, s.Undone, s.Wishes, s.Capped, s.Bulk, s.Login, s.Users, newest, s.Messages, s.classifier(cfg))
 	return err
+}
+
+// lessons counts what users taught: nothing where only admins did.
+func (c *learnStatusCommand) lessons(w world, cfg *config.Config) (s lessons.Status, err error) {
+	j, err := openLessons(c.where)
+	if missing, ok := errors.AsType[notYet](err); ok && missing.path == app.LessonsFile(cfg) {
+		return s, enter(cfg.DataDir, app.ClassifierFile(cfg))
+	}
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+
+	return j.Status(w.ctx)
 }
 
 type learnListCommand struct {

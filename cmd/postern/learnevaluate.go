@@ -123,7 +123,7 @@ func (c *learnEvaluateCommand) read(w world) (all []labelled, took []time.Durati
 func (e *evaluation) measure(w world, all []labelled, order []int, took []time.Duration) (scores []evaluate.Result) {
 	bar := newProgress(w, "judge and learn").aside()
 	defer bar.done()
-	m := model.New()
+	m, past := model.New(), pastLessons{}
 	var calibrated []evaluate.Result
 	var learning []time.Duration
 	for n, i := range order {
@@ -135,7 +135,8 @@ func (e *evaluation) measure(w world, all []labelled, order []int, took []time.D
 		scores = append(scores, evaluate.Result{Score: score, Spam: l.Spam})
 		calibrated = append(calibrated, evaluate.Result{Score: m.Odds(score), Spam: l.Spam})
 		start = time.Now()
-		m.Learn(l)
+		m.Learn(l, past.pick)
+		past.add(l)
 		learning = append(learning, time.Since(start))
 	}
 	e.Postern, e.Calibration = evaluate.Of(scores), evaluate.Calibration(calibrated)
@@ -143,6 +144,19 @@ func (e *evaluation) measure(w world, all []labelled, order []int, took []time.D
 	e.Judge, e.Learn = durations(took), durations(learning)
 
 	return scores
+}
+
+// pastLessons are those learned so far, by label.
+type pastLessons map[bool][]*model.Lesson
+
+func (p pastLessons) add(l *model.Lesson) { p[l.Spam] = append(p[l.Spam], l) }
+
+func (p pastLessons) pick(spam bool, chance uint64) *model.Lesson {
+	if len(p[spam]) == 0 {
+		return nil
+	}
+
+	return p[spam][chance%uint64(len(p[spam]))]
 }
 
 func durations(all []time.Duration) duration {

@@ -90,7 +90,7 @@ func (c *teachCommand) write(w world, spam bool) (n int, err error) {
 	var events []lessonlog.Event
 	flush := func() error {
 		defer func() { events = events[:0] }()
-		return l.Book.Append(w.ctx, events...)
+		return l.Append(w.ctx, events...)
 	}
 	err = eachMessage(w.in, c.Paths, func(s source) error {
 		m := mail.NewMessage(s.raw)
@@ -98,7 +98,7 @@ func (c *teachCommand) write(w world, spam bool) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		e, err := l.Event(m, filters.Lesson{Spam: spam, SHA256: sha, By: "admin", Way: "command line", Trusted: true})
+		e, err := l.Event(m, filters.Lesson{Spam: spam, SHA256: sha, By: "admin", Way: lessonlog.Import, Trusted: true})
 		if err != nil {
 			return err
 		}
@@ -176,10 +176,11 @@ func (c *learnLogCommand) Run(w world) error {
 }
 
 func eventLine(e event) string {
-	said := string(e.Kind)
+	said := map[bool]string{true: "spam", false: "ham"}[e.Spam]
 	switch e.Kind {
 	case lessonlog.Taught:
-		said = map[bool]string{true: "spam", false: "ham"}[e.Spam]
+	case lessonlog.Forgotten:
+		said = string(e.Kind)
 	case lessonlog.RolledBack:
 		return fmt.Sprintf("%7d  %s  rolled back %d to %d  by %s (%s)", e.Seq, e.Time.Local().Format("2006-01-02 15:04"), e.From, e.To, ledger.Printable(e.By), ledger.Printable(e.Way))
 	}

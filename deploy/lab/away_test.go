@@ -12,6 +12,7 @@ import (
 // Mail programs that fetch and delete while the database is away, and once it is back: every original stands somewhere, and
 // the bad one is with no program.
 func TestNoOriginalIsLostWithoutTheDatabase(t *testing.T) {
+	t.Parallel()
 	for _, c := range deleters() {
 		lab.Need(t, c.program, c.program)
 	}
@@ -20,6 +21,7 @@ func TestNoOriginalIsLostWithoutTheDatabase(t *testing.T) {
 		"stalled": {(*pgtest.Server).Freeze, (*pgtest.Server).Continue},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			database := pgtest.Start(t)
 			server := dovecottest.Start(t, dovecottest.Options{Performance: true})
 			dir := lab.Dir(t)

@@ -44,6 +44,7 @@ func loginDialogues(password string) (imap, pop []string) {
 // A password is in no log, no trace, no record, no metric and no dump of a crash, whatever way it took, at the most
 // talkative level.
 func TestPasswordsAreNowhere(t *testing.T) {
+	t.Parallel()
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true, Extra: "\npassdb {\n  driver = static\n  args = password=" + canaries()[0] + "\n}\n"})
 	dir := lab.Dir(t)
 	at := [4]string{lab.FreePort(t), lab.FreePort(t), lab.FreePort(t), lab.FreePort(t)}

@@ -40,6 +40,7 @@ func startClamd(t *testing.T) (address string, cmd *exec.Cmd) {
 }
 
 func TestClamAVThroughTheDoor(t *testing.T) {
+	t.Parallel()
 	clamd, process := startClamd(t)
 	hop := hoptest.New(t, hoptest.Options{})
 	door := lab.FreePort(t)

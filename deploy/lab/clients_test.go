@@ -255,7 +255,7 @@ func got(t *testing.T, dir, user string) (n int, leaked bool) {
 
 // Real mail programs fetch a mailbox of five through the doors, of which one is bad, or slow to scan: each ends with all
 // five, twice, without an error and without an octet of what is bad.
-func TestMailClients(t *testing.T) {
+func TestMailClients(t *testing.T) { // not beside others: it runs sixteen programs at once
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true})
 	dir := lab.Dir(t)
 	slow := filepath.Join(dir, "slow.sh")

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/filters/classify/classifier"
+	"postern/filters/classify/lessonlog"
 	"postern/internal/testing/dovecottest"
 	"postern/internal/testing/lab"
 	"postern/policy/records/lessons"
@@ -50,6 +52,31 @@ func (g *taughtGateway) lessonsOf(user string, want ...string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	g.t.Errorf("%s: lessons %q, want %q", user, got, want)
+}
+
+// told waits until the classifier was told so much by a user.
+func (g *taughtGateway) told(user string, want ...string) {
+	g.t.Helper()
+	var got []string
+	for range 100 {
+		got = nil
+		for line := range strings.Lines(g.p.Run(g.t, "learn", "log", "--json", "--limit", "1000")) {
+			var e lessonlog.Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				g.t.Fatal(err)
+			}
+			if e.By == user && e.Kind == lessonlog.Taught {
+				got = append(got, fmt.Sprintf("%s %s %s", e.Kind, map[bool]string{true: "spam", false: "ham"}[e.Spam], e.Way))
+			} else if e.By == user {
+				got = append(got, string(e.Kind))
+			}
+		}
+		if slices.Equal(got, want) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	g.t.Errorf("%s: the classifier was told %q, want %q", user, got, want)
 }
 
 // python runs a script with m logged in as the user.
@@ -112,6 +139,7 @@ func (g *taughtGateway) move(v *visit, id, from, to string) {
 
 // Users teach the gateway with the mail programs that they have, and take it back.
 func TestLessonsFromJunk(t *testing.T) {
+	t.Parallel()
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true})
 	dir := lab.Dir(t)
 	imap := lab.FreePort(t)
@@ -136,6 +164,18 @@ func TestLessonsFromJunk(t *testing.T) {
 		g.lessonsOf("mover", "spam move Junk <1.mover@example.org>", "spam move Junk <2.mover@example.org>")
 		g.python("mover", `good(m.select("Junk")); good(m.uid("MOVE", n(2), "INBOX")); good(m.uid("MOVE", n(1), "Trash"))`)
 		g.lessonsOf("mover", "spam move Junk <1.mover@example.org>", "spam move Junk <2.mover@example.org>, taken back by mover")
+		g.told("mover", "taught spam move", "taught spam move", "forgotten")
+	})
+	t.Run("two users who say the same", func(t *testing.T) {
+		for _, user := range []string{"first", "second"} {
+			deliver(t, server, user, "From: Eva <eva@shop.example>\r\nTo: <all@corp.test>\r\nSubject: pills for everybody\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <pills@shop.example>\r\n\r\nCheap pills without a doctor, delivered overnight to your door.\r\n")
+			g.python(user, `good(m.uid("MOVE", "1:*", "Junk"))`)
+			g.told(user, "taught spam move")
+		}
+		var s struct{ Classifier classifier.Status }
+		if err := json.Unmarshal([]byte(p.Run(t, "learn", "status", "--json")), &s); err != nil || s.Classifier.Spam != 1 {
+			t.Errorf("%+v %v", s, err)
+		}
 	})
 	t.Run("copy and expunge", func(t *testing.T) {
 		fill(t, server, "copier", "")

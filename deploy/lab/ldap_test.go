@@ -87,6 +87,7 @@ func write(t *testing.T, path, text string) {
 }
 
 func TestADirectoryKnowsTheRecipients(t *testing.T) {
+	t.Parallel()
 	ldap := startLDAP(t)
 	hop := hoptest.New(t, hoptest.Options{})
 	door := lab.FreePort(t)
@@ -137,6 +138,7 @@ timeout = "200ms"
 
 // A rule of the policy asks for the groups that the directory knows of a recipient.
 func TestADirectoryKnowsTheGroups(t *testing.T) {
+	t.Parallel()
 	ldap := startLDAP(t)
 	hop := hoptest.New(t, hoptest.Options{})
 	door := lab.FreePort(t)

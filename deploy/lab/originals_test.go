@@ -180,6 +180,7 @@ func (l *losses) stands(mode string, visits map[string]*visit, want string) {
 // once it was released: every original stands somewhere afterwards, in the mailbox, with the program, in the quarantine or
 // on its way back.
 func TestNoOriginalIsLost(t *testing.T) {
+	t.Parallel()
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true})
 	dir := lab.Dir(t)
 	scanner := filepath.Join(dir, "scanner.sh")

@@ -14,13 +14,14 @@ import (
 
 // PostgreSQL goes away while mail comes in and comes back later: mail flows all the time, and every record is there at the
 // end, once, under the id that the client saw.
-func TestMailFlowsWhateverHappensToPostgreSQL(t *testing.T) {
+func TestMailFlowsWhateverHappensToPostgreSQL(t *testing.T) { // its cases beside each other, not beside other tests: they count timeouts
 	for name, c := range map[string]struct{ lose, find func(*pgtest.Server) }{
 		"stopped": {(*pgtest.Server).Stop, (*pgtest.Server).Restart},
 		"killed":  {(*pgtest.Server).Kill, (*pgtest.Server).Restart},
 		"stalled": {(*pgtest.Server).Freeze, (*pgtest.Server).Continue},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			database := pgtest.Start(t)
 			hop := hoptest.New(t, hoptest.Options{})
 			door, metrics := lab.FreePort(t), lab.FreePort(t)

@@ -100,6 +100,7 @@ func (r *reader) read() string {
 // Every open session that had a message in the clear shows nothing of it within five seconds of its recall, whichever way it
 // fetches.
 func TestARecallReachesEveryOpenSession(t *testing.T) {
+	t.Parallel()
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true})
 	dir := lab.Dir(t)
 	imap, pop3 := lab.FreePort(t), lab.FreePort(t)
@@ -143,6 +144,7 @@ func TestARecallReachesEveryOpenSession(t *testing.T) {
 
 // Two who read one mailbox see each what his own policy says, whoever reads first.
 func TestReadersOfOneMailboxHaveTheirOwnVerdicts(t *testing.T) {
+	t.Parallel()
 	const mailbox = "Public.Team"
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true, Extra: "\nnamespace public {\n  type = public\n  separator = .\n  prefix = Public.\n  location = maildir:%h/../public\n  subscriptions = no\n}\n"})
 	dir := lab.Dir(t)

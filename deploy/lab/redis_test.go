@@ -15,7 +15,7 @@ import (
 
 // Whatever happens to Redis, mail flows, nothing is refused for good because of it, what was counted counts on, and the
 // signal is there within five seconds.
-func TestMailFlowsWhateverHappensToRedis(t *testing.T) {
+func TestMailFlowsWhateverHappensToRedis(t *testing.T) { // its cases beside each other, not beside other tests: they count timeouts
 	for name, c := range map[string]struct {
 		args       []string
 		lose, find func(*redistest.Server)
@@ -30,6 +30,7 @@ func TestMailFlowsWhateverHappensToRedis(t *testing.T) {
 		"stalled": {nil, (*redistest.Server).Stop, (*redistest.Server).Continue},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			redis := redistest.Start(t, c.args...)
 			hop := hoptest.New(t, hoptest.Options{})
 			door, metrics := lab.FreePort(t), lab.FreePort(t)

@@ -17,6 +17,7 @@ import (
 
 // What an admin called back is moved out of the mailboxes of those who have it, of nobody else, and nothing else.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	server := dovecottest.Start(t, dovecottest.Options{Performance: true, Extra: "\nauth_master_user_separator = *\npassdb {\n  driver = static\n  master = yes\n  args = password=master\n}\nplugin {\n  acl_user = %u\n  master_user = %u\n}\n"})
 	dir := lab.Dir(t)
 	imap := lab.FreePort(t)

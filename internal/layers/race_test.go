@@ -14,6 +14,9 @@ import (
 // What norace.txt keeps from the race detector starts no goroutine, and each of its tests that does is named there.
 func TestOnlyPackagesWithoutGoroutinesAreKeptFromTheRaceDetector(t *testing.T) {
 	for pkg, named := range withoutRace(t) {
+		if outside(named) {
+			continue
+		}
 		files, err := filepath.Glob(filepath.Join("..", "..", pkg, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Errorf("%s: norace.txt names a package that is not there", pkg)
@@ -34,6 +37,52 @@ func TestOnlyPackagesWithoutGoroutinesAreKeptFromTheRaceDetector(t *testing.T) {
 			t.Errorf("%s: the tests that start goroutines are %q, norace.txt has %q", pkg, found, named)
 		}
 	}
+}
+
+// What norace.txt calls outside ships nothing, and each of its tests that opens a gateway in its own process is named there.
+func TestOnlyWhatLooksFromOutsideIsKeptFromTheRaceDetector(t *testing.T) {
+	for pkg, named := range withoutRace(t) {
+		if !outside(named) {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join("..", "..", pkg, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: norace.txt names a package that is not there", pkg)
+		}
+		var found []string
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				t.Errorf("%s: %s is no test: take %s out of norace.txt", pkg, file, pkg)
+			}
+			found = append(found, opening(t, file)...)
+		}
+		slices.Sort(found)
+		if !slices.Equal(found, named[1:]) {
+			t.Errorf("%s: the tests that open a gateway are %q, norace.txt has %q", pkg, found, named[1:])
+		}
+	}
+}
+
+func outside(named []string) bool { return len(named) > 0 && named[0] == "outside" }
+
+// opening names the tests of a file that imports the gateway.
+func opening(t *testing.T, file string) (names []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := func(s *ast.ImportSpec) bool { return s.Path.Value == `"postern/cmd/postern/app"` }
+	if !slices.ContainsFunc(parsed.Imports, gateway) {
+		return nil
+	}
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && strings.HasPrefix(f.Name.Name, "Test") && f.Name.Name != "TestMain" {
+			names = append(names, f.Name.Name)
+		}
+	}
+
+	return names
 }
 
 // withoutRace reads norace.txt: the packages and their tests that run with the race detector all the same.

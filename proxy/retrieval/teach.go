@@ -45,6 +45,7 @@ func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) 
 		t.Taught(ctx, m, taught(l))
 	case lessons.Restored:
 		t.Taught(ctx, m, withdrawn(l))
+	case lessons.Repeated, lessons.Capped: // nothing new
 	}
 }
 

@@ -63,3 +63,15 @@ func BenchmarkMatch10KB(b *testing.B) {
 		}
 	})
 }
+
+// How to be left alone counts once: with an offer as a part of it, without one for what it is in the form of spam.
+func TestRemovalCountsOnce(t *testing.T) {
+	set := load(t)
+	const form = "Subject: FREE MONEY FOR YOU!!|From: abc12345@hotmail.com|To: undisclosed-recipients:; || Dear friend, click here now, only $5, absolutely free! Type \"remove\" in the subject."
+	for content, want := range map[string][2]bool{form: {true, false}, form + " Make money from home.": {false, true}} {
+		found := hits(set, caseLetter(content))
+		if got := [2]bool{found["REMOVE_CLAIM"], found["BULK_REMOVE"]}; got != want {
+			t.Errorf("%q: %v, want %v: %v", content, got, want, found)
+		}
+	}
+}

@@ -62,9 +62,10 @@ func newAhead(p *program) *ahead {
 }
 
 // may says whether a match may begin at a place.
-func (a *ahead) may(text string, at int) bool {
+func (a *ahead) may(text string, at int) (may bool, read int) {
 	v := a.start
-	for i := at; i < len(text) && i < at+aheadOctets; i++ {
+	i := at
+	for ; i < len(text) && i < at+aheadOctets; i++ {
 		c := a.classes[text[i]]
 		to := v.next[c].Load()
 		if to == nil {
@@ -72,13 +73,13 @@ func (a *ahead) may(text string, at int) bool {
 		}
 		switch to {
 		case a.never:
-			return false
+			return false, i - at
 		case a.maybe:
-			return true
+			return true, i - at
 		}
 		v = to
 	}
-	return true
+	return true, i - at
 }
 
 // make works a state out.

@@ -92,7 +92,7 @@ func (re *Regexp) find(text string, from int, notEmpty bool, b *Budget) (Match, 
 	defer b.settle(m)
 	for at := from; ; at++ {
 		next, looked := re.look.next(text, at)
-		m.steps -= looked / 2
+		m.steps -= looked
 		if next < 0 {
 			m.steps -= (len(text) - at) / 16
 			return Match{}, false
@@ -101,8 +101,11 @@ func (re *Regexp) find(text string, from int, notEmpty bool, b *Budget) (Match, 
 			return Match{}, false
 		}
 		at = next
-		if re.ahead != nil && !re.ahead.may(text, at) {
-			continue
+		if re.ahead != nil {
+			may, read := re.ahead.may(text, at)
+			if m.steps -= read/2 + 1; !may {
+				continue
+			}
 		}
 		end, ok := m.attempt(at)
 		if !ok {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"postern/filters/classify/classifier"
 	"postern/filters/classify/lessonlog"
 	"postern/internal/config"
+	"postern/internal/state"
 	"postern/proxy/console/api"
 )
 
@@ -25,11 +27,20 @@ func ClassifierFile(cfg *config.Config) string { return filepath.Join(cfg.DataDi
 // Learning is a classifier with its log.
 type Learning struct {
 	*classifier.Classifier
-	Book *lessonlog.Book
+	Book   *lessonlog.Book
+	stream *state.Stream // nil without Redis
+	why    string        // the last error of reading the log
 }
 
 // Close writes the snapshot and closes the log.
-func (l *Learning) Close() error { return errors.Join(l.Classifier.Close(), l.Book.Close()) }
+func (l *Learning) Close() error {
+	err := errors.Join(l.Classifier.Close(), l.Book.Close())
+	if l.stream != nil {
+		err = errors.Join(err, l.stream.Close())
+	}
+
+	return err
+}
 
 // OpenClassifier opens the classifier of a configuration, and makes it if it isn't there.
 func OpenClassifier(cfg *config.Config, log *slog.Logger, now func() time.Time) (*Learning, error) {
@@ -49,16 +60,34 @@ func OpenClassifier(cfg *config.Config, log *slog.Logger, now func() time.Time) 
 		Rules: lessonlog.Rules{Quorum: settings.Quorum, Daily: settings.Daily}, Logger: log, Now: now}
 	sum := sha256.Sum256(key)
 	copy(o.Key[:], sum[:])
-	c, err := classifier.Open(context.Background(), o)
-	if err != nil {
+	l := &Learning{Book: book}
+	if len(cfg.State.Redis) > 0 {
+		if l.stream, err = openStream(cfg); err != nil {
+			return nil, errors.Join(err, book.Close())
+		}
+		o.Log = lessonlog.Share(book, l.stream, hex.EncodeToString(sum[16:]))
+	}
+	if l.Classifier, err = classifier.Open(context.Background(), o); err != nil {
 		return nil, errors.Join(err, book.Close())
 	}
 
-	return &Learning{c, book}, nil
+	return l, nil
+}
+
+// openStream opens the log that gateways share.
+func openStream(cfg *config.Config) (*state.Stream, error) {
+	o, err := redisOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+
+	return state.OpenStream(o, "lessons")
 }
 
 // SealKey is the secret of the seals that tell which message lies in a mailbox.
-func SealKey(cfg *config.Config) ([]byte, error) { return keyFile(filepath.Join(cfg.DataDir, "judged.key")) }
+func SealKey(cfg *config.Config) ([]byte, error) {
+	return keyFile(filepath.Join(cfg.DataDir, "judged.key"))
+}
 
 // knownClassifier opens what a gateway has learned, nil if it never learned anything.
 func knownClassifier(cfg *config.Config, log *slog.Logger) (*Learning, error) {
@@ -125,7 +154,7 @@ func (v classifierVerbs) Change(ctx context.Context, what api.Learning, by strin
 	var err error
 	switch what := what.(type) {
 	case api.ReadLog:
-		err = v.CatchUp(ctx)
+		err = v.Now(ctx)
 	case api.Forget:
 		err = v.Forget(ctx, what.IDs, what.By)
 	case api.RollBack:
@@ -148,9 +177,18 @@ const (
 )
 
 func (a *App) catchUp(ctx context.Context) {
+	why := ""
 	if err := a.Learning.CatchUp(ctx); err != nil && ctx.Err() == nil {
-		a.out.Log.Error("the classifier can't read its log", "error", err)
+		why = err.Error()
 	}
+	switch {
+	case why == a.Learning.why:
+	case why == "":
+		a.out.Log.Info("the classifier reads its log again")
+	default:
+		a.out.Log.Error("the classifier can't read its log: what it learned so far holds", "error", why)
+	}
+	a.Learning.why = why
 }
 
 func (a *App) snapshotClassifier(context.Context) {

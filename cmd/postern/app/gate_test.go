@@ -178,7 +178,7 @@ func (g *gate) from(address, door string) *client {
 
 func (g *gate) over(conn net.Conn) *client {
 	g.t.Helper()
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(3 * time.Minute)); err != nil {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { _ = conn.Close() })

@@ -67,7 +67,9 @@ func (w *world) set(m mode) {
 		w.conns = nil
 	}
 	if m == killed {
-		_ = w.listener.Close()
+		if w.listener != nil { // when a test ends with it killed
+			_ = w.listener.Close()
+		}
 		w.listener = nil
 		return
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -31,8 +32,46 @@ func (a *App) openLessons() (err error) {
 		return err
 	}
 	a.laterPlain(a.Lessons.Close)
+	if err := a.takeOverLessons(context.Background()); err != nil {
+		a.out.Log.Error("earlier lessons could not be taught to the classifier", "error", err)
+	}
 	a.teacher = &retrieval.Teacher{Journal: a.Lessons, SealKey: key, Log: a.out.Log, Taught: a.taught}
 	return nil
+}
+
+// takeOverLessons teaches a classifier that was told nothing yet what users taught before there was one, as far as the
+// messages are still kept.
+func (a *App) takeOverLessons(ctx context.Context) error {
+	if a.Learning == nil {
+		return nil
+	}
+	if last, err := a.Learning.Book.Last(ctx); err != nil || last > 0 {
+		return err
+	}
+	taken := 0
+	for after := int64(0); ; {
+		some, err := a.Lessons.List(ctx, lessons.Filter{After: after, Holding: true, Oldest: true, Limit: 1000})
+		if err != nil || len(some) == 0 {
+			if taken > 0 {
+				a.out.Log.Info("the classifier was taught what users said before", "messages", taken)
+			}
+			return errors.Join(err, a.Learning.CatchUp(ctx))
+		}
+		for _, l := range some {
+			after = l.ID
+			octets, ok, err := a.Lessons.Content(ctx, l.SHA256)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if err := a.Learning.Teach(ctx, mail.NewMessage(octets), filters.Lesson{Spam: l.Spam, SHA256: l.SHA256, By: l.User, Way: l.How}); err != nil {
+				return err
+			}
+			taken++
+		}
+	}
 }
 
 // taught passes a lesson to the filters that learn.

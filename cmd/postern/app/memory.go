@@ -27,29 +27,35 @@ import (
 
 // openState opens what the gateway remembers: in its own memory, or shared through Redis.
 func openState(cfg *config.Config, out Outside) (*state.State, error) {
-	c := cfg.State
-	memory := state.MemoryOptions{Now: out.Now, MaxKeys: c.MaxKeys, Snapshot: filepath.Join(cfg.DataDir, "state.snapshot"), Log: out.Log}
-	if len(c.Redis) == 0 {
+	memory := state.MemoryOptions{Now: out.Now, MaxKeys: cfg.State.MaxKeys, Snapshot: filepath.Join(cfg.DataDir, "state.snapshot"), Log: out.Log}
+	if len(cfg.State.Redis) == 0 {
 		return state.NewMemory(memory)
 	}
-	o := state.RedisOptions{Master: c.Master, Cluster: c.Cluster, Username: c.User, DB: c.Database, Prefix: c.Prefix, Now: out.Now,
-		Shadow: memory, Log: out.Log}
+	o, err := redisOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.Now, o.Log, o.Shadow = out.Now, out.Log, memory
+	return state.NewRedis(o)
+}
+
+// redisOptions say where Redis is.
+func redisOptions(cfg *config.Config) (o state.RedisOptions, err error) {
+	c := cfg.State
+	o = state.RedisOptions{Master: c.Master, Cluster: c.Cluster, Username: c.User, DB: c.Database, Prefix: c.Prefix}
 	for _, a := range c.Redis {
 		o.Addresses = append(o.Addresses, string(a))
 	}
-	var err error
 	if o.Password, err = firstLine("state.password_file", c.PasswordFile); err != nil {
-		return nil, err
+		return o, err
 	}
 	if o.SentinelPassword, err = firstLine("state.sentinel_password_file", c.SentinelPasswordFile); err != nil {
-		return nil, err
+		return o, err
 	}
 	if c.TLS {
-		if o.TLS, err = clientTLS(c.CAFile); err != nil {
-			return nil, err
-		}
+		o.TLS, err = clientTLS(c.CAFile)
 	}
-	return state.NewRedis(o)
+	return o, err
 }
 
 // firstLine reads a secret from a file, "" from none.

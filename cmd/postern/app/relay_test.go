@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,8 +113,10 @@ func TestNoOpenRelay(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(taken) {
 		t.Errorf("the server behind took\n%v, want\n%v", got, taken)
 	}
-	if wrong := askedOutside(g.inside.Commands()); wrong != nil || len(g.outside.Commands()) > 0 {
-		t.Errorf("asked inside %q, outside %q", wrong, g.outside.Commands())
+	// the connection that asked for the server's extensions at the start may end only now
+	outside := slices.DeleteFunc(g.outside.Commands(), func(line string) bool { return line == "QUIT" })
+	if wrong := askedOutside(g.inside.Commands()); wrong != nil || len(outside) > 0 {
+		t.Errorf("asked inside %q, outside %q", wrong, outside)
 	}
 }
 
@@ -162,8 +165,10 @@ func TestTrustCannotBeClaimed(t *testing.T) {
 	c.say("MAIL FROM:<s@ours.test>", 250)
 	c.say("RCPT TO:<u@far.test>", 550)
 	g.settle()
-	if wrong := askedOutside(g.inside.Commands()); wrong != nil || len(g.outside.Commands()) > 0 {
-		t.Errorf("asked inside %q, outside %q", wrong, g.outside.Commands())
+	// the connection that asked for the server's extensions at the start may end only now
+	outside := slices.DeleteFunc(g.outside.Commands(), func(line string) bool { return line == "QUIT" })
+	if wrong := askedOutside(g.inside.Commands()); wrong != nil || len(outside) > 0 {
+		t.Errorf("asked inside %q, outside %q", wrong, outside)
 	}
 }
 

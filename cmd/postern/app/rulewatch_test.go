@@ -31,8 +31,7 @@ func writeRules(t *testing.T, dir, text string) {
 
 // Rules change under load, and the settings are loaded anew: every message comes through, and was judged by the old set or
 // by the new one, whole.
-func TestRulesChangeUnderLoad(t *testing.T) {
-	t.Parallel()
+func TestRulesChangeUnderLoad(t *testing.T) { // not beside others: its senders use all cores
 	dir := t.TempDir()
 	writeRules(t, dir, setA)
 	g := newGate(t, "[filters]\nratelimit.enabled = false\ncorrespondents.enabled = false\n[smtp]\nmax_per_network = 100\n[rules]\ndir = \""+dir+"\"\n")

@@ -25,7 +25,7 @@ func (c *Classifier) Forget(ctx context.Context, ids []string, by string) error 
 		return err
 	}
 
-	return c.now(ctx)
+	return c.Now(ctx)
 }
 
 // RollBack makes everything behind an event void.
@@ -42,11 +42,11 @@ func (c *Classifier) RollBack(ctx context.Context, to int64, by string) error {
 		return err
 	}
 
-	return c.now(ctx)
+	return c.Now(ctx)
 }
 
-// now lets what an admin changed hold at once.
-func (c *Classifier) now(ctx context.Context) error {
+// Now lets what is in the log hold at once, also what has everything learned anew.
+func (c *Classifier) Now(ctx context.Context) error {
 	if err := c.CatchUp(ctx); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ type Status struct {
 	Waiting int `json:"waiting"`
 	// Event is the last event of the log that it knows of.
 	Event int64 `json:"event"`
-	// Stale says that it will learn all anew within a minute, since an earlier lesson no longer holds.
+	// Stale says that it will learn all anew soon, since an earlier lesson no longer holds.
 	Stale bool `json:"stale,omitempty"`
 }
 

@@ -25,6 +25,11 @@ type Log interface {
 	Append(ctx context.Context, events ...lessonlog.Event) error
 }
 
+// Syncer is a log that others append to as well: CatchUp fetches what they did.
+type Syncer interface {
+	Sync(ctx context.Context) error
+}
+
 // Options of a classifier.
 type Options struct {
 	// Book is read from. Log is written to, where several gateways share their lessons: what is written there comes to the book
@@ -50,12 +55,14 @@ type Classifier struct {
 	mu    sync.RWMutex // guards the model
 	model *model.Model
 
-	work   sync.Mutex // one reader of the log at a time; it guards what follows
-	plan   *lessonlog.Plan
-	guard  guard
-	redo   bool      // the model is not what the log says now
-	redone time.Time // when it was made anew for the last time
-	saved  int64     // the last event in the snapshot
+	work     sync.Mutex // one reader of the log at a time; it guards what follows
+	book     string     // the name that the book had
+	plan     *lessonlog.Plan
+	guard    guard
+	redo     bool      // the model is not what the log says now
+	redone   time.Time // when it was made anew for the last time, and
+	redoTook time.Duration
+	saved    int64 // the last event in the snapshot
 }
 
 // Open makes a classifier that knows all that is in the log.
@@ -69,12 +76,21 @@ func Open(ctx context.Context, o Options) (*Classifier, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Classifier{o: o, extractor: model.NewExtractor(o.Key), model: model.New(), plan: lessonlog.NewPlan(o.Rules)}
+	c := &Classifier{o: o, extractor: model.NewExtractor(o.Key), model: model.New(), plan: lessonlog.NewPlan(o.Rules), book: o.Book.Name()}
 	if err := c.load(ctx); err != nil {
 		return nil, err
 	}
+	if err := c.CatchUp(ctx); err != nil {
+		if _, shared := o.Log.(Syncer); !shared {
+			return nil, err
+		}
+		o.Logger.Warn("the classifier begins with what this gateway knew", "error", err)
+		if err := c.catchUp(ctx); err != nil {
+			return nil, err
+		}
+	}
 
-	return c, c.CatchUp(ctx)
+	return c, nil
 }
 
 // Close writes the snapshot. The book stays open.
@@ -93,12 +109,11 @@ func (c *Classifier) Judge(tx *mail.Transaction) filters.Judgement {
 	j := filters.Judgement{Odds: c.model.Odds(c.model.Score(&f))}
 	j.Ham, j.Spam = c.model.Counts()
 	j.Why = func() (spam, ham []string) {
-		named := c.extractor.Named(view, facts)
 		c.mu.RLock()
 		defer c.mu.RUnlock()
-		for_, against := c.model.Strongest(&f, named, tokensTold)
+		forIt, against := c.model.Strongest(c.extractor, view, facts, &f, tokensTold)
 
-		return texts(for_), texts(against)
+		return texts(forIt), texts(against)
 	}
 
 	return j
@@ -139,7 +154,12 @@ func (c *Classifier) Teach(ctx context.Context, m *mail.Message, l filters.Lesso
 		return err
 	}
 
-	return c.o.Log.Append(ctx, e)
+	return c.Append(ctx, e)
+}
+
+// Append writes events into the log. CatchUp learns them.
+func (c *Classifier) Append(ctx context.Context, events ...lessonlog.Event) error {
+	return c.o.Log.Append(ctx, events...)
 }
 
 // Event makes the event of a lesson.
@@ -166,6 +186,20 @@ func (c *Classifier) Event(m *mail.Message, l filters.Lesson) (lessonlog.Event, 
 func (c *Classifier) CatchUp(ctx context.Context) error {
 	c.work.Lock()
 	defer c.work.Unlock()
+	if shared, ok := c.o.Log.(Syncer); ok {
+		if err := shared.Sync(ctx); err != nil {
+			return err
+		}
+	}
+
+	return c.catchUp(ctx)
+}
+
+// catchUp learns what is new in the book. The caller holds work, or is the only one.
+func (c *Classifier) catchUp(ctx context.Context) error {
+	if name := c.o.Book.Name(); name != c.book { // it began anew
+		c.book, c.plan, c.redo = name, lessonlog.NewPlan(c.o.Rules), true
+	}
 	var learn []lessonlog.Decision
 	err := c.o.Book.Each(ctx, c.plan.Seq(), func(e *lessonlog.Event) error {
 		copied := *e
@@ -174,7 +208,7 @@ func (c *Classifier) CatchUp(ctx context.Context) error {
 
 		return nil
 	})
-	if err != nil || c.redo && c.o.Now().Sub(c.redone) < redoEvery {
+	if err != nil || c.redo && time.Since(c.redone) < redoShare*c.redoTook {
 		return err
 	}
 	if c.redo {
@@ -190,8 +224,9 @@ func (c *Classifier) CatchUp(ctx context.Context) error {
 	return c.defend(ctx)
 }
 
-// redoEvery bounds how often all is learned anew: somebody who moves a message to and fro should not keep us at it.
-const redoEvery = time.Minute
+// redoShare bounds how often all is learned anew, as a multiple of the time that it takes: somebody who moves a message to and
+// fro should not keep us at it.
+const redoShare = 20
 
 // Relearn makes the model anew from the log, now.
 func (c *Classifier) Relearn(ctx context.Context) error {
@@ -202,6 +237,7 @@ func (c *Classifier) Relearn(ctx context.Context) error {
 }
 
 func (c *Classifier) relearn(ctx context.Context) error {
+	begun := time.Now()
 	plan, err := c.read(ctx, 0)
 	if err != nil {
 		return err
@@ -215,7 +251,7 @@ func (c *Classifier) relearn(ctx context.Context) error {
 	c.mu.Lock()
 	c.model = m
 	c.mu.Unlock()
-	c.plan, c.guard, c.redo, c.redone = plan, g, false, c.o.Now()
+	c.plan, c.guard, c.redo, c.redone, c.redoTook = plan, g, false, time.Now(), time.Since(begun)
 
 	return c.defend(ctx)
 }
@@ -250,18 +286,43 @@ var errEnough = errors.New("enough")
 
 // learn takes one message into a model.
 func (c *Classifier) learn(ctx context.Context, m *model.Model, g *guard, d lessonlog.Decision) error {
-	octets, err := c.o.Book.Lesson(ctx, d.From)
+	l, err := c.lessonAt(ctx, d)
 	if err != nil {
 		return err
 	}
-	l := model.Lesson{ID: d.ID, Spam: d.Spam}
-	if err := l.Read(octets); err != nil {
-		return fmt.Errorf("classifier's log: event %d: %w", d.From, err)
-	}
 	c.mu.Lock()
-	m.Learn(&l)
-	c.mu.Unlock()
-	g.learned(m, d, &l)
+	m.Learn(l, func(spam bool, chance uint64) *model.Lesson {
+		var again *model.Lesson
+		if past := g.past[label(spam)]; len(past) > 0 {
+			again, err = c.lessonAt(ctx, past[chance%uint64(len(past))])
+		}
 
-	return nil
+		return again
+	})
+	c.mu.Unlock()
+	g.learned(m, d, l)
+
+	return err
+}
+
+// lessonAt reads what a decision is to learn.
+func (c *Classifier) lessonAt(ctx context.Context, d lessonlog.Decision) (*model.Lesson, error) {
+	octets, err := c.o.Book.Lesson(ctx, d.From)
+	if err != nil {
+		return nil, err
+	}
+	l := &model.Lesson{ID: d.ID, Spam: d.Spam}
+	if err := l.Read(octets); err != nil {
+		return nil, fmt.Errorf("classifier's log: event %d: %w", d.From, err)
+	}
+
+	return l, nil
+}
+
+func label(spam bool) int {
+	if spam {
+		return 1
+	}
+
+	return 0
 }

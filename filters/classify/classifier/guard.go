@@ -12,13 +12,16 @@ import (
 const (
 	maxCanaries = 40
 	batchSize   = 25
-	// harm is how many canaries more than before the batch may be taken for spam, and spamOdds when they are.
+	// harm is how many canaries more than before the batch may be taken for spam: they are from spamOdds on, at which the filter
+	// begins to speak.
 	harm     = 2
-	spamOdds = 2
+	spamOdds = 0.5
 )
 
 // guard watches what users' lessons do to the canaries. Like the model it follows from the log alone.
 type guard struct {
+	// past are the decisions that were learned, ham and spam.
+	past     [2][]lessonlog.Decision
 	canaries []*model.Features
 	// first is the first event of the batch, n how many lessons are in it, wrong how many canaries were taken for spam before it.
 	first    int64
@@ -29,6 +32,7 @@ type guard struct {
 
 // learned takes notice of a message that a model has just learned.
 func (g *guard) learned(m *model.Model, d lessonlog.Decision, l *model.Lesson) {
+	g.past[label(d.Spam)] = append(g.past[label(d.Spam)], d)
 	if d.Trusted {
 		if !d.Spam {
 			g.canaries = append(g.canaries, &l.Features)
@@ -72,7 +76,7 @@ func (c *Classifier) defend(ctx context.Context) error {
 		if err := c.o.Log.Append(ctx, e); err != nil {
 			return err
 		}
-		c.redo, c.redone = true, c.redone.Add(-redoEvery)
+		c.redo, c.redoTook = true, 0
 	}
 	c.guard.poisoned = nil
 

@@ -61,6 +61,7 @@ func factsOf(results []mail.AuthResult) (facts []string) {
 		switch r.Method {
 		case mail.MethodSPF, mail.MethodDKIM, mail.MethodDMARC:
 			facts = append(facts, string(r.Method)+"="+string(r.Result))
+		case mail.MethodAuth, mail.MethodARC: // not on all mail alike
 		}
 	}
 	slices.Sort(facts)

@@ -125,7 +125,7 @@ func (c *Classifier) take(ctx context.Context, r *bufio.Reader) error {
 		return err
 	}
 	g := guard{first: at.First, n: at.N, wrong: at.Wrong}
-	if err := c.canaries(ctx, &g, plan); err != nil {
+	if err := c.remember(ctx, &g, plan); err != nil {
 		return err
 	}
 	c.model, c.plan, c.guard, c.saved = m, plan, g, at.Seq
@@ -135,21 +135,18 @@ func (c *Classifier) take(ctx context.Context, r *bufio.Reader) error {
 
 const maxLine = 4096
 
-// canaries finds the canaries that a guard had.
-func (c *Classifier) canaries(ctx context.Context, g *guard, plan *lessonlog.Plan) error {
-	var from []int64
+// remember finds what a guard had learned, and its canaries.
+func (c *Classifier) remember(ctx context.Context, g *guard, plan *lessonlog.Plan) error {
+	var canaries []lessonlog.Decision
 	for _, d := range plan.Decisions() {
+		g.past[label(d.Spam)] = append(g.past[label(d.Spam)], d)
 		if d.Trusted && !d.Spam {
-			from = append(from, d.From)
+			canaries = append(canaries, d)
 		}
 	}
-	for _, seq := range from[max(0, len(from)-maxCanaries):] {
-		octets, err := c.o.Book.Lesson(ctx, seq)
+	for _, d := range canaries[max(0, len(canaries)-maxCanaries):] {
+		l, err := c.lessonAt(ctx, d)
 		if err != nil {
-			return err
-		}
-		var l model.Lesson
-		if err := l.Read(octets); err != nil {
 			return err
 		}
 		g.canaries = append(g.canaries, &l.Features)

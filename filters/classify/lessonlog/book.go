@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/sqldb"
@@ -15,7 +16,7 @@ import (
 // Book is the log in a file. It is safe for use by many goroutines, and by several processes at once.
 type Book struct {
 	db   *sqldb.DB
-	name string
+	name atomic.Pointer[string]
 }
 
 func migrations() []string {
@@ -27,6 +28,9 @@ CREATE TABLE event (
 	lesson BLOB NOT NULL, origin TEXT NOT NULL
 );
 CREATE UNIQUE INDEX event_origin ON event (origin) WHERE origin <> '';
+`, `
+CREATE TABLE outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, lesson BLOB NOT NULL);
+CREATE TABLE shared (name TEXT NOT NULL);
 `}
 }
 
@@ -47,24 +51,27 @@ func Open(path string) (*Book, error) {
 // baptize gives a new book a random name, so that no snapshot made of another one is taken for one of it.
 func (b *Book) baptize() error {
 	return b.db.Write(context.Background(), func(tx *sql.Tx) error {
-		var name []byte
-		switch err := tx.QueryRow(`SELECT name FROM book`).Scan(&name); {
-		case errors.Is(err, sql.ErrNoRows):
-			name = []byte(rand.Text())
-			if _, err := tx.Exec(`INSERT INTO book (name) VALUES (?)`, name); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
+		name, err := nameOf(tx)
+		if errors.Is(err, sql.ErrNoRows) {
+			name = rand.Text()
+			_, err = tx.Exec(`INSERT INTO book (name) VALUES (?)`, []byte(name))
 		}
-		b.name = string(name)
+		b.name.Store(&name)
 
-		return nil
+		return err
 	})
 }
 
-// Name is the random name of the book.
-func (b *Book) Name() string { return b.name }
+func nameOf(tx *sql.Tx) (string, error) {
+	var name []byte
+	err := tx.QueryRow(`SELECT name FROM book`).Scan(&name)
+
+	return string(name), err
+}
+
+// Name is the random name of the book. It changes where a shared log begins anew: then no number of an event means what it
+// did.
+func (b *Book) Name() string { return *b.name.Load() }
 
 // Close closes the file.
 func (b *Book) Close() error { return b.db.Close() }

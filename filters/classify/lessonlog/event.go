@@ -25,11 +25,21 @@ const (
 	RolledBack Kind = "rolled back"
 )
 
+// Import is the way of lessons that come many at once, from folders of an admin.
+const Import = "import"
+
 // ID names a message: the first octets of the SHA-256 that it has in the journal of lessons.
 type ID [16]byte
 
 // String is the ID in hexadecimal.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+
+	return err
+}
 
 // MarshalText implements encoding.TextMarshaler.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }

@@ -1,6 +1,7 @@
 package lessonlog
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"slices"
@@ -29,8 +30,8 @@ type Decision struct {
 	Spam bool
 	// At is the event that decided it, From the one whose lesson is learned.
 	At, From int64
-	// Trusted says that an admin decided it.
-	Trusted bool
+	// Trusted says that an admin decided it, Imported that it came with many others.
+	Trusted, Imported bool
 }
 
 // Plan finds out which messages are to be learned, and in which order, from events that come in one by one. The same events
@@ -72,7 +73,9 @@ func (p *Plan) Add(e *Event) (learn []Decision, redo bool) {
 	p.seq = e.Seq
 	switch e.Kind {
 	case Taught:
-		return p.taught(e)
+		learn, redo = p.taught(e)
+		// imports are mixed, see Decisions
+		return learn, redo || slices.ContainsFunc(learn, func(d Decision) bool { return d.Imported })
 	case Forgotten:
 		return nil, p.known(e)
 	case RolledBack:
@@ -101,12 +104,17 @@ func (p *Plan) taught(e *Event) (learn []Decision, redo bool) {
 		b = &ballot{votes: map[string]*Event{}}
 		p.ballots[e.ID] = b
 	}
-	if was := b.votes[e.By]; was != nil && was.Spam == e.Spam && (was.Trusted || !e.Trusted) {
-		return nil, false // said before
+	if was := b.votes[e.By]; was != nil && was.saysAll(e) {
+		return nil, false
 	}
 	b.votes[e.By] = e
 
 	return p.count(b, e)
+}
+
+// saysAll holds if another event adds nothing to what this one says.
+func (e *Event) saysAll(other *Event) bool {
+	return e.Spam == other.Spam && (e.Trusted || !other.Trusted)
 }
 
 // count looks whether what is said of a message decides it now.
@@ -147,7 +155,7 @@ func (b *ballot) decide(quorum int, e *Event) (Decision, bool) {
 		}
 	}
 	if last != nil {
-		d.Spam, d.From, d.Trusted = last.Spam, last.Seq, true
+		d.Spam, d.From, d.Trusted, d.Imported = last.Spam, last.Seq, true, last.Way == Import
 		return d, true
 	}
 	d.Spam = spam > ham
@@ -198,7 +206,9 @@ func (p *Plan) join(e *Event) (learn []Decision) {
 	return learn
 }
 
-// Decisions are all messages that are to be learned, in their order.
+// Decisions are all messages that are to be learned, in their order. Those that were imported change places among each other,
+// in an order of chance that their IDs decide: they come in blocks, a folder of spam and one of honest mail, and a model
+// learns less from blocks than from mail as it comes in.
 func (p *Plan) Decisions() []Decision {
 	var all []Decision
 	for _, b := range p.ballots {
@@ -209,6 +219,17 @@ func (p *Plan) Decisions() []Decision {
 	slices.SortFunc(all, func(a, b Decision) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.From, b.From))
 	})
+	var places []int
+	var mixed []Decision
+	for i, d := range all {
+		if d.Imported {
+			places, mixed = append(places, i), append(mixed, d)
+		}
+	}
+	slices.SortFunc(mixed, func(a, b Decision) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	for n, i := range places {
+		all[i] = mixed[n]
+	}
 
 	return all
 }

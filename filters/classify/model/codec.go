@@ -65,7 +65,9 @@ func readSlots(b []byte) (slots []uint32, rest []byte, err error) {
 	at := uint64(0)
 	for i := range slots {
 		step, size := binary.Uvarint(b)
-		if at += step; size <= 0 || step >= Slots || at >= Slots || i > 0 && step == 0 {
+		at += step
+		inOrder := i == 0 || step > 0
+		if size <= 0 || max(step, at) >= Slots || !inOrder {
 			return nil, nil, ErrCorrupt
 		}
 		slots[i], b = uint32(at), b[size:]
@@ -76,14 +78,17 @@ func readSlots(b []byte) (slots []uint32, rest []byte, err error) {
 
 // form names the form of a written model. Constants of training are part of it: a model that was trained otherwise is not
 // what the same lessons would give now.
-const form = "postern classifier 1\n"
+const form = "postern classifier 2\n"
+
+// modelSize is about the size of a written model, in octets.
+const modelSize = int(Views)*Slots*8 + 6<<20
 
 // WriteTo writes all that was learned. What ReadFrom makes of it learns and judges as this one does, bit by bit.
 func (m *Model) WriteTo(w io.Writer) (int64, error) {
-	var b []byte
-	b = append(b, form...)
+	b := append(make([]byte, 0, modelSize), form...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.ham))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.spam))
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.run)<<1|bit(m.runOf))
 	b = appendFloats(b, []float32{m.scale.a, m.scale.b})
 	for i := range m.views {
 		v := &m.views[i]
@@ -99,6 +104,14 @@ func (m *Model) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(b)
 
 	return int64(n), err
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+
+	return 0
 }
 
 func appendFloats(b []byte, all []float32) []byte {
@@ -129,6 +142,8 @@ func Read(r io.Reader) (*Model, error) {
 	d := &decoder{b: b[len(form):]}
 	m := New()
 	m.ham, m.spam = int(d.number()), int(d.number())
+	run := d.number()
+	m.run, m.runOf = int(run>>1), run&1 == 1
 	d.floats(&m.scale.a, &m.scale.b)
 	for i := range m.views {
 		v := &m.views[i]

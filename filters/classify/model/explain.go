@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -14,20 +13,64 @@ type Token struct {
 	Odds float64
 }
 
-// Named gives the text of each token of a message by its slot.
-func (e *Extractor) Named(v *mimeview.View, facts []string) map[uint32]string {
+// Strongest gives the tokens that speak most for spam and most against it, up to so many of each, the strongest first. The
+// message is gone through once more for the texts of those few.
+func (m *Model) Strongest(e *Extractor, v *mimeview.View, facts []string, f *Features, n int) (spam, ham []Token) {
+	high, low := m.extremes(f[Tokens], candidates)
 	x := e.begin()
 	defer e.end(x)
-	x.named = map[uint32]string{}
+	x.named = make(map[uint32]string, 2*candidates)
+	for _, s := range slices.Concat(high, low) {
+		x.named[s] = ""
+	}
 	x.all(v, facts)
 
-	return x.named
+	share := norm(len(f[Tokens]))
+	texts := func(slots []uint32) (all []Token) {
+		for _, s := range slots {
+			if text := x.named[s]; text != "" && len(all) < n {
+				all = append(all, Token{text, float64(m.views[Tokens].weight[s]) * share})
+			}
+		}
+
+		return all
+	}
+
+	return texts(high), texts(low)
 }
 
-// name remembers the text of a token. The first of several in one slot keeps it.
+// candidates is how many of the strongest features are looked at: some are runs of octets, which have no text.
+const candidates = 32
+
+// extremes are the slots with the highest and the lowest weights, the strongest first.
+func (m *Model) extremes(slots []uint32, n int) (high, low []uint32) {
+	weight := m.views[Tokens].weight
+	keep := func(list []uint32, s uint32, sign float32) []uint32 {
+		w := sign * weight[s]
+		if w <= 0 || len(list) == n && w <= sign*weight[list[n-1]] {
+			return list
+		}
+		at := len(list)
+		for at > 0 && sign*weight[list[at-1]] < w {
+			at--
+		}
+		if len(list) == n {
+			list = list[:n-1]
+		}
+
+		return slices.Insert(list, at, s)
+	}
+	for _, s := range slots {
+		high, low = keep(high, s, 1), keep(low, s, -1)
+	}
+
+	return high, low
+}
+
+// name gives a token its text, if it is asked for. The first of several in one slot keeps it.
 func (x *extractor) name(h uint64, p prefix, text string) {
 	s := slot(h)
-	if _, taken := x.named[s]; !taken {
+	if named, wanted := x.named[s]; wanted && named == "" {
 		x.named[s] = p.String() + text
 	}
 }
@@ -57,22 +100,8 @@ func (p prefix) String() string {
 	return name + ": "
 }
 
-// Strongest gives the tokens that speak most for spam and most against it, so many of each, the strongest first.
-func (m *Model) Strongest(f *Features, named map[uint32]string, n int) (spam, ham []Token) {
-	var all []Token
-	share := norm(len(f[Tokens]))
-	for _, s := range f[Tokens] {
-		if text, ok := named[s]; ok {
-			all = append(all, Token{text, float64(m.views[Tokens].weight[s]) * share})
-		}
+func (x *extractor) namePair(h uint64, p prefix, first, second string) {
+	if _, wanted := x.named[slot(h)]; wanted {
+		x.name(h, p, first+" "+second)
 	}
-	slices.SortFunc(all, func(a, b Token) int { return cmp.Or(cmp.Compare(b.Odds, a.Odds), cmp.Compare(a.Text, b.Text)) })
-	for i := 0; i < min(n, len(all)) && all[i].Odds > 0; i++ {
-		spam = append(spam, all[i])
-	}
-	for i := len(all) - 1; i >= max(0, len(all)-n) && all[i].Odds < 0; i-- {
-		ham = append(ham, all[i])
-	}
-
-	return spam, ham
 }

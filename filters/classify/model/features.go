@@ -263,7 +263,7 @@ func (x *extractor) words(p prefix, text string, pairs bool) {
 			pair := mix(before*3 + h ^ uint64(prefixPair))
 			x.add(pair)
 			if x.named != nil {
-				x.name(pair, p, last+" "+word)
+				x.namePair(pair, p, last, word)
 			}
 		}
 		before, last = h, word

@@ -52,7 +52,10 @@ type Model struct {
 	// passages are the last honest texts, a ring that hams have filled.
 	passages []Passage
 	scale    scale
-	set      slotSet // an empty one, to work with
+	// run is how many lessons of the label runOf came behind each other.
+	run   int
+	runOf bool
+	set   slotSet // an empty one, to work with
 }
 
 // Passage is a piece of an honest text as features, for lessons on what spam with honest words in it looks like.
@@ -129,21 +132,46 @@ func (w *weights) score(slots []uint32) float64 {
 // norm makes all messages equally long, whatever the number of their features.
 func norm(n int) float64 { return 1 / math.Sqrt(float64(max(n, 1))) }
 
-// Learn takes a lesson, and says whether it changed any weight.
-func (m *Model) Learn(l *Lesson) (changed bool) {
-	m.scale.learn(m.Score(&l.Features), l.Spam)
-	changed = m.train(&l.Features, l.Spam)
-	if !l.Spam {
+// Past gives a lesson that was learned before, of one label; chance, any number, says which. It gives nil if there is none.
+type Past func(spam bool, chance uint64) *Lesson
+
+// Learn takes a lesson. People teach in blocks, a folder of spam and then one of honest mail, and mostly what is wrong: behind
+// several lessons of one label a model would forget the other. So it then repeats one of the other label each time.
+func (m *Model) Learn(l *Lesson, past Past) {
+	if m.runOf != l.Spam {
+		m.runOf, m.run = l.Spam, 0
+	}
+	m.run++
+	if m.run <= longRun {
+		m.scale.learn(m.Score(&l.Features), l.Spam)
+	}
+	m.take(l)
+	if l.Spam {
+		m.spam++
+	} else {
 		m.ham++
 		m.keep(l.Passage)
-		return changed
 	}
-	m.spam++
-	if chance := mix(binary.LittleEndian.Uint64(l.ID[:8])); chance%augmentEvery == 0 && len(m.passages) >= minPassages {
+	if m.run <= longRun || past == nil {
+		return
+	}
+	if again := past(!l.Spam, l.chance()^mix(uint64(m.run))); again != nil {
+		m.take(again)
+	}
+}
+
+// longRun is how many lessons of one label may follow each other before the other is repeated.
+const longRun = 4
+
+// chance is a number that the message's ID decides.
+func (l *Lesson) chance() uint64 { return mix(binary.LittleEndian.Uint64(l.ID[:8])) }
+
+// take trains on a lesson, spam now and then once more with honest words in it.
+func (m *Model) take(l *Lesson) {
+	m.train(&l.Features, l.Spam)
+	if chance := l.chance(); l.Spam && chance%augmentEvery == 0 && len(m.passages) >= minPassages {
 		m.train(m.withWords(&l.Features, chance), true)
 	}
-
-	return changed
 }
 
 // Good words: one spam in augmentEvery is learned once more with a passage of honest text in it, so that such text buys
@@ -178,25 +206,23 @@ func (m *Model) withWords(f *Features, chance uint64) *Features {
 	return &Features{Header: f[Header], Raw: m.set.union(raw), Tokens: m.set.union(tokens)}
 }
 
-// train learns that a message is spam, or is not, and says whether that changed anything.
-func (m *Model) train(f *Features, spam bool) (changed bool) {
+// train learns that a message is spam, or is not.
+func (m *Model) train(f *Features, spam bool) {
 	for i := range m.views {
-		if len(f[i]) > 0 && m.views[i].train(f[i], spam) {
-			changed = true
+		if len(f[i]) > 0 {
+			m.views[i].train(f[i], spam)
 		}
 	}
-
-	return changed
 }
 
-func (w *weights) train(slots []uint32, spam bool) bool {
+func (w *weights) train(slots []uint32, spam bool) {
 	label := 0.0
 	if spam {
 		label = 1
 	}
 	miss := Probability(w.score(slots)) - label
 	if math.Abs(miss) < near {
-		return false
+		return
 	}
 
 	rate := max(lastRate, firstRate/math.Sqrt(1+float64(w.updates)/decay))
@@ -214,8 +240,6 @@ func (w *weights) train(slots []uint32, spam bool) bool {
 	b := float32(miss)
 	w.biasSum = float32(w.biasSum + float32(b*b))
 	w.bias = float32(w.bias - float32(float32(r*b*biasShare)/float32(math.Sqrt(float64(float32(w.biasSum+epsilon))))))
-
-	return true
 }
 
 // biasShare is the rate of the bias beside that of other weights.

@@ -47,14 +47,14 @@ func TestLearnsAndForgets(t *testing.T) {
 	}
 	whole, part, again := New(), New(), New()
 	for i, l := range all {
-		whole.Learn(l)
+		whole.Learn(l, nil)
 		if i%3 > 0 {
-			part.Learn(l)
+			part.Learn(l, nil)
 		}
 	}
 	for i, l := range all {
 		if i%3 > 0 {
-			again.Learn(l)
+			again.Learn(l, nil)
 		}
 	}
 	wrong := 0
@@ -81,7 +81,7 @@ func TestWrittenAndRead(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	m := New()
 	for n := range 100 {
-		m.Learn(lesson(r, n))
+		m.Learn(lesson(r, n), nil)
 	}
 	var b bytes.Buffer
 	if _, err := m.WriteTo(&b); err != nil {
@@ -101,8 +101,8 @@ func TestWrittenAndRead(t *testing.T) {
 		if new(Lesson).Read(octets[:len(octets)-1]) == nil {
 			t.Fatal("a lesson that is cut short is read")
 		}
-		m.Learn(l)
-		again.Learn(read)
+		m.Learn(l, nil)
+		again.Learn(read, nil)
 	}
 	var one, two bytes.Buffer
 	if _, err := m.WriteTo(&one); err != nil {
@@ -137,7 +137,7 @@ func FuzzReadLesson(f *testing.F) {
 		if err := again.Read(l.Append(nil)); err != nil {
 			t.Error(err)
 		}
-		New().Learn(&l)
+		New().Learn(&l, nil)
 	})
 }
 
@@ -146,7 +146,7 @@ func TestGoodWords(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	m := New()
 	for n := range 1500 {
-		m.Learn(lesson(r, n))
+		m.Learn(lesson(r, n), nil)
 	}
 	missed := 0
 	for range 100 {
@@ -207,6 +207,24 @@ func FuzzExtract(f *testing.F) {
 		Bare(raw)
 		_ = v.Close()
 	})
+}
+
+// What is named as the strongest is what tells the two kinds apart.
+func TestStrongest(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	m, x := New(), NewExtractor(Key{})
+	for n := range 200 {
+		m.Learn(lesson(r, n), nil)
+	}
+	v := mimeview.Of(mail.NewMessage([]byte("From: a@b.example\r\nSubject: x\r\n\r\nwordaa wordlh wordah wordkz wordab\r\n")))
+	f := x.Extract(v, nil, "")
+	spam, ham := m.Strongest(x, v, nil, &f, 2)
+	if len(spam) == 0 || len(ham) == 0 || spam[0].Odds <= 0 || ham[0].Odds >= 0 {
+		t.Fatalf("%v, %v", spam, ham)
+	}
+	if !strings.Contains("wordlh wordkz", spam[0].Text) {
+		t.Errorf("%v, %v", spam, ham)
+	}
 }
 
 func BenchmarkExtract(b *testing.B) {

@@ -15,12 +15,17 @@ const (
 	count = 22_000
 )
 
-// Free gives a port of 127.0.0.1 that nobody listens at. It is drawn at random, so that one test hardly ever gets the same
-// twice.
+// Free gives a port of 127.0.0.1 that nobody listens at and that no other test gets until this one ends, in whatever process
+// of this machine it runs: a name among the abstract sockets, which end with their process, says that it is taken.
 func Free(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		n := first + rand.IntN(count)
+		taken, err := net.Listen("unix", fmt.Sprint("@postern-test-port-", n))
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = taken.Close() })
 		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", n))
 		if err != nil {
 			continue

@@ -5,7 +5,6 @@ package redistest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"postern/internal/testing/port"
 )
 
 // Server is one process.
@@ -115,9 +116,8 @@ func (s *Server) until(what string, is func() bool) {
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
-		port := 20000 + rand.IntN(10000)
-		if listens(port) && listens(port+10000) {
-			return port
+		if n := port.Free(t); n >= 22000 && listens(n+10000) { // above those that tests get
+			return n
 		}
 	}
 	t.Fatal("no free port")

@@ -54,6 +54,8 @@ type Filter struct {
 	// classifier. Without it the newest come first.
 	Since time.Time
 	After int64
+	// Oldest says that the oldest come first, as with After.
+	Oldest bool
 	// Holding leaves out what was taken back, and what is only a wish.
 	Holding bool
 	// Limit is how many at most: 100 if it is 0, 10,000 at most.
@@ -68,6 +70,9 @@ func (j *Journal) List(ctx context.Context, f Filter) (all []Lesson, err error) 
 		where, args = append(where, condition), append(args, arg)
 	}
 	order := "id DESC"
+	if f.Oldest {
+		order = "id"
+	}
 	if f.User != "" {
 		add("user = ?", f.User)
 	}

@@ -49,9 +49,9 @@ type Options struct {
 	Quarantine *quarantine.Quarantine
 	Release    func(context.Context, release.Order) (release.Released, error)
 	// Lists are looked at by themselves: what changes in them holds within seconds.
-	Lists        *lists.Store
-	Policies     Policies
-	Lessons      *lessons.Journal // nil if learning is off
+	Lists    *lists.Store
+	Policies Policies
+	Lessons  *lessons.Journal // nil if learning is off
 	// Classifier is nil if its filter is off.
 	Classifier   Classifier
 	AppPasswords AppPasswords

@@ -1,0 +1,5 @@
+//go:build !race
+
+package defaultrules
+
+const raced = false
