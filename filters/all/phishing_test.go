@@ -114,14 +114,14 @@ func ordinary(size, number int) string {
 	text.WriteString("<html><head><style>p{margin:0 0 12px;font:14px Arial}</style></head><body><table width=\"600\">")
 	at := number * 7
 	for i := 0; text.Len() < size-300; i++ {
-		text.WriteString("<tr><td style=\"padding:8px\"><p>")
+		text.WriteString("<tr><td align=\"left\" valign=\"top\" style=\"padding:8px 16px;border-collapse:collapse;word-break:break-word\"><p style=\"margin:0 0 12px;font-family:Arial,Helvetica,sans-serif;font-size:14px;line-height:21px;color:#333333\">")
 		for range 45 {
 			at = (at*31 + 17) % 9973
 			text.WriteString(words[at%len(words)] + " ")
 		}
 		text.WriteString("</p>")
 		if i%3 == 0 {
-			fmt.Fprintf(&text, "<a href=\"https://click.corner.test/e/%d?u=%d\"><img src=\"https://img.corner.test/%d.png\" alt=\"Corner\">Read more</a>", number, i, i)
+			fmt.Fprintf(&text, "<a href=\"https://click.corner.test/e/%d?u=%d\" style=\"color:#1a73e8;text-decoration:underline\"><img src=\"https://img.corner.test/%d.png\" width=\"560\" alt=\"Corner\">Read more</a>", number, i, i)
 		}
 		text.WriteString("</td></tr>\r\n")
 	}

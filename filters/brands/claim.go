@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"postern/filters"
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/confusable"
 )
 
@@ -71,7 +72,7 @@ const lettersWithI = "oieas"
 
 // digitsAs reads the digits 0, 1, 3, 4 and 5 as these letters; "1" is l or i.
 func digitsAs(word, as string) string {
-	if !strings.ContainsAny(word, "01345") || strings.Trim(word, "0123456789") == "" {
+	if !hasDigit(word) || !strings.ContainsAny(word, "01345") || strings.Trim(word, "0123456789") == "" {
 		return word
 	}
 
@@ -82,6 +83,16 @@ func digitsAs(word, as string) string {
 
 		return r
 	}, word)
+}
+
+func hasDigit(word string) bool {
+	for i := range len(word) {
+		if ascii.IsDigit(word[i]) {
+			return true
+		}
+	}
+
+	return false
 }
 
 // Speaks says whether a name that is shown with an address speaks for the brand that it names: a common name does only if

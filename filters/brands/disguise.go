@@ -8,6 +8,7 @@ import (
 
 	"postern/filters"
 	"postern/internal/mail"
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/confusable"
 )
 
@@ -89,7 +90,7 @@ func (t *Table) misspelled(fields []string) []Claim {
 		if isService(word) {
 			continue
 		}
-		if len(claims) > 0 || !longEnough(word) || !isASCII(word) {
+		if len(claims) > 0 || !longEnough(word) || !ascii.Is(word) {
 			return nil
 		}
 		brand, _, ok := t.oneLetterOff(word)
@@ -118,10 +119,6 @@ func (t *Table) doubled(word string, brand int) bool {
 	}
 
 	return false
-}
-
-func isASCII(word string) bool {
-	return strings.IndexFunc(word, func(r rune) bool { return r >= 0x80 }) < 0
 }
 
 // dropMarks takes the marks off that stand behind a protected name.

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"postern/internal/mail"
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview/confusable"
 )
 
@@ -195,7 +196,12 @@ func (t *Table) owned(domain string, by func([]int) bool) (string, bool) {
 // parted by spaces are joined; "&" joins up to four characters, as in AT&T.
 func Words(text string) []string {
 	text = strings.ToLower(confusable.Fold(text))
-	words := strings.FieldsFunc(text, func(r rune) bool { return !isWord(r) })
+	var words []string
+	if ascii.Is(text) {
+		words = plainWords(text)
+	} else {
+		words = strings.FieldsFunc(text, func(r rune) bool { return !isWord(r) })
+	}
 	if strings.Contains(text, "&") {
 		words = partAmpersands(words)
 	}
@@ -219,6 +225,28 @@ func Words(text string) []string {
 	}
 
 	return joined
+}
+
+// plainWords are the words of a text of ASCII.
+func plainWords(text string) []string {
+	const octetsAWord = 6 // about as many as in most languages
+	words := make([]string, 0, len(text)/octetsAWord+1)
+	start := -1
+	for i := range len(text) {
+		c := text[i]
+		switch word := ascii.IsAlnum(c) || c == '+' || c == '&'; {
+		case word && start < 0:
+			start = i
+		case !word && start >= 0:
+			words = append(words, text[start:i])
+			start = -1
+		}
+	}
+	if start >= 0 {
+		words = append(words, text[start:])
+	}
+
+	return words
 }
 
 // maxAmpersand is the length of a word within which "&" stays.

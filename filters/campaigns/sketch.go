@@ -3,10 +3,12 @@ package campaigns
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"iter"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview"
 )
 
@@ -116,10 +118,10 @@ func (s *sketch) alike(other []byte) bool {
 // wordsOf are hashes of the words that a reader is shown, in their order, without those that differ from copy to copy:
 // numbers, addresses, links.
 func wordsOf(v *mimeview.View) []uint64 {
-	var words []uint64
+	words := make([]uint64, 0, maxWords)
 	for _, p := range v.Shown() {
 		text := p.Text[:min(len(p.Text), maxText)]
-		for field := range strings.FieldsSeq(text) {
+		for field := range fields(text) {
 			if len(words) >= maxWords {
 				return words
 			}
@@ -131,6 +133,27 @@ func wordsOf(v *mimeview.View) []uint64 {
 
 	return words
 }
+
+// fields is strings.FieldsSeq, faster for ASCII.
+func fields(text string) iter.Seq[string] {
+	if !ascii.Is(text) {
+		return strings.FieldsSeq(text)
+	}
+
+	return func(yield func(string) bool) {
+		for i := 0; i < len(text); i++ {
+			start := i
+			for i < len(text) && !isSpace(text[i]) {
+				i++
+			}
+			if i > start && !yield(text[start:i]) {
+				return
+			}
+		}
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 func varies(field string) bool {
 	for i := range len(field) {

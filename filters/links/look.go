@@ -228,10 +228,19 @@ func (l *look) codes(codes []mimeview.Link) {
 	}
 }
 
-// amounts counts the letters and digits that are shown and that are hidden, each of the part that has most.
+// amounts counts the letters and digits that are shown and that are hidden, each of the part that has most. Where little is
+// hidden nothing is counted.
 func amounts(view *mimeview.View) (shown, hidden int) {
 	for _, p := range view.Parts() {
-		shown, hidden = max(shown, mimeview.Letters(p.Text)), max(hidden, mimeview.Letters(p.Hidden))
+		if len(p.Hidden) > preheader {
+			hidden = max(hidden, mimeview.Letters(p.Hidden))
+		}
+	}
+	if hidden <= preheader {
+		return 0, 0
+	}
+	for _, p := range view.Parts() {
+		shown = max(shown, mimeview.Letters(p.Text))
 	}
 	return shown, hidden
 }

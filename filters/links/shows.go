@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	"postern/internal/mail/ascii"
 	"postern/internal/mimeview"
 	"postern/internal/mimeview/confusable"
 )
@@ -169,7 +170,7 @@ func wordsOf(text string) (all []string) {
 // invisible says which words are cut by characters that can't be seen. Soft hyphens in places where a word may be parted are
 // honest, and so are joiners in scripts that need them, and chains of such characters between words.
 func invisible(text string) string {
-	if strings.IndexFunc(text, confusable.Invisible) < 0 {
+	if ascii.Is(text) || strings.IndexFunc(text, confusable.Invisible) < 0 {
 		return ""
 	}
 	n, first := 0, ""

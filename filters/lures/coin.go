@@ -19,6 +19,15 @@ const (
 // maxCoins.
 func coins(text string) (all []string) {
 	for i := 0; i < len(text) && len(all) < maxCoins; i++ {
+		// nothing is long enough that does not reach the last place that it must
+		last := i + minCoin - 1
+		for last < len(text) && last >= i && isAlphanumeric(text[last]) {
+			last--
+		}
+		if last >= i {
+			i = last
+			continue
+		}
 		start := i
 		for i < len(text) && isAlphanumeric(text[i]) {
 			i++

@@ -21,6 +21,8 @@ const maxEvents = 4000
 
 // events finds the slots that a text fills, in the order of their places.
 func (t *table) events(text []byte) (all []event, length int) {
+	const octetsAnEvent = 16 // in dense text
+	all = make([]event, 0, min(len(text)/octetsAnEvent, maxEvents))
 	at := 0
 	var digits number
 	for i := 0; i < len(text) && len(all) < maxEvents; {
@@ -36,11 +38,13 @@ func (t *table) events(text []byte) (all []event, length int) {
 		if c >= 0xd8 && c <= 0xdb {
 			for _, skip := range prefixes(text[i:]) {
 				from := len(all)
-				here = i + skip
+				if here = i + skip; !t.words.begins.may(text[here:]) {
+					continue
+				}
 				t.words.walk(text[here:], found)
 				slices.Reverse(all[from:])
 			}
-		} else if t.words.root[c] != 0 {
+		} else if t.words.begins.may(text[i:]) {
 			from := len(all)
 			t.words.walk(text[i:], found)
 			slices.Reverse(all[from:]) // the longest first: it says most

@@ -7,12 +7,17 @@ import (
 
 // trie holds the phrases, octet by octet. The children of a node stand side by side, in the order of their octets.
 type trie struct {
-	labels []byte  // of each node: the octet that leads to it
-	first  []int32 // of each node: its first child
-	count  []uint8 // of each node: how many children, less one where there are 256
-	ends   []int32 // of each node: 1 + the place in outs, 0 for none
+	labels []byte // of each node: the octet that leads to it
+	nodes  []node
 	outs   [][]out
 	root   [256]int32
+	begins *prefixes4
+}
+
+// node is its first child, how many children there are, and 1 + the place in outs of the phrases that end at it, 0 for none.
+type node struct {
+	first, ends int32
+	count       int32
 }
 
 // out is a slot that a phrase belongs to. A stem may be the beginning of a longer word.
@@ -31,40 +36,40 @@ type phrase struct {
 // newTrie builds the trie breadth first, so that children stand side by side.
 func newTrie(all []phrase) *trie {
 	slices.SortFunc(all, func(a, b phrase) int { return bytes.Compare([]byte(a.text), []byte(b.text)) })
-	t := &trie{labels: []byte{0}, first: []int32{0}, count: []uint8{0}, ends: []int32{0}}
+	t := &trie{labels: []byte{0}, nodes: []node{{}}, begins: newPrefixes(all)}
 	type span struct{ from, to, depth int }
 	level := []span{{0, len(all), 0}}
-	for node := 0; node < len(level); node++ {
-		s := level[node]
+	for at := 0; at < len(level); at++ {
+		s := level[at]
 		for s.from < s.to && len(all[s.from].text) == s.depth {
-			t.end(node, all[s.from].out)
+			t.end(at, all[s.from].out)
 			s.from++
 		}
-		t.first[node] = int32(len(t.labels))
+		t.nodes[at].first = int32(len(t.labels))
 		for s.from < s.to {
 			c, begin := all[s.from].text[s.depth], s.from
 			for s.from < s.to && all[s.from].text[s.depth] == c {
 				s.from++
 			}
-			t.labels, t.first, t.count, t.ends = append(t.labels, c), append(t.first, 0), append(t.count, 0), append(t.ends, 0)
-			t.count[node]++
+			t.labels, t.nodes = append(t.labels, c), append(t.nodes, node{})
+			t.nodes[at].count++
 			level = append(level, span{begin, s.from, s.depth + 1})
 		}
 	}
-	for i := range int32(t.count[0]) {
-		t.root[t.labels[t.first[0]+i]] = t.first[0] + i
+	for i := range t.nodes[0].count {
+		t.root[t.labels[t.nodes[0].first+i]] = t.nodes[0].first + i
 	}
 
 	return t
 }
 
 // end notes that a phrase ends at a node.
-func (t *trie) end(node int, o out) {
-	if t.ends[node] == 0 {
+func (t *trie) end(place int, o out) {
+	if t.nodes[place].ends == 0 {
 		t.outs = append(t.outs, nil)
-		t.ends[node] = int32(len(t.outs))
+		t.nodes[place].ends = int32(len(t.outs))
 	}
-	at := t.ends[node] - 1
+	at := t.nodes[place].ends - 1
 	if !slices.Contains(t.outs[at], o) {
 		t.outs[at] = append(t.outs[at], o)
 	}
@@ -72,11 +77,12 @@ func (t *trie) end(node int, o out) {
 
 // walk calls found for each phrase that begins where the text does.
 func (t *trie) walk(text []byte, found func(o out, length int)) {
-	node := t.root[text[0]]
-	for i := 1; node != 0; i++ {
-		if end := t.ends[node]; end != 0 {
+	at := t.root[text[0]]
+	for i := 1; at != 0; i++ {
+		n := &t.nodes[at]
+		if n.ends != 0 {
 			whole := i == len(text) || text[i] == ' ' || isIdeograph(text[i-1], text, i-1)
-			for _, o := range t.outs[end-1] {
+			for _, o := range t.outs[n.ends-1] {
 				if o.stem || whole {
 					found(o, i)
 				}
@@ -85,13 +91,28 @@ func (t *trie) walk(text []byte, found func(o out, length int)) {
 		if i == len(text) {
 			return
 		}
-		first := t.first[node]
-		at := bytes.IndexByte(t.labels[first:first+int32(t.count[node])], text[i])
-		if at < 0 {
-			return
-		}
-		node = first + int32(at)
+		at = t.child(n, text[i])
 	}
+}
+
+// child is the child of a node that an octet leads to, 0 for none: no child is the root.
+func (t *trie) child(n *node, c byte) int32 {
+	switch n.count {
+	case 0:
+		return 0
+	case 1:
+		if t.labels[n.first] == c {
+			return n.first
+		}
+
+		return 0
+	}
+	at := bytes.IndexByte(t.labels[n.first:n.first+n.count], c)
+	if at < 0 {
+		return 0
+	}
+
+	return n.first + int32(at)
 }
 
 // isIdeograph says whether the character whose last octet stands at a place is of a script without spaces. In UTF-8 these

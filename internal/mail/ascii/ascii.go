@@ -64,3 +64,13 @@ func LowerOctet(c byte) byte {
 	}
 	return c
 }
+
+// Is says whether a text has octets of ASCII only.
+func Is[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if text[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
