@@ -68,7 +68,7 @@ func TestSignsAreReported(t *testing.T) {
 		}
 		names := []string{f[1]}
 		if f[0] == "together" {
-			names = strings.Split(f[2], ",")
+			names = strings.FieldsFunc(f[2], func(r rune) bool { return strings.ContainsRune(",|!", r) })
 		}
 		for _, name := range names {
 			if _, ok := known[name]; !ok && strings.ToUpper(name) == name {

@@ -70,7 +70,7 @@ func (t *Table) disguised(name string) []Claim {
 
 	for i, field := range fields[:min(len(fields), maxDisguised)] {
 		word := strings.ToLower(field)
-		if brand, ok := t.looks[sameLook(word)]; ok && len(word) >= minJoined && len(word) <= maxLabel && !t.words[word] {
+		if brand, ok := t.looks[sameLook(word)]; ok && isLong(word) && !t.words[word] {
 			return []Claim{{Brand: brand, Name: t.Brands[brand].Names[0], At: i, Words: 1}}
 		}
 	}
@@ -87,7 +87,7 @@ func (t *Table) misspelled(fields []string) []Claim {
 		if isService(word) {
 			continue
 		}
-		if len(claims) > 0 || len(word) < minJoined || len(word) > maxLabel || !ascii.Is(word) {
+		if len(claims) > 0 || !isLong(word) || !ascii.Is(word) {
 			return nil
 		}
 		brand, _, ok := t.oneLetterOff(word)
@@ -102,6 +102,9 @@ func (t *Table) misspelled(fields []string) []Claim {
 
 	return claims
 }
+
+// isLong says whether a word is long enough to be told by its looks, and no longer than a label.
+func isLong(word string) bool { return len(word) >= minJoined && len(word) <= maxLabel }
 
 // doubled says whether a word is a brand's name with two letters changed about or one written twice, which no other name is.
 func (t *Table) doubled(word string, brand int) bool {

@@ -24,23 +24,36 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 	if filters.IsFreemail(author) {
 		author = ""
 	}
-	parts := view.Parts()
 	var strange []string
-	for i, link := range slices.Concat(all[:min(len(all), maxLinks)], codes) {
-		if i < len(all) && (!clickable(&link) || isFile(parts, link.Part)) || link.Has(links.Redirected) {
-			continue
+	for _, link := range followed(view, all, codes) {
+		domain := link.Domain
+		if link.Has(links.IPHost) {
+			domain = link.Host
 		}
 		switch {
-		case link.Domain == "" && !link.Has(links.IPHost):
-		case author != "" && link.Domain == author, l.own(link.Host, link.Domain):
+		case domain == "":
+		case domain == author, l.own(link.Host, link.Domain):
 			return
-		case !slices.Contains(strange, link.Domain) && l.isStrange(&link):
-			strange = append(strange, link.Domain)
+		case !slices.Contains(strange, domain) && l.isStrange(&link):
+			strange = append(strange, domain)
 		}
 	}
-	if len(strange) > 0 && len(strange) <= mostStrange {
+	if n := len(strange); n > 0 && n <= mostStrange {
 		l.add("URL_FOREIGN", strings.Join(strange, ", "))
 	}
+}
+
+// followed are the links that a reader may follow, without those that others carry, and the codes.
+func followed(view *mimeview.View, all, codes []mimeview.Link) []mimeview.Link {
+	parts := view.Parts()
+	var some []mimeview.Link
+	for i := range all[:min(len(all), maxLinks)] {
+		if clickable(&all[i]) && !isFile(parts, all[i].Part) {
+			some = append(some, all[i])
+		}
+	}
+
+	return slices.DeleteFunc(append(some, codes...), func(link mimeview.Link) bool { return link.Has(links.Redirected) })
 }
 
 // isStrange holds for a host that belongs to nobody known. On a platform everybody is a stranger.
