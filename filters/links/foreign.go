@@ -42,7 +42,7 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 			strange = append(strange, link.Domain)
 		}
 	}
-	if len(strange) > 0 && len(strange) <= mostStrange {
+	if n := len(strange); n > 0 && n <= mostStrange {
 		l.add("URL_FOREIGN", strings.Join(strange, ", "))
 	}
 }
