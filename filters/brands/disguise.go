@@ -106,9 +106,6 @@ func (t *Table) misspelled(fields []string) []Claim {
 	return claims
 }
 
-// isLong says whether a word is long enough to be told by its looks, and no longer than a label.
-func isLong(word string) bool { return len(word) >= minJoined && len(word) <= maxLabel }
-
 // doubled says whether a word is a brand's name with two letters changed about or one written twice, which no other name is.
 func (t *Table) doubled(word string, brand int) bool {
 	word = strings.ToLower(word)
