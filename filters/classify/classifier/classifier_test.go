@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,4 +336,28 @@ func mustAddr(t *testing.T, text string) netip.Addr {
 	}
 
 	return a
+}
+
+// Mail is judged while lessons come in from several sides.
+func TestJudgedWhileItLearns(t *testing.T) {
+	w := open(t, t.TempDir(), rules())
+	var all sync.WaitGroup
+	for k := range 3 {
+		all.Go(func() {
+			for n := range 8 {
+				raw := letter(100*k+n, n%2 == 0)
+				w.Taught(context.Background(), message(raw), lesson(raw, n%2 == 0))
+			}
+		})
+		all.Go(func() {
+			for n := range 20 {
+				w.odds(letter(1000+n, false))
+			}
+		})
+	}
+	all.Wait()
+	w.catchUp()
+	if s := w.status(); s.Ham+s.Spam != 24 {
+		t.Errorf("%+v, want 24 lessons", s)
+	}
 }
