@@ -70,13 +70,16 @@ func (t *Table) disguised(name string) []Claim {
 
 	for i, field := range fields[:min(len(fields), maxDisguised)] {
 		word := strings.ToLower(field)
-		if brand, ok := t.looks[sameLook(word)]; ok && isLong(word) && !t.words[word] {
+		if brand, ok := t.looks[sameLook(word)]; ok && longEnough(word) && !t.words[word] {
 			return []Claim{{Brand: brand, Name: t.Brands[brand].Names[0], At: i, Words: 1}}
 		}
 	}
 
 	return t.misspelled(fields[:min(len(fields), maxDisguised)])
 }
+
+// longEnough holds for words that are no other word by chance.
+func longEnough(word string) bool { return len(word) >= minJoined && len(word) <= maxLabel }
 
 // misspelled gives the brand whose name is written with one letter wrong, in a name that is that brand's but for words of
 // service: "Mircosoft Support", "Paypaal". With any other word it is a person's name, or another company's.
@@ -87,7 +90,7 @@ func (t *Table) misspelled(fields []string) []Claim {
 		if isService(word) {
 			continue
 		}
-		if len(claims) > 0 || !isLong(word) || !ascii.Is(word) {
+		if len(claims) > 0 || !longEnough(word) || !ascii.Is(word) {
 			return nil
 		}
 		brand, _, ok := t.oneLetterOff(word)
@@ -102,9 +105,6 @@ func (t *Table) misspelled(fields []string) []Claim {
 
 	return claims
 }
-
-// isLong says whether a word is long enough to be told by its looks, and no longer than a label.
-func isLong(word string) bool { return len(word) >= minJoined && len(word) <= maxLabel }
 
 // doubled says whether a word is a brand's name with two letters changed about or one written twice, which no other name is.
 func (t *Table) doubled(word string, brand int) bool {
