@@ -24,22 +24,18 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 	if filters.IsFreemail(author) {
 		author = ""
 	}
-	parts := view.Parts()
-	followed := func(link *mimeview.Link) bool { return clickable(link) && !isFile(parts, link.Part) }
 	var strange []string
-	for i, link := range slices.Concat(all[:min(len(all), maxLinks)], codes) {
-		isCode := i >= len(all)
-		if link.Has(links.Redirected) || !isCode && !followed(&link) {
-			continue
+	for _, link := range followed(view, all, codes) {
+		domain := link.Domain
+		if link.Has(links.IPHost) {
+			domain = link.Host
 		}
-		if l.leadsHome(&link, author) {
+		switch {
+		case domain == "":
+		case domain == author, l.own(link.Host, link.Domain):
 			return
-		}
-		if link.Domain == "" && !link.Has(links.IPHost) || slices.Contains(strange, link.Domain) {
-			continue
-		}
-		if l.isStrange(&link) {
-			strange = append(strange, link.Domain)
+		case !slices.Contains(strange, domain) && l.isStrange(&link):
+			strange = append(strange, domain)
 		}
 	}
 	if n := len(strange); n > 0 && n <= mostStrange {
@@ -47,9 +43,17 @@ func (l *look) foreign(m *mail.Message, view *mimeview.View, all, codes []mimevi
 	}
 }
 
-// leadsHome holds for a link to who sends the mail, or to us.
-func (l *look) leadsHome(link *mimeview.Link, author string) bool {
-	return author != "" && link.Domain == author || l.own(link.Host, link.Domain)
+// followed are the links that a reader may follow, without those that others carry, and the codes.
+func followed(view *mimeview.View, all, codes []mimeview.Link) []mimeview.Link {
+	parts := view.Parts()
+	var some []mimeview.Link
+	for i := range all[:min(len(all), maxLinks)] {
+		if clickable(&all[i]) && !isFile(parts, all[i].Part) {
+			some = append(some, all[i])
+		}
+	}
+
+	return slices.DeleteFunc(append(some, codes...), func(link mimeview.Link) bool { return link.Has(links.Redirected) })
 }
 
 // isStrange holds for a host that belongs to nobody known. On a platform everybody is a stranger.
