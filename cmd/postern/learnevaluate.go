@@ -135,7 +135,7 @@ func (e *evaluation) measure(w world, all []labelled, order []int, took []time.D
 		scores = append(scores, evaluate.Result{Score: score, Spam: l.Spam})
 		calibrated = append(calibrated, evaluate.Result{Score: m.Odds(score), Spam: l.Spam})
 		start = time.Now()
-		m.Learn(l, past.pick)
+		m.Learn(l, past.rehearsed(m, l))
 		past.add(l)
 		learning = append(learning, time.Since(start))
 	}
@@ -151,12 +151,15 @@ type pastLessons map[bool][]*model.Lesson
 
 func (p pastLessons) add(l *model.Lesson) { p[l.Spam] = append(p[l.Spam], l) }
 
-func (p pastLessons) pick(spam bool, chance uint64) *model.Lesson {
-	if len(p[spam]) == 0 {
+// rehearsed is the earlier lesson that a model repeats with one, nil for none.
+func (p pastLessons) rehearsed(m *model.Model, l *model.Lesson) *model.Lesson {
+	r, needed := m.Rehearses(l)
+	past := p[r.Spam]
+	if !needed || len(past) == 0 {
 		return nil
 	}
 
-	return p[spam][chance%uint64(len(p[spam]))]
+	return past[r.Chance%uint64(len(past))]
 }
 
 func durations(all []time.Duration) duration {

@@ -34,7 +34,11 @@ type Learning struct {
 
 // Close writes the snapshot and closes the log.
 func (l *Learning) Close() error {
-	err := errors.Join(l.Classifier.Close(), l.Book.Close())
+	return errors.Join(l.Classifier.Close(), l.closeLog())
+}
+
+func (l *Learning) closeLog() error {
+	err := l.Book.Close()
 	if l.stream != nil {
 		err = errors.Join(err, l.stream.Close())
 	}
@@ -68,7 +72,7 @@ func OpenClassifier(cfg *config.Config, log *slog.Logger, now func() time.Time) 
 		o.Log = lessonlog.Share(book, l.stream, hex.EncodeToString(sum[16:]))
 	}
 	if l.Classifier, err = classifier.Open(context.Background(), o); err != nil {
-		return nil, errors.Join(err, book.Close())
+		return nil, errors.Join(err, l.closeLog())
 	}
 
 	return l, nil
@@ -134,20 +138,15 @@ func (v classifierVerbs) Events(ctx context.Context, after int64, limit int) (an
 	all := []lessonlog.Event{}
 	err := v.Book.Each(ctx, after, func(e *lessonlog.Event) error {
 		if len(all) == cmp.Or(limit, 100) {
-			return errEnough
+			return lessonlog.ErrEnough
 		}
 		all = append(all, *e)
 
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
 
 	return all, err
 }
-
-var errEnough = errors.New("enough")
 
 // Change implements api.Classifier.
 func (v classifierVerbs) Change(ctx context.Context, what api.Learning, by string) (any, error) {

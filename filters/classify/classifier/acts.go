@@ -71,14 +71,19 @@ type Status struct {
 	Stale bool `json:"stale,omitempty"`
 }
 
-// Status tells what it knows.
-func (c *Classifier) Status(context.Context) (s Status, err error) {
-	c.work.Lock()
-	defer c.work.Unlock()
+// Status tells what it knows. It waits for nobody who learns.
+func (c *Classifier) Status(context.Context) (Status, error) {
 	c.mu.RLock()
-	s.Ham, s.Spam = c.model.Counts()
-	c.mu.RUnlock()
-	s.Waiting, s.Event, s.Stale = c.plan.Waiting(), c.plan.Seq(), c.redo
+	defer c.mu.RUnlock()
 
-	return s, nil
+	return c.status, nil
+}
+
+// note keeps what Status tells. The caller holds work.
+func (c *Classifier) note() {
+	s := Status{Waiting: c.plan.Waiting(), Event: c.plan.Seq(), Stale: c.redo}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Ham, s.Spam = c.model.Counts()
+	c.status = s
 }

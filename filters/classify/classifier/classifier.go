@@ -52,8 +52,9 @@ type Classifier struct {
 	o         Options
 	extractor *model.Extractor
 
-	mu    sync.RWMutex // guards the model
-	model *model.Model
+	mu     sync.RWMutex // guards the model and the status
+	model  *model.Model
+	status Status
 
 	work     sync.Mutex // one reader of the log at a time; it guards what follows
 	book     string     // the name that the book had
@@ -85,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Classifier, error) {
 			return nil, err
 		}
 		o.Logger.Warn("the classifier begins with what this gateway knew", "error", err)
-		if err := c.catchUp(ctx); err != nil {
+		if err := c.catchUp(ctx, true); err != nil {
 			return nil, err
 		}
 	}
@@ -136,11 +137,13 @@ type lessonOf struct {
 	sketch model.Sketch
 }
 
-// Taught implements filters.LessonLearner.
+// Taught implements filters.LessonLearner. Who teaches waits for the log, never for what is learned of it: where that takes
+// longer, the next CatchUp does it.
 func (c *Classifier) Taught(ctx context.Context, m *mail.Message, l filters.Lesson) {
 	err := c.Teach(ctx, m, l)
-	if err == nil {
-		err = c.CatchUp(ctx)
+	if err == nil && c.work.TryLock() {
+		err = c.catchUp(ctx, false)
+		c.work.Unlock()
 	}
 	if err != nil {
 		c.o.Logger.Error("the classifier could not learn a lesson", "by", l.By, "error", err)
@@ -184,19 +187,20 @@ func (c *Classifier) Event(m *mail.Message, l filters.Lesson) (lessonlog.Event, 
 
 // CatchUp learns what is new in the log.
 func (c *Classifier) CatchUp(ctx context.Context) error {
+	var away error
+	if shared, ok := c.o.Log.(Syncer); ok {
+		away = shared.Sync(ctx)
+	}
 	c.work.Lock()
 	defer c.work.Unlock()
-	if shared, ok := c.o.Log.(Syncer); ok {
-		if err := shared.Sync(ctx); err != nil {
-			return err
-		}
-	}
 
-	return c.catchUp(ctx)
+	return errors.Join(away, c.catchUp(ctx, true))
 }
 
-// catchUp learns what is new in the book. The caller holds work, or is the only one.
-func (c *Classifier) catchUp(ctx context.Context) error {
+// catchUp learns what is new in the book, and all anew if that is needed and anew is true. The caller holds work, or is the
+// only one.
+func (c *Classifier) catchUp(ctx context.Context, anew bool) error {
+	defer c.note()
 	if name := c.o.Book.Name(); name != c.book { // it began anew
 		c.book, c.plan, c.redo = name, lessonlog.NewPlan(c.o.Rules), true
 	}
@@ -208,10 +212,13 @@ func (c *Classifier) catchUp(ctx context.Context) error {
 
 		return nil
 	})
-	if err != nil || c.redo && time.Since(c.redone) < redoShare*c.redoTook {
+	if err != nil {
 		return err
 	}
 	if c.redo {
+		if !anew || time.Since(c.redone) < redoShare*c.redoTook {
+			return nil
+		}
 		return c.relearn(ctx)
 	}
 	for _, d := range learn {
@@ -228,14 +235,7 @@ func (c *Classifier) catchUp(ctx context.Context) error {
 // fro should not keep us at it.
 const redoShare = 20
 
-// Relearn makes the model anew from the log, now.
-func (c *Classifier) Relearn(ctx context.Context) error {
-	c.work.Lock()
-	defer c.work.Unlock()
-
-	return c.relearn(ctx)
-}
-
+// relearn makes the model anew from the log.
 func (c *Classifier) relearn(ctx context.Context) error {
 	begun := time.Now()
 	plan, err := c.read(ctx, 0)
@@ -252,6 +252,7 @@ func (c *Classifier) relearn(ctx context.Context) error {
 	c.model = m
 	c.mu.Unlock()
 	c.plan, c.guard, c.redo, c.redone, c.redoTook = plan, g, false, time.Now(), time.Since(begun)
+	defer c.note()
 
 	return c.defend(ctx)
 }
@@ -261,13 +262,13 @@ func (c *Classifier) read(ctx context.Context, upTo int64) (*lessonlog.Plan, err
 	var all []lessonlog.Event
 	err := c.o.Book.Each(ctx, 0, func(e *lessonlog.Event) error {
 		if upTo > 0 && e.Seq > upTo {
-			return errEnough
+			return lessonlog.ErrEnough
 		}
 		all = append(all, *e)
 
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil {
 		return nil, err
 	}
 	plan := lessonlog.NewPlan(c.o.Rules)
@@ -282,27 +283,33 @@ func (c *Classifier) read(ctx context.Context, upTo int64) (*lessonlog.Plan, err
 	return plan, nil
 }
 
-var errEnough = errors.New("enough")
-
 // learn takes one message into a model.
 func (c *Classifier) learn(ctx context.Context, m *model.Model, g *guard, d lessonlog.Decision) error {
 	l, err := c.lessonAt(ctx, d)
 	if err != nil {
 		return err
 	}
+	again, err := c.rehearsed(ctx, m, g, l) // from the disk, before the lock: verdicts don't wait for it
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
-	m.Learn(l, func(spam bool, chance uint64) *model.Lesson {
-		var again *model.Lesson
-		if past := g.past[label(spam)]; len(past) > 0 {
-			again, err = c.lessonAt(ctx, past[chance%uint64(len(past))])
-		}
-
-		return again
-	})
+	m.Learn(l, again)
 	c.mu.Unlock()
 	g.learned(m, d, l)
 
-	return err
+	return nil
+}
+
+// rehearsed reads the earlier lesson that a model repeats with one: nil for none.
+func (c *Classifier) rehearsed(ctx context.Context, m *model.Model, g *guard, l *model.Lesson) (*model.Lesson, error) {
+	r, needed := m.Rehearses(l)
+	past := g.past[label(r.Spam)]
+	if !needed || len(past) == 0 {
+		return nil, nil
+	}
+
+	return c.lessonAt(ctx, past[r.Chance%uint64(len(past))])
 }
 
 // lessonAt reads what a decision is to learn.

@@ -86,7 +86,7 @@ func (c *Classifier) load(ctx context.Context) error {
 		return fmt.Errorf("classifier's snapshot: %w", err)
 	}
 	defer file.Close()
-	why := c.take(ctx, bufio.NewReader(file))
+	why := c.take(ctx, bufio.NewReaderSize(file, maxLine))
 	if why != nil {
 		c.o.Logger.Warn("the classifier's snapshot is of no use; it learns all from its log", "file", c.o.Snapshot, "why", why)
 		c.redo = true
@@ -97,8 +97,8 @@ func (c *Classifier) load(ctx context.Context) error {
 
 // take reads a snapshot. An error says why it is of no use.
 func (c *Classifier) take(ctx context.Context, r *bufio.Reader) error {
-	line, err := r.ReadBytes('\n')
-	if err != nil || len(line) > maxLine {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
 		return model.ErrCorrupt
 	}
 	var at place
@@ -133,6 +133,7 @@ func (c *Classifier) take(ctx context.Context, r *bufio.Reader) error {
 	return nil
 }
 
+// maxLine bounds the first line of a snapshot, in octets.
 const maxLine = 4096
 
 // remember finds what a guard had learned, and its canaries.

@@ -129,7 +129,10 @@ func (b *Book) Last(ctx context.Context) (seq int64, err error) {
 	return seq, nil
 }
 
-// Each gives the events behind a number, in order, without their lessons.
+// ErrEnough ends a walk through events without an error.
+var ErrEnough = errors.New("enough")
+
+// Each gives the events behind a number, in order, without their lessons, until each says ErrEnough.
 func (b *Book) Each(ctx context.Context, after int64, each func(*Event) error) (err error) {
 	rows, err := b.db.Read().QueryContext(ctx, `SELECT seq, kind, id, spam, by, way, trusted, time, sketch, first, last, everyone FROM event WHERE seq > ? ORDER BY seq`, after)
 	if err != nil {
@@ -150,7 +153,9 @@ func (b *Book) Each(ctx context.Context, after int64, each func(*Event) error) (
 			e.Sketch[i] = binary.LittleEndian.Uint32(sketch[4*i:])
 		}
 		e.Time = time.UnixMilli(at)
-		if err := each(&e); err != nil {
+		if err := each(&e); errors.Is(err, ErrEnough) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

@@ -41,8 +41,11 @@ type Plan struct {
 	ballots map[ID]*ballot
 	waiting []ID // undecided messages of users, the oldest first
 	daily   map[day]int
+	latest  int64 // the latest day in daily
 	seq     int64
 }
+
+const secondsOfDay = 86400
 
 type day struct {
 	by  string
@@ -94,7 +97,8 @@ func (p *Plan) known(e *Event) bool {
 
 func (p *Plan) taught(e *Event) (learn []Decision, redo bool) {
 	if !e.Trusted {
-		today := day{e.By, e.Time.Unix() / 86400}
+		today := day{e.By, e.Time.Unix() / secondsOfDay}
+		p.newDay(today.day)
 		if p.daily[today]++; p.daily[today] > p.rules.Daily {
 			return nil, false
 		}
@@ -110,6 +114,15 @@ func (p *Plan) taught(e *Event) (learn []Decision, redo bool) {
 	b.votes[e.By] = e
 
 	return p.count(b, e)
+}
+
+// newDay leaves out days that are over. A clock that is a day behind is still counted.
+func (p *Plan) newDay(now int64) {
+	if now <= p.latest {
+		return
+	}
+	p.latest = now
+	maps.DeleteFunc(p.daily, func(d day, _ int) bool { return d.day < now-1 })
 }
 
 // saysAll holds if another event adds nothing to what this one says.

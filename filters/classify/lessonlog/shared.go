@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"postern/internal/state"
 )
@@ -25,13 +25,16 @@ type Stream interface {
 type Shared struct {
 	book   *Book
 	stream Stream
-	key    string // the name of the key of hashed features
-	mu     sync.Mutex
+	key    string        // the name of the key of hashed features
+	busy   chan struct{} // holds something while one speaks with the stream
+	away   atomic.Bool   // the last Sync failed
 }
 
 // Share makes the log of a book a common one. key names the key of the hashed features, which all gateways must have alike.
 // What the book knows already is brought in.
-func Share(b *Book, s Stream, key string) *Shared { return &Shared{book: b, stream: s, key: key} }
+func Share(b *Book, s Stream, key string) *Shared {
+	return &Shared{book: b, stream: s, key: key, busy: make(chan struct{}, 1)}
+}
 
 // ErrOtherKey says that the gateways have different keys.
 var ErrOtherKey = errors.New("the gateways that share the classifier's lessons have different keys: copy classifier.key from one of them to data_dir of all others")
@@ -51,7 +54,9 @@ func (s *Shared) Append(ctx context.Context, events ...Event) error {
 		return fmt.Errorf("classifier's log: %w", err)
 	}
 
-	_ = s.Sync(ctx) // where the stream is away they wait: whoever reads the log is told
+	if !s.away.Load() { // else they wait until the next Sync finds it again: nobody who teaches waits for what is not there
+		_ = s.Sync(ctx) // whoever reads the log is told
+	}
 
 	return nil
 }
@@ -77,9 +82,14 @@ type sent struct {
 }
 
 // Sync writes what waits, and copies what is new in the stream.
-func (s *Shared) Sync(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Shared) Sync(ctx context.Context) (err error) {
+	defer func() { s.away.Store(err != nil) }()
+	select {
+	case s.busy <- struct{}{}:
+		defer func() { <-s.busy }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := s.join(ctx); err != nil {
 		return err
 	}
@@ -121,17 +131,24 @@ func (s *Shared) join(ctx context.Context) error {
 // begin empties the book, under a new name, and lets all that was in it wait for the stream.
 func (s *Shared) begin(ctx context.Context, name string) error {
 	var all []Event
-	err := s.book.Each(ctx, 0, func(e *Event) (err error) {
-		e.Lesson, err = s.book.Lesson(ctx, e.Seq)
+	err := s.book.Each(ctx, 0, func(e *Event) error {
 		all = append(all, *e)
-
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	fresh, holding := rand.Text(), Holding(all)
 	err = s.book.db.Write(ctx, func(tx *sql.Tx) error {
+		for i := range holding { // a lesson after the other: all together may be too much for the memory
+			e := holding[i]
+			if err := tx.QueryRowContext(ctx, `SELECT lesson FROM event WHERE seq = ?`, e.Seq).Scan(&e.Lesson); err != nil {
+				return err
+			}
+			if err := send(ctx, tx, &e); err != nil {
+				return err
+			}
+		}
 		for _, statement := range []string{`DELETE FROM event`, `DELETE FROM sqlite_sequence WHERE name = 'event'`, `DELETE FROM shared`} {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
 				return err
@@ -140,16 +157,9 @@ func (s *Shared) begin(ctx context.Context, name string) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO shared (name) VALUES (?)`, name); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE book SET name = ?`, []byte(fresh)); err != nil {
-			return err
-		}
-		for i := range holding {
-			if err := send(ctx, tx, &holding[i]); err != nil {
-				return err
-			}
-		}
+		_, err := tx.ExecContext(ctx, `UPDATE book SET name = ?`, []byte(fresh))
 
-		return nil
+		return err
 	})
 	if err == nil {
 		s.book.name.Store(&fresh)

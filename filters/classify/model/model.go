@@ -132,12 +132,26 @@ func (w *weights) score(slots []uint32) float64 {
 // norm makes all messages equally long, whatever the number of their features.
 func norm(n int) float64 { return 1 / math.Sqrt(float64(max(n, 1))) }
 
-// Past gives a lesson that was learned before, of one label; chance, any number, says which. It gives nil if there is none.
-type Past func(spam bool, chance uint64) *Lesson
+// Rehearsal says that an earlier lesson of a label is to be repeated; Chance, any number, says which.
+type Rehearsal struct {
+	Spam   bool
+	Chance uint64
+}
 
-// Learn takes a lesson. People teach in blocks, a folder of spam and then one of honest mail, and mostly what is wrong: behind
-// several lessons of one label a model would forget the other. So it then repeats one of the other label each time.
-func (m *Model) Learn(l *Lesson, past Past) {
+// Rehearses says whether an earlier lesson is to be repeated with the next one. People teach in blocks, a folder of spam and
+// then one of honest mail, and mostly what is wrong: behind several lessons of one label a model would forget the other. So it
+// then repeats one of the other label each time.
+func (m *Model) Rehearses(l *Lesson) (r Rehearsal, needed bool) {
+	run := 1
+	if m.runOf == l.Spam {
+		run = m.run + 1
+	}
+
+	return Rehearsal{Spam: !l.Spam, Chance: l.chance() ^ mix(uint64(run))}, run > longRun
+}
+
+// Learn takes a lesson, and again the earlier one that Rehearses asks for: nil if there is none.
+func (m *Model) Learn(l, again *Lesson) {
 	if m.runOf != l.Spam {
 		m.runOf, m.run = l.Spam, 0
 	}
@@ -152,10 +166,7 @@ func (m *Model) Learn(l *Lesson, past Past) {
 		m.ham++
 		m.keep(l.Passage)
 	}
-	if m.run <= longRun || past == nil {
-		return
-	}
-	if again := past(!l.Spam, l.chance()^mix(uint64(m.run))); again != nil {
+	if again != nil {
 		m.take(again)
 	}
 }
