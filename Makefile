@@ -21,7 +21,7 @@ sharing = ^($(shell awk '/^[a-z]/ { for (i = 2; i <= NF; i++) if ($$i != "outsid
 waiting = 4
 RACE = CGO_ENABLED=1 $(GO) test -race -vet=off -shuffle=on -timeout 40m
 
-.PHONY: build test honest tools demo bench lint fuzz clean
+.PHONY: build test honest tools demo bench bench-learn lint fuzz clean
 
 build:
 	$(GO) build -o postern ./cmd/postern
@@ -54,6 +54,13 @@ demo:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# how good the classifier is on labelled mail in the folders ham and spam of MAIL, also with few lessons, with wrong ones, and on
+# spam with honest words in it: SEED decides all that is drawn
+SEED ?= 20260101
+bench-learn:
+	@test -d "$(MAIL)/ham" -a -d "$(MAIL)/spam" || { echo "make bench-learn MAIL=FOLDER: with the folders ham and spam in it"; exit 2; }
+	$(GO) run ./cmd/postern learn evaluate --stress --seed $(SEED) --ham $(MAIL)/ham --spam $(MAIL)/spam
 
 # every fuzz target for FUZZTIME
 fuzz:

@@ -26,6 +26,7 @@ type learnEvaluateCommand struct {
 	Ham    []string `required:"" placeholder:"PATH" help:"Honest mail: files, mbox files, Maildirs or folders."`
 	Spam   []string `required:"" placeholder:"PATH" help:"Spam, in the same forms."`
 	Seed   uint64   `default:"20260101" help:"Decides the order in which messages come in."`
+	Stress bool     `help:"Also with few lessons, with wrong ones, and on spam with honest text in it."`
 	Beside string   `enum:",bogofilter" default:"" placeholder:"bogofilter" help:"Another classifier that gets the same messages in the same order; it has to be installed."`
 }
 
@@ -33,6 +34,9 @@ type learnEvaluateCommand struct {
 type labelled struct {
 	lesson model.Lesson
 	raw    []byte // kept only if another classifier gets it, too
+	// kept for --stress
+	header *mail.Header
+	text   string
 }
 
 // evaluation is the result, as JSON.
@@ -46,6 +50,7 @@ type evaluation struct {
 	Learn       duration          `json:"learn_microseconds"`
 	Beside      *evaluate.Quality `json:"bogofilter,omitempty"`
 	Better      *float64          `json:"better_share,omitempty"`
+	Stress      []stressRow       `json:"stress,omitempty"`
 }
 
 // duration is the median and the 99th percentile, in microseconds.
@@ -70,6 +75,9 @@ func (c *learnEvaluateCommand) Run(w world) error {
 		}
 		q, share := evaluate.Of(others), evaluate.Better(scores, others, c.Seed)
 		result.Beside, result.Better = &q, &share
+	}
+	if c.Stress {
+		result.Stress = stress(w, all, order, c.Seed)
 	}
 	if c.JSON {
 		return printJSON(w, result)
@@ -103,6 +111,9 @@ func (c *learnEvaluateCommand) read(w world) (all []labelled, took []time.Durati
 			copy(l.lesson.ID[:], sum[:])
 			if c.Beside != "" {
 				l.raw = raw
+			}
+			if c.Stress {
+				l.keepForStress(view)
 			}
 			all = append(all, l)
 
@@ -231,13 +242,17 @@ func oddsOf(said string) (float64, error) {
 	return math.Log((p + tiny) / (1 - p + tiny)), nil
 }
 
+func qualityRow(name string, q evaluate.Quality) string {
+	return fmt.Sprintf("%s\t%.4f\t%.2f %%\t%.2f %%\t%.2f %%\t%.2f %%\t", name, q.ROCA, q.MissedAt01, q.MissedAt05, q.HamCaught, q.SpamMissed)
+}
+
 func (e *evaluation) print(w world) error {
 	fmt.Fprintf(w.stdout, "%d ham, %d spam, in the order of seed %d; each judged before it was learned\n\n", e.Postern.Ham, e.Postern.Spam, e.Seed)
 	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\t(1-ROCA) %\tspam missed at 0.1 % of ham\tat 0.5 % of ham\tham caught at p 0.5\tspam missed at p 0.5\t")
 	row := func(name string, q evaluate.Quality) {
 		if q.Ham > 0 && q.Spam > 0 {
-			fmt.Fprintf(t, "%s\t%.4f\t%.2f %%\t%.2f %%\t%.2f %%\t%.2f %%\t\n", name, q.ROCA, q.MissedAt01, q.MissedAt05, q.HamCaught, q.SpamMissed)
+			fmt.Fprintln(t, qualityRow(name, q))
 		}
 	}
 	row("postern", e.Postern)
@@ -251,6 +266,11 @@ func (e *evaluation) print(w world) error {
 	}
 	if e.Better != nil {
 		fmt.Fprintf(w.stdout, "\nin %.0f %% of 200 bootstrap samples of the same messages postern has the better (1-ROCA) %%\n", 100**e.Better)
+	}
+	if len(e.Stress) > 0 {
+		if err := printStress(w, e.Stress); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w.stdout, "\nprobabilities are off by %.2f %% on average\nto read and judge a message takes %.0f µs (99 %% of them %.0f µs), to learn it %.0f µs (%.0f µs)\n",
 		100*e.Calibration, e.Judge.P50, e.Judge.P99, e.Learn.P50, e.Learn.P99)

@@ -88,7 +88,7 @@ func (s share) Weight() float64 { return float64(s) }
 const (
 	// faint are odds that nothing is said about, sureOdds those that give the whole score.
 	faint    = 0.5
-	sureOdds = 2.5
+	sureOdds = 1.5
 	// unsure is the part of the score that counts until enough was learned.
 	unsure = 0.4
 )

@@ -35,7 +35,7 @@ func TestWhatCounts(t *testing.T) {
 		"too little spam": {fixed{9, 5000, 199}, "", "", 0},
 		"not sure yet":    {fixed{9, 200, 200}, "", bayesSpam, 0.4},
 		"sure":            {fixed{9, 800, 200}, "", bayesSpam, 1},
-		"half":            {fixed{1.25, 800, 200}, "", bayesSpam, 0.5},
+		"half":            {fixed{0.75, 800, 200}, "", bayesSpam, 0.5},
 		"neither":         {fixed{0.4, 800, 200}, "", "", 0},
 		"ham":             {fixed{-9, 800, 200}, "", bayesHam, 1},
 		"ham not yet":     {fixed{-9, 300, 200}, "", bayesHam, 0.4},

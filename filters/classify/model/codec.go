@@ -78,7 +78,7 @@ func readSlots(b []byte) (slots []uint32, rest []byte, err error) {
 
 // form names the form of a written model. Constants of training are part of it: a model that was trained otherwise is not
 // what the same lessons would give now.
-const form = "postern classifier 2\n"
+const form = "postern classifier 3\n"
 
 // modelSize is about the size of a written model, in octets.
 const modelSize = int(Views)*Slots*8 + 6<<20

@@ -78,7 +78,7 @@ func (x *extractor) all(v *mimeview.View, facts []string) {
 
 // maxPassage is how much of an honest text is a passage, minPassage how much there must be, in octets.
 const (
-	maxPassage = 1200
+	maxPassage = 1800
 	minPassage = 200
 )
 

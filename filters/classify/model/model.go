@@ -94,13 +94,14 @@ func New() *Model {
 	return m
 }
 
-// viewShare is the share of each view in the verdict. Tokens say most; the header is what added words don't reach.
+// viewShare is the share of each view in the verdict. Tokens say most; the header is what added words don't reach, raw octets
+// are the first that they push out of sight.
 func viewShare(v View) float64 {
-	if v == Tokens {
-		return 2
+	if v == Raw {
+		return 1
 	}
 
-	return 1
+	return 2
 }
 
 // Score gives the log-odds that a message is spam: the mean of all views that see anything of it.
@@ -190,7 +191,7 @@ func (m *Model) take(l *Lesson) {
 const (
 	augmentEvery = 3
 	minPassages  = 20
-	maxPassages  = 500
+	maxPassages  = 250
 )
 
 // keep remembers a passage in place of the oldest.
