@@ -284,7 +284,7 @@ func wordsOf(text string) func(func(string) bool) {
 			word := text[start:min(end, start+maxWord)]
 			start = -1
 
-			return yield(strings.ToLower(word))
+			return yield(lower(word))
 		}
 		for i := 0; i < len(text); {
 			c, size := rune(text[i]), 1
@@ -296,7 +296,7 @@ func wordsOf(text string) func(func(string) bool) {
 				if start < 0 {
 					start = i
 				}
-			case unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana):
+			case c >= utf8.RuneSelf && unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana):
 				if !emit(i) || !yield(text[i:i+size]) {
 					return
 				}
@@ -309,6 +309,17 @@ func wordsOf(text string) func(func(string) bool) {
 		}
 		emit(len(text))
 	}
+}
+
+// lower is strings.ToLower, faster for words that are in lower case.
+func lower(word string) string {
+	for i := range len(word) {
+		if c := word[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return strings.ToLower(word)
+		}
+	}
+
+	return word
 }
 
 func isWordRune(c rune) bool {
@@ -383,22 +394,28 @@ func (x *extractor) tags(body []byte) {
 	body = body[:min(len(body), 2*maxText)]
 	inTag, n := false, 0
 	for i := 0; i < len(body) && n < maxTags; i++ {
+		if !inTag {
+			next := bytes.IndexByte(body[i:], '<')
+			if next < 0 {
+				return
+			}
+			inTag, i = true, i+next
+			continue
+		}
 		c := body[i]
 		switch {
-		case c == '<':
-			inTag = true
 		case c == '>':
 			inTag = false
-		case inTag && isLetter(c):
+		case isLetter(c):
 			start := i
 			for i < len(body) && (isLetter(body[i]) || body[i] == '-') {
 				i++
 			}
-			x.token(prefixTag, strings.ToLower(string(body[start:min(i, start+maxWord)])))
+			x.token(prefixTag, lower(string(body[start:min(i, start+maxWord)])))
 			n++
 			i--
-		case inTag && c == '#' && i+7 <= len(body):
-			x.token(prefixTag, strings.ToLower(string(body[i:i+7])))
+		case c == '#' && i+7 <= len(body):
+			x.token(prefixTag, lower(string(body[i:i+7])))
 			n++
 			i += 6
 		}
