@@ -28,7 +28,7 @@ func (t *Table) Find(text string) (claims []Claim, words []string) {
 			i += c.Words - 1
 		}
 	}
-	if strings.ContainsFunc(text, unspaced) {
+	if !ascii.Is(text) && strings.ContainsFunc(text, unspaced) {
 		folded := strings.ToLower(confusable.Fold(text))
 		for _, s := range t.inside {
 			if strings.Contains(folded, s.words[0]) {
@@ -43,8 +43,8 @@ func (t *Table) Find(text string) (claims []Claim, words []string) {
 // at is the longest name that begins with a word.
 func (t *Table) at(words []string, i int) (Claim, bool) {
 	list, ok := t.first[words[i]]
-	if plain := letters(words[i]); !ok && plain != words[i] {
-		if list, ok = t.first[plain]; !ok {
+	if !ok && hasDigit(words[i]) {
+		if list, ok = t.first[letters(words[i])]; !ok {
 			list = t.first[digitsAs(words[i], lettersWithI)]
 		}
 	}

@@ -14,10 +14,12 @@ type trie struct {
 	begins *prefixes4
 }
 
-// node is its first child, how many children there are, and 1 + the place in outs of the phrases that end at it, 0 for none.
+// node is its first child, how many children there are, and 1 + the place in outs of the phrases that end at it, 0 for none. By
+// has a bit for the octet of each child: most walks end where there is none, which it tells at once.
 type node struct {
 	first, ends int32
 	count       int32
+	by          uint32
 }
 
 // out is a slot that a phrase belongs to. A stem may be the beginning of a longer word.
@@ -53,6 +55,7 @@ func newTrie(all []phrase) *trie {
 			}
 			t.labels, t.nodes = append(t.labels, c), append(t.nodes, node{})
 			t.nodes[at].count++
+			t.nodes[at].by |= 1 << (c & 31)
 			level = append(level, span{begin, s.from, s.depth + 1})
 		}
 	}
@@ -97,10 +100,10 @@ func (t *trie) walk(text []byte, found func(o out, length int)) {
 
 // child is the child of a node that an octet leads to, 0 for none: no child is the root.
 func (t *trie) child(n *node, c byte) int32 {
-	switch n.count {
-	case 0:
+	if n.by>>(c&31)&1 == 0 {
 		return 0
-	case 1:
+	}
+	if n.count == 1 {
 		if t.labels[n.first] == c {
 			return n.first
 		}
