@@ -8,7 +8,7 @@ import (
 )
 
 // fates counts recipients by fate since the start, in the order of ledger.Answered.
-type fates [7]atomic.Int64
+type fates [8]atomic.Int64
 
 // Verdicts are the counters by fate, for the metrics and the console.
 func (g *Gateway) Verdicts() map[ledger.Word]*atomic.Int64 {

@@ -46,6 +46,8 @@ type Gateway struct {
 	OnVerdict func(tx *mail.Transaction, strictest policy.Verdict)
 	// Listed is called with the list entry that a verdict matched, unless nil. It must be quick.
 	OnListHit func(entry string)
+	// Reports takes mail to the addresses to which users send what was judged wrongly; nil for none.
+	Reports Reports
 	// Witness gets every judged message; nil for none.
 	Witness Witness
 	Log     *slog.Logger
@@ -120,6 +122,23 @@ type Sealer interface {
 	Seal(ctx context.Context, c mail.Copy, domain, authservID string, results []mail.AuthResult, cv mail.AuthVerdict) ([]byte, error)
 }
 
+// Reports teaches from what users send to report addresses.
+type Reports interface {
+	// For says whether an address is one for spam or one for honest mail; not ok if it is neither.
+	For(a mail.Address) (spam, ok bool)
+	// Take learns from the messages attached to a report, and says of how many. An UnusableReport is the sender's fault.
+	Take(ctx context.Context, tx *mail.Transaction, spam bool) (n int, err error)
+}
+
+// UnusableReport is a report that nothing can be learned from. Its text is for the sender.
+type UnusableReport struct{ Err error }
+
+// Error implements error.
+func (e UnusableReport) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e UnusableReport) Unwrap() error { return e.Err }
+
 // Witness gets each message once it has its reply: for reports to others. It must be quick.
 type Witness interface {
 	Witness(tx *mail.Transaction, done policy.Disposition)
@@ -140,6 +159,9 @@ func (g *Gateway) Offers() Extensions { return g.Relay.Offers() }
 // RFC 5321 section 6.1: a positive reply means that the message is on disk, here or at the next hop.
 func (g *Gateway) Handle(ctx context.Context, x *Transaction, m *mail.Message) mail.Reply {
 	x.tx.Message = m
+	if x.report != nil {
+		return x.takeReport(ctx)
+	}
 	verdicts := x.judge(ctx)
 	if ctx.Err() != nil { // the door closes: filters were cancelled, so there is no verdict
 		return x.answer(mail.TryLater())

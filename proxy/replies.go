@@ -35,6 +35,32 @@ func replyTooLong(octets int, where string) mail.Reply {
 		"Send it as an attachment, or let your mail program wrap its lines", where, octets, recode.MaxLine)}
 }
 
+// RFC 3463 section 3.2: 5.1.1, no such mailbox. To others a report address is none.
+func replyNoSuchUser() mail.Reply {
+	return mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "There is no such user here"}
+}
+
+// replyReportApart keeps reports and other mail apart: a client sends the message once more for the recipients that get this (RFC
+// 5321 section 4.5.3.1.10).
+func replyReportApart() mail.Reply {
+	return mail.Reply{Code: 452, Enhanced: "4.5.3", Text: "Reports to the mail gateway are sent apart from other mail"}
+}
+
+// replyLearned tells what became of a report.
+func replyLearned(n int, spam bool) mail.Reply {
+	what := "honest mail"
+	if spam {
+		what = "spam"
+	}
+
+	return mail.Reply{Code: 250, Enhanced: "2.0.0", Text: fmt.Sprintf("Thank you: noted as %s: %d", what, n)}
+}
+
+// replyNothingReported tells how to send a report. RFC 3463 section 3.7: 5.6.0, the content is at fault.
+func replyNothingReported(why error) mail.Reply {
+	return mail.Reply{Code: 550, Enhanced: "5.6.0", Text: "Nothing was learned: " + why.Error() + ". Forward the message as an attachment (message/rfc822 or a file .eml)"}
+}
+
 func replyNoSmartHost() mail.Reply {
 	return mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "No route for mail to other domains is set up here"}
 }

@@ -34,6 +34,8 @@ type Transaction struct {
 	gathered gathered
 	// done lists the changes made to copies, for the record.
 	done []string
+	// report is set where the recipients are report addresses.
+	report *report
 	// refusedFor are findings about recipients that were refused.
 	refusedFor []mail.Finding
 }
@@ -102,8 +104,11 @@ func (x *Transaction) Rcpt(ctx context.Context, r mail.Recipient) mail.Reply {
 	if r.Address.Domain == "" { // RFC 5321 section 4.5.1: <postmaster>
 		r.Address.Domain = x.setup.Postmaster
 	}
-	l, reply := x.rcpt(ctx, r)
 	x.c.counts.Recipients++
+	if reply, ours := x.rcptReport(ctx, r); ours {
+		return reply
+	}
+	l, reply := x.rcpt(ctx, r)
 	o := outcome{recipient: r, leg: l, reply: reply, fate: undecided}
 	if l == nil {
 		o.fate = ledger.Refused

@@ -22,18 +22,20 @@ type Config struct {
 	// TrustedNetworks may send outbound without a login.
 	TrustedNetworks Networks `toml:"trusted_networks"`
 
-	Doors    []Door                    `toml:"door"`
-	SMTP     SMTP                      `toml:"smtp"`
-	NextHops map[string]NextHop        `toml:"next_hop"`
-	Outbound Outbound                  `toml:"outbound"`
-	TLS      TLS                       `toml:"tls"`
-	DKIM     map[string]DKIM           `toml:"dkim"`
-	ARC      ARC                       `toml:"arc"`
-	Reports  Reports                   `toml:"dmarc_reports"`
-	DNS      DNS                       `toml:"dns"`
-	Filters  map[string]map[string]any `toml:"filters"`
-	Policy   Policy                    `toml:"policy"`
-	Rules    Rules                     `toml:"rules"`
+	Doors    []Door             `toml:"door"`
+	SMTP     SMTP               `toml:"smtp"`
+	NextHops map[string]NextHop `toml:"next_hop"`
+	Outbound Outbound           `toml:"outbound"`
+	TLS      TLS                `toml:"tls"`
+	DKIM     map[string]DKIM    `toml:"dkim"`
+	ARC      ARC                `toml:"arc"`
+	Reports  Reports            `toml:"dmarc_reports"`
+	DNS      DNS                `toml:"dns"`
+	// ReportAddresses are where users send what was judged wrongly.
+	ReportAddresses ReportAddresses           `toml:"report_addresses"`
+	Filters         map[string]map[string]any `toml:"filters"`
+	Policy          Policy                    `toml:"policy"`
+	Rules           Rules                     `toml:"rules"`
 	// Maps are files that content rules and policy look values up in, by name.
 	Maps map[string]Map `toml:"maps"`
 	// PolicyBreaker mutes symbols that suddenly convict mail all by themselves.

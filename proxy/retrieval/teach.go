@@ -33,12 +33,15 @@ type Teacher struct {
 }
 
 // Learn takes a lesson. Of the lesson's message up to lessons.MaxContent octets are there. An error is for the log.
-func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) {
+func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) { _ = t.Take(ctx, l, m) }
+
+// Take is Learn for those whom an error concerns. It is in the log, too.
+func (t *Teacher) Take(ctx context.Context, l lessons.Lesson, m *mail.Message) error {
 	l.SHA256, l.User, l.MessageID = t.identity(m), strings.ToLower(l.User), bounded(m.Header().Get("Message-ID"))
 	done, err := t.Journal.Learn(ctx, l, m)
 	t.told("lesson", l, string(done), err)
 	if err != nil || t.Taught == nil || l.How == lessons.Wish {
-		return
+		return err
 	}
 	switch done {
 	case lessons.Stored:
@@ -47,6 +50,8 @@ func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) 
 		t.Taught(ctx, m, withdrawn(l))
 	case lessons.Repeated, lessons.Capped: // nothing new
 	}
+
+	return nil
 }
 
 func taught(l lessons.Lesson) filters.Lesson {

@@ -116,7 +116,7 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 	}()
 	for _, step := range []func() error{
 		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openClassifier, h.openPipeline, h.openStores, h.openReports,
-		h.openGateway, h.openActs, h.openAccess, h.openQuarantineVerbs,
+		h.openGateway, h.openActs, h.openAccess, h.openQuarantineVerbs, h.openReportAddresses,
 		func() error { return h.watchDependencies(h.pipeline.Load()) }, // behind all that opens one
 		h.finishReleases,
 	} {

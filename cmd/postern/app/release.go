@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -44,7 +45,7 @@ func letIn(cfg *config.Config) (func(id string, sum [sha256.Size]byte) []byte, e
 	}, nil
 }
 
-// openTeacher opens what releases teach, where no gateway runs: nil if learning is off, or nothing was ever learned.
+// openTeacher opens what releases teach, where no gateway runs: nil if learning is off.
 func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func() error, error) {
 	nothing := func() error { return nil }
 	if !cfg.MailAccess.Learn.On() {
@@ -58,5 +59,15 @@ func openTeacher(cfg *config.Config, log *slog.Logger) (*retrieval.Teacher, func
 	if err != nil {
 		return nil, nothing, err
 	}
-	return &retrieval.Teacher{Journal: journal, SealKey: key, Log: log}, journal.Close, nil
+	t := &retrieval.Teacher{Journal: journal, SealKey: key, Log: log}
+	if !cfg.FilterEnabled("classify", true) {
+		return t, journal.Close, nil
+	}
+	l, err := OpenClassifier(cfg, log, time.Now)
+	if err != nil {
+		return nil, nothing, errors.Join(err, journal.Close())
+	}
+	t.Taught = l.Taught
+
+	return t, func() error { return errors.Join(l.Close(), journal.Close()) }, nil
 }

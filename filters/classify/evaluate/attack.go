@@ -103,6 +103,7 @@ func (a *Attacker) Alter(h *mail.Header, text string, how Attack, seed uint64) [
 		text += "\n\n" + a.letter(r)
 	case Prepended:
 		text = a.letter(r) + "\n\n" + text
+	default: // nothing is added
 	}
 	var raw []byte
 	for _, f := range h.Fields {

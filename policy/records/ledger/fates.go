@@ -49,12 +49,13 @@ const (
 	Redirected Word = "redirected"
 	Recalled   Word = "recalled"
 	Restored   Word = "restored" // the recall was taken back
+	Learned    Word = "learned"  // a report of users to the gateway itself, which learned from it
 	Masked     Word = "masked"   // a notice was shown to its reader instead
 )
 
 // Answered are the words that a record may have as soon as the sender has its reply.
 func Answered() []Word {
-	return []Word{Delivered, Queued, Held, Redirected, Refused, Deferred, Abandoned}
+	return []Word{Delivered, Queued, Held, Redirected, Learned, Refused, Deferred, Abandoned}
 }
 
 // end reports whether a word is the fate of a copy: a bounce is about the sender.

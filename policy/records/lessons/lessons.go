@@ -27,6 +27,7 @@ const (
 	Flag    = "flag"
 	Release = "release"
 	Admin   = "admin"
+	Report  = "report" // mail to an address for misjudged mail
 	// Wish is no lesson: the user took a message out of Junk that is masked. An admin may release it; no classifier learns
 	// from it.
 	Wish = "release wanted"
