@@ -33,7 +33,9 @@ type Teacher struct {
 }
 
 // Learn takes a lesson. Of the lesson's message up to lessons.MaxContent octets are there. An error is for the log.
-func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) { _ = t.Take(ctx, l, m) }
+func (t *Teacher) Learn(ctx context.Context, l lessons.Lesson, m *mail.Message) {
+	_ = t.Take(ctx, l, m)
+}
 
 // Take is Learn for those whom an error concerns. It is in the log, too.
 func (t *Teacher) Take(ctx context.Context, l lessons.Lesson, m *mail.Message) error {
