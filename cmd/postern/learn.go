@@ -23,6 +23,7 @@ type learnCommand struct {
 	Spam     learnSpamCommand     `cmd:"" help:"${learn_spam}"`
 	Ham      learnHamCommand      `cmd:"" help:"${learn_ham}"`
 	Log      learnLogCommand      `cmd:"" help:"What the classifier was told: by whom, by which way and when."`
+	Folders  learnFoldersCommand  `cmd:"" help:"${learn_folders}"`
 	Forget   learnForgetCommand   `cmd:"" help:"${learn_forget}"`
 	Rollback learnRollbackCommand `cmd:"" help:"${learn_rollback}"`
 

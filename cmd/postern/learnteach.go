@@ -114,6 +114,37 @@ func (c *teachCommand) write(w world, spam bool) (n int, err error) {
 	return n, errors.Join(err, flush())
 }
 
+type learnFoldersCommand struct {
+	where
+	output
+}
+
+// Run reads the mailboxes of labelled mail.
+func (c *learnFoldersCommand) Run(w world) error {
+	var reports []app.FolderReport
+	if err := act(w, c.where, http.MethodPost, "/classifier/folders", nil, &reports); err != nil {
+		return plainly(err)
+	}
+	text, failed := "", false
+	for _, r := range reports {
+		text += fmt.Sprintf("%s (%s): %d new messages\n", r.Folder, r.Label, r.Messages)
+		if r.Error != "" {
+			text, failed = text+"  "+r.Error+"\n", true
+		}
+	}
+	if len(reports) == 0 {
+		text = "there is no [[learn_folder]]\n"
+	}
+	if err := c.tell(w, reports, text); err != nil {
+		return err
+	}
+	if failed {
+		return errNo
+	}
+
+	return nil
+}
+
 type learnForgetCommand struct {
 	where
 	output

@@ -263,13 +263,18 @@ func printReleased(w world, done release.Released) error {
 type quarantineDeleteCommand struct {
 	where
 	output
-	IDs []string `arg:"" name:"id"`
+	IDs   []string `arg:"" name:"id"`
+	Learn bool     `help:"Learn the message as spam."`
 }
 
 // Run deletes.
 func (c *quarantineDeleteCommand) Run(w world) error {
 	return eachID(w, c.where, c.IDs, func(p *plane, id string) error {
-		if err := p.act(http.MethodDelete, "/quarantine/"+url.PathEscape(id), nil, nil); err != nil {
+		path := "/quarantine/" + url.PathEscape(id)
+		if c.Learn {
+			path += "?learn=true"
+		}
+		if err := p.act(http.MethodDelete, path, nil, nil); err != nil {
 			return err
 		}
 		return c.tell(w, deed{id, "deleted"}, id+": deleted\n")

@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/tls"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -187,27 +186,11 @@ func (k *checker) reports() {
 	}
 }
 
-// reportAddresses checks [report_addresses].
-func (k *checker) reportAddresses() {
-	r := &k.c.ReportAddresses
-	for key, list := range map[string][]string{"spam": r.Spam, "ham": r.Ham, "trusted": r.Trusted} {
-		for i, text := range list {
-			if a, err := mail.ParseAddress(text); err != nil || a.Domain == "" {
-				k.bad(fmt.Sprintf("report_addresses.%s[%d]", key, i), "%q is not an address; write it as in \"spam@example.com\"", text)
-			} else if key == "ham" && slices.ContainsFunc(r.Spam, func(spam string) bool { return strings.EqualFold(spam, text) }) {
-				k.bad(fmt.Sprintf("report_addresses.ham[%d]", i), "%q is in spam, too; spam and honest mail need an address each", text)
-			}
-		}
-	}
-	if len(r.Spam)+len(r.Ham) > 0 && !k.c.MailAccess.Learn.On() {
-		k.bad("report_addresses", "users teach nothing while [mail_access] learn = false")
-	}
-}
-
 func (k *checker) rest() {
 	c := k.c
 	k.reports()
 	k.reportAddresses()
+	k.learnFolders()
 	if c.DNS.Timeout < 1e8 || c.DNS.Timeout > 60e9 {
 		k.bad("dns.timeout", "is out of range; write a duration between \"100ms\" and \"1m\"")
 	}

@@ -31,6 +31,8 @@ type Config struct {
 	ARC      ARC                `toml:"arc"`
 	Reports  Reports            `toml:"dmarc_reports"`
 	DNS      DNS                `toml:"dns"`
+	// LearnFolders are mailboxes of labelled mail that are read by themselves.
+	LearnFolders []LearnFolder `toml:"learn_folder"`
 	// ReportAddresses are where users send what was judged wrongly.
 	ReportAddresses ReportAddresses           `toml:"report_addresses"`
 	Filters         map[string]map[string]any `toml:"filters"`
@@ -409,6 +411,9 @@ func FromFlags(domain, nextHop, listen string) (*Config, error) {
 func (c *Config) fill() {
 	for i := range c.Doors {
 		c.Doors[i].fill()
+	}
+	for i := range c.LearnFolders {
+		c.LearnFolders[i].fill()
 	}
 	for name, hop := range c.NextHops {
 		hop.fill()

@@ -23,7 +23,7 @@ func (t Trouble) key() string { return t.Kind + " " + t.Subject }
 // TroubleKinds are the words of Trouble.Kind.
 func TroubleKinds() []string {
 	return []string{"filter", "dns", "ldap", "hop", "mail_backend", "state", "ledger", "disk", "records", "queue", "given_up", "certificate",
-		"probe", "muted", "frozen"}
+		"probe", "muted", "frozen", "learn_folder"}
 }
 
 // Trouble is the kind of trouble that it is if a dependency is away.

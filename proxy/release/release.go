@@ -71,7 +71,7 @@ func (r *Releaser) Release(ctx context.Context, o Order) (Released, error) {
 
 	done := Released{ID: o.ID, Recipients: written(claimed.Recipients)}
 	if o.Learn && !claimed.Forward && item.Category != quarantine.Virus { // who lets a virus go does not say that it is good
-		done.Learned = r.teach(ctx, item, o)
+		done.Learned = r.teach(ctx, o, false)
 	}
 	if o.Allow {
 		r.allow(ctx, sender, item, claimed, &done)
@@ -203,23 +203,30 @@ func (r *Releaser) sealed(item quarantine.Item, message *mail.Message) (mail.Cop
 	return c, nil
 }
 
-// teach takes the release as a lesson that the message was no spam.
-func (r *Releaser) teach(ctx context.Context, item quarantine.Item, o Order) bool {
+// LearnSpam takes a deletion as a lesson that the message is spam, before it is deleted.
+func (r *Releaser) LearnSpam(ctx context.Context, o Order) bool { return r.teach(ctx, o, true) }
+
+// teach takes the release or the deletion as a lesson on the message.
+func (r *Releaser) teach(ctx context.Context, o Order, spam bool) bool {
 	if r.Teacher == nil {
 		return false
 	}
-	_, message, err := r.Quarantine.Get(ctx, item.ID)
+	_, message, err := r.Quarantine.Get(ctx, o.ID)
 	if err != nil {
-		r.Log.Error("learn from a release", "id", item.ID, "error", err)
+		r.Log.Error("learn from held mail", "id", o.ID, "error", err)
 		return false
 	}
 	defer func() { _ = message.Close() }() // opened for reading only
 	text, err := io.ReadAll(io.LimitReader(message.Open(), lessons.MaxContent))
 	if err != nil {
-		r.Log.Error("learn from a release", "id", item.ID, "error", err)
+		r.Log.Error("learn from held mail", "id", o.ID, "error", err)
 		return false
 	}
-	r.Teacher.Learn(ctx, lessons.Lesson{User: o.By, Admin: o.Admin, Door: "quarantine", How: lessons.Release, Place: item.ID}, mail.NewMessage(text))
+	how := lessons.Release
+	if spam {
+		how = lessons.Delete
+	}
+	r.Teacher.Learn(ctx, lessons.Lesson{User: o.By, Admin: o.Admin, Door: "quarantine", Spam: spam, How: how, Place: o.ID}, mail.NewMessage(text))
 	return true
 }
 

@@ -80,6 +80,7 @@ type App struct {
 	verdicts     *retrieval.VerdictCache                       // the same
 	letIn        func(id string, sum [sha256.Size]byte) []byte // the same
 	teacher      *retrieval.Teacher                            // nil if learning is off
+	folders      *learnFolders                                 // nil if there are none
 	directory    *recipients.LDAP                              // directory of users' servers, nil for none
 	groups       *told                                         // nil without a directory that tells them
 	logins       *told                                         // likewise
@@ -116,7 +117,7 @@ func Open(cfg *config.Config, out Outside) (_ *App, err error) {
 	}()
 	for _, step := range []func() error{
 		h.makeFolders, h.openMemory, h.openVersions, h.openLists, h.openDirectory, h.openClassifier, h.openPipeline, h.openStores, h.openReports,
-		h.openGateway, h.openActs, h.openAccess, h.openQuarantineVerbs, h.openReportAddresses,
+		h.openGateway, h.openActs, h.openAccess, h.openQuarantineVerbs, h.openReportAddresses, h.openFolders,
 		func() error { return h.watchDependencies(h.pipeline.Load()) }, // behind all that opens one
 		h.finishReleases,
 	} {
@@ -378,6 +379,7 @@ func (a *App) Listen(ctx context.Context) error {
 		a.running.Go(func() { a.every(ctx, lessonsLook, a.catchUp) })
 		a.running.Go(func() { a.every(ctx, snapshotEvery, a.snapshotClassifier) })
 	}
+	a.folders.run(ctx, a.running.Go)
 	if a.masking != nil {
 		a.running.Go(func() { a.masking.run(ctx) })
 	}

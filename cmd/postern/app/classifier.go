@@ -30,6 +30,16 @@ type Learning struct {
 	Book   *lessonlog.Book
 	stream *state.Stream // nil without Redis
 	why    string        // the last error of reading the log
+	// folders reads the mailboxes of labelled mail; nil if nothing is learned from people.
+	folders func(ctx context.Context) []FolderReport
+}
+
+func (l *Learning) readFolders(ctx context.Context) (any, error) {
+	if l.folders == nil {
+		return nil, fmt.Errorf("%w: nothing is learned from people: [mail_access] learn = false", api.ErrNotNow)
+	}
+
+	return l.folders(ctx), nil
 }
 
 // Close writes the snapshot and closes the log.
@@ -154,6 +164,8 @@ func (v classifierVerbs) Change(ctx context.Context, what api.Learning, by strin
 	switch what := what.(type) {
 	case api.ReadLog:
 		err = v.Now(ctx)
+	case api.ReadFolders:
+		return v.readFolders(ctx)
 	case api.Forget:
 		err = v.Forget(ctx, what.IDs, what.By)
 	case api.RollBack:

@@ -80,7 +80,7 @@ func (f *Offline) openFor(path string) error {
 	case "lessons":
 		return errors.Join(f.openLessons(), f.openClassifier())
 	case "classifier":
-		return f.openClassifier()
+		return errors.Join(f.openClassifier(), f.openFolders())
 	case "policy":
 		return f.openPolicies()
 	}
@@ -139,6 +139,25 @@ func (f *Offline) openClassifier() error {
 	return nil
 }
 
+// openFolders lets the classifier read mailboxes of labelled mail.
+func (f *Offline) openFolders() error {
+	v, ok := f.o.Classifier.(classifierVerbs)
+	if !ok {
+		return nil
+	}
+	teacher, done, err := openTeacher(f.cfg, f.log)
+	f.close = append(f.close, done)
+	if err != nil || teacher == nil {
+		return err
+	}
+	l, err := newLearnFolders(f.cfg, teacher, f.log, time.Now)
+	if err == nil {
+		v.folders = l.read
+	}
+
+	return err
+}
+
 func (f *Offline) openPolicies() error {
 	versions, err := replay.OpenVersions(PolicyStore(f.cfg))
 	if err != nil {
@@ -173,7 +192,7 @@ func (f *Offline) openReleases() (err error) {
 	}
 	teacher, done, err := openTeacher(f.cfg, f.log)
 	r.Teacher, f.close = teacher, append(f.close, done)
-	f.o.Release = r.Release
+	f.o.Release, f.o.LearnSpam = r.Release, r.LearnSpam
 	f.o.SendDigests = func(ctx context.Context, user string, try bool) ([]digests.Report, error) {
 		return sendDigestsNow(ctx, f.cfg, f.o.Quarantine, f.put, user, try)
 	}

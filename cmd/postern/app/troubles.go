@@ -56,6 +56,7 @@ func (a *App) Troubles() []health.Trouble {
 		add("muted", m.Symbol, m.Since, "%s weighs nothing until %s: %s", m.Symbol, m.Until.Local().Format(hoursAndMinutes), m.Why)
 	}
 	all = append(all, a.frozen.troubles(a.out.Now())...)
+	all = append(all, a.folders.troubles()...)
 	if failed := a.probes.Failed(); failed != "" {
 		add("probe", "probe", time.Time{}, "the last test messages did not fare as they should: %s", failed)
 	}

@@ -48,6 +48,8 @@ type Options struct {
 	// Quarantine is the held mail; Release releases one of its messages.
 	Quarantine *quarantine.Quarantine
 	Release    func(context.Context, release.Order) (release.Released, error)
+	// LearnSpam learns that a held message is spam.
+	LearnSpam func(context.Context, release.Order) bool
 	// Lists are looked at by themselves: what changes in them holds within seconds.
 	Lists    *lists.Store
 	Policies Policies

@@ -15,11 +15,14 @@ type Classifier interface {
 	Change(ctx context.Context, what Learning, by string) (any, error)
 }
 
-// Learning is a change of what the classifier knows: ReadLog, Forget or RollBack.
+// Learning is a change of what the classifier knows: ReadLog, ReadFolders, Forget or RollBack.
 type Learning interface{ learning() }
 
 // ReadLog looks for lessons that were written into the log.
 type ReadLog struct{}
+
+// ReadFolders reads the mailboxes of [[learn_folder]] now.
+type ReadFolders struct{}
 
 // Forget forgets what was said of messages: by one person, or by anybody if By is "".
 type Forget struct {
@@ -30,9 +33,10 @@ type Forget struct {
 // RollBack forgets everything behind an event of the log.
 type RollBack struct{ To int64 }
 
-func (ReadLog) learning()  {}
-func (Forget) learning()   {}
-func (RollBack) learning() {}
+func (ReadLog) learning()     {}
+func (ReadFolders) learning() {}
+func (Forget) learning()      {}
+func (RollBack) learning()    {}
 
 // classifierVerbs are the verbs on what the classifier knows.
 func classifierVerbs() []Verb {
@@ -42,6 +46,7 @@ func classifierVerbs() []Verb {
 		{Method: "GET", Path: "/classifier/log", Help: "What the classifier was told, oldest first.", Roles: readers(), Query: []param{{"after", "integer", "the number of an event"}, {"limit", "integer", ""}}, do: (*call).classifierLog},
 		{Method: "POST", Path: "/classifier/spam", Name: "learn spam", Help: "Teach the classifier spam: messages, mbox files, Maildirs or folders.", Roles: admins(), Body: messages, do: (*call).readLog},
 		{Method: "POST", Path: "/classifier/ham", Name: "learn ham", Help: "Teach the classifier honest mail: messages, mbox files, Maildirs or folders.", Roles: admins(), Body: messages, do: (*call).readLog},
+		{Method: "POST", Path: "/classifier/folders", Name: "learn folders", Help: "Read the mailboxes of [[learn_folder]] now, and learn what is new in them.", Roles: admins(), do: (*call).readFolders},
 		{Method: "POST", Path: "/classifier/forget", Name: "learn forget", Help: "Make the classifier forget messages, as if it had never learned them.", Roles: admins(), Body: []param{{"ids", "array", "as the log has them"}}, do: (*call).forget},
 		{Method: "POST", Path: "/classifier/rollback", Name: "learn rollback", Help: "Make the classifier forget everything behind an event.", Roles: admins(), Body: []param{{"to", "integer", "the number of the last event that holds"}}, do: (*call).rollBackLessons},
 	}
@@ -95,6 +100,8 @@ func (c *call) readLog() (any, error) {
 
 	return c.learn(ReadLog{})
 }
+
+func (c *call) readFolders() (any, error) { return c.learn(ReadFolders{}) }
 
 func (c *call) forget() (any, error) {
 	var body struct {

@@ -315,7 +315,12 @@ func (c *call) unhold() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.caller.From == CLI { // the machine's admin may delete released mail, too
+	cli := c.caller.From == CLI
+	mayLearn := c.o.LearnSpam != nil && (cli || len(copies) > 0)
+	if mayLearn && c.r.URL.Query().Get("learn") == "true" {
+		c.o.LearnSpam(c.ctx, release.Order{ID: c.r.PathValue("id"), By: c.who(), Admin: c.caller.Role == Admin})
+	}
+	if cli { // the machine's admin may delete released mail, too
 		return nil, c.o.Quarantine.Delete(c.ctx, c.r.PathValue("id"), c.who())
 	}
 	if len(copies) == 0 {

@@ -12,7 +12,7 @@ func heldVerbs() []Verb {
 		{Method: "GET", Path: "/quarantine/{id}/raw", Name: "quarantine export", Help: "Export one held message for analysis. Malware is for admins only.", Noted: true, Roles: releasers, do: (*call).raw},
 		{Method: "POST", Path: "/quarantine/{id}/release", Name: "quarantine release", Help: "Deliver a held message once, unchanged and without another check. Malware can be released by admins only.", Roles: releasers, do: (*call).release,
 			Body: append([]param{{"recipients", "array", "whose copies; all of yours that are held if left out"}, {"to", "string", "another address instead"}, {"wait", "boolean", "wait a few seconds for what the mail server answers, unless it is false"}}, release...)},
-		{Method: "DELETE", Path: "/quarantine/{id}", Name: "quarantine delete", Help: "Delete a held message for good, or the caller's copies of it.", Roles: releasers, do: (*call).unhold},
+		{Method: "DELETE", Path: "/quarantine/{id}", Name: "quarantine delete", Help: "Delete a held message for good, or the caller's copies of it.", Roles: releasers, Query: []param{{"learn", "boolean", "learn the message as spam"}}, do: (*call).unhold},
 		{Method: "GET", Path: "/campaigns", Help: "Similar held messages, most of them first.", Roles: everybody(), Query: heldParams(), do: (*call).campaigns},
 		{Method: "POST", Path: "/campaigns/{id}/release", Name: "quarantine campaigns release", Help: "Deliver the held messages of a campaign, up to 500 per request.", Roles: releasers, Body: release, do: (*call).releaseCampaign},
 		{Method: "DELETE", Path: "/campaigns/{id}", Name: "quarantine campaigns delete", Help: "Delete the held messages of a campaign, up to 500 per request.", Roles: releasers, do: (*call).deleteCampaign},

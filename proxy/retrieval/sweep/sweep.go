@@ -14,11 +14,11 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-sasl"
 
 	"postern/internal/mail"
 	"postern/policy/records/recall"
 	"postern/proxy/access"
+	"postern/proxy/retrieval/mailbox"
 	"postern/proxy/retrieval/seal"
 )
 
@@ -94,10 +94,7 @@ func (s *sweep) run(ctx context.Context, user string) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.c.Close() }) // a pending read or write then fails
 	defer stop()
-	defer func() {
-		_ = s.c.Logout().Wait() // all is done or failed
-		_ = s.c.Close()         // it may be closed already
-	}()
+	defer mailbox.Close(s.c)
 	boxes, err := s.c.List("", "*", nil).Collect()
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
@@ -124,29 +121,13 @@ func (s *sweep) connect(ctx context.Context, user string) error {
 		return err
 	}
 	if len(s.Route.IMAP) == 0 {
-		return errors.New("the backend has no IMAP server")
+		return mailbox.ErrNoServer
 	}
-	b := s.Route.IMAP[0]
-	conn, err := b.Dial(ctx)
+	s.c, err = mailbox.Open(ctx, s.Route.IMAP[0], mailbox.Login{Authzid: as.Authzid, User: as.User, Password: as.Password})
 	if err != nil {
-		return err
+		return fmt.Errorf("as the master user: %w", err)
 	}
-	if b.TLS == access.TLSStartTLS {
-		s.c, err = imapclient.NewStartTLS(conn, &imapclient.Options{TLSConfig: b.Config()})
-	} else {
-		s.c = imapclient.New(conn, nil)
-	}
-	if err != nil {
-		return errors.Join(err, conn.Close())
-	}
-	if as.Authzid != "" {
-		err = s.c.Authenticate(sasl.NewPlainClient(as.Authzid, as.User, as.Password))
-	} else {
-		err = s.c.Login(as.User, as.Password).Wait()
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("login as the master user: %w", err), s.c.Close())
-	}
+
 	return nil
 }
 
