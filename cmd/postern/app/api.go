@@ -24,7 +24,7 @@ func AdminStore(cfg *config.Config) string { return cfg.Store("admin.db") }
 // newAPI makes the table of verbs of a running gateway.
 func (a *App) newAPI() *api.API {
 	p := &Policies{Config: a.cfg, Versions: a.Versions, Ledger: a.Ledger, Quarantine: a.Quarantine, Now: a.out.Now, Reload: a.reloadPolicy, Lists: a.Lists}
-	return api.New(api.Options{Store: a.acts, Ledger: a.Ledger, Recalls: a.Recalls, AdminTables: a.tables, Troubles: func() any {
+	return api.New(api.Options{Store: a.acts, Ledger: a.Ledger, Tally: a.tally, Recalls: a.Recalls, AdminTables: a.tables, Troubles: func() any {
 		if t := a.Troubles(); t != nil {
 			return t
 		}

@@ -22,6 +22,7 @@ import (
 	"postern/policy/records/lists"
 	"postern/policy/records/quarantine"
 	"postern/policy/records/recall"
+	"postern/policy/records/tally"
 	"postern/policy/replay"
 	"postern/proxy"
 	"postern/proxy/access"
@@ -49,6 +50,7 @@ const (
 type App struct {
 	Gateway    *proxy.Gateway
 	Ledger     *ledger.Ledger
+	tally      *tally.Tally // what goes into the ledger, counted
 	Quarantine *quarantine.Quarantine
 	Queue      *queue.Queue
 	Relay      *relay.Relay
@@ -189,7 +191,7 @@ func (a *App) openGateway() error {
 	}
 	a.Gateway = &proxy.Gateway{
 		Hostname: cfg.Hostname, HeaderName: cfg.SMTP.HeaderName, SubjectTag: cfg.SMTP.SubjectTag, Strip: cfg.SMTP.StripHeaders,
-		Relay: a.Relay, Queue: a.Queue, Quarantine: a.Quarantine, Ledger: a.Ledger, Log: a.out.Log, Now: a.out.Now,
+		Relay: a.Relay, Queue: a.Queue, Quarantine: a.Quarantine, Ledger: tally.Ledger{Ledger: a.Ledger, Tally: a.tally}, Log: a.out.Log, Now: a.out.Now,
 		Heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), JudgeTimeout: judgeTimeout, DeliverTimeout: deliverTimeout,
 		KeepRejected: time.Duration(cfg.Quarantine.HoldRejected), SealDomain: cfg.ARC.Domain, SealAll: cfg.ARC.Seal == "all",
 	}
@@ -365,6 +367,7 @@ func (a *App) Listen(ctx context.Context) error {
 	for _, d := range a.doors {
 		a.running.Go(d.listener.Run)
 	}
+	a.running.Go(func() { a.countEarlier(ctx, a.out.Now()) })
 	a.running.Go(func() { a.every(ctx, time.Minute, a.Relay.Probe) })
 	a.running.Go(func() { a.every(ctx, time.Hour, a.expire) })
 	a.running.Go(func() { a.every(ctx, watchEvery, a.watch) })

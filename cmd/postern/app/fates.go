@@ -12,6 +12,7 @@ import (
 	"postern/internal/mail"
 	"postern/policy/records/ledger"
 	"postern/policy/records/quarantine"
+	"postern/policy/records/tally"
 	"postern/proxy"
 	"postern/proxy/bounce"
 	"postern/proxy/queue"
@@ -25,6 +26,7 @@ func (a *App) openStores() (err error) {
 	if a.Ledger, err = openLedger(a.cfg, a.out); err != nil {
 		return err
 	}
+	a.tally = tally.New(a.out.Now)
 	a.laterPlain(a.Ledger.Close)
 	if a.Quarantine, err = OpenQuarantine(a.cfg, a.out.Log, a.out.Now, heldTold(a.fate)); err != nil {
 		return err

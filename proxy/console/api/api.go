@@ -23,6 +23,7 @@ import (
 	"postern/policy/records/lessons"
 	"postern/policy/records/lists"
 	"postern/policy/records/quarantine"
+	"postern/policy/records/tally"
 	"postern/policy/records/recall"
 	"postern/policy/replay"
 	"postern/proxy/digests"
@@ -40,6 +41,8 @@ type Guard interface {
 type Options struct {
 	Store       *Store
 	Ledger      *ledger.Ledger
+	// Tally counts what happens to mail; nil where no gateway runs.
+	Tally *tally.Tally
 	Recalls     *recall.List
 	AdminTables func() map[string]filters.AdminTable
 	// Troubles are the current troubles; Queue is the mail that waits for a next hop.

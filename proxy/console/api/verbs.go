@@ -30,6 +30,7 @@ func mailVerbs() []Verb {
 	return []Verb{
 		{Method: "GET", Path: "/whoami", Help: "Identity of the token.", Roles: everybody(), do: (*call).whoami},
 		{Method: "GET", Path: "/status", Help: "Current troubles an admin should know of.", Roles: readers(), do: (*call).status},
+		{Method: "GET", Path: "/statistics", Help: "What became of mail in the last hours, 24 if it is not said: by hour and verdict, with the names seen most.", Roles: readers(), Query: []param{{"hours", "integer", "168 at most"}}, do: (*call).statistics},
 		{Method: "GET", Path: "/messages", Help: "Search messages by words and exact values, newest first.", Roles: everybody(), Query: searchParams(), do: (*call).messages},
 		{Method: "GET", Path: "/messages/{id}", Help: "The whole record of a message or a connection.", Roles: everybody(), do: (*call).explain,
 			Query: []param{{"for", "string", "admin, user or sender: plain words for one of them instead of the record"}}},
