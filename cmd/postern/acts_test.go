@@ -59,9 +59,10 @@ func (w *walk) step(line string) string {
 // press presses a button of the console.
 func (w *walk) press(method, path, key string) {
 	w.t.Helper()
+	cookie := w.signIn()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.app.ConsoleAddress()+path, strings.NewReader(url.Values{"key": {key}}.Encode()))
 	w.check(err)
-	r.SetBasicAuth("admin", "secret")
+	r.AddCookie(cookie)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	answer, err := http.DefaultTransport.RoundTrip(r)
@@ -70,6 +71,23 @@ func (w *walk) press(method, path, key string) {
 	if answer.StatusCode != http.StatusSeeOther {
 		w.t.Errorf("console %s: %d", path, answer.StatusCode)
 	}
+}
+
+// signIn signs the admin of the settings in to the console.
+func (w *walk) signIn() *http.Cookie {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "http://"+w.app.ConsoleAddress()+"/signin", strings.NewReader(url.Values{"name": {"admin"}, "secret": {"secret"}}.Encode()))
+	w.check(err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	w.check(err)
+	w.check(answer.Body.Close())
+	if answer.StatusCode != http.StatusSeeOther || len(answer.Cookies()) != 1 {
+		w.t.Fatalf("signing in: %d, %d cookies", answer.StatusCode, len(answer.Cookies()))
+	}
+
+	return answer.Cookies()[0]
 }
 
 // keep keeps a value of an answer.

@@ -1,3 +1,5 @@
+// Package console holds the ways by which people reach the running gateway: the control socket of the command line, and the pages behind links
+// in digests. The pages of the console are in package web, the table of verbs that all of them serve in package api.
 package console
 
 import (
@@ -8,6 +10,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"postern/filters"
@@ -100,4 +103,22 @@ func (p *linkPage) serve(w http.ResponseWriter, r *http.Request, ask func(contex
 	h.Set("X-Robots-Tag", "noindex, nofollow")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text.String())) // a client that went away
+}
+
+// guarded sets the headers that keep hostile text in a page harmless. These pages have no script and load nothing.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func clientOf(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // none is an address like any other
+
+	return peer.Addr()
 }

@@ -73,8 +73,8 @@ type App struct {
 	out          Outside
 	certificates *listen.Certificates
 	doors        []*door
-	webs         []*web
-	control      *web // nil before Listen
+	webs         []*webServer
+	control      *webServer // nil before Listen
 	bans         *listen.Bans
 	recipients   *recipients.Recipients
 	checkers     map[string]*access.Checker                    // login checkers of submission doors with auth = "imap", by name

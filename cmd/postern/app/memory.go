@@ -195,7 +195,7 @@ func (a *App) openControl() error {
 	both.HandleFunc("GET /healthz", a.health)
 	both.Handle("/api/v1/", a.verbs.Local()) // only our own user can open the socket
 	server := &http.Server{Handler: both, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
-	a.control = &web{path, server}
+	a.control = &webServer{path, server}
 	a.running.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			a.out.Log.Error("control socket", "error", err)

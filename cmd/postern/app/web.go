@@ -5,22 +5,15 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
-	"postern/filters"
-	"postern/internal/mail"
-	"postern/policy/records/ledger"
-	"postern/policy/records/quarantine"
 	"postern/proxy/console"
 	"postern/proxy/console/api"
+	"postern/proxy/console/web"
 )
 
-// web is an HTTP server of ours.
-type web struct {
+// webServer is an HTTP server of ours.
+type webServer struct {
 	address string
 	server  *http.Server
 }
@@ -31,8 +24,10 @@ func (a *App) openWeb() error {
 	if err != nil {
 		return err
 	}
-	pages, err := console.Handler(console.Options{Host: a.cfg.Hostname, House: consoleHouse{a}, AdminTables: a.tables, Apply: a.applyByConsole, Password: password,
-		Guard: a.bans, Log: a.out.Log})
+	pages, err := web.Handler(web.Options{Host: a.cfg.Hostname, As: a.verbs.As, Password: password, Guard: a.bans, Log: a.out.Log, Now: a.out.Now,
+		Token: func(ctx context.Context, secret string) (api.Caller, error) {
+			return a.acts.Open(ctx, secret, a.out.Now())
+		}})
 	if err != nil {
 		return err
 	}
@@ -64,7 +59,7 @@ func (a *App) serveWeb(name, address string, handler http.Handler) error {
 	if err != nil {
 		return err
 	}
-	w := &web{l.Addr().String(), &http.Server{Handler: handler, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 64 << 10}}
+	w := &webServer{l.Addr().String(), &http.Server{Handler: handler, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 64 << 10}}
 	a.webs = append(a.webs, w)
 	a.running.Go(func() {
 		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -81,100 +76,4 @@ func (a *App) ConsoleAddress() string {
 		return ""
 	}
 	return a.webs[0].address
-}
-
-// applyByConsole changes a row as the console's admin.
-func (a *App) applyByConsole(ctx context.Context, client netip.Addr, table, verb, key string) error {
-	by := api.Direct{Handler: a.verbs.As(api.Caller{Name: console.User, Role: api.Admin, From: api.Console}), Client: netip.AddrPortFrom(client, 0).String()}
-	err := api.Ask(ctx, by, http.MethodPost, "/shelves/"+url.PathEscape(table)+"/"+url.PathEscape(verb), map[string]string{"key": key}, nil)
-	if p, ok := errors.AsType[api.Problem](err); ok && p.Status == http.StatusNotFound {
-		return filters.ErrNoRow
-	}
-	return err
-}
-
-// consoleHouse shows the house to the console.
-type consoleHouse struct{ *App }
-
-// Numbers implements console.House.
-func (h consoleHouse) Numbers(ctx context.Context) ([]console.Number, error) {
-	held, err := h.Quarantine.List(ctx, quarantine.Filter{Limit: 10_000})
-	if err != nil {
-		return nil, err
-	}
-	counts := h.Gateway.Verdicts()
-	number := func(fate ledger.Word) console.Number {
-		return console.Number{Name: string(fate), Value: strconv.FormatInt(counts[fate].Load(), 10)}
-	}
-	list := []console.Number{number(ledger.Delivered), number(ledger.Refused), number(ledger.Deferred),
-		{Name: "held now", Value: strconv.Itoa(len(held))}, {Name: "in the queue", Value: strconv.Itoa(h.Queue.Len())}}
-	for _, t := range h.Troubles() {
-		list = append(list, console.Number{Name: t.Text, Value: t.Kind, Bad: true})
-	}
-	return list, nil
-}
-
-// Messages implements console.House: the text is a sender's or a recipient's address or domain, "fate:" and a word, or both.
-func (h consoleHouse) Messages(ctx context.Context, text string, limit int) ([]console.Message, error) {
-	q := ledger.Query{Limit: limit}
-	for _, word := range strings.Fields(text) {
-		if fate, ok := strings.CutPrefix(word, "fate:"); ok {
-			q.Fate = ledger.Word(fate)
-		} else {
-			q.Sender = word
-		}
-	}
-	found, err := h.Ledger.Search(ctx, q)
-	if err == nil && q.Sender != "" && len(found) == 0 {
-		q.Sender, q.Recipient = "", q.Sender
-		found, err = h.Ledger.Search(ctx, q)
-	}
-	if errors.Is(err, ledger.ErrQuery) { // nothing matches
-		err = nil
-	}
-	rows := make([]console.Message, 0, len(found))
-	for _, t := range found {
-		rows = append(rows, row(t))
-	}
-	return rows, err
-}
-
-func row(t ledger.Transaction) console.Message {
-	m := console.Message{Time: t.Time.Local(), ID: t.ID, From: t.From, Subject: ledger.Printable(t.PlainSubject()), Why: t.Decisive, Verdict: mail.Accept.String()}
-	if m.From == "" {
-		m.From = "<>"
-	}
-	var to []string
-	for _, r := range t.Recipients {
-		to = append(to, r.Address)
-		m.Fate, m.Verdict, m.Score = string(r.Last()), r.Disposition.String(), r.Score
-		switch {
-		case r.Fate == ledger.Abandoned:
-			m.Why = t.Reply
-		case m.Why == "" || r.Fate != ledger.Delivered && r.Disposition == mail.Accept:
-			m.Why = r.Reply
-		}
-	}
-	if len(to) == 0 {
-		m.Verdict, m.Fate, m.Why = mail.Defer.String(), string(ledger.Refused), t.Reply
-		if strings.HasPrefix(t.Reply, "5") {
-			m.Verdict = mail.Reject.String()
-		}
-	}
-	m.To = strings.Join(to, ", ")
-	return m
-}
-
-// Explain implements console.House.
-func (h consoleHouse) Explain(ctx context.Context, id string) (string, error) {
-	record, err := h.Ledger.Explain(ctx, id)
-	if errors.Is(err, ledger.ErrUnknown) || errors.Is(err, ledger.ErrAmbiguous) {
-		return "", console.ErrUnknown
-	}
-	if err != nil {
-		return "", err
-	}
-	var text strings.Builder
-	err = ledger.Describe(&text, record, ledger.Admin)
-	return text.String(), err
 }

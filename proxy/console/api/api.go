@@ -23,8 +23,8 @@ import (
 	"postern/policy/records/lessons"
 	"postern/policy/records/lists"
 	"postern/policy/records/quarantine"
-	"postern/policy/records/tally"
 	"postern/policy/records/recall"
+	"postern/policy/records/tally"
 	"postern/policy/replay"
 	"postern/proxy/digests"
 	"postern/proxy/release"
@@ -39,10 +39,10 @@ type Guard interface {
 
 // Options are what the interface works on.
 type Options struct {
-	Store       *Store
-	Ledger      *ledger.Ledger
+	Store  *Store
+	Ledger *ledger.Ledger
 	// Tally counts what happens to mail; nil where no gateway runs.
-	Tally *tally.Tally
+	Tally       *tally.Tally
 	Recalls     *recall.List
 	AdminTables func() map[string]filters.AdminTable
 	// Troubles are the current troubles; Queue is the mail that waits for a next hop.
