@@ -284,4 +284,3 @@ func (l Ledger) Transaction(tx ledger.Transaction) {
 	l.Tally.Add(&tx)
 	l.Ledger.Transaction(tx)
 }
-
