@@ -11,6 +11,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mail/encodedword"
 	"postern/internal/mimeview"
+	"postern/policy/records/ledger"
 	"postern/policy/records/quarantine"
 	"postern/proxy/console/api"
 )
@@ -28,11 +29,13 @@ type heldItem struct {
 
 // Author is the author as a mail program shows it.
 func (h heldItem) Author() string {
-	return cmp.Or(encodedword.Decode(h.HeaderFrom), h.From, "<>")
+	return ledger.Printable(cmp.Or(encodedword.Decode(h.HeaderFrom), h.From, "<>"))
 }
 
 // Title is the subject as a mail program shows it.
-func (h heldItem) Title() string { return cmp.Or(encodedword.Decode(h.Subject), "(no subject)") }
+func (h heldItem) Title() string {
+	return ledger.Printable(cmp.Or(encodedword.Decode(h.Subject), "(no subject)"))
+}
 
 // To are the recipients.
 func (h heldItem) To() string {

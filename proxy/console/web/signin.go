@@ -28,6 +28,8 @@ const (
 	// failedDelay is the wait before a failed sign-in is answered.
 	failedDelay = 2 * time.Second
 	cookieName  = "postern"
+	// tokenUser is the name under which guesses of tokens are counted.
+	tokenUser = "token"
 )
 
 // sessions are who is signed in. They end with the program.
@@ -178,12 +180,15 @@ func (c *console) signin(w http.ResponseWriter, r *http.Request) {
 
 // known says who it is: the admin of the settings, or the owner of a token. Guesses are counted as at all doors.
 func (c *console) known(ctx context.Context, client netip.Addr, name, secret string) (caller api.Caller, token string, err error) {
+	if name == "" {
+		name = tokenUser
+	}
 	if c.Guard != nil && !c.Guard.Admit(ctx, client, name) {
 		return api.Caller{}, "", api.ErrToken
 	}
 	got, want := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(c.Password))
 	switch {
-	case name != "" && name != User, secret == "":
+	case name != tokenUser && name != User, secret == "":
 		err = api.ErrToken
 	case name == User && c.Password != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1:
 		caller = api.Caller{Name: User, Role: api.Admin, From: api.Console}

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/proxy/console/api"
@@ -170,6 +171,7 @@ func (v *visit) fail(err error) {
 		v.Log.Error("console", "page", v.r.URL.Path, "error", err)
 		p = api.Problem{Status: http.StatusInternalServerError, Title: "something went wrong", Detail: "the log has the cause"}
 	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.WriteHeader(p.Status)
 	if err := v.show("problem", "Not done", "", p); err != nil {
 		v.Log.Error("console", "page", v.r.URL.Path, "error", err)
@@ -198,10 +200,25 @@ func (v *visit) show(name, title, here string, body any) error {
 	if err := v.pages[name].ExecuteTemplate(&text, "layout", p); err != nil {
 		return err
 	}
+	octets := text.Bytes()
+	if name != "policy" { // whose draft must come back as it was
+		octets = []byte(shownDirections().Replace(text.String()))
+	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = v.w.Write(text.Bytes()) // the client may be gone
+	_, _ = v.w.Write(octets) // the client may be gone
 
 	return nil
+}
+
+// shownDirections makes marks visible that turn the direction of text: a sender could write "gpj.exe" with them so that it is read as
+// "exe.jpg" (Unicode UAX #9).
+func shownDirections() *strings.Replacer {
+	var pairs []string
+	for _, r := range []rune{0x061c, 0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069} {
+		pairs = append(pairs, string(r), fmt.Sprintf("\\u%04x", r))
+	}
+
+	return strings.NewReplacer(pairs...)
 }
 
 // back goes to a page after an act, which says there what was done.

@@ -175,6 +175,9 @@ func TestHostileTextIsOnlyText(t *testing.T) {
 		if strings.Contains(body, `href="javascript:`) || strings.Contains(body, "style=") || strings.Contains(body, "onclick") {
 			t.Errorf("%s has script or style in it", path)
 		}
+		if path != "/policy" && strings.ContainsAny(body, "\u202e\u2066") {
+			t.Errorf("%s lets a sender turn the direction of its text", path)
+		}
 		csp := answer.Header.Get("Content-Security-Policy")
 		if !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || !strings.Contains(csp, "frame-ancestors 'none'") {
 			t.Errorf("%s: %s", path, csp)
@@ -333,4 +336,17 @@ func TestActOnHeld(t *testing.T) {
 	if answer := b.ask(http.MethodPost, "/quarantine", "same-origin", url.Values{"act": {"release"}}); answer.StatusCode != http.StatusBadRequest || !strings.Contains(text(answer), "no message was selected") {
 		t.Errorf("none selected: %d", answer.StatusCode)
 	}
+}
+
+// was says whether the table was asked so.
+func (p *plane) was(asked string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.asked {
+		if one == asked {
+			return true
+		}
+	}
+
+	return false
 }
