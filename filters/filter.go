@@ -135,6 +135,7 @@ type Env struct {
 // Classifier judges messages by what people said of others. It lives as long as the program, whatever is reloaded.
 type Classifier interface {
 	Judge(tx *mail.Transaction) Judgement
+	MessageLearner
 	LessonLearner
 }
 

@@ -24,6 +24,7 @@ type learnCommand struct {
 	Ham      learnHamCommand      `cmd:"" help:"${learn_ham}"`
 	Log      learnLogCommand      `cmd:"" help:"What the classifier was told: by whom, by which way and when."`
 	Folders  learnFoldersCommand  `cmd:"" help:"${learn_folders}"`
+	Audit    learnAuditCommand    `cmd:"" help:"${learn_audit}"`
 	Forget   learnForgetCommand   `cmd:"" help:"${learn_forget}"`
 	Rollback learnRollbackCommand `cmd:"" help:"${learn_rollback}"`
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -143,6 +144,44 @@ func (c *learnFoldersCommand) Run(w world) error {
 	}
 
 	return nil
+}
+
+type learnAuditCommand struct {
+	where
+	output
+	Spam  []string `placeholder:"ID" help:"Messages of the list that are spam."`
+	Ham   []string `placeholder:"ID" help:"Messages of the list that are honest."`
+	Limit int      `default:"50" help:"How many are listed."`
+}
+
+// Run lists what the classifier was least sure about, or answers.
+func (c *learnAuditCommand) Run(w world) error {
+	for spam, ids := range map[bool][]string{true: c.Spam, false: c.Ham} {
+		for _, id := range ids {
+			if err := act(w, c.where, http.MethodPost, "/classifier/audit", map[string]any{"id": id, "spam": spam}, nil); err != nil {
+				return refused(w, id, err)
+			}
+			if err := c.tell(w, deed{id, "learned"}, id+": learned\n"); err != nil {
+				return err
+			}
+		}
+	}
+	if len(c.Spam)+len(c.Ham) > 0 {
+		return nil
+	}
+	var all []lessonlog.Uncertain
+	if err := act(w, c.where, http.MethodGet, "/classifier/audit?limit="+strconv.Itoa(c.Limit), nil, &all); err != nil {
+		return plainly(err)
+	}
+	text := ""
+	for _, u := range all {
+		text += fmt.Sprintf("%s  %s  %2.0f %% spam  postern explain %s\n", u.ID, u.Time.Local().Format("2006-01-02 15:04"), 100/(1+math.Exp(-u.Odds)), u.Message)
+	}
+	if text == "" {
+		text = "there is no message that the classifier was not sure about\n"
+	}
+
+	return c.tell(w, all, text)
 }
 
 type learnForgetCommand struct {

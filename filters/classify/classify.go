@@ -132,6 +132,13 @@ func list(tokens []string) string {
 	return strings.Join(tokens, ", ")
 }
 
+// Decided implements filters.MessageLearner.
+func (f filter) Decided(ctx context.Context, tx *mail.Transaction, judged []filters.Decision) {
+	if f.classifier != nil && !tx.Session.Outbound() {
+		f.classifier.Decided(ctx, tx, judged)
+	}
+}
+
 // Taught implements filters.LessonLearner.
 func (f filter) Taught(ctx context.Context, m *mail.Message, l filters.Lesson) {
 	if f.classifier != nil {

@@ -16,6 +16,8 @@ type fixed struct {
 	ham, spam int
 }
 
+func (fixed) Decided(context.Context, *mail.Transaction, []filters.Decision) {}
+
 func (f fixed) Judge(*mail.Transaction) filters.Judgement {
 	return filters.Judgement{Odds: f.odds, Ham: f.ham, Spam: f.spam, Why: func() (spam, ham []string) { return []string{"subject: prize"}, nil }}
 }

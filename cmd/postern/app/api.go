@@ -31,7 +31,7 @@ func (a *App) newAPI() *api.API {
 		return []health.Trouble{}
 	}, Queue: apiQueue{a.Queue, a.dir("queue")}, Guard: a.bans, Now: a.out.Now, Log: a.out.Log,
 		Quarantine: a.Quarantine, Release: a.Releaser().Release, LearnSpam: a.Releaser().LearnSpam, Lists: a.Lists,
-		Policies: p.verbs(), Lessons: a.Lessons, Classifier: a.Learning.verbs(), AppPasswords: appPasswords(a.cfg, a.out.Now), Reload: a.reloadAgain, Written: a.Ledger.Flush,
+		Policies: p.verbs(), Lessons: a.Lessons, Classifier: a.Learning.verbs(), Uncertain: a.Learning.lister(), AppPasswords: appPasswords(a.cfg, a.out.Now), Reload: a.reloadAgain, Written: a.Ledger.Flush,
 		SendDigests: func(ctx context.Context, user string, try bool) ([]digests.Report, error) {
 			return sendDigestsNow(ctx, a.cfg, a.Quarantine, a.Queue.Put, user, try)
 		},

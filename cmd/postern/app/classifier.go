@@ -129,6 +129,15 @@ func (a *App) openClassifier() (err error) {
 	return nil
 }
 
+// lister lists what it was least sure about: nil for none.
+func (l *Learning) lister() func(ctx context.Context, limit int) (any, error) {
+	if l == nil {
+		return nil
+	}
+
+	return func(ctx context.Context, limit int) (any, error) { return l.Book.Uncertain(ctx, limit) }
+}
+
 // verbs shows the classifier to the table of verbs: nil for none.
 func (l *Learning) verbs() api.Classifier {
 	if l == nil {
@@ -164,6 +173,8 @@ func (v classifierVerbs) Change(ctx context.Context, what api.Learning, by strin
 	switch what := what.(type) {
 	case api.ReadLog:
 		err = v.Now(ctx)
+	case api.Answer:
+		err = v.Answer(ctx, what.ID, what.Spam, by)
 	case api.ReadFolders:
 		return v.readFolders(ctx)
 	case api.Forget:
@@ -172,6 +183,8 @@ func (v classifierVerbs) Change(ctx context.Context, what api.Learning, by strin
 		err = v.RollBack(ctx, what.To, by)
 	}
 	switch {
+	case errors.Is(err, lessonlog.ErrNotKept):
+		return nil, api.NotFound("the classifier has no such message: it was answered, or is older than a week")
 	case errors.Is(err, lessonlog.ErrID), errors.Is(err, classifier.ErrNoEvent):
 		return nil, api.BadRequest("%v", err)
 	case err != nil:

@@ -135,7 +135,7 @@ func (f *Offline) openClassifier() error {
 		return err
 	}
 	f.close = append(f.close, l.Close)
-	f.o.Classifier = l.verbs()
+	f.o.Classifier, f.o.Uncertain = l.verbs(), l.lister()
 	return nil
 }
 

@@ -51,6 +51,7 @@ type Options struct {
 type Classifier struct {
 	o         Options
 	extractor *model.Extractor
+	doubt     doubt
 
 	mu     sync.RWMutex // guards the model and the status
 	model  *model.Model
@@ -101,23 +102,35 @@ func viewOf(m *mail.Message) *mimeview.View { return mimeview.Of(m) }
 
 // Judge implements filters.Classifier.
 func (c *Classifier) Judge(tx *mail.Transaction) filters.Judgement {
-	facts, trace := judged(tx)
+	facts, _ := judged(tx)
 	view := viewOf(tx.Message)
-	f := c.extractor.Extract(view, facts, trace)
+	f := c.features(tx)
 
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	j := filters.Judgement{Odds: c.model.Odds(c.model.Score(&f))}
+	j := filters.Judgement{Odds: c.model.Odds(c.model.Score(f))}
 	j.Ham, j.Spam = c.model.Counts()
 	j.Why = func() (spam, ham []string) {
 		c.mu.RLock()
 		defer c.mu.RUnlock()
-		forIt, against := c.model.Strongest(c.extractor, view, facts, &f, tokensTold)
+		forIt, against := c.model.Strongest(c.extractor, view, facts, f, tokensTold)
 
 		return texts(forIt), texts(against)
 	}
 
 	return j
+}
+
+// featuresKey is the key of a message's features, which are made once.
+type featuresKey struct{ by *Classifier }
+
+func (c *Classifier) features(tx *mail.Transaction) *model.Features {
+	return tx.Message.Derive(featuresKey{c}, func() any {
+		facts, trace := judged(tx)
+		f := c.extractor.Extract(viewOf(tx.Message), facts, trace)
+
+		return &f
+	}).(*model.Features)
 }
 
 // tokensTold is how many tokens for and against are told.

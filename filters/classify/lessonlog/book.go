@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/filters/classify/model"
 	"postern/internal/sqldb"
 )
 
@@ -31,6 +32,8 @@ CREATE UNIQUE INDEX event_origin ON event (origin) WHERE origin <> '';
 `, `
 CREATE TABLE outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, lesson BLOB NOT NULL);
 CREATE TABLE shared (name TEXT NOT NULL);
+`, `
+CREATE TABLE uncertain (id BLOB PRIMARY KEY, message TEXT NOT NULL, odds REAL NOT NULL, time INTEGER NOT NULL, sketch BLOB NOT NULL, lesson BLOB NOT NULL);
 `}
 }
 
@@ -110,9 +113,11 @@ func insert(ctx context.Context, tx *sql.Tx, e *Event, origin string) error {
 
 func cut(text string) string { return text[:min(len(text), maxText)] }
 
-func sketchOctets(e *Event) []byte {
-	b := make([]byte, 0, 4*len(e.Sketch))
-	for _, h := range e.Sketch {
+func sketchOctets(e *Event) []byte { return octetsOf(&e.Sketch) }
+
+func octetsOf(s *model.Sketch) []byte {
+	b := make([]byte, 0, 4*len(s))
+	for _, h := range s {
 		b = binary.LittleEndian.AppendUint32(b, h)
 	}
 

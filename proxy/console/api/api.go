@@ -41,6 +41,8 @@ type Guard interface {
 type Options struct {
 	Store  *Store
 	Ledger *ledger.Ledger
+	// Uncertain lists what the classifier was least sure about; nil if it is off.
+	Uncertain func(ctx context.Context, limit int) (any, error)
 	// Tally counts what happens to mail; nil where no gateway runs.
 	Tally       *tally.Tally
 	Recalls     *recall.List

@@ -15,7 +15,7 @@ type Classifier interface {
 	Change(ctx context.Context, what Learning, by string) (any, error)
 }
 
-// Learning is a change of what the classifier knows: ReadLog, ReadFolders, Forget or RollBack.
+// Learning is a change of what the classifier knows: ReadLog, ReadFolders, Answer, Forget or RollBack.
 type Learning interface{ learning() }
 
 // ReadLog looks for lessons that were written into the log.
@@ -23,6 +23,12 @@ type ReadLog struct{}
 
 // ReadFolders reads the mailboxes of [[learn_folder]] now.
 type ReadFolders struct{}
+
+// Answer says what a message was that the classifier was not sure about.
+type Answer struct {
+	ID   string
+	Spam bool
+}
 
 // Forget forgets what was said of messages: by one person, or by anybody if By is "".
 type Forget struct {
@@ -35,6 +41,7 @@ type RollBack struct{ To int64 }
 
 func (ReadLog) learning()     {}
 func (ReadFolders) learning() {}
+func (Answer) learning()      {}
 func (Forget) learning()      {}
 func (RollBack) learning()    {}
 
@@ -47,6 +54,8 @@ func classifierVerbs() []Verb {
 		{Method: "POST", Path: "/classifier/spam", Name: "learn spam", Help: "Teach the classifier spam: messages, mbox files, Maildirs or folders.", Roles: admins(), Body: messages, do: (*call).readLog},
 		{Method: "POST", Path: "/classifier/ham", Name: "learn ham", Help: "Teach the classifier honest mail: messages, mbox files, Maildirs or folders.", Roles: admins(), Body: messages, do: (*call).readLog},
 		{Method: "POST", Path: "/classifier/folders", Name: "learn folders", Help: "Read the mailboxes of [[learn_folder]] now, and learn what is new in them.", Roles: admins(), do: (*call).readFolders},
+		{Method: "GET", Path: "/classifier/audit", Help: "The messages that the classifier was least sure about, the newest first: an answer teaches it most.", Roles: readers(), Query: []param{{"limit", "integer", ""}}, do: (*call).uncertain},
+		{Method: "POST", Path: "/classifier/audit", Name: "learn audit", Help: "Say of a message that the classifier was not sure about whether it is spam.", Roles: admins(), Body: []param{{"id", "string", "as the list has it"}, {"spam", "boolean", ""}}, do: (*call).answer},
 		{Method: "POST", Path: "/classifier/forget", Name: "learn forget", Help: "Make the classifier forget messages, as if it had never learned them.", Roles: admins(), Body: []param{{"ids", "array", "as the log has them"}}, do: (*call).forget},
 		{Method: "POST", Path: "/classifier/rollback", Name: "learn rollback", Help: "Make the classifier forget everything behind an event.", Roles: admins(), Body: []param{{"to", "integer", "the number of the last event that holds"}}, do: (*call).rollBackLessons},
 	}
@@ -99,6 +108,31 @@ func (c *call) readLog() (any, error) {
 	c.what = fmt.Sprintf("%d messages", body.Messages)
 
 	return c.learn(ReadLog{})
+}
+
+func (c *call) uncertain() (any, error) {
+	limit := 100
+	if err := c.limit(&limit, maxRows); err != nil {
+		return nil, err
+	}
+	if c.o.Uncertain == nil {
+		return []any{}, nil
+	}
+
+	return c.o.Uncertain(c.ctx, limit)
+}
+
+func (c *call) answer() (any, error) {
+	var body struct {
+		ID   string `json:"id"`
+		Spam bool   `json:"spam"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	c.what = body.ID
+
+	return c.learn(Answer{body.ID, body.Spam})
 }
 
 func (c *call) readFolders() (any, error) { return c.learn(ReadFolders{}) }

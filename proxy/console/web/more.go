@@ -3,13 +3,16 @@ package web
 import (
 	"cmp"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"postern/filters"
+	"postern/policy/records/ledger"
 	"postern/policy/records/lessons"
 	"postern/policy/records/lists"
 	"postern/policy/replay"
@@ -144,6 +147,49 @@ type learningPage struct {
 	Classifier *learned
 	Lessons    []lessons.Lesson
 	MayUndo    bool
+	Uncertain  []uncertain
+	MayAnswer  bool
+}
+
+// uncertain is a message that the classifier was not sure about, as the table shows it, and as the ledger has it.
+type uncertain struct {
+	ID      string    `json:"id"`
+	Message string    `json:"message"`
+	Odds    float64   `json:"odds"`
+	Time    time.Time `json:"time"`
+
+	messageRow
+}
+
+// Percent is how probable the classifier thinks it that it is spam.
+func (u uncertain) Percent() int { return int(100/(1+math.Exp(-u.Odds)) + 0.5) }
+
+// askedAtOnce is how many messages one page asks about.
+const askedAtOnce = 10
+
+// asked adds the messages that an answer would teach most from.
+func (v *visit) asked(p *learningPage) error {
+	if err := v.ask(http.MethodGet, "/classifier/audit?limit="+strconv.Itoa(askedAtOnce), nil, &p.Uncertain); err != nil {
+		return err
+	}
+	for i := range p.Uncertain {
+		u := &p.Uncertain[i]
+		var r ledger.Record
+		if v.ask(http.MethodGet, "/messages/"+url.PathEscape(u.Message), nil, &r) == nil && len(r.Transactions) > 0 { // it may be expired
+			u.messageRow = rowOf(r.Transactions[0])
+		}
+	}
+
+	return nil
+}
+
+func (v *visit) answer() error {
+	body := map[string]any{"id": v.r.PostFormValue("id"), "spam": v.r.PostFormValue("act") == "spam"}
+	if err := v.ask(http.MethodPost, "/classifier/audit", body, nil); err != nil {
+		return err
+	}
+
+	return v.back("/learning", "learned")
 }
 
 func (v *visit) learning() error {
@@ -152,6 +198,11 @@ func (v *visit) learning() error {
 		p.Classifier = nil // it is off
 	}
 	if err := v.ask(http.MethodGet, "/lessons?limit=100", nil, &p.Lessons); err != nil {
+		return err
+	}
+
+	p.MayAnswer = v.may(http.MethodPost, "/classifier/audit")
+	if err := v.asked(&p); err != nil {
 		return err
 	}
 

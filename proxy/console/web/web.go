@@ -93,6 +93,7 @@ func (c *console) routes() map[string]func(*visit) error {
 		"POST /queue":                (*visit).actOnQueue,
 		"GET /learning":              (*visit).learning,
 		"POST /learning/undo":        (*visit).undoLesson,
+		"POST /learning/audit":       (*visit).answer,
 		"GET /policy":                (*visit).policy,
 		"POST /policy":               (*visit).changePolicy,
 		"GET /tables/{name}":         (*visit).table,
@@ -233,7 +234,7 @@ func done() map[string]string {
 		"released": "Released: it is on its way.", "deleted": "Deleted.", "allowed": "Released, and the sender's proven mail is let in from now on.",
 		"spam": "Deleted, and learned as spam.", "recalled": "Called back: it is withheld when it is fetched, and postern sweep takes it out of mailboxes.",
 		"added": "The entry holds within seconds.", "removed": "Removed.", "retried": "It is tried again now.", "applied": "The policy is in force.",
-		"back": "The earlier policy is in force again.", "changed": "Done.", "undone": "The lesson is taken back.",
+		"back": "The earlier policy is in force again.", "changed": "Done.", "undone": "The lesson is taken back.", "learned": "Learned. The next one?",
 	}
 }
 
