@@ -39,6 +39,7 @@ func (x *Transaction) rcptReport(ctx context.Context, r mail.Recipient) (reply m
 		x.c.counts.Refused++
 	}
 	x.outcomes = append(x.outcomes, o)
+	x.setup.Chain.Answered(ctx, x.tx, r.Address, reply) // to whoever guesses addresses it is one that does not exist
 	x.logRefusal("rcpt", r.Address.String(), reply)
 
 	return reply, true

@@ -294,7 +294,7 @@ func (x *Transaction) answer(r mail.Reply) mail.Reply {
 	x.answered = &r
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
-		if o.leg == nil || o.fate != undecided {
+		if o.fate != undecided { // refused at RCPT, or settled
 			continue
 		}
 		o.reply = r

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -138,10 +139,30 @@ func TestPagesInChromium(t *testing.T) {
 			heading, wide := ask(c, chromedp.Text("h1")), ask(c, chromedp.Evaluate[bool](fits))
 			c.run("phone", chromedp.EmulateViewport(390, 844))
 			narrow := ask(c, chromedp.Evaluate[bool](fits))
+			c.accessible(string(role) + " " + path)
 			if heading == "" || !wide || !narrow {
 				t.Errorf("%s as %s: heading %q; fits 1280 px: %v, 390 px: %v", path, role, heading, wide, narrow)
 			}
 		}
+	}
+}
+
+// accessible has axe-core look at the page, whose script (npm install axe-core) POSTERN_AXE names: nothing serious may be wrong.
+func (c *chromium) accessible(what string) {
+	c.t.Helper()
+	file := os.Getenv("POSTERN_AXE")
+	if file == "" {
+		return
+	}
+	script, err := os.ReadFile(file)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ask(c, chromedp.Evaluate[bool](string(script)+"; true"))
+	found := ask(c, chromedp.Evaluate[[]string](`axe.run().then(r => r.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => v.id + ": " + v.help + " " + v.nodes[0].html))`,
+		func(p *runtime.EvaluateParams) { p.AwaitPromise = new(true) }))
+	for _, one := range found {
+		c.t.Errorf("%s: %s", what, one)
 	}
 }
 
