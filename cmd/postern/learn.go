@@ -24,6 +24,7 @@ type learnCommand struct {
 	Ham      learnHamCommand      `cmd:"" help:"${learn_ham}"`
 	Log      learnLogCommand      `cmd:"" help:"What the classifier was told: by whom, by which way and when."`
 	Folders  learnFoldersCommand  `cmd:"" help:"${learn_folders}"`
+	Import   learnImportCommand   `cmd:"" help:"Teach the classifier from the Maildirs of a mail server: users' spam folders, and what they read and kept."`
 	Audit    learnAuditCommand    `cmd:"" help:"${learn_audit}"`
 	Forget   learnForgetCommand   `cmd:"" help:"${learn_forget}"`
 	Rollback learnRollbackCommand `cmd:"" help:"${learn_rollback}"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net/http"
@@ -25,6 +26,8 @@ type teachCommand struct {
 	where
 	output
 	Paths []string `arg:"" name:"path" help:"Messages, mbox files, Maildirs or folders; - is standard input."`
+
+	live bool // paths that are gone meanwhile are left out
 }
 
 type learnSpamCommand struct{ teachCommand }
@@ -71,6 +74,20 @@ func (c *teachCommand) teach(w world, spam bool) error {
 	return nil
 }
 
+// each reads all messages.
+func (c *teachCommand) each(w world, take func(source) error) error {
+	if !c.live {
+		return eachMessage(w.in, c.Paths, take)
+	}
+	for _, path := range c.Paths {
+		if err := eachMessage(w.in, []string{path}, take); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+
+	return nil
+}
+
 // write puts the lessons into the log. A running gateway sees them there.
 func (c *teachCommand) write(w world, spam bool) (n int, err error) {
 	cfg, err := c.read()
@@ -93,7 +110,7 @@ func (c *teachCommand) write(w world, spam bool) (n int, err error) {
 		defer func() { events = events[:0] }()
 		return l.Append(w.ctx, events...)
 	}
-	err = eachMessage(w.in, c.Paths, func(s source) error {
+	err = c.each(w, func(s source) error {
 		m := mail.NewMessage(s.raw)
 		sha, err := retrieval.Identity(sealKey, m)
 		if err != nil {
