@@ -20,12 +20,33 @@ func words() map[string]string {
 		"user": "user", "id": "id", "door": "door", "sha256": "sha256", "message-id": "message_id", "policy": "policy", "since": "since", "until": "until"}
 }
 
+// moment reads a time as people write it: 2h or 3d ago, a day, or a time in full, which the table reads itself.
+func moment(text string, now time.Time) string {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil {
+			return now.AddDate(0, 0, -n).UTC().Format(time.RFC3339)
+		}
+	}
+	if ago, err := time.ParseDuration(text); err == nil {
+		return now.Add(-ago).UTC().Format(time.RFC3339)
+	}
+	if day, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
+		return day.UTC().Format(time.RFC3339)
+	}
+
+	return text
+}
+
 // search makes a query of what stands in the box: words, and pairs like from:example.org.
-func search(text string, q url.Values) {
+func search(text string, q url.Values, now time.Time) {
 	var rest []string
 	for _, word := range strings.Fields(text) {
 		key, value, ok := strings.Cut(word, ":")
-		if name := words()[strings.ToLower(key)]; ok && name != "" && value != "" {
+		name := words()[strings.ToLower(key)]
+		if name == "since" || name == "until" {
+			value = moment(value, now)
+		}
+		if ok && name != "" && value != "" {
 			q.Set(name, value)
 		} else {
 			rest = append(rest, word)
@@ -63,7 +84,7 @@ const messagesShown = 50
 func (v *visit) messages() error {
 	in := v.r.URL.Query()
 	q := url.Values{"limit": {strconv.Itoa(messagesShown)}}
-	search(in.Get("q"), q)
+	search(in.Get("q"), q, v.Now())
 	for from, to := range map[string]string{"verdict": "disposition", "direction": "direction", "since": "since", "until": "until", "after": "after"} {
 		if value := in.Get(from); value != "" {
 			q.Set(to, value)

@@ -317,6 +317,12 @@ func TestAnOpenConsole(t *testing.T) {
 // What stands in the box becomes a question to the table.
 func TestSearch(t *testing.T) {
 	b := newBrowser(t, "")
+	for text, want := range map[string]string{"since:2h": "2026-12-01T08:00:00Z", "since:3d": "2026-11-28T10:00:00Z", "since:2026-11-30T12:00:00Z": "2026-11-30T12:00:00Z"} {
+		b.ask(http.MethodGet, "/messages?q="+url.QueryEscape(text), "", nil)
+		if got := b.plane.last(); got != "auditor GET /messages?limit=50&since="+url.QueryEscape(want) {
+			t.Errorf("%s: asked %s", text, got)
+		}
+	}
 	b.ask(http.MethodGet, "/messages?q="+url.QueryEscape("cheap pills from:shop.example symbol:BAYES_SPAM fate:released re:x"), "", nil)
 	want := "auditor GET /messages?fate=released&limit=50&q=" + url.QueryEscape("cheap pills re:x") + "&sender=shop.example&symbol=BAYES_SPAM"
 	if got := b.plane.last(); got != want {
