@@ -117,3 +117,13 @@ func TestLongLocalPart(t *testing.T) {
 		t.Errorf("%v, %v", cost, err)
 	}
 }
+
+// What a bit says of each octet is what the words of ASCII are made of.
+func TestIsPlain(t *testing.T) {
+	for c := range 256 {
+		want := strings.ContainsRune("+&0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", rune(c)) && c < 128
+		if isPlain(byte(c)) != want {
+			t.Errorf("%q: %v", rune(c), !want)
+		}
+	}
+}

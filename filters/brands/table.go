@@ -234,7 +234,7 @@ func plainWords(text string) []string {
 	start := -1
 	for i := range len(text) {
 		c := text[i]
-		switch word := ascii.IsAlnum(c) || c == '+' || c == '&'; {
+		switch word := isPlain(c); {
 		case word && start < 0:
 			start = i
 		case !word && start >= 0:
@@ -247,6 +247,19 @@ func plainWords(text string) []string {
 	}
 
 	return words
+}
+
+// isPlain holds for octets of words: letters, digits, "+" and "&", by a bit for each octet below 128.
+func isPlain(c byte) bool {
+	const (
+		low  = 1<<'+' | 1<<'&' | (1<<10-1)<<'0'
+		high = (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)
+	)
+	if c < 64 {
+		return uint64(low)>>c&1 != 0
+	}
+
+	return c < 128 && uint64(high)>>(c-64)&1 != 0
 }
 
 // maxAmpersand is the length of a word within which "&" stays.

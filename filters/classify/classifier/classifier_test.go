@@ -233,6 +233,10 @@ func TestQuorum(t *testing.T) {
 	if s := w.status(); s.Spam != 0 || s.Waiting != 1 {
 		t.Errorf("one user: %+v", s)
 	}
+	w.says("ann@corp.example", raw, true, false) // the same, by another door
+	if s := w.status(); s.Spam != 0 || s.Waiting != 1 {
+		t.Errorf("one user under two names: %+v", s)
+	}
 	w.says("ben", raw, true, false)
 	if s := w.status(); s.Spam != 1 || s.Waiting != 0 {
 		t.Errorf("two users: %+v", s)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -154,7 +155,7 @@ func (p *Plan) count(b *ballot, e *Event) (learn []Decision, redo bool) {
 func (b *ballot) decide(quorum int, e *Event) (Decision, bool) {
 	d := Decision{ID: e.ID, At: e.Seq, From: e.Seq}
 	var last *Event
-	spam, ham := 0, 0
+	forSpam, forHam := map[string]bool{}, map[string]bool{}
 	for _, v := range b.votes {
 		switch {
 		case v.Trusted:
@@ -162,11 +163,12 @@ func (b *ballot) decide(quorum int, e *Event) (Decision, bool) {
 				last = v
 			}
 		case v.Spam:
-			spam++
+			forSpam[v.By] = true
 		default:
-			ham++
+			forHam[v.By] = true
 		}
 	}
+	spam, ham := people(forSpam), people(forHam)
 	if last != nil {
 		d.Spam, d.From, d.Trusted, d.Imported = last.Spam, last.Seq, true, last.Way == Import
 		return d, true
@@ -181,6 +183,25 @@ func (b *ballot) decide(quorum int, e *Event) (Decision, bool) {
 	}
 
 	return d, max(spam, ham) >= quorum && spam != ham
+}
+
+// people counts who says something. A login without a domain may be the same person's as one with it: "ann" at the IMAP door, where
+// the server knows its domain, and "ann@corp.example" in a report.
+func people(by map[string]bool) int {
+	n, known := 0, map[string]bool{}
+	for name := range by {
+		if local, _, ok := strings.Cut(name, "@"); ok {
+			known[local] = true
+			n++
+		}
+	}
+	for name := range by {
+		if !strings.Contains(name, "@") && !known[name] {
+			n++
+		}
+	}
+
+	return n
 }
 
 // join looks for messages nearly the same of which other users said the same, enough of them to decide all.
@@ -202,7 +223,7 @@ func (p *Plan) join(e *Event) (learn []Decision) {
 
 		return old
 	})
-	if len(users) < p.rules.Quorum {
+	if people(users) < p.rules.Quorum {
 		p.waiting = append(p.waiting, e.ID)
 		p.waiting = p.waiting[max(0, len(p.waiting)-maxWaiting):]
 		return nil
