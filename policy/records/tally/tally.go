@@ -18,8 +18,10 @@ import (
 const (
 	// Keep is how long hours are kept.
 	Keep = 7 * 24 * time.Hour
-	// maxNames is how many names of each kind are counted in an hour; all others are counted together, as Others.
-	maxNames = 2000
+	// maxNames is how many names of each kind are counted in the running hour, keptNames how many are kept of it when it is over;
+	// all others are counted together, as Others.
+	maxNames  = 2000
+	keptNames = 200
 	// Others is the name under which they are counted.
 	Others = "(others)"
 )
@@ -152,12 +154,37 @@ func (t *Tally) hour(at time.Time) *hour {
 		for i := range h.names {
 			h.names[i] = map[string]int{}
 		}
-		oldest := t.now().Add(-Keep).Unix() / 3600
+		now := t.now()
+		oldest := now.Add(-Keep).Unix() / 3600
 		maps.DeleteFunc(t.hours, func(k int64, _ *hour) bool { return k < oldest })
+		for k, one := range t.hours {
+			if k < now.Unix()/3600 {
+				one.compact()
+			}
+		}
 		t.hours[n] = h
 	}
 
 	return h
+}
+
+// compact keeps the names of an hour that were seen most.
+func (h *hour) compact() {
+	for i, all := range h.names {
+		if len(all) <= keptNames+1 {
+			continue
+		}
+		kept, rest := map[string]int{}, 0
+		for _, c := range most(all, len(all)) {
+			if len(kept) < keptNames && c.Name != Others {
+				kept[c.Name] = c.N
+			} else {
+				rest += c.N
+			}
+		}
+		kept[Others] = rest
+		h.names[i] = kept
+	}
 }
 
 func (h *hour) name(k kind, name string) {

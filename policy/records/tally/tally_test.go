@@ -58,4 +58,13 @@ func TestManyNames(t *testing.T) {
 	if len(c.hours[now.Unix()/3600].names[senders]) > maxNames+1 || s.Senders[0] != (Count{Others, 50}) {
 		t.Errorf("%d names, %v", len(c.hours[now.Unix()/3600].names[senders]), s.Senders)
 	}
+	for range 9 {
+		c.Add(message(now, policy.Reject, ledger.Refused, "a@77.example"))
+	}
+	now = now.Add(time.Hour) // the hour is over
+	c.Add(message(now, policy.Accept, ledger.Delivered, "a@good.example"))
+	s = c.Since(now.Add(-time.Hour), 2)
+	if n := len(c.hours[now.Unix()/3600-1].names[senders]); n > keptNames+1 || s.Senders[0] != (Count{Others, 50 + maxNames - keptNames}) || s.Senders[1] != (Count{"77.example", 10}) {
+		t.Errorf("%d names of the hour before, %v", n, s.Senders)
+	}
 }
